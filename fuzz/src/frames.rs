@@ -2,8 +2,9 @@
 //! id, and only errors of docs/protocol.md, "Error codes". What is parsed is what `serde_json`
 //! reads, which is the reference.
 
-use bridge::session::wire::request::{Entry, Execute, Frame, Request, parse};
+use bridge::session::wire::request::{Entry, ExecuteRequest, ParsedMessage, Request, parse};
 use protocol::Limits;
+use protocol::message::ListParams;
 use protocol::rpc::RpcError;
 use serde_json::{Value, value::RawValue};
 
@@ -28,10 +29,10 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-fn frame(text: &str, frame: &Frame) {
+fn frame(text: &str, frame: &ParsedMessage) {
     let value: Option<Value> = serde_json::from_str(text).ok();
     match (frame, value) {
-        (Frame::Bad(error), value) => {
+        (ParsedMessage::Unreadable(error), value) => {
             well_formed(error);
             let length = value.as_ref().and_then(Value::as_array).map(Vec::len);
             let batch = length.is_some_and(|length| length == 0 || length as u64 > BATCH);
@@ -41,21 +42,21 @@ fn frame(text: &str, frame: &Frame) {
                 code => panic!("{code} for a whole frame"),
             }
         }
-        (Frame::Single(_), Some(Value::Array(_))) => panic!("a batch taken for a request"),
-        (Frame::Single(one), Some(value)) => {
+        (ParsedMessage::Single(_), Some(Value::Array(_))) => panic!("a batch taken for a request"),
+        (ParsedMessage::Single(one), Some(value)) => {
             let raw = serde_json::from_str(text).expect("it is JSON");
             entry(one, raw, &value);
         }
-        (Frame::Batch(entries), Some(Value::Array(values))) => {
+        (ParsedMessage::Batch(entries), Some(Value::Array(values))) => {
             assert_eq!(entries.len(), values.len(), "answers to a batch");
             let raws: Vec<&RawValue> = serde_json::from_str(text).expect("it is JSON");
             for ((one, raw), value) in entries.iter().zip(raws).zip(&values) {
                 entry(one, raw, value);
             }
         }
-        (Frame::Batch(_), Some(_)) => panic!("a request taken for a batch"),
-        (Frame::Single(one), None) => broken(text, std::slice::from_ref(one)),
-        (Frame::Batch(entries), None) => broken(text, entries),
+        (ParsedMessage::Batch(_), Some(_)) => panic!("a request taken for a batch"),
+        (ParsedMessage::Single(one), None) => broken(text, std::slice::from_ref(one)),
+        (ParsedMessage::Batch(entries), None) => broken(text, entries),
     }
 }
 
@@ -123,8 +124,17 @@ fn refused(entry: &Entry, value: &Value) {
         return;
     }
     // By its id a client knows which one was refused. What is no object at all, or too large, has none that was read.
-    let read = value["params"].is_object() && refusal.error.message != "only texts may be long";
-    if read && refusal.error.message != "it has too many members" {
+    let read = value["params"].is_object()
+        && !refusal
+            .error
+            .message
+            .starts_with("members that are not strings");
+    if read
+        && !refusal
+            .error
+            .message
+            .starts_with("the object has too many members")
+    {
         let data = &refusal.error.data["executionId"];
         assert!(data.is_string(), "without executionId: {value}");
     }
@@ -166,7 +176,7 @@ fn taken(request: &Request, method: Option<&str>, params: &Value) {
             assert_eq!(method, "status");
             assert_eq!(of.map(|id| id.to_string()), id("executionId"));
         }
-        Request::List(limit, before) => {
+        Request::List(ListParams { limit, before }) => {
             assert_eq!(method, "list");
             assert_eq!(*limit, params["limit"].as_u64());
             assert!(limit.is_none_or(|limit| (1..=1000).contains(&limit)));
@@ -196,8 +206,8 @@ fn taken(request: &Request, method: Option<&str>, params: &Value) {
     }
 }
 
-fn execute(execute: &Execute, params: &Value) {
-    let Execute {
+fn execute(execute: &ExecuteRequest, params: &Value) {
+    let ExecuteRequest {
         id, fresh, body, ..
     } = execute;
     let asked = params["executionId"].as_str().map(str::to_lowercase);

@@ -8,8 +8,16 @@ use protocol::Limits;
 
 use crate::upstream::{Times, silence};
 
-/// The longest time for the head of a stream's answer. claude-api sends the head at once.
-const HEAD: Duration = Duration::from_secs(5);
+// The headings of the options in the help text.
+const SERVICE: &str = "Service";
+const NETWORK: &str = "Network";
+const SESSIONS: &str = "Sessions";
+const MEMORY: &str = "Memory";
+const CALLS: &str = "Calls to claude-api";
+const MCP: &str = "MCP";
+
+/// The longest time for the head of a stream's answer. claude-api sends the head immediately.
+const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -20,7 +28,7 @@ const HEAD: Duration = Duration::from_secs(5);
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
-    /// What to do; `serve` when nothing is said.
+    /// The subcommand; `serve` if absent.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Settings of `serve` when no subcommand is given.
@@ -33,23 +41,23 @@ pub struct Cli {
 pub enum Command {
     /// Serve WebSocket sessions (the default)
     Serve(Box<Config>),
-    /// Ask a running bridge whether it lives; exit code 0 when it does
+    /// Check that a running bridge is alive; exit code 0 if it is
     Healthcheck {
-        /// What to ask; default http://127.0.0.1:PORT/health/live
+        /// URL to check; default http://127.0.0.1:PORT/health/live
         #[arg(long)]
         url: Option<String>,
-        /// The port of the default address
+        /// Port of the default URL
         #[arg(long, env = "BRIDGE_PORT", default_value_t = 8003, hide = true)]
         port: u16,
     },
 }
 
-/// How logs are written.
+/// The format of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
     Json,
-    /// For people.
+    /// Lines for people.
     Pretty,
 }
 
@@ -57,117 +65,144 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[allow(missing_docs, reason = "the help texts are the documentation")]
 pub struct Config {
-    /// Address to listen on, or localhost
+    /// IP address to listen on, or localhost
     #[arg(long, env = "BRIDGE_HOST", default_value = "127.0.0.1")]
+    #[arg(help_heading = NETWORK)]
     pub host: String,
-    /// Port to listen on; 0 takes any free one
+    /// Port to listen on; 0 picks a free one
     #[arg(long, env = "BRIDGE_PORT", default_value = "8003")]
+    #[arg(help_heading = NETWORK)]
     pub port: String,
-    /// Where claude-api is, http://HOST:PORT
+    /// Address of claude-api, http://HOST:PORT
     #[arg(
         long,
         env = "BRIDGE_CLAUDE_API_URL",
         default_value = "http://127.0.0.1:8002"
     )]
+    #[arg(help_heading = NETWORK)]
     pub claude_api_url: String,
-    /// Host names that clients may use, beside localhost, 127.0.0.1, ::1 and bridge
+    /// Host names that clients may use, besides localhost, 127.0.0.1, ::1 and bridge
     /// (comma-separated)
     #[arg(long, env = "BRIDGE_ALLOWED_HOSTS", value_delimiter = ',')]
+    #[arg(help_heading = NETWORK)]
     pub allowed_hosts: Vec<String>,
-    /// Origins of pages that may use this service, like `https://app.example` (comma-separated)
+    /// Origins of web pages that may use the bridge, like `https://app.example` (comma-separated)
     #[arg(long, env = "BRIDGE_ALLOWED_ORIGINS", value_delimiter = ',')]
+    #[arg(help_heading = NETWORK)]
     pub allowed_origins: Vec<String>,
-    /// error, warn, info, debug, trace, or a filter of tracing
+    /// Log level: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, env = "BRIDGE_LOG_LEVEL", default_value = "info")]
+    #[arg(help_heading = SERVICE)]
     pub log_level: String,
-    /// How logs are written: json (one object per line) or pretty (for people)
+    /// Log format: json (one object per line) or pretty (for people)
     #[arg(long, env = "BRIDGE_LOG_FORMAT", default_value = "json")]
+    #[arg(help_heading = SERVICE)]
     pub log_format: String,
-    /// Open sessions at once
+    /// Most open WebSocket sessions; one more is refused
     #[arg(long, env = "BRIDGE_SESSIONS", default_value = "1000")]
+    #[arg(help_heading = SESSIONS)]
     pub sessions: String,
-    /// Largest message taken, in bytes
+    /// Longest message of a client, in bytes
     #[arg(long, env = "BRIDGE_MESSAGE_BYTES", default_value = "13631488")]
+    #[arg(help_heading = SESSIONS)]
     pub message_bytes: String,
-    /// Total memory for messages being received and for executes and inputs awaiting acceptance, in
-    /// bytes. Beyond it, messages over 64 KiB wait, and the session with the oldest unfinished one
-    /// is closed with 1013
+    /// Memory for messages being received and for executes and inputs that claude-api has not
+    /// answered, in bytes. When it is spent, messages over 64 KiB wait, and the session with the
+    /// oldest unfinished one is closed with code 1013
     #[arg(long, env = "BRIDGE_INBOUND_BYTES", default_value = "268435456")]
+    #[arg(help_heading = MEMORY)]
     pub inbound_bytes: String,
-    /// Total memory for answers and output that clients have not read, in bytes; at most 4 MiB a
-    /// session. Beyond it, a session is not read further and its views pause
+    /// Memory for answers and output that clients have not read, in bytes; at most 4 MiB per
+    /// session. When it is spent, the bridge stops reading from a session, and its views pause
     #[arg(long, env = "BRIDGE_OUTBOUND_BYTES", default_value = "268435456")]
+    #[arg(help_heading = MEMORY)]
     pub outbound_bytes: String,
-    /// Executions that one session may view at once; one more attach or execute is an error
+    /// Most executions that one session views at the same time; one more attach or execute is
+    /// refused
     #[arg(long, env = "BRIDGE_VIEWS", default_value = "64")]
+    #[arg(help_heading = SESSIONS)]
     pub views: String,
-    /// MCP calls at once that view an execution, and as many others; one more is an error
+    /// Most simultaneous MCP calls that view an execution, and as many others; one more is refused
     #[arg(long, env = "BRIDGE_MCP_CALLS", default_value = "64")]
+    #[arg(help_heading = MCP)]
     pub mcp_calls: String,
-    /// Open MCP sessions at once; one more ends the one idle longest, or gets 503 when all are in
-    /// use
+    /// Most open MCP sessions; one more ends the session that is idle longest, or gets 503 when all
+    /// are in use
     #[arg(long, env = "BRIDGE_MCP_SESSIONS", default_value = "1000")]
+    #[arg(help_heading = MCP)]
     pub mcp_sessions: String,
-    /// Progress of an MCP call comes at least this often
+    /// Longest time between two progress notifications of an MCP call, in milliseconds
     #[arg(long, env = "BRIDGE_MCP_PROGRESS_MS", default_value = "15000")]
+    #[arg(help_heading = MCP)]
     pub mcp_progress_ms: String,
-    /// Requests in one batch
+    /// Most requests in one batch
     #[arg(long, env = "BRIDGE_BATCH", default_value = "50")]
+    #[arg(help_heading = SESSIONS)]
     pub batch: String,
-    /// Largest status object, in bytes
+    /// Longest status object, in bytes
     #[arg(long, env = "BRIDGE_STATUS_BYTES", default_value = "65536")]
+    #[arg(help_heading = SESSIONS)]
     pub status_bytes: String,
-    /// Status updates come at least this often; the same as claude-api's
+    /// Longest time between two status updates of an execution, in milliseconds; use the same value
+    /// as for claude-api
     #[arg(long, env = "BRIDGE_HEARTBEAT_MS", default_value = "15000")]
+    #[arg(help_heading = SESSIONS)]
     pub heartbeat_ms: String,
-    /// Pings to clients; two missed: dead
+    /// Time between two pings to a client, in milliseconds; a client that misses two is dropped
     #[arg(long, env = "BRIDGE_PING_MS", default_value = "20000")]
+    #[arg(help_heading = SESSIONS)]
     pub ping_ms: String,
-    /// Unsent bytes before a viewer with onSlow skip drops
+    /// Most unsent output of a view with onSlow skip, in bytes; the view drops older output
     #[arg(long, env = "BRIDGE_SKIP_BYTES", default_value = "1048576")]
+    #[arg(help_heading = MEMORY)]
     pub skip_bytes: String,
-    /// Unsent lines before a viewer with onSlow skip drops; 0: no limit
+    /// Most unsent output of a view with onSlow skip, in lines; 0 is no limit
     #[arg(long, env = "BRIDGE_SKIP_LINES", default_value = "0")]
+    #[arg(help_heading = MEMORY)]
     pub skip_lines: String,
-    /// Time to close sessions when stopped
+    /// Time to close all sessions when the bridge stops, in milliseconds
     #[arg(long, env = "BRIDGE_SHUTDOWN_MS", default_value = "10000")]
+    #[arg(help_heading = SERVICE)]
     pub shutdown_ms: String,
-    /// How long an execute is retried before claude-api has accepted it
+    /// How long an execute is retried before claude-api has accepted it, in milliseconds
     #[arg(long, env = "BRIDGE_ACCEPT_MS", default_value = "60000")]
+    #[arg(help_heading = CALLS)]
     pub accept_ms: String,
-    /// How long control, status and list calls may take
+    /// How long any other request to claude-api may take, in milliseconds
     #[arg(long, env = "BRIDGE_CALL_MS", default_value = "5000")]
+    #[arg(help_heading = CALLS)]
     pub call_ms: String,
-    /// Time without a viewer after a disconnect before onDisconnect cancel cancels
+    /// Time without a viewer after a disconnect before onDisconnect cancel cancels, in milliseconds
     #[arg(long, env = "BRIDGE_DISCONNECT_GRACE_MS", default_value = "10000")]
+    #[arg(help_heading = CALLS)]
     pub disconnect_grace_ms: String,
 }
 
-/// The settings, checked.
+/// The checked settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Port to listen on.
     pub port: u16,
-    /// How logs are written.
+    /// The format of the logs.
     pub log_format: LogFormat,
-    /// The bridge's own limits; the others have their defaults.
+    /// The bridge's own limits. All other limits have their defaults.
     pub limits: Limits,
-    /// Views of one session.
+    /// The most views of one session.
     pub views: usize,
-    /// MCP on `/mcp`.
+    /// The settings of `/mcp`.
     pub mcp: Mcp,
     /// Times of calls to claude-api and of its streams.
     pub times: Times,
-    /// Time after a disconnect before a cancel.
+    /// The time without a viewer after a disconnect before a cancel.
     pub disconnect_grace: Duration,
 }
 
-/// Settings of `/mcp`.
+/// The settings of `/mcp`.
 #[derive(Debug, Clone)]
 pub struct Mcp {
-    /// MCP calls at once that view an execution, and as many others.
+    /// The most simultaneous MCP calls that view an execution, and as many others.
     pub calls: usize,
-    /// Open MCP sessions at once.
+    /// The most open MCP sessions.
     pub sessions: usize,
     /// The longest time between two progress notifications of one call.
     pub progress: Duration,
@@ -259,9 +294,11 @@ impl Config {
             times: Times {
                 call: ms(call),
                 accept: ms(accept),
-                // One attempt of a blackholed PUT must leave time for others.
+                // An attempt whose packets are lost must leave time for other attempts.
                 attempt: ms((accept / 4).max(1)),
-                head: HEAD.min(ms(limits.heartbeat_ms * 2)).max(HEAD / 5),
+                head: HEAD_TIME
+                    .min(ms(limits.heartbeat_ms * 2))
+                    .max(HEAD_TIME / 5),
                 silence: silence(ms(limits.heartbeat_ms)),
                 stall: ms(limits.heartbeat_ms.clamp(100, 5_000)),
                 heartbeat: ms(limits.heartbeat_ms),
@@ -283,15 +320,20 @@ fn check_upstream(text: &str) -> Result<(), String> {
     // A URL with a secret is not quoted, because mistakes are logged.
     if text.contains('@') {
         return Err(
-            "--claude-api-url: a user or password in it is not taken; http://HOST:PORT is needed"
+            "--claude-api-url: a URL with a user or a password is not supported; use \
+             http://HOST:PORT"
                 .to_owned(),
         );
     }
     let good = url.is_some_and(|url| {
-        let bare = url.query().is_none() && url.fragment().is_none();
+        let has_no_query = url.query().is_none() && url.fragment().is_none();
         // The URL parser drops control characters silently, but the text itself is logged.
-        let plain = !text.contains(char::is_control);
-        url.scheme() == "http" && url.has_host() && url.path() == "/" && bare && plain
+        let is_printable = !text.contains(char::is_control);
+        url.scheme() == "http"
+            && url.has_host()
+            && url.path() == "/"
+            && has_no_query
+            && is_printable
     });
     if good {
         return Ok(());

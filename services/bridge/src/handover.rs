@@ -2,8 +2,8 @@
 //! Both outlive their session.
 //!
 //! - [`executor`]: the executes of one session, in the order received.
-//! - [`departures`]: who views an execution, or has asked to, while a session's departure may still
-//!   cancel it.
+//! - [`departures`]: the views of an execution, and the requests for views, while the departure of
+//!   a session may still cancel the execution.
 //! - [`owed_cancels`]: cancels that no client waits for, retried until they are settled.
 
 pub mod departures;
@@ -25,14 +25,15 @@ use departures::Departures;
 
 /// The most owed cancels that are retried without a time limit, over all sessions.
 ///
-/// - When is a place taken? When a cancel is owed. It is released when claude-api has answered the
-///   cancel.
-/// - Who waits behind whom? Nobody. A cancel without a place is retried only as long as an execute
-///   is.
+/// - When is a permit acquired? When a cancel is owed. It is released when claude-api has answered
+///   the cancel.
+/// - Who waits for whom? No cancel waits. A cancel without a permit is retried only as long as an
+///   execute is.
 /// - What bounds the other direction? Each cancel sends one request at a time.
 const OWED_CANCELS: usize = 1024;
 
-/// An execute to hand to claude-api.
+/// An execute that the session's machine hands to the executor. The executor turns it into a
+/// `PutRequest` and keeps `cancel_on_disconnect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handover {
     /// The id of the execution.
@@ -42,22 +43,22 @@ pub struct Handover {
     pub fresh: bool,
     /// The body, encoded for claude-api.
     pub body: Bytes,
-    /// Whether the execution is cancelled when the session is gone.
+    /// Whether the execution is cancelled after the end of the session.
     pub cancel_on_disconnect: bool,
 }
 
 /// The context that the handovers of all sessions share.
 #[derive(Debug)]
 pub struct Context {
-    /// The way to claude-api.
+    /// The client for claude-api.
     pub upstream: Upstream,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// The viewers of each execution.
+    /// The views of each execution.
     pub departures: Departures,
-    /// Places for owed cancels.
-    owed: Semaphore,
-    /// How long nobody must attach before a departed session's executions are cancelled.
+    /// Permits for owed cancels.
+    owed_permits: Semaphore,
+    /// How long an execution of a departed session must have no view before it is cancelled.
     disconnect_grace: Duration,
     /// All tasks that a stop of the bridge waits for.
     pub tracker: TaskTracker,
@@ -79,7 +80,7 @@ impl Context {
             upstream,
             metrics,
             departures: Departures::default(),
-            owed: Semaphore::new(OWED_CANCELS),
+            owed_permits: Semaphore::new(OWED_CANCELS),
             disconnect_grace,
             tracker,
             shutdown,

@@ -5,10 +5,10 @@
 //! From the client to claude-api:
 //! - [`server`]: the listener, the handshake, the guard, the health pages
 //! - [`session`]: one WebSocket session, a pure machine with a task around it. Its documentation
-//!   follows a message from the socket to claude-api and the output back.
+//!   follows a message from the socket to claude-api, and the output on its way back.
 //! - [`handover`]: executes in their order, and the cancels that the bridge owes
-//! - [`viewer`]: one execution as one session sees it, a pure order with a task around it
-//! - [`upstream`]: claude-api behind retries
+//! - [`viewer`]: the view of one execution in one session, a pure machine with a task around it
+//! - [`upstream`]: the client for claude-api, with its retries
 //! - [`budget`]: the memory that all sessions share
 
 pub mod budget;

@@ -12,9 +12,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
 
-/// sysexits.h: EX_USAGE, the command was used wrongly.
+/// The exit code for wrong arguments (EX_USAGE in sysexits.h).
 const USAGE: u8 = 64;
-/// A healthcheck that takes longer has failed.
+/// The longest time of a healthcheck.
 const HEALTHCHECK_TIME: Duration = Duration::from_secs(4);
 
 fn main() -> ExitCode {
@@ -22,13 +22,13 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let fine = matches!(
+            let is_information = matches!(
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
-            // Nothing is left to say when even stderr is gone.
+            // A failure to write to stderr cannot be reported.
             let _ = error.print();
-            return if fine {
+            return if is_information {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::from(USAGE)
@@ -40,12 +40,12 @@ fn main() -> ExitCode {
         Some(Command::Serve(config)) => serve(&config),
         Some(Command::Healthcheck { url, port }) => {
             let url = url.unwrap_or_else(|| format!("http://127.0.0.1:{port}/health/live"));
-            finish(healthcheck(&url))
+            exit_code(healthcheck(&url))
         }
     }
 }
 
-fn finish(result: anyhow::Result<()>) -> ExitCode {
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -65,7 +65,7 @@ fn serve(config: &Config) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    // rmcp logs a client that left as an error, and whole requests, prompts included, at debug.
+    // rmcp logs a disconnected client as an error, and whole requests, prompts included, at debug.
     let filter = EnvFilter::new(format!("rmcp=off,{}", config.log_level));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -76,7 +76,7 @@ fn serve(config: &Config) -> ExitCode {
         LogFormat::Pretty if std::io::stderr().is_terminal() => logs.init(),
         LogFormat::Pretty => logs.with_ansi(false).init(),
     }
-    finish(run(config, settings))
+    exit_code(run(config, settings))
 }
 
 #[tokio::main]
@@ -106,7 +106,7 @@ fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files could not be raised");
+        tracing::warn!(%error, "could not raise the limit of open files");
     }
 }
 

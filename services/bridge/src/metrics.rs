@@ -1,10 +1,10 @@
 //! The numbers of `/metrics`: counters since the start of the bridge, and the state at the scrape.
 //!
 //! - A counter is a relaxed atomic.
-//! - A number that the bridge keeps elsewhere is not kept here a second time: [`Snapshot`] carries
-//!   it at a scrape.
-//! - Labels take values of fixed lists only, so that the number of series has a bound. An id is
-//!   never a label. Every series is there from the start, with the value 0.
+//! - A number that another module counts is not counted again: [`Snapshot`] carries the number at a
+//!   scrape.
+//! - Labels have only values of fixed lists, so the number of series is bounded. An id is never a
+//!   label. Every series exists from the start, with the value 0.
 
 pub(crate) mod mcp_reasons;
 mod registry;
@@ -18,7 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use protocol::Exposition;
 
-/// The label for a reason that is on no list.
+/// The label for an unknown reason.
 const OTHER: &str = "other";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,7 +40,7 @@ pub struct Metrics {
     outbound: Gauge,
     inbound_limit: Gauge,
     outbound_limit: Gauge,
-    /// By the reason of the error.
+    /// Refused requests by the reason of the error.
     refused: BTreeMap<String, Counter>,
     /// Pairs of an open session and an execution that it views.
     pub viewers: Gauge,
@@ -71,9 +71,9 @@ pub struct Metrics {
 pub struct Snapshot {
     /// Open sessions.
     pub sessions: u64,
-    /// Bytes taken of the inbound budget.
+    /// Used bytes of the inbound budget.
     pub inbound_bytes: u64,
-    /// Bytes taken of the outbound budget, beyond what each session has for itself.
+    /// Used bytes of the outbound budget, beyond the floor of each session.
     pub outbound_bytes: u64,
     /// The inbound budget, in bytes.
     pub inbound_limit_bytes: u64,

@@ -26,39 +26,40 @@ use crate::config::{Config, Settings};
 use crate::session::shared::Shared;
 use crate::upstream::Upstream;
 use app::App;
-use boxed::Rule;
-use connections::{ConnectionPlaces, prepare, serve};
+use boxed::BoxRule;
+use connections::{ConnectionSlots, serve, set_options};
 
-/// The most connections at once that are being refused because there are too many sessions.
+/// The most simultaneous connections that are being refused with -32001.
 const REFUSALS: usize = 256;
-/// Request bodies of `/mcp` may take one part in so many of `inboundBytes`, beside the messages.
-/// They have a budget of their own: the content of a body becomes a message to this bridge, which
-/// must find room while the body is still held.
+/// The divisor of `inboundBytes` for the memory of request bodies of `/mcp`. This memory is
+/// separate from the inbound budget, because the content of a body becomes a message to this
+/// bridge, which needs room while the body is still held.
 const MCP_SHARE: u64 = 4;
 /// The pause after an error of accept(2), for example when no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The service name in compose.yaml.
 const SERVICE_NAME: &str = "bridge";
 
-/// Serves until `shutdown`; then closes all sessions with 1012 and drains within `shutdownMs`.
+/// Serves until `shutdown`. Then closes all sessions with 1012 and drains within `shutdownMs`.
 ///
 /// # Errors
-/// When the HTTP client cannot be made, or the listener has no address.
+/// The HTTP client cannot be created, the addresses of this machine cannot be read, or the listener
+/// has no address.
 pub async fn run(
     listener: TcpListener,
     config: &Config,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let own = settings.limits.clone();
+    let own_limits = settings.limits.clone();
     let upstream = Upstream::new(&config.claude_api_url, settings.times)?;
-    let boxed = Rule::new(&config.claude_api_url, upstream.clone());
-    let boxed = Arc::new(boxed.context("the addresses of this machine cannot be read")?);
+    let boxed = BoxRule::new(&config.claude_api_url, upstream.clone());
+    let boxed = Arc::new(boxed.context("cannot read the addresses of this machine")?);
     let (known, limits) = watch::channel(None);
     let stop = CancellationToken::new();
     let tracker = TaskTracker::new();
-    let shutdown_time = Duration::from_millis(own.shutdown_ms);
-    let user_timeout = u32::try_from(own.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
+    let shutdown_time = Duration::from_millis(own_limits.shutdown_ms);
+    let user_timeout = u32::try_from(own_limits.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
     let shared = Shared::new(
         &settings,
         upstream.clone(),
@@ -70,7 +71,7 @@ pub async fn run(
         address: listener.local_addr()?,
         settings: settings.mcp,
         body_bytes: usize::try_from(shared.own_limits.message_bytes).unwrap_or(usize::MAX),
-        inbound_bytes: usize::try_from(own.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
+        inbound_bytes: usize::try_from(own_limits.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
     };
     let mut hosts: Vec<_> = std::iter::once(SERVICE_NAME.to_owned())
         .chain(trimmed(&config.allowed_hosts))
@@ -90,10 +91,15 @@ pub async fn run(
         boxed: Arc::clone(&boxed),
         mcp,
     };
-    let places = ConnectionPlaces::new(own.sessions);
+    let slots = ConnectionSlots::new(own_limits.sessions);
     let (addr, claude_api) = (listener.local_addr()?, &config.claude_api_url);
     tracing::info!(%addr, %claude_api, "listening");
-    tracker.spawn(limits::learn(upstream, own, known, stop.clone()));
+    tracker.spawn(limits::keep_fresh(
+        upstream,
+        own_limits,
+        known,
+        stop.clone(),
+    ));
     let warning = async move { boxed.warn_of_shared_address().await };
     tracker.spawn(stop.clone().run_until_cancelled_owned(warning));
     let router = router(app);
@@ -104,20 +110,20 @@ pub async fn run(
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    prepare(&stream, user_timeout);
-                    let place = places.enter();
+                    set_options(&stream, user_timeout);
+                    let slot = slots.take();
                     let (router, stop) = (router.clone(), stop.clone());
-                    tracker.spawn(serve(stream, peer.ip(), router, stop, place));
+                    tracker.spawn(serve(stream, peer.ip(), router, stop, slot));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
     tracing::info!("stopping");
-    // First, so that the MCP calls know why they lose their sessions and get no new ones.
+    // MCP first, so that its calls end because of the stop and not because of lost sessions.
     mcp_stop.cancel();
     stop.cancel();
     drop(listener);
@@ -128,7 +134,7 @@ pub async fn run(
     {
         tracing::warn!(
             left = tracker.len(),
-            "not everything ended within shutdown-ms"
+            "some tasks did not end within shutdown-ms"
         );
     }
     tracing::info!("stopped");
@@ -152,7 +158,7 @@ fn router(app: App) -> Router {
         .route("/metrics", get(pages::metrics))
         .fallback(problems::unknown_path)
         .method_not_allowed_fallback(problems::method_not_allowed)
-        // Around everything, the fallbacks too: before any upgrade.
+        // Around all routes and fallbacks, so that the guard runs before any upgrade.
         .layer(axum::middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
 }

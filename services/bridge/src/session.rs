@@ -1,18 +1,18 @@
-//! One WebSocket session: a task that owns the socket and asks the pure [`machine::Machine`] what
-//! to do.
+//! One WebSocket session: a task that owns the socket and performs the actions of the pure
+//! [`machine::Machine`].
 //!
 //! - [`wire`]: bytes and frames in, requests out; answers in, bytes out.
 //! - [`machine`]: the pure machine. Its documentation has the diagram of a request's states.
 //! - [`task`]: the parts of the task that do I/O.
 //!
-//! The way of an `execute` from the socket to the PUT, with the file of each step:
+//! The path of an `execute` from the socket to the PUT, with the file of each step:
 //!
 //! ```text
 //! client
 //!   | bytes
 //!   v
-//! wire/transport.rs      follows the frames (wire/frames.rs); a large message takes bytes of the
-//!   |                    inbound budget before it is read (wire/message_charge.rs)
+//! wire/transport.rs      tracks the frames (wire/frames.rs); charges a large message to the
+//!   |                    inbound budget before its bytes are read (wire/message_charge.rs)
 //! wire/socket.rs         a whole text message
 //!   |
 //! session.rs             Session::run, woken by task/wait.rs: gives the text to the machine
@@ -24,14 +24,14 @@
 //!   |                    machine/pending.rs, machine/view_order.rs): Action::Execute
 //! task/perform.rs        charges the body to the inbound budget
 //!   |
-//! handover/executor.rs   a task that waits for the execute before
+//! handover/executor.rs   a task that waits for the previous execute
 //!   |
 //! upstream/accept.rs     PUT, repeated until claude-api has accepted or refused it
 //!   v
 //! claude-api
 //! ```
 //!
-//! The way back. First the answer, then the output of the view that begins behind it:
+//! The path back: first the answer, then the output of the view that begins after it.
 //!
 //! ```text
 //! claude-api
@@ -61,9 +61,9 @@
 //! client
 //! ```
 //!
-//! Most other requests take the same way, with two differences. The action is `Action::Call`, which
-//! `task/calls.rs` performs in a task of its own through the short calls of `upstream`. The result
-//! returns as `Completion::Called`. The machine answers `ping` and `detach` without a call.
+//! Most other requests follow the same path, with two differences. The action is `Action::Call`,
+//! which `task/calls.rs` performs in a separate task through the short calls of `upstream`. The
+//! result returns as `Completion::Called`. The machine answers `ping` and `detach` without a call.
 
 pub mod completion;
 pub mod machine;
@@ -85,13 +85,13 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::SessionInbound;
-use crate::budget::inbound::Charge;
+use crate::budget::inbound::InboundCharge;
 use crate::budget::lists::SessionLists;
 use crate::budget::outbound::{self, Share};
-use crate::handover::departures::{ViewRequest, Viewing};
-use crate::handover::executor::{Executed, Executor};
+use crate::handover::departures::{ViewGuard, ViewRequest};
+use crate::handover::executor::{CompletedExecute, Executor};
 use crate::viewer;
-use completion::{Called, Completion};
+use completion::{CompletedCall, Completion};
 use machine::action::Action;
 use machine::open_requests::Token;
 use machine::{Bounds, Machine};
@@ -100,19 +100,19 @@ use task::greeting::connected;
 use wire::liveness::Pulse;
 use wire::message_charge::MessageCharge;
 use wire::request::binary;
-use wire::socket::{Received, Socket};
+use wire::socket::{Received, SentMessages, Socket};
 
-/// Messages of views that wait for the socket. Each view may have one more that is not sent yet.
+/// The capacity of the channel from the views to the session. Each view may hold one message more.
 const VIEW_MESSAGES: usize = 1;
 
-/// Why the task of a session woke up.
+/// The reason for a wakeup of a session's task.
 enum Wakeup {
     /// The socket received something.
     Received(Received),
     /// A task of the session has its result.
     Completion(Completion),
     /// A view has a message, and the socket has room for it.
-    View(Box<viewer::Message>),
+    View(Box<viewer::ViewMessage>),
     /// Queries that waited for room can start.
     Queries(Vec<Action>),
     /// The unfinished message of this session was evicted from the inbound budget.
@@ -125,10 +125,10 @@ enum Wakeup {
     Broken,
 }
 
-/// Why a session ended.
+/// The reason for the end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The peer closed, or vanished; with a code if there was one.
+    /// The peer closed the connection, with this code; None if the connection broke.
     Peer(Option<u16>),
     /// The bridge closes with this code and reason.
     Ours(u16, &'static str),
@@ -145,31 +145,31 @@ struct Session<T> {
     completions: mpsc::UnboundedReceiver<Completion>,
     completion_sender: mpsc::UnboundedSender<Completion>,
     /// Messages of all views.
-    messages: mpsc::Receiver<Box<viewer::Message>>,
-    message_sender: mpsc::Sender<Box<viewer::Message>>,
+    messages: mpsc::Receiver<Box<viewer::ViewMessage>>,
+    message_sender: mpsc::Sender<Box<viewer::ViewMessage>>,
     /// The open views, by their number.
-    views: HashMap<u64, (AbortOnDropHandle<()>, Viewing)>,
+    views: HashMap<u64, (AbortOnDropHandle<()>, ViewGuard)>,
     lists: SessionLists,
     /// The session's id, which claude-api gets as the `viewer` of its streams.
     name: Arc<str>,
     /// Requests for views that may still begin.
     view_requests: HashMap<ExecutionId, ViewRequest>,
-    /// The inbound bytes of inputs without an answer.
-    inputs: HashMap<Token, Arc<Charge>>,
+    /// The inbound bytes of unanswered inputs.
+    inputs: HashMap<Token, Arc<InboundCharge>>,
     /// The session's own limits of inbound bytes. None before the first execute.
     own_inbound: Option<Box<SessionInbound>>,
     share: Arc<Share>,
     /// Outbound bytes of answers that wait for their batch, and of calls in flight.
-    held: outbound::Charge,
+    held: outbound::OutboundCharge,
     ping: Interval,
     /// The inbound bytes of the message that is handled now.
-    charge: Option<Charge>,
+    charge: Option<InboundCharge>,
     /// Whether the next poll reads before it writes.
     read_first: bool,
     messages_in: u64,
     bytes_in: u64,
-    /// Messages and their bytes that were sent and counted.
-    sent: (u64, u64),
+    /// The sent messages that were counted.
+    sent: SentMessages,
     /// Executes that claude-api accepted.
     executes: u64,
 }
@@ -178,28 +178,28 @@ struct Session<T> {
 pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
     let id = uuid::Uuid::new_v4().to_string();
     let start = Instant::now();
-    let own = &shared.own_limits;
-    let message_bytes = usize::try_from(own.message_bytes).unwrap_or(usize::MAX);
-    let charge = MessageCharge::new(shared.budgets.large.clone(), own.message_bytes);
+    let own_limits = &shared.own_limits;
+    let message_bytes = usize::try_from(own_limits.message_bytes).unwrap_or(usize::MAX);
+    let charge = MessageCharge::new(shared.budgets.large.clone(), own_limits.message_bytes);
     let share = Share::new(shared.budgets.outbound.clone());
     let limits = shared.budgets.outbound.limits();
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    // Boxed, here and at the end: memory that is needed for a moment is no part of a task that
-    // lives for hours.
+    // Boxed here and at the end: the memory of a short step must not enlarge a task that lives for
+    // hours.
     let socket = Socket::new(io, message_bytes, Some(charge), Some(&share));
     let mut socket = Box::pin(socket).await;
     socket.queue(connected(&id, &shared));
     let status_bytes = shared.viewer.status_bytes;
     let (completion_sender, completions) = mpsc::unbounded_channel();
     let (message_sender, messages) = mpsc::channel(VIEW_MESSAGES);
-    let every = Duration::from_millis(own.ping_ms.max(1));
+    let every = Duration::from_millis(own_limits.ping_ms.max(1));
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut session = Session {
         machine: Machine::new(
             id.clone(),
             Bounds {
-                batch: own.batch,
+                batch: own_limits.batch,
                 status_bytes,
                 views: shared.views,
                 session_bytes: bytes(limits.session),
@@ -226,7 +226,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         read_first: true,
         messages_in: 0,
         bytes_in: 0,
-        sent: (0, 0),
+        sent: SentMessages::default(),
         executes: 0,
     };
     let end = session.run().await;
@@ -240,7 +240,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         loop {
             let wakeup = poll_fn(|cx| {
                 let wakeup = self.poll_wakeup(cx, stop.as_mut());
-                // Also when nothing happened: after this poll the task may sleep for hours.
+                // On every poll, because the task may sleep for hours afterwards.
                 self.count_sent();
                 wakeup
             });
@@ -309,8 +309,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         actions
     }
 
-    fn on_executed(&mut self, token: Token, executed: Executed) -> Vec<Action> {
-        let Executed {
+    fn on_executed(&mut self, token: Token, executed: CompletedExecute) -> Vec<Action> {
+        let CompletedExecute {
             result,
             view_request,
         } = executed;
@@ -320,8 +320,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         self.machine.on_executed(token, result)
     }
 
-    fn on_called(&mut self, token: Token, called: Called) -> Vec<Action> {
-        let Called {
+    fn on_called(&mut self, token: Token, called: CompletedCall) -> Vec<Action> {
+        let CompletedCall {
             result,
             ended,
             turn,
@@ -339,9 +339,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         actions
     }
 
-    /// Sends a message of a view. An error is the end of the session.
-    fn on_view_message(&mut self, message: viewer::Message) -> Result<(), End> {
-        let viewer::Message {
+    /// Sends a message of a view. An error ends the session.
+    fn on_view_message(&mut self, message: viewer::ViewMessage) -> Result<(), End> {
+        let viewer::ViewMessage {
             view,
             text,
             last,
@@ -369,17 +369,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 
     /// Counts what the socket has sent since the last call.
     fn count_sent(&mut self) {
-        let (messages, bytes) = std::mem::take(&mut self.socket.sent);
+        let SentMessages { messages, bytes } = std::mem::take(&mut self.socket.sent);
         if messages > 0 {
-            self.sent.0 += messages;
-            self.sent.1 += bytes;
+            self.sent.messages += messages;
+            self.sent.bytes += bytes;
             let metrics = &self.shared.viewer.metrics;
             metrics.messages_out.inc_by(messages);
             metrics.bytes_out.inc_by(bytes);
         }
     }
 
-    /// Counts a message of so many bytes that the socket received.
+    /// Counts a received message of `bytes` bytes.
     fn count_received(&mut self, bytes: usize) {
         self.messages_in += 1;
         self.bytes_in += bytes as u64;
@@ -402,6 +402,6 @@ mod tests {
         }
         let task = size(run::<Io>);
         assert!(task <= 3 * 1024, "{task} bytes");
-        assert!(size_of::<Completion>() <= 24 && size_of::<Box<viewer::Message>>() <= 8);
+        assert!(size_of::<Completion>() <= 24 && size_of::<Box<viewer::ViewMessage>>() <= 8);
     }
 }

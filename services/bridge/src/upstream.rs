@@ -1,24 +1,25 @@
-//! claude-api as the rest of the bridge sees it: calls that end within their time, and the two
-//! streams of an execution (statuses, output) that hide retries and cuts. Nothing else in the
-//! bridge knows how requests are sent and retried.
+//! The client for claude-api: calls that end within their time, and the two streams of an execution
+//! (statuses, output), which hide retries and broken connections. No other module of the bridge
+//! sends or retries requests.
 //!
-//! - [`accept`]: an execute until claude-api has accepted it
-//! - [`calls`], [`events`], `attach`: the short calls of requests
-//! - [`cancel`]: cancels that the bridge sends by itself
-//! - [`follow`], [`output`]: the streams of a view; `stream` is a slow GET on its own connection
-//! - `response`, [`errors`], [`retry`]: answers, failures and delays of all of them
+//! - [`accept`]: the PUT of an execute, until claude-api has accepted it
+//! - [`calls`], [`events`], `attach`: the short calls for requests
+//! - [`cancel`]: cancels that the bridge sends on its own
+//! - [`follow`], [`output`]: the streams of a view. `dedicated_stream` is a GET on its own
+//!   connection.
+//! - `response`, [`errors`], [`retry`]: the answers, failures and delays of all of them
 
 pub mod accept;
 mod attach;
 pub mod calls;
 pub mod cancel;
+mod dedicated_stream;
 pub mod errors;
 pub mod events;
 pub mod follow;
 pub mod output;
 mod response;
 pub mod retry;
-mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,12 +29,12 @@ use protocol::ExecutionId;
 
 use crate::metrics::Retries;
 
-/// How long a TCP connection to claude-api may take to come up.
+/// The longest time to open a TCP connection to claude-api.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The kernel asks a silent claude-api for a sign of life this often, so that a stream without
-/// traffic of its own (output) does not wait for ever for a host that is gone.
+/// The interval of TCP keepalive probes to a silent claude-api. Without them an idle stream
+/// (output) would wait forever for a host that is gone.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Idle connections are closed before common proxies close them.
+/// The idle time after which a connection is closed, shorter than that of common proxies.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// The longest times of calls to claude-api and of its streams.
@@ -41,22 +42,22 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 pub struct Times {
     /// A control, status, list, events or input call, its retries included.
     pub call: Duration,
-    /// How long an execute is retried before acceptance.
+    /// The time for which an execute is retried before acceptance.
     pub accept: Duration,
-    /// One attempt to hand over an execute.
+    /// One attempt of the PUT of an execute.
     pub attempt: Duration,
-    /// The head of a stream's answer; a stream without a head by then is dead.
+    /// The head of a stream's answer. A stream without a head by then is dead.
     pub head: Duration,
-    /// A follow stream that is silent for longer is dead, unless claude-api's heartbeat is longer.
+    /// The silence after which a follow stream is dead, unless claude-api's heartbeat is longer.
     pub silence: Duration,
-    /// The output stream reconnects when bytes are known to be there and none arrived for this
-    /// long.
+    /// The time without a byte after which an output stream reconnects, if claude-api is known to
+    /// have more bytes.
     pub stall: Duration,
     /// The interval at which a status is repeated while claude-api cannot be reached.
     pub heartbeat: Duration,
 }
 
-/// The way to claude-api. Cheap to clone.
+/// The client for claude-api. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     client: reqwest::Client,
@@ -65,21 +66,21 @@ pub struct Upstream {
     viewer: Option<Arc<str>>,
     /// The times of calls and streams.
     pub times: Times,
-    /// claude-api's own heartbeat in milliseconds, as far as known.
+    /// claude-api's heartbeat in milliseconds; 0 while unknown.
     heartbeat_ms: Arc<AtomicU64>,
     /// Counters of repeated requests.
     pub retries: Retries,
 }
 
 impl Upstream {
-    /// Creates the way to one claude-api. `base` is `http://host:port`, without a path.
+    /// Creates the client for one claude-api. `base` is `http://host:port`, without a path.
     ///
     /// # Errors
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     pub fn new(base: &str, times: Times) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .http1_only()
-            // The operator's HTTP_PROXY is for the CLI, never for this hop.
+            // The operator's HTTP_PROXY is for the CLI, never for requests to claude-api.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
@@ -100,8 +101,8 @@ impl Upstream {
         })
     }
 
-    /// Returns a copy whose streams name this session. claude-api then knows a late stream of a
-    /// session that left, and does not count it as a new viewer.
+    /// Returns a copy whose streams name this session. So claude-api recognizes a late stream of an
+    /// ended session, and does not count that stream as a new viewer.
     #[must_use]
     pub fn for_viewer(&self, session: Arc<str>) -> Self {
         Self {
@@ -122,13 +123,13 @@ impl Upstream {
         self.times.silence.max(silence(theirs))
     }
 
-    /// Returns the address of the service that holds this execution. There is only one service.
-    fn home(&self, _id: ExecutionId) -> &str {
+    /// Returns the base URL of the service that holds this execution. There is only one service.
+    fn service_url(&self, _id: ExecutionId) -> &str {
         &self.base
     }
 
     fn execution_url(&self, id: ExecutionId, rest: &str) -> String {
-        format!("{}{}", self.home(id), path(id, rest))
+        format!("{}{}", self.service_url(id), path(id, rest))
     }
 }
 

@@ -1,5 +1,5 @@
-//! A view: one execution as one session sees it. Its task reads the statuses and the output from
-//! upstream, and sends messages to the session, one at a time and only while the socket has room.
+//! The view of one execution in one session. Its task reads the statuses and the output from
+//! claude-api. It sends messages to the session one at a time, and only while the socket has room.
 
 pub mod buffer;
 mod elapsed;
@@ -16,7 +16,7 @@ use protocol::rpc::OnSlow;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep};
 
-use crate::budget::outbound::{Charge, Share};
+use crate::budget::outbound::{OutboundCharge, Share};
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 use crate::upstream::follow::{FollowItem, FollowStream};
@@ -27,7 +27,7 @@ use order::Order;
 /// The context that all views share.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The way to claude-api.
+    /// The client for claude-api.
     pub upstream: Upstream,
     /// The limits beyond which a view with `onSlow: skip` drops output.
     pub skip: Skip,
@@ -39,10 +39,10 @@ pub struct Context {
 
 /// The start of a view.
 #[derive(Debug, Clone)]
-pub struct Start {
-    /// The status of the answer.
+pub struct ViewStart {
+    /// The status in the answer to the request.
     pub status: Status,
-    /// The offset that the client asked for.
+    /// The offset that the client requested.
     pub offset: Option<u64>,
     /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
@@ -51,15 +51,15 @@ pub struct Start {
 /// One message of a view. It is sent boxed, because tokio allocates a channel in blocks of 32
 /// items, and every idle session has one.
 #[derive(Debug)]
-pub struct Message {
-    /// The number of the view. An older view of the same execution may have messages under way.
+pub struct ViewMessage {
+    /// The number of the view. An older view of the same execution may still have queued messages.
     pub view: u64,
     /// The message as JSON.
     pub text: String,
     /// Whether this is the last message of the view.
     pub last: bool,
-    /// The message's part of the outbound budget, until the socket has taken the message.
-    pub charge: Charge,
+    /// The message's bytes in the outbound budget, until the socket has accepted the message.
+    pub charge: OutboundCharge,
 }
 
 /// The clock of one view: one reading of the wall clock, then a monotonic clock. It starts no
@@ -84,27 +84,28 @@ impl Clock {
     }
 }
 
-type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<Message>>>> + Send>>;
+type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<ViewMessage>>>> + Send>>;
 
-/// Waits for a permit; for ever without one. Cancel-safe: the permit keeps its place in the queue.
-async fn granted(permit: Option<&mut Permit>) -> Option<mpsc::OwnedPermit<Box<Message>>> {
+/// Waits for a permit to send, or forever if none is requested. Cancel-safe: a pending request
+/// keeps its position in the channel's queue.
+async fn granted(permit: Option<&mut Permit>) -> Option<mpsc::OwnedPermit<Box<ViewMessage>>> {
     match permit {
         Some(permit) => permit.await,
         None => std::future::pending().await,
     }
 }
 
-/// How often a view may find no room before it closes its stream from claude-api.
-const TIGHT_CHECKS: u32 = 2;
+/// The number of checks without room after which a view closes its stream from claude-api.
+const CHECKS_WITHOUT_ROOM: u32 = 2;
 
-/// Runs a view until its last message is sent or the session is gone. It may be aborted at any
-/// point. The bytes that it holds count in `share`: without room it reads no more from claude-api
-/// and resumes later at the same offset.
+/// Runs a view until its last message is sent or the session has ended. The task may be aborted at
+/// any point. Its buffered bytes are charged to `share`. Without room the view reads no more from
+/// claude-api, and resumes later at the same offset.
 pub async fn run(
     context: Context,
-    start: Start,
+    start: ViewStart,
     view: u64,
-    to: mpsc::Sender<Box<Message>>,
+    messages: mpsc::Sender<Box<ViewMessage>>,
     share: Arc<Share>,
 ) {
     let Context {
@@ -120,21 +121,21 @@ pub async fn run(
     let mut follow = FollowStream::new(upstream.clone(), id);
     let mut output = OutputStream::new(upstream.clone(), id, order.read_from());
     let heartbeat = upstream.times.heartbeat;
-    let mut beat = std::pin::pin!(sleep(heartbeat));
+    let mut next_heartbeat = std::pin::pin!(sleep(heartbeat));
     let mut check = tokio::time::interval(upstream.times.stall);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Kept when something else happens first, so that the view keeps its place in the queue.
+    // Kept across iterations, so that the view keeps its position in the channel's queue.
     let mut permit: Option<Permit> = None;
     let mut dropped = 0;
     let mut charge = share.charge();
-    let mut tight = 0;
+    let mut checks_without_room = 0;
     if order.has_more_upstream() {
         output.open();
     }
     loop {
         if permit.is_none() && order.has_message() {
-            let to = to.clone();
-            permit = Some(Box::pin(async move { to.reserve_owned().await.ok() }));
+            let messages = messages.clone();
+            permit = Some(Box::pin(async move { messages.reserve_owned().await.ok() }));
         }
         charge.set(order.held_bytes());
         let mut has_room = share.has_room();
@@ -147,25 +148,28 @@ pub async fn run(
             metrics.skipped_bytes.inc_by(order.dropped() - dropped);
             dropped = order.dropped();
         }
-        let is_tight = !has_room && order.wants_bytes();
-        if !is_tight && std::mem::take(&mut tight) >= TIGHT_CHECKS && order.has_more_upstream() {
+        let needs_room = !has_room && order.wants_bytes();
+        if !needs_room
+            && std::mem::take(&mut checks_without_room) >= CHECKS_WITHOUT_ROOM
+            && order.has_more_upstream()
+        {
             output.open();
         }
         let reads = has_room && order.wants_bytes();
         if !reads {
-            output.not_read();
+            output.note_skipped_read();
         }
         tokio::select! {
-            // Messages first: unsent ones are bounded, unread ones are not.
+            // Messages first, because unsent messages are bounded and incoming ones are not.
             biased;
             granted = granted(permit.as_mut()) => {
                 permit = None;
                 let Some(granted) = granted else { return };
                 if order.is_status_next() {
-                    // claude-api sends a status at each heartbeat. The view repeats one only when
-                    // that is late.
-                    let late = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
-                    beat.as_mut().reset(Instant::now() + late);
+                    // claude-api sends a status at each heartbeat. The view repeats the last one
+                    // only when the next one is late.
+                    let wait = if order.is_unreachable() { heartbeat } else { heartbeat * 6 / 5 };
+                    next_heartbeat.as_mut().reset(Instant::now() + wait);
                 }
                 let gaps = order.gaps();
                 let text = order.next(clock.now());
@@ -174,7 +178,7 @@ pub async fn run(
                     let last = order.is_done();
                     let mut charge = share.charge();
                     charge.set(text.len());
-                    granted.send(Box::new(Message { view, text, last, charge }));
+                    granted.send(Box::new(ViewMessage { view, text, last, charge }));
                 }
                 if order.is_done() {
                     return;
@@ -187,7 +191,7 @@ pub async fn run(
                     } else {
                         order.on_status(*status);
                     }
-                    if order.has_more_upstream() && tight < TIGHT_CHECKS {
+                    if order.has_more_upstream() && checks_without_room < CHECKS_WITHOUT_ROOM {
                         output.open();
                     }
                 }
@@ -202,12 +206,12 @@ pub async fn run(
                     if share.has_room() || !share.budget().is_short() {
                         order.on_bytes(&bytes);
                     } else {
-                        // Other views have taken the room, so these bytes are read again later.
+                        // Other views have used the room, so these bytes are read again later.
                         output.close(order.read_from());
-                        tight = TIGHT_CHECKS;
+                        checks_without_room = CHECKS_WITHOUT_ROOM;
                     }
                 }
-                // Whether the execution ended is known from the follow stream.
+                // Only the follow stream shows whether the execution has ended.
                 OutputItem::End => if order.is_terminal() && order.has_more_upstream() {
                     output.open_later();
                 },
@@ -224,18 +228,18 @@ pub async fn run(
                 },
                 OutputItem::Gone => order.on_gone(clock.now()),
             },
-            () = beat.as_mut() => {
+            () = next_heartbeat.as_mut() => {
                 order.on_heartbeat();
-                beat.as_mut().reset(Instant::now() + heartbeat);
+                next_heartbeat.as_mut().reset(Instant::now() + heartbeat);
             }
-            () = share.room(), if is_tight => {}
-            _ = check.tick(), if reads || is_tight => {
-                if is_tight {
-                    tight += 1;
-                    if tight == TIGHT_CHECKS && share.budget().is_short() {
+            () = share.room(), if needs_room => {}
+            _ = check.tick(), if reads || needs_room => {
+                if needs_room {
+                    checks_without_room += 1;
+                    if checks_without_room == CHECKS_WITHOUT_ROOM && share.budget().is_short() {
                         output.close(order.read_from());
                     }
-                } else if order.read_from() < order.seen().output_bytes {
+                } else if order.read_from() < order.newest_status().output_bytes {
                     output.cut_if_stalled();
                 }
             }

@@ -91,7 +91,7 @@ async fn an_unreachable_claude_api_is_an_error_after_the_time_limit() {
     );
     let (status, page) = bridge.get("/health/ready").await;
     assert_eq!(status, 503);
-    assert_eq!(page["detail"], "claude-api unreachable");
+    assert_eq!(page["detail"], "claude-api cannot be reached");
     assert_eq!(bridge.get("/health/live").await.0, 200);
 }
 

@@ -289,7 +289,7 @@ async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
         stack.bridge.lines().iter().any(about)
     };
     let sent = "claude-api has a cancel that was owed";
-    let viewed = "a viewer came back; no cancel is owed";
+    let viewed = "a viewer returned; no cancel is owed";
     let (kept, kept_id) = left_alone(&stack).await;
     let (lost, lost_id) = left_alone(&stack).await;
     let mut other = stack.client().await;

@@ -1,10 +1,10 @@
-//! The budget for lists and parts of events while claude-api is asked for them.
+//! The budget for lists and parts of events during their calls to claude-api.
 //!
-//! - When is it taken? When a list, or a request for events, has its turn in its session. It is
-//!   released with the page, after `callMs` at most.
-//! - Who waits behind whom? The lists of one session wait for each other, until the client has read
-//!   the one before. Those of all sessions wait for memory in the order received, for `callMs` at
-//!   most. All take the same amount, so the first one blocks no smaller one.
+//! - When is it charged? When a list, or a request for events, has its turn in its session. The
+//!   charge is released with the page, after `callMs` at most.
+//! - Who waits for whom? A list of a session waits until the client has read the previous one. The
+//!   lists of all sessions wait for memory in the order received, for `callMs` at most. All need
+//!   the same amount, so the first one blocks no smaller one.
 //! - What bounds the other direction? A finished page is an answer like any other
 //!   ([`super::outbound`]).
 
@@ -16,23 +16,23 @@ use tokio::time::timeout;
 
 /// Memory for the lists and events of all sessions, in bytes.
 const BUDGET_BYTES: usize = 64 * 1024 * 1024;
-/// Statuses in one request to claude-api.
+/// The most statuses in one request to claude-api.
 pub const STATUSES: u64 = 16;
-/// A status of a page, generously, in bytes.
+/// The most memory of one status of a page, in bytes.
 const ENTRY_BYTES: u32 = 72 * 1024;
-/// Memory of one list, in bytes: a part, and the page gathered so far.
+/// The memory of one list, in bytes: a part, and the page gathered so far.
 const LIST_BYTES: u32 = STATUSES as u32 * ENTRY_BYTES + protocol::SERVER_MESSAGE_BYTES as u32;
-/// A page of at most this many bytes is like any other answer: the next list need not wait until it
-/// is read.
+/// The size up to which a page is treated like any other answer, in bytes: the next list does not
+/// wait until the client has read it.
 const SMALL_BYTES: usize = 64 * 1024;
 
-/// The budget of all sessions.
+/// The budget for the lists of all sessions.
 #[derive(Debug)]
-pub struct Lists {
+pub struct ListBudget {
     bytes: Semaphore,
 }
 
-impl Default for Lists {
+impl Default for ListBudget {
     fn default() -> Self {
         Self {
             bytes: Semaphore::new(BUDGET_BYTES),
@@ -40,8 +40,8 @@ impl Default for Lists {
     }
 }
 
-impl Lists {
-    /// Waits for the memory of one list. Returns None when there is none within `patience`.
+impl ListBudget {
+    /// Waits for the memory of one list. Returns None if none is free within `patience`.
     /// Cancel-safe.
     pub async fn take(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
         let bytes = self.bytes.acquire_many(LIST_BYTES);
@@ -49,17 +49,15 @@ impl Lists {
     }
 }
 
-/// The place of one list, or one part of events, among those of its session. It is free again when
-/// this is dropped.
+/// The turn of one list or one part of events in its session, until dropped.
 pub type Turn = OwnedSemaphorePermit;
 
-/// The source of the turns of one session's lists. It gives no more turns once the session has
-/// ended.
+/// The source of the turns of one session. It gives no more turns once the session has ended.
 #[derive(Debug, Clone)]
 pub struct Turns(Arc<Semaphore>);
 
 impl Turns {
-    /// Waits for a turn. Returns None when the session has ended. Cancel-safe.
+    /// Waits for a turn. Returns None if the session has ended. Cancel-safe.
     pub async fn take(self) -> Option<Turn> {
         self.0.acquire_owned().await.ok()
     }
@@ -84,7 +82,7 @@ impl Default for SessionLists {
 
 impl Drop for SessionLists {
     fn drop(&mut self) {
-        // The session has ended, so requests that wait for their turn are not made.
+        // The session has ended, so requests that wait for a turn are not made.
         self.turns.0.close();
     }
 }
@@ -96,8 +94,8 @@ impl SessionLists {
         self.turns.clone()
     }
 
-    /// Keeps the turn of an answer of so many bytes until the client has read it. A page that waits
-    /// in a batch (0 bytes for now) delays no other one.
+    /// Keeps the turn of an answer until the client has read it. A page that waits in a batch (0
+    /// bytes for now) delays no other list.
     pub fn keep(&mut self, turn: Turn, answer_bytes: usize) {
         if answer_bytes > SMALL_BYTES {
             self.turn = Some(turn);

@@ -1,36 +1,36 @@
 //! The outbound budget (`outboundBytes`): memory for answers and output that clients have not read.
 //!
-//! - When is it taken? When an answer exists, or when a chunk of output was read. A call to
-//!   claude-api takes the most bytes that its answer may need, for `callMs` at most.
-//! - Who waits behind whom? Each session has a floor of its own, so no session waits for the client
-//!   of another one to read. Beyond its floor a session takes from the common part, up to
-//!   [`SESSION_BYTES`]. While that is spent, the session is not read further, its waiting queries
-//!   are not started, and its views read no more from claude-api. A view with `onSlow: skip` drops
-//!   its oldest output; one with `wait` resumes later at its offset.
-//! - What bounds the other direction? A client that takes no byte for two pings is closed, which
-//!   frees its bytes. [`super::inbound`] bounds what clients send.
+//! - When is it charged? When an answer exists, or when a chunk of output was read. A call to
+//!   claude-api is charged with the most bytes that its answer may need, for `callMs` at most.
+//! - Who waits for whom? Each session has its own floor, so no session waits for the client of
+//!   another one. Beyond its floor a session uses the common part, up to [`SESSION_BYTES`]. While
+//!   that is spent, the session is not read, its queued queries do not start, and its views stop
+//!   reading from claude-api. A view with `onSlow: skip` drops its oldest output. A view with
+//!   `wait` resumes later at its offset.
+//! - What bounds the other direction? The session of a client that reads no byte for two pings is
+//!   closed, which frees its bytes. [`super::inbound`] bounds the bytes that clients send.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-/// The most that one session may hold, in bytes.
+/// The most bytes that one session may hold.
 pub const SESSION_BYTES: u64 = 4 * 1024 * 1024;
-/// The floor of a session: bytes that it always has for itself.
+/// The floor of a session: the bytes that other sessions cannot use.
 const FLOOR_BYTES: u64 = 128 * 1024;
 
 /// The outbound budget of all sessions.
 #[derive(Debug)]
-pub struct Outbound {
-    limits: Limits,
-    /// Bytes beyond the floors. Waiters are woken when there is room again.
+pub struct OutboundBudget {
+    limits: OutboundLimits,
+    /// Used bytes beyond the floors. Waiters are woken when there is room again.
     used: watch::Sender<u64>,
 }
 
-/// The limits of one session, and of all.
+/// The limits of one session, and of all sessions together.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct OutboundLimits {
     /// The common part: the most bytes of all sessions beyond their floors.
     pub common: u64,
     /// The most bytes of one session.
@@ -39,8 +39,8 @@ pub struct Limits {
     pub floor: u64,
 }
 
-impl Limits {
-    /// Divides `outbound` into the floors of so many sessions, at most a half, and the common part.
+impl OutboundLimits {
+    /// Divides `outbound` into the floors of all sessions (at most a half) and the common part.
     #[must_use]
     pub fn new(outbound: u64, sessions: u64, status_bytes: u64) -> Self {
         let floor = FLOOR_BYTES.max(status_bytes * 2);
@@ -53,10 +53,10 @@ impl Limits {
     }
 }
 
-impl Outbound {
-    /// Creates a budget of which nothing is used.
+impl OutboundBudget {
+    /// Creates an unused budget.
     #[must_use]
-    pub fn new(limits: Limits) -> Arc<Self> {
+    pub fn new(limits: OutboundLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             used: watch::Sender::new(0),
@@ -65,7 +65,7 @@ impl Outbound {
 
     /// Returns the limits.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> OutboundLimits {
         self.limits
     }
 
@@ -93,18 +93,18 @@ impl Outbound {
 /// One session's share of the outbound budget.
 #[derive(Debug)]
 pub struct Share {
-    budget: Arc<Outbound>,
-    // A plain lock: held to read and to change both sums, never over an await.
+    budget: Arc<OutboundBudget>,
+    // A plain lock, because it is held only to read or change both sums, never across an await.
     used: Mutex<u64>,
-    /// Wakes views when there is room in the share again. A watch channel would be a twentieth of
-    /// the memory of an idle session.
+    /// Wakes views when there is room in the share again. Not a watch channel: that would need a
+    /// twentieth of the memory of an idle session.
     freed: Notify,
 }
 
 impl Share {
     /// Creates the share of a new session.
     #[must_use]
-    pub fn new(budget: Arc<Outbound>) -> Arc<Self> {
+    pub fn new(budget: Arc<OutboundBudget>) -> Arc<Self> {
         Arc::new(Self {
             budget,
             used: Mutex::default(),
@@ -114,7 +114,7 @@ impl Share {
 
     /// Returns the budget of all sessions.
     #[must_use]
-    pub fn budget(&self) -> &Outbound {
+    pub fn budget(&self) -> &OutboundBudget {
         &self.budget
     }
 
@@ -128,10 +128,10 @@ impl Share {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a view may take more.
+    /// Whether a view may hold more bytes.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        let Limits { session, floor, .. } = self.budget.limits;
+        let OutboundLimits { session, floor, .. } = self.budget.limits;
         let used = self.used();
         used < floor || (used < session && !self.budget.is_short())
     }
@@ -141,7 +141,7 @@ impl Share {
         let mut common = self.budget.used.subscribe();
         loop {
             let mut freed = pin!(self.freed.notified());
-            // Before the check, so that no room is missed between the two.
+            // Before the check, so that no wakeup is lost between the check and the wait.
             freed.as_mut().enable();
             if self.has_room() {
                 return;
@@ -156,15 +156,15 @@ impl Share {
 
     /// Creates a charge of zero bytes.
     #[must_use]
-    pub fn charge(self: &Arc<Self>) -> Charge {
-        Charge {
+    pub fn charge(self: &Arc<Self>) -> OutboundCharge {
+        OutboundCharge {
             share: self.clone(),
             bytes: 0,
         }
     }
 
     fn change(&self, old: u64, new: u64) {
-        let Limits { session, floor, .. } = self.budget.limits;
+        let OutboundLimits { session, floor, .. } = self.budget.limits;
         let mut guard = self.lock();
         let old_used = *guard;
         let used = old_used - old + new;
@@ -181,15 +181,16 @@ impl Share {
     }
 }
 
-/// A part of a session's share, until dropped. It may exceed every limit: ask for room first.
+/// Charged bytes of a session's share, until dropped. A charge may exceed every limit, so check for
+/// room first.
 #[derive(Debug)]
-pub struct Charge {
+pub struct OutboundCharge {
     share: Arc<Share>,
     bytes: u64,
 }
 
-impl Charge {
-    /// Sets the charge to so many bytes.
+impl OutboundCharge {
+    /// Sets the charge to `bytes` bytes.
     pub fn set(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         if bytes != self.bytes {
@@ -199,7 +200,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for OutboundCharge {
     fn drop(&mut self) {
         self.set(0);
     }

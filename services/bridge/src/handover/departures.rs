@@ -1,14 +1,15 @@
 //! Departures: sessions that ended with `onDisconnect: "cancel"`. claude-api cancels the execution
-//! when nobody views it for the grace. This module counts the views and the requests for views, so
-//! that a departure sees a client that returned before the bridge could reach claude-api.
+//! if nobody views it during the grace period. This module counts the views and the requests for
+//! views. So a departure notices a client that returned before the bridge could reach claude-api.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::ExecutionId;
 
+/// The views and departures of one execution.
 #[derive(Debug, Default)]
-struct Entry {
+struct ExecutionViews {
     viewers: usize,
     departing: usize,
     /// Attaches and executes whose view has not begun yet.
@@ -17,16 +18,16 @@ struct Entry {
     begun: u64,
 }
 
-/// The viewers of each execution in this bridge.
+/// The views and departures of all executions in this bridge.
 #[derive(Debug, Default, Clone)]
 pub struct Departures {
-    // A plain lock: held for a look into the map, never over an await.
-    entries: Arc<Mutex<HashMap<ExecutionId, Entry>>>,
+    // A plain lock, because it is held only to read or change the map, never across an await.
+    entries: Arc<Mutex<HashMap<ExecutionId, ExecutionViews>>>,
 }
 
 /// A view, until dropped.
 #[derive(Debug)]
-pub struct Viewing(Departures, ExecutionId);
+pub struct ViewGuard(Departures, ExecutionId);
 
 /// A departure that is not settled, until dropped.
 #[derive(Debug)]
@@ -44,16 +45,16 @@ pub struct ViewRequest(Departures, ExecutionId);
 /// Whether anybody views the execution of a departure.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// A view began.
+    /// A view is open, or began since the departure.
     Viewer,
-    /// A client has asked for a view that has not begun.
+    /// A client has requested a view that has not begun.
     Requested,
     /// There is no view and no request for one.
     Nobody,
 }
 
 impl Departures {
-    fn with<R>(&self, id: ExecutionId, change: impl FnOnce(&mut Entry) -> R) -> R {
+    fn update<R>(&self, id: ExecutionId, change: impl FnOnce(&mut ExecutionViews) -> R) -> R {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id).or_default();
         let result = change(entry);
@@ -65,18 +66,18 @@ impl Departures {
 
     /// Notes that a view begins.
     #[must_use]
-    pub fn view(&self, id: ExecutionId) -> Viewing {
-        self.with(id, |e| {
+    pub fn view(&self, id: ExecutionId) -> ViewGuard {
+        self.update(id, |e| {
             e.viewers += 1;
             e.begun += 1;
         });
-        Viewing(self.clone(), id)
+        ViewGuard(self.clone(), id)
     }
 
     /// Notes that a departure begins. The departing session's own view must be over.
     #[must_use]
     pub fn depart(&self, id: ExecutionId) -> Departure {
-        let begun = self.with(id, |e| {
+        let begun = self.update(id, |e| {
             e.departing += 1;
             e.begun
         });
@@ -90,16 +91,16 @@ impl Departures {
     /// Notes that a view is requested.
     #[must_use]
     pub fn request_view(&self, id: ExecutionId) -> ViewRequest {
-        self.with(id, |e| e.requested += 1);
+        self.update(id, |e| e.requested += 1);
         ViewRequest(self.clone(), id)
     }
 }
 
 impl Departure {
-    /// Returns whether a view is open, was open since the departure, or is asked for.
+    /// Returns whether a view is open, was open since the departure, or is requested.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        self.departures.with(self.id, |e| {
+        self.departures.update(self.id, |e| {
             if e.viewers > 0 || e.begun != self.begun {
                 Audience::Viewer
             } else if e.requested > 0 {
@@ -121,19 +122,19 @@ impl ViewRequest {
 
 impl Drop for ViewRequest {
     fn drop(&mut self) {
-        self.0.with(self.1, |e| e.requested -= 1);
+        self.0.update(self.1, |e| e.requested -= 1);
     }
 }
 
-impl Drop for Viewing {
+impl Drop for ViewGuard {
     fn drop(&mut self) {
-        self.0.with(self.1, |e| e.viewers -= 1);
+        self.0.update(self.1, |e| e.viewers -= 1);
     }
 }
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        self.departures.with(self.id, |e| e.departing -= 1);
+        self.departures.update(self.id, |e| e.departing -= 1);
     }
 }
 
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_view_is_enough_to_keep_an_execution() {
+    fn a_view_since_the_departure_keeps_an_execution() {
         let departures = Departures::default();
         let id = ExecutionId::random();
         drop(departures.view(id));
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_a_view_keeps_an_execution_while_it_lasts() {
+    fn a_request_for_a_view_keeps_an_execution_until_it_is_dropped() {
         let departures = Departures::default();
         let id = ExecutionId::random();
         let departing = departures.depart(id);

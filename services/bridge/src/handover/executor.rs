@@ -1,8 +1,9 @@
 //! The executes of one session, handed to claude-api one at a time in the order received. They
-//! outlive the session: a disconnect cancels nothing, not even an execute that is not accepted yet.
+//! outlive the session: a disconnect alone cancels nothing, not even an execute that is not
+//! accepted yet.
 //!
-//! Each execute is a task of its own that waits for the one before. So an execute that is cancelled
-//! while claude-api fails need not wait for its turn.
+//! Each execute is a separate task that waits for the previous one. So an execute that is cancelled
+//! while claude-api fails does not wait for its turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,16 +17,16 @@ use tokio_util::sync::CancellationToken;
 use super::departures::ViewRequest;
 use super::owed_cancels::{cancel, depart};
 use super::{Context, Handover};
-use crate::budget::inbound::Charge;
-use crate::upstream::accept::{Put, owes_cancel};
+use crate::budget::inbound::InboundCharge;
+use crate::upstream::accept::{PutRequest, owes_cancel};
 
-/// How long a PUT under way may continue when the bridge stops.
+/// How long a PUT in flight may continue when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The result of one execute.
+/// An execute that claude-api has accepted or refused.
 #[derive(Debug)]
-pub struct Executed {
-    /// The status with which claude-api accepted it, or the error for the client.
+pub struct CompletedExecute {
+    /// The status with which claude-api accepted the execute, or the error for the client.
     pub result: Result<Status, RpcError>,
     /// The request for the view that follows, if the client chose the id.
     pub view_request: Option<ViewRequest>,
@@ -36,33 +37,33 @@ pub struct Executed {
 pub struct Executor {
     /// Ends when the youngest execute is done, because its sender is dropped then.
     last: Option<oneshot::Receiver<()>>,
-    /// Stops the retrying of each execute without a result.
+    /// Stops the retries of each execute without a result.
     stops: HashMap<u64, CancellationToken>,
-    /// Whether claude-api failed since it last answered. None before the first execute, so that an
+    /// Whether claude-api failed since its last answer. None before the first execute, so that an
     /// idle session needs no memory for it.
     failing: Option<Arc<watch::Sender<bool>>>,
 }
 
 impl Executor {
-    /// Hands an execute over. `request` is its number in its session. `charges`: its bytes in the
+    /// Hands an execute over. `request`: its token in its session. `charges`: its bytes in the
     /// inbound budget and in its session's limit, held until claude-api has answered. `deliver`
-    /// takes the result and returns whether the session is still there to read it.
+    /// sends the result to the session, and returns whether the session still exists.
     pub fn execute(
         &mut self,
         request: u64,
         handover: Handover,
-        charges: (Charge, Charge),
+        charges: (InboundCharge, InboundCharge),
         context: &Arc<Context>,
         session: &Arc<str>,
-        deliver: impl FnOnce(Executed) -> bool + Send + 'static,
+        deliver: impl FnOnce(CompletedExecute) -> bool + Send + 'static,
     ) {
         let stop = CancellationToken::new();
-        // The client chose the id. This execute may be its return after an earlier session left.
-        let may_return = !handover.fresh;
-        let view_request = may_return.then(|| context.departures.request_view(handover.id));
+        // The client chose the id, so the client may have returned to an earlier execution.
+        let may_reattach = !handover.fresh;
+        let view_request = may_reattach.then(|| context.departures.request_view(handover.id));
         self.stops.insert(request, stop.clone());
         let (done, next) = oneshot::channel();
-        let task = Task {
+        let task = ExecuteTask {
             handover,
             session: session.clone(),
             view_request,
@@ -85,32 +86,37 @@ impl Executor {
         });
     }
 
-    /// Ends the retrying of one execute.
+    /// Stops the retries of one execute.
     pub fn stop(&self, request: u64) {
         if let Some(stop) = self.stops.get(&request) {
             stop.cancel();
         }
     }
 
-    /// Forgets an execute whose result is here.
+    /// Forgets an execute that has its result.
     pub fn done(&mut self, request: u64) {
         self.stops.remove(&request);
     }
 }
 
-struct Task {
+/// The task of one execute.
+struct ExecuteTask {
     handover: Handover,
     session: Arc<str>,
     view_request: Option<ViewRequest>,
     stop: CancellationToken,
-    /// Ends when the execute before this one is done.
+    /// Ends when the previous execute is done.
     turn: Option<oneshot::Receiver<()>>,
     failing: Arc<watch::Sender<bool>>,
     context: Arc<Context>,
 }
 
-impl Task {
-    async fn run(self, charges: (Charge, Charge), deliver: impl FnOnce(Executed) -> bool) {
+impl ExecuteTask {
+    async fn run(
+        self,
+        charges: (InboundCharge, InboundCharge),
+        deliver: impl FnOnce(CompletedExecute) -> bool,
+    ) {
         let Self {
             handover,
             session,
@@ -126,22 +132,22 @@ impl Task {
             body,
             cancel_on_disconnect,
         } = handover;
-        let put = Put { id, fresh, body };
-        let given_up = async {
+        let put = PutRequest { id, fresh, body };
+        let stopped_while_failing = async {
             stop.cancelled().await;
             // The channel cannot close, because this task holds its sender.
             let _ = failing.subscribe().wait_for(|failing| *failing).await;
         };
         let its_turn = async {
             if let Some(turn) = &mut turn {
-                // The sender is dropped when the one before is done.
+                // The sender is dropped when the previous execute is done.
                 let _ = turn.await;
             }
         };
         let has_turn = tokio::select! {
             biased;
             () = its_turn => true,
-            () = given_up => false,
+            () = stopped_while_failing => false,
         };
         let result = if has_turn {
             context.upstream.accept(&put, &stop, &failing).await
@@ -161,20 +167,20 @@ impl Task {
         };
         let accepted = result.is_ok();
         let owes_cancel = result.as_ref().is_err_and(owes_cancel);
-        // When the session is gone, its request for a view is dropped here with the result.
-        let is_delivered = deliver(Executed {
+        // If the session has ended, its request for a view is dropped here with the result.
+        let is_delivered = deliver(CompletedExecute {
             result,
             view_request,
         });
         if stop.is_cancelled() && may_live && (owes_cancel || !is_delivered) {
-            // The cancel did not reach claude-api, or the session asked for it and left: only
-            // this task can still send it.
+            // The cancel did not reach claude-api, or the session has ended. Only this task can
+            // still send it.
             cancel(&context, id, owes_cancel);
         } else if !is_delivered && may_live && cancel_on_disconnect {
             depart(&context, id, session, accepted);
         }
         if !has_turn && let Some(turn) = turn {
-            // The next execute still waits for those before this one.
+            // The next execute still waits for all earlier ones.
             let _ = turn.await;
         }
     }

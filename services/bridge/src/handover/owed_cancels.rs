@@ -1,6 +1,6 @@
-//! Owed cancels: cancels that no client waits for, because their session has left or was already
-//! answered. Each is a task of its own that retries until claude-api has the cancel, does not know
-//! the execution, or a client views it again.
+//! Owed cancels: cancels that no client waits for, because their session has ended or already has
+//! an answer. Each is a separate task that retries until claude-api has the cancel, does not know
+//! the execution, or a client views the execution again.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::upstream::retry::Delays;
 /// The interval at which a departure checks whether a requested view has begun.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The outcome of an owed cancel.
+/// How an owed cancel was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settled {
+enum Settlement {
     /// claude-api has the cancel.
     Sent,
     /// claude-api knows no such execution.
@@ -27,8 +27,8 @@ enum Settled {
     Viewed,
 }
 
-impl Settled {
-    fn of(sent: bool) -> Self {
+impl Settlement {
+    fn from_sent(sent: bool) -> Self {
         if sent { Self::Sent } else { Self::Unknown }
     }
 
@@ -36,36 +36,37 @@ impl Settled {
         match self {
             Self::Sent => "claude-api has a cancel that was owed",
             Self::Unknown => "claude-api does not know the execution; no cancel is owed",
-            Self::Viewed => "a viewer came back; no cancel is owed",
+            Self::Viewed => "a viewer returned; no cancel is owed",
         }
     }
 }
 
 /// Cancels an execution, and retries until claude-api has answered. `burn`: the bridge gave up the
-/// PUT, and claude-api may still read it later.
+/// PUT, which claude-api may still read later, so the id must be burned.
 pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
     let upstream = context.upstream.clone();
-    owe(context, id, Duration::ZERO, async move {
+    spawn_owed(context, id, Duration::ZERO, async move {
         let cancel = Cancel::Now { burn };
-        Settled::of(upstream.cancel_surely(id, &cancel).await)
+        Settlement::from_sent(upstream.cancel_until_answered(id, &cancel).await)
     });
 }
 
-/// Asks claude-api to cancel an execution when nobody views it for the grace (docs/protocol.md,
+/// Lets claude-api cancel an execution that nobody views during the grace period (docs/protocol.md,
 /// "Reconnect"). A client that reconnects while claude-api is unreachable keeps its execution. A
 /// stop of the bridge is no departure. `accepted`: whether claude-api is known to have the
-/// execution; if not, the bridge gives up the PUT after the grace.
+/// execution. If not, the bridge gives up the PUT after the grace period.
 pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accepted: bool) {
     let departure = context.departures.depart(id);
     let grace = context.disconnect_grace;
     let upstream = context.upstream.clone();
-    owe(context, id, grace, async move {
+    spawn_owed(context, id, grace, async move {
         if !accepted {
-            // Burning the id at once would lock out a client that reconnects within the grace.
+            // Burning the id earlier would lock out a client that reconnects during the grace
+            // period.
             tokio::time::sleep(grace).await;
         }
         let cancel = Cancel::Unviewed {
-            after: grace,
+            unviewed_for: grace,
             session,
             burn: !accepted,
         };
@@ -83,39 +84,39 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
                         sent = true;
                         break;
                     }
-                    Ok(_) => return Settled::Sent,
+                    Ok(_) => return Settlement::Sent,
                     Err(failure) => failure,
                 },
             };
             if !failure.leaves_cancel_owed() {
-                return Settled::Unknown;
+                return Settlement::Unknown;
             }
-            // claude-api may have acted on a request whose answer was lost.
+            // The answer may have been lost after claude-api acted on the request.
             sent |= failure.may_have_acted();
-            tokio::time::sleep(delays.after(failure.retry_after())).await;
+            tokio::time::sleep(delays.next_delay(failure.retry_after())).await;
             upstream.retries.cancel.inc();
         }
-        // The viewer's streams may be older than the cancel: only a newer stream clears it.
+        // The viewer's streams may be older than the cancel, and only a newer stream withdraws it.
         if sent && let Err(error) = upstream.withdraw_unviewed(id).await {
             tracing::warn!(execution = %id, ?error, "could not withdraw a cancel");
         }
-        Settled::Viewed
+        Settlement::Viewed
     });
 }
 
-/// Runs an owed cancel until it is settled or the bridge stops. Without a place (`OWED_CANCELS`)
-/// the cancel is given up when the time of an execute has passed.
-fn owe(
+/// Starts an owed cancel, which runs until it is settled or the bridge stops. Without a permit
+/// (`OWED_CANCELS`) the cancel is given up after the retry time of an execute.
+fn spawn_owed(
     context: &Arc<Context>,
     id: ExecutionId,
     grace: Duration,
-    cancel: impl Future<Output = Settled> + Send + 'static,
+    cancel: impl Future<Output = Settlement> + Send + 'static,
 ) {
     let context = context.clone();
     context.tracker.clone().spawn(async move {
-        let place = context.owed.try_acquire();
+        let permit = context.owed_permits.try_acquire();
         let time_is_over = async {
-            match &place {
+            match &permit {
                 Ok(_) => std::future::pending().await,
                 Err(_) => tokio::time::sleep(grace + context.upstream.times.accept).await,
             }
@@ -125,7 +126,7 @@ fn owe(
             () = context.shutdown.cancelled() => {}
             settled = cancel => tracing::info!(execution = %id, "{}", settled.as_str()),
             () = time_is_over => {
-                tracing::warn!(execution = %id, "too many cancels are owed; this one was given up");
+                tracing::warn!(execution = %id, "too many cancels are owed; gave up this one");
             }
         }
     });

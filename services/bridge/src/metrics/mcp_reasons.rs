@@ -1,11 +1,11 @@
-//! The reasons that `/mcp` adds to the refused requests.
+//! The reasons of refused requests that only `/mcp` has.
 
-/// The reasons of the requests that the MCP library refuses with an HTTP error of its own.
+/// The reasons of requests that the MCP library itself refuses with an HTTP error.
 pub(crate) const REASONS: [&str; 4] = [BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR];
 
 /// The request is malformed.
 pub(crate) const BAD_REQUEST: &str = "mcp_bad_request";
-/// The request or its answer would have another media type.
+/// The media type of the request or of the accepted answer is not supported.
 pub(crate) const MEDIA_TYPE: &str = "mcp_media_type";
 /// There is no such MCP session.
 pub(crate) const NOT_FOUND: &str = "mcp_not_found";

@@ -71,7 +71,7 @@ impl Metrics {
         );
         let outbound = gauge(
             "outbound",
-            "Bytes on their way to clients, beyond what each session has for itself",
+            "Bytes that clients have not read, beyond the floor of each session",
         );
         let inbound_limit = gauge("inbound_limit", "The limit of bridge_inbound_bytes");
         let outbound_limit = gauge("outbound_limit", "The limit of bridge_outbound_bytes");
@@ -87,7 +87,10 @@ impl Metrics {
         );
         let messages_in = counter("messages_received", "WebSocket messages received");
         let messages_out = counter("messages_sent", "WebSocket messages sent");
-        let gaps_sent = counter("gaps_sent", "Gaps in the output that clients were told of");
+        let gaps_sent = counter(
+            "gaps_sent",
+            "Gaps in the output that were announced to clients",
+        );
         let executes = counter("executes", "Executes that claude-api accepted");
         let executes_refused = counter(
             "executes_refused",
@@ -100,7 +103,10 @@ impl Metrics {
         };
         let bytes_in = counter("received", "Bytes of WebSocket messages received");
         let bytes_out = counter("sent", "Bytes of WebSocket messages sent");
-        let skipped_bytes = counter("skipped", "Output dropped for slow viewers that skip");
+        let skipped_bytes = counter(
+            "skipped",
+            "Bytes of output dropped for slow viewers with onSlow skip",
+        );
         Self {
             registry,
             sessions,
@@ -126,14 +132,14 @@ impl Metrics {
 
 /// Creates a counter for each reason.
 fn refused(family: &Family<ReasonLabel, Counter>) -> BTreeMap<String, Counter> {
-    // A page that says why the bridge is not ready refuses nothing.
+    // The readiness page has this type, but it refuses no request.
     let problems = ProblemType::ALL
         .iter()
         .filter(|kind| **kind != ProblemType::NotReady);
     let problems = problems.map(|kind| kind.as_str().replace('-', "_"));
-    let own = REASONS.iter().chain(&mcp::REASONS);
-    let own = own.chain(&super::mcp_reasons::REASONS);
-    let reasons = own.map(|reason| (*reason).to_owned());
+    let own_reasons = REASONS.iter().chain(&mcp::REASONS);
+    let own_reasons = own_reasons.chain(&super::mcp_reasons::REASONS);
+    let reasons = own_reasons.map(|reason| (*reason).to_owned());
     let counter = |reason: String| {
         let label = ReasonLabel {
             reason: reason.clone(),

@@ -1,4 +1,4 @@
-//! The page as a client reads it.
+//! The page of metrics, as a client reads it.
 
 use protocol::{ProblemType, Reason};
 
@@ -18,8 +18,7 @@ fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
     let metrics = Metrics::new(&Retries::default());
     let series = || metrics.page(SNAPSHOT, Exposition::Text).lines().count();
     let before = series();
-    // An error of the bridge's, a problem of claude-api's as the bridge names it, a problem of a
-    // page.
+    // An error of the bridge, a problem of claude-api under the bridge's name, a problem of a page.
     for reason in [
         "parse_error",
         "queue_full",
@@ -46,7 +45,7 @@ fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
 #[test]
 fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
     let problems = ProblemType::ALL.iter().map(|kind| kind.as_str());
-    // The page that says why claude-api is not ready refuses nothing.
+    // The readiness page has this type, but it refuses no request.
     let problems = problems.filter(|kind| *kind != ProblemType::NotReady.as_str());
     let own = REASONS
         .into_iter()

@@ -1,4 +1,4 @@
-//! The state that the handlers of all HTTP requests share, and the places of sessions.
+//! The state that the handlers of all HTTP requests share, and the slots of sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use protocol::Guard;
 use tokio::sync::Semaphore;
 
-use super::boxed::Rule;
+use super::boxed::BoxRule;
 use crate::session::shared::Shared;
 
 /// The state that all HTTP requests share.
@@ -16,37 +16,37 @@ pub struct App {
     pub shared: Arc<Shared>,
     /// The number of open sessions.
     pub open_sessions: Arc<AtomicU64>,
-    /// Places for connections that are refused with -32001. A place is taken at the upgrade, for 3
-    /// s at most. Nobody waits for a place: without one the answer is 503.
+    /// Permits for connections that are refused with -32001. A permit is acquired at the upgrade,
+    /// for 3 s at most. No connection waits for a permit: without one the answer is 503.
     pub refusals: Arc<Semaphore>,
     /// Checks `Host` and `Origin`.
     pub(super) guard: Arc<Guard>,
-    /// Refuses requests from the box: the container of a boxed claude-api.
-    pub(super) boxed: Arc<Rule>,
+    /// Refuses requests from the box, the container of claude-api.
+    pub(super) boxed: Arc<BoxRule>,
     /// MCP on `/mcp`.
     pub(super) mcp: ::mcp::http::Service,
 }
 
-/// A place among the sessions, until dropped.
+/// A slot for an open session, until dropped.
 #[derive(Debug)]
-pub struct Place(App);
+pub struct SessionSlot(App);
 
 impl App {
-    /// Takes a place for a session; None when there are too many.
+    /// Takes a slot for a session. Returns None if there are too many sessions.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
-        let most = self.shared.own_limits.sessions;
-        let more = |n: u64| (n < most).then_some(n + 1);
+    pub fn take_slot(&self) -> Option<SessionSlot> {
+        let limit = self.shared.own_limits.sessions;
+        let increment = |n: u64| (n < limit).then_some(n + 1);
         self.open_sessions
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, increment)
             .ok()?;
         let metrics = &self.shared.viewer.metrics;
         metrics.sessions_opened.inc();
-        Some(Place(self.clone()))
+        Some(SessionSlot(self.clone()))
     }
 }
 
-impl Drop for Place {
+impl Drop for SessionSlot {
     fn drop(&mut self) {
         self.0.open_sessions.fetch_sub(1, Ordering::AcqRel);
     }

@@ -2,12 +2,12 @@
 //! run. They must not use the bridge.
 //!
 //! A peer is in the box when its address is one of those that the host of claude-api's URL resolves
-//! to, and claude-api says that it is boxed. An address of the bridge itself never counts: where
-//! both services share one (host networking, one pod), nothing tells the box from other clients.
-//! The bridge's start warns of that.
+//! to, and claude-api says that it is boxed. An address of the bridge itself never counts: if
+//! both services share an address (host networking, one pod), the box cannot be distinguished from
+//! other clients. The bridge warns about that at its start.
 
-mod names;
-mod upstream;
+mod host_addresses;
+mod state;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,38 +23,38 @@ use protocol::{Problem, ProblemType};
 
 use super::problems::problem_page;
 use crate::upstream::Upstream;
-use names::Names;
-use upstream::BoxedState;
+use host_addresses::HostAddresses;
+use state::BoxedState;
 
-/// How long a request may wait for the verdict; less than a handshake may take
+/// How long a request may wait for the verdict. Less than the time for the head of a request
 /// (`HEAD_TIME` in `connections`).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two attempts to learn whether claude-api is boxed, at the start.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// The pause between two attempts at the start to learn whether claude-api is boxed.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The address of a connection's peer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Whether a peer may use the bridge.
+/// The decision whether a peer may use the bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Served,
     FromTheBox,
-    /// The peer has an address of claude-api, and claude-api has not said yet whether it is boxed;
-    /// or its name has not resolved in time.
+    /// The peer has an address of claude-api, and claude-api has not said yet whether it is boxed.
+    /// Or the name of claude-api's host has not resolved in time.
     Unknown,
 }
 
-/// The rule of one bridge.
+/// The rule for the box in one bridge.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct BoxRule {
     own: OwnAddresses,
-    names: Names,
+    host: HostAddresses,
     state: BoxedState,
 }
 
-impl Rule {
+impl BoxRule {
     /// Creates the rule for the claude-api at `url`, which the check of the settings has parsed.
     ///
     /// # Errors
@@ -62,21 +62,21 @@ impl Rule {
     pub(super) fn new(url: &str, upstream: Upstream) -> io::Result<Self> {
         Ok(Self {
             own: OwnAddresses::read()?,
-            names: Names::of(url),
+            host: HostAddresses::from_url(url),
             state: BoxedState::new(upstream),
         })
     }
 
-    /// Returns the refusal of a request; `None` when it is served. Everybody may read the health
-    /// pages.
+    /// Returns the refusal of a request, or `None` if the request is served. Every peer may read
+    /// the health pages.
     pub(super) fn refusal(
         &self,
         request: &Request,
     ) -> impl Future<Output = Option<Response>> + Send + use<'_> {
-        let free = reads_health(request.method(), request.uri());
+        let is_health_page = reads_health(request.method(), request.uri());
         let peer = request.extensions().get::<Peer>().copied();
         async move {
-            if free {
+            if is_health_page {
                 return None;
             }
             let verdict = match peer {
@@ -94,12 +94,12 @@ impl Rule {
     /// Decides about a peer, within [`PATIENCE`].
     async fn judge(&self, peer: IpAddr) -> Verdict {
         let peer = peer.to_canonical();
-        // Every machine has these two: most local clients cost no system call.
+        // Every machine has these two addresses, so most local clients cost no system call.
         if peer == Ipv4Addr::LOCALHOST || peer == Ipv6Addr::LOCALHOST {
             return Verdict::Served;
         }
         let decide = async {
-            let addresses = self.names.addresses().await;
+            let addresses = self.host.addresses().await;
             let is_outside = addresses.as_ref().is_some_and(|list| !list.contains(&peer));
             if is_outside || self.own.contains(peer) {
                 return Verdict::Served;
@@ -117,7 +117,7 @@ impl Rule {
         verdict.unwrap_or(Verdict::Unknown)
     }
 
-    /// Whether claude-api takes this bridge for its box, so that it refuses every request.
+    /// Whether claude-api mistakes this bridge for its box, and so refuses every request.
     pub(super) async fn is_refused(&self) -> bool {
         self.state.is_refused().await
     }
@@ -128,10 +128,10 @@ impl Rule {
         let boxed = loop {
             match self.state.is_boxed().await {
                 Some(boxed) => break boxed,
-                None => tokio::time::sleep(ASK_AGAIN).await,
+                None => tokio::time::sleep(RETRY_PAUSE).await,
             }
         };
-        let shared = match self.names.addresses().await {
+        let shared = match self.host.addresses().await {
             Some(addresses) if boxed => addresses.iter().copied().find(|a| self.own.contains(*a)),
             _ => None,
         };
@@ -139,9 +139,9 @@ impl Rule {
             let address = shared.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
             tracing::warn!(
                 %address,
-                "claude-api shares an address with this bridge (host networking, one pod), so \
-                 nothing tells its box from other clients; the rule for the box is not applied. \
-                 claude-api serves this bridge only with CLAUDE_API_BOXED=false"
+                "claude-api shares an address with this bridge (host networking, one pod), so its \
+                 box cannot be distinguished from other clients; the rule for the box is not \
+                 applied. claude-api serves this bridge only with CLAUDE_API_BOXED=false"
             );
         }
     }

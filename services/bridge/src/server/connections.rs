@@ -1,4 +1,4 @@
-//! Accepted connections that are no session: their socket options, places and requests.
+//! Accepted connections without a session: their socket options, slots and requests.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,15 +20,16 @@ use super::boxed::Peer;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The longest head of a request, and the size of a connection's read and write buffers, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
-/// The most connections without a session, beside one for each session: all sessions may reconnect
-/// at the same time.
+/// The most connections without a session, in addition to one for each session, because all
+/// sessions may reconnect at the same time.
 const SESSIONLESS: usize = 512;
 /// The size of the kernel's send buffer for a peer that does not read, in bytes (the kernel doubles
 /// it).
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Sets the options of an accepted socket. None of them is vital, so a failure is only logged.
-pub(super) fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
+/// Sets the options of an accepted socket. A failure is only logged, because none of the options is
+/// vital.
+pub(super) fn set_options(stream: &TcpStream, user_timeout_ms: u32) {
     let set = || {
         stream.set_nodelay(true)?;
         rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES)?;
@@ -36,61 +37,73 @@ pub(super) fn prepare(stream: &TcpStream, user_timeout_ms: u32) {
         std::io::Result::Ok(())
     };
     if let Err(error) = set() {
-        tracing::debug!(%error, "socket options");
+        tracing::debug!(%error, "could not set the options of a socket");
     }
 }
 
-/// The places of connections without a session: in a handshake, in a request, or idle.
+/// The slots of connections without a session: in a handshake, in a request, or idle.
 ///
-/// - When is a place taken? When accept(2) returns. The upgrade or the end releases it.
-/// - Who waits behind whom? Nobody. When all places are taken, the oldest connection is closed. A
-///   request's head must arrive within 10 s; an idle connection has as long.
+/// - When is a slot taken? When accept(2) returns. The upgrade or the end releases it.
+/// - Who waits for whom? No connection waits. When all slots are taken, the oldest connection is
+///   closed. The head of a request must arrive within 10 s, also on an idle connection.
 /// - What bounds the other direction? hyper reads no further while the client does not read its
 ///   answer, and the kernel drops a peer that acknowledges no data for two pings.
 #[derive(Debug, Clone)]
-pub(super) struct ConnectionPlaces {
-    most: usize,
-    // A plain lock: held for a look into the table, never over an await.
-    places: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,
+pub(super) struct ConnectionSlots {
+    limit: usize,
+    // A plain lock, because it is held only to read or change the table, never across an await.
+    table: Arc<Mutex<SlotTable>>,
 }
 
-/// A place of a connection without a session, until dropped.
-#[derive(Debug)]
-pub(super) struct ConnectionPlace(ConnectionPlaces, u64, CancellationToken);
+#[derive(Debug, Default)]
+struct SlotTable {
+    last_number: u64,
+    /// The open connections by their number, the oldest first. A token closes its connection.
+    open: BTreeMap<u64, CancellationToken>,
+}
 
-impl ConnectionPlaces {
-    /// Creates the places of a bridge with at most so many sessions.
+/// A slot of a connection without a session, until dropped.
+#[derive(Debug)]
+pub(super) struct ConnectionSlot {
+    slots: ConnectionSlots,
+    number: u64,
+    close: CancellationToken,
+}
+
+impl ConnectionSlots {
+    /// Creates the slots of a bridge with at most `sessions` sessions.
     pub(super) fn new(sessions: u64) -> Self {
         Self {
-            most: SESSIONLESS.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
-            places: Arc::default(),
+            limit: SESSIONLESS.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
+            table: Arc::default(),
         }
     }
 
-    /// Takes a place. The oldest connection is closed when all are taken.
-    pub(super) fn enter(&self) -> ConnectionPlace {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, open) = &mut *places;
-        if open.len() >= self.most
+    /// Takes a slot, and closes the oldest connection if all slots are taken.
+    pub(super) fn take(&self) -> ConnectionSlot {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let SlotTable { last_number, open } = &mut *table;
+        if open.len() >= self.limit
             && let Some((_, oldest)) = open.pop_first()
         {
             oldest.cancel();
         }
-        *last += 1;
+        *last_number += 1;
         let close = CancellationToken::new();
-        open.insert(*last, close.clone());
-        ConnectionPlace(self.clone(), *last, close)
+        open.insert(*last_number, close.clone());
+        ConnectionSlot {
+            slots: self.clone(),
+            number: *last_number,
+            close,
+        }
     }
 }
 
-impl Drop for ConnectionPlace {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let Self(connections, number, _) = self;
-        let mut places = connections
-            .places
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        places.1.remove(number);
+        let table = self.slots.table.lock();
+        let mut table = table.unwrap_or_else(PoisonError::into_inner);
+        table.open.remove(&self.number);
     }
 }
 
@@ -100,7 +113,7 @@ pub(super) async fn serve(
     peer: IpAddr,
     router: Router,
     stop: CancellationToken,
-    place: ConnectionPlace,
+    slot: ConnectionSlot,
 ) {
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
@@ -116,8 +129,8 @@ pub(super) async fn serve(
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = place.2.cancelled() => {
-            tracing::debug!("too many connections without a session; closed the oldest");
+        () = slot.close.cancelled() => {
+            tracing::debug!("too many connections without a session; closed the oldest one");
             return;
         }
         () = stop.cancelled() => {

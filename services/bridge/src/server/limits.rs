@@ -1,4 +1,5 @@
-//! claude-api's limits, merged with the bridge's own for `connected` (docs/protocol.md, "Limits").
+//! The limits in `connected`: claude-api's, merged with the bridge's own (docs/protocol.md,
+//! "Limits").
 
 use std::time::Duration;
 
@@ -8,48 +9,48 @@ use tokio_util::sync::CancellationToken;
 
 use crate::upstream::Upstream;
 
-/// How often the bridge asks for claude-api's limits: while they are unknown, and once known.
-const LIMITS_EVERY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// The time between two requests for claude-api's limits: while they are unknown, and once known.
+const INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// Keeps the limits for `connected` fresh until the bridge stops. No session waits for them.
-pub(super) async fn learn(
+pub(super) async fn keep_fresh(
     upstream: Upstream,
-    own: Limits,
+    own_limits: Limits,
     known: watch::Sender<Option<Limits>>,
     stop: CancellationToken,
 ) {
-    let mut pause = LIMITS_EVERY[0];
-    let learn = async {
+    let mut pause = INTERVALS[0];
+    let refresh = async {
         loop {
             match upstream.limits().await {
-                Ok(theirs) => {
-                    upstream.learn_heartbeat(theirs.heartbeat_ms);
-                    known.send_replace(Some(merge(theirs, &own)));
-                    pause = LIMITS_EVERY[1];
+                Ok(upstream_limits) => {
+                    upstream.learn_heartbeat(upstream_limits.heartbeat_ms);
+                    known.send_replace(Some(merge_limits(upstream_limits, &own_limits)));
+                    pause = INTERVALS[1];
                 }
-                Err(error) => tracing::debug!(%error, "claude-api's limits are not known"),
+                Err(error) => tracing::debug!(%error, "could not read claude-api's limits"),
             }
             tokio::time::sleep(pause).await;
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = learn => {}
+        () = refresh => {}
     }
 }
 
-/// Returns claude-api's limits, with those that the bridge enforces in their place.
-fn merge(theirs: Limits, own: &Limits) -> Limits {
+/// Returns claude-api's limits, with the bridge's values for the limits that the bridge enforces.
+fn merge_limits(upstream_limits: Limits, own_limits: &Limits) -> Limits {
     Limits {
-        sessions: own.sessions,
-        message_bytes: own.message_bytes,
-        inbound_bytes: own.inbound_bytes,
-        outbound_bytes: own.outbound_bytes,
-        batch: own.batch,
-        status_bytes: own.status_bytes.min(theirs.status_bytes),
-        ping_ms: own.ping_ms,
-        skip_bytes: own.skip_bytes,
-        skip_lines: own.skip_lines,
-        ..theirs
+        sessions: own_limits.sessions,
+        message_bytes: own_limits.message_bytes,
+        inbound_bytes: own_limits.inbound_bytes,
+        outbound_bytes: own_limits.outbound_bytes,
+        batch: own_limits.batch,
+        status_bytes: own_limits.status_bytes.min(upstream_limits.status_bytes),
+        ping_ms: own_limits.ping_ms,
+        skip_bytes: own_limits.skip_bytes,
+        skip_lines: own_limits.skip_lines,
+        ..upstream_limits
     }
 }

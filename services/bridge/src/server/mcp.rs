@@ -1,5 +1,5 @@
-//! `/mcp`: the MCP server over streamable HTTP. It is a client of this bridge like any other, over
-//! loopback, so that every byte, state and refusal is the same as over WebSocket.
+//! `/mcp`: the MCP server over streamable HTTP. The MCP server is a client of this bridge over
+//! loopback, so every byte, state and refusal is the same as over WebSocket.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -42,8 +42,8 @@ impl Endpoint {
         SocketAddr::new(ip, self.address.port())
     }
 
-    /// Returns the `Host` that the MCP server uses, unless it is a local one. A page cannot use it
-    /// for DNS rebinding, because it is an address and no name.
+    /// Returns the `Host` that the MCP server sends, unless that is a local one. A web page cannot
+    /// use it for DNS rebinding, because it is an address and not a name.
     #[must_use]
     pub fn own_host(&self) -> Option<String> {
         match self.loopback().ip() {
@@ -70,7 +70,7 @@ impl Endpoint {
     }
 }
 
-/// Returns the reason of a response of the MCP library; None for a response that refuses nothing.
+/// Returns the reason of a refusal by the MCP library; None if the response is no refusal.
 fn refused(status: StatusCode) -> Option<&'static str> {
     match status {
         StatusCode::NOT_FOUND => Some(NOT_FOUND),
@@ -107,7 +107,7 @@ pub async fn handle(State(app): State<App>, request: Request) -> Response {
             };
             let mut problem = Problem::new(kind, detail);
             if let Refusal::Malformed(malformed) = refusal {
-                // The problem is a JSON-RPC error too, for clients that read only that.
+                // The problem is also a JSON-RPC error, for clients that read nothing else.
                 let response = serde_json::to_value(malformed.response()).unwrap_or_default();
                 let members = response.as_object().cloned().unwrap_or_default();
                 problem.extra.extend(members);

@@ -1,4 +1,4 @@
-//! The pages beside the WebSocket: front, health, metrics.
+//! The pages of the bridge: front, health, metrics.
 
 use std::sync::atomic::Ordering;
 
@@ -15,19 +15,19 @@ use crate::metrics::Snapshot;
 
 const JSON: &str = "application/json";
 
-/// `/`
+/// `/`: the list of paths.
 pub async fn front() -> Response {
     let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; \
-                /health/ready and /metrics beside them\n";
+                health on /health/ready, metrics on /metrics\n";
     response(200, "text/plain; charset=utf-8", text)
 }
 
-/// `/health/live`: the process answers.
+/// `/health/live`: whether the process answers.
 pub async fn live() -> Response {
     response(200, JSON, r#"{"status":"live"}"#)
 }
 
-/// `/health/ready`: claude-api is ready.
+/// `/health/ready`: whether claude-api is ready and serves this bridge.
 pub async fn ready(State(app): State<App>) -> Response {
     match app.shared.viewer.upstream.ready().await {
         Ok((200, _)) if app.boxed.is_refused().await => refused_page(),
@@ -38,35 +38,35 @@ pub async fn ready(State(app): State<App>) -> Response {
                 let body = serde_json::to_vec(&problem).unwrap_or_default();
                 response(503, problem::CONTENT_TYPE, body)
             }
-            Err(_) => unreachable_page("claude-api answers, but not as it should"),
+            Err(_) => unreachable_page("the answer of claude-api is not a readiness page"),
         },
         Err(error) => {
-            tracing::debug!(%error, "not ready");
-            unreachable_page("claude-api unreachable")
+            tracing::debug!(%error, "could not read the readiness page of claude-api");
+            unreachable_page("claude-api cannot be reached")
         }
     }
 }
 
 fn unreachable_page(detail: &str) -> Response {
-    let remedy = "start claude-api, or point --claude-api-url (BRIDGE_CLAUDE_API_URL) at it";
+    let remedy = "start claude-api, or set --claude-api-url (BRIDGE_CLAUDE_API_URL) to its address";
     let reasons =
         json!([{ "code": "claude_api_unreachable", "message": detail, "remedy": remedy }]);
     let problem = Problem::new(ProblemType::NotReady, detail).with("reasons", reasons);
     let body = serde_json::to_vec(&problem).unwrap_or_default();
-    // The page refuses nothing: it is not counted.
+    // The page is no refusal, so it is not counted.
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 
 fn refused_page() -> Response {
-    let detail = "claude-api takes this bridge for what its model runs, and refuses it";
-    let remedy = "give both services addresses of their own, or set CLAUDE_API_BOXED=false";
+    let detail = "claude-api refuses this bridge: its address is one of claude-api's container";
+    let remedy = "give each service its own address, or set CLAUDE_API_BOXED=false";
     let reasons = json!([{ "code": "from-the-box", "message": detail, "remedy": remedy }]);
     let problem = Problem::new(ProblemType::NotReady, detail).with("reasons", reasons);
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 
-/// `/metrics`: answered from memory, in the format that the client reads.
+/// `/metrics`: all metrics, in the format that the client accepts.
 pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(ACCEPT).iter();
     let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));

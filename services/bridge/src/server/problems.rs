@@ -1,4 +1,4 @@
-//! The responses to requests that are refused, as problems (docs/protocol.md, "Problem types").
+//! The responses to refused requests, as problems (docs/protocol.md, "Problem types").
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use protocol::guard::Foreign;
 use protocol::{Problem, ProblemType, problem};
 
-/// Makes a response that no cache keeps.
+/// Creates a response that is not cached.
 pub(super) fn response(status: u16, kind: &'static str, body: impl Into<Body>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")];
@@ -18,7 +18,7 @@ pub(super) fn response(status: u16, kind: &'static str, body: impl Into<Body>) -
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(pub(super) &'static str);
 
-/// Makes the response to a refused request.
+/// Creates the response to a refused request.
 pub(super) fn problem_page(problem: &Problem) -> Response {
     let body = serde_json::to_vec(problem).unwrap_or_default();
     let mut response = response(problem.status, problem::CONTENT_TYPE, body);
@@ -27,7 +27,7 @@ pub(super) fn problem_page(problem: &Problem) -> Response {
     response
 }
 
-/// 403, for a foreign `Host` or `Origin`.
+/// Creates the 403 response to a foreign `Host` or `Origin`.
 #[must_use]
 pub(super) fn foreign(foreign: &Foreign) -> Response {
     let kind = match foreign {
@@ -37,15 +37,15 @@ pub(super) fn foreign(foreign: &Foreign) -> Response {
     problem_page(&Problem::new(kind, foreign.to_string()))
 }
 
-/// 404.
+/// Creates the 404 response.
 pub(super) async fn unknown_path() -> Response {
     let detail =
         "no such path; WebSocket sessions are on /ws, MCP is on /mcp, health on /health/ready";
     problem_page(&Problem::new(ProblemType::UnknownPath, detail))
 }
 
-/// 405.
+/// Creates the 405 response.
 pub(super) async fn method_not_allowed() -> Response {
-    let detail = "this path takes GET only";
+    let detail = "this path accepts only GET";
     problem_page(&Problem::new(ProblemType::MethodNotAllowed, detail))
 }

@@ -1,5 +1,5 @@
-//! The WebSocket handshake (RFC 6455, section 4.2). It is written by hand, because a session needs
-//! the raw connection: for small buffers, and to decide itself how it closes.
+//! The WebSocket handshake (RFC 6455, section 4.2). It is hand-written, because a session needs the
+//! raw connection: for small buffers, and for its own way to close.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -29,15 +29,15 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
         Ok(accept) => accept,
         Err(refusal) => return refusal.into_response(),
     };
-    let known = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, |t| {
+    let offers_subprotocol = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, |t| {
         t == SUBPROTOCOL
     });
-    let place = app.place();
-    let refusal = match place {
+    let slot = app.take_slot();
+    let refusal_permit = match slot {
         Some(_) => None,
         None => match app.refusals.clone().try_acquire_owned() {
-            Ok(refusal) => Some(refusal),
-            Err(_) => return busy(),
+            Ok(permit) => Some(permit),
+            Err(_) => return too_many_sessions(),
         },
     };
     let on_upgrade = hyper::upgrade::on(&mut request);
@@ -46,8 +46,8 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
         match on_upgrade.await {
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
-                if let Some(_place) = &place {
-                    // Boxed, so that the handshake's memory is no part of the session's task.
+                if let Some(_slot) = &slot {
+                    // Boxed, so that the handshake does not enlarge the task of the session.
                     Box::pin(session::run(io, app.shared.clone())).await;
                 } else {
                     let metrics = &app.shared.viewer.metrics;
@@ -56,10 +56,9 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
                     Box::pin(refuse(io, app.shared.own_limits.sessions)).await;
                 }
             }
-            // The client left during the handshake.
-            Err(error) => tracing::debug!(%error, "no upgrade"),
+            Err(error) => tracing::debug!(%error, "the client left during the handshake"),
         }
-        drop(refusal);
+        drop(refusal_permit);
     });
     let headers = [
         (CONNECTION, "upgrade".to_owned()),
@@ -67,26 +66,26 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
         (SEC_WEBSOCKET_ACCEPT, accept),
     ];
     let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
-    if known {
+    if offers_subprotocol {
         let name = HeaderValue::from_static(SUBPROTOCOL);
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
     }
     response
 }
 
-/// The reason why a request is no WebSocket handshake.
+/// The reason for the refusal of a WebSocket handshake.
 enum Refusal {
     /// 405: the method is not GET.
     Method,
     /// 426: the connection cannot be upgraded (RFC 9110, section 7.8: only HTTP/1.1 has `Upgrade`).
     Version,
-    /// 426: the request asks for no upgrade to WebSocket 13.
+    /// 426: the request does not ask for an upgrade to WebSocket 13.
     Required,
-    /// 400: something else is wrong, as this text says.
+    /// 400: another mistake, which the text names.
     Invalid(&'static str),
 }
 
-/// The value of `Sec-WebSocket-Accept`, if this is a handshake (RFC 6455, section 4.2.1).
+/// Checks a handshake (RFC 6455, section 4.2.1), and returns the value of `Sec-WebSocket-Accept`.
 fn check(request: &Request) -> Result<String, Refusal> {
     if request.method() != Method::GET {
         return Err(Refusal::Method);
@@ -105,9 +104,9 @@ fn check(request: &Request) -> Result<String, Refusal> {
         return Err(Refusal::Required);
     }
     if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
-        // The bytes of a body could be taken for frames.
+        // The bytes of a body could be mistaken for frames.
         return Err(Refusal::Invalid(
-            "a handshake has no body; leave Content-Length out",
+            "the handshake has a body; send no Content-Length and no Transfer-Encoding",
         ));
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
@@ -138,20 +137,20 @@ impl IntoResponse for Refusal {
         match self {
             Self::Method => problem_page(&Problem::new(
                 ProblemType::MethodNotAllowed,
-                "this path takes GET only",
+                "this path accepts only GET",
             )),
-            Self::Version => required(
+            Self::Version => upgrade_required(
                 "a WebSocket needs HTTP/1.1, and this request was HTTP/1.0; behind nginx set \
-                 `proxy_http_version 1.1` and pass the Upgrade and Connection headers on",
+                 `proxy_http_version 1.1` and forward the Upgrade and Connection headers",
             ),
-            Self::Required => required("this path speaks WebSocket, version 13 (RFC 6455)"),
+            Self::Required => upgrade_required("this path speaks WebSocket, version 13 (RFC 6455)"),
             Self::Invalid(detail) => plain(StatusCode::BAD_REQUEST, "invalid-handshake", detail),
         }
     }
 }
 
-/// 426 (RFC 9110, section 15.5.22).
-fn required(detail: &str) -> Response {
+/// Creates a 426 response (RFC 9110, section 15.5.22).
+fn upgrade_required(detail: &str) -> Response {
     let mut response = plain(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail);
     let fields = [
         (CONNECTION, "upgrade"),
@@ -166,8 +165,8 @@ fn required(detail: &str) -> Response {
     response
 }
 
-/// The 503 answer when not even a refusal of one more session has a place.
-fn busy() -> Response {
+/// Creates the 503 response for one more session when there are also too many refusals.
+fn too_many_sessions() -> Response {
     let detail = "there are too many sessions; try again later";
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", detail);
     let later = HeaderValue::from_static("5");

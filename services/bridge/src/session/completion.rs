@@ -1,5 +1,5 @@
-//! The completions that a session's task waits for: results of executes and calls that run in tasks
-//! of their own.
+//! The completions that a session's task waits for: results of executes and calls, which run in
+//! separate tasks.
 
 use protocol::ExecutionId;
 use protocol::rpc::RpcError;
@@ -8,34 +8,34 @@ use super::machine::call::CallReply;
 use super::machine::open_requests::Token;
 use crate::budget::lists::Turn;
 use crate::handover::departures::ViewRequest;
-use crate::handover::executor::Executed;
+use crate::handover::executor::CompletedExecute;
 
 /// The end of a task that a session has started. It is small, because tokio allocates a channel in
 /// blocks of 32 items, and every idle session has one.
 #[derive(Debug)]
 pub enum Completion {
-    /// claude-api accepted an execute, or did not.
-    Executed(Token, Box<Executed>),
+    /// An execute has its result: claude-api accepted or refused it.
+    Executed(Token, Box<CompletedExecute>),
     /// A call has its result.
-    Called(Token, Box<Called>),
+    Called(Token, Box<CompletedCall>),
     /// The task of a view panicked: the client has to attach again.
     ViewFailed,
 }
 
-/// The result of a call to claude-api.
+/// A call to claude-api that has ended.
 #[derive(Debug)]
-pub struct Called {
+pub struct CompletedCall {
     /// The reply, or the error for the client.
     pub result: Result<CallReply, RpcError>,
     /// Candidates of the call that have ended, or that claude-api does not know.
     pub ended: Vec<ExecutionId>,
-    /// The turn of a list, or of events, among those of its session.
+    /// The turn that a list or a request for events holds in its session.
     pub turn: Option<Turn>,
     /// The request for the view that follows an attach.
     pub view_request: Option<ViewRequest>,
 }
 
-impl From<Result<CallReply, RpcError>> for Called {
+impl From<Result<CallReply, RpcError>> for CompletedCall {
     fn from(result: Result<CallReply, RpcError>) -> Self {
         Self {
             result,

@@ -1,6 +1,6 @@
 //! One session as a pure machine: messages of the client and replies of claude-api in, actions out.
-//! It knows the requests without an answer, the session's live executions and its views. Everything
-//! else lives in claude-api. It does no I/O and reads no clock.
+//! The machine knows the requests without an answer, the session's live executions and its views.
+//! Everything else lives in claude-api. The machine does no I/O and reads no clock.
 //!
 //! ```text
 //!                      a message of the client
@@ -21,7 +21,7 @@
 //!           |                                 IN FLIGHT (in_flight)       |
 //!           |                                 Action::Call                |
 //!           |                                       |                     |
-//!           +------------------> reply <------------+                     |
+//!           +-----------------> outcome <-----------+                     |
 //!                                  |                                      |
 //!                        WAITS FOR EARLIER (view_order)                   |
 //!                                  |                                      |
@@ -34,34 +34,43 @@
 //! ```
 //!
 //! The states of a request:
-//! - Handed over: the executor sends the execute to claude-api, behind the earlier executes of the
+//! - Handed over: the executor sends the execute to claude-api, after the earlier executes of the
 //!   session, and retries it (`pending`).
 //! - Waits for execute: the request names an execution whose execute has no answer yet. A control,
 //!   a status or a read of events stops waiting as soon as claude-api is known to have the
 //!   execution.
 //! - Waits for input: an earlier input of the session has no answer yet (`inputs`).
 //! - Waits for room: a query (status, list, events) waits while the answers that the client has not
-//!   read, and those that calls in flight may bring, take too much memory (`in_flight`).
-//! - In flight: a task of its own calls claude-api. Calls of one session run side by side.
-//! - Waits for earlier: the reply is here, but an earlier execute, attach or detach of the same
+//!   read, and the answers of calls in flight, need too much memory (`in_flight`).
+//! - In flight: a separate task calls claude-api. Calls of one session run concurrently.
+//! - Waits for earlier: the outcome is known, but an earlier execute, attach or detach of the same
 //!   execution has none yet (`view_order`).
-//! - Waits for batch: the answer is ready, but others of its batch are not (`open_requests`).
-//! - Answered: the message is on its way. A view begins directly behind its answer, so the client
-//!   knows the execution before it gets the first `statusUpdate`.
+//! - Waits for batch: the answer is ready, but other answers of its batch are not
+//!   (`open_requests`).
+//! - Answered: the message is on its way. A view begins directly after its answer, so the client
+//!   knows the execution before it receives the first `statusUpdate`.
 //!
 //! Two requests need no call. A ping is answered as soon as it is parsed. A detach waits for the
 //! execute that it names and for earlier requests about its view.
 //!
-//! The usual way of an execute: it is parsed, handed over, accepted, applied and answered with the
-//! status, and its view begins. The usual way of a control without an `executionId`: the machine
-//! asks for the oldest live execution of the session ([`call::Target::FirstLive`]); the task finds
-//! it and carries the control out; the reply is applied and answered with the status.
+//! The usual path of an execute: it is parsed, handed over, accepted, applied and answered with the
+//! status, and its view begins. The usual path of a control without an `executionId`: the machine
+//! names the oldest live execution of the session ([`call::Target::FirstLive`]); the task finds it
+//! and sends the control; the outcome is applied and answered with the status.
 //!
-//! When claude-api refuses a request, or cannot be reached in time, the reply is an error and takes
-//! the same way; no view begins. Calls that waited for a refused execute are then made, or refused
-//! if nobody can have the execution. When the client vanishes, [`Machine::close`] applies the
-//! replies that waited, so that a cancel which the session has read still reaches claude-api, and
-//! [`Machine::departing`] names the executions to cancel.
+//! When claude-api refuses a request, or cannot be reached in time, the outcome is an error and
+//! follows the same path; no view begins. Calls that waited for a refused execute are then made.
+//! They are refused if the bridge made the id and claude-api certainly has no such execution.
+//!
+//! When the connection is lost, [`Machine::close`] applies the outcomes that waited, so that a
+//! cancel which the session has read still reaches claude-api. [`Machine::departing`] names the
+//! executions to cancel.
+//!
+//! An execute has one type for each step:
+//! - `ExecuteRequest`: the checked parameters, which the parser returns.
+//! - [`pending::PendingExecute`]: the part that the machine keeps until claude-api has answered.
+//! - `Handover`: the part that the executor gets in [`Action::Execute`], with the body encoded.
+//! - `PutRequest`: the part of the handover that `upstream` sends to claude-api.
 
 pub mod action;
 mod apply;
@@ -70,8 +79,8 @@ mod in_flight;
 mod inputs;
 pub mod live_executions;
 pub mod open_requests;
+mod outcome;
 pub mod pending;
-mod reply;
 mod requests;
 pub mod view_order;
 
@@ -81,15 +90,15 @@ use protocol::message::{self, Empty, RequestId};
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, Limits, Status};
 
-use super::wire::request::{Frame, parse};
+use super::wire::request::{ParsedMessage, parse};
 use action::Action;
 use call::CallReply;
 use in_flight::InFlight;
 use inputs::Inputs;
 use live_executions::LiveExecutions;
 use open_requests::{OpenRequests, Token};
+use outcome::Outcome;
 use pending::Pending;
-use reply::Reply;
 use view_order::{ViewChange, ViewOrder};
 
 /// The machine's own limits.
@@ -99,15 +108,15 @@ pub struct Bounds {
     pub batch: u64,
     /// The most bytes of a status object.
     pub status_bytes: usize,
-    /// The most views at once, requested ones included.
+    /// The most simultaneous views, requested ones included.
     pub views: usize,
     /// The most bytes of unsent answers before no more requests are read.
     pub session_bytes: usize,
-    /// The same while all sessions together hold too much.
+    /// The same while the common part of the outbound budget is spent.
     pub floor_bytes: usize,
 }
 
-/// The state of one session: see the module's diagram.
+/// The state of one session (see the module's diagram).
 #[derive(Debug)]
 pub struct Machine {
     /// The session's id.
@@ -116,7 +125,7 @@ pub struct Machine {
     open_requests: OpenRequests<ViewChange>,
     pending: Pending,
     inputs: Inputs,
-    view_order: ViewOrder<Reply>,
+    view_order: ViewOrder<Outcome>,
     executions: LiveExecutions,
     /// The number of the view of each viewed execution.
     views: HashMap<ExecutionId, u64>,
@@ -127,13 +136,13 @@ pub struct Machine {
     held_views: usize,
     /// The last request that changed each view, while a batch may hold back an earlier one.
     last_changes: HashMap<ExecutionId, Token>,
-    /// Actions that the caller has not taken yet.
+    /// Actions that are not returned to the caller yet.
     actions: Vec<Action>,
-    /// The reasons of the errors that were answered, until they are counted.
+    /// The reasons of the errors that were sent, until they are counted.
     refused: Vec<String>,
     /// Bytes of answers that the socket has not sent.
     unsent_bytes: usize,
-    /// Whether all sessions together hold too much.
+    /// Whether the common part of the outbound budget is spent.
     is_short: bool,
 }
 
@@ -161,7 +170,7 @@ impl Machine {
         }
     }
 
-    /// Takes the reasons of the errors that were answered since the last call.
+    /// Takes the reasons of the errors that were sent since the last call.
     #[must_use]
     pub fn take_refused(&mut self) -> Vec<String> {
         std::mem::take(&mut self.refused)
@@ -178,21 +187,21 @@ impl Machine {
         self.in_flight.open()
     }
 
-    /// Notes the bytes of answers that the socket has not sent, and whether all sessions together
-    /// hold too much.
+    /// Notes the bytes of answers that the socket has not sent, and whether the common part of the
+    /// outbound budget is spent.
     pub fn set_unsent(&mut self, bytes: usize, is_short: bool) {
         (self.unsent_bytes, self.is_short) = (bytes, is_short);
     }
 
     /// Returns the bytes of answers that wait for their batch or for earlier requests, and the most
-    /// that calls in flight may bring.
+    /// that the answers of calls in flight may need.
     #[must_use]
     pub fn pledged_bytes(&self) -> usize {
-        let replies = self.view_order.held() * self.bounds.status_bytes;
-        self.open_requests.held_bytes() + self.in_flight.bytes() + replies
+        let waiting = self.view_order.held() * self.bounds.status_bytes;
+        self.open_requests.held_bytes() + self.in_flight.bytes() + waiting
     }
 
-    /// Whether no more requests are to be read for now.
+    /// Whether the session must not read more requests for now.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let bytes = self.unsent_bytes + self.pledged_bytes();
@@ -209,10 +218,10 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Returns the inputs without an answer, with their bytes.
+    /// Returns the unanswered inputs, with their bytes.
     #[must_use]
     pub fn inputs(&self) -> &HashMap<Token, usize> {
-        self.inputs.held()
+        self.inputs.unanswered()
     }
 
     /// Whether views may still begin: their answers wait for earlier requests or for their batch.
@@ -227,28 +236,28 @@ impl Machine {
         self.executions.is_accepted(id) || self.pending.is_accepted(id)
     }
 
-    /// Ends the session: replies that waited for earlier requests take effect. Only the controls
+    /// Ends the session: outcomes that waited for earlier requests take effect. Only the controls
     /// among the returned actions matter.
     #[must_use]
     pub fn close(&mut self) -> Vec<Action> {
-        for (token, reply) in self.view_order.close() {
-            self.apply(token, reply);
+        for (token, outcome) in self.view_order.close() {
+            self.apply(token, outcome);
         }
         self.take_actions()
     }
 
-    /// Returns the executions to cancel when nobody attaches, once the session is closed.
+    /// Returns the executions to cancel if no client attaches after the end of the session.
     #[must_use]
     pub fn departing(&self) -> Vec<ExecutionId> {
         self.executions.departing()
     }
 
-    /// Handles a text message. `limits` are claude-api's, as far as known.
+    /// Handles a text message. `limits`: claude-api's, if known.
     pub fn on_text(&mut self, text: &str, limits: Option<&Limits>) -> Vec<Action> {
         match parse(text, self.bounds.batch, limits) {
-            Frame::Bad(error) => return self.on_unreadable(&error),
-            Frame::Single(entry) => self.on_entry(entry, None),
-            Frame::Batch(entries) => {
+            ParsedMessage::Unreadable(error) => return self.on_unreadable(&error),
+            ParsedMessage::Single(entry) => self.on_entry(entry, None),
+            ParsedMessage::Batch(entries) => {
                 let batch = self.open_requests.batch(entries.len());
                 for entry in entries {
                     self.on_entry(entry, Some(batch));
@@ -267,10 +276,10 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Handles the reply to an execute: claude-api has accepted it, or not.
+    /// Handles the result of an execute: claude-api has accepted or refused it.
     pub fn on_executed(&mut self, token: Token, result: Result<Status, RpcError>) -> Vec<Action> {
         let accepted = result.as_ref().ok().map(|status| status.execution_id);
-        self.on_reply(token, Reply::Executed(Box::new(result)));
+        self.on_outcome(token, Outcome::Executed(Box::new(result)));
         // The answer to an execute may wait for earlier requests; a control does not.
         if let Some(id) = accepted {
             for (token, call) in self.pending.accepted(id) {
@@ -281,8 +290,8 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Handles the reply to a call. `ended`: the executions that claude-api calls terminal or does
-    /// not know.
+    /// Handles the result of a call. `ended`: the executions that are terminal or unknown to
+    /// claude-api.
     pub fn on_called(
         &mut self,
         token: Token,
@@ -293,7 +302,7 @@ impl Machine {
         for id in ended {
             self.executions.forget(*id);
         }
-        self.on_reply(token, Reply::Called(result));
+        self.on_outcome(token, Outcome::Called(result));
         self.start_waiting_queries();
         self.take_actions()
     }
@@ -307,10 +316,11 @@ impl Machine {
         }
     }
 
-    /// Applies a reply, and those that waited for it, when no earlier request is without one.
-    fn on_reply(&mut self, token: Token, reply: Reply) {
-        for (token, reply) in self.view_order.reply(token, reply) {
-            self.apply(token, reply);
+    /// Applies an outcome, and the outcomes that waited for it. An outcome waits until all earlier
+    /// requests about its view have theirs.
+    fn on_outcome(&mut self, token: Token, outcome: Outcome) {
+        for (token, outcome) in self.view_order.add_outcome(token, outcome) {
+            self.apply(token, outcome);
         }
     }
 
@@ -319,13 +329,13 @@ impl Machine {
     }
 }
 
-/// -32003: the request names no execution, and the session has none that is live.
+/// -32003: the request names no execution, and the session has no live one.
 #[must_use]
 pub fn no_live_execution() -> RpcError {
     RpcError::new(
         code::NO_SUCH_EXECUTION,
         "no_live_execution",
-        "this session has no execution that is not terminal; name one with executionId",
+        "this session has no live execution; name one with executionId",
     )
 }
 

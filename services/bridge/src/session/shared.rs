@@ -18,7 +18,7 @@ use crate::viewer::buffer::Skip;
 /// The state that all sessions share.
 #[derive(Debug)]
 pub struct Shared {
-    /// The context of views, with the way to claude-api.
+    /// The context of views, with the client for claude-api.
     pub viewer: viewer::Context,
     /// The context of handovers and owed cancels.
     pub handover: Arc<handover::Context>,
@@ -37,8 +37,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Creates what the sessions of one bridge share. `limits` gets claude-api's limits once they
-    /// are known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
+    /// Creates the shared state of one bridge. `limits` receives claude-api's limits once they are
+    /// known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
     #[must_use]
     pub fn new(
         settings: &Settings,
@@ -47,7 +47,7 @@ impl Shared {
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
-        let own = settings.limits.clone();
+        let own_limits = settings.limits.clone();
         let metrics = Arc::new(Metrics::new(&upstream.retries));
         let handover = handover::Context::new(
             upstream.clone(),
@@ -59,18 +59,18 @@ impl Shared {
         let viewer = viewer::Context {
             upstream,
             skip: Skip {
-                bytes: own.skip_bytes,
-                lines: own.skip_lines,
+                bytes: own_limits.skip_bytes,
+                lines: own_limits.skip_lines,
             },
-            status_bytes: usize::try_from(own.status_bytes).unwrap_or(usize::MAX),
+            status_bytes: usize::try_from(own_limits.status_bytes).unwrap_or(usize::MAX),
             metrics,
         };
         Arc::new(Self {
             viewer,
             handover,
-            budgets: Budgets::new(&own),
+            budgets: Budgets::new(&own_limits),
             limits,
-            own_limits: own,
+            own_limits,
             views: settings.views,
             tracker,
             shutdown,

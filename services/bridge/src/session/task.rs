@@ -1,4 +1,4 @@
-//! The parts of a session's task that do I/O: waiting for what happens next, performing the actions
+//! The parts of a session's task that do I/O: waiting for the next wakeup, performing the actions
 //! of the machine, and ending the session.
 
 pub(super) mod calls;

@@ -1,11 +1,11 @@
 //! Handing an execute to claude-api (docs/protocol.md, "Retries of the bridge").
 //!
 //! The bridge sends the same PUT under one id until claude-api has durably accepted it, refuses it,
-//! or the time is over. A stop ends the retrying with a cancel under the same id, unless claude-api
-//! certainly does not know the id. claude-api may read an earlier attempt only after that cancel,
-//! because the two use different connections. So the cancel burns an id that is not known yet.
-//! The caller waits for one call at most: while claude-api cannot be reached, the caller owes the
-//! cancel and repeats it ([`Upstream::cancel_surely`]).
+//! or the time is over. A stop ends the retries with a cancel under the same id, unless claude-api
+//! certainly does not know the id. The two requests use different connections, so claude-api may
+//! read an earlier attempt after the cancel. Therefore the cancel burns an id that is not known
+//! yet. The caller waits for one call at most: while claude-api cannot be reached, the caller owes
+//! the cancel and retries it ([`Upstream::cancel_until_answered`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -25,14 +25,15 @@ use super::errors::Failure;
 use super::response::json;
 use super::retry::Delays;
 
-/// An attempt without an answer for so long counts as a failure of claude-api, though it continues.
+/// The time after which an unanswered attempt counts as a failure of claude-api. The attempt
+/// continues.
 const SLOW: Duration = Duration::from_secs(1);
 /// The time kept for one last attempt when `Retry-After` exceeds what is left.
 const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// An execute on its way to claude-api.
+/// The PUT of an execute, which claude-api accepts or refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Put {
+pub struct PutRequest {
     /// The id of the execution.
     pub id: ExecutionId,
     /// Whether the bridge made the id just now. A client's own id may have been accepted earlier,
@@ -46,15 +47,16 @@ type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + S
 
 impl Upstream {
     /// Sends the PUT until claude-api accepts or refuses it, at least once, for `acceptMs` at most.
-    /// `stop` ends the retrying; unless the id is certainly unknown to claude-api, one cancel
-    /// follows under the same id. `failing` gets whether claude-api failed since it last answered.
+    /// `stop` ends the retries. Then one cancel follows under the same id, unless the id is
+    /// certainly unknown to claude-api. `failing` receives whether claude-api failed since its last
+    /// answer.
     ///
     /// # Errors
-    /// With `executionId` in `data`; where claude-api was not available, `accepted` is false or
+    /// `data` has `executionId`. If claude-api was not available, `accepted` is false or
     /// `"unknown"`. See also [`owes_cancel`].
     pub async fn accept(
         &self,
-        execute: &Put,
+        execute: &PutRequest,
         stop: &CancellationToken,
         failing: &watch::Sender<bool>,
     ) -> Result<Status, RpcError> {
@@ -62,8 +64,8 @@ impl Upstream {
         let start = Instant::now();
         let end = start + self.times.accept;
         let mut delays = Delays::default();
-        let mut acted = false;
-        let mut is_cut = false;
+        let mut may_have_acted = false;
+        let mut is_pause_cut = false;
         loop {
             let mut put = pin!(self.put(execute, end));
             let stopped_while_slow = async {
@@ -85,49 +87,56 @@ impl Upstream {
                 }
             };
             failing.send_replace(failure.is_transient());
-            acted |= failure.may_have_acted();
-            let asked = failure.retry_after();
-            let mut wait = delays.after(asked).max(asked.unwrap_or_default());
+            may_have_acted |= failure.may_have_acted();
+            let retry_after = failure.retry_after();
+            let mut wait = delays
+                .next_delay(retry_after)
+                .max(retry_after.unwrap_or_default());
             let attempts = delays.attempts();
             tracing::info!(execution = %id, error = %failure, attempts, "execute not accepted");
             let left = end.saturating_duration_since(Instant::now());
-            if asked.is_some_and(|asked| asked >= left) && !is_cut {
-                // The pause is cut, once, so that one more attempt is made.
-                is_cut = true;
+            if retry_after.is_some_and(|pause| pause >= left) && !is_pause_cut {
+                // Once, the pause is cut so that one more attempt is made.
+                is_pause_cut = true;
                 wait = left.saturating_sub(LAST_ATTEMPT.min(self.times.accept / 4));
             }
             if !failure.is_transient() || wait >= left {
-                // claude-api looks for the id before it refuses for good: then it has no execution.
-                let unknown = acted || (!execute.fresh && failure.is_transient());
+                // claude-api checks the id before a final refusal, so then it has no such
+                // execution.
+                let is_unknown = may_have_acted || (!execute.fresh && failure.is_transient());
                 let error = unavailable(&failure, attempts, start);
-                return Err(refused(id, &failure, error, unknown));
+                return Err(refused(id, &failure, error, is_unknown));
             }
             tokio::select! {
                 () = stop.cancelled() => {
-                    return self.give_up(execute, acted).await;
+                    return self.give_up(execute, may_have_acted).await;
                 }
                 () = sleep(wait) => self.retries.execute.inc(),
             };
         }
     }
 
-    /// Ends an execute that has no attempt under way. `acted`: claude-api may have carried out an
-    /// earlier attempt. An id of the client's is burned in any case, because another session or
+    /// Ends an execute that has no attempt in flight. `may_have_acted`: claude-api may have carried
+    /// out an earlier attempt. A client's own id is burned in any case, because another session or
     /// another bridge may still retry its execute.
     ///
     /// # Errors
-    /// As [`Self::accept`]; Ok only when claude-api had accepted the execute after all.
-    pub async fn give_up(&self, execute: &Put, acted: bool) -> Result<Status, RpcError> {
-        if execute.fresh && !acted {
+    /// As [`Self::accept`]. Ok only if claude-api had accepted the execute nevertheless.
+    pub async fn give_up(
+        &self,
+        execute: &PutRequest,
+        may_have_acted: bool,
+    ) -> Result<Status, RpcError> {
+        if execute.fresh && !may_have_acted {
             return Err(stopped(execute.id, false.into()));
         }
         let cancelled = self.cancel_unsure(execute.id, None).await?;
         self.confirm(execute, cancelled).await
     }
 
-    /// Repeats the PUT after a cancel under an id of the client's. The cancelled execution may have
+    /// Repeats the PUT after a cancel under a client's own id. The cancelled execution may have
     /// another body, and only the PUT compares the bodies.
-    async fn confirm(&self, execute: &Put, cancelled: Status) -> Result<Status, RpcError> {
+    async fn confirm(&self, execute: &PutRequest, cancelled: Status) -> Result<Status, RpcError> {
         if execute.fresh {
             return Ok(cancelled);
         }
@@ -142,7 +151,8 @@ impl Upstream {
         }
     }
 
-    async fn put(&self, execute: &Put, end: Instant) -> Result<Status, Failure> {
+    /// Makes one attempt of the PUT.
+    async fn put(&self, execute: &PutRequest, end: Instant) -> Result<Status, Failure> {
         let attempt = async {
             let response = self
                 .client
@@ -162,9 +172,9 @@ impl Upstream {
     }
 
     /// Cancels an execute whose acceptance is unknown. If claude-api accepted it, its status is the
-    /// execute's answer. `put`: an attempt under way; it continues meanwhile, because a sent
-    /// request cannot be called back. An id that claude-api does not know is burned, so that no
-    /// attempt is accepted later: not of this bridge, and not of another that still retries.
+    /// execute's answer. `put`: an attempt in flight. It continues meanwhile, because a sent
+    /// request cannot be revoked. An id that claude-api does not know is burned, so that claude-api
+    /// accepts no later attempt: neither of this bridge nor of another one that still retries.
     async fn cancel_unsure(
         &self,
         id: ExecutionId,
@@ -172,7 +182,7 @@ impl Upstream {
     ) -> Result<Status, RpcError> {
         let mut cancel = pin!(self.burn(id));
         let cancelled = loop {
-            let under_way = async {
+            let attempt = async {
                 match put.as_mut() {
                     Some(put) => put.await,
                     None => std::future::pending().await,
@@ -180,9 +190,9 @@ impl Upstream {
             };
             tokio::select! {
                 cancelled = &mut cancel => break cancelled,
-                answer = under_way => {
+                answer = attempt => {
                     if let Ok(status) = answer {
-                        // The task that waits for the execute's answer cancels it then.
+                        // The task that waits for this answer cancels the execution then.
                         return Ok(status);
                     }
                     put = None;
@@ -207,8 +217,7 @@ impl Upstream {
 /// The reason of the error for an execute whose cancel is settled.
 const CANCELLED: &str = "cancelled";
 
-/// Whether an execute that was stopped may have been accepted, while its cancel did not reach
-/// claude-api.
+/// Whether a stopped execute may have been accepted although its cancel did not reach claude-api.
 #[must_use]
 pub fn owes_cancel(error: &RpcError) -> bool {
     error.data["accepted"] == "unknown" && error.data["reason"] != CANCELLED
@@ -225,11 +234,12 @@ fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
     .with("accepted", accepted)
 }
 
-fn refused(id: ExecutionId, failure: &Failure, error: RpcError, unknown: bool) -> RpcError {
+/// Completes the error for a refused execute. `is_unknown`: whether its acceptance is unknown.
+fn refused(id: ExecutionId, failure: &Failure, error: RpcError, is_unknown: bool) -> RpcError {
     let error = error.with("executionId", id.to_string());
     // After one of these refusals no earlier attempt was accepted: claude-api would have answered
     // this attempt with the status.
-    let certain = [
+    let is_certain = [
         ProblemType::QueueFull,
         ProblemType::IdInUse,
         ProblemType::Deleted,
@@ -237,7 +247,7 @@ fn refused(id: ExecutionId, failure: &Failure, error: RpcError, unknown: bool) -
     ]
     .iter()
     .any(|kind| failure.problem(*kind).is_some());
-    match (certain, unknown) {
+    match (is_certain, is_unknown) {
         (true, _) => error,
         (false, true) => error.with("accepted", "unknown"),
         (false, false) => error.with("accepted", false),

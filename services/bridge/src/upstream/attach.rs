@@ -1,4 +1,4 @@
-//! The status with which a view begins, after a check of the offset that the client asks for.
+//! The status with which a view begins, after a check of the requested offset.
 
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, Status};
@@ -6,19 +6,19 @@ use protocol::{ExecutionId, Status};
 use super::Upstream;
 
 impl Upstream {
-    /// Returns the status with which a view from `offset` begins. An offset is in bytes of output;
-    /// None means all that is kept.
+    /// Returns the status with which a view from `offset` begins. The offset is in bytes of output.
+    /// Without an offset the view begins at the oldest kept byte.
     ///
     /// # Errors
-    /// -32007 when the output at `offset` is gone, -32602 `offset_beyond_end` when it does not
-    /// exist yet, or as [`Self::status`].
+    /// -32007 if the output at `offset` is gone, -32602 `offset_beyond_end` if it does not exist
+    /// yet, or as [`Self::status`].
     pub async fn attach(&self, id: ExecutionId, offset: Option<u64>) -> Result<Status, RpcError> {
         let status = self.status(id).await?;
         if let Some(offset) = offset {
             if offset < status.kept_from {
                 return Err(offset_not_kept(status.kept_from));
             }
-            // The status may be a moment older than bytes that the client has.
+            // The status may be slightly older than the client's last bytes.
             if offset > status.output_bytes {
                 self.probe_offset(id, offset).await?;
             }
@@ -26,7 +26,7 @@ impl Upstream {
         Ok(status)
     }
 
-    /// Checks that `offset` lies within the output: asks for the stream and drops it.
+    /// Checks that `offset` lies within the output: opens the stream and drops it.
     ///
     /// # Errors
     /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].

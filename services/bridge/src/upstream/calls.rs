@@ -15,7 +15,7 @@ use super::errors::Failure;
 use super::response::{ANSWER_BYTES, collect, failure, json};
 use super::retry::Delays;
 
-/// The time for a readiness page. Probes, which wait a few seconds, request it.
+/// The longest time for the readiness page. The probes that request it wait only a few seconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn path_of(control: Control) -> &'static str {
@@ -36,8 +36,8 @@ impl Upstream {
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Pauses, resumes or cancels. All may be repeated, so a broken attempt is retried within the
-    /// call's time.
+    /// Pauses, resumes or cancels. All three are idempotent, so a broken attempt is retried within
+    /// the call's time.
     ///
     /// # Errors
     /// As [`Self::status`], and -32008.
@@ -46,8 +46,8 @@ impl Upstream {
         self.call_json(|| self.client.post(&url)).await
     }
 
-    /// Sends lines to a CLI's stdin, and returns the accepted total in bytes. It is idempotent by
-    /// offset, so a broken attempt is retried within the call's time.
+    /// Sends lines to a CLI's stdin, and returns the accepted total in bytes. The call is
+    /// idempotent by its offset, so a broken attempt is retried within the call's time.
     ///
     /// # Errors
     /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the
@@ -123,7 +123,7 @@ impl Upstream {
         .await
     }
 
-    /// Opens a stream and drops it: what matters is whether claude-api grants it.
+    /// Opens a stream and drops it, to learn whether claude-api grants it.
     ///
     /// # Errors
     /// The refusal of claude-api, or that it is unavailable.
@@ -156,7 +156,7 @@ impl Upstream {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Broken("no answer in time".to_owned()),
             };
-            let delay = delays.after(failure.retry_after());
+            let delay = delays.next_delay(failure.retry_after());
             if !failure.is_transient() || Instant::now() + delay >= end {
                 let attempts = delays.attempts();
                 tracing::info!(error = %failure, attempts, "a call to claude-api failed");
@@ -168,8 +168,8 @@ impl Upstream {
     }
 }
 
-/// Returns the error for the client; for an unavailable claude-api with the number of attempts and
-/// their time in seconds.
+/// Returns the error for the client. If claude-api was unavailable, the error has the number of
+/// attempts and their time in seconds.
 pub(crate) fn unavailable(failure: &Failure, attempts: u32, start: Instant) -> RpcError {
     let error = failure.to_rpc();
     if error.code != code::UNAVAILABLE {

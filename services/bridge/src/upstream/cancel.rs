@@ -1,5 +1,5 @@
-//! Cancels that the bridge sends by itself: for an execute that it gave up, and for an execution
-//! that nobody views (docs/protocol.md, "Calls").
+//! Cancels that the bridge sends on its own: for an execute that it gave up, and for an execution
+//! without a viewer (docs/protocol.md, "Calls").
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,31 +17,33 @@ use super::retry::Delays;
 /// A cancel that no client waits for.
 #[derive(Debug, Clone)]
 pub enum Cancel {
-    /// Cancels at once.
+    /// Cancels immediately.
     Now {
-        /// Whether an unknown id is burned: never accepted from then on.
+        /// Whether an unknown id is burned, so that it is never accepted later.
         burn: bool,
     },
-    /// Cancels when nobody has viewed the execution for a time.
+    /// Cancels once the execution has had no viewer for a time.
     Unviewed {
-        /// How long no stream must have been open.
-        after: Duration,
-        /// The session that left.
+        /// The time for which no stream must be open.
+        unviewed_for: Duration,
+        /// The ended session.
         session: Arc<str>,
-        /// Whether an unknown id is burned: never accepted from then on.
+        /// Whether an unknown id is burned, so that it is never accepted later.
         burn: bool,
     },
 }
 
 impl Cancel {
     fn path(&self) -> String {
-        let (after, burn) = match self {
+        let (unviewed_for, burn) = match self {
             Self::Now { burn } => (None, burn),
-            Self::Unviewed { after, burn, .. } => (Some(after), burn),
+            Self::Unviewed {
+                unviewed_for, burn, ..
+            } => (Some(unviewed_for), burn),
         };
         let mut query = Vec::new();
         query.extend(burn.then(|| "ifUnknown=burn".to_owned()));
-        query.extend(after.map(|after| format!("ifUnviewedForMs={}", after.as_millis())));
+        query.extend(unviewed_for.map(|time| format!("ifUnviewedForMs={}", time.as_millis())));
         format!("/cancel?{}", query.join("&"))
     }
 }
@@ -49,12 +51,13 @@ impl Cancel {
 /// The outcome of a cancel that may burn the id.
 #[derive(Debug)]
 pub enum Cancelled {
-    /// The id was known.
+    /// claude-api knew the id.
     Known(Box<Status>),
-    /// The id was not known, and is never accepted from now on.
+    /// claude-api did not know the id, and never accepts it later.
     Burned,
 }
 
+/// Reads the answer to a cancel.
 async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
     let body = success(response).await?;
     if serde_json::from_slice::<Burned>(&body).is_ok() {
@@ -64,11 +67,11 @@ async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
 }
 
 impl Upstream {
-    /// Cancels a PUT that was given up: an id that is not known is never accepted from then on. A
-    /// broken attempt is retried within the call's time.
+    /// Cancels a PUT that was given up, and burns an unknown id, so that it is never accepted
+    /// later. A broken attempt is retried within the call's time.
     ///
     /// # Errors
-    /// As [`Self::status`], and -32004 when claude-api has no place to record it.
+    /// As [`Self::status`], and -32004 if claude-api has no room to record the burned id.
     pub async fn burn(&self, id: ExecutionId) -> Result<Cancelled, RpcError> {
         let url = self.execution_url(id, "/cancel?ifUnknown=burn");
         self.attempts(|| {
@@ -95,7 +98,7 @@ impl Upstream {
         }
     }
 
-    /// Withdraws a [`Cancel::Unviewed`]: opens a stream, as any viewer does, and drops it.
+    /// Withdraws a [`Cancel::Unviewed`]: opens a stream like a viewer, and drops it.
     ///
     /// # Errors
     /// As [`Self::status`].
@@ -104,16 +107,16 @@ impl Upstream {
         self.open_and_drop(&url).await
     }
 
-    /// Cancels an execution that may have been accepted, and retries until claude-api answers,
-    /// without a time limit. Returns whether claude-api has the cancel; if not, it knows no such
-    /// execution.
-    pub async fn cancel_surely(&self, id: ExecutionId, cancel: &Cancel) -> bool {
+    /// Cancels an execution that may have been accepted, and retries without a time limit until
+    /// claude-api answers. Returns whether claude-api has the cancel. If not, claude-api does not
+    /// know the execution.
+    pub async fn cancel_until_answered(&self, id: ExecutionId, cancel: &Cancel) -> bool {
         let mut delays = Delays::default();
         loop {
             match self.cancel_once(id, cancel).await {
                 Ok(_) => return true,
                 Err(failure) if failure.leaves_cancel_owed() => {
-                    sleep(delays.after(failure.retry_after())).await;
+                    sleep(delays.next_delay(failure.retry_after())).await;
                     self.retries.cancel.inc();
                 }
                 Err(_) => return false,

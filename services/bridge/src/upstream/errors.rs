@@ -1,5 +1,5 @@
-//! Why a request to claude-api failed, and the error that a client gets for it (docs/protocol.md,
-//! "Error codes").
+//! The failures of requests to claude-api, and the errors that clients receive for them
+//! (docs/protocol.md, "Error codes").
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use protocol::rpc::{RpcError, code};
 use protocol::{Problem, ProblemType};
 use serde_json::Value;
 
-/// Why one attempt failed.
+/// The failure of one attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// claude-api refused the request with a problem.
     #[error("{}: {}", .0.kind.as_str(), printable(&.0.detail))]
     Refused(Box<Problem>, Option<Duration>),
-    /// The answer has no problem of docs/protocol.md, "Problem types": another program sent it.
-    #[error("an answer with status {0} that is not claude-api's")]
+    /// The answer has no problem of docs/protocol.md, "Problem types", so another program sent it.
+    #[error("an answer with status {0} did not come from claude-api")]
     Foreign(u16, Option<Duration>),
-    /// There was no connection, so nothing was sent.
+    /// There was no connection, so no request was sent.
     #[error("no connection to claude-api: {}", printable(.0))]
     Connect(String),
     /// The connection broke, or there was no answer in time.
@@ -24,7 +24,8 @@ pub enum Failure {
     Broken(String),
 }
 
-/// Escapes the control characters of a text, so that it can break no log line and no terminal.
+/// Escapes the control characters of a text, so that the text cannot break a log line or a
+/// terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
@@ -40,11 +41,11 @@ pub fn printable(text: &str) -> String {
 }
 
 impl Failure {
-    /// Returns the time for which the peer asked to wait.
+    /// Returns the pause that `Retry-After` requested.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused(_, after) | Self::Foreign(_, after) => *after,
+            Self::Refused(_, retry_after) | Self::Foreign(_, retry_after) => *retry_after,
             Self::Connect(_) | Self::Broken(_) => None,
         }
     }
@@ -75,15 +76,16 @@ impl Failure {
         }
     }
 
-    /// Whether claude-api says that it does not know the execution (any more).
+    /// Whether claude-api does not know the execution, or has deleted it.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         let kinds = [ProblemType::NotFound, ProblemType::Deleted];
         kinds.iter().any(|kind| self.problem(*kind).is_some())
     }
 
-    /// Whether the cancel must be retried: every failure except a definite answer of claude-api
-    /// about the execution. A full queue or a full disk may take the burned id later.
+    /// Whether a cancel must be retried after this failure: always, except after a definite answer
+    /// of claude-api about the execution. A full queue or a full disk may accept the burned id
+    /// later.
     #[must_use]
     pub fn leaves_cancel_owed(&self) -> bool {
         use ProblemType as P;
@@ -105,11 +107,11 @@ impl Failure {
         }
     }
 
-    /// Returns the error for the client. Details of a broken connection are for the log alone.
+    /// Returns the error for the client. Details of a broken connection are only for the log.
     #[must_use]
     pub fn to_rpc(&self) -> RpcError {
         match self {
-            Self::Refused(problem, after) => refusal(problem, *after),
+            Self::Refused(problem, retry_after) => refusal(problem, *retry_after),
             Self::Foreign(..) | Self::Connect(_) | Self::Broken(_) => RpcError::new(
                 code::UNAVAILABLE,
                 "claude_api_unreachable",
@@ -130,7 +132,7 @@ impl From<reqwest::Error> for Failure {
     }
 }
 
-/// Joins the texts of an error and its causes: reqwest's own text says little.
+/// Joins the texts of an error and its causes, because reqwest's own text says little.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -146,7 +148,8 @@ fn reason(kind: ProblemType) -> String {
     kind.as_str().replace('-', "_")
 }
 
-fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
+/// Returns the error for a problem of claude-api.
+fn refusal(problem: &Problem, retry_after: Option<Duration>) -> RpcError {
     use ProblemType as P;
     let code = match problem.kind {
         P::InvalidId
@@ -170,7 +173,7 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
         | P::TooManyMcpSessions
         | P::BoxReachesService
         | P::SpoolUnwritable => code::UNAVAILABLE,
-        // The request of the bridge was wrong, or claude-api is broken: no client can mend that.
+        // The bridge's request was wrong, or claude-api is broken. No client can fix that.
         P::FromTheBox
         | P::ForeignHost
         | P::ForeignOrigin
@@ -186,8 +189,8 @@ fn refusal(problem: &Problem, after: Option<Duration>) -> RpcError {
             error.data[name.as_str()] = value.clone();
         }
     }
-    if let Some(after) = after {
-        error.data["retryAfterSeconds"] = Value::from(after.as_secs());
+    if let Some(pause) = retry_after {
+        error.data["retryAfterSeconds"] = Value::from(pause.as_secs());
     }
     error
 }
@@ -226,9 +229,8 @@ mod tests {
         }
     }
 
-    /// Texts that reach a log.
     #[test]
-    fn logged_texts_have_no_control_characters() {
+    fn texts_of_failures_have_no_control_characters() {
         let odd = "a\u{1b}[31m\r\nb\u{9b}\u{2028}c\u{e9}";
         let problem = Problem::new(ProblemType::Stopping, odd);
         for failure in [

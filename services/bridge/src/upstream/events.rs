@@ -1,5 +1,4 @@
-//! Reading the events that an execution has now, from an offset on: a short call with a limit of
-//! bytes.
+//! The events that an execution has now, from an offset: a short call with a limit of bytes.
 
 use std::str::FromStr;
 
@@ -16,11 +15,11 @@ use super::response::failure;
 pub struct KeptEvents {
     /// The offset of the first byte.
     pub offset: u64,
-    /// The CLI's own bytes, at most as many as asked for.
+    /// The CLI's bytes, at most as many as requested.
     pub bytes: Bytes,
-    /// Whether claude-api had no more bytes than these.
+    /// Whether these are all bytes that claude-api had.
     pub is_all: bool,
-    /// Whether nothing follows what claude-api had.
+    /// Whether the events had ended: claude-api will have no more bytes.
     pub ended: bool,
 }
 
@@ -43,13 +42,14 @@ impl Upstream {
         let url = self.execution_url(id, &format!("/events{query}"));
         self.attempts(|| {
             let request = self.client.get(&url);
-            async move { fetched(request.send().await?, limit).await }
+            async move { read_events(request.send().await?, limit).await }
         })
         .await
     }
 }
 
-async fn fetched(mut response: reqwest::Response, limit: usize) -> Result<KeptEvents, Failure> {
+/// Reads the answer, up to `limit` bytes of events.
+async fn read_events(mut response: reqwest::Response, limit: usize) -> Result<KeptEvents, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);
     }
@@ -74,5 +74,9 @@ async fn fetched(mut response: reqwest::Response, limit: usize) -> Result<KeptEv
 fn header<T: FromStr>(response: &reqwest::Response, name: &str) -> Result<T, Failure> {
     let value = response.headers().get(name);
     let value = value.and_then(|value| value.to_str().ok()?.parse().ok());
-    value.ok_or_else(|| Failure::Broken(format!("events without a right {name}")))
+    value.ok_or_else(|| {
+        Failure::Broken(format!(
+            "the header {name} of the events is missing or wrong"
+        ))
+    })
 }

@@ -1,10 +1,10 @@
-//! The statuses of an execution: `GET ?follow=true`, which reconnects whenever it breaks or falls
-//! silent (docs/protocol.md, "Streams").
+//! The statuses of an execution: `GET ?follow=true`. The stream reconnects when it breaks or is
+//! silent for too long (docs/protocol.md, "Streams").
 //!
 //! ```text
 //! idle -> connecting -> open -> (cut, silent) -> waiting -> connecting ...
 //!                        |
-//!                        +-> terminal line, or not known any more -> over
+//!                        +-> terminal status, or execution unknown -> over
 //! ```
 
 use std::future::Future;
@@ -20,19 +20,19 @@ use super::errors::Failure;
 use super::response::failure;
 use super::retry::Delays;
 
-/// The longest line that is read, in bytes: a status is at most 64 KiB.
+/// The longest line that is read, in bytes. A status has at most 64 KiB.
 const LINE_BYTES: usize = 1024 * 1024;
 
 /// An item of a follow stream.
 #[derive(Debug)]
 pub enum FollowItem {
-    /// A status: one at the beginning, then each change and each heartbeat. The flag marks the
+    /// A status: one at the start, then one for each change and each heartbeat. The flag marks the
     /// first status of a connection, which may repeat a known state.
     Status(Box<Status>, bool),
-    /// claude-api does not answer: the stream fell silent, or this is the second failure in a row
-    /// or a later one.
+    /// claude-api does not answer: the stream was silent for too long, or at least two attempts
+    /// failed in a row.
     Unreachable(String),
-    /// claude-api does not know this execution any more. Nothing follows.
+    /// claude-api no longer knows this execution. No item follows.
     Gone,
 }
 
@@ -46,7 +46,7 @@ enum Phase {
     Over,
 }
 
-/// The instant after `wait`, or a very distant one when that overflows.
+/// Returns the instant after `wait`, which is cut to a year to avoid an overflow.
 fn deadline_after(wait: std::time::Duration) -> Instant {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
     Instant::now() + wait.min(YEAR)
@@ -79,7 +79,7 @@ impl FollowStream {
         }
     }
 
-    /// Waits for the next item. Cancel-safe; pending for ever after the terminal status or
+    /// Waits for the next item. Cancel-safe. Pending forever after the terminal status or
     /// [`FollowItem::Gone`].
     pub async fn next(&mut self) -> FollowItem {
         loop {
@@ -122,7 +122,7 @@ impl FollowStream {
                             Ok(status) => return self.received(status),
                             Err(error) => {
                                 let failure =
-                                    Failure::Broken(format!("a status line that is none: {error}"));
+                                    Failure::Broken(format!("a line is not a status: {error}"));
                                 if let Some(update) = self.wait(&failure) {
                                     return update;
                                 }
@@ -132,12 +132,13 @@ impl FollowStream {
                     }
                     let chunk = match timeout_at(self.deadline, response.chunk()).await {
                         Ok(Ok(Some(chunk))) => Ok(chunk),
-                        Ok(Ok(None)) => Err(Failure::Broken("it ended early".to_owned())),
+                        Ok(Ok(None)) => Err(Failure::Broken("the stream ended early".to_owned())),
                         Ok(Err(error)) => Err(error.into()),
                         Err(_) => {
-                            let failure = Failure::Broken("it fell silent".to_owned());
+                            let failure =
+                                Failure::Broken("the stream was silent for too long".to_owned());
                             self.wait(&failure);
-                            // Missed heartbeats are reported at once.
+                            // Missed heartbeats are reported immediately.
                             return FollowItem::Unreachable(failure.to_string());
                         }
                     };
@@ -146,7 +147,7 @@ impl FollowStream {
                             self.line.extend_from_slice(&chunk);
                             continue;
                         }
-                        Ok(_) => Failure::Broken("a status line without an end".to_owned()),
+                        Ok(_) => Failure::Broken("a status line is too long".to_owned()),
                         Err(failure) => failure,
                     };
                     if let Some(update) = self.wait(&failure) {
@@ -184,12 +185,13 @@ impl FollowStream {
         }));
     }
 
+    /// Waits before the next attempt, and returns an item if the failure must be reported.
     fn wait(&mut self, failure: &Failure) -> Option<FollowItem> {
         tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
         self.upstream.retries.follow.inc();
-        let delay = self.delays.after(failure.retry_after());
+        let delay = self.delays.next_delay(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);
-        // A single failure is not reported; a second one without a line between them is.
+        // Only the second failure without a status in between is reported.
         (self.delays.attempts() >= 2).then(|| FollowItem::Unreachable(failure.to_string()))
     }
 }

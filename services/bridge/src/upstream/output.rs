@@ -1,5 +1,5 @@
-//! The output of an execution from an offset. The stream opens on request, and reconnects at the
-//! byte it reached whenever it breaks (docs/protocol.md, "Streams").
+//! The output of an execution from an offset. The stream opens on request. When it breaks, it
+//! reconnects at the byte that it reached (docs/protocol.md, "Streams").
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,31 +9,31 @@ use protocol::{ExecutionId, ProblemType};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Upstream;
+use super::dedicated_stream::DedicatedStream;
 use super::errors::Failure;
 use super::retry::Delays;
-use super::stream::Stream;
 
 /// An item of an output stream.
 #[derive(Debug)]
 pub enum OutputItem {
-    /// The next bytes, exactly where the last ones ended.
+    /// The next bytes, exactly after the previous ones.
     Bytes(Bytes),
     /// The stream ended cleanly. Whether the execution ended too is in its status.
     End,
-    /// The bytes up to this offset are gone.
+    /// claude-api has freed the bytes before this offset.
     Freed(u64),
-    /// claude-api does not answer: the second failure in a row, and each one after it.
+    /// claude-api does not answer: at least two attempts failed in a row.
     Unreachable,
-    /// claude-api does not know this execution any more.
+    /// claude-api no longer knows this execution.
     Gone,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Stream, Failure>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<DedicatedStream, Failure>> + Send>>;
 
 enum Phase {
     Idle,
     Connecting(Connecting, Instant),
-    Open(Box<Stream>),
+    Open(Box<DedicatedStream>),
     Waiting(Instant),
 }
 
@@ -46,7 +46,7 @@ pub struct OutputStream {
     phase: Phase,
     delays: Delays,
     /// The time at which the last byte arrived, or the stream opened.
-    moved: Instant,
+    progressed_at: Instant,
 }
 
 impl OutputStream {
@@ -59,22 +59,23 @@ impl OutputStream {
             offset,
             phase: Phase::Idle,
             delays: Delays::default(),
-            moved: Instant::now(),
+            progressed_at: Instant::now(),
         }
     }
 
-    /// Opens the stream at the byte it reached. An open stream is left as it is.
+    /// Opens the stream at the byte that it reached. Does nothing if the stream is open.
     pub fn open(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.connect();
         }
     }
 
-    /// Opens the stream after a delay, as a stream that ended without cause is not retried at once.
+    /// Opens the stream after a delay, because a stream that ended without a reason must not be
+    /// retried immediately.
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.upstream.retries.output.inc();
-            self.phase = Phase::Waiting(Instant::now() + self.delays.after(None));
+            self.phase = Phase::Waiting(Instant::now() + self.delays.next_delay(None));
         }
     }
 
@@ -84,7 +85,7 @@ impl OutputStream {
         self.phase = Phase::Idle;
     }
 
-    /// Closes the stream; [`Self::open`] opens it again at `offset`.
+    /// Closes the stream. [`Self::open`] opens it again at `offset`.
     pub fn close(&mut self, offset: u64) {
         if !matches!(self.phase, Phase::Idle) {
             self.jump(offset);
@@ -94,7 +95,7 @@ impl OutputStream {
     /// Reconnects a stream on which no byte arrived for too long. The caller knows that claude-api
     /// has more bytes.
     pub fn cut_if_stalled(&mut self) {
-        let stalled = self.moved.elapsed() > self.upstream.times.stall;
+        let stalled = self.progressed_at.elapsed() > self.upstream.times.stall;
         if stalled && matches!(self.phase, Phase::Open(_)) {
             tracing::info!(execution = %self.id, offset = self.offset, "the output stream stalled");
             self.phase = Phase::Idle;
@@ -102,12 +103,12 @@ impl OutputStream {
         }
     }
 
-    /// Notes that the view does not read now; this time does not count as a stall.
-    pub fn not_read(&mut self) {
-        self.moved = Instant::now();
+    /// Notes that the view does not read now. This time does not count as a stall.
+    pub fn note_skipped_read(&mut self) {
+        self.progressed_at = Instant::now();
     }
 
-    /// Waits for the next item. Cancel-safe; pending until [`Self::open`].
+    /// Waits for the next item. Cancel-safe. Pending until [`Self::open`].
     pub async fn next(&mut self) -> OutputItem {
         loop {
             match &mut self.phase {
@@ -123,7 +124,7 @@ impl OutputStream {
                     };
                     match result {
                         Ok(stream) => {
-                            self.moved = Instant::now();
+                            self.progressed_at = Instant::now();
                             self.phase = Phase::Open(Box::new(stream));
                         }
                         Err(failure) => {
@@ -137,7 +138,7 @@ impl OutputStream {
                     Ok(Some(chunk)) if chunk.is_empty() => {}
                     Ok(Some(chunk)) => {
                         self.offset += chunk.len() as u64;
-                        self.moved = Instant::now();
+                        self.progressed_at = Instant::now();
                         self.delays.reset();
                         return OutputItem::Bytes(chunk);
                     }
@@ -161,12 +162,13 @@ impl OutputStream {
         let id = self.id;
         let connecting = Box::pin(async move {
             let viewer = upstream.viewer.as_deref();
-            Stream::open(upstream.home(id), &path, viewer).await
+            DedicatedStream::open(upstream.service_url(id), &path, viewer).await
         });
         let deadline = Instant::now() + self.upstream.times.head;
         self.phase = Phase::Connecting(connecting, deadline);
     }
 
+    /// Handles a failure, and returns an item if the failure must be reported.
     fn failed(&mut self, failure: &Failure) -> Option<OutputItem> {
         tracing::debug!(
             execution = %self.id,
@@ -194,7 +196,7 @@ impl OutputStream {
             );
         }
         self.upstream.retries.output.inc();
-        self.phase = Phase::Waiting(Instant::now() + self.delays.after(failure.retry_after()));
+        self.phase = Phase::Waiting(Instant::now() + self.delays.next_delay(failure.retry_after()));
         // A single failure is not reported.
         (self.delays.attempts() >= 2).then_some(OutputItem::Unreachable)
     }

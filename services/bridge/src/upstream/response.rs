@@ -1,4 +1,4 @@
-//! Reading the answers of claude-api: bounded bodies, JSON, and the failure of an error status.
+//! The answers of claude-api: bounded bodies, JSON, and the failure of an error status.
 
 use bytes::Bytes;
 use protocol::Problem;
@@ -7,7 +7,7 @@ use protocol::problem::CONTENT_TYPE;
 use super::errors::Failure;
 use super::retry::retry_after;
 
-/// The longest answer that is read, in bytes: a list of 1000 statuses of 64 KiB.
+/// The longest answer that is read, in bytes: more than a list of 1000 statuses of 64 KiB.
 pub(super) const ANSWER_BYTES: usize = 72 * 1024 * 1024;
 /// The longest error body that is read, in bytes.
 const PROBLEM_BYTES: usize = 256 * 1024;
@@ -24,7 +24,7 @@ pub(super) async fn collect(
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > limit {
             return Err(Failure::Broken(format!(
-                "an answer of more than {limit} bytes"
+                "the answer has more than {limit} bytes"
             )));
         }
         body.extend_from_slice(&chunk);
@@ -35,7 +35,7 @@ pub(super) async fn collect(
 /// Reads the JSON of a successful answer.
 ///
 /// # Errors
-/// As [`success`], or the body is no JSON of a `T`.
+/// As [`success`], or the body is not the JSON of a `T`.
 pub(super) async fn json<T: serde::de::DeserializeOwned>(
     response: reqwest::Response,
 ) -> Result<T, Failure> {
@@ -45,7 +45,7 @@ pub(super) async fn json<T: serde::de::DeserializeOwned>(
 /// Reads the body of a successful answer.
 ///
 /// # Errors
-/// The answer is no success, the connection breaks, or the body exceeds 72 MiB.
+/// The answer is not a success, the connection breaks, or the body exceeds 72 MiB.
 pub(super) async fn success(response: reqwest::Response) -> Result<Bytes, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);
@@ -56,16 +56,16 @@ pub(super) async fn success(response: reqwest::Response) -> Result<Bytes, Failur
 /// Reads a value from the body of an answer.
 ///
 /// # Errors
-/// The body is no JSON of a `T`.
+/// The body is not the JSON of a `T`.
 pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body)
-        .map_err(|e| Failure::Broken(format!("an answer that is not as the contract says: {e}")))
+        .map_err(|e| Failure::Broken(format!("the answer is not the expected JSON: {e}")))
 }
 
-/// Reads the body of an answer that is no success.
+/// Reads the failure from an answer that is not a success.
 pub(super) async fn failure(response: reqwest::Response) -> Failure {
     let status = response.status().as_u16();
-    let after = retry_after(response.headers());
+    let pause = retry_after(response.headers());
     let is_problem = response
         .headers()
         .get(http::header::CONTENT_TYPE)
@@ -75,7 +75,7 @@ pub(super) async fn failure(response: reqwest::Response) -> Failure {
         && let Ok(body) = collect(response, PROBLEM_BYTES).await
         && let Ok(problem) = serde_json::from_slice::<Problem>(&body)
     {
-        return Failure::Refused(Box::new(problem), after);
+        return Failure::Refused(Box::new(problem), pause);
     }
-    Failure::Foreign(status, after)
+    Failure::Foreign(status, pause)
 }

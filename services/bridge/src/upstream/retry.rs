@@ -1,5 +1,5 @@
-//! The retry policy: exponential backoff with jitter, as an iterator. No other module of the bridge
-//! uses the `backoff` crate (unmaintained: RUSTSEC-2025-0012).
+//! The retry policy: exponential backoff with jitter, as an iterator. Only this module of the
+//! bridge uses the `backoff` crate (unmaintained: RUSTSEC-2025-0012).
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The longest delay (docs/protocol.md, "Retries of the bridge").
 pub const LONGEST: Duration = Duration::from_secs(5);
 
-/// The delays between attempts, without an end.
+/// The endless delays between attempts.
 #[derive(Debug)]
 pub struct Delays {
     policy: ExponentialBackoff,
@@ -27,7 +27,7 @@ impl Default for Delays {
             multiplier: 2.0,
             randomization_factor: 0.5,
             max_interval: LONGEST,
-            // The default ends 15 minutes after the construction.
+            // By default the delays end 15 minutes after the construction.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
@@ -40,7 +40,7 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// Notes progress: the next delay is the first one again.
+    /// Notes progress, so that the delays start again at the first one.
     pub fn reset(&mut self) {
         self.policy.reset();
         self.attempts = 0;
@@ -52,10 +52,10 @@ impl Delays {
         self.attempts
     }
 
-    /// Returns the next delay: at least the one that the peer asked for, and at most [`LONGEST`].
-    pub fn after(&mut self, asked: Option<Duration>) -> Duration {
+    /// Returns the next delay: at least the pause that the peer requested, and at most [`LONGEST`].
+    pub fn next_delay(&mut self, requested: Option<Duration>) -> Duration {
         let own = self.next().unwrap_or(LONGEST);
-        asked.map_or(own, |asked| own.max(asked)).min(LONGEST)
+        requested.map_or(own, |pause| own.max(pause)).min(LONGEST)
     }
 }
 
@@ -64,8 +64,8 @@ impl Iterator for Delays {
 
     fn next(&mut self) -> Option<Duration> {
         self.attempts = self.attempts.saturating_add(1);
-        // Jitter may exceed the longest interval; the cap is that of docs/protocol.md, "Retries of
-        // the bridge".
+        // Jitter may exceed the longest interval. The cap is the one of docs/protocol.md, "Retries
+        // of the bridge".
         self.policy.next_backoff().map(|delay| delay.min(LONGEST))
     }
 }
@@ -78,8 +78,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
-    let at = SystemTime::from(date.timestamp());
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    let time = SystemTime::from(date.timestamp());
+    Some(time.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -96,11 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn progress_starts_the_delays_again() {
+    fn progress_resets_the_delays() {
         let mut delays = Delays::default();
         assert!(delays.by_ref().take(20).count() == 20);
         delays.reset();
-        assert!(delays.after(None) <= FIRST * 3 / 2);
+        assert!(delays.next_delay(None) <= FIRST * 3 / 2);
         assert_eq!(delays.attempts(), 1);
     }
 
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(retry_after(&headers), None);
         headers.insert(RETRY_AFTER, "2".parse().unwrap());
         assert_eq!(retry_after(&headers), Some(Duration::from_secs(2)));
-        assert!(Delays::default().after(retry_after(&headers)) >= Duration::from_secs(2));
+        assert!(Delays::default().next_delay(retry_after(&headers)) >= Duration::from_secs(2));
         headers.insert(
             RETRY_AFTER,
             "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap(),

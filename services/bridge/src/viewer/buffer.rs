@@ -7,25 +7,25 @@
 //! -----+--------------+-----------------------+-------> offset
 //! ```
 //!
-//! The bytes from `skipped` to `next` become the next gap. With `jump`, claude-api has freed the
-//! bytes behind `data`: when `data` is sent, they become a gap and `next` moves to `jump`.
+//! The bytes from `skipped` to `next` become the next gap. If `jump` is set, claude-api has freed
+//! the bytes after `data`. Once `data` is sent, they become a gap and `next` moves to `jump`.
 
 use bytes::{Buf, Bytes, BytesMut};
 use crc32fast::Hasher;
 use protocol::OUTPUT_MESSAGE_BYTES;
 
-/// A viewer that waits reads no further while this much is unsent, in bytes.
+/// The unsent bytes at which a view with `onSlow: wait` stops reading.
 const UNSENT_BYTES: usize = 32 * 1024;
-/// The most bytes of output in one message: half of what docs/protocol.md, "Notifications", allows,
-/// because a client that reads nothing holds two of them.
+/// The most bytes of output in one message: half of the limit in docs/protocol.md, "Notifications",
+/// because two messages are buffered for a client that reads nothing.
 const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
 
 /// The limits beyond which unsent output is dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Skip {
-    /// Unsent bytes that are kept.
+    /// The most unsent bytes.
     pub bytes: u64,
-    /// Unsent lines that are kept; 0 is no limit.
+    /// The most unsent lines; 0 is no limit.
     pub lines: u64,
 }
 
@@ -50,11 +50,11 @@ pub struct Buffer {
     jump: Option<u64>,
     /// The limits of a view with `onSlow: skip`.
     skip: Option<Skip>,
-    /// Unsent line ends; counted only where they are limited.
+    /// Unsent line ends, counted only if they are limited.
     lines: u64,
-    /// The offset that the client asked for, while its character's first byte is not found.
+    /// The offset that the client requested, until the first byte of its character is found.
     align: Option<u64>,
-    /// The crc32 of all bytes from 0, while none was missed.
+    /// The crc32 of all bytes from 0, as long as none is missing.
     crc: Option<Hasher>,
     /// Bytes dropped so far.
     dropped: u64,
@@ -62,11 +62,11 @@ pub struct Buffer {
 
 impl Buffer {
     /// Creates a buffer that begins at `offset`. If `offset` lies inside a character, the buffer
-    /// begins at the character's first byte; for that, reading begins up to 3 bytes earlier
+    /// begins at the character's first byte. To find it, reading begins up to 3 bytes earlier
     /// ([`Self::read_from`]).
     #[must_use]
     pub fn new(offset: u64, kept_from: u64, skip: Option<Skip>) -> Self {
-        // A character has at most 4 bytes (RFC 3629); what is kept begins at one.
+        // A character has at most 4 bytes (RFC 3629), and the kept output begins at a character.
         let from = offset.saturating_sub(3).max(kept_from).min(offset);
         Self {
             next: from,
@@ -87,7 +87,7 @@ impl Buffer {
         self.jump.unwrap_or(self.next + self.data.len() as u64)
     }
 
-    /// Whether there is room for more.
+    /// Whether there is room for more bytes.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         self.jump.is_none() && (self.skip.is_some() || self.data.len() < UNSENT_BYTES)
@@ -99,7 +99,7 @@ impl Buffer {
         self.data.len()
     }
 
-    /// Frees room: a buffer with `onSlow: skip` drops the output that it need not hold.
+    /// Frees room: a buffer with `onSlow: skip` drops its oldest output beyond 32 KiB.
     pub fn shrink(&mut self) {
         if let Some(skip) = self.skip {
             let bytes = skip.bytes.min(UNSENT_BYTES as u64);
@@ -134,32 +134,32 @@ impl Buffer {
         }
     }
 
-    /// Notes that claude-api freed everything before `to`.
+    /// Notes that claude-api freed all bytes before `to`.
     pub fn freed(&mut self, to: u64) {
         if to <= self.read_from() {
             return;
         }
         self.crc = None;
-        if let Some(at) = self.align.take() {
+        if let Some(offset) = self.align.take() {
             // The buffered bytes were read only to find the first character.
             self.data = BytesMut::new();
             self.lines = 0;
-            self.next = at.min(to);
-            self.align = (to < at).then_some(at);
-            self.jump = (to > at).then_some(to);
+            self.next = offset.min(to);
+            self.align = (to < offset).then_some(offset);
+            self.jump = (to > offset).then_some(to);
             return;
         }
-        // Half a character at the end will never be whole.
+        // An unfinished character at the end will never be complete.
         let whole = whole_characters(&self.data);
         self.data.truncate(whole);
         self.jump = Some(to);
     }
 
-    /// Notes that nothing more will be read. Half a character at the end is dropped; the crc32 of
-    /// the rest is not known then.
+    /// Notes that no more bytes will be read. An unfinished character at the end is dropped, and
+    /// then the crc32 is unknown.
     pub fn close(&mut self) {
-        if let Some(at) = self.align {
-            self.freed(at);
+        if let Some(offset) = self.align {
+            self.freed(offset);
         }
         let whole = whole_characters(&self.data);
         if self.jump.is_none() && whole < self.data.len() {
@@ -168,25 +168,25 @@ impl Buffer {
         }
     }
 
-    /// Takes the next piece, in order. `last`: nothing more will be pushed.
-    pub fn take(&mut self, last: bool) -> Option<Piece> {
+    /// Takes the next piece, in order. `is_complete`: no more bytes will be pushed.
+    pub fn take(&mut self, is_complete: bool) -> Option<Piece> {
         if let Some(from) = self.skipped.take() {
             return Some(Piece::Gap(from, self.next));
         }
-        if last && let Some(at) = self.align.take() {
-            let hidden = (at.saturating_sub(self.next) as usize).min(self.data.len());
+        if is_complete && let Some(offset) = self.align.take() {
+            let hidden = (offset.saturating_sub(self.next) as usize).min(self.data.len());
             self.advance(hidden);
         }
         if self.align.is_none() && !self.data.is_empty() {
-            let end = cut(&self.data, PIECE_BYTES);
-            let end = if end == 0 && last {
+            let end = piece_length(&self.data, PIECE_BYTES);
+            let end = if end == 0 && is_complete {
                 self.data.len()
             } else {
                 end
             };
             if end > 0 {
-                // claude-api promises UTF-8. Should it break that, the offsets stay right and the
-                // text has U+FFFD.
+                // claude-api promises UTF-8. If it breaks that promise, the text has U+FFFD and the
+                // offsets stay correct.
                 let text = String::from_utf8_lossy(&self.data[..end]).into_owned();
                 let offset = self.next;
                 self.advance(end);
@@ -204,11 +204,12 @@ impl Buffer {
 
     /// Whether [`Self::take`] would return a piece.
     #[must_use]
-    pub fn has_piece(&self, last: bool) -> bool {
+    pub fn has_piece(&self, is_complete: bool) -> bool {
         self.skipped.is_some()
             || (self.data.is_empty() && self.jump.is_some())
             || (!self.data.is_empty()
-                && (last || (self.align.is_none() && cut(&self.data, PIECE_BYTES) > 0)))
+                && (is_complete
+                    || (self.align.is_none() && piece_length(&self.data, PIECE_BYTES) > 0)))
     }
 
     fn advance(&mut self, count: usize) {
@@ -218,16 +219,15 @@ impl Buffer {
         self.data.advance(count);
         self.next += count as u64;
         if self.data.is_empty() {
-            // An idle viewer holds no buffer.
+            // An idle view holds no buffer.
             self.data = BytesMut::new();
         }
     }
 
-    /// Moves to the first byte of the character that holds `align`, once that byte's neighbours are
-    /// here.
+    /// Moves to the first byte of the character at `align`, once the byte at `align` is buffered.
     fn find_start(&mut self) {
-        let Some(at) = self.align else { return };
-        let Ok(mut index) = usize::try_from(at - self.next) else {
+        let Some(offset) = self.align else { return };
+        let Ok(mut index) = usize::try_from(offset - self.next) else {
             return;
         };
         if index >= self.data.len() {
@@ -241,8 +241,8 @@ impl Buffer {
     }
 
     fn drop_oldest(&mut self, skip: Skip) {
-        let most = usize::try_from(skip.bytes).unwrap_or(usize::MAX);
-        let mut cut = self.data.len().saturating_sub(most);
+        let limit = usize::try_from(skip.bytes).unwrap_or(usize::MAX);
+        let mut cut = self.data.len().saturating_sub(limit);
         if skip.lines > 0 && self.lines > skip.lines {
             let surplus = (self.lines - skip.lines) as usize;
             let end = length_of_lines(&self.data, surplus);
@@ -276,7 +276,7 @@ fn length_of_lines(bytes: &[u8], n: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// Returns the length without an unfinished character at the end.
+/// Returns the length of `bytes` without an unfinished character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(4);
     for start in (tail..bytes.len()).rev() {
@@ -299,9 +299,9 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Returns the most bytes, up to `most`, that end with a whole character.
-fn cut(bytes: &[u8], most: usize) -> usize {
-    whole_characters(&bytes[..bytes.len().min(most)])
+/// Returns the length of the longest piece, up to `limit` bytes, that ends with a whole character.
+fn piece_length(bytes: &[u8], limit: usize) -> usize {
+    whole_characters(&bytes[..bytes.len().min(limit)])
 }
 
 #[cfg(test)]

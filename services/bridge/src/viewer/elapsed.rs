@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use protocol::Status;
 
-/// Milliseconds since the execution was created, until it ended.
+/// Returns the milliseconds from the creation of the execution to its end, or to now.
 #[must_use]
 pub(super) fn elapsed_ms(status: &Status, now: Timestamp) -> u64 {
-    let until = status.ended_at.unwrap_or(now);
-    let elapsed = until.duration_since(status.created_at).as_millis();
+    let end = status.ended_at.unwrap_or(now);
+    let elapsed = end.duration_since(status.created_at).as_millis();
     u64::try_from(elapsed).unwrap_or(0)
 }
 
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_runs_until_the_end_and_never_back() {
+    fn elapsed_time_stops_at_the_end_and_is_never_negative() {
         let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let now: Timestamp = "2026-01-01T00:00:01.5Z".parse().unwrap();
         let mut status = Status::queued(ExecutionId::random(), created, "default".into());

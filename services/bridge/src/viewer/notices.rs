@@ -1,10 +1,10 @@
-//! The notices that a new status causes (docs/protocol.md, "Notices").
+//! The notices that follow from a new status (docs/protocol.md, "Notices").
 
 use protocol::message::Notice;
 use protocol::{ExecutionId, Status};
 use serde_json::{Value, json};
 
-/// Creates a notice about an execution, or about none.
+/// Creates a notice, about an execution or about none.
 #[must_use]
 pub fn notice(
     execution_id: Option<ExecutionId>,
@@ -22,7 +22,7 @@ pub fn notice(
 
 /// Returns the notices for the changes from one status to the next.
 #[must_use]
-pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
+pub fn for_change(old: &Status, new: &Status) -> Vec<Notice> {
     let mut notices = Vec::new();
     let id = Some(new.execution_id);
     let retrying = |s: &Status| s.activity.clone().filter(|a| a.starts_with("retrying"));
@@ -36,7 +36,7 @@ pub fn between(old: &Status, new: &Status) -> Vec<Notice> {
         notices.push(notice(
             id,
             "api_retry",
-            "the model's API failed; the CLI tries again",
+            "the model's API failed; the CLI retries",
             data,
         ));
     }
@@ -80,19 +80,19 @@ mod tests {
     use protocol::ExecutionId;
 
     #[test]
-    fn each_change_gives_one_notice() {
+    fn each_change_causes_one_notice() {
         let old = Status::queued(ExecutionId::random(), Timestamp::UNIX_EPOCH, "w".into());
         let mut new = old.clone();
         new.activity = Some("retrying: 529".into());
         new.stalled = true;
         new.permission_denials = vec![json!({ "tool_name": "Bash" })];
         new.warn(Timestamp::UNIX_EPOCH, "slow", "m".into(), json!({ "a": 1 }));
-        let codes: Vec<_> = between(&old, &new).into_iter().map(|n| n.code).collect();
+        let codes: Vec<_> = for_change(&old, &new).into_iter().map(|n| n.code).collect();
         assert_eq!(codes, ["api_retry", "stalled", "tool_denied", "slow"]);
-        assert_eq!(between(&old, &new)[0].data["errorStatus"], 529);
-        assert_eq!(between(&new, &new), vec![]);
+        assert_eq!(for_change(&old, &new)[0].data["errorStatus"], 529);
+        assert_eq!(for_change(&new, &new), vec![]);
         let mut newer = new.clone();
         newer.warn(Timestamp::UNIX_EPOCH, "other", "m".into(), Value::Null);
-        assert_eq!(between(&new, &newer).len(), 1);
+        assert_eq!(for_change(&new, &newer).len(), 1);
     }
 }

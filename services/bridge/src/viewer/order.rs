@@ -2,9 +2,9 @@
 //! notices and bytes in, messages out.
 //!
 //! ```text
-//! one status with the state of the answer (left out if terminal)
+//! one status with the state of the answer (omitted if terminal)
 //!   -> statuses, notices, output, gaps
-//!   -> (terminal known and every byte up to its outputBytes sent) -> terminal -> nothing more
+//!   -> (terminal status known, every byte up to its outputBytes sent) -> terminal status -> done
 //! ```
 
 use std::collections::VecDeque;
@@ -20,13 +20,13 @@ use super::buffer::{Buffer, Piece, Skip};
 use super::elapsed::elapsed_ms;
 use super::notices::{self, notice};
 
-/// The most unsent statuses. They differ in their state: of each state only the newest is kept.
+/// The most unsent statuses. Of consecutive statuses with the same state only the newest is kept.
 const STATUSES: usize = 4;
 /// The most unsent notices. A status lists at most 64 warnings and 50 denials, so only a viewer
 /// that reads nothing for long reaches this limit.
 const NOTICES: usize = 128;
 
-/// Bytes that the stream from claude-api reads ahead of a client that does not read.
+/// The bytes that the stream from claude-api buffers for a client that does not read.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
 /// Returns the approximate size of a status in memory, in bytes.
@@ -36,41 +36,48 @@ fn weight(status: &Status) -> usize {
     1024 + status.stderr_tail.len() + items * ITEM_BYTES
 }
 
-/// The order of one view: see the module's diagram.
+/// A status that is not sent yet.
+#[derive(Debug)]
+struct UnsentStatus {
+    /// The word for the state: RESUMED instead of the first RUNNING after a pause.
+    word: StatusWord,
+    /// Whether claude-api could not be reached.
+    is_unreachable: bool,
+    status: Status,
+}
+
+/// The order of one view's messages (see the module's diagram).
 #[derive(Debug)]
 pub struct Order {
-    /// The newest status known.
-    seen: Status,
+    /// The newest known status.
+    newest: Status,
     /// The newest status that is not terminal.
     live: Option<Status>,
-    /// Unsent statuses, each with its word (RESUMED once in place of RUNNING) and whether
-    /// claude-api could not be reached.
-    statuses: VecDeque<(StatusWord, bool, Status)>,
+    unsent_statuses: VecDeque<UnsentStatus>,
     /// Unsent notices as messages.
     notices: VecDeque<String>,
     buffer: Buffer,
     /// The terminal status, once known.
     terminal: Option<Status>,
-    /// Whether claude-api does not know the execution any more: later bytes and statuses are
-    /// ignored.
-    lost: bool,
-    /// Whether claude-api could not be reached when it was last tried.
-    unreachable: bool,
+    /// Whether claude-api no longer knows the execution. Then later bytes are ignored.
+    is_lost: bool,
+    /// Whether the last attempt to reach claude-api failed.
+    is_unreachable: bool,
     /// Whether the output was compared with the terminal status.
-    checked: bool,
+    is_checked: bool,
     /// Whether the last message was sent.
-    done: bool,
+    is_done: bool,
     /// The most bytes of a status object.
     status_bytes: usize,
     /// The last `elapsedMs` that was sent.
-    elapsed: u64,
+    elapsed_ms: u64,
     /// Gaps announced so far.
     gaps: u64,
 }
 
 impl Order {
-    /// Creates the order of a view that begins with the status of the answer, at `offset`, or at 0
-    /// with a gap if 0 is not kept.
+    /// Creates the order of a view that begins with the status of the answer. The output begins at
+    /// `offset`. Without an offset it begins at 0, with a gap if byte 0 is not kept.
     #[must_use]
     pub fn new(
         status: Status,
@@ -83,18 +90,18 @@ impl Order {
             buffer.freed(status.kept_from);
         }
         let mut order = Self {
-            seen: status.clone(),
+            newest: status.clone(),
             live: None,
-            statuses: VecDeque::new(),
+            unsent_statuses: VecDeque::new(),
             notices: VecDeque::new(),
             buffer,
             terminal: None,
-            lost: false,
-            unreachable: false,
-            checked: false,
-            done: false,
+            is_lost: false,
+            is_unreachable: false,
+            is_checked: false,
+            is_done: false,
             status_bytes,
-            elapsed: 0,
+            elapsed_ms: 0,
             gaps: 0,
         };
         if status.state.is_terminal() {
@@ -102,18 +109,22 @@ impl Order {
         } else {
             let word = StatusWord::State(status.state);
             order.live = Some(status.clone());
-            order.statuses.push_back((word, false, status));
+            order.unsent_statuses.push_back(UnsentStatus {
+                word,
+                is_unreachable: false,
+                status,
+            });
         }
         order
     }
 
-    /// Returns the newest status known.
+    /// Returns the newest known status.
     #[must_use]
-    pub fn seen(&self) -> &Status {
-        &self.seen
+    pub fn newest_status(&self) -> &Status {
+        &self.newest
     }
 
-    /// Whether the end is known, though perhaps not sent yet.
+    /// Whether the terminal status is known. It may not be sent yet.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.terminal.is_some()
@@ -122,7 +133,7 @@ impl Order {
     /// Whether the last message was sent.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.done
+        self.is_done
     }
 
     /// Returns the offset of the next byte to read.
@@ -134,34 +145,37 @@ impl Order {
     /// Whether there is room for bytes.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
-        !self.done && !self.lost && self.buffer.wants_bytes()
+        !self.is_done && !self.is_lost && self.buffer.wants_bytes()
     }
 
-    /// Whether bytes are known, or likely, to be there to read.
+    /// Whether claude-api has more bytes, for certain or probably.
     #[must_use]
     pub fn has_more_upstream(&self) -> bool {
         match &self.terminal {
             Some(end) => self.read_from() < end.output_bytes,
-            None => self.seen.state != State::Queued || self.read_from() < self.seen.output_bytes,
+            None => {
+                self.newest.state != State::Queued || self.read_from() < self.newest.output_bytes
+            }
         }
     }
 
-    /// Returns the bytes held for the client: unsent output and its read-ahead, notices and
-    /// statuses.
+    /// Returns the bytes that are buffered for the client: unsent output with its read-ahead,
+    /// notices and statuses.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let output = match self.buffer.held() {
             0 => 0,
             bytes if self.buffer.has_piece(self.is_read()) => bytes + READ_AHEAD_BYTES,
-            // A part of a character: it cannot be sent before more is read.
+            // A part of a character cannot be sent before more bytes are read.
             bytes => bytes,
         };
         let notices: usize = self.notices.iter().map(String::len).sum();
-        let statuses: usize = self.statuses.iter().map(|(_, _, s)| weight(s)).sum();
+        let statuses = self.unsent_statuses.iter();
+        let statuses: usize = statuses.map(|unsent| weight(&unsent.status)).sum();
         output + notices + statuses
     }
 
-    /// Frees room: a view with `onSlow: skip` drops the output that it need not hold.
+    /// Frees room: a view with `onSlow: skip` drops its oldest output beyond 32 KiB.
     pub fn shrink(&mut self) {
         self.buffer.shrink();
     }
@@ -172,17 +186,18 @@ impl Order {
         self.buffer.dropped()
     }
 
-    /// Handles the first status of a connection: it is sent only if it differs from the known one.
+    /// Handles the first status of a connection, which is sent only if it differs from the newest
+    /// one.
     pub fn on_first_status(&mut self, status: Status) {
         let known = Status {
-            output_bytes: self.seen.output_bytes,
-            queue_position: self.seen.queue_position,
-            duration_ms: self.seen.duration_ms,
+            output_bytes: self.newest.output_bytes,
+            queue_position: self.newest.queue_position,
+            duration_ms: self.newest.duration_ms,
             ..status.clone()
         };
-        if known == self.seen && !self.unreachable {
+        if known == self.newest && !self.is_unreachable {
             self.live = Some(status.clone());
-            self.seen = status;
+            self.newest = status;
         } else {
             self.on_status(status);
         }
@@ -193,21 +208,21 @@ impl Order {
         if self.terminal.is_some() {
             return;
         }
-        self.unreachable = false;
-        for notice in notices::between(&self.seen, &status) {
+        self.is_unreachable = false;
+        for notice in notices::for_change(&self.newest, &status) {
             self.notify(&notice);
         }
-        let old = std::mem::replace(&mut self.seen, status);
-        if self.seen.state.is_terminal() {
-            self.terminal = Some(self.seen.clone());
+        let old = std::mem::replace(&mut self.newest, status);
+        if self.newest.state.is_terminal() {
+            self.terminal = Some(self.newest.clone());
             return;
         }
-        let word = if old.state == State::Paused && self.seen.state == State::Running {
+        let word = if old.state == State::Paused && self.newest.state == State::Running {
             StatusWord::Resumed
         } else {
-            StatusWord::State(self.seen.state)
+            StatusWord::State(self.newest.state)
         };
-        self.live = Some(self.seen.clone());
+        self.live = Some(self.newest.clone());
         self.queue_status(word);
     }
 
@@ -216,18 +231,24 @@ impl Order {
             return;
         };
         let running = StatusWord::State(State::Running);
-        match self.statuses.back_mut() {
-            Some(last) if last.0 == word => *last = (word, self.unreachable, status),
-            // A heartbeat behind an unsent RESUMED holds nothing new.
-            Some(last) if last.0 == StatusWord::Resumed && word == running => {
-                *last = (StatusWord::Resumed, self.unreachable, status);
+        let mut unsent = UnsentStatus {
+            word,
+            is_unreachable: self.is_unreachable,
+            status,
+        };
+        match self.unsent_statuses.back_mut() {
+            Some(last) if last.word == word => *last = unsent,
+            // A heartbeat after an unsent RESUMED has no new state.
+            Some(last) if last.word == StatusWord::Resumed && word == running => {
+                unsent.word = StatusWord::Resumed;
+                *last = unsent;
             }
             _ => {
-                if self.statuses.len() == STATUSES {
-                    // Never the front: the first of all has the state of the answer.
-                    self.statuses.remove(1);
+                if self.unsent_statuses.len() == STATUSES {
+                    // Not the front, because the first status has the state of the answer.
+                    self.unsent_statuses.remove(1);
                 }
-                self.statuses.push_back((word, self.unreachable, status));
+                self.unsent_statuses.push_back(unsent);
             }
         }
     }
@@ -238,15 +259,15 @@ impl Order {
         }
     }
 
-    /// Handles a failure to reach claude-api. It is sent once, then with each heartbeat. When the
-    /// end is known it matters only while bytes are missing.
+    /// Handles a failure to reach claude-api. The failure is reported once, then with each
+    /// heartbeat. Once the terminal status is known, only while bytes are missing.
     pub fn on_unreachable(&mut self) {
-        if self.done || self.unreachable || self.is_read() {
+        if self.is_done || self.is_unreachable || self.is_read() {
             return;
         }
-        self.unreachable = true;
+        self.is_unreachable = true;
         let notice = notice(
-            Some(self.seen.execution_id),
+            Some(self.newest.execution_id),
             "upstream_unreachable",
             "claude-api cannot be reached; the bridge keeps trying",
             Value::Null,
@@ -255,17 +276,17 @@ impl Order {
         self.on_heartbeat();
     }
 
-    /// Whether claude-api could not be reached when it was last tried.
+    /// Whether the last attempt to reach claude-api failed.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        self.unreachable
+        self.is_unreachable
     }
 
-    /// Repeats the last status, because none was sent for more than a heartbeat. claude-api repeats
-    /// it itself while it can be reached. While the last bytes of an ended execution are missing,
-    /// the last status before its end is repeated.
+    /// Repeats the last status, because none was sent for more than a heartbeat. While claude-api
+    /// can be reached, claude-api itself repeats the status. While the last bytes of an ended
+    /// execution are missing, the last status before the end is repeated.
     pub fn on_heartbeat(&mut self) {
-        if self.done || (self.terminal.is_some() && (!self.unreachable || self.is_read())) {
+        if self.is_done || (self.terminal.is_some() && (!self.is_unreachable || self.is_read())) {
             return;
         }
         if let Some(live) = &self.live {
@@ -273,16 +294,16 @@ impl Order {
         }
     }
 
-    /// Handles that claude-api does not know the accepted id any more. The last known status stays;
-    /// of a terminal execution only bytes are missing.
+    /// Handles that claude-api no longer knows the execution. A known terminal status stays, and
+    /// its missing bytes become a gap. Otherwise the execution ends as interrupted.
     pub fn on_gone(&mut self, now: Timestamp) {
         if let Some(end) = &self.terminal {
             self.buffer.freed(end.output_bytes);
             return;
         }
-        self.lost = true;
+        self.is_lost = true;
         self.buffer.close();
-        let mut lost = self.seen.clone();
+        let mut lost = self.newest.clone();
         lost.state = State::Interrupted;
         lost.reason = Some(Reason::Lost);
         lost.exit_code = None;
@@ -292,23 +313,23 @@ impl Order {
         lost.output_bytes = self.buffer.read_from();
         lost.crc32 = self.buffer.crc32().map(crc32_text);
         lost.sha256 = None;
-        self.seen = lost.clone();
+        self.newest = lost.clone();
         self.terminal = Some(lost);
     }
 
     /// Handles bytes that were read at [`Self::read_from`].
     pub fn on_bytes(&mut self, bytes: &Bytes) {
-        if self.lost {
+        if self.is_lost {
             return;
         }
         self.buffer.push(bytes);
         if self.terminal.is_some() {
-            // Before the terminal status, only a status shows that claude-api can be reached.
-            self.unreachable = false;
+            // Until the terminal status, only a status shows that claude-api can be reached.
+            self.is_unreachable = false;
         }
     }
 
-    /// Handles that everything before `kept` is gone.
+    /// Handles that claude-api freed all bytes before `kept`.
     pub fn on_freed(&mut self, kept: u64) {
         self.buffer.freed(kept);
     }
@@ -323,15 +344,15 @@ impl Order {
     /// Whether the next message is a status.
     #[must_use]
     pub fn is_status_next(&self) -> bool {
-        !self.statuses.is_empty()
+        !self.unsent_statuses.is_empty()
     }
 
     /// Whether [`Self::next`] would return a message.
     #[must_use]
     pub fn has_message(&self) -> bool {
-        !self.done
+        !self.is_done
             && (!self.notices.is_empty()
-                || !self.statuses.is_empty()
+                || !self.unsent_statuses.is_empty()
                 || self.buffer.has_piece(self.is_read())
                 || self.is_read())
     }
@@ -344,16 +365,21 @@ impl Order {
 
     /// Returns the next message.
     pub fn next(&mut self, now: Timestamp) -> Option<String> {
-        if self.done {
+        if self.is_done {
             return None;
         }
         let limit = self.status_bytes;
-        if let Some((word, unreachable, status)) = self.statuses.pop_front() {
+        if let Some(unsent) = self.unsent_statuses.pop_front() {
+            let UnsentStatus {
+                word,
+                is_unreachable,
+                status,
+            } = unsent;
             let elapsed = self.elapsed(&status, now);
             let update = StatusUpdate {
                 word,
                 elapsed_ms: elapsed,
-                upstream: unreachable.then_some(Upstream::Unreachable),
+                upstream: is_unreachable.then_some(Upstream::Unreachable),
                 status: &status,
             };
             return Some(update.to_message_within(limit));
@@ -361,9 +387,9 @@ impl Order {
         if let Some(notice) = self.notices.pop_front() {
             return Some(notice);
         }
-        let id = self.seen.execution_id;
-        let last = self.is_read();
-        match self.buffer.take(last) {
+        let id = self.newest.execution_id;
+        let is_complete = self.is_read();
+        match self.buffer.take(is_complete) {
             Some(Piece::Text(offset, text)) => {
                 return Some(Output::new(id, offset, &*text).to_message());
             }
@@ -380,14 +406,14 @@ impl Order {
             }
             None => {}
         }
-        if !last {
+        if !is_complete {
             return None;
         }
         let end = self.terminal.clone()?;
         if let Some(text) = self.mismatch(&end) {
             return Some(text);
         }
-        self.done = true;
+        self.is_done = true;
         let update = StatusUpdate {
             word: StatusWord::State(end.state),
             elapsed_ms: self.elapsed(&end, now),
@@ -397,40 +423,41 @@ impl Order {
         Some(update.to_message_within(limit))
     }
 
-    /// Returns `elapsedMs`, never less than was sent before: a heartbeat may be sent between an end
-    /// and its status, and clocks are set.
+    /// Returns `elapsedMs`, which never decreases: a heartbeat may be sent between an end and its
+    /// status, and clocks may be set back.
     fn elapsed(&mut self, status: &Status, now: Timestamp) -> u64 {
-        self.elapsed = self.elapsed.max(elapsed_ms(status, now));
-        self.elapsed
+        self.elapsed_ms = self.elapsed_ms.max(elapsed_ms(status, now));
+        self.elapsed_ms
     }
 
-    /// Reports once, in the log and as a notice, that the bytes read are not those that claude-api
-    /// says it sent.
+    /// Reports once, in the log and as a notice, that the received bytes do not match the length or
+    /// the crc32 in the terminal status.
     fn mismatch(&mut self, end: &Status) -> Option<String> {
-        if std::mem::replace(&mut self.checked, true) {
+        if std::mem::replace(&mut self.is_checked, true) {
             return None;
         }
-        let got = self.buffer.crc32().map(crc32_text)?;
+        let crc32 = self.buffer.crc32().map(crc32_text)?;
         let length = self.buffer.read_from();
-        let same_crc = end.crc32.as_ref().is_none_or(|crc| *crc == got);
+        let same_crc = end.crc32.as_ref().is_none_or(|crc| *crc == crc32);
         if same_crc && length == end.output_bytes {
             return None;
         }
         tracing::error!(
             execution = %end.execution_id,
             expected = ?end.crc32,
-            %got,
+            got = %crc32,
             length,
             output_bytes = end.output_bytes,
-            "the output read is not the output that claude-api describes"
+            "the output does not match the length or the crc32 in its terminal status"
         );
         let data = json!({
-            "expected": end.crc32, "got": got, "length": length, "outputBytes": end.output_bytes,
+            "expected": end.crc32, "got": crc32, "length": length, "outputBytes": end.output_bytes,
         });
         let notice = notice(
             Some(end.execution_id),
             "output_mismatch",
-            "the output sent is not what claude-api describes; attach again from 0",
+            "the output does not match the length or the crc32 in its terminal status; attach \
+             again from 0",
             data,
         );
         Some(notice.to_message())

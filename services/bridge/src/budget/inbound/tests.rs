@@ -1,8 +1,8 @@
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use super::Inbound;
-use super::unfinished::{STUBBORN, Unfinished};
+use super::InboundBudget;
+use super::unfinished::{PATIENCES_FOR_SLOW, Unfinished};
 
 fn grows(message: &mut Unfinished, bytes: u64) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
@@ -11,7 +11,7 @@ fn grows(message: &mut Unfinished, bytes: u64) -> bool {
 
 #[test]
 fn the_remaining_need_of_the_oldest_message_is_kept_free() {
-    let budget = Inbound::new(100, Duration::ZERO);
+    let budget = InboundBudget::new(100, Duration::ZERO);
     let mut oldest = Unfinished::new(budget.clone(), 60);
     let mut second = Unfinished::new(budget.clone(), 60);
     assert!(grows(&mut oldest, 10) && grows(&mut second, 40));
@@ -29,38 +29,38 @@ fn the_remaining_need_of_the_oldest_message_is_kept_free() {
 #[test]
 fn a_waiting_message_evicts_the_oldest_holder_once_per_patience() {
     let hour = Duration::from_secs(3600);
-    for (patience, gone) in [(Duration::ZERO, true), (hour, false)] {
-        let budget = Inbound::new(100, patience);
+    for (patience, is_evicted) in [(Duration::ZERO, true), (hour, false)] {
+        let budget = InboundBudget::new(100, patience);
         let empty = Unfinished::new(budget.clone(), 0);
         let mut first = Unfinished::new(budget.clone(), 50);
         let mut second = Unfinished::new(budget.clone(), 50);
         let mut waiter = Unfinished::new(budget.clone(), 50);
         assert!(grows(&mut first, 50) && grows(&mut second, 50) && !grows(&mut waiter, 10));
-        waiter.press(1);
-        assert_eq!(first.is_evicted(), gone);
+        waiter.try_evict(1);
+        assert_eq!(first.is_evicted(), is_evicted);
         assert!(!empty.is_evicted() && !second.is_evicted() && !waiter.is_evicted());
     }
 }
 
 #[test]
-fn a_holder_that_will_soon_be_whole_is_never_evicted() {
-    let budget = Inbound::new(100, Duration::from_secs(3600));
+fn a_holder_that_is_nearly_complete_is_not_evicted() {
+    let budget = InboundBudget::new(100, Duration::from_secs(3600));
     let [mut fast, mut slow, mut waiter] = [(); 3].map(|()| Unfinished::new(budget.clone(), 50));
     assert!(grows(&mut fast, 50) && grows(&mut slow, 50) && !grows(&mut waiter, 10));
-    fast.moved(40);
-    waiter.press(STUBBORN);
+    fast.note_progress(40);
+    waiter.try_evict(PATIENCES_FOR_SLOW);
     assert!(!fast.is_evicted() && slow.is_evicted());
 }
 
 #[test]
-fn a_holder_that_makes_progress_is_evicted_later() {
-    let budget = Inbound::new(100, Duration::from_secs(3600));
+fn a_slow_holder_that_makes_progress_is_evicted_later() {
+    let budget = InboundBudget::new(100, Duration::from_secs(3600));
     let mut holder = Unfinished::new(budget.clone(), 50);
     let mut waiter = Unfinished::new(budget.clone(), 100);
     assert!(grows(&mut holder, 50) && !grows(&mut waiter, 60) && waiter.has_others());
-    waiter.press(STUBBORN - 1);
+    waiter.try_evict(PATIENCES_FOR_SLOW - 1);
     assert!(!holder.is_evicted());
-    waiter.press(STUBBORN);
+    waiter.try_evict(PATIENCES_FOR_SLOW);
     assert!(holder.is_evicted());
     drop(holder);
     assert!(grows(&mut waiter, 60) && !waiter.has_others());
@@ -68,7 +68,7 @@ fn a_holder_that_makes_progress_is_evicted_later() {
 
 #[test]
 fn a_request_for_more_than_the_budget_takes_the_whole_budget() {
-    let budget = Inbound::new(100, Duration::ZERO);
+    let budget = InboundBudget::new(100, Duration::ZERO);
     let mut message = Unfinished::new(budget.clone(), 1000);
     assert!(grows(&mut message, 500));
     assert_eq!((message.allowed(), budget.used()), (u64::MAX, 100));

@@ -1,46 +1,46 @@
-//! A message that a session is receiving, as a holder of the inbound budget.
+//! A message that a session is receiving, as a holder of bytes of the inbound budget.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::{Charge, Inbound, Seat};
+use super::{InboundBudget, InboundCharge, MessageState};
 
-/// After so many times the patience, a waiting message evicts a slow holder even if that holder
+/// The number of patiences after which a waiting message evicts a slow holder, even if that holder
 /// makes progress.
-pub(super) const STUBBORN: u32 = 5;
-/// A holder is slow if the rest of its message needs more than so many times the patience, at the
+pub(super) const PATIENCES_FOR_SLOW: u32 = 5;
+/// A holder is slow if the rest of its message needs more than this number of patiences, at its
 /// rate so far. That is two pings, after which the session of a silent peer is closed as well.
-const SLOW: u32 = 40;
+const SLOW_PATIENCES: u32 = 40;
 
 /// A message that is not complete, until dropped.
 #[derive(Debug)]
 pub struct Unfinished {
-    budget: Arc<Inbound>,
+    budget: Arc<InboundBudget>,
     number: u64,
     held: u64,
 }
 
 impl Unfinished {
-    /// Creates a message that holds nothing yet. `most`: the most bytes that it may have.
+    /// Creates a message that holds no bytes yet. `max_bytes`: the most bytes that it may have.
     #[must_use]
-    pub fn new(budget: Arc<Inbound>, most: u64) -> Self {
-        let most = most.min(budget.total);
+    pub fn new(budget: Arc<InboundBudget>, max_bytes: u64) -> Self {
+        let max_bytes = max_bytes.min(budget.total);
         let mut state = budget.lock();
-        state.next_seat += 1;
-        let number = state.next_seat;
+        state.last_number += 1;
+        let number = state.last_number;
         let now = Instant::now();
-        let seat = Seat {
+        let message = MessageState {
             held: 0,
-            most,
+            max_bytes,
             began: now,
             received: 0,
-            moved: now,
+            progressed_at: now,
             waits: false,
             waker: None,
             is_evicted: false,
         };
-        state.seats.insert(number, seat);
+        state.messages.insert(number, message);
         drop(state);
         Self {
             budget,
@@ -65,33 +65,33 @@ impl Unfinished {
         let mut state = self.budget.lock();
         let state = &mut *state;
         let (total, used) = (self.budget.total, state.used);
-        let oldest = state.seats.first_key_value();
+        let oldest = state.messages.first_key_value();
         let kept = match oldest {
             Some((number, oldest)) if *number != self.number => {
-                oldest.most.saturating_sub(oldest.held)
+                oldest.max_bytes.saturating_sub(oldest.held)
             }
             _ => 0,
         };
-        let Some(seat) = state.seats.get_mut(&self.number) else {
+        let Some(message) = state.messages.get_mut(&self.number) else {
             return Poll::Ready(());
         };
-        let more = bytes.min(total).saturating_sub(seat.held);
-        seat.waker = Some(cx.waker().clone());
-        seat.waits = used.saturating_add(more).saturating_add(kept) > total;
-        if seat.waits {
+        let more = bytes.min(total).saturating_sub(message.held);
+        message.waker = Some(cx.waker().clone());
+        message.waits = used.saturating_add(more).saturating_add(kept) > total;
+        if message.waits {
             return Poll::Pending;
         }
-        seat.held += more;
-        self.held = seat.held;
+        message.held += more;
+        self.held = message.held;
         state.used += more;
         Poll::Ready(())
     }
 
-    /// Records progress: the message has so many bytes now.
-    pub fn moved(&self, received: u64) {
+    /// Records progress. `received`: the bytes of the message so far.
+    pub fn note_progress(&self, received: u64) {
         let mut state = self.budget.lock();
-        if let Some(seat) = state.seats.get_mut(&self.number) {
-            (seat.received, seat.moved) = (received, Instant::now());
+        if let Some(message) = state.messages.get_mut(&self.number) {
+            (message.received, message.progressed_at) = (received, Instant::now());
         }
     }
 
@@ -99,12 +99,12 @@ impl Unfinished {
     #[must_use]
     pub fn has_others(&self) -> bool {
         let state = self.budget.lock();
-        let mut seats = state.seats.iter();
-        seats.any(|(number, seat)| *number != self.number && seat.held > 0)
+        let mut messages = state.messages.iter();
+        messages.any(|(number, message)| *number != self.number && message.held > 0)
     }
 
-    /// Evicts another message, if one may be evicted. `times`: how often the patience has passed.
-    pub fn press(&self, times: u32) {
+    /// Evicts another message, if one may be evicted. `times`: how often the patience has ended.
+    pub fn try_evict(&self, times: u32) {
         let (now, patience) = (Instant::now(), self.budget.patience);
         let mut state = self.budget.lock();
         let state = &mut *state;
@@ -113,48 +113,51 @@ impl Unfinished {
         }
         let number = self.number;
         let holders = || {
-            let seats = state.seats.iter();
-            seats.filter(move |(n, seat)| **n != number && seat.held > 0 && !seat.is_evicted)
+            let messages = state.messages.iter();
+            messages.filter(move |(n, message)| {
+                **n != number && message.held > 0 && !message.is_evicted
+            })
         };
-        let is_stalled = |seat: &Seat| !seat.waits && now - seat.moved >= patience;
-        let victim = holders().find(|(_, seat)| is_stalled(seat));
+        let is_stalled =
+            |message: &MessageState| !message.waits && now - message.progressed_at >= patience;
+        let victim = holders().find(|(_, message)| is_stalled(message));
         let victim = victim.or_else(|| {
-            let mut slow = holders().filter(|_| times >= STUBBORN);
-            slow.find(|(_, seat)| seat.is_slow(now, patience * SLOW))
+            let mut slow = holders().filter(|_| times >= PATIENCES_FOR_SLOW);
+            slow.find(|(_, message)| message.is_slow(now, patience * SLOW_PATIENCES))
         });
         let Some(number) = victim.map(|(number, _)| *number) else {
             return;
         };
-        if let Some(seat) = state.seats.get_mut(&number) {
-            seat.is_evicted = true;
-            if let Some(waker) = seat.waker.take() {
+        if let Some(message) = state.messages.get_mut(&number) {
+            message.is_evicted = true;
+            if let Some(waker) = message.waker.take() {
                 waker.wake();
             }
             state.last_eviction = Some(now);
         }
     }
 
-    /// Whether this message was evicted: its session must close so that other messages can grow.
+    /// Whether this message was evicted. Its session must close so that other messages can grow.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         let state = self.budget.lock();
         state
-            .seats
+            .messages
             .get(&self.number)
-            .is_some_and(|seat| seat.is_evicted)
+            .is_some_and(|message| message.is_evicted)
     }
 
-    /// Ends the message: keeps a charge of `bytes`, its length, and releases the rest.
+    /// Completes the message: keeps a charge of `bytes`, its length, and releases the rest.
     #[must_use]
-    pub fn finish(mut self, bytes: u64) -> Charge {
+    pub fn finish(mut self, bytes: u64) -> InboundCharge {
         let bytes = bytes.min(self.held);
         let rest = std::mem::replace(&mut self.held, 0) - bytes;
-        let charge = Charge {
+        let charge = InboundCharge {
             budget: self.budget.clone(),
             bytes,
         };
         let mut state = self.budget.lock();
-        state.seats.remove(&self.number);
+        state.messages.remove(&self.number);
         state.release(rest);
         drop(state);
         charge
@@ -164,7 +167,7 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         let mut state = self.budget.lock();
-        if state.seats.remove(&self.number).is_some() {
+        if state.messages.remove(&self.number).is_some() {
             state.release(self.held);
         }
     }

@@ -1,20 +1,23 @@
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: OutboundLimits = OutboundLimits {
     common: 100,
     session: 80,
     floor: 10,
 };
 
 #[tokio::test]
-async fn a_session_keeps_its_floor_when_others_have_taken_the_rest() {
-    let all = Outbound::new(LIMITS);
+async fn a_session_keeps_its_floor_when_others_use_the_rest() {
+    let all = OutboundBudget::new(LIMITS);
     let [greedy, other, late] = [(); 3].map(|()| Share::new(all.clone()));
     let (mut first, mut second) = (greedy.charge(), other.charge());
     first.set(79);
     assert!(greedy.has_room());
     first.set(80);
-    assert!(!greedy.has_room() && !all.is_short(), "its own limit");
+    assert!(
+        !greedy.has_room() && !all.is_short(),
+        "the limit of the session"
+    );
     second.set(45);
     assert!(all.is_short() && !other.has_room());
     let mut third = late.charge();
@@ -36,10 +39,10 @@ async fn a_session_keeps_its_floor_when_others_have_taken_the_rest() {
 }
 
 #[test]
-fn floors_are_a_part_of_the_whole() {
-    let limits = Limits::new(256 << 20, 1000, 64 << 10);
+fn floors_use_at_most_half_of_the_budget() {
+    let limits = OutboundLimits::new(256 << 20, 1000, 64 << 10);
     assert_eq!(limits.common + 1000 * limits.floor, 256 << 20);
     assert_eq!(limits.session, 4 << 20);
-    let limits = Limits::new(1 << 20, 1000, 64 << 10);
+    let limits = OutboundLimits::new(1 << 20, 1000, 64 << 10);
     assert_eq!((limits.common, limits.session), (1 << 19, 1 << 20));
 }

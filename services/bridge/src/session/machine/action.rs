@@ -3,21 +3,21 @@
 use super::call::Call;
 use super::open_requests::Token;
 use crate::handover::Handover;
-use crate::viewer::Start;
+use crate::viewer::ViewStart;
 
 /// One action. The task performs actions in their order.
 #[derive(Debug)]
 pub enum Action {
     /// Sends this text message.
     Send(String),
-    /// Hands an execute to claude-api, behind earlier ones.
+    /// Hands an execute to claude-api, after the earlier ones.
     Execute(Token, Handover),
-    /// Ends the retrying of an execute.
+    /// Stops the retries of an execute.
     StopRetrying(Token),
-    /// Calls claude-api, at once.
+    /// Calls claude-api, without waiting for other calls.
     Call(Token, Call),
     /// Begins a view, with its number.
-    View(u64, Box<Start>),
-    /// Ends a view; its messages under way are dropped.
+    View(u64, Box<ViewStart>),
+    /// Ends a view and drops its messages that are not sent yet.
     Unview(u64),
 }

@@ -1,4 +1,4 @@
-//! Applying replies: each becomes the answer to its request, and the change of a view behind it.
+//! Applying outcomes: each becomes the answer to its request; some also change a view after it.
 
 use protocol::Status;
 use protocol::message::{Accepted, Empty, Notification, RejectedExecute};
@@ -9,32 +9,32 @@ use super::Machine;
 use super::action::Action;
 use super::call::{Call, CallReply};
 use super::open_requests::Token;
-use super::reply::Reply;
+use super::outcome::Outcome;
 use super::view_order::ViewChange;
-use crate::session::wire::answer::{Answer, cut};
-use crate::viewer::Start;
+use crate::session::wire::answer::{Answer, shorten_error};
+use crate::viewer::ViewStart;
 use crate::viewer::notices::notice;
 
-/// The most bytes of a status in an answer while the client has its limit of answers to read.
+/// The most bytes of a status in an answer while the client's unread answers are at their limit.
 pub(super) const SHORT_STATUS_BYTES: usize = 4 * 1024;
 
 /// The longest error in a notification, in bytes.
 const NOTICE_BYTES: usize = 64 * 1024;
 
 impl Machine {
-    /// Applies the reply to a request that waits for no earlier one.
-    pub(super) fn apply(&mut self, token: Token, reply: Reply) {
-        match reply {
-            Reply::Executed(result) => self.executed(token, *result),
-            Reply::Called(result) => self.called(token, result),
-            Reply::Detached(id) => {
+    /// Applies the outcome of a request that waits for no earlier one.
+    pub(super) fn apply(&mut self, token: Token, outcome: Outcome) {
+        match outcome {
+            Outcome::Executed(result) => self.apply_executed(token, *result),
+            Outcome::Called(result) => self.apply_called(token, result),
+            Outcome::Detached(id) => {
                 let changes = vec![ViewChange::End(token, id)];
                 self.answer(token, Answer::Empty(Empty {}), changes);
             }
         }
     }
 
-    fn executed(&mut self, token: Token, result: Result<Status, RpcError>) {
+    fn apply_executed(&mut self, token: Token, result: Result<Status, RpcError>) {
         let Some((execute, waiters)) = self.pending.answered(token) else {
             return;
         };
@@ -43,7 +43,7 @@ impl Machine {
             Ok(status) => {
                 self.executions
                     .remember(&status, execute.cancel_on_disconnect);
-                let start = Start {
+                let start = ViewStart {
                     status: status.clone(),
                     offset: None,
                     on_slow: execute.on_slow,
@@ -55,7 +55,7 @@ impl Machine {
             Err(error) => {
                 never_accepted = execute.fresh && error.data["accepted"] == false;
                 if execute.cancel_on_disconnect && error.data["accepted"] == "unknown" {
-                    self.executions.doubt(execute.id);
+                    self.executions.note_maybe_accepted(execute.id);
                 }
                 self.refuse(token, Some(method::EXECUTE), &error);
             }
@@ -65,17 +65,17 @@ impl Machine {
                 let error = RpcError::new(
                     code::NO_SUCH_EXECUTION,
                     "not_accepted",
-                    "its execute was not accepted",
+                    "the execute of this execution was not accepted",
                 );
                 let error = error.with("executionId", execute.id.to_string());
-                self.on_reply(token, Reply::Called(Err(error)));
+                self.on_outcome(token, Outcome::Called(Err(error)));
             } else {
                 self.dispatch(token, call);
             }
         }
     }
 
-    fn called(&mut self, token: Token, result: Result<CallReply, RpcError>) {
+    fn apply_called(&mut self, token: Token, result: Result<CallReply, RpcError>) {
         match result {
             Err(error) => self.refuse(token, None, &error),
             Ok(CallReply::NothingLive(call)) => {
@@ -95,7 +95,7 @@ impl Machine {
             }
             Ok(CallReply::Attach(status, attach)) => {
                 self.executions.remember(&status, false);
-                let start = Start {
+                let start = ViewStart {
                     status: (*status).clone(),
                     offset: attach.offset,
                     on_slow: attach.on_slow,
@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// Answers a request. `changes` take effect behind the answer.
+    /// Answers a request. `changes` take effect after the answer.
     pub(super) fn answer(&mut self, token: Token, answer: Answer, changes: Vec<ViewChange>) {
         let status_bytes = if self.unsent_bytes + self.pledged_bytes() < self.bounds.session_bytes {
             self.bounds.status_bytes
@@ -124,11 +124,11 @@ impl Machine {
         self.start(next);
     }
 
-    /// Answers a request with an error. `name`: its method, as far as known.
-    pub(super) fn refuse(&mut self, token: Token, name: Option<&str>, error: &RpcError) {
+    /// Answers a request with an error. `method`: its method, if known.
+    pub(super) fn refuse(&mut self, token: Token, method: Option<&str>, error: &RpcError) {
         self.note_refused(error);
         if self.open_requests.is_notification(token) {
-            self.refuse_notification(name, error);
+            self.report_refused_notification(method, error);
         }
         let ready = self.open_requests.answer(token, Err(error), Vec::new(), 0);
         self.actions.extend(ready.message.map(Action::Send));
@@ -137,10 +137,10 @@ impl Machine {
         self.start(next);
     }
 
-    /// Reports a refused notification, which has no answer, in a message of its own.
-    fn refuse_notification(&mut self, name: Option<&str>, error: &RpcError) {
-        let error = cut(error, NOTICE_BYTES);
-        let text = if name == Some(method::EXECUTE) {
+    /// Reports a refused notification, which has no answer, in a separate message.
+    fn report_refused_notification(&mut self, method: Option<&str>, error: &RpcError) {
+        let error = shorten_error(error, NOTICE_BYTES);
+        let text = if method == Some(method::EXECUTE) {
             RejectedExecute::new(error).to_message()
         } else {
             let data = json!({ "error": error });

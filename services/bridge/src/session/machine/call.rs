@@ -1,39 +1,48 @@
-//! The calls to claude-api that requests need, and their results. Pure.
+//! The calls to claude-api that requests need, and the replies of claude-api. Pure.
 
 use bytes::Bytes;
-use protocol::message::{AttachParams, Control, EventsParams};
+use protocol::message::{AttachParams, Control, EventsParams, ListParams};
 use protocol::{ExecutionId, Status};
 
 use crate::session::wire::events_part::EventsPart;
 use crate::session::wire::list_page::ListPage;
 
-/// Which execution a call is about.
+/// The execution that a call is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// This one.
+    /// The execution with this id.
     One(ExecutionId),
-    /// The first of these, oldest first, that is not terminal.
+    /// The first of these candidates, oldest first, that is not terminal.
     FirstLive(Vec<ExecutionId>),
 }
 
 /// A call to claude-api.
 #[derive(Debug, Clone)]
 pub enum Call {
-    /// The status object.
+    /// Reads the status object.
     Status(Target),
     /// Pauses, resumes or cancels.
     Control(Control, Target),
-    /// A page of a list: the limit, and the execution before which the page begins.
-    List(Option<u64>, Option<ExecutionId>),
-    /// A part of the events.
+    /// Reads a page of a list.
+    List(ListParams),
+    /// Reads a part of the events.
     Events(EventsParams),
-    /// The status object, for a view that begins with it.
+    /// Reads the status object with which a view begins.
     Attach(AttachParams),
     /// Ends a view. claude-api is not called; the request only waits for earlier ones about its
     /// view.
     Detach(ExecutionId),
-    /// Lines for a CLI's stdin: the bytes, their offset, and whether they are the last.
-    Input(Target, Bytes, u64, bool),
+    /// Sends lines to a CLI's stdin.
+    Input {
+        /// The execution of the CLI.
+        target: Target,
+        /// The bytes of the lines.
+        data: Bytes,
+        /// The offset of the first byte, in bytes of input.
+        offset: u64,
+        /// Whether the input ends with these bytes.
+        eof: bool,
+    },
 }
 
 impl Call {
@@ -43,11 +52,14 @@ impl Call {
         match self {
             Self::Status(Target::One(id))
             | Self::Control(_, Target::One(id))
-            | Self::Input(Target::One(id), ..)
+            | Self::Input {
+                target: Target::One(id),
+                ..
+            }
             | Self::Detach(id) => Some(*id),
             Self::Attach(attach) => Some(attach.execution_id),
             Self::Events(events) => Some(events.execution_id),
-            Self::List(..) | Self::Status(_) | Self::Control(..) | Self::Input(..) => None,
+            Self::List(_) | Self::Status(_) | Self::Control(..) | Self::Input { .. } => None,
         }
     }
 
@@ -59,9 +71,9 @@ impl Call {
             Self::Detach(id) => Some(*id),
             Self::Status(_)
             | Self::Control(..)
-            | Self::List(..)
+            | Self::List(_)
             | Self::Events(_)
-            | Self::Input(..) => None,
+            | Self::Input { .. } => None,
         }
     }
 
@@ -71,19 +83,29 @@ impl Call {
         match self {
             Self::Status(_) => Self::Status(target),
             Self::Control(control, _) => Self::Control(control, target),
-            Self::Input(_, data, offset, eof) => Self::Input(target, data, offset, eof),
-            other @ (Self::List(..) | Self::Events(_) | Self::Attach(_) | Self::Detach(_)) => other,
+            Self::Input {
+                target: _,
+                data,
+                offset,
+                eof,
+            } => Self::Input {
+                target,
+                data,
+                offset,
+                eof,
+            },
+            other @ (Self::List(_) | Self::Events(_) | Self::Attach(_) | Self::Detach(_)) => other,
         }
     }
 
     /// Whether the call changes nothing. Such a query waits until there is room for its answer.
     #[must_use]
     pub fn is_query(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::List(..) | Self::Events(_))
+        matches!(self, Self::Status(_) | Self::List(_) | Self::Events(_))
     }
 
-    /// Whether the call may start once claude-api has accepted its execution, even if the execute
-    /// is not answered yet. Such a call changes no view.
+    /// Whether the call may start once claude-api has accepted its execution, even if the client
+    /// has no answer to the execute yet. Such a call changes no view.
     #[must_use]
     pub fn needs_no_answer(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Control(..) | Self::Events(_))
@@ -96,7 +118,7 @@ impl Call {
     }
 }
 
-/// The result of a call.
+/// The reply of claude-api to a call.
 #[derive(Debug)]
 pub enum CallReply {
     /// A status object.
@@ -105,9 +127,9 @@ pub enum CallReply {
     Page(Box<ListPage>),
     /// A part of the events.
     Events(Box<EventsPart>),
-    /// A view can begin.
+    /// The status with which a view can begin.
     Attach(Box<Status>, AttachParams),
-    /// Input was taken: the accepted total.
+    /// The total of accepted input, in bytes.
     Input(u64),
     /// None of the candidates in the [`Target::FirstLive`] of this call is live.
     NothingLive(Call),

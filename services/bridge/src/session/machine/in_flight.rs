@@ -1,15 +1,15 @@
 //! The calls of one session to claude-api that are in flight, and the queries that wait. Calls that
-//! act or begin a view start at once. Queries wait until there is room for their answers. So a
-//! claude-api that hangs delays no cancel, and a client that does not read causes no more answers
-//! than it may hold. Pure.
+//! act or begin a view start immediately, so a claude-api that hangs delays no cancel. Queries wait
+//! until there is room for their answers, so a client that does not read cannot fill the memory.
+//! Pure.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::call::Call;
 use super::open_requests::Token;
 
-/// The most waiting queries; with more, no further request is read.
-const WAITING: usize = 1024;
+/// The most waiting queries. At this limit the session reads no further request.
+const WAITING_QUERIES: usize = 1024;
 
 /// The open calls and the waiting queries of one session.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct InFlight {
 /// Returns the most bytes that the answer of a call may have.
 fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
     match call {
-        Call::List(..) | Call::Events(_) => protocol::SERVER_MESSAGE_BYTES,
+        Call::List(_) | Call::Events(_) => protocol::SERVER_MESSAGE_BYTES,
         _ => status_bytes,
     }
 }
@@ -39,9 +39,9 @@ impl InFlight {
         self.bytes
     }
 
-    /// Whether no more requests are to be read.
+    /// Whether the session must not read more requests.
     pub(super) fn is_full(&self) -> bool {
-        self.queries.len() >= WAITING
+        self.queries.len() >= WAITING_QUERIES
     }
 
     /// Notes that a call was sent.

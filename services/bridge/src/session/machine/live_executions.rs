@@ -1,5 +1,5 @@
-//! The live executions of a session: those that it executed or attached to, and that are not known
-//! to have ended. Pure.
+//! The live executions of a session: it started or attached to them, and they are not known to have
+//! ended. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use protocol::{ExecutionId, Status};
 
 /// The most executions that a session remembers; the oldest is forgotten first.
-const MOST: usize = 4096;
+const CAPACITY: usize = 4096;
 
 #[derive(Debug)]
-struct Entry {
+struct LiveExecution {
     created: Timestamp,
     cancel_on_disconnect: bool,
 }
@@ -18,9 +18,9 @@ struct Entry {
 /// The live executions of one session.
 #[derive(Debug, Default)]
 pub struct LiveExecutions {
-    entries: HashMap<ExecutionId, Entry>,
+    entries: HashMap<ExecutionId, LiveExecution>,
     /// Executions to cancel on disconnect whose acceptance is unknown.
-    doubtful: HashSet<ExecutionId>,
+    maybe_accepted: HashSet<ExecutionId>,
 }
 
 impl LiveExecutions {
@@ -31,13 +31,13 @@ impl LiveExecutions {
             self.forget(id);
             return;
         }
-        if self.entries.len() >= MOST
+        if self.entries.len() >= CAPACITY
             && !self.entries.contains_key(&id)
             && let Some(oldest) = self.oldest_first().first()
         {
             self.entries.remove(oldest);
         }
-        let entry = self.entries.entry(id).or_insert(Entry {
+        let entry = self.entries.entry(id).or_insert(LiveExecution {
             created: status.created_at,
             cancel_on_disconnect: false,
         });
@@ -45,16 +45,16 @@ impl LiveExecutions {
     }
 
     /// Notes an execution with `onDisconnect: "cancel"` whose acceptance is unknown.
-    pub fn doubt(&mut self, id: ExecutionId) {
-        if self.doubtful.len() < MOST {
-            self.doubtful.insert(id);
+    pub fn note_maybe_accepted(&mut self, id: ExecutionId) {
+        if self.maybe_accepted.len() < CAPACITY {
+            self.maybe_accepted.insert(id);
         }
     }
 
     /// Forgets an execution that has ended, or that claude-api does not know.
     pub fn forget(&mut self, id: ExecutionId) {
         self.entries.remove(&id);
-        self.doubtful.remove(&id);
+        self.maybe_accepted.remove(&id);
     }
 
     /// Whether claude-api is known to have this execution.
@@ -72,12 +72,12 @@ impl LiveExecutions {
         all.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Returns the executions to cancel when nobody attaches after the session is gone.
+    /// Returns the executions to cancel if no client attaches after the end of the session.
     #[must_use]
     pub fn departing(&self) -> Vec<ExecutionId> {
         let entries = self.entries.iter();
         let known = entries.filter(|(_, e)| e.cancel_on_disconnect);
         let known = known.map(|(id, _)| *id);
-        known.chain(self.doubtful.iter().copied()).collect()
+        known.chain(self.maybe_accepted.iter().copied()).collect()
     }
 }

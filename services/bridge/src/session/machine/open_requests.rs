@@ -1,5 +1,5 @@
 //! The requests that are not answered yet: single ones, the entries of a batch, notifications. The
-//! answers of a batch are held until all are there. Pure.
+//! answers of a batch are held until the last one is ready. Pure.
 
 use std::collections::HashMap;
 
@@ -25,22 +25,22 @@ struct Batch<T> {
     changes: Vec<T>,
 }
 
-/// A message that is ready to be sent, and the changes behind it.
+/// A message that is ready to be sent, and the changes that follow it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ready<T> {
     /// The message to send, if any.
     pub message: Option<String>,
-    /// The changes that take effect behind the message.
+    /// The changes that take effect after the message.
     pub changes: Vec<T>,
 }
 
-/// The unanswered requests of one session. `T`: a change that takes effect behind an answer.
+/// The unanswered requests of one session. `T`: a change that takes effect after an answer.
 #[derive(Debug)]
 pub struct OpenRequests<T> {
     next: u64,
     requests: HashMap<Token, OpenRequest>,
     batches: HashMap<u64, Batch<T>>,
-    /// Bytes of answers that wait for the others of their batch.
+    /// Bytes of answers that wait for the rest of their batch.
     held: usize,
 }
 
@@ -56,7 +56,7 @@ impl<T> Default for OpenRequests<T> {
 }
 
 impl<T> OpenRequests<T> {
-    /// Returns the bytes of answers that wait for the others of their batch.
+    /// Returns the bytes of answers that wait for the rest of their batch.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held
@@ -94,15 +94,15 @@ impl<T> OpenRequests<T> {
         self.next
     }
 
-    /// Whether a request is a notification, so that nobody waits for its answer.
+    /// Whether a request is a notification, which gets no answer.
     #[must_use]
     pub fn is_notification(&self, token: Token) -> bool {
         let request = self.requests.get(&token);
         request.is_none_or(|request| request.id.is_none())
     }
 
-    /// Takes an answer. In a batch everything waits for the last one, and each answer has at most
-    /// its part of a message. `status_bytes`: the most bytes of a status object.
+    /// Answers a request. In a batch, answers and changes wait for the last answer, and each answer
+    /// is cut to an equal part of the message. `status_bytes`: the most bytes of a status object.
     pub fn answer(
         &mut self,
         token: Token,

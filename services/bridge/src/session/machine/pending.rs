@@ -1,4 +1,4 @@
-//! The pending executes of a session (claude-api has not answered them yet), and the calls that
+//! The pending executes of a session, which claude-api has not answered yet, and the calls that
 //! wait for their answers. Pure.
 
 use std::collections::HashMap;
@@ -11,22 +11,22 @@ use super::open_requests::Token;
 
 /// The most pending executes of one session. The queue of claude-api is far shorter.
 const EXECUTES: usize = 1024;
-/// The most calls of one session that wait for an execute's answer; with more, no further request
-/// is read.
+/// The most calls of one session that wait for an execute's answer. At this limit the session reads
+/// no further request.
 const WAITERS: usize = 1024;
 
-/// One pending execute.
+/// The part of an execute that the machine keeps between the handover and claude-api's answer.
 #[derive(Debug, Clone)]
-pub struct Execute {
+pub struct PendingExecute {
     /// The request.
     pub token: Token,
     /// The id of the execution.
     pub id: ExecutionId,
-    /// Whether the bridge made the id, so that nobody else can have used it.
+    /// Whether the bridge made the id, so that no other request can have used it.
     pub fresh: bool,
     /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
-    /// Whether the execution is cancelled when the session is gone.
+    /// Whether the execution is cancelled after the end of the session.
     pub cancel_on_disconnect: bool,
     /// Whether claude-api is known to have the execution.
     pub accepted: bool,
@@ -35,7 +35,7 @@ pub struct Execute {
 /// The pending executes of one session.
 #[derive(Debug, Default)]
 pub struct Pending {
-    executes: Vec<Execute>,
+    executes: Vec<PendingExecute>,
     /// Calls that wait, by the execute that they wait for.
     waiters: HashMap<Token, Vec<(Token, Call)>>,
     waiting: usize,
@@ -49,7 +49,7 @@ impl Pending {
     }
 
     /// Adds an execute that is handed over.
-    pub fn add(&mut self, execute: Execute) {
+    pub fn add(&mut self, execute: PendingExecute) {
         self.executes.push(execute);
     }
 
@@ -60,9 +60,9 @@ impl Pending {
     }
 
     /// Returns the pending executes of this id, oldest first. A client may repeat an execute.
-    pub fn of(&self, id: ExecutionId) -> impl Iterator<Item = Token> + '_ {
-        let of = self.executes.iter().filter(move |e| e.id == id);
-        of.map(|e| e.token)
+    pub fn tokens_of(&self, id: ExecutionId) -> impl Iterator<Item = Token> + '_ {
+        let executes = self.executes.iter().filter(move |e| e.id == id);
+        executes.map(|e| e.token)
     }
 
     /// Holds a call until an execute is answered. The execute must be the older request: a later
@@ -72,7 +72,7 @@ impl Pending {
         self.waiters.entry(execute).or_default().push((token, call));
     }
 
-    /// Whether no more requests are to be read.
+    /// Whether the session must not read more requests.
     #[must_use]
     pub fn has_too_many_waiters(&self) -> bool {
         self.waiting >= WAITERS
@@ -81,16 +81,16 @@ impl Pending {
     /// Notes that claude-api has this id and returns the calls that need no answer. The answer to
     /// the execute itself may still wait for an earlier request about its view.
     pub fn accepted(&mut self, id: ExecutionId) -> Vec<(Token, Call)> {
-        let mut free = Vec::new();
+        let mut ready = Vec::new();
         for execute in self.executes.iter_mut().filter(|e| e.id == id) {
             execute.accepted = true;
             if let Some(waiters) = self.waiters.get_mut(&execute.token) {
-                free.extend(waiters.extract_if(.., |(_, call)| call.needs_no_answer()));
+                ready.extend(waiters.extract_if(.., |(_, call)| call.needs_no_answer()));
             }
         }
-        self.waiting -= free.len();
-        free.sort_by_key(|(token, _)| *token);
-        free
+        self.waiting -= ready.len();
+        ready.sort_by_key(|(token, _)| *token);
+        ready
     }
 
     /// Whether claude-api is known to have this id.
@@ -99,10 +99,10 @@ impl Pending {
         self.executes.iter().any(|e| e.id == id && e.accepted)
     }
 
-    /// Removes an execute that was answered, with the calls that waited for it.
-    pub fn answered(&mut self, token: Token) -> Option<(Execute, Vec<(Token, Call)>)> {
-        let at = self.executes.iter().position(|e| e.token == token)?;
-        let execute = self.executes.remove(at);
+    /// Removes an answered execute, and returns it with the calls that waited for it.
+    pub fn answered(&mut self, token: Token) -> Option<(PendingExecute, Vec<(Token, Call)>)> {
+        let index = self.executes.iter().position(|e| e.token == token)?;
+        let execute = self.executes.remove(index);
         let waiters = self.waiters.remove(&token).unwrap_or_default();
         self.waiting -= waiters.len();
         Some((execute, waiters))

@@ -1,5 +1,5 @@
-//! Turning parsed requests into actions: an execute is handed over; another request becomes a call
-//! to claude-api once it has nothing to wait for.
+//! Turning parsed requests into actions: an execute is handed over; any other request becomes a
+//! call to claude-api once it waits for nothing.
 
 use protocol::ExecutionId;
 use protocol::message::{Empty, InputParams};
@@ -9,21 +9,22 @@ use super::action::Action;
 use super::call::{Call, Target};
 use super::inputs::UNANSWERED_BYTES;
 use super::open_requests::Token;
-use super::reply::Reply;
-use super::{Machine, no_live_execution, pending};
+use super::outcome::Outcome;
+use super::pending::PendingExecute;
+use super::{Machine, no_live_execution};
 use crate::handover::Handover;
 use crate::session::wire::answer::Answer;
-use crate::session::wire::request::{Entry, Execute, Refusal, Request};
+use crate::session::wire::request::{Entry, ExecuteRequest, Refusal, Request};
 
 impl Machine {
-    /// Handles one request or notification. `batch`: the batch that it is a part of.
+    /// Handles one request or notification. `batch`: its batch, if any.
     pub(super) fn on_entry(&mut self, Entry { id, request }: Entry, batch: Option<u64>) {
         let token = self.open_requests.request(id, batch);
         match request {
             Err(Refusal { error, method }) => self.refuse(token, method.as_deref(), &error),
             Ok(Request::Execute(execute)) => self.on_execute(token, *execute),
             Ok(Request::Ping) => self.answer(token, Answer::Empty(Empty {}), Vec::new()),
-            Ok(Request::List(limit, before)) => self.submit(token, Call::List(limit, before)),
+            Ok(Request::List(list)) => self.submit(token, Call::List(list)),
             Ok(Request::Events(events)) => self.submit(token, Call::Events(events)),
             Ok(Request::Attach(attach)) => self.submit(token, Call::Attach(attach)),
             Ok(Request::Detach(id)) => self.submit(token, Call::Detach(id)),
@@ -35,7 +36,7 @@ impl Machine {
         }
     }
 
-    /// Submits a call about the named execution, or else about the oldest live one. Only claude-api
+    /// Submits a call about the named execution, or about the oldest live one. Only claude-api
     /// knows which of the session's executions are live. A pending execute is younger than all of
     /// them.
     pub(super) fn submit_about(
@@ -53,7 +54,7 @@ impl Machine {
         self.submit(token, call(target));
     }
 
-    /// Submits a call: it waits for the execute of the execution that it names.
+    /// Submits a call. A call that names a pending execute waits for the answer to that execute.
     fn submit(&mut self, token: Token, call: Call) {
         if let Call::Attach(attach) = &call
             && let Err(error) = self.check_views(attach.execution_id)
@@ -61,12 +62,12 @@ impl Machine {
             return self.refuse(token, None, &error);
         }
         if let Some(id) = call.viewed() {
-            self.view_order.join(id, token);
+            self.view_order.enqueue(id, token);
         }
-        let executes = |id| self.pending.of(id);
+        let executes = |id| self.pending.tokens_of(id);
         if call.is_cancel() {
-            let stopped = call.named().into_iter().flat_map(executes);
-            self.actions.extend(stopped.map(Action::StopRetrying));
+            let cancelled = call.named().into_iter().flat_map(executes);
+            self.actions.extend(cancelled.map(Action::StopRetrying));
         }
         // Executes are answered in order: the youngest one of the id is the last one answered.
         let last = call.named().and_then(|id| executes(id).last());
@@ -77,19 +78,19 @@ impl Machine {
         }
     }
 
-    /// Dispatches a call that waits for no execute. An input may still wait for the one before.
+    /// Dispatches a call that waits for no execute. An input may still wait for the previous input.
     pub(super) fn dispatch(&mut self, token: Token, call: Call) {
         if let Call::Detach(id) = call {
-            return self.on_reply(token, Reply::Detached(id));
+            return self.on_outcome(token, Outcome::Detached(id));
         }
         let call = match call {
-            input @ Call::Input(..) => self.inputs.queue(token, input),
+            input @ Call::Input { .. } => self.inputs.queue(token, input),
             other => Some((token, other)),
         };
         self.start(call);
     }
 
-    /// Starts a call, or queues it when it is a query without room.
+    /// Starts a call. A query waits until there is room for its answer.
     pub(super) fn start(&mut self, call: Option<(Token, Call)>) {
         let Some((token, call)) = call else { return };
         if call.is_query() {
@@ -105,6 +106,7 @@ impl Machine {
         self.actions.push(Action::Call(token, call));
     }
 
+    /// Starts the queued queries whose answers have room.
     pub(super) fn start_waiting_queries(&mut self) {
         while let Some(bytes) = self.in_flight.next_query_bytes(self.bounds.status_bytes)
             && self.fits(bytes)
@@ -114,14 +116,14 @@ impl Machine {
         }
     }
 
-    /// Whether a query with an answer of at most so many bytes may start. One alone always may.
+    /// Whether a query may start whose answer has at most `bytes` bytes. A single query always may.
     fn fits(&self, bytes: usize) -> bool {
         let idle = self.unsent_bytes == 0 && self.open_calls() == 0;
         let alone = idle && self.pending.first().is_none();
         let bytes = self.unsent_bytes + self.pledged_bytes() + bytes;
-        // Calls that act have the other half.
-        let room = bytes <= self.bounds.session_bytes / 2;
-        alone || (room && (!self.is_short || bytes <= self.bounds.floor_bytes))
+        // The other half is for calls that act.
+        let has_room = bytes <= self.bounds.session_bytes / 2;
+        alone || (has_room && (!self.is_short || bytes <= self.bounds.floor_bytes))
     }
 
     fn on_input(&mut self, token: Token, input: InputParams) {
@@ -132,38 +134,40 @@ impl Machine {
             eof,
         } = input;
         if !self.inputs.admit(token, data.len()) {
-            let error = full(
-                "too_many_unanswered",
-                UNANSWERED_BYTES,
-                "bytes of input are not answered yet",
+            let message = format!(
+                "unanswered input of this session would exceed {UNANSWERED_BYTES} bytes (the \
+                 limit); wait for an answer"
             );
+            let error = full("too_many_unanswered", UNANSWERED_BYTES, message);
             return self.refuse(token, None, &error);
         }
-        self.submit_about(token, execution_id, |target| {
-            Call::Input(target, data.into(), offset, eof)
+        self.submit_about(token, execution_id, |target| Call::Input {
+            target,
+            data: data.into(),
+            offset,
+            eof,
         });
     }
 
-    fn on_execute(&mut self, token: Token, execute: Execute) {
-        let Execute {
+    fn on_execute(&mut self, token: Token, execute: ExecuteRequest) {
+        let ExecuteRequest {
             id,
             fresh,
             mut body,
             on_disconnect,
             on_slow,
         } = execute;
-        let room = match self.pending.reached_limit() {
+        let admitted = match self.pending.reached_limit() {
             Some(limit) => {
-                let error = full(
-                    "too_many_unanswered",
-                    limit,
-                    "executes are not answered yet",
+                let message = format!(
+                    "this session has {limit} unanswered executes (the limit); wait for an answer"
                 );
+                let error = full("too_many_unanswered", limit, message);
                 Err(error.with("executionId", id.to_string()))
             }
             None => self.check_views(id),
         };
-        if let Err(error) = room {
+        if let Err(error) = admitted {
             return self.refuse(token, Some(method::EXECUTE), &error);
         }
         body.lane.get_or_insert_with(|| self.session.clone());
@@ -171,9 +175,9 @@ impl Machine {
             Ok(body) => body.into(),
             Err(error) => return self.refuse(token, Some(method::EXECUTE), &internal(&error)),
         };
-        self.view_order.join(id, token);
+        self.view_order.enqueue(id, token);
         let cancel_on_disconnect = on_disconnect == OnDisconnect::Cancel;
-        self.pending.add(pending::Execute {
+        self.pending.add(PendingExecute {
             token,
             id,
             fresh,
@@ -192,20 +196,21 @@ impl Machine {
 
     /// Checks whether a view of this execution may begin.
     fn check_views(&self, id: ExecutionId) -> Result<(), RpcError> {
-        let most = self.bounds.views;
+        let limit = self.bounds.views;
         if self.views.contains_key(&id)
-            || self.views.len() + self.view_order.waiting() + self.held_views < most
+            || self.views.len() + self.view_order.waiting() + self.held_views < limit
         {
             return Ok(());
         }
-        let error = full("too_many_views", most, "executions are viewed; detach one");
+        let message =
+            format!("this session already views {limit} executions (the limit); detach one first");
+        let error = full("too_many_views", limit, message);
         Err(error.with("executionId", id.to_string()))
     }
 }
 
-/// -32004: the session has reached a limit of its own.
-fn full(reason: &str, limit: usize, what: &str) -> RpcError {
-    let message = format!("{limit} {what}; that many one session may have");
+/// -32004: the session has reached one of its limits.
+fn full(reason: &str, limit: usize, message: String) -> RpcError {
     RpcError::new(code::QUEUE_FULL, reason, message).with("limit", limit)
 }
 

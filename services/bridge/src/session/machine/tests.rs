@@ -17,7 +17,7 @@ use crate::session::wire::list_page::ListPage;
 #[derive(Debug, Clone)]
 struct Job {
     token: Token,
-    execute: Handover,
+    handover: Handover,
 }
 
 fn machine() -> Machine {
@@ -40,16 +40,16 @@ fn status(id: ExecutionId, state: State, second: i64) -> Status {
     status
 }
 
-fn ask(machine: &mut Machine, id: u64, name: &str, params: Value) -> Vec<Action> {
+fn request(machine: &mut Machine, id: u64, name: &str, params: Value) -> Vec<Action> {
     let request = json!({"jsonrpc": "2.0", "id": id, "method": name, "params": params});
     machine.on_text(&request.to_string(), None)
 }
 
 fn job(actions: &[Action]) -> Job {
     match actions {
-        [Action::Execute(token, execute)] => Job {
+        [Action::Execute(token, handover)] => Job {
             token: *token,
-            execute: execute.clone(),
+            handover: handover.clone(),
         },
         other => panic!("{other:?}"),
     }
@@ -64,12 +64,12 @@ fn sent(action: &Action) -> Value {
 
 /// Sends an execute and lets claude-api accept it. Returns its id.
 fn run(machine: &mut Machine, second: i64) -> ExecutionId {
-    let job = job(&ask(machine, 1, "execute", json!({"prompt": "x"})));
-    let accepted = status(job.execute.id, State::Running, second);
+    let job = job(&request(machine, 1, "execute", json!({"prompt": "x"})));
+    let accepted = status(job.handover.id, State::Running, second);
     let actions = machine.on_executed(job.token, Ok(accepted));
     assert_eq!(sent(&actions[0])["result"]["state"], "running");
     assert!(matches!(actions[1], Action::View(..)));
-    job.execute.id
+    job.handover.id
 }
 
 fn target(actions: &[Action]) -> Target {
@@ -80,68 +80,71 @@ fn target(actions: &[Action]) -> Target {
 }
 
 #[test]
-fn the_session_is_the_lane_unless_the_client_has_one() {
+fn the_lane_is_the_session_unless_the_client_names_one() {
     let mut machine = machine();
     for (params, lane) in [
         (json!({"prompt": "x"}), "s"),
         (json!({"prompt": "x", "lane": "mine"}), "mine"),
     ] {
-        let job = job(&ask(&mut machine, 1, "execute", params));
-        let body: Value = serde_json::from_slice(&job.execute.body).unwrap();
+        let job = job(&request(&mut machine, 1, "execute", params));
+        let body: Value = serde_json::from_slice(&job.handover.body).unwrap();
         assert_eq!(body["lane"], lane);
         assert_eq!(body.get("executionId"), None);
     }
 }
 
 #[test]
-fn the_default_id_is_the_oldest_by_creation_that_lives() {
+fn the_default_execution_is_the_oldest_live_one_by_creation() {
     let mut machine = machine();
     let young = run(&mut machine, 20);
     let old = run(&mut machine, 10);
     let control = || json!({"type": "PAUSE"});
     assert_eq!(
-        target(&ask(&mut machine, 3, "control", control())),
+        target(&request(&mut machine, 3, "control", control())),
         Target::FirstLive(vec![old, young])
     );
     machine.on_view_ended(2);
     assert_eq!(
-        target(&ask(&mut machine, 3, "control", control())),
+        target(&request(&mut machine, 3, "control", control())),
         Target::FirstLive(vec![young])
     );
-    // An execution that was detached may have ended meanwhile.
-    ask(&mut machine, 4, "detach", json!({"executionId": young}));
+    // A detached execution may have ended meanwhile.
+    request(&mut machine, 4, "detach", json!({"executionId": young}));
     let third = run(&mut machine, 30);
     assert_eq!(
-        target(&ask(&mut machine, 5, "status", json!({}))),
+        target(&request(&mut machine, 5, "status", json!({}))),
         Target::FirstLive(vec![young, third])
     );
     let ended = status(young, State::Failed, 20);
     machine.on_called(99, Ok(CallReply::Status(Box::new(ended))), &[]);
     assert_eq!(
-        target(&ask(&mut machine, 6, "status", json!({}))),
+        target(&request(&mut machine, 6, "status", json!({}))),
         Target::FirstLive(vec![third])
     );
     machine.on_view_ended(3);
-    let actions = ask(&mut machine, 7, "status", json!({}));
+    let actions = request(&mut machine, 7, "status", json!({}));
     assert_eq!(sent(&actions[0])["error"]["code"], -32003);
 }
 
 #[test]
-fn a_cancel_of_an_execute_not_answered_ends_its_retrying_and_waits() {
+fn a_cancel_of_an_unanswered_execute_stops_its_retries_and_waits_for_it() {
     let mut machine = machine();
-    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
-    let actions = ask(&mut machine, 2, "control", json!({"type": "CANCEL"}));
+    let job = job(&request(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    let actions = request(&mut machine, 2, "control", json!({"type": "CANCEL"}));
     assert!(matches!(actions[..], [Action::StopRetrying(token)] if token == job.token));
     assert!(
-        ask(
+        request(
             &mut machine,
             3,
             "status",
-            json!({"executionId": job.execute.id})
+            json!({"executionId": job.handover.id})
         )
         .is_empty()
     );
-    assert_eq!(sent(&ask(&mut machine, 4, "ping", json!({}))[0])["id"], 4);
+    assert_eq!(
+        sent(&request(&mut machine, 4, "ping", json!({}))[0])["id"],
+        4
+    );
     let error = RpcError::new(-32005, "cancelled", "x").with("accepted", false);
     let actions = machine.on_executed(job.token, Err(error));
     let codes: Vec<_> = actions
@@ -152,16 +155,16 @@ fn a_cancel_of_an_execute_not_answered_ends_its_retrying_and_waits() {
 }
 
 #[test]
-fn a_call_that_waited_for_an_execute_is_made_behind_its_answer() {
+fn a_call_that_waited_for_an_execute_is_made_after_its_answer() {
     let mut machine = machine();
-    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
-    ask(
+    let job = job(&request(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    request(
         &mut machine,
         2,
         "control",
-        json!({"type": "PAUSE", "executionId": job.execute.id}),
+        json!({"type": "PAUSE", "executionId": job.handover.id}),
     );
-    let accepted = status(job.execute.id, State::Queued, 1);
+    let accepted = status(job.handover.id, State::Queued, 1);
     let actions = machine.on_executed(job.token, Ok(accepted));
     assert_eq!(sent(&actions[0])["id"], 1);
     assert!(matches!(
@@ -174,7 +177,7 @@ fn a_call_that_waited_for_an_execute_is_made_behind_its_answer() {
 }
 
 #[test]
-fn views_of_a_batch_begin_behind_the_array() {
+fn views_of_a_batch_begin_after_the_array_of_answers() {
     let mut machine = machine();
     let batch = json!([
         {"jsonrpc": "2.0", "id": 1, "method": "execute", "params": {"prompt": "x"}},
@@ -185,13 +188,13 @@ fn views_of_a_batch_begin_behind_the_array() {
     let jobs: Vec<_> = actions
         .into_iter()
         .map(|a| match a {
-            Action::Execute(token, execute) => Job { token, execute },
+            Action::Execute(token, handover) => Job { token, handover },
             other => panic!("{other:?}"),
         })
         .collect();
-    let first = status(jobs[0].execute.id, State::Running, 1);
+    let first = status(jobs[0].handover.id, State::Running, 1);
     assert!(machine.on_executed(jobs[0].token, Ok(first)).is_empty());
-    let second = status(jobs[1].execute.id, State::Queued, 1);
+    let second = status(jobs[1].handover.id, State::Queued, 1);
     let actions = machine.on_executed(jobs[1].token, Ok(second));
     assert_eq!(sent(&actions[0]).as_array().unwrap().len(), 3);
     assert!(matches!(
@@ -209,7 +212,7 @@ fn attaching_again_replaces_the_view() {
         offset: Some(3),
         on_slow: OnSlow::Wait,
     };
-    let actions = ask(
+    let actions = request(
         &mut machine,
         5,
         "attach",
@@ -263,96 +266,100 @@ fn only_executions_with_cancel_on_disconnect_depart() {
     run(&mut machine, 1);
     assert!(machine.departing().is_empty());
     let params = json!({"prompt": "x", "onDisconnect": "cancel"});
-    let job = job(&ask(&mut machine, 1, "execute", params));
-    assert!(job.execute.cancel_on_disconnect);
-    let accepted = status(job.execute.id, State::Running, 1);
+    let job = job(&request(&mut machine, 1, "execute", params));
+    assert!(job.handover.cancel_on_disconnect);
+    let accepted = status(job.handover.id, State::Running, 1);
     machine.on_executed(job.token, Ok(accepted));
-    assert_eq!(machine.departing(), [job.execute.id]);
-    let ended = status(job.execute.id, State::Completed, 1);
+    assert_eq!(machine.departing(), [job.handover.id]);
+    let ended = status(job.handover.id, State::Completed, 1);
     machine.on_called(98, Ok(CallReply::Status(Box::new(ended))), &[]);
     assert!(machine.departing().is_empty());
 }
 
-/// The tokens and offsets of the inputs among these actions.
+/// Returns the tokens and offsets of the inputs among these actions.
 fn inputs(actions: &[Action]) -> Vec<(Token, u64)> {
     let input = |action: &Action| match action {
-        Action::Call(token, Call::Input(_, _, offset, _)) => Some((*token, *offset)),
+        Action::Call(token, Call::Input { offset, .. }) => Some((*token, *offset)),
         _ => None,
     };
     actions.iter().filter_map(input).collect()
 }
 
 #[test]
-fn inputs_go_one_at_a_time_in_order_and_others_do_not_wait() {
+fn inputs_are_sent_one_at_a_time_in_order_and_delay_no_other_call() {
     let mut machine = machine();
-    let actions = ask(&mut machine, 9, "input", json!({"offset": 0, "data": ""}));
-    assert_eq!(sent(&actions[0])["error"]["code"], -32003, "there is none");
+    let actions = request(&mut machine, 9, "input", json!({"offset": 0, "data": ""}));
+    assert_eq!(
+        sent(&actions[0])["error"]["code"],
+        -32003,
+        "there is no execution"
+    );
     let id = run(&mut machine, 1);
-    let first = ask(&mut machine, 2, "input", json!({"offset": 0, "data": "ab"}));
+    let first = request(&mut machine, 2, "input", json!({"offset": 0, "data": "ab"}));
     let [(one, 0)] = inputs(&first)[..] else {
         panic!("{first:?}")
     };
     let named = json!({"executionId": id.to_string(), "offset": 2, "data": "c"});
-    assert!(ask(&mut machine, 3, "input", named).is_empty());
+    assert!(request(&mut machine, 3, "input", named).is_empty());
     let last = json!({"offset": 3, "data": "", "eof": true});
-    assert!(ask(&mut machine, 4, "input", last).is_empty());
+    assert!(request(&mut machine, 4, "input", last).is_empty());
     assert_eq!(
-        target(&ask(&mut machine, 5, "status", json!({}))),
+        target(&request(&mut machine, 5, "status", json!({}))),
         Target::FirstLive(vec![id])
     );
-    let then = machine.on_called(one, Ok(CallReply::Input(2)), &[]);
-    assert_eq!(sent(&then[0])["result"], json!({"accepted": 2}));
-    let [(two, 2)] = inputs(&then)[..] else {
-        panic!("{then:?}")
+    let actions = machine.on_called(one, Ok(CallReply::Input(2)), &[]);
+    assert_eq!(sent(&actions[0])["result"], json!({"accepted": 2}));
+    let [(two, 2)] = inputs(&actions)[..] else {
+        panic!("{actions:?}")
     };
     // An input that fails does not delay the next one.
-    let then = machine.on_called(two, Err(no_live_execution()), &[]);
-    assert_eq!(sent(&then[0])["id"], 3);
-    let [(three, 3)] = inputs(&then)[..] else {
-        panic!("{then:?}")
+    let actions = machine.on_called(two, Err(no_live_execution()), &[]);
+    assert_eq!(sent(&actions[0])["id"], 3);
+    let [(three, 3)] = inputs(&actions)[..] else {
+        panic!("{actions:?}")
     };
-    let then = machine.on_called(three, Ok(CallReply::Input(3)), &[]);
-    assert_eq!(then.len(), 1);
-    let next = ask(&mut machine, 6, "input", json!({"offset": 3, "data": ""}));
+    let actions = machine.on_called(three, Ok(CallReply::Input(3)), &[]);
+    assert_eq!(actions.len(), 1);
+    let next = request(&mut machine, 6, "input", json!({"offset": 3, "data": ""}));
     assert_eq!(inputs(&next).len(), 1);
 }
 
 #[test]
 fn an_input_waits_for_its_execute() {
     let mut machine = machine();
-    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
-    let actions = ask(&mut machine, 2, "input", json!({"offset": 0, "data": "a"}));
+    let job = job(&request(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    let actions = request(&mut machine, 2, "input", json!({"offset": 0, "data": "a"}));
     assert!(actions.is_empty());
-    let accepted = status(job.execute.id, State::Queued, 1);
-    let then = machine.on_executed(job.token, Ok(accepted));
-    assert_eq!(inputs(&then).len(), 1);
+    let accepted = status(job.handover.id, State::Queued, 1);
+    let actions = machine.on_executed(job.token, Ok(accepted));
+    assert_eq!(inputs(&actions).len(), 1);
 }
 
 #[test]
-fn unanswered_input_is_bounded() {
+fn bytes_of_unanswered_input_are_bounded() {
     let mut machine = machine();
     run(&mut machine, 1);
     let large = "x".repeat(super::inputs::UNANSWERED_BYTES);
-    let one = ask(
+    let one = request(
         &mut machine,
         2,
         "input",
         json!({"offset": 0, "data": large}),
     );
-    let more = ask(&mut machine, 3, "input", json!({"offset": 1, "data": "y"}));
+    let more = request(&mut machine, 3, "input", json!({"offset": 1, "data": "y"}));
     assert_eq!(sent(&more[0])["error"]["code"], -32004);
     machine.on_called(inputs(&one)[0].0, Ok(CallReply::Input(1)), &[]);
-    let more = ask(&mut machine, 4, "input", json!({"offset": 1, "data": "y"}));
+    let more = request(&mut machine, 4, "input", json!({"offset": 1, "data": "y"}));
     assert_eq!(inputs(&more).len(), 1);
 }
 
-/// An input of no bytes costs memory too.
+/// An empty input costs memory too.
 #[test]
 fn a_session_with_many_unanswered_inputs_is_not_read_further() {
     let mut machine = machine();
     run(&mut machine, 1);
     let empty =
-        |machine: &mut Machine, id| ask(machine, id, "input", json!({"offset": 0, "data": ""}));
+        |machine: &mut Machine, id| request(machine, id, "input", json!({"offset": 0, "data": ""}));
     let first = empty(&mut machine, 2);
     for id in 3..2000 {
         assert!(empty(&mut machine, id).is_empty());
@@ -360,8 +367,8 @@ fn a_session_with_many_unanswered_inputs_is_not_read_further() {
     assert!(machine.is_full());
     let mut open = inputs(&first);
     while let Some((token, _)) = open.pop() {
-        let then = machine.on_called(token, Ok(CallReply::Input(0)), &[]);
-        open = inputs(&then);
+        let actions = machine.on_called(token, Ok(CallReply::Input(0)), &[]);
+        open = inputs(&actions);
     }
     assert!(!machine.is_full() && machine.inputs().is_empty());
 }
@@ -376,16 +383,16 @@ fn stops(actions: &[Action]) -> Vec<Token> {
 
 fn execute_as(machine: &mut Machine, id: u64, execution: ExecutionId) -> Job {
     let params = json!({"prompt": "x", "executionId": execution});
-    job(&ask(machine, id, "execute", params))
+    job(&request(machine, id, "execute", params))
 }
 
 fn cancel_of(machine: &mut Machine, id: u64, execution: ExecutionId) -> Vec<Action> {
     let params = json!({"type": "CANCEL", "executionId": execution});
-    ask(machine, id, "control", params)
+    request(machine, id, "control", params)
 }
 
 #[test]
-fn a_cancel_stops_every_execute_of_its_id_and_waits_for_the_last() {
+fn a_cancel_stops_the_retries_of_every_execute_of_its_id_and_waits_for_the_last() {
     let mut machine = machine();
     let id = ExecutionId::random();
     let jobs = [
@@ -408,37 +415,37 @@ fn a_cancel_stops_every_execute_of_its_id_and_waits_for_the_last() {
 }
 
 #[test]
-fn the_default_is_the_unanswered_execute_when_no_execution_is_live() {
+fn the_default_execution_is_the_pending_one_when_none_is_live() {
     let mut machine = machine();
     let ended = run(&mut machine, 1);
-    let pending = job(&ask(&mut machine, 2, "execute", json!({"prompt": "y"})));
-    let actions = ask(&mut machine, 3, "control", json!({"type": "CANCEL"}));
+    let pending = job(&request(&mut machine, 2, "execute", json!({"prompt": "y"})));
+    let actions = request(&mut machine, 3, "control", json!({"type": "CANCEL"}));
     let [Action::Call(token, call)] = &actions[..] else {
         panic!("{actions:?}")
     };
     let nothing = CallReply::NothingLive(call.clone());
     let actions = machine.on_called(*token, Ok(nothing), &[ended]);
     assert_eq!(stops(&actions), [pending.token]);
-    let accepted = status(pending.execute.id, State::Queued, 2);
+    let accepted = status(pending.handover.id, State::Queued, 2);
     let actions = machine.on_executed(pending.token, Ok(accepted));
-    assert_eq!(target(&actions[2..]), Target::One(pending.execute.id));
-    let actions = ask(&mut machine, 4, "status", json!({}));
+    assert_eq!(target(&actions[2..]), Target::One(pending.handover.id));
+    let actions = request(&mut machine, 4, "status", json!({}));
     let [Action::Call(token, call)] = &actions[..] else {
         panic!("{actions:?}")
     };
     let nothing = CallReply::NothingLive(call.clone());
-    let actions = machine.on_called(*token, Ok(nothing), &[pending.execute.id]);
+    let actions = machine.on_called(*token, Ok(nothing), &[pending.handover.id]);
     assert_eq!(sent(&actions[0])["error"]["code"], -32003);
 }
 
 fn attach_to(
     machine: &mut Machine,
-    request: u64,
+    request_id: u64,
     id: ExecutionId,
     offset: u64,
 ) -> (Token, AttachParams) {
     let params = json!({"executionId": id, "offset": offset});
-    match ask(machine, request, "attach", params)[..] {
+    match request(machine, request_id, "attach", params)[..] {
         [Action::Call(token, Call::Attach(attach))] => (token, attach),
         ref other => panic!("{other:?}"),
     }
@@ -452,7 +459,7 @@ fn requests_about_one_view_take_effect_in_their_order() {
         let now = Box::new(status(id, State::Running, 1));
         (token, Ok(CallReply::Attach(now, attach)))
     };
-    // The second answer is here first.
+    // The second reply arrives first.
     let first = attach_to(&mut machine, 1, id, 0);
     let second = attach_to(&mut machine, 2, id, 4);
     let (token, result) = attached(second);
@@ -470,9 +477,9 @@ fn requests_about_one_view_take_effect_in_their_order() {
         panic!("{actions:?}")
     };
     assert_eq!(start.offset, Some(4));
-    // A detach behind an attach.
+    // A detach after an attach.
     let third = attach_to(&mut machine, 3, id, 0);
-    assert!(ask(&mut machine, 4, "detach", json!({"executionId": id})).is_empty());
+    assert!(request(&mut machine, 4, "detach", json!({"executionId": id})).is_empty());
     let (token, result) = attached(third);
     let actions = machine.on_called(token, result, &[]);
     assert!(matches!(actions.last(), Some(Action::Unview(3))));
@@ -498,7 +505,7 @@ fn a_view_that_a_batch_held_back_does_not_undo_a_later_detach() {
     let now = || Box::new(status(id, State::Running, 1));
     let attached = CallReply::Attach(now(), attach);
     assert!(machine.on_called(one, Ok(attached), &[]).is_empty());
-    let detached = ask(&mut machine, 3, "detach", json!({"executionId": id}));
+    let detached = request(&mut machine, 3, "detach", json!({"executionId": id}));
     assert_eq!(sent(&detached[0])["result"], json!({}));
     let actions = machine.on_called(two, Ok(CallReply::Status(now())), &[]);
     assert!(matches!(actions[..], [Action::Send(_)]), "{actions:?}");
@@ -508,61 +515,64 @@ fn a_view_that_a_batch_held_back_does_not_undo_a_later_detach() {
 }
 
 #[test]
-fn views_are_bounded() {
+fn views_of_a_session_are_bounded() {
     let mut machine = machine();
     let ids: Vec<_> = (0..5).map(|n| run(&mut machine, n)).collect();
     for (name, params) in [
         ("execute", json!({"prompt": "x"})),
         ("attach", json!({"executionId": ExecutionId::random()})),
     ] {
-        let error = sent(&ask(&mut machine, 1, name, params)[0])["error"].clone();
+        let error = sent(&request(&mut machine, 1, name, params)[0])["error"].clone();
         assert_eq!(error["code"], -32004);
         assert_eq!(error["data"]["reason"], "too_many_views");
         assert_eq!(error["data"]["limit"], 5);
     }
-    // An execution that is viewed already needs no other place.
+    // A second view of a viewed execution replaces the first, so it does not count.
     let (token, attach) = attach_to(&mut machine, 2, ids[0], 0);
     let now = Box::new(status(ids[0], State::Running, 0));
     machine.on_called(token, Ok(CallReply::Attach(now, attach)), &[]);
-    ask(&mut machine, 3, "detach", json!({"executionId": ids[0]}));
-    let job = job(&ask(&mut machine, 4, "execute", json!({"prompt": "x"})));
-    let next = ask(&mut machine, 5, "execute", json!({"prompt": "x"}));
+    request(&mut machine, 3, "detach", json!({"executionId": ids[0]}));
+    let job = job(&request(&mut machine, 4, "execute", json!({"prompt": "x"})));
+    let next = request(&mut machine, 5, "execute", json!({"prompt": "x"}));
     assert_eq!(
         sent(&next[0])["error"]["code"],
         -32004,
-        "one asked for counts"
+        "a requested view counts"
     );
     let error = RpcError::new(-32004, "queue_full", "x");
     machine.on_executed(job.token, Err(error));
     assert!(matches!(
-        ask(&mut machine, 6, "execute", json!({"prompt": "x"}))[..],
+        request(&mut machine, 6, "execute", json!({"prompt": "x"}))[..],
         [Action::Execute(..)]
     ));
 }
 
 #[test]
-fn requests_that_wait_for_an_execute_are_no_open_calls_but_bounded() {
+fn requests_that_wait_for_an_execute_are_bounded_and_are_no_open_calls() {
     let mut machine = machine();
-    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
-    let status_of = json!({"executionId": job.execute.id});
+    let job = job(&request(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    let status_of = json!({"executionId": job.handover.id});
     for n in 0..1024 {
         assert!(!machine.is_full());
-        assert!(ask(&mut machine, n, "status", status_of.clone()).is_empty());
+        assert!(request(&mut machine, n, "status", status_of.clone()).is_empty());
     }
     assert_eq!(machine.open_calls(), 0);
-    assert!(machine.is_full(), "no more are read, and none is refused");
-    let accepted = status(job.execute.id, State::Queued, 1);
+    assert!(
+        machine.is_full(),
+        "no more requests are read, and none is refused"
+    );
+    let accepted = status(job.handover.id, State::Queued, 1);
     let mut actions = machine.on_executed(job.token, Ok(accepted));
-    // Queries start in parts; a control does not wait for them.
+    // Only the queries that have room start; a control does not wait for them.
     assert_eq!(machine.open_calls(), 32);
-    let cancel = json!({"type": "CANCEL", "executionId": job.execute.id});
-    actions.extend(ask(&mut machine, 3000, "control", cancel));
+    let cancel = json!({"type": "CANCEL", "executionId": job.handover.id});
+    actions.extend(request(&mut machine, 3000, "control", cancel));
     assert_eq!(machine.open_calls(), 33);
     let mut answered = 0;
     while let Some(action) = actions.pop() {
         match action {
             Action::Call(token, _) => {
-                let status = Box::new(status(job.execute.id, State::Queued, 1));
+                let status = Box::new(status(job.handover.id, State::Queued, 1));
                 actions.extend(machine.on_called(token, Ok(CallReply::Status(status)), &[]));
             }
             Action::Send(_) => answered += 1,
@@ -576,24 +586,26 @@ fn requests_that_wait_for_an_execute_are_no_open_calls_but_bounded() {
 
 /// Lists and statuses in a batch are answered, not refused with -32004.
 #[test]
-fn lists_of_a_batch_have_their_parts_of_one_message() {
+fn lists_of_a_batch_are_cut_to_equal_parts_of_one_message() {
     let mut machine = machine();
-    let job = job(&ask(&mut machine, 1, "execute", json!({"prompt": "x"})));
-    let entry = |id: u64, name: &str, params: Value| json!({"jsonrpc": "2.0", "id": id, "method": name, "params": params});
-    let mut batch = vec![entry(2, "status", json!({"executionId": job.execute.id}))];
+    let job = job(&request(&mut machine, 1, "execute", json!({"prompt": "x"})));
+    let entry = |id: u64, name: &str, params: Value| -> Value {
+        json!({"jsonrpc": "2.0", "id": id, "method": name, "params": params})
+    };
+    let mut batch = vec![entry(2, "status", json!({"executionId": job.handover.id}))];
     batch.extend((3..8).map(|id| entry(id, "list", json!({}))));
     let mut calls = machine.on_text(&Value::from(batch).to_string(), None);
-    let mut big = status(job.execute.id, State::Queued, 1);
+    let mut big = status(job.handover.id, State::Queued, 1);
     big.stderr_tail = "x".repeat(10_000);
     let big = String::from_utf8(big.to_json(64 * 1024)).unwrap();
     let page = || ListPage {
-        executions: vec![(job.execute.id, big.clone()); 40],
+        executions: vec![(job.handover.id, big.clone()); 40],
         next: None,
         ..ListPage::default()
     };
     let mut lists = 0;
     while let Some(call) = calls.pop() {
-        let Action::Call(token, Call::List(..)) = call else {
+        let Action::Call(token, Call::List(_)) = call else {
             panic!("{call:?}");
         };
         lists += 1;
@@ -601,7 +613,7 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
         assert!(machine.pledged_bytes() <= machine.bounds.session_bytes / 2);
     }
     assert_eq!(lists, 5);
-    let accepted = status(job.execute.id, State::Queued, 1);
+    let accepted = status(job.handover.id, State::Queued, 1);
     let actions = machine.on_executed(job.token, Ok(accepted.clone()));
     let Some(Action::Call(token, _)) = actions.last() else {
         panic!("{actions:?}");
@@ -618,7 +630,7 @@ fn lists_of_a_batch_have_their_parts_of_one_message() {
     );
     let answers = sent(&actions[0]);
     let pages = answers.as_array().unwrap().iter();
-    let pages = pages.filter(|a| a["result"]["next"] == job.execute.id.to_string());
+    let pages = pages.filter(|a| a["result"]["next"] == job.handover.id.to_string());
     assert_eq!(pages.count(), 5);
     assert_eq!(machine.pledged_bytes(), 0);
 }
@@ -629,7 +641,7 @@ fn a_client_with_many_unread_answers_is_not_read_and_gets_short_answers() {
     let mut machine = machine();
     let id = run(&mut machine, 1);
     let status_of = json!({"executionId": id});
-    let [Action::Call(token, _)] = ask(&mut machine, 2, "status", status_of.clone())[..] else {
+    let [Action::Call(token, _)] = request(&mut machine, 2, "status", status_of.clone())[..] else {
         panic!("no call");
     };
     machine.set_unsent(1 << 20, true);
@@ -643,42 +655,42 @@ fn a_client_with_many_unread_answers_is_not_read_and_gets_short_answers() {
         panic!("{actions:?}");
     };
     assert!(text.len() <= SHORT_STATUS_BYTES + 64, "{}", text.len());
-    // A query waits, also while all sessions together hold too much. A query alone is made.
+    // A query waits while the common part of the outbound budget is spent. A single query is made.
     machine.set_unsent(1, true);
     let resume = json!({"type": "RESUME", "executionId": id});
-    let [Action::Call(resumed, _)] = ask(&mut machine, 3, "control", resume)[..] else {
+    let [Action::Call(resumed, _)] = request(&mut machine, 3, "control", resume)[..] else {
         panic!("no call");
     };
-    assert!(ask(&mut machine, 4, "list", json!({})).is_empty());
-    let back = Ok(CallReply::Status(Box::new(status(id, State::Running, 1))));
+    assert!(request(&mut machine, 4, "list", json!({})).is_empty());
+    let resumed_status = Ok(CallReply::Status(Box::new(status(id, State::Running, 1))));
     assert!(matches!(
-        machine.on_called(resumed, back, &[])[..],
+        machine.on_called(resumed, resumed_status, &[])[..],
         [Action::Send(_)]
     ));
     machine.set_unsent(0, true);
     assert!(matches!(
         machine.start_queries()[..],
-        [Action::Call(_, Call::List(..))]
+        [Action::Call(_, Call::List(_))]
     ));
 }
 
 #[test]
-fn an_execute_that_may_have_been_accepted_departs_too() {
+fn an_execute_whose_acceptance_is_unknown_departs() {
     let mut machine = machine();
     let params = json!({"prompt": "x", "onDisconnect": "cancel"});
-    let job = job(&ask(&mut machine, 1, "execute", params));
+    let job = job(&request(&mut machine, 1, "execute", params));
     let error = RpcError::new(-32005, "x", "x").with("accepted", "unknown");
     machine.on_executed(job.token, Err(error));
-    assert_eq!(machine.departing(), [job.execute.id]);
+    assert_eq!(machine.departing(), [job.handover.id]);
 }
 
 #[test]
-fn a_result_that_waits_for_its_turn_departs_too() {
+fn an_execute_whose_outcome_waits_for_its_turn_departs() {
     let mut machine = machine();
     let id = ExecutionId::random();
     attach_to(&mut machine, 1, id, 0);
     let params = json!({"prompt": "x", "executionId": id, "onDisconnect": "cancel"});
-    let job = job(&ask(&mut machine, 2, "execute", params));
+    let job = job(&request(&mut machine, 2, "execute", params));
     let accepted = status(id, State::Running, 1);
     assert!(machine.on_executed(job.token, Ok(accepted)).is_empty());
     assert!(
@@ -691,13 +703,13 @@ fn a_result_that_waits_for_its_turn_departs_too() {
 }
 
 #[test]
-fn an_attach_between_two_executes_of_one_id_waits_for_the_first_only() {
+fn an_attach_between_two_executes_of_one_id_waits_only_for_the_first() {
     let mut machine = machine();
     let id = ExecutionId::random();
     let params = json!({"prompt": "x", "executionId": id});
-    let first = job(&ask(&mut machine, 1, "execute", params.clone()));
-    assert!(ask(&mut machine, 2, "attach", json!({"executionId": id})).is_empty());
-    let second = job(&ask(&mut machine, 3, "execute", params));
+    let first = job(&request(&mut machine, 1, "execute", params.clone()));
+    assert!(request(&mut machine, 2, "attach", json!({"executionId": id})).is_empty());
+    let second = job(&request(&mut machine, 3, "execute", params));
     let accepted = || status(id, State::Running, 1);
     let actions = machine.on_executed(first.token, Ok(accepted()));
     let [
@@ -720,7 +732,7 @@ fn an_attach_between_two_executes_of_one_id_waits_for_the_first_only() {
 }
 
 #[test]
-fn a_control_of_an_accepted_id_waits_for_no_turn_of_its_view() {
+fn a_control_of_an_accepted_execution_does_not_wait_for_its_view() {
     let mut machine = machine();
     let id = ExecutionId::random();
     attach_to(&mut machine, 1, id, 0);
@@ -729,12 +741,12 @@ fn a_control_of_an_accepted_id_waits_for_no_turn_of_its_view() {
     let actions = machine.on_executed(job.token, Ok(status(id, State::Running, 1)));
     assert_eq!(target(&actions), Target::One(id));
     // The answer to the execute still waits for the attach, but a later status does not wait.
-    let actions = ask(&mut machine, 4, "status", json!({"executionId": id}));
+    let actions = request(&mut machine, 4, "status", json!({"executionId": id}));
     assert_eq!(target(&actions), Target::One(id));
 }
 
 #[test]
-fn a_cancel_whose_execute_was_refused_behind_an_attach_is_made_when_the_session_ends() {
+fn a_cancel_that_waits_for_a_refused_execute_is_sent_when_the_session_ends() {
     let mut machine = machine();
     let id = ExecutionId::random();
     attach_to(&mut machine, 1, id, 0);

@@ -1,18 +1,18 @@
 //! The order of the requests about one view. They take effect in the order received, whatever the
-//! order of their replies (docs/protocol.md, "Order"). Pure.
+//! order of their outcomes (docs/protocol.md, "Order"). Pure.
 
 use std::collections::{HashMap, VecDeque};
 
 use protocol::ExecutionId;
 
 use super::open_requests::Token;
-use crate::viewer::Start;
+use crate::viewer::ViewStart;
 
-/// A change of a session's views. It takes effect behind the answer to its request.
+/// A change of a session's views. It takes effect after the answer to its request.
 #[derive(Debug)]
 pub(super) enum ViewChange {
     /// A view begins.
-    Begin(Token, Box<Start>),
+    Begin(Token, Box<ViewStart>),
     /// The view of this execution ends.
     End(Token, ExecutionId),
 }
@@ -34,11 +34,11 @@ impl ViewChange {
     }
 }
 
-/// The lines of requests, one for each execution. `T` is the reply to a request that waits for
-/// earlier ones.
+/// The queues of requests, one for each execution. `T` is the outcome of a request, which waits for
+/// those of earlier requests.
 #[derive(Debug)]
 pub struct ViewOrder<T> {
-    lines: HashMap<ExecutionId, VecDeque<(Token, Option<T>)>>,
+    queues: HashMap<ExecutionId, VecDeque<(Token, Option<T>)>>,
     ids: HashMap<Token, ExecutionId>,
     held: usize,
 }
@@ -46,7 +46,7 @@ pub struct ViewOrder<T> {
 impl<T> Default for ViewOrder<T> {
     fn default() -> Self {
         Self {
-            lines: HashMap::new(),
+            queues: HashMap::new(),
             ids: HashMap::new(),
             held: 0,
         }
@@ -54,58 +54,58 @@ impl<T> Default for ViewOrder<T> {
 }
 
 impl<T> ViewOrder<T> {
-    /// Returns the number of requests in line.
+    /// Returns the number of queued requests.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.ids.len()
     }
 
-    /// Returns the number of requests whose reply waits for earlier requests.
+    /// Returns the number of outcomes that wait for earlier requests.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Adds a request to the end of its line.
-    pub fn join(&mut self, id: ExecutionId, token: Token) {
-        self.lines.entry(id).or_default().push_back((token, None));
+    /// Adds a request to the end of its execution's queue.
+    pub fn enqueue(&mut self, id: ExecutionId, token: Token) {
+        self.queues.entry(id).or_default().push_back((token, None));
         self.ids.insert(token, id);
     }
 
-    /// Takes the reply to a request, and returns all requests whose turn it is now, in their order.
-    /// A request that never joined a line has its turn at once.
-    pub fn reply(&mut self, token: Token, reply: T) -> Vec<(Token, T)> {
+    /// Adds the outcome of a request, and returns all requests whose turn has come, in their order.
+    /// A request in no queue has its turn immediately.
+    pub fn add_outcome(&mut self, token: Token, outcome: T) -> Vec<(Token, T)> {
         let Some(id) = self.ids.get(&token).copied() else {
-            return vec![(token, reply)];
+            return vec![(token, outcome)];
         };
-        let Some(line) = self.lines.get_mut(&id) else {
-            return vec![(token, reply)];
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return vec![(token, outcome)];
         };
-        if let Some(place) = line.iter_mut().find(|(t, _)| *t == token) {
-            self.held += usize::from(place.1.replace(reply).is_none());
+        if let Some((_, slot)) = queue.iter_mut().find(|(t, _)| *t == token) {
+            self.held += usize::from(slot.replace(outcome).is_none());
         }
         let mut ready = Vec::new();
-        while let Some((token, reply)) = line.front_mut()
-            && let Some(reply) = reply.take()
+        while let Some((token, outcome)) = queue.front_mut()
+            && let Some(outcome) = outcome.take()
         {
             self.ids.remove(token);
-            ready.push((*token, reply));
+            ready.push((*token, outcome));
             self.held -= 1;
-            line.pop_front();
+            queue.pop_front();
         }
-        if line.is_empty() {
-            self.lines.remove(&id);
+        if queue.is_empty() {
+            self.queues.remove(&id);
         }
         ready
     }
 
-    /// Ends all lines, and returns the replies that waited, in the order of their requests.
+    /// Ends all queues, and returns the outcomes that waited, in the order of their requests.
     pub fn close(&mut self) -> Vec<(Token, T)> {
         self.ids.clear();
         self.held = 0;
-        let lines = self.lines.drain().flat_map(|(_, line)| line);
-        let mut all: Vec<_> = lines
-            .filter_map(|(token, reply)| reply.map(|reply| (token, reply)))
+        let queues = self.queues.drain().flat_map(|(_, queue)| queue);
+        let mut all: Vec<_> = queues
+            .filter_map(|(token, outcome)| outcome.map(|outcome| (token, outcome)))
             .collect();
         all.sort_by_key(|(token, _)| *token);
         all
@@ -119,19 +119,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_line_keeps_its_order(
+        fn each_queue_keeps_its_order(
             arrival in Just((0..12u64).collect::<Vec<_>>()).prop_shuffle(), split in 1..4u64,
         ) {
             let ids: Vec<_> = (0..split).map(|_| ExecutionId::random()).collect();
             let id = |token: u64| ids[(token % split) as usize];
             let mut order = ViewOrder::default();
             for token in 0..12 {
-                order.join(id(token), token);
+                order.enqueue(id(token), token);
             }
             let mut got: HashMap<ExecutionId, Vec<Token>> = HashMap::new();
             for token in arrival {
-                for (token, reply) in order.reply(token, token * 10) {
-                    prop_assert_eq!(reply, token * 10);
+                for (token, outcome) in order.add_outcome(token, token * 10) {
+                    prop_assert_eq!(outcome, token * 10);
                     got.entry(id(token)).or_default().push(token);
                 }
             }
@@ -139,18 +139,18 @@ mod tests {
                 prop_assert!(tokens.is_sorted());
             }
             prop_assert_eq!(got.values().map(Vec::len).sum::<usize>(), 12);
-            prop_assert!(order.waiting() == 0 && order.lines.is_empty());
+            prop_assert!(order.waiting() == 0 && order.queues.is_empty());
         }
     }
 
     #[test]
-    fn a_request_in_no_line_waits_for_nobody_and_a_close_returns_what_is_held() {
+    fn a_request_in_no_queue_never_waits_and_a_close_returns_held_outcomes() {
         let mut order = ViewOrder::default();
         let id = ExecutionId::random();
-        order.join(id, 1);
-        order.join(id, 2);
-        assert_eq!(order.reply(7, "x"), [(7, "x")]);
-        assert_eq!(order.reply(2, "second"), []);
+        order.enqueue(id, 1);
+        order.enqueue(id, 2);
+        assert_eq!(order.add_outcome(7, "x"), [(7, "x")]);
+        assert_eq!(order.add_outcome(2, "second"), []);
         assert_eq!(order.close(), [(2, "second")]);
         assert_eq!(order.waiting(), 0);
     }

@@ -1,46 +1,46 @@
-//! The calls to claude-api for the requests of one session. Each is a task of its own and ends
-//! within `callMs`; a session that leaves does not end its calls.
+//! The calls to claude-api for the requests of one session. Each call is a separate task and ends
+//! within `callMs`. The end of the session does not stop its calls.
 
 use std::sync::Arc;
 
 use futures::TryFutureExt;
-use protocol::message::{AttachParams, EventsParams};
+use protocol::message::{AttachParams, EventsParams, ListParams};
 use protocol::rpc::{RpcError, code};
 use tokio::sync::mpsc;
 
 use super::list::gather;
-use crate::budget::inbound::Charge;
+use crate::budget::inbound::InboundCharge;
 use crate::budget::lists::Turns;
-use crate::session::completion::{Called, Completion};
+use crate::session::completion::{CompletedCall, Completion};
 use crate::session::machine::call::{Call, CallReply, Target};
 use crate::session::machine::no_live_execution;
 use crate::session::machine::open_requests::Token;
 use crate::session::shared::Shared;
 use crate::session::wire::events_part::EventsPart;
 
-/// Starts the call of a request. Its result arrives in `completions`, if the session is still
-/// there. `charge`: the bytes of an input, held until the call ends.
+/// Starts the call of a request. Its result is sent to `completions`, if the session still exists.
+/// `charge`: the bytes of an input, held until the call ends.
 pub(super) fn start(
     shared: &Arc<Shared>,
     completions: &mpsc::UnboundedSender<Completion>,
     token: Token,
     call: Call,
     turns: Turns,
-    charge: Option<Arc<Charge>>,
+    charge: Option<Arc<InboundCharge>>,
 ) {
     let (tracker, shared, completions) = (&shared.tracker, shared.clone(), completions.clone());
     tracker.spawn(async move {
         let called = Box::new(make(shared, call, turns).await);
         drop(charge);
-        // The session may be gone; the call was made all the same.
+        // The session may have ended; the call was made nevertheless.
         let _ = completions.send(Completion::Called(token, called));
     });
 }
 
-async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> Called {
+async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> CompletedCall {
     let upstream = &shared.viewer.upstream;
     match call {
-        Call::List(limit, before) => {
+        Call::List(ListParams { limit, before }) => {
             let page = gather(upstream, limit, before, shared.viewer.status_bytes);
             let page = page.map_ok(|page| CallReply::Page(Box::new(page)));
             in_turn(&shared, turns, page).await
@@ -54,7 +54,7 @@ async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> Called {
             } = attach;
             let view_request = shared.handover.departures.request_view(execution_id);
             let status = upstream.attach(execution_id, offset).await;
-            Called {
+            CompletedCall {
                 view_request: Some(view_request),
                 ..status
                     .map(|status| CallReply::Attach(Box::new(status), attach))
@@ -63,7 +63,10 @@ async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> Called {
         }
         Call::Status(Target::FirstLive(_))
         | Call::Control(_, Target::FirstLive(_))
-        | Call::Input(Target::FirstLive(_), ..) => about_first_live(&shared, call).await,
+        | Call::Input {
+            target: Target::FirstLive(_),
+            ..
+        } => about_first_live(&shared, call).await,
         call => about_one(&shared, call).await.into(),
     }
 }
@@ -87,11 +90,14 @@ async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, R
 }
 
 /// Makes a call about the first of its candidates that is live.
-async fn about_first_live(shared: &Shared, call: Call) -> Called {
+async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
     let mut ended = Vec::new();
     let (Call::Status(Target::FirstLive(candidates))
     | Call::Control(_, Target::FirstLive(candidates))
-    | Call::Input(Target::FirstLive(candidates), ..)) = &call
+    | Call::Input {
+        target: Target::FirstLive(candidates),
+        ..
+    }) = &call
     else {
         return Err(no_live_execution()).into();
     };
@@ -109,15 +115,15 @@ async fn about_first_live(shared: &Shared, call: Call) -> Called {
                 ended.push(id);
                 continue;
             }
-            // Whether this one is live is not known, so the next one cannot stand for it.
+            // This candidate may be live, so the next one may not be the first live execution.
             Err(error) => Err(error),
         };
-        return Called {
+        return CompletedCall {
             ended,
             ..result.into()
         };
     }
-    Called {
+    CompletedCall {
         ended,
         ..Ok(CallReply::NothingLive(call)).into()
     }
@@ -134,28 +140,33 @@ async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
             let status = upstream.control(id, control).await?;
             Ok(CallReply::Status(Box::new(status)))
         }
-        Call::Input(Target::One(id), data, offset, eof) => {
+        Call::Input {
+            target: Target::One(id),
+            data,
+            offset,
+            eof,
+        } => {
             let accepted = upstream.input(id, data, offset, eof).await?;
             Ok(CallReply::Input(accepted))
         }
         // The machine makes no such call.
-        Call::List(..)
+        Call::List(_)
         | Call::Events(_)
         | Call::Attach(_)
         | Call::Detach(_)
         | Call::Status(_)
         | Call::Control(..)
-        | Call::Input(..) => Err(no_live_execution()),
+        | Call::Input { .. } => Err(no_live_execution()),
     }
 }
 
-/// Makes a call for one list, or one part of events, of a session at a time: when the client has
-/// read the one before, and when there is memory.
+/// Makes a call for a list or a part of events, one at a time in a session: once the client has
+/// read the previous answer and there is memory.
 async fn in_turn(
     shared: &Shared,
     turns: Turns,
     call: impl Future<Output = Result<CallReply, RpcError>>,
-) -> Called {
+) -> CompletedCall {
     let full = || {
         RpcError::new(
             code::QUEUE_FULL,
@@ -165,14 +176,14 @@ async fn in_turn(
         )
     };
     let Some(turn) = turns.take().await else {
-        // The session is gone.
+        // The session has ended.
         return Err(full()).into();
     };
     let patience = shared.viewer.upstream.times.call;
     let Some(_memory) = shared.budgets.lists.take(patience).await else {
         return Err(full()).into();
     };
-    Called {
+    CompletedCall {
         turn: Some(turn),
         ..call.await.into()
     }

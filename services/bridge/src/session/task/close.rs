@@ -10,10 +10,11 @@ use crate::handover::owed_cancels::depart;
 use crate::session::completion::Completion;
 use crate::session::machine::action::Action;
 use crate::session::machine::call::Call;
+use crate::session::wire::socket::SentMessages;
 use crate::session::{End, Session};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Ends the session for this reason. `id`: its id; `start`: when it began.
+    /// Ends the session for this reason. `id`: its id; `start`: the time at which it began.
     pub(in crate::session) async fn end(mut self, end: End, id: &str, start: Instant) {
         self.count_sent();
         let Self {
@@ -28,7 +29,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             view_requests,
             messages_in,
             bytes_in,
-            sent: (messages_out, bytes_out),
+            sent:
+                SentMessages {
+                    messages: messages_out,
+                    bytes: bytes_out,
+                },
             executes,
             ..
         } = self;
@@ -47,7 +52,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             }
         }
         actions.extend(machine.close());
-        // Waiting requests get no answer any more, but their controls are still sent.
+        // Waiting requests get no answer, but their controls are still sent.
         for action in actions {
             if let Action::Call(token, call @ Call::Control(..)) = action {
                 let completions = &completion_sender;

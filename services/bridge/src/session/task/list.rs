@@ -1,5 +1,5 @@
-//! Gathering a page of a list. The bridge asks claude-api for it in parts, because a status has
-//! anything from 1 to 64 KiB.
+//! Gathering a page of a list. The bridge requests the page from claude-api in parts, because the
+//! size of a status varies from 1 to 64 KiB.
 
 use protocol::ExecutionId;
 use protocol::rpc::RpcError;
@@ -12,8 +12,7 @@ use crate::upstream::Upstream;
 /// The statuses of a page when the request has no `limit` (docs/protocol.md, "Request parameters").
 const DEFAULT_LIMIT: u64 = 50;
 
-/// Asks claude-api for a page part by part, until the page is long enough or the call's time is
-/// over.
+/// Requests a page part by part, until the page is long enough or the call's time is over.
 pub(super) async fn gather(
     upstream: &Upstream,
     limit: Option<u64>,
@@ -28,11 +27,11 @@ pub(super) async fn gather(
     };
     let mut bytes = 0;
     while left > 0 {
-        let asked = upstream.list(Some(left.min(STATUSES)), page.next);
+        let request = upstream.list(Some(left.min(STATUSES)), page.next);
         let part = if page.executions.is_empty() {
-            asked.await?
+            request.await?
         } else {
-            match timeout_at(end, asked).await {
+            match timeout_at(end, request).await {
                 Ok(Ok(part)) => part,
                 // A page of fewer statuses is still a page: its `next` names the following one.
                 Ok(Err(_)) | Err(_) => return Ok(page),

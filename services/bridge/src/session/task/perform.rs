@@ -12,22 +12,23 @@ use tokio_util::task::AbortOnDropHandle;
 use super::calls;
 use crate::budget::SessionInbound;
 use crate::handover::Handover;
-use crate::handover::executor::Executed;
+use crate::handover::executor::CompletedExecute;
 use crate::session::Session;
 use crate::session::completion::Completion;
 use crate::session::machine::action::Action;
 use crate::session::machine::open_requests::Token;
 use crate::viewer;
-use crate::viewer::Start;
+use crate::viewer::ViewStart;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Charges inputs when they are read; the input of a large message uses that message's charge.
-    /// An input without room is refused.
+    /// Charges inputs to the inbound budget when they are read. The input of a large message uses
+    /// that message's charge. An input without room is refused.
     pub(in crate::session) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
-        let held = self.machine.inputs();
-        self.inputs.retain(|token, _| held.contains_key(token));
+        let unanswered = self.machine.inputs();
+        self.inputs
+            .retain(|token, _| unanswered.contains_key(token));
         let mut refused = Vec::new();
-        for (token, bytes) in held {
+        for (token, bytes) in unanswered {
             if self.inputs.contains_key(token) {
                 continue;
             }
@@ -88,11 +89,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             .own_inbound
             .get_or_insert_with(|| Box::new(SessionInbound::new(&shared.own_limits)));
         let (charge, session_limit) = match &mut self.charge {
-            // The message was large, so its bytes are charged already.
+            // The message was large, so its bytes are already charged.
             Some(message) => (Some(message.split(bytes)), &session_inbound.large),
             None => (shared.budgets.charge_small(bytes), &session_inbound.small),
         };
-        // No session alone can take the whole budget.
+        // The session's own limit keeps one session from spending the whole budget.
         match charge.zip(session_limit.take(bytes as u64)) {
             Some(charges) => self.executor.execute(
                 token,
@@ -105,8 +106,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             None => {
                 let error = inbound_full(shared.own_limits.inbound_bytes)
                     .with("executionId", handover.id.to_string());
-                // The receiver is this session's own.
-                deliver(Executed {
+                // This session is the receiver.
+                deliver(CompletedExecute {
                     result: Err(error),
                     view_request: None,
                 });
@@ -114,13 +115,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    fn begin_view(&mut self, view: u64, start: Start) {
+    fn begin_view(&mut self, view: u64, start: ViewStart) {
         let id = start.status.execution_id;
         let mut context = self.shared.viewer.clone();
         context.upstream = context.upstream.for_viewer(self.name.clone());
-        let to = self.message_sender.clone();
+        let messages = self.message_sender.clone();
         let task = tokio::spawn(watched(
-            viewer::run(context, start, view, to, self.share.clone()),
+            viewer::run(context, start, view, messages, self.share.clone()),
             self.completion_sender.clone(),
         ));
         let guard = self.shared.handover.departures.view(id);
@@ -131,14 +132,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
-/// Runs a view and reports a panic to its session, which otherwise would only see the messages
-/// stop.
+/// Runs a view and reports a panic to its session. Without the report the messages would just stop.
 async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSender<Completion>) {
     struct Watch(mpsc::UnboundedSender<Completion>);
     impl Drop for Watch {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                // The session may be gone.
+                // The session may have ended.
                 let _ = self.0.send(Completion::ViewFailed);
             }
         }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_view_that_panics_is_reported_and_one_that_ends_is_not() {
+    async fn a_panic_of_a_view_is_reported_and_its_end_is_not() {
         let (sender, mut completions) = mpsc::unbounded_channel();
         tokio::spawn(watched(async {}, sender.clone()))
             .await

@@ -1,4 +1,4 @@
-//! Refusing a session when there are too many.
+//! Refusing a session beyond the limit.
 
 use protocol::message::{Empty, Reply, RequestId};
 use protocol::rpc::{RpcError, close, code};
@@ -6,11 +6,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::session::wire::socket::Socket;
 
-/// The most bytes of a message from a client that is refused.
+/// The most bytes of a message from a refused client.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Tells a client that there are too many sessions, and closes (docs/protocol.md, "Close codes").
-/// `sessions`: the limit. It ends within 3 s.
+/// Sends the error for too many sessions and closes (docs/protocol.md, "Close codes"), within 3 s.
+/// `sessions`: the limit.
 pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
     let mut socket = Socket::new(io, MESSAGE_BYTES, None, None).await;
     let error = RpcError::new(

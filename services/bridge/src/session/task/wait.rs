@@ -10,7 +10,7 @@ use tokio_util::sync::WaitForCancellationFuture;
 use crate::session::{Session, Wakeup};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Polls for the next wakeup. Reading and writing take turns in being first, so that neither a
+    /// Polls for the next wakeup. Reading and writing alternate in being first, so that neither a
     /// flood of requests nor a flood of output starves the other.
     pub(in crate::session) fn poll_wakeup(
         &mut self,
@@ -48,7 +48,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 if let Poll::Ready(Some(message)) = self.messages.poll_recv(cx) {
                     return Poll::Ready(Wakeup::View(message));
                 }
-                // Nothing more to send for now: flush what is buffered.
+                // Nothing more to send for now: flush the buffered bytes.
                 if let Poll::Ready(Err(_)) = self.socket.poll_flush(cx) {
                     return Poll::Ready(Wakeup::Broken);
                 }
@@ -67,8 +67,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         if !self.machine.is_full() {
             self.socket.poll_read(cx).map(Wakeup::Received)
         } else {
-            // Whatever makes room (an answer was sent, a call has its result) wakes the task.
-            self.socket.read_later();
+            // A sent answer or the result of a call makes room, and wakes the task.
+            self.socket.note_skipped_read();
             Poll::Pending
         }
     }

@@ -1,4 +1,5 @@
-//! The answers to requests as JSON text, each cut to what a message, or its part of a batch, holds.
+//! The answers to requests as JSON text, each cut to the length of a message or of its part of a
+//! batch.
 
 use protocol::Status;
 use protocol::message::{Accepted, Empty};
@@ -8,13 +9,13 @@ use serde_json::json;
 use super::events_part::EventsPart;
 use super::list_page::ListPage;
 
-/// The names around an answer, in bytes, generously.
-const FRAME_BYTES: usize = 64;
+/// The most bytes of the JSON-RPC members around an answer, without the id.
+const ENVELOPE_BYTES: usize = 64;
 
 /// A successful result.
 #[derive(Debug)]
 pub enum Answer {
-    /// A status object, cut to what a message holds.
+    /// A status object, cut to the length of a message.
     Status(Box<Status>),
     /// A page of a list, cut to the length of a message.
     Page(Box<ListPage>),
@@ -27,14 +28,14 @@ pub enum Answer {
 }
 
 /// Encodes the answer to the request with this `id`, which is JSON. `status_bytes`: the most bytes
-/// of a status object; `part`: the most bytes of the whole answer.
+/// of a status object. `part`: the most bytes of the whole answer.
 pub(in crate::session) fn encode(
     id: &str,
     answer: Result<Answer, &RpcError>,
     status_bytes: usize,
     part: usize,
 ) -> String {
-    let room = part.saturating_sub(id.len() + FRAME_BYTES);
+    let room = part.saturating_sub(id.len() + ENVELOPE_BYTES);
     let result = match answer {
         Ok(Answer::Page(page)) => page.to_json(room),
         Ok(Answer::Events(part)) => part.to_json(room),
@@ -45,16 +46,16 @@ pub(in crate::session) fn encode(
             String::from_utf8_lossy(&json).into_owned()
         }
         Err(error) => {
-            let error = json!(cut(error, room));
+            let error = json!(shorten_error(error, room));
             return format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
         }
     };
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-/// Cuts an error to so many bytes of JSON: a shorter message, and only the data that a program
+/// Shortens an error to `limit` bytes of JSON: a shorter message, and only the data that a program
 /// needs.
-pub(in crate::session) fn cut(error: &RpcError, limit: usize) -> RpcError {
+pub(in crate::session) fn shorten_error(error: &RpcError, limit: usize) -> RpcError {
     let length = |error: &RpcError| json!(error).to_string().len();
     let mut short = error.clone();
     if length(&short) <= limit {

@@ -1,6 +1,6 @@
-//! Reads the JSON of a client one level deep, within bounds: a hostile message of many small values
-//! costs no more memory than its text, and a value that is too long is refused before anything is
-//! made of it. Pure.
+//! Reads the JSON of a client one level deep, within bounds. A hostile message of many small values
+//! costs no more memory than its text. A value that is too long is refused before it is decoded.
+//! Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,18 +10,23 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// The most members of an object that are kept; no request has nearly as many.
+/// The most members of an object that are kept. Requests have far fewer.
 const MEMBERS: usize = 64;
-/// The most bytes of all members of one object that are not strings: only texts are long.
+/// The most bytes of all members of one object that are not strings. Only strings are long in valid
+/// requests.
 const STRUCTURED_BYTES: usize = 256 * 1024;
 
-/// The first items of an array, and the number of all.
+const TOO_MANY_MEMBERS: &str = "the object has too many members; send at most 64";
+const TOO_LONG_MEMBERS: &str =
+    "members that are not strings are too long; send at most 256 KiB of them";
+
+/// The first items of an array, and the number of all items.
 pub(super) struct Items<'a> {
     pub(super) items: Vec<&'a RawValue>,
     pub(super) count: u64,
 }
 
-/// Reads an array of which at most `keep` items are kept.
+/// Reads an array, and keeps at most `keep` of its items.
 pub(super) fn items(text: &str, keep: u64) -> serde_json::Result<Items<'_>> {
     let mut json = serde_json::Deserializer::from_str(text);
     let items = json.deserialize_seq(ItemsVisitor(keep))?;
@@ -56,8 +61,8 @@ impl<'de> Visitor<'de> for ItemsVisitor {
 /// The members of an object.
 pub(super) struct Members<'a> {
     members: HashMap<String, &'a RawValue>,
-    too_many: bool,
-    twice: bool,
+    has_too_many: bool,
+    has_duplicate: bool,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -77,46 +82,46 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = HashMap::new();
-        let (mut too_many, mut twice) = (false, false);
+        let (mut has_too_many, mut has_duplicate) = (false, false);
         while let Some(name) = map.next_key::<String>()? {
             if members.len() < MEMBERS || members.contains_key(&name) {
                 let value: &RawValue = map.next_value()?;
                 if let Some(replaced) = members.insert(name, value) {
-                    twice = true;
-                    // A value that a later one replaced must still be JSON.
+                    has_duplicate = true;
+                    // The replaced value must be valid JSON, too.
                     check(replaced).map_err(serde::de::Error::custom)?;
                 }
             } else {
-                too_many = true;
+                has_too_many = true;
                 map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(Members {
             members,
-            too_many,
-            twice,
+            has_too_many,
+            has_duplicate,
         })
     }
 }
 
 /// The deepest nesting, the same as in serde_json.
 const DEPTH: usize = 127;
-/// Names of one object that are compared; no parameter has nearly as many.
+/// The most names of one object that are compared. Parameters have far fewer.
 const NAMES: usize = 4096;
 
-/// Reads a whole value once, strings included, without keeping it; numbers may have any size.
-/// Returns whether an object in it has a member twice.
+/// Reads a whole value once, strings included, without keeping it. Numbers may have any size.
+/// Returns whether an object in the value has a duplicate member.
 ///
 /// # Errors
-/// The value is not JSON.
+/// The value is not valid JSON.
 pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
-    // A raw value is JSON already, but for its depth and for the characters that escapes name.
+    // A raw value is JSON already, except for its depth and for the characters of its escapes.
     let text = value.get();
     // The names so far of each open object; None for an array.
     let mut open: Vec<Option<HashSet<String>>> = Vec::new();
-    let (mut twice, mut is_name) = (false, false);
-    let mut at = 0;
-    while let Some(byte) = text.as_bytes().get(at) {
+    let (mut has_duplicate, mut is_name) = (false, false);
+    let mut index = 0;
+    while let Some(byte) = text.as_bytes().get(index) {
         match byte {
             b'[' | b'{' => {
                 if open.len() >= DEPTH {
@@ -129,30 +134,30 @@ pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
             b',' => is_name = open.last().is_some_and(Option::is_some),
             b':' => is_name = false,
             b'"' => {
-                let (length, has_escapes) = string(&text[at..]);
-                let string = &text[at..at + length];
+                let (length, has_escapes) = measure_string(&text[index..]);
+                let string = &text[index..index + length];
                 if is_name && let Some(Some(names)) = open.last_mut() {
                     let name = serde_json::from_str::<String>(string)?;
-                    twice |= names.contains(&name);
+                    has_duplicate |= names.contains(&name);
                     if names.len() < NAMES {
                         names.insert(name);
                     }
                 } else if has_escapes {
                     serde_json::from_str::<String>(string)?;
                 }
-                at += length;
+                index += length;
                 continue;
             }
             _ => {}
         }
-        at += 1;
+        index += 1;
     }
-    Ok(twice)
+    Ok(has_duplicate)
 }
 
 /// Returns the length of the string that `text` begins with, its quotes included, and whether it
 /// has escapes.
-fn string(text: &str) -> (usize, bool) {
+fn measure_string(text: &str) -> (usize, bool) {
     let mut is_escaped = false;
     let mut has_escapes = false;
     for (index, byte) in text.bytes().enumerate().skip(1) {
@@ -166,34 +171,34 @@ fn string(text: &str) -> (usize, bool) {
     (text.len(), has_escapes)
 }
 
-/// Why an object is refused.
+/// The reason for the refusal of an object.
 #[derive(Debug)]
-pub(super) enum Unfit {
-    /// Not JSON after all: a lone surrogate, say.
+pub(super) enum MembersError {
+    /// The object is not valid JSON, for example because of a lone surrogate.
     Syntax(serde_json::Error),
-    /// The message is refused for this reason.
+    /// The object breaks a rule. The text is for the client.
     Refused(&'static str),
 }
 
-impl From<serde_json::Error> for Unfit {
+impl From<serde_json::Error> for MembersError {
     fn from(error: serde_json::Error) -> Self {
         Self::Syntax(error)
     }
 }
 
 impl<'a> Members<'a> {
-    /// Takes one member as it is.
+    /// Takes one member without reading its value.
     pub(super) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         self.members.remove(name)
     }
 
     /// Reads all members as values.
-    pub(super) fn values(self) -> Result<Map<String, Value>, Unfit> {
-        if self.too_many {
-            return Err(Unfit::Refused("it has too many members"));
+    pub(super) fn values(self) -> Result<Map<String, Value>, MembersError> {
+        if self.has_too_many {
+            return Err(MembersError::Refused(TOO_MANY_MEMBERS));
         }
-        let mut twice = self.twice;
-        let mut out_of_range = false;
+        let mut has_duplicate = self.has_duplicate;
+        let mut is_out_of_range = false;
         let mut structured = 0;
         let mut values = Map::new();
         for (name, raw) in self.members {
@@ -201,22 +206,22 @@ impl<'a> Members<'a> {
                 structured += raw.get().len();
             }
             if structured > STRUCTURED_BYTES {
-                return Err(Unfit::Refused("only texts may be long"));
+                return Err(MembersError::Refused(TOO_LONG_MEMBERS));
             }
-            twice |= check(raw)?;
+            has_duplicate |= check(raw)?;
             match serde_json::from_str(raw.get()) {
                 Ok(value) => {
                     values.insert(name, value);
                 }
-                // The value is JSON, with a number that no Rust type holds.
-                Err(_) => out_of_range = true,
+                // The value is JSON, with a number that is too large for Rust's types.
+                Err(_) => is_out_of_range = true,
             }
         }
-        if twice {
-            return Err(Unfit::Refused("a member is given twice"));
+        if has_duplicate {
+            return Err(MembersError::Refused("a member is given twice"));
         }
-        if out_of_range {
-            return Err(Unfit::Refused("a number is out of range"));
+        if is_out_of_range {
+            return Err(MembersError::Refused("a number is out of range"));
         }
         Ok(values)
     }

@@ -1,25 +1,25 @@
 //! A part of the events as an answer (docs/protocol.md, "Request parameters"), cut to the length of
-//! a message; `nextOffset` is the offset of the next part. While claude-api is asked, a part takes
-//! its memory from the same budget as a list ([`crate::budget::lists`]).
+//! a message. `nextOffset` is the offset of the next part. During the call to claude-api, a part
+//! uses the same memory budget as a list ([`crate::budget::lists`]).
 
 use bytes::Bytes;
 use protocol::{Events, ExecutionId};
 
-/// The names around the text, two offsets and an id, in bytes.
-const FRAME_BYTES: usize = 192;
+/// The most bytes of the members around the text, two offsets and an id included.
+const ENVELOPE_BYTES: usize = 192;
 
-/// A part of the events of one execution, as claude-api gave it.
+/// A part of the events of one execution, as claude-api returned it.
 #[derive(Debug)]
 pub struct EventsPart {
     /// The execution.
     pub id: ExecutionId,
     /// The offset of the first byte, in bytes of the CLI's stdout.
     pub offset: u64,
-    /// The CLI's own bytes, at most as many as the request asked for.
+    /// The CLI's bytes, at most as many as requested.
     pub bytes: Bytes,
-    /// Whether claude-api had no more bytes than these.
+    /// Whether these are all bytes that claude-api had.
     pub is_all: bool,
-    /// Whether nothing follows what claude-api had.
+    /// Whether the events had ended: claude-api will have no more bytes.
     pub ended: bool,
 }
 
@@ -27,10 +27,10 @@ impl EventsPart {
     /// Encodes as many whole lines as fit into `limit` bytes of JSON, or a part of the first one.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> String {
-        serde_json::json!(self.cut(limit.saturating_sub(FRAME_BYTES))).to_string()
+        serde_json::json!(self.cut(limit.saturating_sub(ENVELOPE_BYTES))).to_string()
     }
 
-    /// Cuts the text to so many bytes of JSON.
+    /// Cuts the text to `room` bytes of JSON.
     fn cut(&self, room: usize) -> Events {
         let Self {
             id,
@@ -39,11 +39,11 @@ impl EventsPart {
             is_all,
             ended,
         } = self;
-        let fit = Fit::of(bytes, room, !is_all);
+        let fit = Fit::measure(bytes, room, !is_all);
         let is_cut = fit.bytes < bytes.len() || !is_all;
         let used = match fit.lines {
             _ if !is_cut && *ended => bytes.len(),
-            // The rest of a line is still to be written.
+            // The rest of the line is not written yet.
             None if !is_cut => 0,
             None => fit.bytes,
             Some(lines) => lines,
@@ -58,7 +58,7 @@ impl EventsPart {
     }
 }
 
-/// The part of some bytes that fits, as text, into so many bytes of JSON.
+/// The part of some bytes that fits, as text, into a limit of bytes of JSON.
 struct Fit {
     /// Bytes up to the last character that fits.
     bytes: usize,
@@ -67,8 +67,9 @@ struct Fit {
 }
 
 impl Fit {
-    /// `has_more`: more bytes follow, so that the last ones may begin a character.
-    fn of(bytes: &[u8], room: usize, has_more: bool) -> Self {
+    /// Measures the part of `bytes` that fits into `room` bytes. `has_more`: more bytes follow, so
+    /// the last ones may be the start of a character.
+    fn measure(bytes: &[u8], room: usize, has_more: bool) -> Self {
         let mut fit = Self {
             bytes: 0,
             lines: None,

@@ -1,12 +1,21 @@
-//! The bounds of the frames in the bytes of a WebSocket.
+//! Tracking of the frames in the bytes that a WebSocket receives.
 
-/// The place in the frames up to which bytes were handed over (RFC 6455, section 5.2).
+/// The number of bytes that were handed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ReadBytes {
+    /// All bytes.
+    pub(super) total: u64,
+    /// Those that are payload of messages.
+    pub(super) payload: u64,
+}
+
+/// The position in the frames up to which bytes were handed over (RFC 6455, section 5.2).
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct FrameTracker {
     head: [u8; 14],
-    /// Bytes of the head handed over.
-    have: usize,
-    /// Bytes of the payload not handed over yet.
+    /// Bytes of the head that were handed over.
+    head_read: usize,
+    /// Bytes of the payload that were not handed over yet.
     payload: u64,
     is_control: bool,
     /// Whether the frame is the last of its message.
@@ -15,10 +24,10 @@ pub(super) struct Frames {
     in_message: bool,
 }
 
-impl Frames {
+impl FrameTracker {
     /// Whether only whole messages were handed over.
     pub(super) fn is_boundary(&self) -> bool {
-        self.have == 0 && self.payload == 0 && !self.in_message
+        self.head_read == 0 && self.payload == 0 && !self.in_message
     }
 
     /// Whether the frame is a ping, a pong or a close.
@@ -36,9 +45,9 @@ impl Frames {
         self.payload
     }
 
-    /// Returns the length of the head in bytes, as far as the known bytes of the head give it.
+    /// Returns the length of the head in bytes, as far as its bytes so far show it.
     fn head_bytes(&self) -> usize {
-        if self.have < 2 {
+        if self.head_read < 2 {
             return 2;
         }
         let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
@@ -50,30 +59,29 @@ impl Frames {
         2 + length + mask
     }
 
-    /// Returns the most bytes that may be handed over at once: the rest of the head or of the
-    /// payload.
-    pub(super) fn most(&self) -> usize {
+    /// Returns the most bytes that may be handed over next: the rest of the head or of the payload.
+    pub(super) fn next_limit(&self) -> usize {
         if self.payload > 0 {
             usize::try_from(self.payload).unwrap_or(usize::MAX)
         } else {
-            self.head_bytes() - self.have
+            self.head_bytes() - self.head_read
         }
     }
 
-    /// Notes that these bytes, at most [`Self::most`], were handed over. `read` counts all of them,
-    /// and those of them that are payload of messages.
-    pub(super) fn pass(&mut self, bytes: &[u8], read: &mut (u64, u64)) {
-        read.0 += bytes.len() as u64;
+    /// Notes that these bytes, at most [`Self::next_limit`], were handed over, and adds them to
+    /// `read`.
+    pub(super) fn advance(&mut self, bytes: &[u8], read: &mut ReadBytes) {
+        read.total += bytes.len() as u64;
         if self.payload > 0 {
             if !self.is_control {
-                read.1 += bytes.len() as u64;
+                read.payload += bytes.len() as u64;
             }
             self.payload -= bytes.len() as u64;
             return;
         }
-        self.head[self.have..self.have + bytes.len()].copy_from_slice(bytes);
-        self.have += bytes.len();
-        if self.have < self.head_bytes() {
+        self.head[self.head_read..self.head_read + bytes.len()].copy_from_slice(bytes);
+        self.head_read += bytes.len();
+        if self.head_read < self.head_bytes() {
             return;
         }
         let number = |bytes: &[u8]| bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b));
@@ -88,6 +96,6 @@ impl Frames {
         if !self.is_control {
             self.in_message = !self.ends_message;
         }
-        self.have = 0;
+        self.head_read = 0;
     }
 }

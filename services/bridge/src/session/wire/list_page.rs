@@ -1,5 +1,5 @@
 //! A page of a list as an answer (docs/protocol.md, "Request parameters"), cut to the length of a
-//! message; `next` names the following page.
+//! message. `next` names the following page.
 
 use protocol::{ExecutionId, Status};
 
@@ -15,24 +15,24 @@ pub struct ListPage {
 }
 
 impl ListPage {
-    /// Encodes as many executions as fit into `limit` bytes, one at least. The rest is for the next
-    /// page.
+    /// Encodes as many executions as fit into `limit` bytes, at least one. The rest goes to the
+    /// next page.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> String {
-        // The names, the brackets and an id.
-        const FRAME_BYTES: usize = 80;
+        // The member names, the brackets and an id.
+        const ENVELOPE_BYTES: usize = 80;
         let (mut list, mut next) = (String::new(), self.next);
         for (number, (_, status)) in self.executions.iter().enumerate() {
             if number == 0
-                && status.len() + FRAME_BYTES > limit
+                && status.len() + ENVELOPE_BYTES > limit
                 && let Some(newest) = &self.newest
             {
-                let short = newest.to_json(limit.saturating_sub(FRAME_BYTES));
+                let short = newest.to_json(limit.saturating_sub(ENVELOPE_BYTES));
                 list.push_str(&String::from_utf8_lossy(&short));
                 continue;
             }
             if number > 0 {
-                if list.len() + 1 + status.len() + FRAME_BYTES > limit {
+                if list.len() + 1 + status.len() + ENVELOPE_BYTES > limit {
                     next = Some(self.executions[number - 1].0);
                     break;
                 }

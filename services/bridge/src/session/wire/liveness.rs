@@ -1,7 +1,8 @@
-//! Whether the peer of a session is alive, judged once every ping interval. Pure.
+//! The liveness of a session's peer, judged once every ping interval. Pure.
 
-/// A message that holds a part of the inbound budget must be complete within so many ping
-/// intervals.
+use super::frames::ReadBytes;
+
+/// The most ping intervals for which an unfinished message may hold a part of the inbound budget.
 pub(super) const HOLDING_PINGS: u32 = 30;
 
 /// The judgement of a peer by the last ping intervals.
@@ -9,9 +10,9 @@ pub(super) const HOLDING_PINGS: u32 = 30;
 pub enum Pulse {
     /// The peer is alive.
     Alive,
-    /// Two pings passed without a sign of life.
+    /// The peer sent nothing for two pings.
     Dead,
-    /// The peer took no byte for two pings.
+    /// The peer read no byte for two pings.
     Stuck,
     /// A large message found no room in the inbound budget for two pings, made no progress for two
     /// pings, or has held a part of the budget for too long.
@@ -23,74 +24,74 @@ pub enum Pulse {
 pub(super) struct Interval {
     /// Whether bytes wait for the peer to read.
     pub(super) is_blocked: bool,
-    /// Bytes that the kernel took so far.
+    /// Bytes that the kernel accepted so far.
     pub(super) written: u64,
-    /// Bytes that were read so far, and those of them that are payload of messages.
-    pub(super) read: (u64, u64),
+    /// Bytes that were read so far.
+    pub(super) read: ReadBytes,
     /// Whether an unfinished message holds a part of the inbound budget.
     pub(super) holds_budget: bool,
     /// Whether an unfinished message waits for room in the inbound budget.
     pub(super) waits_for_budget: bool,
-    /// Whether no other unfinished message holds that room.
-    pub(super) waits_for_nobody: bool,
+    /// Whether an unfinished message waits for room although no other one holds any.
+    pub(super) waits_alone: bool,
 }
 
 /// The signs of life of one peer. Counts are in ping intervals without interruption.
 #[derive(Debug)]
 pub(super) struct Liveness {
     /// Whether a message arrived in this interval.
-    heard: bool,
-    /// Whether the session chose not to read in this interval: the peer's signs of life may be
-    /// there unseen.
-    unread: bool,
+    has_received: bool,
+    /// Whether the session chose not to read in this interval. Then signs of life may have arrived
+    /// unread.
+    skipped_reads: bool,
     /// Intervals without a sign of life.
     missed: u32,
-    /// Intervals in which the peer took no byte.
+    /// Intervals in which the peer read no byte.
     stuck: u32,
-    /// Intervals in which a message waited for room that no other message held.
+    /// Intervals in which a message waited for room although no other one held any.
     starved: u32,
     /// Intervals in which a message held a part of the budget and made no progress.
     stalled: u32,
     /// Intervals in which a message held a part of the budget.
     holding: u32,
     written: u64,
-    read: (u64, u64),
+    read: ReadBytes,
 }
 
 impl Default for Liveness {
     fn default() -> Self {
         Self {
             // The handshake was a sign of life.
-            heard: true,
-            unread: false,
+            has_received: true,
+            skipped_reads: false,
             missed: 0,
             stuck: 0,
             starved: 0,
             stalled: 0,
             holding: 0,
             written: 0,
-            read: (0, 0),
+            read: ReadBytes::default(),
         }
     }
 }
 
 impl Liveness {
     /// Notes that a message, a ping or a pong arrived.
-    pub(super) fn note_heard(&mut self) {
-        self.heard = true;
+    pub(super) fn note_received(&mut self) {
+        self.has_received = true;
     }
 
-    /// Notes that the session does not read for now.
-    pub(super) fn note_unread(&mut self) {
-        self.unread = true;
+    /// Notes that the session does not read now.
+    pub(super) fn note_skipped_read(&mut self) {
+        self.skipped_reads = true;
     }
 
-    /// Notes that a message that held a part of the budget is complete.
+    /// Notes the end of a message that held a part of the budget.
     pub(super) fn note_complete(&mut self) {
         (self.holding, self.stalled) = (0, 0);
     }
 
-    /// Ends a ping interval, and returns how the last ones went.
+    /// Ends a ping interval, and returns the judgement of the last ones.
     pub(super) fn end_interval(&mut self, interval: &Interval) -> Pulse {
         let &Interval {
             is_blocked,
@@ -98,25 +99,28 @@ impl Liveness {
             read,
             holds_budget,
             waits_for_budget,
-            waits_for_nobody,
+            waits_alone,
         } = interval;
         let count = |intervals: u32, continues: bool| if continues { intervals + 1 } else { 0 };
         let took_bytes = written != self.written;
-        let sent_bytes = read.0 != self.read.0;
-        let made_progress = read.1 != self.read.1;
+        let sent_bytes = read.total != self.read.total;
+        let made_progress = read.payload != self.read.payload;
         (self.written, self.read) = (written, read);
-        let heard = std::mem::take(&mut self.heard);
-        let unread = std::mem::take(&mut self.unread) || waits_for_budget;
-        // A pong waits behind what the peer has not read yet: taking bytes of a full pipe is a sign
-        // of life.
-        let is_alive = heard || sent_bytes || unread || (is_blocked && took_bytes);
+        let has_received = std::mem::take(&mut self.has_received);
+        let skipped_reads = std::mem::take(&mut self.skipped_reads) || waits_for_budget;
+        // Our ping waits in a full pipe until the peer has read the bytes before it, so reading
+        // them is a sign of life.
+        let is_alive = has_received || sent_bytes || skipped_reads || (is_blocked && took_bytes);
         self.missed = count(self.missed, !is_alive);
         self.stuck = count(self.stuck, is_blocked && !took_bytes);
         self.holding = count(self.holding, holds_budget);
-        self.stalled = count(self.stalled, holds_budget && !made_progress && !unread);
-        // Other unfinished messages are evicted in time; executes that await claude-api may hold
-        // their bytes for long.
-        self.starved = count(self.starved, waits_for_budget && waits_for_nobody);
+        self.stalled = count(
+            self.stalled,
+            holds_budget && !made_progress && !skipped_reads,
+        );
+        // Other unfinished messages are evicted in time, but executes that wait for claude-api may
+        // hold their bytes for long.
+        self.starved = count(self.starved, waits_for_budget && waits_alone);
         if self.stuck >= 2 {
             Pulse::Stuck
         } else if self.starved >= 2 || self.stalled >= 2 || self.holding >= HOLDING_PINGS {
@@ -136,13 +140,16 @@ mod tests {
     const QUIET: Interval = Interval {
         is_blocked: false,
         written: 0,
-        read: (0, 0),
+        read: ReadBytes {
+            total: 0,
+            payload: 0,
+        },
         holds_budget: false,
         waits_for_budget: false,
-        waits_for_nobody: false,
+        waits_alone: false,
     };
 
-    /// The pulses of a peer in the same state for several intervals after the first one.
+    /// Returns the pulses of a peer for two intervals in the same state, after the first one.
     fn pulses(interval: &Interval) -> [Pulse; 2] {
         let mut liveness = Liveness::default();
         assert_eq!(liveness.end_interval(interval), Pulse::Alive);
@@ -160,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_a_full_pipe_and_bytes_of_a_message_are_signs_of_life() {
+    fn reading_from_a_full_pipe_and_sending_bytes_are_signs_of_life() {
         let mut liveness = Liveness::default();
         for n in 1..10 {
             let taken = Interval {
@@ -173,7 +180,10 @@ mod tests {
         let mut liveness = Liveness::default();
         for n in 1..10 {
             let received = Interval {
-                read: (n, n),
+                read: ReadBytes {
+                    total: n,
+                    payload: n,
+                },
                 ..QUIET
             };
             assert_eq!(liveness.end_interval(&received), Pulse::Alive);
@@ -181,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_waits_for_others_starves_only_when_nobody_holds_its_room() {
+    fn a_waiting_message_starves_only_when_no_other_message_holds_room() {
         let mut waits = Interval {
             waits_for_budget: true,
             ..QUIET
         };
         assert_eq!(pulses(&waits), [Pulse::Alive, Pulse::Alive]);
-        waits.waits_for_nobody = true;
+        waits.waits_alone = true;
         assert_eq!(pulses(&waits)[0], Pulse::Starved);
     }
 
@@ -195,7 +205,7 @@ mod tests {
     fn a_session_that_is_not_read_is_not_dead() {
         let mut liveness = Liveness::default();
         for _ in 0..10 {
-            liveness.note_unread();
+            liveness.note_skipped_read();
             assert_eq!(liveness.end_interval(&QUIET), Pulse::Alive);
         }
     }

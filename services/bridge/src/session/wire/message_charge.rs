@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::frames::Frames;
+use super::frames::FrameTracker;
 use crate::budget::inbound::unfinished::Unfinished;
-use crate::budget::inbound::{Charge, FREE_BYTES, Inbound};
+use crate::budget::inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 
 /// The least time between two attempts to evict another message.
 const LEAST_PATIENCE: Duration = Duration::from_millis(10);
@@ -19,22 +19,21 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(10);
 /// The inbound budget's charge for the message that one session is receiving.
 #[derive(Debug)]
 pub struct MessageCharge {
-    budget: Arc<Inbound>,
+    budget: Arc<InboundBudget>,
     /// The most bytes of one message.
     message_bytes: u64,
     /// Payload bytes of the unfinished message that were handed over.
     bytes: u64,
     /// The message, once it is larger than [`FREE_BYTES`].
     unfinished: Option<Unfinished>,
-    /// While the message cannot grow: the end of the patience, and how often it has passed.
+    /// While the message cannot grow: the timer of the patience, and how often it has ended.
     wait: Option<(Pin<Box<Sleep>>, u32)>,
 }
 
 impl MessageCharge {
-    /// Creates the charge of a session that has received nothing. `message_bytes`: the most bytes
-    /// of one message.
+    /// Creates the charge of a new session. `message_bytes`: the most bytes of one message.
     #[must_use]
-    pub fn new(budget: Arc<Inbound>, message_bytes: u64) -> Self {
+    pub fn new(budget: Arc<InboundBudget>, message_bytes: u64) -> Self {
         Self {
             budget,
             message_bytes,
@@ -45,7 +44,7 @@ impl MessageCharge {
     }
 
     /// Polls for the number of payload bytes that may be read.
-    pub(super) fn poll_room(&mut self, frames: &Frames, cx: &mut Context<'_>) -> Poll<u64> {
+    pub(super) fn poll_room(&mut self, frames: &FrameTracker, cx: &mut Context<'_>) -> Poll<u64> {
         if frames.is_control() || frames.payload() == 0 {
             return Poll::Ready(u64::MAX);
         }
@@ -58,15 +57,15 @@ impl MessageCharge {
         } else {
             self.message_bytes
         };
-        let most = self.bytes.saturating_add(rest).min(self.message_bytes);
+        let max_bytes = self.bytes.saturating_add(rest).min(self.message_bytes);
         let (budget, bytes) = (&self.budget, self.bytes);
         let message = self
             .unfinished
-            .get_or_insert_with(|| Unfinished::new(budget.clone(), most));
+            .get_or_insert_with(|| Unfinished::new(budget.clone(), max_bytes));
         if message.allowed() <= bytes {
             let next = (bytes + 1).next_power_of_two().max(2 * FREE_BYTES);
             if message
-                .poll_grow(next.min(most.max(bytes + 1)), cx)
+                .poll_grow(next.min(max_bytes.max(bytes + 1)), cx)
                 .is_pending()
             {
                 let patience = budget.patience();
@@ -74,7 +73,7 @@ impl MessageCharge {
                 let (wait, times) = self.wait.get_or_insert_with(begin);
                 while wait.as_mut().poll(cx).is_ready() {
                     *times += 1;
-                    message.press(*times);
+                    message.try_evict(*times);
                     wait.as_mut()
                         .reset(Instant::now() + patience.max(LEAST_PATIENCE));
                 }
@@ -86,13 +85,13 @@ impl MessageCharge {
     }
 
     /// Ends the charge of a complete message.
-    pub(super) fn finish(&mut self) -> Option<Charge> {
+    pub(super) fn finish(&mut self) -> Option<InboundCharge> {
         let bytes = std::mem::take(&mut self.bytes);
         self.wait = None;
         self.unfinished.take().map(|message| message.finish(bytes))
     }
 
-    /// Notes that so many payload bytes were handed over.
+    /// Notes that `payload_bytes` were handed over.
     pub(super) fn grow(&mut self, payload_bytes: u64) {
         let steps = |bytes: u64| bytes / FREE_BYTES;
         let old = self.bytes;
@@ -100,7 +99,7 @@ impl MessageCharge {
         if let Some(message) = &self.unfinished
             && steps(old) != steps(self.bytes)
         {
-            message.moved(self.bytes);
+            message.note_progress(self.bytes);
         }
     }
 
@@ -120,8 +119,8 @@ impl MessageCharge {
         self.wait.is_some()
     }
 
-    /// Whether the message waits for room that no other unfinished message holds.
-    pub(super) fn waits_for_nobody(&self) -> bool {
+    /// Whether the message waits for room although no other unfinished message holds any.
+    pub(super) fn waits_alone(&self) -> bool {
         let message = self.unfinished.as_ref().filter(|_| self.waits());
         message.is_some_and(|message| !message.has_others())
     }

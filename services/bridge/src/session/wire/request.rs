@@ -8,39 +8,39 @@ use protocol::rpc::{RpcError, code};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::bounded_json::{self, Items, Members, Unfit};
-pub use params::{Execute, Request};
-use params::{params_error, read};
+use super::bounded_json::{self, Items, Members, MembersError};
+pub use params::{ExecuteRequest, Request};
+use params::{params_error, read_request};
 
-/// The longest id of a request that is echoed, in bytes of JSON: an answer has its own limit.
+/// The longest id of a request, in bytes of JSON. The answer repeats the id and has its own limit.
 const ID_BYTES: usize = 1024;
 
-/// The requests of one message.
+/// The requests of one parsed message.
 #[derive(Debug)]
-pub enum Frame {
+pub enum ParsedMessage {
     /// One request or notification.
     Single(Entry),
     /// The entries of a batch, at least one.
     Batch(Vec<Entry>),
-    /// No request could be made out: the message gets one error with id null.
-    Bad(RpcError),
+    /// No request could be read. The message gets one error with id null.
+    Unreadable(RpcError),
 }
 
-/// One request or notification, or why it is refused.
+/// One request or notification, or its refusal.
 #[derive(Debug)]
 pub struct Entry {
     /// The id as JSON; None for a notification.
     pub id: Option<String>,
-    /// The request, or why it is refused.
+    /// The request, or its refusal.
     pub request: Result<Request, Refusal>,
 }
 
-/// A request that is refused at once.
+/// The refusal of a request by the parser.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The error to answer with.
+    /// The error for the client.
     pub error: RpcError,
-    /// The method, as far as known. The client hears of a refused execute even without an id.
+    /// The method, if known. A refused execute is reported even if it has no id.
     pub method: Option<String>,
 }
 
@@ -50,24 +50,23 @@ pub fn binary() -> RpcError {
     RpcError::new(
         code::INVALID_REQUEST,
         "binary_frame",
-        "binary frames are not taken; send JSON in text frames",
+        "binary frames are not accepted; send JSON in text frames",
     )
 }
 
-/// Parses one text message. `batch`: the most entries of a batch; `limits`: claude-api's, as far as
-/// known.
+/// Parses one text message. `batch`: the most entries of a batch. `limits`: claude-api's, if known.
 #[must_use]
-pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> Frame {
-    let frame = if text.trim_start().starts_with('[') {
-        several(text, batch, limits)
+pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> ParsedMessage {
+    let message = if text.trim_start().starts_with('[') {
+        parse_batch(text, batch, limits)
     } else {
         serde_json::from_str(text)
-            .and_then(|request| entry(request, limits))
-            .map(Frame::Single)
+            .and_then(|request| parse_entry(request, limits))
+            .map(ParsedMessage::Single)
     };
-    // A lone surrogate is refused here too: its text is no Unicode.
-    frame.unwrap_or_else(|error| {
-        Frame::Bad(RpcError::new(
+    // Also for a lone surrogate, which is no Unicode text.
+    message.unwrap_or_else(|error| {
+        ParsedMessage::Unreadable(RpcError::new(
             code::PARSE_ERROR,
             "parse_error",
             format!("not JSON: {error}"),
@@ -75,28 +74,32 @@ pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> Frame {
     })
 }
 
-fn several(text: &str, batch: u64, limits: Option<&Limits>) -> serde_json::Result<Frame> {
+fn parse_batch(
+    text: &str,
+    batch: u64,
+    limits: Option<&Limits>,
+) -> serde_json::Result<ParsedMessage> {
     let Items { items, count } = bounded_json::items(text, batch)?;
     if count == 0 {
-        return Ok(Frame::Bad(RpcError::new(
+        return Ok(ParsedMessage::Unreadable(RpcError::new(
             code::INVALID_REQUEST,
             "empty_batch",
-            "a batch has at least one request",
+            "the batch is empty; send at least one request",
         )));
     }
     if count > batch {
         let error = RpcError::new(
             code::INVALID_REQUEST,
             "batch_too_long",
-            format!("a batch has at most {batch} requests"),
+            format!("the batch has {count} requests; send at most {batch}"),
         );
-        return Ok(Frame::Bad(error.with("limit", batch)));
+        return Ok(ParsedMessage::Unreadable(error.with("limit", batch)));
     }
-    let entries = items.into_iter().map(|item| entry(item, limits));
-    entries.collect::<Result<_, _>>().map(Frame::Batch)
+    let entries = items.into_iter().map(|item| parse_entry(item, limits));
+    entries.collect::<Result<_, _>>().map(ParsedMessage::Batch)
 }
 
-fn invalid(id: Option<String>, message: &str) -> Entry {
+fn invalid_entry(id: Option<String>, message: &str) -> Entry {
     Entry {
         id,
         request: Err(Refusal {
@@ -106,40 +109,40 @@ fn invalid(id: Option<String>, message: &str) -> Entry {
     }
 }
 
-/// Reads one entry.
+/// Parses one entry.
 ///
 /// # Errors
-/// The text is no JSON.
-fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entry> {
+/// The text is not JSON.
+fn parse_entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entry> {
     let null = || Some("null".to_owned());
     if !request.get().starts_with('{') {
         if request.get().len() <= ID_BYTES || request.get().starts_with('"') {
             bounded_json::check(request)?;
         }
-        return Ok(invalid(null(), "a request is an object"));
+        return Ok(invalid_entry(null(), "a request must be an object"));
     }
     let mut members: Members<'_> = serde_json::from_str(request.get())?;
     let (id, params) = (members.take("id"), members.take("params"));
     let mut members = match members.values() {
         Ok(members) => members,
-        Err(Unfit::Syntax(error)) => return Err(error),
-        Err(Unfit::Refused(what)) => return Ok(invalid(null(), what)),
+        Err(MembersError::Syntax(error)) => return Err(error),
+        Err(MembersError::Refused(message)) => return Ok(invalid_entry(null(), message)),
     };
-    let id = match id.map(echo).transpose()? {
+    let id = match id.map(id_text).transpose()? {
         Some(None) => {
             let message = "id must be a string, a number or null, of at most 1024 bytes";
-            return Ok(invalid(null(), message));
+            return Ok(invalid_entry(null(), message));
         }
         id => id.flatten(),
     };
-    let echo = || id.clone().or_else(null);
+    let answer_id = || id.clone().or_else(null);
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
-        return Ok(invalid(echo(), r#"jsonrpc must be "2.0""#));
+        return Ok(invalid_entry(answer_id(), r#"jsonrpc must be "2.0""#));
     }
     let Some(Value::String(name)) = members.remove("method") else {
-        return Ok(invalid(echo(), "method must be a string"));
+        return Ok(invalid_entry(answer_id(), "method must be a string"));
     };
-    let request = by_name(params)?.and_then(|params| read(&name, params, limits));
+    let request = parse_params(params)?.and_then(|params| read_request(&name, params, limits));
     let request = request.map_err(|error| Refusal {
         error,
         method: Some(name),
@@ -147,11 +150,11 @@ fn entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entr
     Ok(Entry { id, request })
 }
 
-/// Returns the text of an id exactly as it was sent; None when it is no id.
+/// Returns the text of an id exactly as it was sent; None if the value is no id.
 ///
 /// # Errors
-/// The text is no JSON.
-fn echo(id: &RawValue) -> serde_json::Result<Option<String>> {
+/// The text is not JSON.
+fn id_text(id: &RawValue) -> serde_json::Result<Option<String>> {
     let text = id.get();
     if text.len() > ID_BYTES {
         if text.starts_with('"') {
@@ -160,21 +163,28 @@ fn echo(id: &RawValue) -> serde_json::Result<Option<String>> {
         return Ok(None);
     }
     bounded_json::check(id)?;
-    // Not `serde_json::Value`: a number may be larger than any type holds (RFC 8259, section 6).
+    // Not `serde_json::Value`, because a number may be too large for any type (RFC 8259, section
+    // 6).
     let is_id =
         text == "null" || text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
     Ok(is_id.then(|| text.to_owned()))
 }
 
-/// Reads parameters by name. The outer error: the text is no JSON. The inner one: they are no
-/// parameters.
-fn by_name(params: Option<&RawValue>) -> serde_json::Result<Result<Map<String, Value>, RpcError>> {
+/// Reads the parameters of a request.
+///
+/// # Errors
+/// The outer error: the text is not JSON. The inner error: the parameters are invalid.
+fn parse_params(
+    params: Option<&RawValue>,
+) -> serde_json::Result<Result<Map<String, Value>, RpcError>> {
     let Some(params) = params.filter(|p| p.get() != "null") else {
         return Ok(Ok(Map::new()));
     };
     if !params.get().starts_with('{') {
         if params.get().starts_with('[') {
-            return Ok(Err(params_error("params are given by name, as an object")));
+            return Ok(Err(params_error(
+                "params is an array; send an object of named parameters",
+            )));
         }
         bounded_json::check(params)?;
         return Ok(Err(RpcError::new(
@@ -185,8 +195,8 @@ fn by_name(params: Option<&RawValue>) -> serde_json::Result<Result<Map<String, V
     }
     match serde_json::from_str::<Members<'_>>(params.get())?.values() {
         Ok(params) => Ok(Ok(params)),
-        Err(Unfit::Syntax(error)) => Err(error),
-        Err(Unfit::Refused(what)) => Ok(Err(params_error(what))),
+        Err(MembersError::Syntax(error)) => Err(error),
+        Err(MembersError::Refused(message)) => Ok(Err(params_error(message))),
     }
 }
 

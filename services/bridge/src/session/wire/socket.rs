@@ -1,5 +1,5 @@
-//! The WebSocket of one session. One type reads and writes it, so that reading never waits for a
-//! peer that does not read, and nothing is ever sent after a close.
+//! The WebSocket of one session. One type reads and writes it. So reading never waits for a peer
+//! that does not read, and nothing is sent after a close.
 
 mod closing;
 
@@ -17,11 +17,11 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use super::liveness::{Interval, Liveness, Pulse};
 use super::message_charge::MessageCharge;
 use super::transport::Transport;
-use crate::budget::inbound::Charge;
+use crate::budget::inbound::InboundCharge;
 use crate::budget::outbound::{self, Share};
 
-/// The size of tungstenite's read buffer, in bytes; each session has one from its first moment. A
-/// message has a buffer of its own size.
+/// The size of tungstenite's read buffer, in bytes. Each session has one from its start. A message
+/// has a separate buffer.
 const READ_BYTES: usize = 1024;
 /// Small messages are collected up to this many bytes before they are written.
 const WRITE_BYTES: usize = 4 * 1024;
@@ -35,43 +35,53 @@ pub enum Received {
     Text(Utf8Bytes),
     /// A binary message.
     Binary,
-    /// A ping, a pong: a sign of life.
+    /// A ping or a pong.
     Alive,
-    /// The peer closed, with this code.
+    /// The peer closed the connection, with this code.
     Closed(Option<u16>),
     /// The connection is unusable; close with this code if there is one.
     Broken(Option<u16>),
+}
+
+/// The number of sent messages, and of their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SentMessages {
+    /// The number of messages.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// The WebSocket of one session.
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
     config: WebSocketConfig,
-    /// Whether a large message was received or sent: tungstenite's buffers are to be released.
-    grown: bool,
-    /// Whether more was sent at once than tungstenite's buffer has at first: the buffer is released
-    /// when there is nothing to send.
-    stretched: bool,
+    /// Whether a large message was received or sent. Then tungstenite's buffers must be released.
+    has_large_buffers: bool,
+    /// Whether a message was larger than tungstenite's first write buffer. Then the buffer is
+    /// released when there is nothing to send.
+    has_grown_write_buffer: bool,
     /// Answers that wait to be sent. They never wait behind output.
-    urgent: VecDeque<String>,
-    urgent_bytes: usize,
+    answers: VecDeque<String>,
+    answer_bytes: usize,
     /// Bytes of the message that was handed to the socket and is not sent yet.
     out_bytes: usize,
     /// The charge for queued and unsent bytes in the outbound budget.
-    charge: Option<outbound::Charge>,
-    /// Whether there may be bytes to flush.
-    unflushed: bool,
+    charge: Option<outbound::OutboundCharge>,
+    /// Whether some bytes may not be flushed yet.
+    is_unflushed: bool,
     /// Whether bytes wait for the peer to read.
-    blocked: bool,
+    is_blocked: bool,
     /// The signs of life of the peer.
     liveness: Liveness,
-    /// Messages and their bytes sent, until the session has counted them.
-    pub sent: (u64, u64),
+    /// The sent messages that the session has not counted yet.
+    pub sent: SentMessages,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Takes over an upgraded connection. `message_bytes`: the most bytes of a message of the peer.
-    /// `budget`: the charge of a large message. `share`: the charge of bytes on their way out.
+    /// Creates the WebSocket of an upgraded connection. `message_bytes`: the most bytes of a
+    /// message of the peer. `budget`: the charge for a large message. `share`: the charge for
+    /// unsent bytes.
     pub async fn new(
         io: T,
         message_bytes: usize,
@@ -81,7 +91,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(WRITE_BYTES)
-            // One message is handed over at a time, and the next only when it is out.
+            // The next message is handed over only after the previous one is written.
             .max_write_buffer_size(usize::MAX)
             .max_message_size(Some(message_bytes))
             .max_frame_size(Some(message_bytes));
@@ -90,34 +100,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Self {
             stream,
             config,
-            grown: false,
-            stretched: false,
-            urgent: VecDeque::new(),
-            urgent_bytes: 0,
+            has_large_buffers: false,
+            has_grown_write_buffer: false,
+            answers: VecDeque::new(),
+            answer_bytes: 0,
             out_bytes: 0,
             charge: share.map(Share::charge),
-            unflushed: false,
-            blocked: false,
+            is_unflushed: false,
+            is_blocked: false,
             liveness: Liveness::default(),
-            sent: (0, 0),
+            sent: SentMessages::default(),
         }
     }
 
     /// Queues an answer.
     pub fn queue(&mut self, text: String) {
-        self.urgent_bytes += text.len();
-        self.urgent.push_back(text);
+        self.answer_bytes += text.len();
+        self.answers.push_back(text);
         self.update_charge();
     }
 
     /// Returns the bytes of answers that wait to be sent.
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.urgent_bytes
+        self.answer_bytes
     }
 
     fn update_charge(&mut self) {
-        let bytes = self.urgent_bytes + self.out_bytes;
+        let bytes = self.answer_bytes + self.out_bytes;
         if let Some(charge) = &mut self.charge {
             charge.set(bytes);
         }
@@ -129,16 +139,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.stream.get_ref().is_evicted()
     }
 
-    /// Notes that requests are not read for now, though there may be some.
-    pub fn read_later(&mut self) {
-        self.liveness.note_unread();
+    /// Notes that the session does not read now, although requests may have arrived.
+    pub fn note_skipped_read(&mut self) {
+        self.liveness.note_skipped_read();
     }
 
     /// Takes the inbound bytes of the message just read.
-    pub fn take_charge(&mut self) -> Option<Charge> {
+    pub fn take_charge(&mut self) -> Option<InboundCharge> {
         let charge = self.stream.get_mut().take_charge();
         if charge.is_some() {
-            // The message is complete: the next one begins anew.
+            // The message is complete, so the time limits start again for the next one.
             self.liveness.note_complete();
         }
         charge
@@ -147,16 +157,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// Polls for the next message of the peer.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         let item = ready!(std::pin::Pin::new(&mut self.stream).poll_next(cx));
-        self.liveness.note_heard();
+        self.liveness.note_received();
         // Reading may have queued a pong.
-        self.unflushed = true;
+        self.is_unflushed = true;
         Poll::Ready(match item {
             Some(Ok(Message::Text(text))) => {
-                self.grown |= text.len() >= LARGE_BYTES;
+                self.has_large_buffers |= text.len() >= LARGE_BYTES;
                 Received::Text(text)
             }
             Some(Ok(Message::Binary(bytes))) => {
-                self.grown |= bytes.len() >= LARGE_BYTES;
+                self.has_large_buffers |= bytes.len() >= LARGE_BYTES;
                 Received::Binary
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Received::Alive,
@@ -166,20 +176,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         })
     }
 
-    /// Sends queued answers. Ready when there is room for a message of a view.
+    /// Sends the queued answers. Ready when there is room for a message of a view.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let room = std::pin::Pin::new(&mut self.stream).poll_ready(cx);
-            self.blocked = room.is_pending();
+            self.is_blocked = room.is_pending();
             ready!(room)?;
             if self.out_bytes > 0 {
                 self.out_bytes = 0;
                 self.update_charge();
             }
-            let Some(text) = self.urgent.pop_front() else {
+            let Some(text) = self.answers.pop_front() else {
                 return Poll::Ready(Ok(()));
             };
-            self.urgent_bytes -= text.len();
+            self.answer_bytes -= text.len();
             self.send(text)?;
         }
     }
@@ -189,37 +199,37 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// # Errors
     /// The connection is broken.
     pub fn send(&mut self, text: String) -> Result<(), Error> {
-        self.sent.0 += 1;
-        self.sent.1 += text.len() as u64;
+        self.sent.messages += 1;
+        self.sent.bytes += text.len() as u64;
         self.out_bytes = text.len();
         self.update_charge();
-        self.unflushed = true;
-        self.grown |= text.len() >= LARGE_BYTES;
-        self.stretched |= text.len() > WRITE_BYTES;
+        self.is_unflushed = true;
+        self.has_large_buffers |= text.len() >= LARGE_BYTES;
+        self.has_grown_write_buffer |= text.len() > WRITE_BYTES;
         std::pin::Pin::new(&mut self.stream).start_send(Message::text(text))
     }
 
-    /// Flushes; pending while there is something to flush and no room.
+    /// Flushes the written bytes. Pending while the peer does not read them.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.unflushed {
+        if !self.is_unflushed {
             return Poll::Ready(Ok(()));
         }
         let flushed = std::pin::Pin::new(&mut self.stream).poll_flush(cx);
-        self.blocked = flushed.is_pending();
+        self.is_blocked = flushed.is_pending();
         ready!(flushed)?;
-        self.unflushed = false;
-        if self.grown && self.stream.get_ref().is_boundary() {
+        self.is_unflushed = false;
+        if self.has_large_buffers && self.stream.get_ref().is_boundary() {
             self.rebuild();
-            // The new stream has no waker yet.
+            // The new stream has no waker registered.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Wraps the same connection in a new tungstenite stream, to release memory. The old one has
-    /// nothing buffered, but would keep the buffer of a large message until the session ends.
+    /// Wraps the same connection in a new tungstenite stream, to release memory. The old stream has
+    /// no buffered bytes, but would keep the buffer of a large message until the session ends.
     fn rebuild(&mut self) {
-        (self.grown, self.stretched) = (false, false);
+        (self.has_large_buffers, self.has_grown_write_buffer) = (false, false);
         let io = std::mem::replace(self.stream.get_mut(), Transport::empty());
         let new = WebSocketStream::from_raw_socket(io, Role::Server, Some(self.config));
         // The call awaits nothing, because there is no handshake.
@@ -228,28 +238,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Ends a ping interval: returns how the peer is, and pings it if it is alive.
+    /// Ends a ping interval: returns the judgement of the peer, and pings a peer that is alive.
     ///
     /// # Errors
     /// The connection is broken.
     pub fn pulse(&mut self) -> Result<Pulse, Error> {
         let transport = self.stream.get_ref();
         let pulse = self.liveness.end_interval(&Interval {
-            is_blocked: self.blocked,
+            is_blocked: self.is_blocked,
             written: transport.written(),
             read: transport.read_bytes(),
             holds_budget: transport.holds_budget(),
             waits_for_budget: transport.waits_for_budget(),
-            waits_for_nobody: transport.waits_for_nobody(),
+            waits_alone: transport.waits_alone(),
         });
         if pulse != Pulse::Alive {
             return Ok(pulse);
         }
-        if !self.blocked {
-            if self.stretched && !self.unflushed && self.stream.get_ref().is_boundary() {
+        if !self.is_blocked {
+            if self.has_grown_write_buffer
+                && !self.is_unflushed
+                && self.stream.get_ref().is_boundary()
+            {
                 self.rebuild();
             }
-            self.unflushed = true;
+            self.is_unflushed = true;
             std::pin::Pin::new(&mut self.stream).start_send(Message::Ping(Default::default()))?;
         }
         Ok(Pulse::Alive)

@@ -1,6 +1,6 @@
-//! The byte stream under a WebSocket. It counts the bytes that the peer took, and it never hands
-//! over bytes of two frames in one read. So after a message tungstenite's buffer is known to be
-//! empty, and a buffer that grew for a large message can be released.
+//! The byte stream under a WebSocket. It counts the bytes that the peer read, and one read never
+//! returns bytes of two frames. So tungstenite's buffer is empty after each message, and a buffer
+//! that grew for a large message can be released.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::Frames;
+use super::frames::{FrameTracker, ReadBytes};
 use super::message_charge::MessageCharge;
-use crate::budget::inbound::Charge;
+use crate::budget::inbound::InboundCharge;
 
 /// The most bytes that are read ahead: enough for several small requests.
 const AHEAD_BYTES: usize = 1024;
@@ -23,17 +23,17 @@ pub struct Transport<T> {
     inner: Option<T>,
     charge: Option<MessageCharge>,
     written: u64,
-    /// Bytes handed over, and those of them that are payload of messages.
-    read: (u64, u64),
-    frames: Frames,
-    /// Bytes that were read ahead; those from `start` on are not handed over yet. An idle session
+    /// Bytes that were handed over.
+    read: ReadBytes,
+    frames: FrameTracker,
+    /// Bytes that were read ahead. Those from `start` on are not handed over yet. An idle session
     /// holds no buffer.
     ahead: Vec<u8>,
     start: usize,
 }
 
 impl<T> Transport<T> {
-    /// Creates the stream of a new connection. Without `charge` there is no budget.
+    /// Creates the stream of a new connection. Without `charge` no budget is charged.
     pub fn new(inner: T, charge: Option<MessageCharge>) -> Self {
         Self {
             inner: Some(inner),
@@ -42,30 +42,30 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Creates a transport without a stream, the placeholder for one that was moved out. Every use
-    /// of it is an error.
+    /// Creates a placeholder for a transport that was moved out. Every use of the placeholder is an
+    /// error.
     #[must_use]
     pub fn empty() -> Self {
         Self {
             inner: None,
             charge: None,
             written: 0,
-            read: (0, 0),
-            frames: Frames::default(),
+            read: ReadBytes::default(),
+            frames: FrameTracker::default(),
             ahead: Vec::new(),
             start: 0,
         }
     }
 
-    /// Returns the bytes that the kernel took so far.
+    /// Returns the bytes that the kernel accepted so far.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Returns the bytes handed over so far, and those of them that are payload of messages.
+    /// Returns the bytes that were handed over so far.
     #[must_use]
-    pub fn read_bytes(&self) -> (u64, u64) {
+    pub(super) fn read_bytes(&self) -> ReadBytes {
         self.read
     }
 
@@ -81,28 +81,28 @@ impl<T> Transport<T> {
         self.charge.as_ref().is_some_and(MessageCharge::is_evicted)
     }
 
-    /// Whether only whole messages were handed over, so that the reader holds no part of one.
+    /// Whether only whole messages were handed over, so that the reader holds no part of a message.
     #[must_use]
     pub fn is_boundary(&self) -> bool {
         self.frames.is_boundary()
     }
 
     /// Takes the charge of the message that was read.
-    pub fn take_charge(&mut self) -> Option<Charge> {
+    pub fn take_charge(&mut self) -> Option<InboundCharge> {
         self.charge.as_mut().and_then(MessageCharge::finish)
     }
 
-    /// Gives up the unfinished message: nothing more of it is read.
+    /// Gives up the unfinished message, and reads no more of it.
     pub fn give_up_message(&mut self) {
-        // Its charge is released at once.
+        // The charge is released immediately.
         drop(self.take_charge());
     }
 
-    /// Whether a message waits for room that no other unfinished message holds.
+    /// Whether a message waits for room although no other unfinished message holds any.
     #[must_use]
-    pub fn waits_for_nobody(&self) -> bool {
+    pub fn waits_alone(&self) -> bool {
         let charge = self.charge.as_ref();
-        charge.is_some_and(MessageCharge::waits_for_nobody)
+        charge.is_some_and(MessageCharge::waits_alone)
     }
 
     /// Whether a large message waits for room in the budget.
@@ -111,14 +111,14 @@ impl<T> Transport<T> {
         self.charge.as_ref().is_some_and(MessageCharge::waits)
     }
 
-    /// Notes that payload was handed over; `before`: the payload bytes handed over until then.
-    fn grow(&mut self, before: u64) {
+    /// Notes that payload was handed over. `old`: the payload bytes before.
+    fn grow(&mut self, old: u64) {
         if let Some(charge) = &mut self.charge {
-            charge.grow(self.read.1 - before);
+            charge.grow(self.read.payload - old);
         }
     }
 
-    /// Returns the byte stream itself. Its reads pass by the frames and the budget.
+    /// Returns the byte stream itself. Its reads bypass the frames and the budget.
     pub fn raw(&mut self) -> Option<&mut T> {
         self.inner.as_mut()
     }
@@ -137,13 +137,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
             None => u64::MAX,
         };
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-        let most = this.frames.most().min(buf.remaining()).min(allowed);
-        let payload = this.read.1;
+        let limit = this.frames.next_limit().min(buf.remaining()).min(allowed);
+        let payload = this.read.payload;
         if this.start < this.ahead.len() {
-            let end = this.ahead.len().min(this.start + most);
+            let end = this.ahead.len().min(this.start + limit);
             let bytes = &this.ahead[this.start..end];
             buf.put_slice(bytes);
-            this.frames.pass(bytes, &mut this.read);
+            this.frames.advance(bytes, &mut this.read);
             this.grow(payload);
             this.start = end;
             if this.start == this.ahead.len() {
@@ -151,11 +151,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
             }
             return Poll::Ready(Ok(()));
         }
-        if most >= AHEAD_BYTES {
+        if limit >= AHEAD_BYTES {
             // A large payload is read directly into the caller's buffer.
-            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(limit));
             ready!(Pin::new(&mut *inner).poll_read(cx, &mut part))?;
-            this.frames.pass(part.filled(), &mut this.read);
+            this.frames.advance(part.filled(), &mut this.read);
             let count = part.filled().len();
             this.grow(payload);
             buf.advance(count);
@@ -164,9 +164,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
         let mut space = [MaybeUninit::uninit(); AHEAD_BYTES];
         let mut read = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut *inner).poll_read(cx, &mut read))?;
-        let (now, later) = read.filled().split_at(read.filled().len().min(most));
+        let (now, later) = read.filled().split_at(read.filled().len().min(limit));
         buf.put_slice(now);
-        this.frames.pass(now, &mut this.read);
+        this.frames.advance(now, &mut this.read);
         this.grow(payload);
         this.ahead.extend_from_slice(later);
         Poll::Ready(Ok(()))

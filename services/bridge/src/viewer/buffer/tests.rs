@@ -7,7 +7,7 @@ fn drain(buffer: &mut Buffer, last: bool) -> Vec<Piece> {
 
 proptest! {
     #[test]
-    fn any_chunking_joins_exactly(
+    fn chunks_of_any_length_join_to_the_exact_text(
         text in "\\PC{0,400}",
         cuts in prop::collection::vec(1usize..9, 0..600),
     ) {
@@ -31,7 +31,7 @@ proptest! {
     }
 
     #[test]
-    fn any_offset_begins_at_its_character(
+    fn a_view_from_any_offset_begins_at_a_character(
         text in "(\\PC|\n){1,60}",
         at in 0usize..200,
         chunk in 1usize..5,
@@ -57,7 +57,7 @@ proptest! {
     }
 
     #[test]
-    fn skipping_announces_every_missing_byte(
+    fn gaps_announce_every_dropped_byte(
         text in "\\PC{0,300}",
         chunk in 1usize..40,
         take_every in 1usize..20,
@@ -86,13 +86,16 @@ proptest! {
 }
 
 #[test]
-fn freed_bytes_are_a_gap_behind_the_buffered_bytes() {
+fn freed_bytes_are_a_gap_after_the_buffered_bytes() {
     let mut buffer = Buffer::new(0, 0, None);
     buffer.push(&Bytes::from_static("aé".as_bytes()));
     buffer.push(&Bytes::from_static(&"é".as_bytes()[..1]));
     buffer.freed(100);
     assert_eq!(buffer.read_from(), 100);
-    assert!(!buffer.wants_bytes(), "first the gap, then what follows");
+    assert!(
+        !buffer.wants_bytes(),
+        "the gap is sent before more bytes are read"
+    );
     assert_eq!(
         drain(&mut buffer, false),
         [Piece::Text(0, "aé".into()), Piece::Gap(3, 100)]
@@ -127,7 +130,7 @@ fn bytes_read_to_find_the_first_character_are_never_sent() {
 }
 
 #[test]
-fn messages_are_bounded_and_a_waiting_viewer_stops_reading() {
+fn messages_are_bounded_and_a_full_buffer_stops_reading() {
     let mut buffer = Buffer::new(0, 0, None);
     buffer.push(&Bytes::from("é".repeat(100_000)));
     assert!(!buffer.wants_bytes());
@@ -141,7 +144,7 @@ fn messages_are_bounded_and_a_waiting_viewer_stops_reading() {
 }
 
 #[test]
-fn bytes_that_are_no_text_lose_nothing() {
+fn bytes_that_are_not_utf8_keep_their_offsets() {
     let mut buffer = Buffer::new(0, 0, None);
     buffer.push(&Bytes::from_static(b"a\xff\x80\x80\x80\x80b\xf0\x9f"));
     let pieces = drain(&mut buffer, true);

@@ -13,12 +13,13 @@ fn order(state: State) -> Order {
 }
 
 fn with(order: &Order, change: impl FnOnce(&mut Status)) -> Status {
-    let mut status = order.seen().clone();
+    let mut status = order.newest_status().clone();
     change(&mut status);
     status
 }
 
-/// Takes all messages. Each is shown as its `method`, or as the word of a status.
+/// Takes all messages. Returns the word of each status, the code of each notice, and the `method`
+/// of any other message.
 fn words(order: &mut Order) -> Vec<String> {
     let next = || order.next(Timestamp::UNIX_EPOCH);
     std::iter::from_fn(next).map(|m| word(&m)).collect()
@@ -34,7 +35,7 @@ fn word(message: &str) -> String {
 }
 
 #[test]
-fn the_terminal_status_waits_for_the_last_byte_and_is_the_last() {
+fn the_terminal_status_follows_the_last_byte_and_is_the_last_message() {
     let mut order = order(State::Running);
     order.on_bytes(&Bytes::from_static(b"ab"));
     let end = with(&order, |s| {
@@ -55,12 +56,12 @@ fn the_terminal_status_waits_for_the_last_byte_and_is_the_last() {
 }
 
 #[test]
-fn a_terminal_answer_has_no_first_status() {
+fn a_view_of_an_ended_execution_has_only_the_terminal_status() {
     assert_eq!(words(&mut order(State::Cancelled)), ["CANCELLED"]);
 }
 
 #[test]
-fn resumed_once_in_place_of_running() {
+fn the_first_running_after_a_pause_is_resumed() {
     let mut order = order(State::Running);
     for state in [State::Paused, State::Running, State::Running] {
         let next = with(&order, |s| s.state = state);
@@ -73,7 +74,7 @@ fn resumed_once_in_place_of_running() {
 }
 
 #[test]
-fn unsent_heartbeats_do_not_pile_up() {
+fn unsent_heartbeats_replace_each_other() {
     let mut order = order(State::Running);
     for _ in 0..1000 {
         let next = with(&order, |s| s.output_bytes += 1);
@@ -88,9 +89,9 @@ fn the_first_status_of_a_connection_is_sent_only_if_it_is_new() {
     let same = with(&order, |s| s.output_bytes = 5);
     order.on_first_status(same);
     assert_eq!(words(&mut order), ["RUNNING"]);
-    assert_eq!(order.seen().output_bytes, 5);
-    let news = with(&order, |s| s.state = State::Paused);
-    order.on_first_status(news);
+    assert_eq!(order.newest_status().output_bytes, 5);
+    let paused = with(&order, |s| s.state = State::Paused);
+    order.on_first_status(paused);
     assert_eq!(words(&mut order), ["PAUSED"]);
 }
 
@@ -113,14 +114,14 @@ fn an_outage_is_reported_once_and_then_in_each_heartbeat() {
             .unwrap()
             .contains("unreachable")
     );
-    // No status was sent for a while, though nothing failed: the last one is repeated.
+    // No status was sent for a heartbeat, although nothing failed. The last one is repeated.
     order.on_heartbeat();
     let again = order.next(Timestamp::UNIX_EPOCH).unwrap();
     assert!(again.contains("RUNNING") && !again.contains("unreachable"));
 }
 
 #[test]
-fn an_outage_before_the_last_bytes_is_reported_too() {
+fn an_outage_between_the_end_and_the_last_bytes_is_reported() {
     let mut order = order(State::Running);
     let end = with(&order, |s| {
         s.state = State::Completed;
@@ -129,10 +130,10 @@ fn an_outage_before_the_last_bytes_is_reported_too() {
     order.on_status(end);
     assert_eq!(words(&mut order), ["RUNNING"]);
     order.on_heartbeat();
-    assert!(!order.has_message(), "the bytes come");
+    assert!(!order.has_message(), "claude-api can be reached");
     order.on_unreachable();
-    let beat = order.next(Timestamp::UNIX_EPOCH).unwrap();
-    assert!(beat.contains(r#""upstream":"unreachable""#) && beat.contains("RUNNING"));
+    let heartbeat = order.next(Timestamp::UNIX_EPOCH).unwrap();
+    assert!(heartbeat.contains(r#""upstream":"unreachable""#) && heartbeat.contains("RUNNING"));
     assert_eq!(words(&mut order), ["upstream_unreachable"]);
     order.on_heartbeat();
     assert_eq!(words(&mut order), ["RUNNING"]);
@@ -140,7 +141,7 @@ fn an_outage_before_the_last_bytes_is_reported_too() {
     order.on_unreachable();
     order.on_heartbeat();
     assert_eq!(words(&mut order), ["output", "COMPLETED"]);
-    // An execution that had ended before the attach has no status but the terminal one.
+    // An execution that ended before the attach has only the terminal status.
     let mut ended = status(State::Failed);
     ended.output_bytes = 1;
     let mut order = Order::new(ended, None, None, 64 * 1024);
@@ -150,7 +151,7 @@ fn an_outage_before_the_last_bytes_is_reported_too() {
 }
 
 #[test]
-fn a_lost_execution_is_interrupted_with_the_bytes_read() {
+fn a_lost_execution_is_interrupted_with_the_received_bytes() {
     let mut order = order(State::Running);
     order.on_bytes(&Bytes::from_static(b"abc"));
     order.on_gone(Timestamp::UNIX_EPOCH);
@@ -166,7 +167,7 @@ fn a_lost_execution_is_interrupted_with_the_bytes_read() {
 }
 
 #[test]
-fn a_lost_execution_sends_nothing_more_and_no_half_character() {
+fn a_lost_execution_sends_no_later_bytes_and_no_unfinished_character() {
     let mut order = order(State::Running);
     order.on_bytes(&Bytes::from_static(b"a\xc3"));
     order.on_gone(Timestamp::UNIX_EPOCH);
@@ -174,11 +175,11 @@ fn a_lost_execution_sends_nothing_more_and_no_half_character() {
     assert!(!order.wants_bytes());
     order.on_bytes(&Bytes::from_static(b"\xa9zz"));
     let next = || order.next(Timestamp::UNIX_EPOCH);
-    let told: Vec<Value> = std::iter::from_fn(next)
+    let messages: Vec<Value> = std::iter::from_fn(next)
         .map(|message| serde_json::from_str(&message).unwrap())
         .collect();
-    let [running, output, end] = &told[..] else {
-        panic!("{told:?}");
+    let [running, output, end] = &messages[..] else {
+        panic!("{messages:?}");
     };
     assert_eq!(running["params"]["status"], "RUNNING");
     assert_eq!(output["params"]["content"], "a");
@@ -197,7 +198,7 @@ fn a_terminal_execution_whose_bytes_are_gone_has_a_gap() {
 }
 
 #[test]
-fn bytes_that_are_not_kept_are_a_gap_at_the_beginning() {
+fn freed_bytes_are_a_gap_at_the_start_of_a_view() {
     let mut first = status(State::Running);
     first.kept_from = 7;
     first.output_bytes = 9;
@@ -208,7 +209,7 @@ fn bytes_that_are_not_kept_are_a_gap_at_the_beginning() {
 }
 
 #[test]
-fn a_wrong_crc_is_reported_before_the_end() {
+fn a_wrong_crc_is_reported_before_the_terminal_status() {
     let mut order = order(State::Running);
     order.on_bytes(&Bytes::from_static(b"ab"));
     let end = with(&order, |s| {
@@ -225,7 +226,9 @@ fn a_wrong_crc_is_reported_before_the_end() {
 
 proptest! {
     #[test]
-    fn any_view_has_exactly_one_end_and_it_is_last(steps in prop::collection::vec(0u8..9, 0..60)) {
+    fn every_view_has_exactly_one_terminal_status_and_it_is_last(
+        steps in prop::collection::vec(0u8..9, 0..60),
+    ) {
         let mut order = order(State::Queued);
         let mut got: Vec<String> = Vec::new();
         for step in steps {
@@ -252,14 +255,14 @@ proptest! {
 }
 
 #[test]
-fn the_elapsed_time_never_goes_back() {
+fn the_elapsed_time_never_decreases() {
     let mut order = order(State::Running);
-    let told = |order: &mut Order, second| {
+    let elapsed = |order: &mut Order, second| {
         let now = Timestamp::from_second(second).unwrap();
         let message: Value = serde_json::from_str(&order.next(now).unwrap()).unwrap();
         message["params"]["elapsedMs"].as_u64().unwrap()
     };
-    assert_eq!(told(&mut order, 10), 10_000);
+    assert_eq!(elapsed(&mut order, 10), 10_000);
     // The execution ended before that heartbeat, and its terminal status arrives later.
     let end = with(&order, |s| {
         s.state = State::Completed;
@@ -267,23 +270,23 @@ fn the_elapsed_time_never_goes_back() {
         s.crc32 = Some(crc32_text(crc32fast::hash(b"")));
     });
     order.on_status(end);
-    assert_eq!(told(&mut order, 11), 10_000);
+    assert_eq!(elapsed(&mut order, 11), 10_000);
 }
 
 #[test]
-fn a_lost_execution_ends_after_its_start() {
+fn a_lost_execution_never_ends_before_its_start() {
     let mut order = order(State::Running);
     let started = Timestamp::from_second(7200).unwrap();
     let running = with(&order, |s| s.started_at = Some(started));
     order.on_status(running);
     order.on_gone(Timestamp::from_second(10).unwrap());
-    assert_eq!(order.seen().ended_at, Some(started));
+    assert_eq!(order.newest_status().ended_at, Some(started));
 }
 
-/// Several views whose output ends inside a character must not use up a session's floor: the
-/// unfinished character cannot be sent before more is read.
+/// Views whose output ends inside a character must not use up a session's floor, because the
+/// unfinished character cannot be sent before more bytes are read.
 #[test]
-fn an_unfinished_character_holds_no_room() {
+fn an_unfinished_character_is_not_charged_with_read_ahead() {
     let mut order = order(State::Running);
     words(&mut order);
     order.on_bytes(&Bytes::from_static(&"x\u{20ac}".as_bytes()[..3]));

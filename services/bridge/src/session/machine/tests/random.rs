@@ -1,6 +1,6 @@
 //! Random requests with random replies in random order, against a simple model. Every request is
-//! answered exactly once. An execution has at most one view, and the view begins directly behind
-//! its answer. The last granted request about a view decides whether the view is open. An execute that
+//! answered exactly once. An execution has at most one view, and the view begins directly after its
+//! answer. The last granted request about a view decides whether the view is open. An execute that
 //! is a notification begins a view like any other, and its refusal is reported.
 
 use std::collections::{HashMap, HashSet};
@@ -25,17 +25,17 @@ enum Open {
     Call(Token, Call),
 }
 
-/// The state that a request wants for a view.
+/// The state of a view after a granted request.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Wish {
-    View,
-    None,
+enum ViewState {
+    Open,
+    Closed,
 }
 
 /// A request that the machine has read.
 struct SentRequest {
     /// The view that the request changes, and its new state.
-    wish: Option<(ExecutionId, Wish)>,
+    change: Option<(ExecutionId, ViewState)>,
     is_notification: bool,
 }
 
@@ -61,13 +61,13 @@ impl Model {
         let id = self.requests.len() as u64;
         let about = |number: u8| json!({"executionId": execution(number)});
         let maybe = |number: Option<u8>| number.map_or_else(|| json!({}), about);
-        let (name, params, wish) = match *request {
+        let (name, params, change) = match *request {
             Request::Execute(n) | Request::ExecuteNotification(n) => {
                 let params = json!({"prompt": id.to_string(), "executionId": execution(n)});
-                ("execute", params, Some((execution(n), Wish::View)))
+                ("execute", params, Some((execution(n), ViewState::Open)))
             }
-            Request::Attach(n) => ("attach", about(n), Some((execution(n), Wish::View))),
-            Request::Detach(n) => ("detach", about(n), Some((execution(n), Wish::None))),
+            Request::Attach(n) => ("attach", about(n), Some((execution(n), ViewState::Open))),
+            Request::Detach(n) => ("detach", about(n), Some((execution(n), ViewState::Closed))),
             Request::Cancel(n) => {
                 let mut params = maybe(n);
                 params["type"] = "CANCEL".into();
@@ -85,7 +85,7 @@ impl Model {
         };
         let is_notification = matches!(request, Request::ExecuteNotification(_));
         self.requests.push(SentRequest {
-            wish,
+            change,
             is_notification,
         });
         if is_notification {
@@ -106,11 +106,11 @@ impl Model {
                 let text = Value::from(batch).to_string();
                 self.machine.on_text(&text, None)
             }
-            Step::Finish(which, well) => {
+            Step::Finish(which, succeeds) => {
                 if self.open.is_empty() {
                     return Ok(());
                 }
-                self.finish_one(which.index(self.open.len()), *well)
+                self.finish_one(which.index(self.open.len()), *succeeds)
             }
         };
         // A notification that was not handed over is refused.
@@ -125,34 +125,34 @@ impl Model {
     }
 
     /// Finishes an open job or call. The executor finishes executes in order, calls in any order.
-    fn finish_one(&mut self, which: usize, well: bool) -> Vec<Action> {
+    fn finish_one(&mut self, index: usize, succeeds: bool) -> Vec<Action> {
         let job = |open: &Open| matches!(open, Open::Job(_));
-        let which = if job(&self.open[which]) {
+        let index = if job(&self.open[index]) {
             self.open.iter().position(job).unwrap()
         } else {
-            which
+            index
         };
         let error = || RpcError::new(-32005, "x", "x").with("accepted", "unknown");
-        match self.open.remove(which) {
-            Open::Job(Job { token, execute }) => {
-                let number = prompt(&execute.body);
+        match self.open.remove(index) {
+            Open::Job(Job { token, handover }) => {
+                let number = prompt(&handover.body);
                 if self.requests[number as usize].is_notification {
-                    self.answers.insert(number, well);
-                    if well {
-                        self.unanswered.push(execute.id);
+                    self.answers.insert(number, succeeds);
+                    if succeeds {
+                        self.unanswered.push(handover.id);
                     } else {
                         self.refused += 1;
                     }
                 }
-                let result = if well {
-                    Ok(running(execute.id))
+                let result = if succeeds {
+                    Ok(running(handover.id))
                 } else {
                     Err(error())
                 };
                 self.machine.on_executed(token, result)
             }
             Open::Call(token, call) => {
-                let (result, ended) = if well {
+                let (result, ended) = if succeeds {
                     reply_to(call)
                 } else {
                     (Err(error()), vec![])
@@ -164,20 +164,20 @@ impl Model {
 
     fn take(&mut self, actions: Vec<Action>) -> Result<(), TestCaseError> {
         let mut granted = Vec::new();
-        // The view that must begin next. In a batch a later request may have changed the view
-        // before the answer, so none is due there.
+        // The view that must begin next. None after a batch: there a later request may have changed
+        // the view before the answer.
         let mut due = None;
         for action in actions {
             if !matches!(action, Action::View(..) | Action::Unview(_)) {
-                prop_assert_eq!(due, None, "no view begins behind its answer");
+                prop_assert_eq!(due, None, "no view begins after its answer");
             }
             match action {
                 Action::Send(text) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
                     match message.as_array() {
                         Some(answers) => {
-                            for one in answers {
-                                granted.extend(self.answered(one)?);
+                            for answer in answers {
+                                granted.extend(self.answered(answer)?);
                             }
                         }
                         None => {
@@ -186,8 +186,8 @@ impl Model {
                         }
                     }
                 }
-                Action::Execute(token, execute) => {
-                    self.open.push(Open::Job(Job { token, execute }))
+                Action::Execute(token, handover) => {
+                    self.open.push(Open::Job(Job { token, handover }))
                 }
                 Action::Call(token, call) => self.open.push(Open::Call(token, call)),
                 Action::StopRetrying(_) => {}
@@ -197,14 +197,14 @@ impl Model {
                     prop_assert_eq!(self.views.insert(id, number), None, "a second view");
                     prop_assert!(due.take().is_none_or(|due| due == id), "another view");
                     // The view of a notification begins without an answer.
-                    let from = if granted.contains(&id) {
+                    let source = if granted.contains(&id) {
                         &mut granted
                     } else {
                         &mut self.unanswered
                     };
-                    let place = from.iter().position(|from| *from == id);
-                    prop_assert!(place.is_some(), "nobody asked for a view of {}", id);
-                    from.swap_remove(place.unwrap());
+                    let index = source.iter().position(|due| *due == id);
+                    prop_assert!(index.is_some(), "no request for a view of {}", id);
+                    source.swap_remove(index.unwrap());
                 }
                 Action::Unview(number) => {
                     let before = self.views.len();
@@ -213,11 +213,11 @@ impl Model {
                 }
             }
         }
-        prop_assert_eq!(due, None, "no view begins behind its answer");
+        prop_assert_eq!(due, None, "no view begins after its answer");
         Ok(())
     }
 
-    /// The execution whose view an answer grants.
+    /// Returns the execution whose view an answer grants.
     fn answered(&mut self, message: &Value) -> Result<Option<ExecutionId>, TestCaseError> {
         let Some(id) = message["id"].as_u64() else {
             prop_assert_eq!(&message["params"]["reason"], "rejected", "{}", message);
@@ -225,17 +225,17 @@ impl Model {
             return Ok(None);
         };
         prop_assert!(id < self.requests.len() as u64, "{}", message);
-        let well = message.get("result").is_some();
-        prop_assert_ne!(well, message.get("error").is_some());
+        let is_granted = message.get("result").is_some();
+        prop_assert_ne!(is_granted, message.get("error").is_some());
         prop_assert_eq!(
-            self.answers.insert(id, well),
+            self.answers.insert(id, is_granted),
             None,
             "answered twice: {}",
             message
         );
-        let wish = self.requests[id as usize].wish;
-        Ok(wish
-            .filter(|(_, wish)| well && *wish == Wish::View)
+        let change = self.requests[id as usize].change;
+        Ok(change
+            .filter(|(_, state)| is_granted && *state == ViewState::Open)
             .map(|(id, _)| id))
     }
 
@@ -252,25 +252,30 @@ impl Model {
         );
         prop_assert_eq!(self.machine.open_calls(), 0);
         prop_assert_eq!(self.rejections, self.refused, "a refusal is not reported");
-        let mut wishes: HashMap<ExecutionId, Wish> = HashMap::new();
+        let mut states: HashMap<ExecutionId, ViewState> = HashMap::new();
         for (number, request) in self.requests.iter().enumerate() {
-            if let Some((id, wish)) = request.wish
+            if let Some((id, state)) = request.change
                 && self.answers[&(number as u64)]
             {
-                wishes.insert(id, wish);
+                states.insert(id, state);
             }
         }
-        for (id, wish) in wishes {
-            prop_assert_eq!(self.views.contains_key(&id), wish == Wish::View, "{}", id);
+        for (id, state) in states {
+            prop_assert_eq!(
+                self.views.contains_key(&id),
+                state == ViewState::Open,
+                "{}",
+                id
+            );
         }
         Ok(())
     }
 }
 
-/// The number of the execute that is handed over.
+/// Returns the number of the execute that is handed over.
 fn number(action: &Action) -> Option<u64> {
     match action {
-        Action::Execute(_, execute) => Some(prompt(&execute.body)),
+        Action::Execute(_, handover) => Some(prompt(&handover.body)),
         _ => None,
     }
 }
@@ -284,12 +289,12 @@ fn running(id: ExecutionId) -> Status {
     status(id, State::Running, (id.uuid().as_u128() & 0xff) as i64)
 }
 
-/// The reply to a call that succeeds. None of the candidates of a [`Target::FirstLive`] is live.
+/// Returns the reply to a call that succeeds. No candidate of a [`Target::FirstLive`] is live.
 fn reply_to(call: Call) -> (Result<CallReply, RpcError>, Vec<ExecutionId>) {
     let status = |id| CallReply::Status(Box::new(running(id)));
     let reply = match call {
         Call::Status(Target::One(id)) | Call::Control(_, Target::One(id)) => status(id),
-        Call::List(..) => CallReply::Page(Box::new(ListPage {
+        Call::List(_) => CallReply::Page(Box::new(ListPage {
             executions: Vec::new(),
             next: None,
             ..ListPage::default()
@@ -302,7 +307,7 @@ fn reply_to(call: Call) -> (Result<CallReply, RpcError>, Vec<ExecutionId>) {
             ended: true,
         })),
         Call::Attach(attach) => CallReply::Attach(Box::new(running(attach.execution_id)), attach),
-        Call::Input(_, data, offset, _) => CallReply::Input(offset + data.len() as u64),
+        Call::Input { data, offset, .. } => CallReply::Input(offset + data.len() as u64),
         Call::Status(Target::FirstLive(ref ids)) | Call::Control(_, Target::FirstLive(ref ids)) => {
             let ended = ids.clone();
             return (Ok(CallReply::NothingLive(call)), ended);

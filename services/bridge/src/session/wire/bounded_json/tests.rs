@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn no_more_items_are_kept_than_asked_for() {
+fn items_beyond_the_limit_are_counted_and_not_kept() {
     let text = format!("[{}0]", "0,".repeat(99_999));
     let read = items(&text, 50).unwrap();
     assert_eq!((read.items.len(), read.count), (50, 100_000));
@@ -9,14 +9,14 @@ fn no_more_items_are_kept_than_asked_for() {
     assert!(items("[1] 2", 50).is_err() && items("[1,", 0).is_err());
 }
 
-/// Nanoseconds that this thread ran: a busy machine makes no difference. `/proc` would show the
-/// time of the last tick, which can be 0.
+/// Returns the CPU time of this thread in nanoseconds, which does not depend on the machine's load.
+/// `/proc` shows the time at the last tick, which can be 0.
 fn cpu_time() -> i64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
-/// A value of many levels takes no longer than a flat one of its length.
+/// A deeply nested value takes about as long as a flat one of the same length.
 #[test]
 fn each_byte_is_read_once() {
     let nested = |depth: usize| {
@@ -32,7 +32,7 @@ fn each_byte_is_read_once() {
 }
 
 #[test]
-fn whole_values_are_checked() {
+fn a_check_finds_duplicate_members_bad_escapes_and_deep_nesting() {
     let check = |text: &str| check(serde_json::from_str(text).unwrap());
     let once = r#"{"a":[{"b":"a"},{"b":"a","c":"\"b\":\\"}],"b":[1e400,true,"a","a"]}"#;
     assert!(!check(once).unwrap());
@@ -57,20 +57,32 @@ fn whole_values_are_checked() {
 }
 
 #[test]
-fn members_are_bounded_and_each_is_given_once() {
+fn members_are_bounded_and_duplicates_are_refused() {
     let members = |text: &str| serde_json::from_str::<Members<'_>>(text).map(Members::values);
     for twice in [r#"{"a":1,"a":2}"#, r#"{"b":[{"a":1,"\u0061":1}]}"#] {
-        assert!(matches!(members(twice).unwrap(), Err(Unfit::Refused(_))));
+        assert!(matches!(
+            members(twice).unwrap(),
+            Err(MembersError::Refused(_))
+        ));
     }
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(1000), "]".repeat(1000));
-    assert!(matches!(members(&deep).unwrap(), Err(Unfit::Syntax(_))));
+    assert!(matches!(
+        members(&deep).unwrap(),
+        Err(MembersError::Syntax(_))
+    ));
     let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(STRUCTURED_BYTES * 2));
     assert!(members(&long).unwrap().is_ok());
     let wide = format!(r#"{{"a":[{}0]}}"#, "0,".repeat(STRUCTURED_BYTES));
-    assert!(matches!(members(&wide).unwrap(), Err(Unfit::Refused(_))));
+    assert!(matches!(
+        members(&wide).unwrap(),
+        Err(MembersError::Refused(_))
+    ));
     let names: Vec<_> = (0..1000).map(|n| format!(r#""{n}":0"#)).collect();
     let many = format!("{{{}}}", names.join(","));
-    assert!(matches!(members(&many).unwrap(), Err(Unfit::Refused(_))));
+    assert!(matches!(
+        members(&many).unwrap(),
+        Err(MembersError::Refused(_))
+    ));
     let lone = members(r#"{"a":{"b":"\ud83d"}}"#).unwrap();
-    assert!(matches!(lone, Err(Unfit::Syntax(_))));
+    assert!(matches!(lone, Err(MembersError::Syntax(_))));
 }

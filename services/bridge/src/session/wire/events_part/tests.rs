@@ -23,7 +23,7 @@ fn cut(bytes: &[u8], is_all: bool, ended: bool) -> (String, u64, bool) {
 }
 
 #[test]
-fn a_part_is_whole_lines_and_the_rest_is_for_later() {
+fn a_part_holds_whole_lines_and_leaves_an_unfinished_one_to_the_next_part() {
     let text = |text: &str, next, ended| (text.to_owned(), next, ended);
     // All events, of an execution that has ended and of one that runs.
     assert_eq!(cut(b"{}\n{", true, true), text("{}\n{", 14, true));
@@ -41,7 +41,7 @@ fn a_part_is_whole_lines_and_the_rest_is_for_later() {
 }
 
 #[test]
-fn a_line_that_fits_no_message_is_cut_between_characters() {
+fn a_line_longer_than_a_message_is_cut_between_characters() {
     let long = "\u{20ac}\"".repeat(100);
     let events = part(long.as_bytes(), true, true).cut(23);
     assert_eq!(events.text, "\u{20ac}\"".repeat(4) + "\u{20ac}");
@@ -64,8 +64,8 @@ proptest! {
                 offset: at as u64,
                 ..part(&bytes[at..end], end == bytes.len(), true)
             };
-            let json = part.to_json(FRAME_BYTES + 6 + room);
-            prop_assert!(json.len() <= FRAME_BYTES + 6 + room, "{}", json);
+            let json = part.to_json(ENVELOPE_BYTES + 6 + room);
+            prop_assert!(json.len() <= ENVELOPE_BYTES + 6 + room, "{}", json);
             let events: Events = serde_json::from_str(&json).unwrap();
             let next = events.next_offset as usize;
             prop_assert_eq!(events.offset as usize, at);

@@ -9,39 +9,40 @@ use protocol::{Body, BodyError, ExecutionId, Limits, ProblemType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A request that can be carried out (docs/protocol.md, "Requests").
+/// A request with valid parameters (docs/protocol.md, "Requests").
 #[derive(Debug)]
 pub enum Request {
     /// Runs a prompt.
-    Execute(Box<Execute>),
+    Execute(Box<ExecuteRequest>),
     /// Pauses, resumes or cancels an execution.
     Control(Control, Option<ExecutionId>),
     /// Begins a view of an execution.
     Attach(AttachParams),
     /// Ends a view.
     Detach(ExecutionId),
-    /// Asks for the status of an execution.
+    /// Requests the status of an execution.
     Status(Option<ExecutionId>),
-    /// Asks for a page of statuses: the limit, and the execution before which the page begins.
-    List(Option<u64>, Option<ExecutionId>),
-    /// Asks for a part of the events.
+    /// Requests a page of statuses.
+    List(ListParams),
+    /// Requests a part of the events.
     Events(EventsParams),
     /// Sends lines to a CLI's stdin.
     Input(InputParams),
-    /// Asks for a sign of life.
+    /// Checks that the session is alive.
     Ping,
 }
 
-/// The parameters of an `execute`, checked.
+/// The checked parameters of an `execute`. The machine turns them into a `PendingExecute` and a
+/// `Handover`.
 #[derive(Debug)]
-pub struct Execute {
-    /// The id of the execution: the client's, or a fresh one.
+pub struct ExecuteRequest {
+    /// The id of the execution: the client's, or one that the bridge made.
     pub id: ExecutionId,
     /// Whether the bridge made the id.
     pub fresh: bool,
     /// The body for claude-api.
     pub body: Body,
-    /// What happens to the execution when the session is gone.
+    /// The fate of the execution after the end of the session.
     pub on_disconnect: OnDisconnect,
     /// Behaviour of the view when its client does not keep up.
     pub on_slow: OnSlow,
@@ -56,28 +57,32 @@ pub(super) fn params_error(message: impl Into<String>) -> RpcError {
 ///
 /// # Errors
 /// The error for the client.
-pub(super) fn read(
+pub(super) fn read_request(
     name: &str,
     params: Map<String, Value>,
     limits: Option<&Limits>,
 ) -> Result<Request, RpcError> {
     match name {
-        method::EXECUTE => execute(params, limits).map(|e| Request::Execute(Box::new(e))),
+        method::EXECUTE => read_execute(params, limits).map(|e| Request::Execute(Box::new(e))),
         method::CONTROL => {
-            typed(params).map(|c: ControlParams| Request::Control(c.control, c.execution_id))
+            deserialize(params).map(|c: ControlParams| Request::Control(c.control, c.execution_id))
         }
-        method::ATTACH => typed(params).map(Request::Attach),
-        method::DETACH => typed(params).map(|d: DetachParams| Request::Detach(d.execution_id)),
-        method::STATUS => typed(params).map(|s: StatusParams| Request::Status(s.execution_id)),
+        method::ATTACH => deserialize(params).map(Request::Attach),
+        method::DETACH => {
+            deserialize(params).map(|d: DetachParams| Request::Detach(d.execution_id))
+        }
+        method::STATUS => {
+            deserialize(params).map(|s: StatusParams| Request::Status(s.execution_id))
+        }
         method::LIST => {
-            let ListParams { limit, before } = typed(params)?;
-            if limit.is_some_and(|n| n == 0 || n > 1000) {
+            let list: ListParams = deserialize(params)?;
+            if list.limit.is_some_and(|n| n == 0 || n > 1000) {
                 return Err(params_error("limit must be 1 to 1000"));
             }
-            Ok(Request::List(limit, before))
+            Ok(Request::List(list))
         }
         method::EVENTS => {
-            let events: EventsParams = typed(params)?;
+            let events: EventsParams = deserialize(params)?;
             let range = protocol::events::MIN_BYTES..=protocol::events::MAX_BYTES;
             if events.max_bytes.is_some_and(|n| !range.contains(&n)) {
                 let (least, most) = range.into_inner();
@@ -85,8 +90,8 @@ pub(super) fn read(
             }
             Ok(Request::Events(events))
         }
-        method::INPUT => typed(params).map(Request::Input),
-        method::PING => typed(params).map(|PingParams {}| Request::Ping),
+        method::INPUT => deserialize(params).map(Request::Input),
+        method::PING => deserialize(params).map(|PingParams {}| Request::Ping),
         other => {
             let short: String = other.chars().take(64).collect();
             Err(RpcError::new(
@@ -98,21 +103,24 @@ pub(super) fn read(
     }
 }
 
-fn typed<T: for<'de> Deserialize<'de>>(params: Map<String, Value>) -> Result<T, RpcError> {
+fn deserialize<T: for<'de> Deserialize<'de>>(params: Map<String, Value>) -> Result<T, RpcError> {
     T::deserialize(Value::Object(params)).map_err(|e| params_error(shorten(&e.to_string())))
 }
 
-/// Cuts a message that quotes the request, so that it stays short.
+/// Shortens a message, because it may quote the request.
 fn shorten(text: &str) -> String {
     text.chars().take(512).collect()
 }
 
-fn execute(mut params: Map<String, Value>, limits: Option<&Limits>) -> Result<Execute, RpcError> {
-    let asked = params.remove("executionId").filter(|id| !id.is_null());
-    let id = match &asked {
+fn read_execute(
+    mut params: Map<String, Value>,
+    limits: Option<&Limits>,
+) -> Result<ExecuteRequest, RpcError> {
+    let given = params.remove("executionId").filter(|id| !id.is_null());
+    let id = match &given {
         None => ExecutionId::random(),
-        Some(asked) => ExecutionId::deserialize(asked).map_err(|e| {
-            let short: String = asked
+        Some(given) => ExecutionId::deserialize(given).map_err(|e| {
+            let short: String = given
                 .as_str()
                 .unwrap_or_default()
                 .chars()
@@ -122,32 +130,31 @@ fn execute(mut params: Map<String, Value>, limits: Option<&Limits>) -> Result<Ex
                 .with("executionId", short)
         })?,
     };
-    let fresh = asked.is_none();
-    checked(id, fresh, params, limits).map_err(|e| e.with("executionId", id.to_string()))
+    let fresh = given.is_none();
+    check_execute(id, fresh, params, limits).map_err(|e| e.with("executionId", id.to_string()))
 }
 
-fn checked(
+fn check_execute(
     id: ExecutionId,
     fresh: bool,
     params: Map<String, Value>,
     limits: Option<&Limits>,
-) -> Result<Execute, RpcError> {
+) -> Result<ExecuteRequest, RpcError> {
     let ExecuteParams {
         execution_id: _,
         body,
         on_disconnect,
         on_slow,
     } = ExecuteParams::from_members(params).map_err(|e| params_error(shorten(&e)))?;
-    // While claude-api's limits are unknown, the bridge checks everything but the lengths that they
-    // bound.
-    let open = Limits {
+    // While claude-api's limits are unknown, the bridge does not check the lengths that they bound.
+    let unlimited = Limits {
         prompt_bytes: u64::MAX,
         system_prompt_bytes: u64::MAX,
         ..Limits::default()
     };
-    body.check(limits.unwrap_or(&open))
+    body.check(limits.unwrap_or(&unlimited))
         .map_err(|e| body_error(&e))?;
-    Ok(Execute {
+    Ok(ExecuteRequest {
         id,
         fresh,
         body,

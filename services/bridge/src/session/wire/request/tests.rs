@@ -4,7 +4,7 @@ use super::*;
 
 fn single(text: &str) -> Entry {
     match parse(text, 50, None) {
-        Frame::Single(entry) => entry,
+        ParsedMessage::Single(entry) => entry,
         other => panic!("{other:?}"),
     }
 }
@@ -30,7 +30,7 @@ fn a_text_that_is_not_json_is_refused() {
         "1 2",
     ] {
         match parse(text, 50, None) {
-            Frame::Bad(error) => assert_eq!(error.code, -32700, "{text}"),
+            ParsedMessage::Unreadable(error) => assert_eq!(error.code, -32700, "{text}"),
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -50,27 +50,27 @@ fn json_that_is_not_a_request_is_refused() {
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#,
     ] {
         let entry = single(text);
-        assert!(entry.id.is_some(), "{text}: it is answered");
+        assert!(entry.id.is_some(), "{text}: the request has an answer");
         assert_eq!(entry.request.unwrap_err().error.code, -32600, "{text}");
     }
 }
 
 #[test]
-fn batches() {
+fn an_empty_or_too_long_batch_is_refused() {
     for (text, reason) in [("[]", "empty_batch"), ("[1,2,3]", "batch_too_long")] {
         match parse(text, 2, None) {
-            Frame::Bad(error) => {
+            ParsedMessage::Unreadable(error) => {
                 assert_eq!(error.code, -32600);
                 assert_eq!(error.data["reason"], reason);
             }
             other => panic!("{other:?}"),
         }
     }
-    assert!(matches!(parse("[1,2]", 2, None), Frame::Batch(entries) if entries.len() == 2));
+    assert!(matches!(parse("[1,2]", 2, None), ParsedMessage::Batch(entries) if entries.len() == 2));
 }
 
 #[test]
-fn wrong_parameters() {
+fn wrong_parameters_are_refused_with_their_code_and_execution() {
     for (method, params, code) in [
         ("execute", "{}", -32602),
         ("execute", r#"["x"]"#, -32602),
@@ -136,7 +136,7 @@ fn wrong_parameters() {
 }
 
 #[test]
-fn an_execute() {
+fn the_parameters_of_an_execute_are_read() {
     let id = "018F4E2A-7B3C-7DEF-8123-456789ABCDEF";
     let text = format!(
         r#"{{"jsonrpc":"2.0","method":"execute","params":{{"command":"--x","executionId":"{id}",
@@ -155,13 +155,13 @@ fn an_execute() {
 }
 
 #[test]
-fn limits_that_are_known_are_used() {
+fn known_limits_of_claude_api_are_checked() {
     let limits = Limits {
         prompt_bytes: 3,
         ..Limits::default()
     };
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"execute","params":{"prompt":"abcd"}}"#;
-    let Frame::Single(entry) = parse(text, 50, Some(&limits)) else {
+    let ParsedMessage::Single(entry) = parse(text, 50, Some(&limits)) else {
         panic!("no single")
     };
     assert_eq!(entry.request.unwrap_err().error.data["limit"], 3);
@@ -169,7 +169,7 @@ fn limits_that_are_known_are_used() {
 }
 
 #[test]
-fn an_id_is_echoed_as_it_was_sent() {
+fn an_id_is_returned_exactly_as_sent() {
     for id in [
         "12345678901234567890123",
         "-1.50",
@@ -195,11 +195,14 @@ fn an_id_is_echoed_as_it_was_sent() {
 }
 
 #[test]
-fn an_execute_with_any_params_is_never_silent() {
+fn the_refusal_of_an_execute_names_its_method_even_without_an_id() {
     for params in ["7", "\"x\"", "[1]", "true", r#"{"prompt":7}"#] {
         let text = format!(r#"{{"jsonrpc":"2.0","method":"execute","params":{params}}}"#);
         let entry = single(&text);
-        assert_eq!(entry.id, None, "{params}: a notification stays one");
+        assert_eq!(
+            entry.id, None,
+            "{params}: a request without an id is a notification"
+        );
         assert_eq!(
             entry.request.unwrap_err().method.as_deref(),
             Some("execute")
@@ -208,7 +211,7 @@ fn an_execute_with_any_params_is_never_silent() {
 }
 
 #[test]
-fn a_lone_surrogate_anywhere_is_no_json() {
+fn a_lone_surrogate_anywhere_is_a_parse_error() {
     for text in [
         r#"{"jsonrpc":"2.0","id":"\ud83d","method":"ping"}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":"\ud83d"}"#,
@@ -219,15 +222,15 @@ fn a_lone_surrogate_anywhere_is_no_json() {
         r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"\ud83d":1}]"#,
     ] {
         assert!(
-            matches!(parse(text, 50, None), Frame::Bad(e) if e.code == -32700),
+            matches!(parse(text, 50, None), ParsedMessage::Unreadable(e) if e.code == -32700),
             "{text}"
         );
     }
 }
 
-/// A number that no Rust type holds is still JSON.
+/// A number that is too large for Rust's types is still JSON.
 #[test]
-fn a_number_out_of_range_is_no_syntax_error() {
+fn a_number_out_of_range_is_no_parse_error() {
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"list","params":{"limit":1e400}}"#;
     assert_eq!(single(text).request.unwrap_err().error.code, -32602);
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":[{"y":1e400}]}}"#;
@@ -236,7 +239,7 @@ fn a_number_out_of_range_is_no_syntax_error() {
     assert_eq!(single(text).request.unwrap_err().error.code, -32600);
     assert_eq!(single("1e400").request.unwrap_err().error.code, -32600);
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":[1e400,"\ud83d"]}}"#;
-    assert!(matches!(parse(text, 50, None), Frame::Bad(e) if e.code == -32700));
+    assert!(matches!(parse(text, 50, None), ParsedMessage::Unreadable(e) if e.code == -32700));
 }
 
 #[test]

@@ -11,24 +11,25 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::Socket;
 
-/// How long the sending of a close may take; a peer that does not read blocks it for ever.
+/// The longest time to send a close frame. A peer that does not read would block it forever.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
-/// How long the bridge reads on after its close, so that the peer can answer and sees the code.
+/// How long the bridge continues to read after its close frame, so that the peer receives the code
+/// and can answer.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// The codes after which the rest of the bytes cannot be read as frames: they are no WebSocket, no
-/// UTF-8, too big, or found no room (docs/protocol.md, "Close codes").
+/// The codes after which the received bytes cannot be read as frames: they violate the WebSocket
+/// protocol, are not UTF-8, are too long, or have no room (docs/protocol.md, "Close codes").
 const UNREADABLE: [u16; 4] = [1002, 1007, close::TOO_BIG, close::TRY_AGAIN_LATER];
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Sends what is queued and closes with this code, all within a time limit; then waits a moment
-    /// for the peer's own close.
+    /// Sends the queued answers and a close frame with this code, within 2 s. Then waits up to 1 s
+    /// for the peer's close frame.
     pub async fn close(mut self, code: u16, reason: &str) {
         let end = Instant::now() + CLOSE_TIME;
         if UNREADABLE.contains(&code) {
             // The message will never be complete: release its bytes before waiting for the peer.
             self.stream.get_mut().give_up_message();
-            if !self.unflushed && !self.blocked {
+            if !self.is_unflushed && !self.is_blocked {
                 self.rebuild();
             }
         }
@@ -45,24 +46,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
         let linger = Instant::now() + LINGER_TIME;
         if UNREADABLE.contains(&code) {
-            // The rest is read past tungstenite, which is done with this peer: closing with unread
-            // bytes would reset the connection, and the peer would not see the code.
+            // A close with unread bytes would reset the connection, and the peer would not receive
+            // the code. tungstenite has ended this stream, so the bytes are read without it.
             let mut rest = vec![0; 16 * 1024];
             if let Some(raw) = self.stream.get_mut().raw() {
                 while let Ok(Ok(1..)) = timeout_at(linger, raw.read(&mut rest)).await {}
             }
             return;
         }
-        let answer = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_next(cx));
-        let mut answer = answer;
+        let mut answer =
+            std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_next(cx));
         while let Ok(Some(Ok(_))) = timeout_at(linger, &mut answer).await {}
     }
 
-    /// Answers the peer's close; tungstenite has queued the frame.
+    /// Sends the answer to the peer's close frame, which tungstenite has queued.
     pub async fn finish(mut self) {
         let end = Instant::now() + LINGER_TIME;
         let flush = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_flush(cx));
-        // A peer that has gone already needs no answer.
+        // A peer that has closed the connection needs no answer.
         let _ = timeout_at(end, flush).await;
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::budget::inbound::{FREE_BYTES, Inbound};
+use crate::budget::inbound::{FREE_BYTES, InboundBudget};
 
 #[tokio::test]
 async fn no_read_crosses_a_frame() {
@@ -51,7 +51,7 @@ async fn no_read_crosses_a_frame() {
 }
 
 #[tokio::test]
-async fn between_the_fragments_of_a_message_is_no_boundary() {
+async fn no_boundary_lies_between_the_fragments_of_a_message() {
     // Two fragments with a ping between them, the second one the last; then a message of one frame.
     let frames: [&[u8]; 4] = [&[0x01, 1, 7], &[0x89, 0], &[0x80, 1, 7], &[0x81, 0]];
     let bytes = frames.concat();
@@ -66,7 +66,7 @@ async fn between_the_fragments_of_a_message_is_no_boundary() {
     assert_eq!(boundaries, [false, false, true, true]);
 }
 
-/// A head of a masked text frame; `first` is its first byte.
+/// Returns the head of a masked frame. `first`: its first byte.
 fn head(first: u8, length: u64) -> Vec<u8> {
     let mut head = vec![first, 0x80 | 127];
     head.extend(length.to_be_bytes());
@@ -83,11 +83,11 @@ async fn reads(transport: &mut Transport<tokio::io::DuplexStream>, bytes: &[u8])
     .await
 }
 
-/// A message takes the bytes that have arrived, not its announced length.
+/// A message is charged for the bytes that have arrived, not for its announced length.
 #[tokio::test]
 async fn a_message_is_charged_as_it_grows_and_a_small_one_not_at_all() {
     use tokio::io::AsyncWriteExt;
-    let budget = Inbound::new(300_000, Duration::from_secs(3600));
+    let budget = InboundBudget::new(300_000, Duration::from_secs(3600));
     let open = async |first: u8, length: u64, sent: usize| {
         let (mut peer, io) = tokio::io::duplex(1 << 20);
         peer.write_all(&head(first, length)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Whether claude-api is boxed, as it says itself.
+//! The state of claude-api's box, according to claude-api itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,17 +9,18 @@ use tokio::sync::Mutex;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 
-/// The age after which claude-api is asked again: it may have restarted with another setting.
+/// The age after which the answer is requested again, because claude-api may have restarted with
+/// another setting.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Whether claude-api is boxed, by its newest answer.
+/// The newest answer of claude-api on whether it is boxed.
 #[derive(Debug)]
 pub(super) struct BoxedState {
     upstream: Upstream,
-    /// The last answer and its time. Held while claude-api is asked, so that it is asked once for
-    /// all requests that wait.
+    /// The last answer and its time. Locked during the call to claude-api, so that all waiting
+    /// requests share one call.
     last: Mutex<Option<(Instant, bool)>>,
-    /// Whether the last answer said that claude-api takes this bridge for its box.
+    /// Whether claude-api's last answer refused this bridge as a part of the box.
     refused: AtomicBool,
 }
 
@@ -32,25 +33,25 @@ impl BoxedState {
         }
     }
 
-    /// Whether claude-api is boxed. While it does not answer, its last answer holds; `None` when
-    /// there is none.
+    /// Whether claude-api is boxed. While claude-api does not answer, its last answer is returned,
+    /// or `None` if there is none.
     pub(super) async fn is_boxed(&self) -> Option<bool> {
         let mut last = self.last.lock().await;
         match *last {
             Some((at, boxed)) if at.elapsed() <= FRESH => return Some(boxed),
             _ => {}
         }
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         let answer = self.upstream.limits().await;
         if let Some(boxed) = boxed_in(&answer) {
-            *last = Some((asked, boxed));
+            *last = Some((requested_at, boxed));
             let refused = matches!(&answer, Err(e) if e.problem(ProblemType::FromTheBox).is_some());
             self.refused.store(refused, Ordering::Relaxed);
         }
         last.map(|(_, boxed)| boxed)
     }
 
-    /// Whether claude-api takes this bridge for its box, by its last answer.
+    /// Whether claude-api mistakes this bridge for its box, according to its last answer.
     pub(super) async fn is_refused(&self) -> bool {
         self.is_boxed().await;
         self.refused.load(Ordering::Relaxed)
@@ -63,8 +64,8 @@ fn boxed_in(answer: &Result<Limits, Failure>) -> Option<bool> {
     match answer {
         Ok(limits) => Some(limits.boxed),
         Err(failure) => {
-            let of_boxed = [ProblemType::FromTheBox, ProblemType::BoxReachesService];
-            let refused = of_boxed.iter().any(|kind| failure.problem(*kind).is_some());
+            let kinds = [ProblemType::FromTheBox, ProblemType::BoxReachesService];
+            let refused = kinds.iter().any(|kind| failure.problem(*kind).is_some());
             refused.then_some(true)
         }
     }
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_boxed_claude_api_says_so() {
+    fn only_limits_and_the_problems_of_a_box_say_whether_claude_api_is_boxed() {
         let limits = |boxed| {
             Ok(Limits {
                 boxed,

@@ -1,8 +1,8 @@
 //! The addresses of claude-api's host, resolved when a request needs them and at most 1 s old.
 //!
-//! One attempt runs at a time, in a task of its own, so that a slow resolver takes one thread and
-//! blocks no connection. A request waits for it: 1 s when something is known, 3 s before that.
-//! While resolving fails or takes longer, the last answer holds for 60 s.
+//! One attempt runs at a time, in a separate task. So a slow resolver occupies one thread and
+//! blocks no connection. A request waits for the attempt: up to 3 s for the first one, 1 s for
+//! later ones. While an attempt fails or takes longer, the last answer is valid for 60 s.
 
 use std::fmt;
 use std::future::Future;
@@ -16,16 +16,16 @@ use tokio::sync::watch;
 
 /// The age after which the name is resolved again.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long an answer holds while there is no newer one.
-const HOLD: Duration = Duration::from_secs(60);
-/// How long a request waits for an attempt: when something is known, and when nothing is.
+/// How long an answer is valid while there is no newer one.
+const VALID: Duration = Duration::from_secs(60);
+/// How long a request waits for an attempt: after an earlier attempt has ended, and before that.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 type Answer = io::Result<Vec<IpAddr>>;
 type Resolve = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
 /// The host of claude-api's URL.
-pub(super) struct Names {
+pub(super) struct HostAddresses {
     host: Host,
     known: Arc<watch::Sender<Resolution>>,
     resolve: Resolve,
@@ -37,26 +37,27 @@ enum Host {
     Name(String),
 }
 
-impl fmt::Debug for Names {
+impl fmt::Debug for HostAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, known, .. } = self;
         let known = &*known.borrow();
-        f.debug_struct("Names")
+        f.debug_struct("HostAddresses")
             .field("host", host)
             .field("known", known)
             .finish_non_exhaustive()
     }
 }
 
-impl Names {
-    /// The host of this URL. The settings' check has parsed it; a URL without a host has none.
-    pub(super) fn of(url: &str) -> Self {
+impl HostAddresses {
+    /// Creates the addresses of this URL's host. The check of the settings has parsed the URL. A
+    /// URL without a host has no addresses.
+    pub(super) fn from_url(url: &str) -> Self {
         let url = reqwest::Url::parse(url).ok();
         let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("");
-        Self::with(host, Arc::new(|name| Box::pin(look_up(name))))
+        Self::with_resolver(host, Arc::new(|name| Box::pin(resolve(name))))
     }
 
-    fn with(host: &str, resolve: Resolve) -> Self {
+    fn with_resolver(host: &str, resolve: Resolve) -> Self {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let host = match bare.parse::<IpAddr>() {
             Ok(address) => Host::Address([address.to_canonical()].into()),
@@ -69,17 +70,17 @@ impl Names {
         }
     }
 
-    /// The addresses; `None` when the first attempt has not ended in time. Cancel-safe.
+    /// Returns the addresses, or `None` if the first attempt has not ended in time. Cancel-safe.
     pub(super) async fn addresses(&self) -> Option<Arc<[IpAddr]>> {
         let name = match &self.host {
             Host::Address(address) => return Some(Arc::clone(address)),
             Host::Name(name) => name,
         };
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         let mut known = self.known.subscribe();
         let wait = known.borrow().wait();
         let fresh = async {
-            while !known.borrow_and_update().is_fresh(asked) {
+            while !known.borrow_and_update().is_fresh(requested_at) {
                 self.begin(name);
                 if known.changed().await.is_err() {
                     // The channel cannot close, because `self` holds its sender.
@@ -87,7 +88,7 @@ impl Names {
                 }
             }
         };
-        // After that, what is known must do.
+        // After a timeout the known addresses are used.
         let _ = tokio::time::timeout(wait, fresh).await;
         self.known.borrow().addresses_at(Instant::now())
     }
@@ -98,7 +99,7 @@ impl Names {
         self.known.send_if_modified(|known| {
             begins = !known.resolving;
             known.resolving = true;
-            // Nobody waits for the beginning of an attempt.
+            // No receiver waits for the start of an attempt.
             false
         });
         if !begins {
@@ -110,15 +111,15 @@ impl Names {
         tokio::spawn(async move {
             let answer = answer.await;
             if let Err(error) = &answer {
-                tracing::debug!(%error, "the name of claude-api does not resolve");
+                tracing::debug!(%error, "could not resolve the name of claude-api");
             }
             known.send_modify(|known| known.record(began, answer));
         });
     }
 }
 
-/// getaddrinfo(3) in a thread of the runtime.
-async fn look_up(name: String) -> Answer {
+/// Resolves a name with getaddrinfo(3) in a thread of the runtime.
+async fn resolve(name: String) -> Answer {
     let resolved = tokio::net::lookup_host((name, 0)).await?;
     Ok(resolved.map(|address| address.ip()).collect())
 }
@@ -127,9 +128,9 @@ async fn look_up(name: String) -> Answer {
 #[derive(Debug, Clone, Default)]
 struct Resolution {
     addresses: Arc<[IpAddr]>,
-    /// The beginning of the attempt that resolved them.
+    /// The start of the attempt that resolved them.
     resolved_at: Option<Instant>,
-    /// The beginning of the last attempt that has ended.
+    /// The start of the last attempt that has ended.
     attempted_at: Option<Instant>,
     resolving: bool,
 }
@@ -144,21 +145,21 @@ impl Resolution {
         }
     }
 
-    /// Whether a request of that time needs no other attempt.
-    fn is_fresh(&self, asked: Instant) -> bool {
+    /// Whether a request at the time `requested_at` needs no other attempt.
+    fn is_fresh(&self, requested_at: Instant) -> bool {
         self.attempted_at
-            .is_some_and(|attempted_at| attempted_at + FRESH >= asked)
+            .is_some_and(|attempted_at| attempted_at + FRESH >= requested_at)
     }
 
     fn wait(&self) -> Duration {
         WAITS[usize::from(self.attempted_at.is_none())]
     }
 
-    /// The last addresses, while they hold. No address when no attempt has succeeded for too long,
-    /// and `None` when none has ended yet.
+    /// Returns the last addresses while they are valid, an empty list after that, and `None` if no
+    /// attempt has ended yet.
     fn addresses_at(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
         match self.resolved_at {
-            Some(resolved_at) if resolved_at + HOLD >= now => Some(Arc::clone(&self.addresses)),
+            Some(resolved_at) if resolved_at + VALID >= now => Some(Arc::clone(&self.addresses)),
             _ => self.attempted_at.map(|_| Arc::default()),
         }
     }

@@ -21,7 +21,7 @@ fn failed() -> Answer {
 }
 
 #[test]
-fn an_answer_is_asked_for_again_after_a_second() {
+fn an_answer_is_fresh_for_a_second() {
     let mut known = Resolution::default();
     assert!(!known.is_fresh(at(10)));
     known.record(at(10), Ok(vec![ip("10.0.0.2")]));
@@ -30,7 +30,7 @@ fn an_answer_is_asked_for_again_after_a_second() {
 }
 
 #[test]
-fn the_last_answer_holds_for_a_minute_while_resolving_fails() {
+fn the_last_answer_is_valid_for_a_minute_while_resolving_fails() {
     let mut known = Resolution::default();
     assert_eq!(known.addresses_at(at(0)), None);
     known.record(at(0), Ok(vec![ip("::ffff:10.0.0.2")]));
@@ -56,7 +56,7 @@ fn a_name_that_never_resolved_has_no_addresses() {
     assert_eq!(known.wait(), WAITS[0]);
 }
 
-/// A resolver that answers when the test says so.
+/// A resolver that answers on the test's command.
 #[derive(Clone, Default)]
 struct Resolver {
     attempts: Arc<AtomicUsize>,
@@ -64,7 +64,7 @@ struct Resolver {
 }
 
 impl Resolver {
-    fn names(&self, host: &str) -> Names {
+    fn names(&self, host: &str) -> HostAddresses {
         let resolver = self.clone();
         let resolve: Resolve = Arc::new(move |_| {
             resolver.attempts.fetch_add(1, Ordering::SeqCst);
@@ -72,7 +72,7 @@ impl Resolver {
             resolver.waiting.lock().unwrap().push(sender);
             Box::pin(async move { answer.await.unwrap_or_else(|_| failed()) })
         });
-        Names::with(host, resolve)
+        HostAddresses::with_resolver(host, resolve)
     }
 
     fn answer(&self, answer: Answer) {
@@ -86,7 +86,7 @@ impl Resolver {
 }
 
 #[tokio::test]
-async fn requests_at_once_wait_for_one_attempt() {
+async fn simultaneous_requests_wait_for_one_attempt() {
     let resolver = Resolver::default();
     let names = resolver.names("claude-api");
     let mut requests: Vec<_> = (0..100).map(|_| Box::pin(names.addresses())).collect();
@@ -100,12 +100,12 @@ async fn requests_at_once_wait_for_one_attempt() {
         assert_eq!(addresses[..], [ip("10.0.0.2"), ip("fd00::2")]);
     }
     assert_eq!(resolver.attempts(), 1);
-    // The answer is fresh: no wait at all.
+    // The answer is fresh, so a request does not wait.
     assert!(names.addresses().now_or_never().is_some());
 }
 
 #[tokio::test]
-async fn a_resolver_that_hangs_holds_a_request_for_seconds_and_takes_one_attempt() {
+async fn a_hanging_resolver_delays_a_request_for_seconds_and_has_one_attempt() {
     let resolver = Resolver::default();
     let names = resolver.names("claude-api");
     let began = Instant::now();
@@ -136,7 +136,7 @@ async fn an_address_needs_no_resolver() {
         assert_eq!(addresses.as_deref(), Some(&[ip(address)][..]), "{host}");
     }
     assert_eq!(resolver.attempts(), 0);
-    let localhost = Names::of("http://localhost:8002")
+    let localhost = HostAddresses::from_url("http://localhost:8002")
         .addresses()
         .await
         .unwrap();

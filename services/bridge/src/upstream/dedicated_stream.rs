@@ -1,5 +1,5 @@
-//! A GET on a connection of its own, for an answer that is read slowly. It reads little ahead:
-//! reqwest's own connections keep up to 400 KiB for a client that reads nothing, and have no
+//! A GET on its own connection, for an answer that is read slowly. The connection reads little
+//! ahead. reqwest's connections buffer up to 400 KiB for a client that reads nothing, and have no
 //! setting for that.
 
 use bytes::Bytes;
@@ -17,25 +17,25 @@ use super::errors::Failure;
 use super::response::failure;
 use super::{CONNECT_TIMEOUT, KEEPALIVE};
 
-/// The most bytes that are read at once.
+/// The most bytes of one read.
 const READ_BYTES: usize = 32 * 1024;
 
-/// The kernel's receive buffer in bytes, for a client that reads nothing. The kernel doubles it;
-/// without this limit it would grow to many MiB.
+/// The size of the kernel's receive buffer, in bytes (the kernel doubles it). Without this limit
+/// the buffer would grow to many MiB for a client that reads nothing.
 const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 
-/// An open answer; dropping it closes the connection.
-pub(super) struct Stream {
+/// An open answer on its own connection. Dropping it closes the connection.
+pub(super) struct DedicatedStream {
     response: reqwest::Response,
     _connection: AbortOnDropHandle<()>,
 }
 
-impl Stream {
-    /// Opens a stream. `base` is `http://host:port`, `path` the rest of the URL, `viewer` the
+impl DedicatedStream {
+    /// Opens a stream. `base`: `http://host:port`. `path`: the rest of the URL. `viewer`: the
     /// session that reads.
     ///
     /// # Errors
-    /// There was no answer, or it is no success.
+    /// There was no answer, or the answer is not a success.
     pub(super) async fn open(
         base: &str,
         path: &str,
@@ -68,7 +68,7 @@ impl Stream {
         })
     }
 
-    /// Returns the next bytes; None at the end.
+    /// Returns the next bytes, or None at the end.
     ///
     /// # Errors
     /// The connection broke.
@@ -77,26 +77,26 @@ impl Stream {
     }
 }
 
-/// Connects, and returns the value of `Host` with the connection.
+/// Connects, and returns the value of `Host` and the connection.
 async fn connect(base: &str) -> Result<(String, TcpStream), Failure> {
     let url = reqwest::Url::parse(base).map_err(|error| Failure::Connect(error.to_string()))?;
     let host = url.host_str().unwrap_or_default();
     let authority = url
         .port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let to = (
+    let address = (
         host.trim_matches(['[', ']']),
         url.port_or_known_default().unwrap_or(80),
     );
-    let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await {
+    let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
         Ok(connected) => connected.map_err(|error| Failure::Connect(error.to_string()))?,
         Err(_) => return Err(Failure::Connect("no connection in time".to_owned())),
     };
-    prepare(&stream).map_err(|error| Failure::Connect(error.to_string()))?;
+    set_options(&stream).map_err(|error| Failure::Connect(error.to_string()))?;
     Ok((authority, stream))
 }
 
-fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+fn set_options(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_recv_buffer_size(stream, RECEIVE_BUFFER_BYTES)?;
     sockopt::set_socket_keepalive(stream, true)?;
