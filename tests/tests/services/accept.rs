@@ -1,4 +1,5 @@
-//! N2, I4: one id is one execution, whatever comes at once or again; and conversations.
+//! Acceptance: one id is one execution, however many requests name it, at the same time or later
+//! (N2, I4). Conversations.
 
 use cc_tests::harness::Stack;
 use reqwest::Method;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{accept, assert_problem, ended, id, path, run, send, time, until};
 
 #[tokio::test]
-async fn n2_twenty_equal_puts_at_once_are_one_execution() {
+async fn n2_twenty_equal_puts_at_the_same_time_are_one_execution() {
     let stack = Stack::start().await;
     let http = stack.http();
     for round in 0..5 {
@@ -35,24 +36,24 @@ async fn n2_twenty_equal_puts_at_once_are_one_execution() {
 }
 
 #[tokio::test]
-async fn n2_different_bodies_at_once_one_wins() {
+async fn n2_of_different_bodies_for_one_id_exactly_one_is_accepted() {
     let stack = Stack::start().await;
     let (http, id) = (stack.http(), id());
     let bodies: Vec<Value> = (0..20)
         .map(|number| json!({"prompt": format!("@say {number}")}))
         .collect();
     let answers = futures::future::join_all(bodies.iter().map(|body| http.put(&id, body))).await;
-    let won: Vec<usize> = (0..20)
-        .filter(|at| {
-            answers[*at]
+    let accepted: Vec<usize> = (0..20)
+        .filter(|index| {
+                    answers[*index]
                 .as_ref()
                 .is_ok_and(|(code, _)| code.as_u16() == 201)
         })
         .collect();
-    assert_eq!(won.len(), 1, "{answers:?}");
-    for (at, answer) in answers.iter().enumerate() {
+    assert_eq!(accepted.len(), 1, "{answers:?}");
+    for (index, answer) in answers.iter().enumerate() {
         let (code, problem) = answer.as_ref().expect("an answer");
-        if at != won[0] {
+        if index != accepted[0] {
             assert_eq!(
                 (code.as_u16(), &problem["type"]),
                 (409, &json!("id-in-use")),
@@ -61,13 +62,13 @@ async fn n2_different_bodies_at_once_one_wins() {
         }
     }
     let output = http.output(&id, 0).await.expect("an output");
-    assert_eq!(output.bytes, won[0].to_string().into_bytes());
+    assert_eq!(output.bytes, accepted[0].to_string().into_bytes());
     assert_eq!(stack.spawns(&id), 1);
     stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn n2_equal_means_the_clients_fields_with_their_defaults_lane_aside() {
+async fn n2_a_repeated_put_is_compared_by_the_clients_fields_with_defaults_and_without_the_lane() {
     let mut stack = Stack::start().await;
     let (http, id) = (stack.http(), id());
     accept(&http, &id, "@say x", json!({})).await;
@@ -121,13 +122,13 @@ async fn n2_equal_means_the_clients_fields_with_their_defaults_lane_aside() {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_where_it_was() {
+async fn a_conversation_continues_after_restarts_and_deletions() {
     let mut stack = Stack::start().await;
     let (text, first) = run(&stack, "remember me\n@recall", json!({"workspace": "w"})).await;
     assert_eq!(text, "turns=0 first=");
     assert_eq!(
         first["conversation"], first["executionId"],
-        "a new one's is its executionId"
+        "a new conversation has the id of its first execution"
     );
     let conversation = first["conversation"].clone();
     let (text, second) = run(
@@ -156,8 +157,8 @@ async fn a_conversation_goes_on_where_it_was() {
     }
     let body = json!({"prompt": "@recall", "conversation": id()});
     let answer = send(&http, Method::PUT, &path(&id(), ""), body.to_string()).await;
-    assert_problem(&answer, 404, "unknown-conversation", "an unknown one");
-    // It still goes on when the execution that began it was deleted.
+    assert_problem(&answer, 404, "unknown-conversation", "an unknown conversation");
+    // The conversation continues after the execution that began it was deleted.
     let begun = first["executionId"].as_str().expect("an id");
     assert_eq!(
         send(&http, Method::DELETE, &path(begun, ""), "").await.0,
@@ -173,7 +174,7 @@ async fn a_conversation_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_conversation_never_has_two_at_once() {
+async fn a_conversation_never_runs_two_executions_at_the_same_time() {
     let stack = Stack::start().await;
     let http = stack.http();
     let (_, first) = run(&stack, "one", json!({})).await;
@@ -185,7 +186,7 @@ async fn a_conversation_never_has_two_at_once() {
         accept(&http, &id, "@recall\n@silence 0.2", extra).await;
         ids.push(id);
     }
-    let mut ended_before = String::new();
+    let mut previous_end = String::new();
     for (number, id) in ids.iter().enumerate() {
         let end = ended(&http, id).await;
         let output = http.output(id, 0).await.expect("an output");
@@ -193,14 +194,14 @@ async fn a_conversation_never_has_two_at_once() {
             String::from_utf8_lossy(&output.bytes),
             format!("turns={} first=one", number + 1)
         );
-        assert!(time(&end, "startedAt") >= ended_before, "{end}");
-        ended_before = time(&end, "endedAt");
+        assert!(time(&end, "startedAt") >= previous_end, "{end}");
+        previous_end = time(&end, "endedAt");
     }
     stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn one_that_may_start_is_accepted_as_running_and_the_next_of_its_lane_as_queued() {
+async fn an_execution_that_may_start_is_accepted_as_running_and_the_next_of_its_lane_as_queued() {
     let stack = Stack::start().await;
     let (http, first, second) = (stack.http(), id(), id());
     let accepted = accept(&http, &first, "@say x\n@tool 60", json!({"lane": "one"})).await;

@@ -1,4 +1,5 @@
-//! F14: a peer that is there and says nothing is noticed on either hop, and what was said meanwhile comes later.
+//! F14: each hop notices a peer that stays connected and sends nothing. The output of that time
+//! arrives later.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,9 @@ use serde_json::json;
 
 use crate::support::{PATIENCE, ended};
 
-/// Of pings and heartbeats.
+/// Interval of pings and heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A busy machine comes late.
+/// Delay that a busy machine may add.
 const SLACK: Duration = Duration::from_secs(2);
 /// 5 s of output, a word every 10 ms.
 const WORDS: usize = 500;
@@ -36,8 +37,8 @@ fn expected() -> String {
     (1..=WORDS).map(|number| format!("word{number} ")).collect()
 }
 
-/// Waits until the bridge has so many sessions; how long that took.
-async fn sessions(stack: &Stack, wanted: usize) -> Duration {
+/// Waits until the bridge has `wanted` sessions; returns how long that took.
+async fn wait_for_sessions(stack: &Stack, wanted: usize) -> Duration {
     let (http, begun) = (Http::new(stack.bridge.addr()), Instant::now());
     let gauge = format!("\nbridge_sessions {wanted}\n");
     loop {
@@ -47,23 +48,23 @@ async fn sessions(stack: &Stack, wanted: usize) -> Duration {
         if page.expect("a page").contains(&gauge) {
             return took;
         }
-        assert!(took < PATIENCE, "there are never {wanted} sessions");
+        assert!(took < PATIENCE, "the bridge never had {wanted} sessions");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 #[tokio::test]
-async fn f14_a_client_behind_a_dead_line_is_dropped_and_comes_back() {
+async fn f14_a_client_behind_a_silent_network_is_dropped_and_resumes() {
     let stack = start().await;
     let idle = stack.client().await;
     let mut viewer = stack.client().await;
     let id = viewer.start(&prompt()).await;
     viewer.wait_output(&id, 1).await;
-    sessions(&stack, 2).await;
+    wait_for_sessions(&stack, 2).await;
     let front = stack.front.as_ref().expect("a proxy");
     front.set(Faults::blackhole());
-    // The ping before it may still have been answered, then two are missed.
-    let took = sessions(&stack, 0).await;
+    // The last ping before the fault may still be answered; then the client misses two.
+    let took = wait_for_sessions(&stack, 0).await;
     assert!(took < 3 * INTERVAL + SLACK, "noticed after {took:?}");
     let mut joined = viewer.output(&id);
     assert!(joined.len() < expected().len(), "nothing was missed");
@@ -83,7 +84,7 @@ async fn f14_a_client_behind_a_dead_line_is_dropped_and_comes_back() {
 }
 
 #[tokio::test]
-async fn f14_a_claude_api_behind_a_dead_line_is_told_and_the_rest_comes_later() {
+async fn f14_a_silent_claude_api_is_reported_as_unreachable_and_its_output_arrives_later() {
     let stack = start().await;
     let mut client = stack.client().await;
     let id = client.start(&prompt()).await;
@@ -95,7 +96,7 @@ async fn f14_a_claude_api_behind_a_dead_line_is_told_and_the_rest_comes_later() 
     let took = begun.elapsed();
     assert_eq!(notice["executionId"], *id);
     assert!(took < 5 * INTERVAL / 2 + SLACK, "noticed after {took:?}");
-    // It ends while nobody can see it, and heartbeats go on.
+    // The execution ends while the bridge cannot see it; the bridge keeps sending heartbeats.
     assert_eq!(ended(&stack.http(), &id).await["state"], "completed");
     let seen = client.updates(&id).len();
     let end = Instant::now() + PATIENCE;

@@ -1,4 +1,5 @@
-//! Configurations that cannot be: told whole, with exit code 64, before anything is bound.
+//! Invalid configurations: all mistakes are reported together, with exit code 64, before anything is
+//! bound.
 
 use cc_tests::harness::{
     Service, ServiceOptions, Stack, StackOptions,
@@ -8,16 +9,16 @@ use serde_json::json;
 
 use crate::support::{PATIENCE, run};
 
-/// Starts a service that must refuse with 64 and name each of `flags`.
-async fn assert_all_told(service: ServiceOptions, flags: &[&str]) {
+/// Starts a service that must exit with 64 and name each of `flags`.
+async fn assert_all_reported(service: ServiceOptions, flags: &[&str]) {
     let (status, log) = Service::run_to_end(service, PATIENCE).await;
     assert_eq!(status.code(), Some(64), "{log}");
     let missing: Vec<_> = flags.iter().filter(|flag| !log.contains(**flag)).collect();
-    assert!(missing.is_empty(), "it does not tell {missing:?}:\n{log}");
+    assert!(missing.is_empty(), "the log does not name {missing:?}:\n{log}");
 }
 
 #[tokio::test]
-async fn claude_api_tells_all_mistakes_of_its_configuration_at_once_with_64() {
+async fn claude_api_reports_all_configuration_mistakes_together_and_exits_64() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = StackOptions::default()
         .api("--port=70000")
@@ -46,11 +47,11 @@ async fn claude_api_tells_all_mistakes_of_its_configuration_at_once_with_64() {
         "--drain-ms",
         "--queued",
     ];
-    assert_all_told(service, &flags).await;
+    assert_all_reported(service, &flags).await;
 }
 
 #[tokio::test]
-async fn the_bridge_tells_all_mistakes_of_its_configuration_at_once_with_64() {
+async fn the_bridge_reports_all_configuration_mistakes_together_and_exits_64() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = StackOptions::default()
         .bridge("--host=nowhere")
@@ -82,11 +83,11 @@ async fn the_bridge_tells_all_mistakes_of_its_configuration_at_once_with_64() {
         "--allowed-origins",
         "--batch",
     ];
-    assert_all_told(service, &flags).await;
+    assert_all_reported(service, &flags).await;
 }
 
 #[tokio::test]
-async fn unknown_flags_are_64_and_a_port_in_use_says_so() {
+async fn unknown_flags_exit_64_and_a_port_in_use_is_named() {
     let stack = Stack::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let options = StackOptions::default();

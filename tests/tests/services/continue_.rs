@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 
 use crate::support::{accept, assert_problem, ended, exists, id, path, send, until};
 
-/// What the CLI is told when a policy continues its conversation, answered by the stand-in.
+/// Answer of the stand-in to the prompt with which a policy continues a conversation.
 pub(crate) const CONTINUED: &str = "A stand-in's answer to a prompt of 28 bytes.";
 
-/// A CLI that runs this shell code before it becomes the stand-in; `$1` is not `--version` then.
-pub(crate) fn wrapped(folder: &tempfile::TempDir, code: &str) -> PathBuf {
+/// Writes a CLI that runs this shell code before it becomes the stand-in. `--version` skips the code.
+pub(crate) fn wrapped_cli(folder: &tempfile::TempDir, code: &str) -> PathBuf {
     let path = folder.path().join("claude");
     let stand_in = binary("stand-in-claude");
     let text = format!(
@@ -36,13 +36,14 @@ async fn put(http: &Http, id: &str, body: Value) -> (u16, reqwest::header::Heade
     send(http, Method::PUT, &path(id, ""), body.to_string()).await
 }
 
-pub(crate) async fn text(http: &Http, id: &str) -> String {
+pub(crate) async fn output_text(http: &Http, id: &str) -> String {
     let output = http.output(id, 0).await.expect("an output");
     assert!(output.clean);
     String::from_utf8(output.bytes).expect("UTF-8")
 }
 
-/// Milliseconds, from some beginning, of a time in a status; whole days apart where months differ.
+/// Converts a time of a status to milliseconds, for comparisons. A month counts 31 days, so two times
+/// in different months are compared whole days wrong.
 fn ms(time: &str) -> u64 {
     let (date, clock) = time.split_once('T').expect("RFC 3339");
     let number = |text: &str| text.parse::<f64>().expect("a number");
@@ -60,27 +61,27 @@ fn ms(time: &str) -> u64 {
 }
 
 #[track_caller]
-pub(crate) fn name<'a>(status: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text_field<'a>(status: &'a Value, field: &str) -> &'a str {
     status[field]
         .as_str()
         .unwrap_or_else(|| panic!("no {field}: {status}"))
 }
 
-/// An execution that stands in a tool, having said `so far`.
-async fn busy(http: &Http, id: &str, extra: Value) {
+/// Accepts an execution that writes `so far` and then waits in a tool.
+async fn accept_busy(http: &Http, id: &str, extra: Value) {
     accept(http, id, "@say so far\n@tool 60", extra).await;
-    until(http, id, "far enough", |s| s["outputBytes"] == 6).await;
+    until(http, id, "in its tool", |s| s["outputBytes"] == 6).await;
 }
 
 #[tokio::test]
-async fn n8_an_interrupted_one_is_continued_by_request_once() {
+async fn n8_an_interrupted_execution_is_continued_by_one_request_only() {
     let mut stack = Stack::start().await;
     let http = stack.http();
     let (old, new) = (id(), id());
-    busy(&http, &old, json!({"workspace": "w"})).await;
+    accept_busy(&http, &old, json!({"workspace": "w"})).await;
     let body = json!({"prompt": "@recall", "continues": old});
     let answer = put(&http, &new, body.clone()).await;
-    assert_problem(&answer, 409, "wrong-state", "it runs");
+    assert_problem(&answer, 409, "wrong-state", "a running execution");
     stack.crash_api().await;
     let http = stack.http();
     let answer = put(
@@ -94,19 +95,19 @@ async fn n8_an_interrupted_one_is_continued_by_request_once() {
     assert_problem(&answer, 404, "not-found", "unknown");
     let (code, _, status) = put(&http, &new, body.clone()).await;
     assert_eq!(code, 201, "{status}");
-    assert_eq!(text(&http, &new).await, "turns=1 first=@say so far");
+    assert_eq!(output_text(&http, &new).await, "turns=1 first=@say so far");
     let (before, after) = (
         http.status(&old).await.expect("a status"),
         http.status(&new).await.expect("a status"),
     );
     assert_eq!(before["state"], "interrupted");
-    assert_eq!(name(&before, "continuedBy"), new);
-    assert_eq!(name(&after, "continues"), old);
+    assert_eq!(text_field(&before, "continuedBy"), new);
+    assert_eq!(text_field(&after, "continues"), old);
     assert_eq!(
-        (name(&after, "workspace"), name(&after, "conversation")),
-        ("w", name(&before, "conversation"))
+        (text_field(&after, "workspace"), text_field(&after, "conversation")),
+        ("w", text_field(&before, "conversation"))
     );
-    // The same again is the same; another one is too late.
+    // The repeated request gets the same execution; a request with another id is refused.
     assert_eq!(put(&http, &new, body.clone()).await.0, 200);
     let answer = put(&http, &id(), body).await;
     assert_problem(&answer, 409, "wrong-state", "continued before");
@@ -117,10 +118,10 @@ async fn n8_an_interrupted_one_is_continued_by_request_once() {
 }
 
 #[tokio::test]
-async fn two_requests_at_once_continue_it_once() {
+async fn of_simultaneous_requests_to_continue_an_execution_one_is_accepted() {
     let mut stack = Stack::start().await;
     let old = id();
-    busy(&stack.http(), &old, json!({})).await;
+    accept_busy(&stack.http(), &old, json!({})).await;
     stack.crash_api().await;
     let http = stack.http();
     let body = json!({"prompt": "@say again", "continues": old});
@@ -137,36 +138,40 @@ async fn two_requests_at_once_continue_it_once() {
 }
 
 #[tokio::test]
-async fn n8_a_crash_is_followed_by_the_policy() {
+async fn n8_the_policy_continues_an_execution_after_a_crash() {
     let mut stack = Stack::start().await;
     let mut client = stack.client().await;
-    let body = json!({"prompt": "@say so far\n@tool 60", "onInterrupt": "continue", "metadata": {"k": "v"}});
+    let body = json!({
+            "prompt": "@say so far\n@tool 60",
+        "onInterrupt": "continue",
+        "metadata": {"k": "v"},
+    });
     let status = client.call("execute", body).await.expect("accepted");
-    let old = name(&status, "executionId").to_owned();
+    let old = text_field(&status, "executionId").to_owned();
     client.wait_output(&old, 6).await;
     stack.crash_api().await;
     let (_, end) = client.wait_terminal(&old).await;
     assert_eq!(end["status"], "INTERRUPTED", "{end}");
-    let new = name(&end, "continuedBy").to_owned();
+    let new = text_field(&end, "continuedBy").to_owned();
     let http = stack.http();
     let status = ended(&http, &new).await;
     assert_eq!(status["state"], "completed", "{status}");
-    assert_eq!(name(&status, "continues"), old);
+    assert_eq!(text_field(&status, "continues"), old);
     assert_eq!(status["metadata"], json!({"k": "v"}));
     assert_eq!(status["conversation"], end["conversation"]);
-    assert_eq!(text(&http, &new).await, CONTINUED);
-    assert_eq!(stack.spawns(&old), 2, "one each, in one conversation");
+    assert_eq!(output_text(&http, &new).await, CONTINUED);
+    assert_eq!(stack.spawns(&old), 2, "one start each, in one conversation");
     client.finish().await;
 }
 
 #[tokio::test]
-async fn n8_a_stop_is_followed_by_the_policy_at_the_next_start() {
+async fn n8_the_policy_continues_a_stopped_execution_at_the_next_start() {
     let options = StackOptions::default()
         .api("--shutdown-ms=2500")
         .api("--kill-ms=500");
     let mut stack = Stack::with(options).await;
     let old = id();
-    busy(&stack.http(), &old, json!({"onInterrupt": "continue"})).await;
+    accept_busy(&stack.http(), &old, json!({"onInterrupt": "continue"})).await;
     stack.api.stop().await;
     assert_eq!(stack.spawns(&old), 1, "nothing starts while it stops");
     stack.api.start_again().await;
@@ -176,17 +181,17 @@ async fn n8_a_stop_is_followed_by_the_policy_at_the_next_start() {
         (&before["state"], &before["reason"]),
         (&json!("interrupted"), &json!("service_stopped"))
     );
-    let new = name(&before, "continuedBy").to_owned();
+    let new = text_field(&before, "continuedBy").to_owned();
     assert_eq!(ended(&http, &new).await["state"], "completed");
     assert_eq!(stack.spawns(&old), 2);
     stack.api.assert_quiet();
 }
 
 #[tokio::test]
-async fn n8_the_death_of_the_runner_is_followed_by_the_policy() {
+async fn n8_the_policy_continues_an_execution_whose_runner_died() {
     let stack = Stack::start().await;
     let (http, old) = (stack.http(), id());
-    busy(&http, &old, json!({"onInterrupt": "continue"})).await;
+    accept_busy(&http, &old, json!({"onInterrupt": "continue"})).await;
     let runner = processes::all()
         .into_iter()
         .find(|process| process.parent == stack.api.pid() && process.arguments.contains("runner"));
@@ -194,18 +199,18 @@ async fn n8_the_death_of_the_runner_is_followed_by_the_policy() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
     let before = ended(&http, &old).await;
     assert_eq!(before["reason"], "runner_died", "{before}");
-    let new = name(&before, "continuedBy").to_owned();
+    let new = text_field(&before, "continuedBy").to_owned();
     let after = ended(&http, &new).await;
     assert_eq!(after["state"], "completed");
     assert!(
-        ms(name(&after, "startedAt")) >= ms(name(&before, "endedAt")),
-        "one conversation never runs twice at once"
+        ms(text_field(&after, "startedAt")) >= ms(text_field(&before, "endedAt")),
+        "one conversation never runs twice at the same time"
     );
     stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn a_prompt_that_never_reached_the_cli_is_asked_again() {
+async fn a_prompt_that_never_reached_the_cli_is_sent_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let (hold, mark) = (folder.path().join("hold"), folder.path().join("mark"));
     let code = format!(
@@ -214,7 +219,7 @@ async fn a_prompt_that_never_reached_the_cli_is_asked_again() {
         mark.display()
     );
     let options = StackOptions {
-        claude_bin: Some(wrapped(&folder, &code)),
+        claude_bin: Some(wrapped_cli(&folder, &code)),
         ..StackOptions::default()
     };
     let mut stack = Stack::with(options).await;
@@ -241,9 +246,9 @@ async fn a_prompt_that_never_reached_the_cli_is_asked_again() {
         stack.crash_api().await;
         let http = stack.http();
         let before = ended(&http, &old).await;
-        let new = name(&before, "continuedBy").to_owned();
+        let new = text_field(&before, "continuedBy").to_owned();
         assert_eq!(ended(&http, &new).await["state"], "completed");
-        assert_eq!(text(&http, &new).await, expected);
+        assert_eq!(output_text(&http, &new).await, expected);
     }
     stack.api.assert_quiet();
 }
@@ -257,15 +262,15 @@ async fn n5_a_usage_limit_is_waited_for_and_the_wait_can_be_cancelled() {
     accept(&http, &old, "@say x\n@result 429", extra).await;
     let before = ended(&http, &old).await;
     assert_eq!(before["reason"], "usage_limit", "{before}");
-    let new = name(&before, "continuedBy").to_owned();
+    let new = text_field(&before, "continuedBy").to_owned();
     let waiting = http.status(&new).await.expect("a status");
     assert_eq!(
         (&waiting["state"], &waiting["continues"]),
         (&json!("queued"), &json!(old))
     );
-    let not_before = name(&waiting, "notBefore").to_owned();
-    assert!(ms(&not_before) > ms(name(&before, "endedAt")));
-    // Its lane goes on without it; its conversation does not.
+    let not_before = text_field(&waiting, "notBefore").to_owned();
+    assert!(ms(&not_before) > ms(text_field(&before, "endedAt")));
+    // The lane continues without the waiting execution; the conversation does not.
     let (other, same) = (id(), id());
     accept(&http, &other, "@say y", json!({"lane": "l"})).await;
     assert_eq!(ended(&http, &other).await["state"], "completed");
@@ -274,13 +279,13 @@ async fn n5_a_usage_limit_is_waited_for_and_the_wait_can_be_cancelled() {
     let http = stack.http();
     let after = http.status(&new).await.expect("a status");
     assert_eq!(
-        (&after["state"], name(&after, "notBefore")),
+        (&after["state"], text_field(&after, "notBefore")),
         (&json!("queued"), not_before.as_str())
     );
     let same_status = http.status(&same).await.expect("a status");
     assert_eq!(same_status["state"], "queued", "{same_status}");
     let (_, _, status) = send(&http, Method::POST, &path(&new, "/cancel"), "").await;
-    assert!(["queued", "cancelled"].contains(&name(&status, "state")));
+    assert!(["queued", "cancelled"].contains(&text_field(&status, "state")));
     let end = ended(&http, &new).await;
     assert_eq!(
         (&end["state"], &end["startedAt"], &end["notBefore"]),
@@ -292,14 +297,15 @@ async fn n5_a_usage_limit_is_waited_for_and_the_wait_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn n5_a_known_reset_is_kept() {
+async fn n5_a_continuation_waits_for_the_known_reset_of_the_limit() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let reset = now.expect("after 1970").as_secs() + 3;
     let folder = tempfile::tempdir().expect("a folder");
-    let event = json!({"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": reset}});
+    let info = json!({"status": "rejected", "resetsAt": reset});
+    let event = json!({"type": "rate_limit_event", "rate_limit_info": info});
     let code = format!("echo '{event}'");
     let options = StackOptions {
-        claude_bin: Some(wrapped(&folder, &code)),
+        claude_bin: Some(wrapped_cli(&folder, &code)),
         ..StackOptions::default()
     };
     let stack = Stack::with(options).await;
@@ -307,32 +313,34 @@ async fn n5_a_known_reset_is_kept() {
     let extra = json!({"onUsageLimit": "wait"});
     accept(&http, &old, "@say x\n@result 429", extra).await;
     let before = ended(&http, &old).await;
-    let new = name(&before, "continuedBy").to_owned();
+    let new = text_field(&before, "continuedBy").to_owned();
     let waiting = http.status(&new).await.expect("a status");
-    let not_before = name(&waiting, "notBefore").to_owned();
+    let not_before = text_field(&waiting, "notBefore").to_owned();
     assert_eq!(ms(&not_before) % 86_400_000, reset % 86_400 * 1000);
     let end = ended(&http, &new).await;
     assert_eq!(
         (&end["state"], &end["notBefore"]),
         (&json!("completed"), &Value::Null)
     );
-    let started = name(&end, "startedAt");
+    let started = text_field(&end, "startedAt");
     assert!(
         ms(started) >= ms(&not_before),
         "{started} is before {not_before}"
     );
-    assert_eq!(text(&http, &new).await, CONTINUED);
+    assert_eq!(output_text(&http, &new).await, CONTINUED);
     stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn n5_the_waits_grow_with_limits_in_a_row() {
+async fn n5_the_waits_grow_with_consecutive_limits() {
     let folder = tempfile::tempdir().expect("a folder");
-    let result = json!({"type": "result", "subtype": "success", "is_error": true, "api_error_status": 429,
-        "result": "limit", "session_id": "x", "uuid": "y", "num_turns": 1});
+    let result = json!({
+            "type": "result", "subtype": "success", "is_error": true, "api_error_status": 429,
+        "result": "limit", "session_id": "x", "uuid": "y", "num_turns": 1,
+    });
     let code = format!("echo '{result}'; exit 1");
     let options = StackOptions {
-        claude_bin: Some(wrapped(&folder, &code)),
+        claude_bin: Some(wrapped_cli(&folder, &code)),
         ..StackOptions::default()
     };
     let stack = Stack::with(options.api("--usage-limit-wait-ms=100")).await;
@@ -342,19 +350,19 @@ async fn n5_the_waits_grow_with_limits_in_a_row() {
     for expected in [100, 200, 400, 1200, 1200] {
         let end = ended(&http, &current).await;
         assert_eq!(end["reason"], "usage_limit", "{end}");
-        let next = name(&end, "continuedBy").to_owned();
-        // It may run already: what it waited is between the two times.
+        let next = text_field(&end, "continuedBy").to_owned();
+        // The continuation may run already: its wait is the time between the two.
         let started = ended(&http, &next).await;
-        let waited = ms(name(&started, "startedAt")) - ms(name(&end, "endedAt"));
+        let waited = ms(text_field(&started, "startedAt")) - ms(text_field(&end, "endedAt"));
         assert!(
             (expected - 50..expected + 700).contains(&waited),
             "{waited} ms for {expected}"
         );
         current = next;
     }
-    // The chain has no end of its own.
+    // The chain of continuations never ends by itself.
     let end = ended(&http, &current).await;
-    let next = name(&end, "continuedBy");
+    let next = text_field(&end, "continuedBy");
     send(&http, Method::POST, &path(next, "/cancel"), "").await;
     stack.assert_quiet();
 }

@@ -1,5 +1,6 @@
-//! F1 in full: viewers of one execution are cut off again and again, on either hop, and each ends with exactly its output.
-//! All cuts fall into the stream, however slow the machine is: see [`sections`].
+//! F1 in full: the connections of several viewers of one execution are cut again and again, on both
+//! hops, and each viewer gets exactly the output. All cuts hit the stream, however slow the machine
+//! is: see [`sections`].
 
 mod sections;
 
@@ -17,22 +18,24 @@ use self::sections::{Gate, SECTIONS, expected};
 use crate::support::{accept, id, until};
 
 const VIEWERS: usize = 4;
-/// On the clients' hop: each hits one viewer.
+/// Cuts on the clients' hop; each hits one viewer.
 const FRONT_CUTS: usize = 100;
-/// On the hop to claude-api: each hits at least one viewer's stream.
+/// Cuts on the hop to claude-api; each hits at least one viewer's stream.
 const MIDDLE_CUTS: usize = 100;
-/// The cuts lie before this one.
+/// First section without cuts.
 const UNCUT_SECTIONS_FROM: u64 = SECTIONS - 2;
-/// What a session brings before its first output (`connected`, the answer, a statusUpdate) is well below it, bytes.
+/// Bytes; the messages of a session before its first output (`connected`, the answer, a
+/// statusUpdate) are far fewer.
 const BEFORE_OUTPUT: u64 = 16 * 1024;
-/// Nothing else on that hop brings so much in so short a time: what is cut behind it is an output stream. Bytes.
+/// Bytes; only an output stream carries so many on that hop in so short a time, so a cut after them
+/// hits one.
 const OUTPUT_FOR_SURE: u64 = 6 * 1024;
-/// All takes 20 s where nothing else runs.
+/// The whole test takes 20 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Random bytes of `0..before`, in order, each with a way to cut.
-fn points(rng: &mut StdRng, count: usize, before: u64) -> Vec<(u64, Cut)> {
-    let mut points: Vec<_> = (0..count).map(|_| rng.random_range(0..before)).collect();
+/// Returns `count` random offsets in `0..limit`, sorted, each with a way to cut.
+fn points(rng: &mut StdRng, count: usize, limit: u64) -> Vec<(u64, Cut)> {
+    let mut points: Vec<_> = (0..count).map(|_| rng.random_range(0..limit)).collect();
     points.sort_unstable();
     let cut = |rng: &mut StdRng| if rng.random() { Cut::Reset } else { Cut::Close };
     points.into_iter().map(|at| (at, cut(rng))).collect()
@@ -45,15 +48,16 @@ fn down(pipe: Pipe) -> Faults {
     }
 }
 
-/// What one viewer has seen.
+/// Output and end that one viewer received.
 struct Seen {
     joined: Vec<u8>,
     end: Value,
-    /// How often it was cut off in the middle.
+    /// How often its connection was cut.
     cuts: usize,
 }
 
-/// Views an execution to its end. It is cut off at each point, and comes back each time at the byte that it reached.
+/// Views an execution to its end. The connection is cut at each point; the viewer resumes at the byte
+/// that it reached.
 async fn view(
     stack: &Stack,
     execution: &str,
@@ -86,9 +90,9 @@ async fn view(
         joined.extend(bytes);
         match (end, point) {
             (None, Some(_)) => cuts += 1,
-            (None, None) => panic!("closed by nobody\n{}", client.transcript()),
+            (None, None) => panic!("closed without a cut\n{}", client.transcript()),
             (Some(end), None) => {
-                // The ping's answer comes after all that was under way.
+                // The ping's answer arrives after every message that was under way.
                 client.call("ping", json!({})).await.expect("alive");
                 let updates = client.updates(execution);
                 let terminal = updates.iter().filter(|update| !update["endedAt"].is_null());
@@ -102,7 +106,8 @@ async fn view(
     }
 }
 
-/// Cuts the hop to claude-api whenever so many bytes have come to each viewer over it, within the next kilobytes of an output stream.
+/// Cuts the hop to claude-api within the next kilobytes of an output stream, at each point: when each
+/// viewer has received so many bytes over the hop. Returns the number of cuts.
 async fn cut_upstream(
     middle: &FaultProxy,
     points: Vec<(u64, Cut)>,
@@ -112,18 +117,18 @@ async fn cut_upstream(
     let mut cuts = 0;
     for (at, cut) in points {
         next_cut(at);
-        eventually("output to come to the point", PATIENCE, || {
+        eventually("output to reach the point", PATIENCE, || {
             (middle.bytes().1 >= at * VIEWERS as u64).then_some(())
         })
         .await;
-        let before = middle.cuts();
+        let earlier = middle.cuts();
         middle.set(down(Pipe {
             cut_in: Some(rng.random_range(OUTPUT_FOR_SURE..4 * OUTPUT_FOR_SURE)),
             cut,
             ..Pipe::default()
         }));
         eventually("the cut", PATIENCE, || {
-            (middle.cuts() > before).then_some(())
+            (middle.cuts() > earlier).then_some(())
         })
         .await;
         middle.heal();
@@ -134,7 +139,7 @@ async fn cut_upstream(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn f1_four_viewers_and_two_hundred_cuts_on_either_hop() {
+async fn f1_four_viewers_get_the_exact_output_despite_two_hundred_cuts() {
     let given = std::env::var("CCB_SEED")
         .ok()
         .map(|text| text.parse().expect("CCB_SEED is a number"));
@@ -149,19 +154,19 @@ async fn f1_four_viewers_and_two_hundred_cuts_on_either_hop() {
     .await;
     let (http, id, expected) = (stack.http(), id(), expected());
     let section_bytes = expected.len() as u64 / SECTIONS;
-    let before = UNCUT_SECTIONS_FROM * section_bytes;
+    let limit = UNCUT_SECTIONS_FROM * section_bytes;
     let middle = stack.middle.as_ref().expect("a proxy");
     let gate = Gate::new(stack.path("tmp"), VIEWERS + 1);
     accept(&http, &id, &gate.prompt(), json!({})).await;
 
     let viewers: Vec<_> = (0..VIEWERS)
-        .map(|who| {
-            let points = points(&mut rng, FRONT_CUTS / VIEWERS, before);
+        .map(|viewer| {
+            let points = points(&mut rng, FRONT_CUTS / VIEWERS, limit);
             let gate = &gate;
-            view(&stack, &id, points, move |at| gate.next_cut(who, at))
+            view(&stack, &id, points, move |at| gate.next_cut(viewer, at))
         })
         .collect();
-    let upstream = points(&mut rng, MIDDLE_CUTS, before);
+    let upstream = points(&mut rng, MIDDLE_CUTS, limit);
     let cutting = async {
         let next_cut = |at| gate.next_cut(VIEWERS, at);
         let cuts = cut_upstream(middle, upstream, &mut rng, next_cut).await;
@@ -172,12 +177,13 @@ async fn f1_four_viewers_and_two_hundred_cuts_on_either_hop() {
     let (seen, upstream_cuts, ()) = tokio::join!(
         futures::future::join_all(viewers),
         cutting,
-        gate.keep(section_bytes)
+        gate.open_sections(section_bytes)
     );
 
     let front_cuts: usize = seen.iter().map(|viewer| viewer.cuts).sum();
     println!(
-        "{front_cuts} cuts of viewers; {upstream_cuts} of the hop to claude-api, which hit {} of {} connections",
+        "{front_cuts} cuts of viewers; {upstream_cuts} of the hop to claude-api, which hit {} of {} \
+         connections",
         middle.cuts(),
         middle.connections()
     );
@@ -207,7 +213,7 @@ async fn f1_four_viewers_and_two_hundred_cuts_on_either_hop() {
     stack.assert_quiet();
 }
 
-/// Fifty megabytes are not for a message: the first difference is.
+/// Asserts equality, and reports only the first difference: fifty megabytes do not fit in a message.
 #[track_caller]
 fn assert_joined(viewer: usize, joined: &[u8], expected: &[u8]) {
     if joined != expected {
@@ -218,7 +224,7 @@ fn assert_joined(viewer: usize, joined: &[u8], expected: &[u8]) {
             String::from_utf8_lossy(part).into_owned()
         };
         panic!(
-            "viewer {viewer} has {} bytes of {}; from byte {at} on they differ: {:?} in place of {:?}",
+            "viewer {viewer} has {} bytes of {}; they differ from byte {at} on: {:?}, expected {:?}",
             joined.len(),
             expected.len(),
             around(joined),

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::run;
 
-const RESULT: &str = r#"{"type":"result","subtype":"success","is_error":false,"result":"Second.","num_turns":1,"result_index":0}"#;
+const RESULT: &str = concat!(
+    r#"{"type":"result","subtype":"success","is_error":false,"#,
+    r#""result":"Second.","num_turns":1,"result_index":0}"#
+);
 
 fn assistant(id: &str, text: &str) -> String {
     let content = json!([{"type": "text", "text": text}]);
@@ -14,13 +17,13 @@ fn assistant(id: &str, text: &str) -> String {
         .to_string()
 }
 
-/// A CLI that writes these lines and no result of its own.
+/// Returns a prompt with which the stand-in writes these lines and no result of its own.
 fn script(lines: &[String]) -> String {
     let raw: String = lines.iter().map(|line| format!("@raw {line}\n")).collect();
     format!("{raw}@result none")
 }
 
-fn codes(status: &Value) -> Vec<String> {
+fn warning_codes(status: &Value) -> Vec<String> {
     let warnings = status["warnings"].as_array().expect("a list");
     let code = |warning: &Value| warning["code"].as_str().expect("a code").to_owned();
     warnings.iter().map(code).collect()
@@ -51,7 +54,7 @@ async fn a_whole_result_among_other_bytes_completes_the_execution() {
 
 /// Field case C12.
 #[tokio::test]
-async fn a_damaged_event_hides_no_other_and_is_a_warning() {
+async fn a_damaged_event_hides_no_other_event_and_adds_a_warning() {
     let stack = Stack::start().await;
     let first = assistant("m", "First.");
     let glued = format!(r#"{{"type":"assis{}"#, assistant("n", "Second."));
@@ -61,7 +64,7 @@ async fn a_damaged_event_hides_no_other_and_is_a_warning() {
         let (output, status) = run(&stack, &prompt, json!({})).await;
         assert_eq!(output, "First.\n\nSecond.");
         assert_eq!(
-            (&status["state"], &status["noiseLines"], codes(&status)),
+            (&status["state"], &status["noiseLines"], warning_codes(&status)),
             (
                 &json!("completed"),
                 &json!(1),
@@ -95,9 +98,9 @@ async fn a_result_with_an_error_subtype_is_a_failure_that_names_it() {
     stack.assert_quiet();
 }
 
-/// From the field: an empty answer was `completed` without a remark.
+/// From a field report: an empty answer was `completed` without a warning.
 #[tokio::test]
-async fn an_empty_answer_is_a_warning() {
+async fn an_empty_answer_adds_a_warning() {
     let stack = Stack::start().await;
     let line = RESULT.replace("Second.", "");
     let (output, status) = run(&stack, &script(&[line]), json!({})).await;
@@ -105,8 +108,8 @@ async fn an_empty_answer_is_a_warning() {
         (output.as_str(), &status["state"]),
         ("", &json!("completed"))
     );
-    assert_eq!(codes(&status), ["empty_answer"]);
+    assert_eq!(warning_codes(&status), ["empty_answer"]);
     let (_, status) = run(&stack, "@say x", json!({})).await;
-    assert_eq!(codes(&status), Vec::<String>::new());
+    assert_eq!(warning_codes(&status), Vec::<String>::new());
     stack.assert_quiet();
 }

@@ -1,4 +1,4 @@
-//! Deaths: kill -9 of a runner, and of claude-api.
+//! SIGKILL of a runner and of claude-api.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::continue_::wrapped;
+use crate::continuations::wrapped_cli;
 use crate::support::{PATIENCE, accept, ended, exists, id, path, run, send, until};
 
-/// The runner of an execution: the child of claude-api that has the CLI below it.
-pub(crate) async fn runner(stack: &Stack, execution: &str) -> i32 {
+/// Returns the pid of an execution's runner: the child of claude-api that has the CLI below it.
+pub(crate) async fn runner_pid(stack: &Stack, execution: &str) -> i32 {
     let api = stack.api.pid();
     eventually("the runner", PATIENCE, || {
         let runners = processes::all()
@@ -28,7 +28,7 @@ pub(crate) async fn runner(stack: &Stack, execution: &str) -> i32 {
 }
 
 #[tokio::test]
-async fn f2_a_killed_runner_is_an_interruption_and_nothing_is_left() {
+async fn f2_a_killed_runner_interrupts_its_execution_and_leaves_no_process() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     for paused in [false, true] {
@@ -41,7 +41,7 @@ async fn f2_a_killed_runner_is_an_interruption_and_nothing_is_left() {
             .await;
         exists(&mark).await;
         client.wait_output(&id, 6).await;
-        let pid = Pid::from_raw(runner(&stack, &id).await).expect("a pid");
+        let pid = Pid::from_raw(runner_pid(&stack, &id).await).expect("a pid");
         if paused {
             client.control("PAUSE", Some(&id)).await.expect("accepted");
             client.wait_status(&id, "PAUSED").await;
@@ -78,7 +78,7 @@ async fn f2_a_killed_runner_is_an_interruption_and_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn f15_after_a_kill_states_are_true_within_5_s_and_the_queue_runs() {
+async fn f15_after_a_kill_of_claude_api_states_are_true_within_5_s_and_the_queue_runs() {
     let mut stack = Stack::with(StackOptions::default().api("--running-executions=2")).await;
     for round in 0..3_u64 {
         let http = stack.http();
@@ -144,7 +144,7 @@ async fn f15_after_a_kill_states_are_true_within_5_s_and_the_queue_runs() {
 }
 
 #[tokio::test]
-async fn a_conversation_whose_note_a_power_cut_took_is_known() {
+async fn a_conversation_whose_note_was_lost_in_a_power_cut_is_still_known() {
     let mut stack = Stack::start().await;
     let (_, gone) = run(&stack, "@say one", json!({"workspace": "w"})).await;
     let (_, empty) = run(&stack, "@say two", json!({"workspace": "w"})).await;
@@ -166,7 +166,7 @@ async fn a_conversation_whose_note_a_power_cut_took_is_known() {
     stack.assert_quiet();
 }
 
-/// What an answered cancel has to leave behind, whatever `onInterrupt` says.
+/// Asserts that an answered cancel ended the execution, whatever `onInterrupt` says.
 async fn assert_cancelled(stack: &Stack, execution: &str) {
     let http = stack.http();
     let end = ended(&http, execution).await;
@@ -185,13 +185,13 @@ async fn assert_cancelled(stack: &Stack, execution: &str) {
 }
 
 #[tokio::test]
-async fn f15_an_answered_cancel_outlives_a_kill() {
+async fn f15_an_answered_cancel_outlives_a_kill_of_claude_api() {
     let mut stack = Stack::start().await;
     let continues = json!({"onInterrupt": "continue"});
     for paused in [false, true] {
         let (http, id) = (stack.http(), id());
         let mark = stack.path("tmp").join(format!("cancelled-{paused}"));
-        // It takes the whole kill grace to end, and the kill comes before.
+        // The CLI takes the whole kill grace to end; claude-api is killed earlier.
         let prompt = format!("@say x\n@ignore-term\n@touch {}\n@tool 60", mark.display());
         accept(&http, &id, &prompt, continues.clone()).await;
         exists(&mark).await;
@@ -208,7 +208,7 @@ async fn f15_an_answered_cancel_outlives_a_kill() {
     stack.assert_quiet();
 }
 
-/// ENGINE A10: the status said only `runner_died`, and the log nothing.
+/// The status once said only `runner_died`, and the log nothing.
 #[tokio::test]
 async fn a_runner_that_fails_has_its_reason_in_the_status_and_in_the_log() {
     let stack = Stack::start().await;
@@ -217,7 +217,7 @@ async fn a_runner_that_fails_has_its_reason_in_the_status_and_in_the_log() {
     let prompt = format!("@daemon\n@touch {}\n@tool 60", mark.display());
     accept(&http, &id, &prompt, json!({})).await;
     exists(&mark).await;
-    let pid = runner(&stack, &id).await;
+    let pid = runner_pid(&stack, &id).await;
     // poll(2) refuses more descriptors than a process may have.
     let limited = std::process::Command::new("prlimit")
         .args(["--pid", &pid.to_string(), "--nofile=1:1"])
@@ -239,7 +239,7 @@ async fn a_runner_that_fails_has_its_reason_in_the_status_and_in_the_log() {
     stack.assert_quiet();
 }
 
-/// ENGINE A4: the CLI lived on below claude-api, then stayed a zombie, and startup said
+/// The CLI once lived on as a child of claude-api and became a zombie, and startup reported
 /// `cli-missing` for 5 minutes.
 #[tokio::test]
 async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_no_process_and_is_reported() {
@@ -274,8 +274,11 @@ async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_no_process_and_is_rep
     kill_process(Pid::from_raw(parent).expect("a pid"), Signal::KILL).expect("killed");
     let http = stack.http();
     let page = crate::start::startup_page_with(&http, "runner-died").await;
-    let told = crate::start::reason(&page, "runner-died");
-    assert!(told["message"].to_string().contains("SIGKILL"), "{told}");
+    let reason = crate::start::reason(&page, "runner-died");
+    assert!(
+        reason["message"].to_string().contains("SIGKILL"),
+        "{reason}"
+    );
     eventually("the CLI to be gone", PATIENCE, || {
         (!processes::all().iter().any(|process| process.pid == cli)).then_some(())
     })
@@ -287,7 +290,7 @@ async fn a_runner_that_dies_at_the_check_of_the_cli_leaves_no_process_and_is_rep
     stack.assert_quiet();
 }
 
-/// ENGINE A3: stdout that never pauses does not keep a stopped runner from being given up.
+/// Stdout that never pauses must not delay giving up a stopped runner.
 #[tokio::test]
 async fn a_stopped_runner_of_a_cli_that_floods_is_given_up_within_5_s_of_the_cancel() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -296,7 +299,7 @@ async fn a_stopped_runner_of_a_cli_that_floods_is_given_up_within_5_s_of_the_can
         "delta": {"type": "text_delta", "text": "x"}});
     let line = json!({"type": "stream_event", "event": delta, "parent_tool_use_id": null});
     let options = StackOptions {
-        claude_bin: Some(wrapped(
+        claude_bin: Some(wrapped_cli(
             &folder,
             &format!("for i in 1 2 3 4 5 6 7; do yes '{line}' & done; exec yes '{line}'"),
         )),

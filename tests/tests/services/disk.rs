@@ -1,5 +1,6 @@
-//! A spool whose disk is full, when an execution is to be accepted and while one runs: a small tmpfs in a mount namespace of
-//! claude-api's own. It takes root or user namespaces; without either the tests fail and say so.
+//! A full disk, when an execution is to be accepted and while one runs: the spool is a small tmpfs in
+//! a mount namespace of claude-api's own. The tests need root or user namespaces; without either they
+//! fail and say so.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -21,9 +22,10 @@ use crate::{
     support::{PATIENCE, accept, assert_problem, ended, id, path, send, until},
 };
 
-/// Mounts the spool, leaves somebody behind who fills and empties it when told by files outside (and keeps the
-/// namespace, the service killed), and becomes the service. The filler's parent is gone before, so that the service
-/// does not take it for an orphan.
+/// Shell script that mounts the spool, starts a filler in the background, and becomes the service.
+/// The filler fills and empties the disk when files outside request it; it also keeps the namespace
+/// alive while the service is killed. The filler's parent exits first, so that the service does not
+/// take the filler for an orphan.
 const INSIDE: &str = r#"set -e
 mount -t tmpfs -o size=40m none "$1"
 tell="$2"; spool="$1"; shift 2
@@ -34,14 +36,14 @@ tell="$2"; spool="$1"; shift 2
     wait_for "$1/free" "$1"; rm "$2/filler"; : > "$1/freed"
   ' sh "$tell" "$spool" >/dev/null 2>&1 </dev/null & )
 exec "$@""#;
-/// Deltas of the execution that says more than there is room for, and the bytes of each: 3 MB.
+/// Deltas of the execution that writes more than the disk has room for, and the bytes of each: 3 MB.
 const DELTAS: usize = 400;
 const DELTA_BYTES: usize = 8192;
 
 struct Full {
     api: Service,
     bridge: Service,
-    /// claude-api's options as they were, its namespace aside.
+    /// claude-api's options without the namespace.
     plain: ServiceOptions,
     folder: TempDir,
 }
@@ -51,7 +53,7 @@ impl Full {
         Self::start_on("spool").await
     }
 
-    /// The same with this folder of the stack on the small disk.
+    /// Starts both services with this folder of the stack on the small disk.
     async fn start_on(small: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let tell = folder.path().join("tell");
@@ -84,7 +86,7 @@ impl Full {
         }
     }
 
-    /// kill -9 of claude-api, and a start with the same disk on the same port.
+    /// Kills claude-api and starts it again with the same disk on the same port.
     async fn crash_api(&mut self) {
         let port = self.api.addr().port();
         self.api.kill();
@@ -109,9 +111,10 @@ impl Full {
         .await;
     }
 
-    async fn tell(&self, what: &str, done: &str) {
+    /// Requests a change of the disk by the file `request`, and waits for the file `done`.
+    async fn change_disk(&self, request: &str, done: &str) {
         let tell = self.folder.path().join("tell");
-        fs::write(tell.join(what), "").expect("written");
+        fs::write(tell.join(request), "").expect("written");
         let done = tell.join(done);
         eventually("the disk to change", PATIENCE, || {
             done.exists().then_some(())
@@ -121,7 +124,7 @@ impl Full {
 }
 
 #[tokio::test]
-async fn a_full_spool_refuses_and_recovers() {
+async fn a_full_spool_refuses_executions_and_recovers() {
     let stack = Full::start().await;
     let http = Http::new(stack.api.addr());
     let bridge = Http::new(stack.bridge.addr());
@@ -129,18 +132,18 @@ async fn a_full_spool_refuses_and_recovers() {
     let before = id();
     accept(&http, &before, "@say before", json!({})).await;
     assert_eq!(ended(&http, &before).await["state"], "completed");
-    stack.tell("fill", "full").await;
+    stack.change_disk("fill", "full").await;
     let refused = id();
     let body = json!({"prompt": "@say x".repeat(1000)}).to_string();
     let answer = send(&http, Method::PUT, &path(&refused, ""), body.clone()).await;
     assert_problem(&answer, 507, "spool-unwritable", "a full disk");
     let mut client = ws::Client::connect(stack.bridge.addr()).await;
-    let asked = client.call(
+    let request = client.call(
         "execute",
         json!({"prompt": "@say x".repeat(1000), "executionId": refused}),
     );
-    // At once: it is not retried for the 60 s that a lost connection would be.
-    let error = tokio::time::timeout(Duration::from_secs(10), asked)
+    // The refusal is immediate: only a lost connection is retried for 60 s.
+    let error = tokio::time::timeout(Duration::from_secs(10), request)
         .await
         .expect("at once")
         .expect_err("refused");
@@ -159,7 +162,7 @@ async fn a_full_spool_refuses_and_recovers() {
     assert_problem(&answer, 404, "not-found", "nothing is recorded");
     let kept = http.output(&before, 0).await.expect("an output");
     assert_eq!(kept.bytes, b"before");
-    stack.tell("free", "freed").await;
+    stack.change_disk("free", "freed").await;
     let answer = send(&http, Method::PUT, &path(&refused, ""), body).await;
     assert_eq!(answer.0, 201, "{}", answer.2);
     assert_eq!(ended(&http, &refused).await["state"], "completed");
@@ -167,8 +170,8 @@ async fn a_full_spool_refuses_and_recovers() {
     client.finish().await;
 }
 
-/// What is left of an output behind its gaps.
-fn without(output: &[u8], gaps: &[(u64, u64)]) -> Vec<u8> {
+/// Returns the output without its gaps.
+fn without_gaps(output: &[u8], gaps: &[(u64, u64)]) -> Vec<u8> {
     let (mut left, mut at) = (Vec::new(), 0);
     for (from, to) in gaps {
         left.extend_from_slice(&output[at..*from as usize]);
@@ -179,12 +182,12 @@ fn without(output: &[u8], gaps: &[(u64, u64)]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
+async fn output_lost_to_a_full_disk_is_a_gap_and_the_end_is_recorded() {
     let mut stack = Full::start().await;
     let http = Http::new(stack.api.addr());
     let go = stack.folder.path().join("go");
     let mut client = ws::Client::connect(stack.bridge.addr()).await;
-    // One block, so that nothing is between its texts.
+    // One block, so that no separator is between its texts.
     let prompt = format!(
         "@block 1000000000\n@say before\n@wait {}\n@volume {DELTAS} {DELTA_BYTES}\n@say after",
         go.display()
@@ -196,7 +199,7 @@ async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
         status["outputBytes"] == 6
     })
     .await;
-    stack.tell("fill", "full").await;
+    stack.change_disk("fill", "full").await;
     fs::write(&go, "").expect("written");
 
     let filling = "x".repeat(DELTA_BYTES - 14);
@@ -211,9 +214,9 @@ async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
     assert_eq!((&end["outputBytes"], &end["crc32"]), truth, "{end}");
     let gaps = client.gaps(&talker);
     assert!(!gaps.is_empty(), "nothing was lost: {end}");
-    assert!(output == without(&expected, &gaps), "other bytes; {gaps:?}");
-    let told = client.wait_notice("disk_full").await;
-    assert_eq!(told["executionId"], *talker);
+    assert!(output == without_gaps(&expected, &gaps), "other bytes; {gaps:?}");
+    let notice = client.wait_notice("disk_full").await;
+    assert_eq!(notice["executionId"], *talker);
     let lost = end["warnings"].as_array().expect("warnings").iter();
     let lost = lost.filter_map(|warning| warning["data"]["lostBytes"].as_u64());
     let lost = lost.max().unwrap_or_default();
@@ -244,11 +247,11 @@ async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
     let kept_from = after["keptFrom"].as_u64().expect("an offset");
     assert!(kept_from > 0, "{after}");
     assert_eq!(late.gaps(&talker), [(0, kept_from)]);
-    assert!(kept == without(&expected, &[(0, kept_from)]), "other bytes");
+    assert!(kept == without_gaps(&expected, &[(0, kept_from)]), "other bytes");
     late.attach(&victim, None).await.expect("attached");
     assert_eq!(late.wait_terminal(&victim).await.0, b"so far");
     health(&http, "/health/ready", 503).await;
-    stack.tell("free", "freed").await;
+    stack.change_disk("free", "freed").await;
     health(&http, "/health/ready", 200).await;
     late.finish().await;
     client.finish().await;
@@ -256,7 +259,8 @@ async fn what_a_full_disk_does_not_take_is_a_gap_and_the_end_is_recorded() {
     stack.bridge.assert_quiet();
 }
 
-/// Field case C13: `completed` without a warning, and the conversation could not be continued.
+/// Field case C13: the execution was `completed` without a warning, and its conversation could not
+/// be continued.
 #[tokio::test]
 async fn a_full_disk_of_the_clis_home_is_reported_by_ready_and_by_the_execution() {
     let stack = Full::start_on("home/.claude").await;
@@ -275,16 +279,16 @@ async fn a_full_disk_of_the_clis_home_is_reported_by_ready_and_by_the_execution(
         end
     };
     assert_eq!(warned(&run("@say with room").await), 0);
-    stack.tell("fill", "full").await;
+    stack.change_disk("fill", "full").await;
     let end = run("@say without").await;
     assert_eq!(warned(&end), 1, "{end}");
     let page = health(&http, "/health/ready", 503).await;
-    let told = reason(&page, "no-room");
+    let no_room = reason(&page, "no-room");
     assert!(
-        told["message"].to_string().contains("home/.claude"),
-        "{told}"
+        no_room["message"].to_string().contains("home/.claude"),
+        "{no_room}"
     );
-    stack.tell("free", "freed").await;
+    stack.change_disk("free", "freed").await;
     health(&http, "/health/ready", 200).await;
     assert_eq!(warned(&run("@say again").await), 0);
     stack.api.assert_quiet();

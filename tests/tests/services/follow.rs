@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::{accept, ended, id, path, send};
 
-/// All lines of a follower with the time of each.
-async fn timed(stack: &Stack, id: &str) -> Vec<(Instant, Value)> {
+/// Follows an execution to its end; returns each line with its time.
+async fn follow_timed(stack: &Stack, id: &str) -> Vec<(Instant, Value)> {
     let mut lines = stack.http().follow(id).await.expect("a stream");
     let mut seen = Vec::new();
     while let Some(line) = lines.next().await.expect("a line") {
@@ -19,14 +19,14 @@ async fn timed(stack: &Stack, id: &str) -> Vec<(Instant, Value)> {
 }
 
 #[tokio::test]
-async fn a_silent_execution_is_told_again_each_heartbeat() {
+async fn the_status_of_a_silent_execution_is_repeated_each_heartbeat() {
     let options = StackOptions::default()
         .api("--heartbeat-ms=200")
         .bridge("--heartbeat-ms=200");
     let stack = Stack::with(options).await;
     let mut client = stack.client().await;
     let id = client.start("@say x\n@tool 2").await;
-    let seen = timed(&stack, &id).await;
+    let seen = follow_timed(&stack, &id).await;
     let (output, _) = client.wait_terminal(&id).await;
     assert_eq!(output, b"x");
     let tool = |status: &Value| status["activity"] == "tool: Bash" && status["state"] == "running";
@@ -46,19 +46,19 @@ async fn a_silent_execution_is_told_again_each_heartbeat() {
 }
 
 #[tokio::test]
-async fn at_most_ten_lines_a_second_and_the_end_comes_last() {
+async fn a_follower_gets_at_most_ten_lines_a_second_and_the_end_last() {
     let stack = Stack::start().await;
     let (http, id) = (stack.http(), id());
     // Some hundred changes of activity.
     accept(&http, &id, &"@tool 0.01\n@say x\n".repeat(150), json!({})).await;
     let begun = Instant::now();
-    let seen = timed(&stack, &id).await;
+    let seen = follow_timed(&stack, &id).await;
     let took = begun.elapsed();
     assert!(
         took > Duration::from_millis(1400),
         "too quick to tell: {took:?}"
     );
-    // The first and the terminal one do not wait.
+    // The first and the terminal line are not delayed.
     let most = took.as_millis() / 100 + 3;
     assert!(
         (seen.len() as u128) <= most,
@@ -73,12 +73,12 @@ async fn at_most_ten_lines_a_second_and_the_end_comes_last() {
             .iter()
             .all(|(_, status)| status["endedAt"].is_null())
     );
-    assert_eq!(timed(&stack, &id).await.len(), 1);
+    assert_eq!(follow_timed(&stack, &id).await.len(), 1);
     stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn each_state_is_told_in_order_to_each_follower() {
+async fn each_follower_gets_the_states_in_order() {
     let stack = Stack::start().await;
     let (http, first, id) = (stack.http(), id(), id());
     accept(&http, &first, "@tool 60", json!({"lane": "one"})).await;

@@ -1,4 +1,4 @@
-//! Lists of what there is, and tombstones of what there was.
+//! Lists of executions, and tombstones of deleted ones.
 
 use cc_tests::harness::Stack;
 use reqwest::Method;
@@ -10,7 +10,7 @@ use crate::support::{accept, assert_problem, ended, id, path, run, send};
 async fn a_list_is_newest_first_and_paged() {
     let stack = Stack::start().await;
     let http = stack.http();
-    let mut made = Vec::new();
+    let mut remaining = Vec::new();
     for number in 0..7 {
         let (_, status) = run(
             &stack,
@@ -18,7 +18,7 @@ async fn a_list_is_newest_first_and_paged() {
             json!({"metadata": {"n": number.to_string()}}),
         )
         .await;
-        made.insert(0, status["executionId"].clone());
+        remaining.insert(0, status["executionId"].clone());
     }
     let (mut before, mut pages) = (String::new(), Vec::new());
     loop {
@@ -34,15 +34,15 @@ async fn a_list_is_newest_first_and_paged() {
             .map(|one| one["executionId"].clone())
             .collect();
         pages.push(listed.len());
-        assert!(made.starts_with(&listed), "{listed:?} of {made:?}");
-        made.drain(..listed.len());
+        assert!(remaining.starts_with(&listed), "{listed:?} of {remaining:?}");
+        remaining.drain(..listed.len());
         match page["next"].as_str() {
             Some(next) => before = format!("&before={next}"),
             None => break,
         }
     }
     assert!(
-        made.is_empty() && pages.iter().all(|length| *length <= 3),
+        remaining.is_empty() && pages.iter().all(|length| *length <= 3),
         "{pages:?}"
     );
     let mut client = stack.client().await;
@@ -64,14 +64,14 @@ async fn a_list_is_newest_first_and_paged() {
 }
 
 #[tokio::test]
-async fn i4_a_deleted_one_leaves_a_tombstone_and_never_runs_again() {
+async fn i4_a_deleted_execution_leaves_a_tombstone_and_never_runs_again() {
     let mut stack = Stack::start().await;
     let (id, unknown) = (id(), id());
     let http = stack.http();
     accept(&http, &id, "@say once", json!({})).await;
     ended(&http, &id).await;
     let answer = send(&http, Method::DELETE, &path(&unknown, ""), "").await;
-    assert_problem(&answer, 404, "not-found", "an unknown one");
+    assert_problem(&answer, 404, "not-found", "an unknown execution");
     assert_eq!(send(&http, Method::DELETE, &path(&id, ""), "").await.0, 204);
     for restarted in [false, true] {
         if restarted {

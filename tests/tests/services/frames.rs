@@ -1,4 +1,4 @@
-//! The size of a message, and batches.
+//! Message sizes, and batches.
 
 use cc_tests::{
     harness::{Stack, StackOptions},
@@ -7,12 +7,12 @@ use cc_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    bad_ws::loose,
+    bad_ws::error_without_id,
     support::{id, time},
 };
 
 #[tokio::test]
-async fn a_prompt_of_the_largest_size_passes_and_a_message_over_the_limit_is_1009() {
+async fn the_largest_prompt_passes_and_a_message_over_the_limit_closes_with_1009() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     let head = "@echo-digest\n";
@@ -22,7 +22,7 @@ async fn a_prompt_of_the_largest_size_passes_and_a_message_over_the_limit_is_100
     assert!(output.starts_with(b"bytes=4194304 "));
     // 8 MiB are within messageBytes, whatever they hold.
     assert_eq!(
-        loose(&mut client, &"x".repeat(8 << 20)).await["code"],
+        error_without_id(&mut client, &"x".repeat(8 << 20)).await["code"],
         -32700
     );
     let mut huge = stack.client().await;
@@ -41,7 +41,7 @@ async fn a_prompt_of_the_largest_size_passes_and_a_message_over_the_limit_is_100
 }
 
 #[tokio::test]
-async fn batches_are_answered_as_one_and_before_their_views() {
+async fn a_batch_gets_one_array_of_answers_before_its_views() {
     let stack = Stack::with(StackOptions::default().bridge("--batch=4")).await;
     let mut client = stack.client().await;
     let ping = |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
@@ -55,14 +55,17 @@ async fn batches_are_answered_as_one_and_before_their_views() {
         (&Value::Null, &json!(-32600))
     );
     let (one, two) = (id(), id());
-    let execute = |number: u64, id: &str, text: &str| json!({"jsonrpc": "2.0", "id": number, "method": "execute", "params": {"prompt": format!("@say {text}"), "executionId": id}});
+    let execute = |number: u64, id: &str, text: &str| {
+            let params = json!({"prompt": format!("@say {text}"), "executionId": id});
+        json!({"jsonrpc": "2.0", "id": number, "method": "execute", "params": params})
+    };
     let batch = json!([
         execute(101, &one, "first"),
         7,
         execute(102, &two, "second"),
         ping(103)
     ]);
-    // The strict client fails the test if an output or status comes before its answer.
+    // The strict client fails the test if an output or status arrives before its answer.
     client.send_text(&batch.to_string()).await;
     let answers = client.wait_loose().await;
     let all = answers.as_array().expect("a batch");

@@ -1,6 +1,6 @@
-//! Foreign Host and Origin: 403 before anything else, on every path of both services.
+//! A foreign `Host` or `Origin` gets 403 before anything else, on every path of both services.
 
-mod target;
+mod request_target;
 
 use std::net::SocketAddr;
 
@@ -44,7 +44,8 @@ async fn ask(
     (code, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
-/// Origins that are foreign to a service that listens here: other ports of this machine are.
+/// Returns origins that are foreign to a service at this address, among them other ports of this
+/// machine.
 fn foreign_origins(addr: SocketAddr) -> Vec<String> {
     vec![
         "null".into(),
@@ -58,7 +59,7 @@ fn foreign_origins(addr: SocketAddr) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a8_every_path_of_both_services_is_guarded() {
+async fn a8_every_path_of_both_services_refuses_a_foreign_host_or_origin() {
     let stack = Stack::start().await;
     let id = id();
     let calls = |service: &str| -> Vec<(Method, String)> {
@@ -126,7 +127,7 @@ async fn a8_every_path_of_both_services_is_guarded() {
 }
 
 #[tokio::test]
-async fn a8_a_foreign_upgrade_is_refused_and_configured_ones_pass() {
+async fn a8_an_upgrade_from_a_foreign_host_or_origin_is_refused_and_configured_names_pass() {
     let options = StackOptions::default()
         .bridge("--allowed-hosts=bridge.example,named:1234")
         .bridge("--allowed-origins=https://app.example,http://localhost:3000")
@@ -136,7 +137,7 @@ async fn a8_a_foreign_upgrade_is_refused_and_configured_ones_pass() {
     let addr = stack.bridge.addr();
     let own = format!("http://{addr}");
     let localhost = format!("localhost:{}", addr.port());
-    let try_it = async |path: &str, headers: &[(&str, &str)]| {
+    let connect = async |path: &str, headers: &[(&str, &str)]| {
         let headers = headers
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()))
@@ -157,7 +158,7 @@ async fn a8_a_foreign_upgrade_is_refused_and_configured_ones_pass() {
             [("host", "evil.example")],
             [("host", "named:1235")],
         ] {
-            match try_it(path, &headers).await.map(|_| ()) {
+            match connect(path, &headers).await.map(|_| ()) {
                 Err(ws::ConnectError::Refused(response)) => {
                     assert_eq!(response.status().as_u16(), 403, "{path} {headers:?}");
                 }
@@ -179,7 +180,7 @@ async fn a8_a_foreign_upgrade_is_refused_and_configured_ones_pass() {
                 ("origin", "https://bridge.example"),
             ],
         ] {
-            let mut client = try_it(path, &headers)
+            let mut client = connect(path, &headers)
                 .await
                 .unwrap_or_else(|error| panic!("{path} {headers:?}: {error}"));
             assert_eq!(

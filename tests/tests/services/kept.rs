@@ -1,6 +1,6 @@
-//! What is kept and how it is fetched: output, events, status, lists, tombstones. S16, N3.
+//! Stored results and how clients read them: output, events, status and lists (S16, N3).
 
-mod lines;
+mod line_limit;
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -13,12 +13,13 @@ use serde_json::json;
 
 use crate::support::{accept, id, path, run, until};
 
-/// The stand-in, with a copy of all that it wrote to stdout in `home/.claude/stdout-ID`.
-async fn copied() -> (Stack, tempfile::TempDir) {
+/// Starts a stack whose CLI is the stand-in; `home/.claude/stdout-ID` gets a copy of its stdout.
+async fn start_with_copies() -> (Stack, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let bin = folder.path().join("claude");
     let text = format!(
-        "#!/bin/sh\nid=none\nfor one in \"$@\"; do case $one in --session-id=*) id=${{one#*=}};; esac; done\n\
+        "#!/bin/sh\nid=none\n\
+         for one in \"$@\"; do case $one in --session-id=*) id=${{one#*=}};; esac; done\n\
          '{}' \"$@\" | tee \"$CLAUDE_CONFIG_DIR/stdout-$id\"\n",
         binary("stand-in-claude").display()
     );
@@ -33,7 +34,7 @@ async fn copied() -> (Stack, tempfile::TempDir) {
 
 #[tokio::test]
 async fn events_are_the_clis_stdout_byte_for_byte_and_output_is_utf8() {
-    let (mut stack, _folder) = copied().await;
+    let (mut stack, _folder) = start_with_copies().await;
     let http = stack.http();
     let mut seen = Vec::new();
     for prompt in [
@@ -53,16 +54,16 @@ async fn events_are_the_clis_stdout_byte_for_byte_and_output_is_utf8() {
             let output = http.output(&id, 0).await.expect("an output");
             output.assert_whole("completed");
             let text = String::from_utf8(output.bytes).expect("valid UTF-8");
-            let wrote = fs::read(stack.path(&format!("home/.claude/stdout-{id}"))).expect("a copy");
-            assert!(!wrote.is_empty());
+            let written = fs::read(stack.path(&format!("home/.claude/stdout-{id}"))).expect("a copy");
+            assert!(!written.is_empty());
             if format == "events" {
-                let mut expected = String::from_utf8_lossy(&wrote).into_owned();
+                let mut expected = String::from_utf8_lossy(&written).into_owned();
                 if !expected.ends_with('\n') {
                     expected.push('\n');
                 }
                 assert!(text == expected, "{prompt}: {text:?} is not {expected:?}");
             }
-            seen.push((id, prompt, format, wrote));
+            seen.push((id, prompt, format, written));
         }
     }
     for restarted in [false, true] {
@@ -71,7 +72,7 @@ async fn events_are_the_clis_stdout_byte_for_byte_and_output_is_utf8() {
             stack.api.start_again().await;
         }
         let http = stack.http();
-        for (id, prompt, format, wrote) in &seen {
+        for (id, prompt, format, written) in &seen {
             let response = http
                 .request(Method::GET, &path(id, "/events"))
                 .send()
@@ -79,7 +80,7 @@ async fn events_are_the_clis_stdout_byte_for_byte_and_output_is_utf8() {
                 .expect("an answer");
             let events = read_output(response).await;
             assert!(
-                events.clean && events.bytes == *wrote,
+                events.clean && events.bytes == *written,
                 "{prompt} in {format}, restarted: {restarted}"
             );
         }
@@ -88,7 +89,7 @@ async fn events_are_the_clis_stdout_byte_for_byte_and_output_is_utf8() {
 }
 
 #[tokio::test]
-async fn s16_everything_is_there_after_a_restart() {
+async fn s16_status_output_and_list_are_the_same_after_a_crash() {
     let mut stack = Stack::start().await;
     let metadata = json!({"ticket": "7", "\u{e9}": "\u{1F600}"});
     let (text, mut before) = run(
@@ -154,7 +155,7 @@ async fn n3_length_and_digests_are_those_of_the_output() {
 }
 
 #[tokio::test]
-async fn a_put_streams_and_a_post_names_what_it_made() {
+async fn a_put_and_a_post_stream_the_output_and_name_the_execution() {
     let stack = Stack::start().await;
     let http = stack.http();
     let body = json!({"prompt": "@say streamed \u{e9}"}).to_string();
@@ -191,7 +192,7 @@ async fn a_put_streams_and_a_post_names_what_it_made() {
             "completed"
         );
     }
-    // Who does not ask for trailers gets none, and a clean end.
+    // A client that does not ask for trailers gets none, and a clean end.
     let response = http
         .request(Method::GET, &path(&id, "/output"))
         .send()

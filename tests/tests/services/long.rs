@@ -1,6 +1,6 @@
-//! F4: a healthy run that is silent again and again is left alone on both hops. Timers are scaled 1:60, so that half a minute stands for
-//! half an hour; heartbeats, pings and graces are longer, or a busy
-//! machine would miss them.
+//! F4: a healthy run with repeated silences is left alone on both hops. Timers are scaled 1:60: half a
+//! minute stands for half an hour. Heartbeats, pings and graces are scaled less, because a busy machine
+//! would miss shorter ones.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use cc_tests::{
 };
 use serde_json::json;
 
-/// A silence of 5 s stands for one of 5 minutes: beyond `stalledMs` (120 s), within `idleTimeoutMs` (900 s).
+/// Number of silences. Each lasts 5 s and stands for 5 minutes: beyond `stalledMs` (120 s), within
+/// `idleTimeoutMs` (900 s).
 const SILENCES: usize = 6;
 const SCALED: [&str; 6] = [
     "--stalled-ms=2000",
@@ -22,7 +23,7 @@ const SCALED: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn f4_half_a_minute_with_silences_of_five_seconds_completes() {
+async fn f4_a_run_of_half_a_minute_with_silences_of_five_seconds_completes() {
     let options = SCALED
         .into_iter()
         .fold(StackOptions::default(), StackOptions::api);
@@ -37,7 +38,7 @@ async fn f4_half_a_minute_with_silences_of_five_seconds_completes() {
     let mut client = ws::Client::connect_with(stack.ws_addr(), options).await;
     let id = client.start(&"@silence 5\n@say a\n".repeat(SILENCES)).await;
     let http = stack.http();
-    // This one has no retries: an output stream that was cut is not clean.
+    // This client does not retry: an output stream that was cut is not clean.
     let direct = http.output(&id, 0);
     let (direct, (output, end)) = tokio::join!(direct, client.wait_terminal(&id));
     let whole = "a".repeat(SILENCES);
@@ -54,7 +55,7 @@ async fn f4_half_a_minute_with_silences_of_five_seconds_completes() {
         updates.iter().any(|update| update["stalled"] == true),
         "the silences were no silences: {updates:#?}"
     );
-    // Its one session lasted.
+    // The session was never reconnected.
     assert_eq!(stack.front.as_ref().expect("a proxy").connections(), 1);
     client.finish().await;
     stack.assert_quiet();

@@ -1,4 +1,4 @@
-//! Streams that are cut, and late viewers. Many cuts on both hops: `cuts`.
+//! Streams that are cut, and late viewers. Many cuts on both hops: `connection_cuts`.
 
 use cc_tests::{
     faults::{Faults, Pipe},
@@ -7,7 +7,7 @@ use cc_tests::{
 use serde_json::json;
 
 #[tokio::test]
-async fn f1_a_stream_that_is_cut_after_few_bytes_each_time_still_comes() {
+async fn f1_output_whose_stream_is_cut_every_few_bytes_still_arrives() {
     let stack = Stack::with(StackOptions {
         proxy_upstream: true,
         ..StackOptions::default()
@@ -27,7 +27,7 @@ async fn f1_a_stream_that_is_cut_after_few_bytes_each_time_still_comes() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_cut_attaches_and_gets_the_rest() {
+async fn a_client_that_reconnects_at_its_offset_gets_the_rest() {
     let stack = Stack::with(StackOptions::default().proxies()).await;
     let mut client = stack.client().await;
     let id = client.start("@rate 1000\n@volume 2000 500").await;
@@ -51,7 +51,7 @@ async fn a_client_that_was_cut_attaches_and_gets_the_rest() {
 }
 
 #[tokio::test]
-async fn three_queued_survive_a_crash_of_the_bridge() {
+async fn queued_executions_survive_a_crash_of_the_bridge() {
     let mut stack = Stack::start().await;
     let mut client = stack.client().await;
     let mut ids = Vec::new();

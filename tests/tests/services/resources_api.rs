@@ -16,33 +16,33 @@ use tokio::{
 
 use crate::support::{accept, assert_problem, ended, id, path, send, until};
 
-/// The time for each step of the other client on a busy machine. The original faults took 60 s and
+/// Time limit for each step of the other client on a busy machine. The original faults took 60 s and
 /// more.
 const USUAL: Duration = Duration::from_secs(10);
-/// A client that hangs has a small window, so that what it does not read stays with the service
-/// soon.
+/// Receive window of a client that hangs: small, so that unread bytes soon stay with the service.
 const WINDOW_BYTES: u32 = 16 * 1024;
 /// How long an answer to a misbehaving client may take.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// A connection on which these bytes were sent.
+/// Opens a connection and sends these bytes.
 async fn raw(addr: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket
         .set_recv_buffer_size(WINDOW_BYTES)
         .expect("a small window");
     let mut stream = socket.connect(addr).await.expect("a connection");
-    // The service may have closed it already.
+    // The service may have closed the connection already.
     let _ = stream.write_all(bytes.as_ref()).await;
     stream
 }
 
-/// A request's head with more header lines, each with its CR LF.
+/// Returns a request's head with more header lines, each with its CR LF.
 fn head(method: &str, path: &str, more: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{more}\r\n")
 }
 
-async fn many(addr: SocketAddr, count: usize, request: impl Fn() -> String) -> Vec<TcpStream> {
+/// Opens `count` connections, each with a request.
+async fn open_many(addr: SocketAddr, count: usize, request: impl Fn() -> String) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..count {
         open.push(raw(addr, request()).await);
@@ -64,12 +64,12 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     };
     let in_time = tokio::time::timeout(ANSWER, read).await.is_ok();
     let text = String::from_utf8_lossy(&text).into_owned();
-    assert!(in_time, "{wanted:?} never came; this did: {text:?}");
+    assert!(in_time, "{wanted:?} never arrived; received: {text:?}");
     text
 }
 
-/// Another client's small request, control and stream, each on a fresh connection.
-async fn others_work(stack: &Stack, what: &str) {
+/// Asserts that another client's small request, control and stream work, each on a fresh connection.
+async fn assert_others_work(stack: &Stack, what: &str) {
     let step = async |name: &str, step: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| {
         let begun = Instant::now();
         let done = tokio::time::timeout(USUAL, step).await;
@@ -127,27 +127,27 @@ async fn others_work(stack: &Stack, what: &str) {
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
-/// ENGINE A2. 40 PUTs whose chunked bodies never come took the whole inbound budget before their
-/// first byte.
+/// 40 PUTs whose chunked bodies never arrived once held the whole inbound budget before their first
+/// byte.
 #[tokio::test]
-async fn chunked_bodies_that_never_arrive_delay_nobody() {
+async fn chunked_bodies_that_never_arrive_delay_no_other_client() {
     let stack = Stack::start().await;
     let put = || head("PUT", &path(&id(), ""), CHUNKED);
-    let open = many(stack.api.addr(), 40, put).await;
-    others_work(&stack, "chunked bodies that never come").await;
+    let open = open_many(stack.api.addr(), 40, put).await;
+    assert_others_work(&stack, "chunked bodies that never arrive").await;
     drop(open);
     stack.assert_quiet();
 }
 
-/// ENGINE A2, for `input`, which shares the budget.
+/// The same for `input`, which shares the budget.
 #[tokio::test]
-async fn input_bodies_that_never_arrive_delay_nobody() {
+async fn input_bodies_that_never_arrive_delay_no_other_client() {
     let stack = Stack::start().await;
     let (http, target) = (stack.http(), id());
     accept(&http, &target, "@say x", json!({"input": "stream"})).await;
     let post = || head("POST", &path(&target, "/input?offset=0"), CHUNKED);
-    let open = many(stack.api.addr(), 100, post).await;
-    others_work(&stack, "input bodies that never come").await;
+    let open = open_many(stack.api.addr(), 100, post).await;
+    assert_others_work(&stack, "input bodies that never arrive").await;
     drop(open);
     let end = path(&target, "/input?offset=0&eof=true");
     assert_eq!(send(&http, Method::POST, &end, "").await.0, 200);
@@ -155,9 +155,9 @@ async fn input_bodies_that_never_arrive_delay_nobody() {
     stack.assert_quiet();
 }
 
-/// ENGINE A2. Trickling bodies hold the bytes that have arrived. A large body without room is
-/// refused within seconds, with `Retry-After`, and never as "did not arrive". Small requests have a
-/// share of their own.
+/// Trickling bodies hold the bytes that have arrived. A large body without room is refused within
+/// seconds, with `Retry-After`, and never as "did not arrive". Small requests have a share of their
+/// own.
 #[tokio::test]
 async fn trickling_bodies_delay_only_large_bodies_which_are_refused_in_time() {
     let stack = Stack::with(StackOptions::default().api("--inbound-bytes=4194304")).await;
@@ -166,7 +166,7 @@ async fn trickling_bodies_delay_only_large_bodies_which_are_refused_in_time() {
         let head = head("PUT", &path(&id(), ""), "Content-Length: 4000000\r\n");
         format!("{head}{{\"prompt\":\"{part}")
     };
-    let mut open = many(stack.api.addr(), 8, put).await;
+    let mut open = open_many(stack.api.addr(), 8, put).await;
     // Bodies without room are refused; the others fill the budget.
     let mut trickle = tokio::spawn(async move {
         loop {
@@ -179,13 +179,13 @@ async fn trickling_bodies_delay_only_large_bodies_which_are_refused_in_time() {
     let large = json!({"prompt": format!("@say x\n{}", "y".repeat(3 << 20))}).to_string();
     let http = stack.http();
     let target = path(&id(), "");
-    let asked = send(&http, Method::PUT, &target, large.clone());
-    let refused = tokio::time::timeout(ANSWER, asked)
+    let request = send(&http, Method::PUT, &target, large.clone());
+    let refused = tokio::time::timeout(ANSWER, request)
         .await
         .expect("an answer");
     assert_problem(&refused, 503, "inbound-full", "a large body without room");
     assert!(refused.1.contains_key("retry-after"), "{:?}", refused.1);
-    others_work(&stack, "bodies that trickle").await;
+    assert_others_work(&stack, "bodies that trickle").await;
     trickle.abort();
     let _ = (&mut trickle).await;
     // The memory of the trickling clients is free when they are gone.
@@ -223,7 +223,7 @@ async fn heads_that_never_arrive_and_idle_connections_are_closed() {
     let live = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut idle = raw(addr, live).await;
     read_until(&mut idle, "live\"}").await;
-    // An idle connection outlives the time limit of a head, and still takes a request.
+    // An idle connection outlives the time limit of a head, and still accepts a request.
     tokio::time::sleep(Duration::from_millis(800)).await;
     idle.write_all(live.as_bytes()).await.expect("still open");
     read_until(&mut idle, "live\"}").await;
@@ -238,9 +238,9 @@ async fn heads_that_never_arrive_and_idle_connections_are_closed() {
     stack.assert_quiet();
 }
 
-/// More connections than claude-api has places: those that do nothing make room.
+/// With more connections than the limit, those without progress are closed for active ones.
 #[tokio::test]
-async fn connections_that_do_nothing_make_room_for_those_that_ask() {
+async fn connections_without_progress_make_room_for_active_ones() {
     let stack = Stack::with(StackOptions::default().api("--connections=32")).await;
     let addr = stack.api.addr();
     let target = id();
@@ -250,13 +250,13 @@ async fn connections_that_do_nothing_make_room_for_those_that_ask() {
     let post = head("POST", &path(&target, "/input?offset=0"), CHUNKED);
     let kinds: [(&str, Request); 4] = [
         ("silent connections", Box::new(String::new)),
-        ("heads that never come", Box::new(|| "GET / HT".into())),
+        ("heads that never arrive", Box::new(|| "GET / HT".into())),
         ("idle keep-alive connections", Box::new(|| live.into())),
-        ("bodies that never come", Box::new(move || post.clone())),
+        ("bodies that never arrive", Box::new(move || post.clone())),
     ];
     for (what, request) in kinds {
-        let open = many(addr, 100, request).await;
-        others_work(&stack, what).await;
+        let open = open_many(addr, 100, request).await;
+        assert_others_work(&stack, what).await;
         drop(open);
     }
     send(&stack.http(), Method::POST, &path(&target, "/cancel"), "").await;
@@ -264,10 +264,10 @@ async fn connections_that_do_nothing_make_room_for_those_that_ask() {
     stack.assert_quiet();
 }
 
-/// Unread streams of output, events and statuses: some places are for short requests alone, and a
-/// stream without a place is refused.
+/// Unread streams of output, events and statuses: some connections are reserved for short requests,
+/// and a stream beyond the others is refused.
 #[tokio::test]
-async fn streams_that_are_never_read_leave_places_for_short_requests() {
+async fn unread_streams_leave_connections_for_short_requests() {
     let stack = Stack::with(StackOptions::default().api("--connections=32")).await;
     let (http, target) = (stack.http(), id());
     accept(&http, &target, "@megabytes 3\n@tool 60", json!({})).await;
@@ -276,7 +276,7 @@ async fn streams_that_are_never_read_leave_places_for_short_requests() {
     })
     .await;
     let mut open = Vec::new();
-    let mut told = 0;
+    let mut refused = 0;
     for rest in ["/output", "/events", "?follow=true"]
         .iter()
         .cycle()
@@ -286,16 +286,16 @@ async fn streams_that_are_never_read_leave_places_for_short_requests() {
         let answer = read_until(&mut stream, "\r\n\r\n").await;
         if answer.starts_with("HTTP/1.1 503") {
             assert!(answer.contains("retry-after"), "{answer}");
-            told += 1;
+            refused += 1;
         } else {
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         }
         open.push(stream);
     }
     assert_eq!(
-        told,
+        refused,
         48 - 24,
-        "three quarters of the places are for streams"
+        "three quarters of the connections are for streams"
     );
     let live = http.get("/health/live").await.expect("an answer");
     assert_eq!(live.0.as_u16(), 200);
@@ -304,14 +304,14 @@ async fn streams_that_are_never_read_leave_places_for_short_requests() {
     let answer = send(&http, Method::POST, &path(&target, "/cancel"), "").await;
     assert_eq!(answer.0, 200, "{}", answer.2);
     drop(open);
-    others_work(&stack, "streams that were never read").await;
+    assert_others_work(&stack, "streams that were never read").await;
     stack.assert_quiet();
 }
 
-/// Streams that are never read, fewer than the places for streams: each holds a chunk, and nobody
-/// waits for them.
+/// Unread streams below the limit of streams: each holds a chunk of memory, and no other client
+/// waits.
 #[tokio::test]
-async fn streams_that_are_never_read_hold_nobody_up() {
+async fn unread_streams_delay_no_other_client() {
     let stack = Stack::start().await;
     let (http, target) = (stack.http(), id());
     accept(&http, &target, "@megabytes 3\n@tool 60", json!({})).await;
@@ -323,9 +323,9 @@ async fn streams_that_are_never_read_hold_nobody_up() {
     let mut open = Vec::new();
     for rest in ["/output", "/events", "?follow=true"] {
         let get = || head("GET", &path(&target, rest), "");
-        open.extend(many(stack.api.addr(), 60, get).await);
+        open.extend(open_many(stack.api.addr(), 60, get).await);
     }
-    others_work(&stack, "180 streams that are never read").await;
+    assert_others_work(&stack, "180 streams that are never read").await;
     let grown = stack.api.resident_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes for 180 readers");
     send(&http, Method::POST, &path(&target, "/cancel"), "").await;
@@ -333,9 +333,8 @@ async fn streams_that_are_never_read_hold_nobody_up() {
     stack.assert_quiet();
 }
 
-/// Lists that are never read.
 #[tokio::test]
-async fn lists_that_are_never_read_hold_nobody_up() {
+async fn unread_lists_delay_no_other_client() {
     let stack = Stack::with(StackOptions::default().api("--connections=64")).await;
     let http = stack.http();
     for _ in 0..30 {
@@ -345,15 +344,15 @@ async fn lists_that_are_never_read_hold_nobody_up() {
         ended(&http, &id).await;
     }
     let get = || head("GET", "/v1/executions?limit=1000", "");
-    let open = many(stack.api.addr(), 100, get).await;
-    others_work(&stack, "lists that are never read").await;
+    let open = open_many(stack.api.addr(), 100, get).await;
+    assert_others_work(&stack, "lists that are never read").await;
     drop(open);
     stack.assert_quiet();
 }
 
-/// A full queue refuses more of it, and nothing else.
+/// A full queue refuses further executions, and nothing else.
 #[tokio::test]
-async fn a_full_queue_refuses_executes_alone() {
+async fn a_full_queue_refuses_only_executions() {
     let options = StackOptions::default()
         .api("--running-executions=1")
         .api("--queued=4");
@@ -369,9 +368,9 @@ async fn a_full_queue_refuses_executes_alone() {
             break answer;
         }
         queued.push(id);
-        assert!(queued.len() < 10, "the queue has no end");
+        assert!(queued.len() < 10, "the queue has no limit");
     };
-    assert_problem(&refused, 503, "queue-full", "one more");
+    assert_problem(&refused, 503, "queue-full", "an execution beyond the limit");
     assert!(refused.1.contains_key("retry-after"));
     let output = http.open_output(&first, 0).await.expect("a stream");
     assert!(output.status().is_success());
@@ -382,6 +381,6 @@ async fn a_full_queue_refuses_executes_alone() {
     let answer = send(&http, Method::POST, &path(&first, "/cancel"), "").await;
     assert_eq!(answer.0, 200, "{}", answer.2);
     ended(&http, &first).await;
-    others_work(&stack, "a queue that was full").await;
+    assert_others_work(&stack, "a queue that was full").await;
     stack.assert_quiet();
 }

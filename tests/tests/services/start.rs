@@ -1,4 +1,5 @@
-//! A start that goes wrong: every mistake told at once, and up but not ready where it can be mended.
+//! Starts with a mistake: the reason is reported at once, and where the mistake can be mended, the
+//! service is up but not ready.
 
 use std::{
     fs,
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, accept, ended, id};
 
-/// Waits until a health page answers so; the page.
+/// Waits until a health page has this status code; returns the page.
 pub(crate) async fn health(http: &Http, path: &str, wanted: u16) -> Value {
     let end = std::time::Instant::now() + PATIENCE;
     loop {
@@ -36,22 +37,22 @@ pub(crate) async fn ready(stack: &Stack) {
     health(&stack.http(), "/health/ready", 200).await;
 }
 
-/// The reason with this code, which has a message and a remedy.
+/// Returns the reason with this code, which must have a message and a remedy.
 #[track_caller]
 pub(crate) fn reason(page: &Value, code: &str) -> Value {
     let reasons = page["reasons"]
         .as_array()
         .unwrap_or_else(|| panic!("no reasons: {page}"));
-    let found = reasons.iter().find(|reason| reason["code"] == code);
-    let found = found.unwrap_or_else(|| panic!("no {code}: {page}")).clone();
+    let matching = reasons.iter().find(|reason| reason["code"] == code);
+    let matching = matching.unwrap_or_else(|| panic!("no {code}: {page}")).clone();
     assert!(
-        found["message"].is_string() && found["remedy"].is_string(),
-        "{found}"
+        matching["message"].is_string() && matching["remedy"].is_string(),
+        "{matching}"
     );
-    found
+    matching
 }
 
-/// Waits until the startup page has the reason with this code.
+/// Waits until the startup page has the reason with this code; returns the page.
 pub(crate) async fn startup_page_with(http: &Http, code: &str) -> Value {
     let end = std::time::Instant::now() + PATIENCE;
     loop {
@@ -64,6 +65,7 @@ pub(crate) async fn startup_page_with(http: &Http, code: &str) -> Value {
     }
 }
 
+/// Writes a shell script that takes the CLI's place.
 fn script(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("claude");
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
@@ -72,7 +74,7 @@ fn script(folder: &Path, text: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_at_the_start() {
+async fn an_unwritable_folder_at_startup_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
     fs::write(&file, "no folder").expect("written");
@@ -101,7 +103,7 @@ async fn a_folder_that_cannot_be_written_at_the_start() {
     }
 }
 
-/// Up, live, not started, and an execution is accepted and fails to spawn.
+/// Asserts that both services are live, and that neither is ready for this reason.
 async fn assert_up_but_not_ready(stack: &Stack, code: &str, words: &[&str]) {
     let http = stack.http();
     assert_eq!(
@@ -143,7 +145,7 @@ async fn assert_up_but_not_ready(stack: &Stack, code: &str, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a10_a_missing_cli_is_up_but_not_ready_and_mended_while_it_runs() {
+async fn a10_without_a_cli_the_service_is_up_but_not_ready_and_recovers_when_there_is_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let bin = folder.path().join("claude");
     let options = StackOptions {
@@ -163,13 +165,13 @@ async fn a10_a_missing_cli_is_up_but_not_ready_and_mended_while_it_runs() {
         "{end}"
     );
     std::os::unix::fs::symlink(cc_tests::harness::binary("stand-in-claude"), &bin).expect("a link");
-    // The next start works whatever the last check said, and a failed spawn asks for a check.
+    // The next start works whatever the last check said, and a failed spawn requests a check.
     assert_eq!(client.run("@say mended").await.0, b"mended");
     client.finish().await;
 }
 
 #[tokio::test]
-async fn a10_a_cli_of_another_version_or_a_broken_one() {
+async fn a10_with_a_cli_of_another_version_or_a_broken_one_the_service_is_up_but_not_ready() {
     let folder = tempfile::tempdir().expect("a folder");
     for (text, code, words) in [
         (
@@ -208,19 +210,19 @@ async fn s1_the_bridge_is_ready_when_claude_api_is() {
     client.finish().await;
 }
 
-/// Field case C1: every execution failed, and ready said 200.
+/// Field case C1: every execution failed, and `/health/ready` said 200.
 #[tokio::test]
-async fn a_broken_configuration_of_the_cli_is_named_by_ready_and_mended_while_it_runs() {
+async fn a_broken_configuration_of_the_cli_is_named_by_ready_until_it_is_mended() {
     let stack = Stack::start().await;
     ready(&stack).await;
     let file = stack.path("home/.claude/.claude.json");
     for bytes in [&b"{\"projects\":{"[..], &[0; 100]] {
         fs::write(&file, bytes).expect("written");
         let page = health(&stack.http(), "/health/ready", 503).await;
-        let told = reason(&page, "cli-config-broken");
+        let broken = reason(&page, "cli-config-broken");
         let name = file.to_str().expect("plain");
         for part in ["message", "remedy"] {
-            assert!(told[part].to_string().contains(name), "{told}");
+            assert!(broken[part].to_string().contains(name), "{broken}");
         }
         health(&stack.http(), "/health/startup", 200).await;
         fs::remove_file(&file).expect("ours");
@@ -229,7 +231,7 @@ async fn a_broken_configuration_of_the_cli_is_named_by_ready_and_mended_while_it
     stack.assert_quiet();
 }
 
-/// Field case C16: the text blamed the CLI's program.
+/// Field case C16: the message blamed the CLI's program.
 #[tokio::test]
 async fn a_workspace_that_may_not_be_entered_is_named_with_its_owner() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -240,7 +242,7 @@ async fn a_workspace_that_may_not_be_entered_is_named_with_its_owner() {
     let mut service = api_options(folder.path(), &options);
     let closed = folder.path().join("workspaces/closed");
     fs::create_dir(&closed).expect("made");
-    // Root enters every folder, so the service becomes somebody else.
+    // Root may enter every folder, so the service runs as another user.
     if rustix::process::geteuid().is_root() {
         let given = std::process::Command::new("chown")
             .args(["-R", "54321:54321"])
@@ -251,8 +253,8 @@ async fn a_workspace_that_may_not_be_entered_is_named_with_its_owner() {
         std::os::unix::fs::chown(&closed, Some(0), Some(0)).expect("root");
         let program = service.program.to_string_lossy().into_owned();
         let other = ["--reuid", "54321", "--regid", "54321", "--clear-groups"];
-        let before = other.map(str::to_owned).into_iter().chain([program]);
-        service.arguments.splice(0..0, before);
+        let prefix = other.map(str::to_owned).into_iter().chain([program]);
+        service.arguments.splice(0..0, prefix);
         service.program = "setpriv".into();
     } else {
         mode(&closed, 0o000);

@@ -1,4 +1,4 @@
-//! Stops in order, and deaths that are not.
+//! Stops of claude-api and of the bridge by SIGTERM.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ async fn sigterm_of_claude_api_drains_interrupts_and_keeps_the_queue() {
         "an execution for a service that stops",
     );
     assert!(answer.1.contains_key("retry-after"));
-    // What ends in time ends in order.
+    // An execution that ends in time completes as usual.
     let output = reader.await.expect("a task").expect("an output");
     output.assert_whole("completed");
     assert_eq!(output.bytes, b"ab");
@@ -72,7 +72,7 @@ async fn sigterm_of_claude_api_drains_interrupts_and_keeps_the_queue() {
     assert_eq!(
         stack.spawns(&queued),
         0,
-        "a queued one was started by a stop"
+        "a queued execution was started during the stop"
     );
     stack.api.start_again().await;
     let http = stack.http();
@@ -95,10 +95,10 @@ async fn sigterm_of_claude_api_drains_interrupts_and_keeps_the_queue() {
 }
 
 #[tokio::test]
-async fn sigterm_of_the_bridge_says_1012_and_the_client_attaches_again() {
+async fn sigterm_of_the_bridge_closes_with_1012_and_a_new_session_gets_the_rest() {
     let mut stack = Stack::start().await;
     let mut client = stack.client().await;
-    let running = text(
+    let running = execution_id(
         &client
             .execute(
                 "@say a\n@silence 1\n@say b",
@@ -127,6 +127,6 @@ async fn sigterm_of_the_bridge_says_1012_and_the_client_attaches_again() {
     stack.assert_quiet();
 }
 
-fn text(status: &Value) -> String {
+fn execution_id(status: &Value) -> String {
     status["executionId"].as_str().expect("an id").to_owned()
 }

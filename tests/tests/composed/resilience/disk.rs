@@ -1,4 +1,4 @@
-//! The spool's volume is full.
+//! A full volume of the spool.
 
 use std::time::Duration;
 
@@ -7,23 +7,24 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{LIMIT, words};
-use crate::support::{completed, ran};
+use crate::support::{assert_completed, run};
 
 /// A small disk of its own for the spool.
-const SMALL: &str = "volumes:\n  spool:\n    driver_opts:\n      type: tmpfs\n      device: tmpfs\n      o: \"size=32m,mode=1777\"\n";
+const SMALL: &str = "volumes:\n  spool:\n    driver_opts:\n      type: tmpfs\n      \
+                     device: tmpfs\n      o: \"size=32m,mode=1777\"\n";
 
 #[tokio::test]
-async fn the_spool_is_full() {
+async fn a_full_spool_refuses_executions_and_a_running_one_ends_with_gaps() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("disk", &Plan::default().overlay(SMALL)).await;
         let mut client = project.client().await;
-        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
         let (prompt, text) = words(300, 40);
         let id = client.start(&prompt).await;
         client.wait_output(&id, 200).await;
 
         case.step("full");
-        // Until nothing more fits: its failure is what is wanted.
+        // Writes until nothing more fits: `cat` is meant to fail.
         let fill = "cat /dev/zero >/spool/ballast 2>/dev/null; df /spool | tail -n 1";
         let full = project
             .exec("claude-api", &["sh", "-c", fill])
@@ -33,7 +34,7 @@ async fn the_spool_is_full() {
         let status = project.http().status(&id).await.expect("a status");
         assert!(
             status["endedAt"].is_null(),
-            "it was full too late: {status}"
+            "the disk was full too late: {status}"
         );
         let new = json!({"prompt": "print(1)"});
         let refused = client
@@ -63,9 +64,9 @@ async fn the_spool_is_full() {
             "{ready}"
         );
 
-        case.step("the one that runs has its end, and says what is missing");
+        case.step("the running execution ends, and its gaps name the missing output");
         let (output, end) = client.wait_terminal(&id).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(end["outputBytes"], text.len());
         assert_eq!(
             end["crc32"],
@@ -85,7 +86,7 @@ async fn the_spool_is_full() {
             .await
             .expect("removed");
         project.wait_answers(project.api(), "/health/ready").await;
-        assert_eq!(ran(&mut client, "print(7 * 7)").await, "49");
+        assert_eq!(run(&mut client, "print(7 * 7)").await, "49");
         assert_eq!(
             project.inspect("claude-api", "{{.RestartCount}}").await,
             "0"

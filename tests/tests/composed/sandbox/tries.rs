@@ -1,10 +1,10 @@
-//! What a hostile tool tries, and the error that it has to meet.
+//! Attempts of a hostile tool, each with the error that it must meet.
 
 const DENIED: &str = "Permission denied";
 const NOT_PERMITTED: &str = "Operation not permitted";
 
-/// What a tool tries, and what it must be told. `VICTIM` is a tool of another execution.
-pub(super) const TRIES: [(&str, &str); 58] = [
+/// Shell commands, each with the error that it must meet. `VICTIM` is a tool of another execution.
+pub(super) const ATTEMPTS: [(&str, &str); 58] = [
     // Signals and traces: the service, its runner, another CLI.
     ("kill -9 1", NOT_PERMITTED),
     ("kill -STOP 1", NOT_PERMITTED),
@@ -21,13 +21,13 @@ pub(super) const TRIES: [(&str, &str); 58] = [
     ("renice -n 19 -p 1", NOT_PERMITTED),
     ("chrt -i -p 0 1", NOT_PERMITTED),
     ("ionice -c 3 -p 1", NOT_PERMITTED),
-    // Its own CLI holds the credential, and would take answers to its questions.
+    // Its own CLI holds the credential, and would accept answers to its questions.
     ("PTRACE $PPID", NOT_PERMITTED),
     ("cat /proc/$PPID/environ", DENIED),
     ("cat /proc/$PPID/mem", DENIED),
     ("echo x >/proc/$PPID/fd/0", DENIED),
     ("test -n \"$CLAUDE_CODE_MESSAGING_SOCKET\"", "code 1"),
-    // What the system shows of processes.
+    // Data of processes in `/proc`.
     ("cat /proc/1/environ", DENIED),
     ("cat /proc/1/mem", DENIED),
     ("ls /proc/1/fd", DENIED),
@@ -74,13 +74,15 @@ pub(super) const TRIES: [(&str, &str); 58] = [
         "python3 -c 'import socket; socket.create_server((\"0.0.0.0\", 8002))'",
         "Address already in use",
     ),
-    // The resolver of the container listens on 127.0.0.11: who answers for it can send others anywhere.
+    // The resolver of the container listens on 127.0.0.11: a process that answers in its place can
+    // send others anywhere.
     (
-        "python3 -c 'import socket; socket.socket(type=socket.SOCK_DGRAM).bind((\"127.0.0.11\", 53))'",
+        "python3 -c 'import socket; \
+                 socket.socket(type=socket.SOCK_DGRAM).bind((\"127.0.0.11\", 53))'",
         DENIED,
     ),
     ("python3 -c 'import os; os.setpgid(0, 1)'", NOT_PERMITTED),
-    // What would configure a later execution.
+    // Files that would configure a later execution.
     ("echo {} >/home/claude/.claude/settings.json", DENIED),
     ("mkdir -p /home/claude/.claude/skills/x", DENIED),
     ("echo x >/home/claude/.bashrc", DENIED),
@@ -89,6 +91,8 @@ pub(super) const TRIES: [(&str, &str); 58] = [
     ("mv $CLAUDE_CONFIG_DIR/.claude.json x", DENIED),
 ];
 
-/// Attaches to a process (ptrace(2), PTRACE_ATTACH is 16).
-pub(super) const PTRACE: &str = "python3 -c 'import ctypes, os, sys; l = ctypes.CDLL(None, use_errno=True); \
-    r = l.ptrace(16, int(sys.argv[1]), 0, 0); sys.exit(os.strerror(ctypes.get_errno()) if r else 0)'";
+/// Command that attaches to a process (ptrace(2), PTRACE_ATTACH is 16).
+pub(super) const PTRACE: &str = "python3 -c 'import ctypes, os, sys; \
+    l = ctypes.CDLL(None, use_errno=True); \
+    r = l.ptrace(16, int(sys.argv[1]), 0, 0); \
+    sys.exit(os.strerror(ctypes.get_errno()) if r else 0)'";

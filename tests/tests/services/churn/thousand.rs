@@ -1,4 +1,5 @@
-//! After a thousand executions, a third of which leave daemons behind: no process, no zombie, no descriptor, no memory. F2, I5, I6.
+//! A thousand executions, a third of which leave daemons behind, leak no process, zombie, descriptor
+//! or memory (F2, I5, I6).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,24 +17,27 @@ use serde_json::json;
 use crate::support::id;
 
 const EXECUTIONS: usize = 1000;
-/// What stays open is there by then, and the allocators' arenas are nearly full.
+/// Executions before the first measurement: by then the connections that stay open are open, and the
+/// allocators' arenas are nearly full.
 const WARM_UP: usize = 400;
-const AT_ONCE: usize = 8;
-/// Sessions come and go too: one runs so many.
+const PARALLEL: usize = 8;
+/// Executions of one session; sessions open and close too.
 const PER_SESSION: usize = 25;
-/// Whoever has ended is one until it is reaped; on a busy machine that took 0.4 s.
+/// Limit for the time until an ended process is reaped; on a busy machine that took 0.4 s.
 const ZOMBIE_FOR: Duration = Duration::from_secs(3);
-/// Each look reads all of `/proc`.
+/// Interval of the samples; each reads all of `/proc`.
 const SAMPLE: Duration = Duration::from_millis(200);
-/// What 600 executions may leave in claude-api and in the bridge, bytes: 5 KB and 2.6 KB each. A kept task with its buffers, or
-/// a kept body with its status, takes more.
+/// Bytes of memory that 600 executions may add to claude-api and to the bridge: 5 KB and 2.6 KB
+/// each. A leaked task with its buffers, or a leaked body with its status, takes more.
 const GROWTH: [u64; 2] = [3 << 20, 3 << 19];
-/// Where nobody may look: executions that each left one behind in claude-api would soon meet this.
+/// Limit of claude-api's open descriptors. A leak of one per execution exceeds it, even where `/proc`
+/// may not be read.
 const DESCRIPTORS: u64 = 220;
-/// An idle connection to claude-api is dropped at the first or second look of its pool, one every 20 s.
+/// The bridge's pool checks its idle connections every 20 s and drops one at the first or second
+/// check.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How different prompts end; two of them leave something behind.
+/// Kinds of prompts by their end; two of them leave processes behind.
 const KINDS: usize = 6;
 
 fn prompt(number: usize) -> &'static str {
@@ -47,15 +51,16 @@ fn prompt(number: usize) -> &'static str {
     }
 }
 
-/// The processes of these executions: all that the stand-in starts have their id among their arguments.
-fn left(ids: &[String]) -> Vec<processes::Process> {
-    let mut left = processes::all();
-    left.retain(|process| ids.iter().any(|id| process.arguments.contains(id)));
-    left
+/// Returns the processes of these executions: each process that the stand-in starts has the id among
+/// its arguments.
+fn remaining(ids: &[String]) -> Vec<processes::Process> {
+    let mut remaining = processes::all();
+    remaining.retain(|process| ids.iter().any(|id| process.arguments.contains(id)));
+    remaining
 }
 
-/// Runs a range of executions in sessions of their own; answers their ids.
-async fn some(stack: &Stack, numbers: std::ops::Range<usize>) -> Vec<String> {
+/// Runs a range of executions one after the other, in sessions of their own; returns their ids.
+async fn run_in_sequence(stack: &Stack, numbers: std::ops::Range<usize>) -> Vec<String> {
     let mut ids = Vec::new();
     let mut client = stack.client().await;
     for number in numbers {
@@ -72,8 +77,8 @@ async fn some(stack: &Stack, numbers: std::ops::Range<usize>) -> Vec<String> {
         let state = if fails { "failed" } else { "completed" };
         assert_eq!(end["state"], state, "{prompt}: {end}");
         if number % KINDS < 2 {
-            let left = left(std::slice::from_ref(&id));
-            assert_eq!(left, [], "{prompt}: left at the end of {end}");
+            let remaining = remaining(std::slice::from_ref(&id));
+            assert_eq!(remaining, [], "{prompt}: left at the end of {end}");
         }
         ids.push(id);
     }
@@ -81,43 +86,44 @@ async fn some(stack: &Stack, numbers: std::ops::Range<usize>) -> Vec<String> {
     ids
 }
 
-/// Runs a range of executions, some at once.
-async fn many(stack: &Stack, numbers: std::ops::Range<usize>) -> Vec<String> {
-    let each = numbers.len() / AT_ONCE;
-    let parts = (0..AT_ONCE).map(|part| {
+/// Runs a range of executions, [`PARALLEL`] at the same time; returns their ids.
+async fn run_in_parallel(stack: &Stack, numbers: std::ops::Range<usize>) -> Vec<String> {
+    let each = numbers.len() / PARALLEL;
+    let parts = (0..PARALLEL).map(|part| {
         let from = numbers.start + part * each;
-        some(stack, from..from + each)
+        run_in_sequence(stack, from..from + each)
     });
     let ids = futures::future::join_all(parts.collect::<Vec<_>>()).await;
     ids.concat()
 }
 
-/// Looks for zombies below a process for as long as it lives.
-struct Watch {
+/// Thread that samples the zombies below a process while this value lives.
+struct ZombieWatch {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<(usize, Duration, String)>>,
 }
 
-impl Watch {
+impl ZombieWatch {
     fn start(root: i32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || watch(root, &seen));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || watch(root, &stopped));
         Self {
             stop,
             thread: Some(thread),
         }
     }
 
-    /// How often it has looked, for how long at most one was seen, and which.
+    /// Ends the watch. Returns the number of samples, the longest time that one zombie was seen, and
+    /// that zombie.
     fn end(mut self) -> (usize, Duration, String) {
         self.stop.store(true, Ordering::SeqCst);
         let thread = self.thread.take().expect("it is ended once");
-        thread.join().expect("it only looks")
+        thread.join().expect("the thread only samples")
     }
 }
 
-impl Drop for Watch {
+impl Drop for ZombieWatch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
     }
@@ -125,7 +131,7 @@ impl Drop for Watch {
 
 fn watch(root: i32, stop: &AtomicBool) -> (usize, Duration, String) {
     let mut since: HashMap<i32, Instant> = HashMap::new();
-    let (mut looks, mut longest, mut which) = (0, Duration::ZERO, String::new());
+    let (mut samples, mut longest, mut which) = (0, Duration::ZERO, String::new());
     while !stop.load(Ordering::SeqCst) {
         let mut zombies = processes::descendants(root);
         zombies.retain(|process| process.state == 'Z');
@@ -139,21 +145,21 @@ fn watch(root: i32, stop: &AtomicBool) -> (usize, Duration, String) {
                 (longest, which) = (seen_for, format!("{zombie:?}"));
             }
         }
-        looks += 1;
+        samples += 1;
         std::thread::sleep(SAMPLE);
     }
-    (looks, longest, which)
+    (samples, longest, which)
 }
 
-/// Open descriptors; `None` where only root may look.
+/// Returns the number of open descriptors; `None` where only root may read it.
 fn descriptors(service: &Service) -> Option<usize> {
     let folder = fs::read_dir(format!("/proc/{}/fd", service.pid())).ok()?;
     Some(folder.count())
 }
 
-/// Waits until no more descriptors are open than these, which takes seconds. The allocators have returned by then what they keep
-/// for a while. Answers the resident memory, in bytes.
-async fn settled(services: [&Service; 2], open: [Option<usize>; 2]) -> [u64; 2] {
+/// Waits until no more descriptors are open than `open`, which takes seconds. By then the allocators
+/// have returned the memory that they keep for a while. Returns the resident memory in bytes.
+async fn settled_memory(services: [&Service; 2], open: [Option<usize>; 2]) -> [u64; 2] {
     for (service, open) in services.into_iter().zip(open) {
         let Some(open) = open else { continue };
         eventually("the descriptors to be as before", PATIENCE, || {
@@ -172,19 +178,19 @@ async fn f2_a_thousand_executions_leave_nothing_behind() {
     };
     let stack = Stack::with(options.api("--simultaneous-starts=8")).await;
     let services = [&stack.api, &stack.bridge];
-    let watch = Watch::start(stack.api.pid());
-    // One after the other, each kind once: what they open and keep open is little.
-    let mut ids = some(&stack, 0..KINDS).await;
+    let watch = ZombieWatch::start(stack.api.pid());
+    // Each kind once, one after the other, for a baseline: these keep few descriptors open.
+    let mut ids = run_in_sequence(&stack, 0..KINDS).await;
     let open = services.map(descriptors);
-    ids.extend(many(&stack, 0..WARM_UP).await);
-    let before = settled(services, open).await;
-    ids.extend(many(&stack, WARM_UP..EXECUTIONS).await);
-    let after = settled(services, open).await;
+    ids.extend(run_in_parallel(&stack, 0..WARM_UP).await);
+    let before = settled_memory(services, open).await;
+    ids.extend(run_in_parallel(&stack, WARM_UP..EXECUTIONS).await);
+    let after = settled_memory(services, open).await;
 
-    let (looks, longest, which) = watch.end();
-    println!("RSS {before:?} -> {after:?}; {looks} looks, a zombie seen for {longest:?}: {which}");
+    let (samples, longest, which) = watch.end();
+    println!("RSS {before:?} -> {after:?}; {samples} samples, a zombie seen for {longest:?}: {which}");
     assert!(
-        looks > 20 && longest < ZOMBIE_FOR,
+        samples > 20 && longest < ZOMBIE_FOR,
         "a zombie for {longest:?}: {which}"
     );
     for (number, name) in ["claude-api", "bridge"].iter().enumerate() {
@@ -199,7 +205,7 @@ async fn f2_a_thousand_executions_leave_nothing_behind() {
         [],
         "claude-api still has children"
     );
-    assert_eq!(left(&ids), [], "processes of executions that have ended");
+    assert_eq!(remaining(&ids), [], "processes of executions that have ended");
     let log = fs::read_to_string(stack.path("home/.claude/spawns.log")).expect("a log of starts");
     let started: HashSet<_> = log
         .lines()

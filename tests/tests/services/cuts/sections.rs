@@ -1,5 +1,5 @@
-//! Output that comes in sections, so that no cut can come too late: a section begins only when all cuts up to a section before it have
-//! been made.
+//! Output in sections, so that no cut can be too late: a section begins only when all cuts before the
+//! previous section have been made.
 
 use std::{
     path::PathBuf,
@@ -20,7 +20,7 @@ const WORD: &str = "\u{e9}\u{1f600}";
 /// The stand-in's text blocks end at this size as JSON, and the blocks of an answer are joined by a blank line.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// The output, made anew from what the directives promise.
+/// Returns the output that the directives of the prompt promise.
 pub(super) fn expected() -> String {
     let room = DELTA_BYTES - 14;
     let mut filling = WORD.repeat(room / WORD.len());
@@ -41,19 +41,19 @@ pub(super) fn expected() -> String {
     all
 }
 
-/// Lets the sections begin.
+/// Gate that opens the sections of the output.
 pub(super) struct Gate {
     folder: PathBuf,
-    /// For each of those who cut: the output byte of the next cut.
+    /// Output byte of the next cut, for each cutter: a viewer, or the hop to claude-api.
     due: Vec<AtomicU64>,
 }
 
 impl Gate {
-    /// For so many who cut; its files are in `folder`.
-    pub(super) fn new(folder: PathBuf, who: usize) -> Self {
+    /// Creates the gate for so many cutters; its files are in `folder`.
+    pub(super) fn new(folder: PathBuf, cutters: usize) -> Self {
         Self {
             folder,
-            due: (0..who).map(|_| AtomicU64::new(0)).collect(),
+            due: (0..cutters).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -61,7 +61,7 @@ impl Gate {
         self.folder.join(format!("section-{section}"))
     }
 
-    /// What the stand-in is asked for.
+    /// Returns the prompt for the stand-in.
     pub(super) fn prompt(&self) -> String {
         let section = |number| {
             let file = self.file(number);
@@ -74,13 +74,13 @@ impl Gate {
         format!("@rate {DELTAS_PER_SECOND}\n{sections}")
     }
 
-    /// Nothing of `who` is due before this byte any more.
-    pub(super) fn next_cut(&self, who: usize, at: u64) {
-        self.due[who].store(at, Ordering::SeqCst);
+    /// Notes that the next cut of `cutter` is at this byte.
+    pub(super) fn next_cut(&self, cutter: usize, at: u64) {
+        self.due[cutter].store(at, Ordering::SeqCst);
     }
 
-    /// Lets each section begin when no cut is due up to a section before it.
-    pub(super) async fn keep(&self, section_bytes: u64) {
+    /// Opens each section when no cut is due before the previous section.
+    pub(super) async fn open_sections(&self, section_bytes: u64) {
         for number in 0..SECTIONS {
             let bytes = number.saturating_sub(1) * section_bytes;
             eventually("the cuts before a section", PATIENCE, || {

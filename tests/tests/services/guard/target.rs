@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::support::PATIENCE;
 
-/// The first line of the answer to a request with this target and this `Host`.
+/// Sends a request with this target and these headers; returns the first line of the answer.
 async fn first_line(addr: SocketAddr, target: &str, more: &str) -> String {
     let mut wire = TcpStream::connect(addr).await.expect("a connection");
     let head = format!("GET {target} HTTP/1.1\r\nConnection: close\r\n{more}\r\n");
@@ -23,9 +23,10 @@ async fn first_line(addr: SocketAddr, target: &str, more: &str) -> String {
     answer.lines().next().unwrap_or_default().to_owned()
 }
 
-/// A request may name the host in its target (RFC 9112, section 3.2.2); then that is the host.
+/// A request may name the host in its target (RFC 9112, section 3.2.2). That name is then the host,
+/// and `Host` is checked too.
 #[tokio::test]
-async fn a8_the_host_in_the_target_of_a_request_is_judged_too() {
+async fn a8_the_host_in_the_target_of_a_request_is_checked_too() {
     let stack = Stack::start().await;
     for addr in [stack.api.addr(), stack.bridge.addr()] {
         for (target, more, code) in [

@@ -1,4 +1,5 @@
-//! S8: with a limit of lines the oldest go, everybody is told which, and the numbers stay those of the whole.
+//! S8: with a limit of lines the oldest lines are freed, every viewer gets a gap for them, and length
+//! and digests stay those of the whole output.
 
 use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
@@ -8,11 +9,11 @@ use crate::support::{assert_problem, ended, path, send, until};
 
 const LINES: u64 = 5000;
 const KEPT: usize = 100;
-/// A 32nd of the limit, less one.
+/// Lines above the limit that may be kept: a 32nd of the limit, less one.
 const SLACK: usize = 2;
 
-/// All that `@volume` writes.
-fn all() -> String {
+/// Returns the whole output of `@volume`.
+fn whole_output() -> String {
     (1..=LINES)
         .map(|number| format!("{number:012} {}\n", "x".repeat(26)))
         .collect()
@@ -29,10 +30,10 @@ fn assert_last_lines(kept: &str, whole: &str) {
 }
 
 #[tokio::test]
-async fn s8_the_oldest_lines_go_and_everybody_is_told() {
+async fn s8_the_oldest_lines_are_freed_and_every_viewer_gets_a_gap() {
     let options = StackOptions::default().api(format!("--kept-lines={KEPT}"));
     let mut stack = Stack::with(options).await;
-    let (http, all) = (stack.http(), all());
+    let (http, all) = (stack.http(), whole_output());
     let (_, limits) = http.get("/v1/limits").await.expect("an answer");
     assert_eq!(limits["keptLines"], KEPT, "{limits}");
     let mut client = stack.client().await;
@@ -43,7 +44,7 @@ async fn s8_the_oldest_lines_go_and_everybody_is_told() {
     let kept = &all[usize::try_from(kept_from).expect("small")..];
     assert_last_lines(kept, &all);
 
-    // A late viewer: from the oldest that is kept, and told so.
+    // A late viewer gets a gap, then the output from the oldest kept byte on.
     let mut late = stack.client().await;
     late.attach(&id, None).await.expect("a view");
     late.wait_output(&id, kept.len() as u64).await;
@@ -58,10 +59,11 @@ async fn s8_the_oldest_lines_go_and_everybody_is_told() {
     );
     let below = path(&id, &format!("/output?offset={}", kept_from - 1));
     let answer = send(&http, Method::GET, &below, "").await;
-    assert_problem(&answer, 410, "offset-not-kept", "a line that went");
+    assert_problem(&answer, 410, "offset-not-kept", "a freed line");
     assert_eq!(answer.2["keptFrom"], kept_from);
 
-    // The same after a kill: interrupted, its last lines there, its numbers those of the whole.
+    // The same after a kill: the execution is interrupted, its last lines are kept, and length and
+    // digests are those of the whole output.
     stack.crash_api().await;
     let http = stack.http();
     let end = ended(&http, &id).await;
@@ -85,10 +87,10 @@ async fn s8_the_oldest_lines_go_and_everybody_is_told() {
 }
 
 #[tokio::test]
-async fn s8_a_whole_run_has_the_numbers_of_the_whole() {
+async fn s8_a_completed_run_has_the_length_and_crc32_of_the_whole_output() {
     let options = StackOptions::default().api("--kept-lines=100");
     let stack = Stack::with(options).await;
-    let (mut client, all) = (stack.client().await, all());
+    let (mut client, all) = (stack.client().await, whole_output());
     let id = client.start(&format!("@volume {LINES} 40")).await;
     let (_, end) = client.wait_terminal(&id).await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Request bodies: what may be in them, and the memory that they take.
+//! Request bodies: refused content, and the memory that they use.
 
 use cc_tests::harness::{Stack, StackOptions};
 use futures::future::join_all;
@@ -9,11 +9,11 @@ use super::wire::{CHUNKED, Wire, chunk};
 
 const MIB: usize = 1024 * 1024;
 
-/// As many bodies as the bridge once had places for large ones, and as many again.
+/// Twice the number of large bodies that the bridge once received at the same time.
 const STALLED: usize = 32;
 
 #[tokio::test]
-async fn mcp_small_bodies_of_unknown_length_are_received_at_once() {
+async fn mcp_many_small_bodies_of_unknown_length_are_received_at_the_same_time() {
     let stack = Stack::start().await;
     let addr = stack.bridge.addr();
     let ping = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -35,7 +35,7 @@ async fn mcp_small_bodies_of_unknown_length_are_received_at_once() {
 }
 
 #[tokio::test]
-async fn mcp_a_repeated_member_is_refused_whatever_the_type_of_the_body_is_called() {
+async fn mcp_a_repeated_member_is_refused_for_every_spelling_of_the_content_type() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
         let mut raw = Raw::open(&stack, version).await;
@@ -62,7 +62,7 @@ async fn mcp_a_repeated_member_is_refused_whatever_the_type_of_the_body_is_calle
     stack.assert_quiet();
 }
 
-/// Sends calls with a prompt of so many bytes at once.
+/// Sends `calls` calls with a prompt of `bytes` bytes at the same time; returns the replies.
 async fn large_calls(stack: &Stack, calls: usize, bytes: usize) -> Vec<Reply> {
     let raws = join_all((0..calls).map(|_| Raw::open(stack, MODERN))).await;
     let prompt = format!("@silence 600\n{}", "x".repeat(bytes));

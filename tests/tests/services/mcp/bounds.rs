@@ -17,10 +17,13 @@ async fn mcp_calls_and_bodies_are_bounded() {
         .bridge("--message-bytes=100000");
     let stack = Stack::with(options).await;
     let http = Http::new(stack.bridge.addr());
-    let call = |method: &str, params: Value| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let call = |method: &str, params: Value| {
+            json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    };
+    let client = json!({"name": "t", "version": "1"});
     let initialize = call(
         "initialize",
-        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}),
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}),
     );
     let post = async |body: &Value, session: Option<&str>| {
         let mut request = http
@@ -56,7 +59,7 @@ async fn mcp_calls_and_bodies_are_bounded() {
     );
     silent["id"] = 7.into();
     let _held = post(&silent, Some(&session)).await;
-    // It holds its place by then.
+    // The call holds its permit by then.
     until(&stack, &held, "running").await;
     let refusal = eventually_refused(&post, &session, &call).await;
     assert!(refusal.contains("1 MCP calls run already"), "{refusal}");
@@ -79,7 +82,7 @@ async fn mcp_calls_and_bodies_are_bounded() {
     stack.assert_quiet();
 }
 
-/// The answer to an `output` while all places for views are taken.
+/// Calls `output` until a call is refused, because other calls hold all permits; returns the answer.
 async fn eventually_refused(
     post: &impl AsyncFn(&Value, Option<&str>) -> reqwest::Response,
     session: &str,

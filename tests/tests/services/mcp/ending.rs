@@ -1,4 +1,4 @@
-//! The end of a session: its calls are abandoned at once, and not when the library has waited 5 s.
+//! The end of a session: its calls are abandoned at once, without the library's wait of 5 s.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{state, until};
 use crate::support::{PATIENCE, id};
 
 /// Less than the time that the library waits for the answers of running calls.
-const AT_ONCE: Duration = Duration::from_secs(4);
+const IMMEDIATE: Duration = Duration::from_secs(4);
 
 async fn stack(calls: usize) -> Stack {
     let options = StackOptions::default()
@@ -21,7 +21,7 @@ async fn stack(calls: usize) -> Stack {
     Stack::with(options).await
 }
 
-/// An `execute` that is silent until it ends.
+/// Returns the parameters of an `execute` whose execution stays silent.
 fn silent(execution: &str, on_disconnect: &str) -> Value {
     let arguments =
         json!({"prompt": "@silence 600", "executionId": execution, "onDisconnect": on_disconnect});
@@ -41,22 +41,22 @@ async fn mcp_delete_of_a_session_abandons_its_calls_at_once() {
             .await;
         until(&stack, &execution, "running").await;
         let mut other = Raw::open(&stack, LEGACY[3]).await;
-        let look = json!({"executionId": execution, "maxSeconds": 0});
-        let refused = other.call("wait", look.clone()).await;
+        let poll = json!({"executionId": execution, "maxSeconds": 0});
+        let refused = other.call("wait", poll.clone()).await;
         assert_eq!(refused["reason"], "too_many_calls");
 
         let began = Instant::now();
         let headers = raw.headers(&json!({}));
         let deleted = raw.start(Method::DELETE, "", &headers).await;
         assert_eq!(deleted.status(), 204);
-        harness::until("a place", PATIENCE, async || {
-            let seen = other.call("wait", look.clone()).await;
+        harness::until("a free permit", PATIENCE, async || {
+            let seen = other.call("wait", poll.clone()).await;
             (seen["reason"] != "too_many_calls").then_some(())
         })
         .await;
         until(&stack, &execution, wanted).await;
         let took = began.elapsed();
-        assert!(took < AT_ONCE, "{on_disconnect}: {took:?}");
+        assert!(took < IMMEDIATE, "{on_disconnect}: {took:?}");
         stack.assert_quiet();
     }
 }
@@ -79,10 +79,10 @@ async fn mcp_the_end_of_stdin_abandons_the_calls_and_ends_the_program_at_once() 
         let status = program.leave().await;
         let took = began.elapsed();
         assert!(status.success(), "{version}: {status}");
-        assert!(took < AT_ONCE, "{version}: {took:?}");
+        assert!(took < IMMEDIATE, "{version}: {took:?}");
         until(&stack, &cancelled, "cancelled").await;
         assert!(
-            began.elapsed() < AT_ONCE,
+            began.elapsed() < IMMEDIATE,
             "{version}: {:?}",
             began.elapsed()
         );
@@ -91,7 +91,7 @@ async fn mcp_the_end_of_stdin_abandons_the_calls_and_ends_the_program_at_once() 
     stack.assert_quiet();
 }
 
-/// A request that arrived whole before the end of stdin takes effect.
+/// A request that arrived completely before the end of stdin takes effect.
 #[tokio::test]
 async fn mcp_an_execute_right_before_the_end_of_stdin_is_accepted() {
     let stack = stack(2).await;

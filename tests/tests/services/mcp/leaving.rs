@@ -1,4 +1,4 @@
-//! Calls that are cancelled, and clients that vanish.
+//! Cancelled calls, and clients that disconnect.
 
 use std::path::Path;
 
@@ -19,6 +19,7 @@ async fn mcp_a_cancelled_call_cancels_its_execution() {
     }
 }
 
+/// Kills a client during its `execute`; returns the execution's id.
 async fn vanish(stack: &Stack, transport: Transport, on_disconnect: &str, go: &Path) -> String {
     let execution = id();
     let prompt = format!("@wait {}\n@say survived", go.display());
@@ -32,7 +33,7 @@ async fn vanish(stack: &Stack, transport: Transport, on_disconnect: &str, go: &P
 }
 
 #[tokio::test]
-async fn mcp_a_client_that_vanishes_cancels_only_what_it_asked_to() {
+async fn mcp_a_disconnect_cancels_only_executions_with_on_disconnect_cancel() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=200");
     let stack = Stack::with(options).await;
     for transport in ALL {

@@ -1,4 +1,4 @@
-//! Response streams that are lost: the call continues, but holds no place.
+//! Lost response streams: the call continues, but holds no permit.
 
 use cc_tests::harness::{self, Stack, StackOptions};
 use reqwest::Method;
@@ -9,14 +9,14 @@ use super::{state, until};
 use crate::support::{PATIENCE, id};
 
 #[tokio::test]
-async fn mcp_a_call_whose_stream_is_lost_gives_its_place_back_and_can_be_resumed() {
+async fn mcp_a_call_whose_stream_is_lost_releases_its_permit_and_can_be_resumed() {
     let stack = Stack::with(StackOptions::default().bridge("--mcp-calls=1")).await;
     let mut other = Raw::open(&stack, LEGACY[3]).await;
     for tool in ["execute", "wait"] {
         let (execution, go) = (id(), stack.path(&id()));
         let prompt = format!("@wait {}\n@say done", go.display());
         let start = json!({"prompt": prompt, "executionId": execution});
-        let look = json!({"executionId": execution, "maxSeconds": 0});
+        let poll = json!({"executionId": execution, "maxSeconds": 0});
         let arguments = match tool {
             "execute" => start,
             _ => {
@@ -30,22 +30,22 @@ async fn mcp_a_call_whose_stream_is_lost_gives_its_place_back_and_can_be_resumed
         let mut lost = raw
             .start(Method::POST, &message.to_string(), &headers)
             .await;
-        let event = super::resume::event_id(&mut lost).await;
+        let event = super::stream_resumption::event_id(&mut lost).await;
         until(&stack, &execution, "running").await;
-        harness::until("a call that has the place", PATIENCE, async || {
-            let seen = other.call("wait", look.clone()).await;
+        harness::until("a call that holds the permit", PATIENCE, async || {
+            let seen = other.call("wait", poll.clone()).await;
             (seen["reason"] == "too_many_calls").then_some(())
         })
         .await;
 
         drop(lost);
-        harness::until("a free place", PATIENCE, async || {
-            let seen = other.call("wait", look.clone()).await;
+        harness::until("a free permit", PATIENCE, async || {
+            let seen = other.call("wait", poll.clone()).await;
             (seen["reason"] != "too_many_calls").then_some(())
         })
         .await;
         assert_eq!(state(&stack, &execution).await, "running", "{tool}");
-        let resumed = super::resume::resume(&raw, &event).await;
+        let resumed = super::stream_resumption::resume(&raw, &event).await;
         std::fs::write(&go, "").expect("a mark");
         let reply = super::read(resumed).await;
         assert_eq!(reply.response()["id"], message["id"], "{tool}");

@@ -1,4 +1,4 @@
-//! Messages that cannot be read: what is no JSON, no message, or has the wrong parameters.
+//! Malformed messages: texts that are no JSON, are no message, or have wrong parameters.
 
 use cc_tests::harness::Stack;
 
@@ -10,12 +10,11 @@ use crate::metrics;
 
 const REFUSED: &str = "bridge_requests_refused_total";
 
-/// Texts that are no message, with the code of the error and the id that they can be answered with.
+/// Returns texts that are no message, each with the code and the id of the expected error.
 fn unreadable() -> Vec<(String, i64, Value)> {
     let call = |arguments: &str| {
-        format!(
-            r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"execute","arguments":{arguments}}}}}"#
-        )
+        let head = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":"#;
+        format!(r#"{head}{{"name":"execute","arguments":{arguments}}}}}"#)
     };
     let bad = |text: &str, code| (text.to_owned(), code, Value::Null);
     vec![
@@ -52,9 +51,9 @@ fn unreadable() -> Vec<(String, i64, Value)> {
     ]
 }
 
-/// The texts on stdin are refused like those over HTTP and WebSocket, and the session continues.
+/// Malformed lines on stdin are refused as over HTTP and WebSocket, and the session continues.
 #[tokio::test]
-async fn mcp_stdio_answers_each_line_that_is_no_message_and_runs_nothing_of_it() {
+async fn mcp_stdio_answers_each_malformed_line_and_runs_nothing() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
         let mut program = Program::open(&stack, version).await;
@@ -107,8 +106,8 @@ async fn mcp_a_body_that_is_no_message_is_400_with_a_json_rpc_error() {
     stack.assert_quiet();
 }
 
-/// Parameters of the wrong shape, with a word of the answer.
-fn misshapen() -> Vec<(&'static str, Value, &'static str)> {
+/// Returns parameters of the wrong shape, each with a word of the expected error.
+fn wrong_parameters() -> Vec<(&'static str, Value, &'static str)> {
     vec![
         ("tools/call", json!({}), "name"),
         ("tools/call", json!({"name": 5}), "string"),
@@ -125,13 +124,13 @@ fn misshapen() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 #[tokio::test]
-async fn mcp_wrong_parameters_are_told_apart_from_an_unknown_method() {
+async fn mcp_wrong_parameters_are_distinguished_from_an_unknown_method() {
     let stack = Stack::start().await;
     let mut sent = 0.0;
     for version in LEGACY {
         let mut raw = Raw::open(&stack, version).await;
         let mut program = Program::open(&stack, version).await;
-        for (method, params, word) in misshapen() {
+        for (method, params, word) in wrong_parameters() {
             let reply = raw.ask(method, params.clone()).await;
             assert_eq!(
                 reply.error(),
@@ -150,7 +149,7 @@ async fn mcp_wrong_parameters_are_told_apart_from_an_unknown_method() {
             assert_eq!(&answer["error"], error, "{method} {params}");
         }
     }
-    // It begins no session.
+    // An `initialize` with wrong parameters begins no session.
     let raw = Raw::new(&stack, LEGACY[3]);
     let message = json!({"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": {}});
     let reply = raw.send(&message.to_string(), &base_headers()).await;
@@ -161,7 +160,8 @@ async fn mcp_wrong_parameters_are_told_apart_from_an_unknown_method() {
         (&json!(3), &json!(-32602)),
         "{problem}"
     );
-    // Versions without sessions: the header has no name for a call without one.
+    // In the version without sessions, a call without a name has no `mcp-name` header, which is
+    // another error. So only the arguments are wrong here.
     let mut raw = Raw::open(&stack, MODERN).await;
     for (method, params, word) in [(
         "tools/call",

@@ -42,10 +42,15 @@ impl Program {
         }
     }
 
+    /// Starts `ccb mcp` and initializes the session in the versions that have one.
     pub(super) async fn open(stack: &Stack, version: &'static str) -> Self {
         let mut program = Self::start(stack, version);
         if version != MODERN {
-            let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+            let params = json!({
+                            "protocolVersion": version,
+                    "capabilities": {},
+                    "clientInfo": {"name": "t", "version": "1"},
+                });
             let answer = program.ask(1, "initialize", params).await;
             assert_eq!(answer["result"]["protocolVersion"], version);
             let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
@@ -59,10 +64,10 @@ impl Program {
         self.stdin
             .write_all(line.as_bytes())
             .await
-            .expect("it reads");
+            .expect("`ccb mcp` reads");
     }
 
-    /// The next line, which must be a message. None at the end.
+    /// Returns the next line, which must be a message; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<Value> {
         let line = timeout(PATIENCE, self.lines.next_line()).await;
         let line = line.expect("a line in time").expect("UTF-8")?;
@@ -82,6 +87,7 @@ impl Program {
         self.write(&message.to_string()).await;
     }
 
+    /// Sends a request and returns the answer, which must be the next message.
     pub(super) async fn ask(&mut self, id: u64, method: &str, params: Value) -> Value {
         self.send(id, method, params).await;
         let answer = self.next().await.expect("an answer");
@@ -95,21 +101,21 @@ impl Program {
         answer
     }
 
-    /// Closes stdin and waits for the end, whatever is on stdout.
+    /// Closes stdin and waits for the exit; ignores stdout.
     pub(super) async fn leave(mut self) -> ExitStatus {
         drop(self.stdin);
         let status = timeout(PATIENCE, self.child.wait()).await;
-        let status = status.expect("it ends when stdin is closed");
-        status.expect("it can be waited for")
+        let status = status.expect("`ccb mcp` ends when stdin is closed");
+        status.expect("an exit status")
     }
 
-    /// Closes stdin and waits for the end, without a message after it.
+    /// Closes stdin and waits for the exit, after which stdout must be empty. Returns all answers.
     pub(super) async fn finish(mut self) -> Vec<Value> {
         drop(self.stdin);
         let status = timeout(PATIENCE, self.child.wait()).await;
         let status = status
-            .expect("it ends when stdin is closed")
-            .expect("it can be waited for");
+            .expect("`ccb mcp` ends when stdin is closed")
+                .expect("an exit status");
         assert!(status.success(), "{status}");
         let rest = self.lines.next_line().await.expect("UTF-8");
         assert_eq!(rest, None, "a message after the end");

@@ -27,7 +27,7 @@ pub(super) struct Raw {
     pub(super) version: &'static str,
     /// None in versions without sessions.
     pub(super) session: Option<String>,
-    /// What the client declares.
+    /// Capabilities that the client declares.
     pub(super) capabilities: Value,
     last_id: u64,
     /// Every message of the server, with the version and the method of the request.
@@ -64,7 +64,7 @@ impl Reply {
         })
     }
 
-    /// The response to the request: the last message.
+    /// Returns the response to the request: the last message.
     #[track_caller]
     pub(super) fn response(&self) -> &Value {
         let last = self.messages.last();
@@ -77,7 +77,7 @@ impl Reply {
         result.unwrap_or_else(|| panic!("{}: no result: {}", self.status, self.body))
     }
 
-    /// The HTTP status and the code of the JSON-RPC error.
+    /// Returns the HTTP status and the code of the JSON-RPC error.
     #[track_caller]
     pub(super) fn error(&self) -> (u16, i64) {
         let code = self.response()["error"]["code"].as_i64();
@@ -86,7 +86,7 @@ impl Reply {
     }
 }
 
-/// The messages of a stream; an event without data only says how to reconnect.
+/// Parses the messages of a stream; an event without data only says how to reconnect.
 fn events(body: &str) -> Vec<Value> {
     let data = body.lines().filter_map(|line| line.strip_prefix("data:"));
     let data = data.map(str::trim).filter(|data| !data.is_empty());
@@ -95,7 +95,7 @@ fn events(body: &str) -> Vec<Value> {
 }
 
 impl Raw {
-    /// A client that has not sent anything.
+    /// Creates a client that has not sent anything.
     pub(super) fn new(stack: &Stack, version: &'static str) -> Self {
         Self {
             http: Http::new(stack.bridge.addr()),
@@ -107,7 +107,7 @@ impl Raw {
         }
     }
 
-    /// A client that may call tools: with a session in the versions that have one.
+    /// Creates a client that may call tools: with a session in the versions that have one.
     pub(super) async fn open(stack: &Stack, version: &'static str) -> Self {
         let mut raw = Self::new(stack, version);
         raw.begin().await;
@@ -146,7 +146,7 @@ impl Raw {
         reply
     }
 
-    /// A request, complete for the client's protocol version.
+    /// Returns a request that is complete for the client's protocol version.
     pub(super) fn message(&mut self, method: &str, mut params: Value) -> Value {
         self.last_id += 1;
         if self.version == MODERN {
@@ -159,7 +159,7 @@ impl Raw {
         json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
     }
 
-    /// The headers that the protocol version wants with a message.
+    /// Returns the headers that the protocol version requires with a message.
     pub(super) fn headers(&self, message: &Value) -> Headers {
         let mut headers = base_headers();
         headers.push(("mcp-protocol-version", self.version.to_owned()));
@@ -178,7 +178,7 @@ impl Raw {
         headers
     }
 
-    /// Sends a request as the protocol version wants it.
+    /// Sends a request as the protocol version requires; returns the reply.
     pub(super) async fn ask(&mut self, method: &str, params: Value) -> Reply {
         let message = self.message(method, params);
         let reply = self
@@ -191,7 +191,7 @@ impl Raw {
         reply
     }
 
-    /// Calls a tool; the structured content.
+    /// Calls a tool; returns the structured content.
     pub(super) async fn call(&mut self, name: &str, arguments: Value) -> Value {
         let params = json!({"name": name, "arguments": arguments});
         let reply = self.ask("tools/call", params).await;
@@ -205,7 +205,7 @@ impl Raw {
         reply.expect("the response ends").expect("a whole response")
     }
 
-    /// Sends a request and returns when the head of the response is there.
+    /// Sends a request; returns when the head of the response has arrived.
     pub(super) async fn start(&self, method: Method, body: &str, headers: &Headers) -> Response {
         let mut request = self.http.request(method, "/mcp").body(body.to_owned());
         for (name, value) in headers {
@@ -221,13 +221,13 @@ impl Raw {
         self.seen.extend(messages.iter().map(seen));
     }
 
-    /// The messages that [`Raw::ask`] received, for [`super::sdk::assert_valid`].
+    /// Returns the messages that [`Raw::ask`] received, for [`super::sdk::assert_valid`].
     pub(super) fn seen(self) -> Vec<Value> {
         self.seen
     }
 }
 
-/// The headers of a POST in every protocol version.
+/// Returns the headers of a POST in every protocol version.
 pub(super) fn base_headers() -> Headers {
     vec![
         ("accept", "application/json, text/event-stream".to_owned()),

@@ -9,7 +9,7 @@ use super::raw::{LEGACY, Raw, with};
 use super::{read, state, until};
 use crate::support::{PATIENCE, id};
 
-/// Reads a stream until it has an event with an id; the id.
+/// Reads a stream until it has an event with an id; returns the id.
 pub(super) async fn event_id(response: &mut Response) -> String {
     let mut text = String::new();
     loop {
@@ -23,6 +23,7 @@ pub(super) async fn event_id(response: &mut Response) -> String {
     }
 }
 
+/// Opens a stream that resumes after this event.
 pub(super) async fn resume(raw: &Raw, event: &str) -> Response {
     let headers = with(raw.headers(&json!({})), "last-event-id", Some(event));
     raw.start(Method::GET, "", &headers).await
@@ -48,7 +49,7 @@ async fn mcp_a_lost_stream_is_resumed_while_its_call_runs_and_is_empty_afterward
 
         let resumed = resume(&raw, &event).await;
         assert_eq!(resumed.status(), 200, "{version}");
-        // An event that the session does not have is an empty stream, and cancels nothing.
+        // An event that the session does not have gets an empty stream, and cancels nothing.
         for foreign in ["x", "7/7", "7/x", "99999999999999999999"] {
             let reply = read(resume(&raw, foreign).await).await;
             assert_eq!((reply.status, reply.body.as_str()), (200, ""), "{foreign}");

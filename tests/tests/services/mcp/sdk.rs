@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// The longest time of one scenario; the SDK starts in seconds on a busy machine.
+/// Time limit of one scenario; on a busy machine the SDK starts in seconds.
 const SCENARIO: Duration = Duration::from_secs(90);
 
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub(super) enum Transport {
 
 pub(super) const ALL: [Transport; 3] = [Transport::Legacy, Transport::Modern, Transport::Stdio];
 
-/// The Python that `scripts/lib/mcp-python` prepares.
+/// Returns the path of the Python that `scripts/lib/mcp-python` prepares.
 pub(super) fn python() -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/lib/mcp-python");
     let output = std::process::Command::new(script).output();
@@ -55,22 +55,22 @@ fn check(stack: &Stack, transport: Transport, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a scenario to its end; what it printed.
+/// Runs a scenario to its end; returns what it printed.
 pub(super) async fn run(stack: &Stack, transport: Transport, arguments: &[&str]) -> String {
     let output = timeout(SCENARIO, check(stack, transport, arguments).output()).await;
     let output = output.expect("the scenario ends").expect("Python starts");
-    let (said, errors) = (
+    let (printed, errors) = (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(
-        said.ends_with("ok\n") && output.status.success(),
-        "{transport:?} {arguments:?}: {said}\n{errors}"
+        printed.ends_with("ok\n") && output.status.success(),
+        "{transport:?} {arguments:?}: {printed}\n{errors}"
     );
-    said
+    printed
 }
 
-/// A scenario that talks to the test.
+/// A running scenario that exchanges lines with the test.
 pub(super) struct Talk {
     pub(super) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -93,13 +93,14 @@ impl Talk {
     }
 
     pub(super) fn kill(&self) {
-        let pid = self.child.id().expect("it runs");
+        let pid = self.child.id().expect("the scenario runs");
         let pid = Pid::from_raw(pid.cast_signed()).expect("a pid");
-        kill_process(pid, Signal::KILL).expect("it can be killed");
+        kill_process(pid, Signal::KILL).expect("the scenario is killed");
     }
 }
 
-/// Asserts that the messages of the server have the types of the official SDK (`tests/mcp/validate.py`).
+/// Asserts that the messages of the server have the types of the official SDK
+/// (`tests/mcp/validate.py`).
 pub(super) fn assert_valid(seen: &[Value]) {
     assert!(!seen.is_empty(), "no message was seen");
     let mut child = std::process::Command::new(python())
@@ -110,9 +111,11 @@ pub(super) fn assert_valid(seen: &[Value]) {
         .expect("Python starts");
     let lines: String = seen.iter().map(|message| format!("{message}\n")).collect();
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
-    // It reads all of its input before it ends, and writes little.
-    stdin.write_all(lines.as_bytes()).expect("it reads");
+    // The script reads all its input before it ends, and writes little.
+    stdin
+        .write_all(lines.as_bytes())
+        .expect("the script reads");
     drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the script ends");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n");
 }

@@ -1,4 +1,4 @@
-//! The limit of sessions: at most so many at once, of which an idle one gives way to a new one.
+//! The limit of sessions: when it is reached, a new session replaces an idle one.
 
 use cc_tests::harness::{Stack, StackOptions, until};
 use cc_tests::http::Http;
@@ -14,12 +14,12 @@ async fn stack(sessions: usize) -> Stack {
     Stack::with(StackOptions::default().bridge(format!("--mcp-sessions={sessions}"))).await
 }
 
-/// The HTTP status of a request in the session.
+/// Sends a ping in the session; returns the HTTP status.
 async fn status(raw: &mut Raw) -> u16 {
     raw.ask("ping", json!({})).await.status
 }
 
-/// Sends `initialize`; the client with its session, or the refusal.
+/// Sends `initialize`; returns the client with its session, or the refusal.
 async fn initialize(stack: &Stack) -> Result<Raw, Reply> {
     let mut raw = Raw::new(stack, LEGACY[3]);
     let reply = raw.initialize(LEGACY[3]).await;
@@ -40,7 +40,7 @@ fn assert_refused(reply: &Reply) {
 }
 
 #[tokio::test]
-async fn mcp_initialize_requests_at_the_same_time_do_not_pass_the_limit_of_sessions() {
+async fn mcp_simultaneous_initialize_requests_do_not_exceed_the_limit_of_sessions() {
     let stack = stack(4).await;
     let begun = join_all((0..64).map(|_| initialize(&stack))).await;
     let mut answering = 0;
@@ -52,7 +52,7 @@ async fn mcp_initialize_requests_at_the_same_time_do_not_pass_the_limit_of_sessi
 }
 
 #[tokio::test]
-async fn mcp_a_new_session_ends_one_that_is_idle() {
+async fn mcp_a_new_session_at_the_limit_ends_an_idle_session() {
     let stack = stack(2).await;
     let first = Raw::open(&stack, LEGACY[3]).await;
     let second = Raw::open(&stack, LEGACY[3]).await;
@@ -66,7 +66,7 @@ async fn mcp_a_new_session_ends_one_that_is_idle() {
         statuses.push(status(&mut raw).await);
     }
     assert_eq!(statuses[2], 200);
-    // Which of the two was idle for longer, only the service knows (see its `Table`).
+    // Only the service knows which of the two was idle for longer (see its `Table`).
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 404]);
     stack.assert_quiet();
@@ -92,7 +92,7 @@ async fn mcp_a_session_with_an_open_stream_or_a_running_call_is_not_ended() {
     assert_eq!(stream.status(), 200);
     assert_refused(&initialize(&stack).await.expect_err("no session is idle"));
 
-    // A call runs on when its stream is closed, so the other session is the idle one.
+    // A call continues when its stream is closed, so the other session is the idle one.
     drop(call);
     drop(stream);
     let mut third = until("an idle session", PATIENCE, async || {
@@ -121,13 +121,17 @@ async fn mcp_a_session_with_an_open_stream_or_a_running_call_is_not_ended() {
 
 /// A client names the newest version that it knows in `initialize`, also one without sessions.
 #[tokio::test]
-async fn mcp_no_initialize_passes_the_limit_of_sessions() {
+async fn mcp_no_form_of_initialize_exceeds_the_limit_of_sessions() {
     let stack = stack(1).await;
     let mut first = Raw::open(&stack, LEGACY[3]).await;
     let headers = first.headers(&json!({}));
     let _stream = first.start(Method::GET, "", &headers).await;
     let mut raw = Raw::open(&stack, MODERN).await;
-    let params = json!({"protocolVersion": MODERN, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let params = json!({
+            "protocolVersion": MODERN,
+        "capabilities": {},
+        "clientInfo": {"name": "t", "version": "1"},
+    });
     let message = raw.message("initialize", params);
     for headers in [base_headers(), raw.headers(&message)] {
         let reply = raw.send(&message.to_string(), &headers).await;
@@ -144,15 +148,15 @@ async fn mcp_no_initialize_passes_the_limit_of_sessions() {
     let response = request.body(message.to_string()).send().await;
     let reply = Reply::read(response.expect("an answer")).await;
     assert_refused(&reply.expect("a whole answer"));
-    // The limit is on sessions: requests without one, and those of the open one, are answered.
+    // Only sessions are limited: requests without one, and those of the open one, are answered.
     assert_eq!(raw.ask("tools/list", json!({})).await.status, 200);
     assert_eq!(first.ask("tools/list", json!({})).await.status, 200);
     stack.assert_quiet();
 }
 
-/// A session holds what its `initialize` said for as long as it is open.
+/// A session keeps the content of its `initialize` as long as it is open.
 #[tokio::test]
-async fn mcp_an_initialize_is_at_most_64_kib() {
+async fn mcp_an_initialize_over_64_kib_is_refused() {
     let stack = Stack::start().await;
     let mut raw = Raw::new(&stack, LEGACY[3]);
     raw.capabilities = json!({"experimental": {"x": {"y": "z".repeat(64 * 1024)}}});

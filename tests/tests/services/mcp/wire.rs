@@ -16,7 +16,7 @@ pub(super) const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 pub(super) struct Wire(TcpStream);
 
 impl Wire {
-    /// Sends the head, with these lines more. Returns when the bridge reads the body, or with the
+    /// Sends the head with these additional lines. Returns when the bridge reads the body, or with the
     /// answer when the bridge refuses it at once.
     pub(super) async fn begin(addr: SocketAddr, more: &str) -> Result<Self, String> {
         let mut wire = Self(TcpStream::connect(addr).await.expect("a connection"));
@@ -26,12 +26,12 @@ impl Wire {
              Expect: 100-continue\r\n{more}\r\n"
         );
         wire.send(&head).await;
-        let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-        let mut first = vec![0; go_on.len()];
+        let continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
+        let mut first = vec![0; continue_line.len()];
         let read = timeout(PATIENCE, wire.0.read_exact(&mut first)).await;
         read.expect("an answer in time").expect("an answer");
         let first = String::from_utf8_lossy(&first).into_owned();
-        match first == go_on {
+        match first == continue_line {
             true => Ok(wire),
             false => Err(first + &wire.answer().await),
         }
@@ -43,7 +43,7 @@ impl Wire {
         sent.expect("the bridge reads");
     }
 
-    /// The rest of what the bridge sends, until it closes the connection.
+    /// Returns the rest of the bridge's answer, until the bridge closes the connection.
     pub(super) async fn answer(mut self) -> String {
         let mut answer = Vec::new();
         let read = timeout(PATIENCE, self.0.read_to_end(&mut answer)).await;
@@ -52,7 +52,7 @@ impl Wire {
     }
 }
 
-/// One chunk of a chunked body.
+/// Returns one chunk of a chunked body.
 pub(super) fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }

@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{assert_near, page, until};
-use crate::death::runner;
+use crate::process_kills::runner_pid;
 use crate::support::{PATIENCE, exists, send};
 
-/// The limits that [`run_each_end`] needs.
+/// Returns options with the limits that [`run_each_end`] needs.
 pub(super) fn options() -> StackOptions {
     StackOptions::default()
         .api("--stalled-ms=1000")
@@ -24,7 +24,7 @@ pub(super) fn options() -> StackOptions {
         .api("--kill-ms=500")
 }
 
-/// One execution for each end that there is without a restart; returns how many there were.
+/// Runs one execution for each kind of end that needs no restart; returns their number.
 pub(super) async fn run_each_end(stack: &Stack, client: &mut ws::Client) -> usize {
     let prompts = [
         "@say x",
@@ -86,7 +86,7 @@ pub(super) async fn run_each_end(stack: &Stack, client: &mut ws::Client) -> usiz
         .start(&format!("@touch {}\n@tool 60", mark.display()))
         .await;
     exists(&mark).await;
-    let runner = Pid::from_raw(runner(stack, &id).await).expect("a pid");
+    let runner = Pid::from_raw(runner_pid(stack, &id).await).expect("a pid");
     kill_process(runner, Signal::KILL).expect("a runner can be killed");
     client.wait_terminal(&id).await;
     prompts.len() + 6
@@ -103,7 +103,7 @@ async fn claude_api_counts_agree_with_the_statuses_of_all_executions() {
     assert_eq!(statuses.len(), count);
     let api = stack.api.addr();
     let page = until(api, "claude_api_viewers", &[], 0.0).await;
-    assert_near(page.sum("claude_api_executions", &[]), 0.0, "what lives");
+    assert_near(page.sum("claude_api_executions", &[]), 0.0, "live executions");
     let ended = "claude_api_executions_ended_total";
     assert_near(page.sum(ended, &[]), count as f64, ended);
     assert_near(
@@ -150,7 +150,7 @@ async fn claude_api_counts_agree_with_the_statuses_of_all_executions() {
     }
     assert!(
         page.sum("claude_api_tokens_total", &[]) > 100.0,
-        "they were counted at all"
+        "no tokens were counted"
     );
     let started = statuses
         .iter()
@@ -186,7 +186,7 @@ async fn claude_api_counts_agree_with_the_statuses_of_all_executions() {
         "first token",
     );
     assert_near(page.sum("claude_api_stalls_total", &[]), 1.0, "stalls");
-    // Two, and the one of the restart.
+    // Two retries, and the one of the restart.
     let retries = page.sum("claude_api_model_retries_total", &[]);
     assert_near(retries, 3.0, "retries");
     assert_near(
@@ -204,7 +204,7 @@ async fn claude_api_counts_agree_with_the_statuses_of_all_executions() {
         lost,
         "events lost",
     );
-    assert!(lost > 0.0, "they were counted at all");
+    assert!(lost > 0.0, "no lost events were counted");
     assert_near(
         page.sum("claude_api_dropped_bytes_total", &[]),
         0.0,
@@ -213,7 +213,7 @@ async fn claude_api_counts_agree_with_the_statuses_of_all_executions() {
 }
 
 #[tokio::test]
-async fn a_kill_is_counted_by_the_next_life_and_the_bridge_counts_its_retries() {
+async fn a_kill_is_counted_after_the_restart_and_the_bridge_counts_its_retries() {
     let mut stack = Stack::with(StackOptions::default().one_bridge()).await;
     let mut client = stack.client().await;
     let mark = stack.path("tmp").join("running");

@@ -1,4 +1,4 @@
-//! What each bridge has for itself: its sessions, its limits and its metrics.
+//! Sessions, limits and metrics of each bridge alone.
 
 use cc_tests::{
     harness::{Stack, StackOptions},

@@ -49,7 +49,7 @@ async fn mcp_tools_are_listed_with_valid_schemas_in_one_order() {
     stack.assert_quiet();
 }
 
-/// Asserts that a result says how long it may be kept, and for whom (SEP-2549).
+/// Asserts that a result says how long it may be cached, and for whom (SEP-2549).
 #[track_caller]
 pub(super) fn assert_hints(result: &Value) {
     assert!(result["ttlMs"].is_u64(), "{result}");
@@ -62,7 +62,7 @@ pub(super) fn assert_hints(result: &Value) {
 }
 
 #[tokio::test]
-async fn mcp_a_call_answers_text_and_a_failed_one_is_a_result() {
+async fn mcp_a_call_returns_text_and_a_failed_call_is_a_result_too() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
@@ -125,7 +125,7 @@ async fn mcp_an_unknown_tool_is_invalid_params() {
 }
 
 #[tokio::test]
-async fn mcp_progress_has_the_token_and_grows_and_comes_only_when_asked_for() {
+async fn mcp_progress_has_the_token_and_grows_and_is_sent_only_on_request() {
     let stack = Stack::with(StackOptions::default().bridge("--mcp-progress-ms=50")).await;
     let mut seen = Vec::new();
     for version in VERSIONS {
@@ -166,7 +166,11 @@ async fn mcp_calls_at_the_same_time_have_a_stream_each() {
         let mut streams = Vec::new();
         for name in ["one", "two", "three"] {
             let prompt = format!("@wait {}\n@say {name}", folder.display());
-            let params = json!({"name": "execute", "arguments": {"prompt": prompt}, "_meta": {"progressToken": name}});
+            let params = json!({
+                            "name": "execute",
+                    "arguments": {"prompt": prompt},
+                    "_meta": {"progressToken": name},
+                });
             let message = raw.message("tools/call", params);
             let response = raw
                 .start(Method::POST, &message.to_string(), &raw.headers(&message))

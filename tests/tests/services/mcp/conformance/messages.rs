@@ -1,4 +1,5 @@
-//! Messages: ids, notifications, methods that the server does not have, and what is no message.
+//! Messages: ids, notifications, methods that the server does not have, and texts that are no
+//! message.
 
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
@@ -6,14 +7,17 @@ use serde_json::{Value, json};
 use super::super::raw::{LEGACY, MODERN, Raw, VERSIONS, with};
 use super::super::sdk::assert_valid;
 
-/// The methods of features that the server does not declare, with valid parameters.
+/// Returns the methods of features that the server does not declare, with valid parameters.
 fn undeclared() -> Vec<(&'static str, Value)> {
     vec![
         ("prompts/list", json!({})),
         ("prompts/get", json!({"name": "x"})),
         (
             "completion/complete",
-            json!({"ref": {"type": "ref/prompt", "name": "x"}, "argument": {"name": "a", "value": "b"}}),
+            json!({
+                "ref": {"type": "ref/prompt", "name": "x"},
+                "argument": {"name": "a", "value": "b"},
+            }),
         ),
         ("logging/setLevel", json!({"level": "info"})),
         (
@@ -33,7 +37,7 @@ fn undeclared() -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test]
-async fn mcp_a_method_that_the_server_does_not_have_is_method_not_found() {
+async fn mcp_an_undeclared_method_is_method_not_found() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
@@ -101,7 +105,11 @@ async fn mcp_a_notification_or_a_response_is_202_without_a_body() {
     for version in VERSIONS {
         let raw = Raw::open(&stack, version).await;
         for message in [
-            json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 99}}),
+            json!({
+                            "jsonrpc": "2.0",
+                    "method": "notifications/cancelled",
+                    "params": {"requestId": 99},
+                }),
             json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}),
             json!({"jsonrpc": "2.0", "method": "notifications/unknown"}),
             json!({"jsonrpc": "2.0", "id": 99, "result": {}}),
@@ -122,7 +130,7 @@ async fn mcp_a_notification_or_a_response_is_202_without_a_body() {
 }
 
 #[tokio::test]
-async fn mcp_what_is_no_message_is_refused_with_an_error() {
+async fn mcp_a_text_that_is_no_message_is_refused_with_an_error() {
     let stack = Stack::start().await;
     for version in VERSIONS {
         let mut raw = Raw::open(&stack, version).await;
@@ -155,13 +163,13 @@ async fn mcp_what_is_no_message_is_refused_with_an_error() {
             );
             assert!(!reply.body.is_empty(), "{version} {bad}");
         }
-        // The client goes on as if nothing had happened.
+        // The client's next request works.
         assert!(raw.ask("tools/list", json!({})).await.result()["tools"].is_array());
     }
     stack.assert_quiet();
 }
 
-/// 2025-03-26 wants servers to accept batches; rmcp 3.11 refuses them in every version.
+/// Version 2025-03-26 requires servers to accept batches; rmcp 3.11 refuses them in every version.
 #[tokio::test]
 async fn mcp_a_batch_is_refused_with_an_error() {
     let stack = Stack::start().await;
@@ -185,7 +193,7 @@ async fn mcp_a_batch_is_refused_with_an_error() {
 }
 
 #[tokio::test]
-async fn mcp_the_types_of_request_and_answer_are_checked() {
+async fn mcp_the_media_types_of_request_and_answer_are_checked() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
         let mut raw = Raw::open(&stack, version).await;

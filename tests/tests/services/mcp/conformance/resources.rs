@@ -1,4 +1,4 @@
-//! Resources: the list and its pages, the templates, reading, and what is no resource.
+//! Resources: the list and its pages, the templates, reading, and unknown resources.
 
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
@@ -98,9 +98,9 @@ async fn mcp_the_pages_of_the_list_are_whole_and_a_foreign_cursor_is_invalid() {
     stack.assert_quiet();
 }
 
-/// The code changed with 2026-07-28 (SEP-2164).
+/// The error code changed with version 2026-07-28 (SEP-2164).
 #[tokio::test]
-async fn mcp_what_is_no_resource_has_the_code_of_the_version() {
+async fn mcp_an_unknown_resource_has_the_error_code_of_the_version() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {

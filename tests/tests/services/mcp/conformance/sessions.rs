@@ -1,4 +1,4 @@
-//! Sessions, HTTP methods, and the names of hosts and pages.
+//! Sessions, HTTP methods, and the names of hosts and origins.
 
 use std::collections::HashSet;
 
@@ -107,9 +107,10 @@ async fn mcp_get_opens_a_stream_that_ends_with_the_session() {
     stack.assert_quiet();
 }
 
-/// Foreign names are 403 on every path (`guard.rs`); pages and names of this machine pass.
+/// Foreign names get 403 on every path (`host_and_origin.rs`); hosts and origins of this machine
+/// pass.
 #[tokio::test]
-async fn mcp_local_names_and_pages_pass() {
+async fn mcp_local_hosts_and_origins_pass() {
     let options = StackOptions::default().bridge("--allowed-origins=https://app.example");
     let stack = Stack::with(options).await;
     let port = stack.bridge.addr().port();

@@ -33,7 +33,7 @@ fn assert_capabilities(capabilities: &Value) {
 }
 
 #[tokio::test]
-async fn mcp_initialize_answers_the_version_that_was_asked_for() {
+async fn mcp_initialize_answers_the_requested_version() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in LEGACY {
@@ -53,11 +53,11 @@ async fn mcp_initialize_answers_the_version_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn mcp_initialize_with_another_version_answers_the_newest_that_has_sessions() {
+async fn mcp_initialize_with_another_version_answers_the_newest_version_with_sessions() {
     let stack = Stack::start().await;
-    for asked in ["1999-01-01", "2099-01-01", MODERN, "x"] {
-        let reply = Raw::new(&stack, LEGACY[3]).initialize(asked).await;
-        assert_eq!(reply.result()["protocolVersion"], LEGACY[3], "{asked}");
+    for requested in ["1999-01-01", "2099-01-01", MODERN, "x"] {
+        let reply = Raw::new(&stack, LEGACY[3]).initialize(requested).await;
+        assert_eq!(reply.result()["protocolVersion"], LEGACY[3], "{requested}");
     }
     stack.assert_quiet();
 }
@@ -109,7 +109,7 @@ async fn mcp_discover_names_all_versions_and_the_features() {
 }
 
 #[tokio::test]
-async fn mcp_an_unsupported_version_is_400_and_names_the_supported_ones() {
+async fn mcp_an_unsupported_version_is_400_and_the_supported_versions_are_named() {
     let stack = Stack::start().await;
     let mut raw = Raw::open(&stack, MODERN).await;
     for method in ["server/discover", "tools/list"] {
@@ -163,7 +163,7 @@ async fn mcp_a_header_that_differs_from_the_body_is_400() {
         );
         assert_eq!(reply.response()["id"], message["id"]);
     }
-    // Header names have no case, and a value may be encoded or have spaces around it.
+    // Header names are case-insensitive, and a value may be encoded or have spaces around it.
     for value in ["list", " list\t", "=?base64?bGlzdA==?="] {
         let headers = with(raw.headers(&call), "mcp-name", None);
         let headers = with(headers, "MCP-NAME", Some(value));
@@ -214,7 +214,11 @@ async fn mcp_a_request_without_its_metadata_is_400() {
 async fn mcp_a_header_that_differs_from_initialize_is_400() {
     let stack = Stack::start().await;
     let mut raw = Raw::new(&stack, LEGACY[3]);
-    let params = json!({"protocolVersion": LEGACY[3], "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let params = json!({
+            "protocolVersion": LEGACY[3],
+        "capabilities": {},
+        "clientInfo": {"name": "t", "version": "1"},
+    });
     let message = raw.message("initialize", params);
     let headers = with(base_headers(), "mcp-protocol-version", Some(LEGACY[2]));
     let reply = raw.send(&message.to_string(), &headers).await;
