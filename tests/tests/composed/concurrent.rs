@@ -75,7 +75,7 @@ async fn sessions(count: usize, limit: Duration) {
         );
         assert!(
             peak > running / 2,
-                "only {peak} ran at the same time, the limit is {running}"
+            "only {peak} ran at the same time, the limit is {running}"
         );
         // Executions after the first few have a position in the queue for a while, and their
         // viewers see it.
@@ -87,12 +87,12 @@ async fn sessions(count: usize, limit: Duration) {
             client.finish().await;
         }
         // Ended executions leave no process.
-        let left = project
+        let processes = project
             .exec("claude-api", &["ps", "-eo", "args"])
             .await
             .expect("ps");
         for end in &ends {
-            assert!(!left.contains(&id(end)), "{left}");
+            assert!(!processes.contains(&id(end)), "{processes}");
         }
         case.step(format!("{peak} at the same time, {waited} waited"));
     })

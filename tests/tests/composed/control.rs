@@ -91,19 +91,19 @@ async fn control_tree(interface: Interface) {
             };
             until("the update of the pause", Duration::from_secs(30), paused).await;
             tree.assert_still(&project).await;
-            let again = control(interface, &project, &mut client, "pause", &id)
+            let repeated = control(interface, &project, &mut client, "pause", &id)
                 .await
                 .expect("a repeated pause");
-            assert_eq!(again["state"], "paused");
+            assert_eq!(repeated["state"], "paused");
             case.step(format!("resume {round}"));
             control(interface, &project, &mut client, "resume", &id)
                 .await
                 .expect("resumed");
             tree.wait_counting(&project).await;
-            let again = control(interface, &project, &mut client, "resume", &id)
+            let repeated = control(interface, &project, &mut client, "resume", &id)
                 .await
                 .expect("a repeated resume");
-            assert_eq!(again["state"], "running");
+            assert_eq!(repeated["state"], "running");
         }
         case.step("cancel");
         control(interface, &project, &mut client, "cancel", &id)
@@ -209,8 +209,8 @@ async fn wait_activity(project: &Project, id: &str, activity: &str) {
     .await;
 }
 
-/// Prompts with one long phase, each with the activity of that phase. A slow machine takes seconds to
-/// start `ccb`.
+/// Prompts with one long phase, each with the activity of that phase. A slow machine takes seconds
+/// to start `ccb`.
 const PHASES: [(&str, &str); 4] = [
     ("@tokens 500 20\n@bash sleep 1\n@say end", "starting"),
     ("@think 12000\n@say end", "thinking"),
@@ -223,7 +223,9 @@ async fn a_pause_in_each_phase_loses_no_output() {
     case(LIMIT, Use::Shared, async |case| {
         let project = Project::shared();
         let mut client = project.client().await;
-        for ((prompt, activity), interface) in PHASES.into_iter().zip(INTERFACES.into_iter().cycle()) {
+        for ((prompt, activity), interface) in
+            PHASES.into_iter().zip(INTERFACES.into_iter().cycle())
+        {
             case.step(format!("{activity}, by {interface:?}"));
             let id = client.start(prompt).await;
             wait_activity(&project, &id, activity).await;
@@ -288,11 +290,11 @@ async fn a_cancel_in_each_phase_leaves_no_process() {
                     .await
                     .expect("cancelled");
                 assert_ended(&client.wait_terminal(&id).await.1, "CANCELLED", None);
-                let left = project
+                let processes = project
                     .exec("claude-api", &["ps", "-eo", "args"])
                     .await
                     .expect("ps");
-                assert!(!left.contains(&id), "{left}");
+                assert!(!processes.contains(&id), "{processes}");
             }
         }
         case.step("the session still works");

@@ -24,8 +24,8 @@ fn login(token: &str) -> String {
     .to_string()
 }
 
-/// Waits until `/health/ready` has this code as its only reason, or without a code until it is ready.
-/// Returns the page.
+/// Waits until `/health/ready` has this code as its only reason, or without a code until it is
+/// ready. Returns the page.
 async fn readiness(project: &Project, reason: Option<&str>) -> Value {
     let what = reason.unwrap_or("ready");
     until(what, Duration::from_secs(30), async || {
@@ -201,7 +201,10 @@ async fn a_credential_file_is_rotated_without_a_restart() {
         std::fs::write(&key, format!("{GOOD}\n")).expect("a key");
         readiness(&project, None).await;
         assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
-        assert_eq!(project.inspect("claude-api", "{{.RestartCount}}").await, "0");
+        assert_eq!(
+            project.inspect("claude-api", "{{.RestartCount}}").await,
+            "0"
+        );
         client.finish().await;
     })
     .await;
@@ -218,7 +221,8 @@ async fn f18_files_in_mounted_folders_belong_to_the_caller() {
         std::fs::create_dir(&code).expect("a workspace");
         std::fs::write(code.join("given.txt"), "six times seven").expect("a file");
         std::fs::write(home.join(".claude/.credentials.json"), login(GOOD)).expect("a login");
-        let (folder_of_cli, login_file) = (home.join(".claude"), home.join(".claude/.credentials.json"));
+        let (folder_of_cli, login_file) =
+            (home.join(".claude"), home.join(".claude/.credentials.json"));
         let (uid, gid) = caller(&[&code, &home, &folder_of_cli, &login_file]);
         let plan = Plan::default()
             .credential(Some(""), GOOD)
@@ -234,7 +238,10 @@ async fn f18_files_in_mounted_folders_belong_to_the_caller() {
             open('made.txt', 'w').write(text + ' is 42')\nprint(len(text))";
         assert_eq!(run(&mut client, code_of_tool).await, "15");
         let made = code.join("made.txt");
-        assert_eq!(std::fs::read_to_string(&made).expect("made"), "six times seven is 42");
+        assert_eq!(
+            std::fs::read_to_string(&made).expect("made"),
+            "six times seven is 42"
+        );
         let transcripts = home.join(".claude/projects");
         for path in [made, transcripts] {
             let owner = std::fs::metadata(&path).expect("a file").uid();
@@ -245,8 +252,8 @@ async fn f18_files_in_mounted_folders_belong_to_the_caller() {
     .await;
 }
 
-/// Returns the ids as which the containers run: this user's, or, for root, those of another user who
-/// gets the paths.
+/// Returns the ids as which the containers run: this user's, or, for root, those of another user
+/// who gets the paths.
 fn caller(paths: &[&std::path::Path]) -> (u32, u32) {
     let path = std::fs::metadata(paths[0]).expect("a path");
     if path.uid() != 0 {

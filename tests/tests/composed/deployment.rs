@@ -59,20 +59,23 @@ async fn any_user_has_a_name_and_the_time_zone_is_passed() {
             print(*(os.environ[name] for name in ('USER', 'LOGNAME', 'HOME')))\n\
             print(subprocess.getoutput('date +%Z'))\n";
         let printed = run(&mut client, prompt).await;
-                assert_eq!(
-                    printed,
+        assert_eq!(
+            printed,
             "4242 claude claude\nclaude\nclaude claude /home/claude/.workspace-homes/default\nJST"
         );
         client.finish().await;
         let shell = "whoami; echo $USER $LOGNAME $HOME";
         let printed = project.exec("claude-api", &["sh", "-c", shell]).await;
-        assert_eq!(printed.expect("a shell"), "claude\nclaude claude /home/claude\n");
+        assert_eq!(
+            printed.expect("a shell"),
+            "claude\nclaude claude /home/claude\n"
+        );
     })
     .await;
 }
 
-/// Creates a repository with a linked worktree, for a user that is not root. Returns the folder, the
-/// worktree and the user's ids.
+/// Creates a repository with a linked worktree, for a user that is not root. Returns the folder,
+/// the worktree and the user's ids.
 async fn linked_worktree() -> (tempfile::TempDir, PathBuf, (u32, u32)) {
     let folder = tempfile::tempdir().expect("a folder");
     let git = async |words: &[&str]| {
@@ -103,7 +106,10 @@ async fn git_works_in_a_linked_worktree() {
         let (_folder, linked, (uid, gid)) = linked_worktree().await;
         let mut script = Command::new("bash");
         script
-            .args(["-c", ". scripts/lib/common.sh; . scripts/lib/stack.sh; git_mounts"])
+            .args([
+                "-c",
+                ". scripts/lib/common.sh; . scripts/lib/stack.sh; git_mounts",
+            ])
             .current_dir(root())
             .env("CCB_ENV_FILE", "none")
             .env("CCB_WORKSPACE", &linked);
@@ -170,8 +176,8 @@ async fn a_dockerfile_on_top_of_the_image_adds_tools() {
             if not shutil.which(n)])\n\
             print(subprocess.getoutput('make --version').split()[0], \
             subprocess.getoutput('whoami'))\n";
-                    let printed = run(&mut client, prompt).await;
-                    assert_eq!(printed, "[]\nGNU claude");
+        let printed = run(&mut client, prompt).await;
+        assert_eq!(printed, "[]\nGNU claude");
         client.finish().await;
     })
     .await;

@@ -1,5 +1,6 @@
-//! S4: the answer has a value that only a real run of a tool in the container can know, and the CLI's
-//! own transcript shows the call and its result. A bridge that invents answers fails the same check.
+//! S4: the answer has a value that only a real run of a tool in the container can know, and the
+//! CLI's own transcript shows the call and its result. A bridge that invents answers fails the same
+//! check.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -54,7 +55,10 @@ async fn check(
     let mut client = project.client_at(bridge).await;
     let (output, end) = client.run(&question.prompt).await;
     client.finish().await;
-    ensure!(end["status"] == "COMPLETED", "the execution did not complete: {end}");
+    ensure!(
+        end["status"] == "COMPLETED",
+        "the execution did not complete: {end}"
+    );
     let output = String::from_utf8(output)?;
     ensure!(
         output == question.expected,
@@ -176,7 +180,7 @@ async fn words_without_a_call_and_its_result_are_no_proof() {
         expected: "m1 42".into(),
     };
     let line = |role: &str, block: &str| {
-            format!(r#"{{"message":{{"role":"{role}","content":[{block}]}}}}"#)
+        format!(r#"{{"message":{{"role":"{role}","content":[{block}]}}}}"#)
     };
     let call = r#"{"type":"tool_use","id":"t","name":"Bash","input":{"command":"echo m1"}}"#;
     let call = line("assistant", call);
@@ -196,6 +200,9 @@ async fn words_without_a_call_and_its_result_are_no_proof() {
         &pair(&call, &claim),
         &pair(&call, &other),
     ] {
-        assert!(check_transcript(transcript, &question).is_err(), "{transcript}");
+        assert!(
+            check_transcript(transcript, &question).is_err(),
+            "{transcript}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Faults that the stack survives: each test has containers of its own, breaks one thing in the middle
-//! of a stream, and checks what every viewer gets.
+//! Faults that the stack survives: each test has containers of its own, breaks one thing in the
+//! middle of a stream, and checks what every viewer gets.
 
 mod full_spool;
 mod idle_proxy;

@@ -42,9 +42,9 @@ impl Victim {
         let execution = accepted["executionId"].as_str().expect("an id").to_owned();
         let pid = until("its tool", Duration::from_secs(30), async || {
             let process = sh(project, "ps -eo pid=,args= | grep -m1 '[s]leep 600'")
-                    .await
-                    .ok()?;
-                process.split_whitespace().next().map(str::to_owned)
+                .await
+                .ok()?;
+            process.split_whitespace().next().map(str::to_owned)
         })
         .await;
         let files = sh(
@@ -192,7 +192,9 @@ async fn without_a_protection_its_attempts_succeed() {
         case.step("without the rule of the box");
         let unboxed =
             "services:\n  claude-api:\n    environment:\n      - CLAUDE_API_BOXED=false\n";
-        let ports = ATTEMPTS.iter().filter(|(_, error)| *error == "from-the-box");
+        let ports = ATTEMPTS
+            .iter()
+            .filter(|(_, error)| *error == "from-the-box");
         let ports: Vec<_> = ports.map(|(attempt, _)| *attempt).collect();
         assert_eq!(ports.len(), 3);
         assert_succeed("unboxed", &Plan::default().overlay(unboxed), &ports).await;

@@ -107,12 +107,18 @@ async fn unicode_is_exact() {
         case.step("written by the model");
         assert_eq!(run(&mut client, &format!("@say {text}")).await, text);
         case.step("through a tool");
-        assert_eq!(run(&mut client, &format!("print('{text}' * 200)")).await, text.repeat(200));
+        assert_eq!(
+            run(&mut client, &format!("print('{text}' * 200)")).await,
+            text.repeat(200)
+        );
         case.step("written by a tool, all planes");
         let code = "print(''.join(chr(c) for c in range(0x21, 0x110000, 997) \
                     if not 0xd7ff < c < 0xe000))";
         let output = run(&mut client, code).await;
-        let expected: String = (0x21..0x11_0000).step_by(997).filter_map(char::from_u32).collect();
+        let expected: String = (0x21..0x11_0000)
+            .step_by(997)
+            .filter_map(char::from_u32)
+            .collect();
         assert_eq!(output, expected);
         client.finish().await;
     })
@@ -229,7 +235,8 @@ async fn s18_fifty_sessions_get_ten_megabytes_a_second() {
             .copy_out("scripted-model", inside, &path)
             .await;
         let overlay = format!(
-            "services:\n  claude-api:\n    volumes: [\"{}:{inside}:ro\"]\n    environment:\n      - \
+            "services:\n  claude-api:\n    volumes: [\"{}:{inside}:ro\"]\n    \
+             environment:\n      - \
              CLAUDE_API_CLAUDE_BIN={inside}\n      - CLAUDE_API_RUNNING_EXECUTIONS={SESSIONS}\n",
             path.display()
         );

@@ -1,5 +1,5 @@
-//! docs/protocol.md against the code, in both directions: each item of the code is in a table of the
-//! page, and each item of a table is in the code. The items of the code are from the types of
+//! docs/protocol.md against the code, in both directions: each item of the code is in a table of
+//! the page, and each item of a table is in the code. The items of the code are from the types of
 //! `protocol` where they can be listed, and from the text of the sources elsewhere.
 
 mod errors;

@@ -170,8 +170,8 @@ fn notification_fields() -> BTreeSet<Field> {
     all
 }
 
-/// Returns the names of fields in a cell: those in backticks at the start, or after a comma. Text in
-/// parentheses explains the field.
+/// Returns the names of fields in a cell: those in backticks at the start, or after a comma. Text
+/// in parentheses explains the field.
 fn named_fields(cell: &str) -> Vec<String> {
     let (mut depth, mut outside) = (0_usize, String::new());
     for c in cell.chars() {
@@ -256,7 +256,11 @@ fn results_of_requests_agree() {
         let on_page = rows.get(method);
         assert_eq!(on_page, Some(fields), "the result of {method}");
     }
-    assert_eq!(rows.len(), code.len(), "requests without a result in this test");
+    assert_eq!(
+        rows.len(),
+        code.len(),
+        "requests without a result in this test"
+    );
 }
 
 #[test]

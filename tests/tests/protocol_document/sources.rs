@@ -43,8 +43,8 @@ impl Source {
         from.split(end).next().unwrap_or_default()
     }
 
-    /// Returns the names and values of the public constants of a module of this file, or of the whole
-    /// file.
+    /// Returns the names and values of the public constants of a module of this file, or of the
+    /// whole file.
     pub(crate) fn constants(&self, module: Option<&str>) -> Vec<(String, String)> {
         let text = match module {
             Some(module) => self.between(&format!("pub mod {module} {{"), "\n}"),

@@ -18,8 +18,8 @@ use super::{PATIENCE, pause::World};
 
 const MOMENTS: [&str; 2] = ["before", "after"];
 
-/// Script of the hook at both moments. It acts as the execution's metadata says under the name of the
-/// moment.
+/// Script of the hook at both moments. It acts as the execution's metadata says under the name of
+/// the moment.
 const SCRIPT: &str = r#"
 moment=${0##*/}
 status=$(cat)
@@ -38,8 +38,8 @@ case "$status" in
 esac
 "#;
 
-/// Limit for an execution of the real CLI, which takes seconds, on a very busy machine. The time limit
-/// of hooks that hang is far above it, so an execution that waited for one takes longer.
+/// Limit for an execution of the real CLI, which takes seconds, on a very busy machine. The time
+/// limit of hooks that hang is far above it, so an execution that waited for one takes longer.
 const USUAL: Duration = PATIENCE;
 
 /// Both services with the real CLI and [`SCRIPT`] as both hooks, in one mode.
@@ -47,7 +47,8 @@ struct Hooked {
     world: World,
     folder: TempDir,
     mode: &'static str,
-    /// Prefix of the mark in the environment of each process of an endless hook; the moment follows.
+    /// Prefix of the mark in the environment of each process of an endless hook; the moment
+    /// follows.
     mark: String,
 }
 
@@ -115,7 +116,10 @@ impl Hooked {
             (&b"done"[..], &json!("COMPLETED"), &json!([])),
             "{end}"
         );
-        assert!(took < USUAL, "it waited for the hook of another execution: {took:?}");
+        assert!(
+            took < USUAL,
+            "it waited for the hook of another execution: {took:?}"
+        );
         client.finish().await;
     }
 

@@ -1,8 +1,9 @@
 //! The pinned real CLI against the scripted model: the flags and events that the services rely on.
 //! The tests in the modules go through both services or through the bridge.
 //!
-//! Run with `cargo test -p cc-tests --features real-cli --test real_cli`. `CCB_CLAUDE_BIN` names the
-//! binary; its default is where `scripts/up --local` puts it. A missing binary fails every test.
+//! Run with `cargo test -p cc-tests --features real-cli --test real_cli`. `CCB_CLAUDE_BIN` names
+//! the binary; its default is where `scripts/up --local` puts it. A missing binary fails every
+//! test.
 
 mod hooks;
 mod interrupt;

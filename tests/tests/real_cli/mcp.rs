@@ -1,7 +1,7 @@
 //! The real CLI as an MCP client of the bridge, with the `.mcp.json` of this repository.
 //!
-//! The CLI gives up a tool call over HTTP that is silent for `CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT`, by
-//! default 300 s; each progress notification restarts the time. The minimum is 1 s.
+//! The CLI gives up a tool call over HTTP that is silent for `CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT`,
+//! by default 300 s; each progress notification restarts the time. The minimum is 1 s.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -62,7 +62,9 @@ async fn run(
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(PATIENCE, output).await;
-    output.expect("the CLI ends in time").expect("the CLI starts")
+    output
+        .expect("the CLI ends in time")
+        .expect("the CLI starts")
 }
 
 /// Runs a prompt in the CLI, which may call `execute`; returns the CLI's result.
@@ -126,10 +128,10 @@ async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
     stack.assert_quiet();
 }
 
-/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 30: the limit is 10 s,
-/// and the bridge sends progress every 0.5 s. The CLI checks every 30 s, so an execution is silent for
-/// 35 s. Without progress the CLI gives the call up, which shows that the limit is in force; the
-/// execution continues then.
+/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 30: the limit is 10
+/// s, and the bridge sends progress every 0.5 s. The CLI checks every 30 s, so an execution is
+/// silent for 35 s. Without progress the CLI gives the call up, which shows that the limit is in
+/// force; the execution continues then.
 #[tokio::test]
 async fn mcp_a_silent_execute_is_not_given_up_by_the_cli() {
     tokio::join!(silent("500", false), silent("3600000", true));

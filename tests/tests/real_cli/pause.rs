@@ -1,9 +1,9 @@
 //! Both services with the real CLI, paused for longer than its own clocks allow.
 //!
 //! The CLI has two watchdogs of an answer's stream. The watchdog for events cannot be shortened
-//! (`CLAUDE_STREAM_IDLE_TIMEOUT_MS` below 300 s counts as 300 s), so one of these tests waits for five
-//! minutes. The watchdog for bytes has the same limit, but never more than 30 minutes; a variable of
-//! its own, which only these tests set, shortens it to 10 s.
+//! (`CLAUDE_STREAM_IDLE_TIMEOUT_MS` below 300 s counts as 300 s), so one of these tests waits for
+//! five minutes. The watchdog for bytes has the same limit, but never more than 30 minutes; a
+//! variable of its own, which only these tests set, shortens it to 10 s.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ const BEYOND_WATCHDOG: Duration = Duration::from_secs(310);
 const BYTE_WATCHDOG: &str = "CLAUDE_ENABLE_BYTE_WATCHDOG";
 const BYTE_LIMIT: (&str, &str) = ("CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS", "10000");
 const BEYOND_BYTE_LIMIT: Duration = Duration::from_secs(20);
-/// Words of the answer, which takes 10 s, 50 ms a word. In the middle the model stalls for longer than
-/// the pause, so that no byte waits when the pause ends.
+/// Words of the answer, which takes 10 s, 50 ms a word. In the middle the model stalls for longer
+/// than the pause, so that no byte waits when the pause ends.
 const WORDS: u64 = 200;
 /// Milliseconds for a process's signals, statuses and last words on a busy machine.
 const SLACK_MS: u64 = 3000;
@@ -95,7 +95,10 @@ async fn pause(client: &mut ws::Client, id: &str, length: Duration) -> u64 {
     tokio::time::sleep(length).await;
     // Bytes that were in the pipes still arrive.
     let after = client.received(id);
-    assert!(after - before < 1000, "{before} {after}: output during the pause");
+    assert!(
+        after - before < 1000,
+        "{before} {after}: output during the pause"
+    );
     let paused = began.elapsed();
     client.control("RESUME", Some(id)).await.expect("accepted");
     milliseconds(paused)
@@ -157,8 +160,8 @@ async fn paused_in_mid_answer(world: &World, length: Duration) -> Paused {
     }
 }
 
-/// Compares two runs with the same pause. In the control run, whose environment has one more variable,
-/// the CLI repeats its request. In the run with our environment it does not.
+/// Compares two runs with the same pause. In the control run, whose environment has one more
+/// variable, the CLI repeats its request. In the run with our environment it does not.
 async fn compare_with_control(length: Duration, both: &[(&str, &str)], control: (&str, &str)) {
     let more = [both, &[control]].concat();
     let (control, ours) = tokio::join!(World::new(&more), World::new(both));
@@ -184,7 +187,10 @@ async fn compare_with_control(length: Duration, both: &[(&str, &str)], control: 
     );
     assert_eq!((*requests, &end["warnings"]), (1, &json!([])), "{end}");
     let duration = end["durationMs"].as_u64().expect("a duration");
-    assert!((total_ms - pause_ms).abs_diff(duration) < SLACK_MS, "{paused}");
+    assert!(
+        (total_ms - pause_ms).abs_diff(duration) < SLACK_MS,
+        "{paused}"
+    );
     assert_eq!(
         (repeated.requests, &repeated.end["restarts"]),
         (2, &json!(1)),
@@ -205,8 +211,8 @@ async fn n1_a_pause_longer_than_the_clis_byte_watchdog_repeats_nothing() {
     compare_with_control(BEYOND_BYTE_LIMIT, &[BYTE_LIMIT], (BYTE_WATCHDOG, "1")).await;
 }
 
-/// Runs a tool that takes 12 s, of which it is paused for 8 s: it still runs when the CLI checks its
-/// own clock again. `input` is more of the tool's input.
+/// Runs a tool that takes 12 s, of which it is paused for 8 s: it still runs when the CLI checks
+/// its own clock again. `input` is more of the tool's input.
 async fn tool_paused(environment: &[(&str, &str)], input: Value) -> (String, Value) {
     let world = World::new(environment).await;
     let mut client = world.client().await;

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::pause::World;
 
-/// Fills a repository with everything that the CLI might read; each text that reaches the model has a
-/// mark of its own.
+/// Fills a repository with everything that the CLI might read; each text that reaches the model has
+/// a mark of its own.
 fn fill(repository: &Path, hook: &Path) {
     let write = |name: &str, text: &str| {
         let path = repository.join(name);

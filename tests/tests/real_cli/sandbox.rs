@@ -15,8 +15,8 @@ use super::pause::World;
 /// The tools of the default list that need no other machine.
 const TOOLS: &str = "Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,WebFetch,Write";
 
-/// Starts both services with the sandbox. It opens the programs of the system, and the toolchain that
-/// runs this test, as a user would do with `CLAUDE_API_SANDBOX_PATHS`.
+/// Starts both services with the sandbox. It opens the programs of the system, and the toolchain
+/// that runs this test, as a user would do with `CLAUDE_API_SANDBOX_PATHS`.
 async fn world() -> World {
     world_with(&[]).await
 }
@@ -52,7 +52,8 @@ async fn each_tool_does_its_work_in_the_sandbox() {
     let workspace = world.path("workspaces/default");
     fs::create_dir_all(&workspace).expect("made");
     let notebook = json!({"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "outputs": [],
-        "execution_count": null, "source": "1"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5});
+        "execution_count": null, "source": "1"}],
+        "metadata": {}, "nbformat": 4, "nbformat_minor": 5});
     fs::write(workspace.join("n.ipynb"), notebook.to_string()).expect("written");
     let file = workspace.join("a.txt").display().to_string();
     let notebook = workspace.join("n.ipynb").display().to_string();
@@ -94,10 +95,10 @@ async fn each_tool_does_its_work_in_the_sandbox() {
             tool(
                 "Task",
                 json!({
-                                    "description": "d",
-                            "prompt": "@say from below",
-                            "subagent_type": "general-purpose",
-                        }),
+                            "description": "d",
+                    "prompt": "@say from below",
+                    "subagent_type": "general-purpose",
+                }),
             ),
             "from below",
         ),
@@ -305,15 +306,15 @@ async fn a_conversation_continues_with_the_users_configuration_in_the_sandbox() 
     let mut client = world.client().await;
     let first = client
         .start(
-                    "@bash git config --global a.b c; git config user.name; \
+            "@bash git config --global a.b c; git config user.name; \
                      echo kept >~/note; echo mine >$TMPDIR/note",
-                )
+        )
         .await;
     let (output, end) = client.wait_terminal(&first).await;
     assert_eq!(end["status"], "COMPLETED", "{end}");
     assert_eq!(String::from_utf8_lossy(&output).trim(), "Somebody");
-    let again = json!({"conversation": end["conversation"]});
-    let second = client.execute("@bash cat ~/note $TMPDIR/note", again).await;
+    let extra = json!({"conversation": end["conversation"]});
+    let second = client.execute("@bash cat ~/note $TMPDIR/note", extra).await;
     let second = second["executionId"].as_str().expect("an id").to_owned();
     let (output, end) = client.wait_terminal(&second).await;
     assert_eq!(end["status"], "COMPLETED", "{end}");

@@ -36,7 +36,11 @@ async fn a_text_that_is_no_request_gets_an_error_and_the_session_continues() {
         r#"{"jsonrpc":"2.0","id":9,"method":"execute","params":{"prompt":"x \ud83d"}}"#,
         r#"["\udc00"]"#,
     ] {
-        assert_eq!(error_without_id(&mut client, text).await["code"], -32700, "{text}");
+        assert_eq!(
+            error_without_id(&mut client, text).await["code"],
+            -32700,
+            "{text}"
+        );
     }
     for text in [
         "7",
@@ -46,7 +50,11 @@ async fn a_text_that_is_no_request_gets_an_error_and_the_session_continues() {
         r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
         r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#,
     ] {
-        assert_eq!(error_without_id(&mut client, text).await["code"], -32600, "{text}");
+        assert_eq!(
+            error_without_id(&mut client, text).await["code"],
+            -32600,
+            "{text}"
+        );
     }
     client.send_frame(Message::binary(b"{}".to_vec())).await;
     let answer = client.wait_loose().await;

@@ -66,8 +66,8 @@ fn own_address_pairs(port: u16) -> Vec<(IpAddr, SocketAddr)> {
         let source: IpAddr = source.parse().expect("an address");
         pairs.push((source, SocketAddr::from(([127, 0, 0, 1], port))));
         pairs.push((source, SocketAddr::from(([127, 3, 2, 1], port))));
-            }
-            pairs
+    }
+    pairs
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn calls_to_a_silent_published_port_do_not_delay_readiness() {
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let (service, port) = boxed(folder.path(), "--host=0.0.0.0", &flags).await;
     let http = cc_tests::http::Http::new(([127, 0, 0, 1], port).into());
-    crate::start::health(&http, "/health/ready", 200).await;
+    crate::startup::health(&http, "/health/ready", 200).await;
     drop(silent);
     service.assert_quiet();
 }

@@ -106,7 +106,7 @@ async fn i4_kills_at_random_moments_never_run_an_execution_twice() {
         let http = stack.http();
         let batch: Vec<String> = (0..6).map(|_| id()).collect();
         let puts: Vec<_> = batch
-                    .iter()
+            .iter()
             .map(|id| {
                 let (http, id) = (http.clone(), id.clone());
                 // The answer may never arrive.

@@ -7,7 +7,7 @@ use cc_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    start::{health, ready, reason},
+    startup::{health, ready, reason},
     support::{id, run},
 };
 

@@ -89,10 +89,13 @@ async fn an_attach_in_time_keeps_the_execution_and_an_end_of_the_bridge_is_no_di
             "running",
             "crash: {crash}"
         );
-        let mut again = stack.client().await;
-        again.control("CANCEL", Some(&id)).await.expect("accepted");
+        let mut reconnected = stack.client().await;
+        reconnected
+            .control("CANCEL", Some(&id))
+            .await
+            .expect("accepted");
         assert_eq!(ended(&http, &id).await["state"], "cancelled");
-        again.finish().await;
+        reconnected.finish().await;
     }
 }
 
@@ -131,7 +134,8 @@ async fn a_disconnect_is_not_a_cancel() {
     stack.assert_quiet();
 }
 
-/// Asks claude-api to cancel when nobody views the execution for `ms`; returns the present status.
+/// Requests a cancel for when no client has viewed the execution for `ms` milliseconds; returns the
+/// present status.
 async fn cancel_if_unviewed(stack: &Stack, id: &str, ms: u64) -> Value {
     let path = path(id, &format!("/cancel?ifUnviewedForMs={ms}"));
     let (code, _, status) = send(&stack.http(), Method::POST, &path, "").await;
@@ -198,7 +202,10 @@ async fn a_cancel_of_an_unviewed_execution_outlives_a_kill_of_claude_api() {
     exists(&mark).await;
     for (id, prompt) in [(&wanted, "@tool 60"), (&cleared, "@say x")] {
         accept(&http, id, prompt, json!({})).await;
-        assert_eq!(cancel_if_unviewed(&stack, id, 4000).await["state"], "queued");
+        assert_eq!(
+            cancel_if_unviewed(&stack, id, 4000).await["state"],
+            "queued"
+        );
     }
     cancel_if_unviewed(&stack, &first, 1500).await;
     drop(http.follow(&cleared).await.expect("a stream"));
@@ -251,7 +258,7 @@ async fn a_reader_over_http_keeps_the_execution_that_a_session_left() {
 async fn late_streams_of_a_session_that_left_do_not_keep_its_execution() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
     let stack = Stack::with(options).await;
-    let mut left = Vec::new();
+    let mut ids = Vec::new();
     for n in 0..30_u64 {
         let mut client = stack.client().await;
         let id = id();
@@ -261,10 +268,10 @@ async fn late_streams_of_a_session_that_left_do_not_keep_its_execution() {
         client.request("execute", params).await;
         tokio::time::sleep(Duration::from_millis(n % 10)).await;
         client.vanish();
-        left.push(id);
+        ids.push(id);
     }
     let http = stack.http();
-    for id in &left {
+    for id in &ids {
         let end = Instant::now() + PATIENCE;
         // The `execute` may never have been read.
         while let Ok(status) = http.status(id).await {
@@ -302,7 +309,10 @@ async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(!logged(&kept_id, sent) && !logged(&lost_id, viewed));
-    assert_eq!(wait_ended(&stack.http(), &lost_id).await["state"], "cancelled");
+    assert_eq!(
+        wait_ended(&stack.http(), &lost_id).await["state"],
+        "cancelled"
+    );
     other
         .control("CANCEL", Some(&kept_id))
         .await

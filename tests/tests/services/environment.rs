@@ -1,5 +1,5 @@
-//! S12: the CLI's environment has the operator's variables by name, those that a client may set, and
-//! nothing else.
+//! S12: the CLI's environment has the operator's variables by name, those that a client may set,
+//! and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -98,7 +98,7 @@ async fn s12_an_empty_key_means_the_clis_own_login() {
         r#"{"claudeAiOauth":{"accessToken":"x"}}"#,
     )
     .expect("written");
-    crate::start::ready(&stack).await;
+    crate::startup::ready(&stack).await;
     let seen = environment(&stack, json!({})).await;
     // A variable that is set but empty would override the login.
     assert_eq!(seen.get("ANTHROPIC_API_KEY"), None, "{seen}");

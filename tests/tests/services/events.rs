@@ -23,7 +23,12 @@ async fn events(http: &Http, id: &str, query: &str) -> (Vec<u8>, reqwest::header
 
 /// Requests part after part until no more events are there. Returns the text, the next offset, and
 /// whether the events have ended.
-async fn read_parts(client: &mut Client, id: &str, from: u64, max_bytes: usize) -> (String, u64, bool) {
+async fn read_parts(
+    client: &mut Client,
+    id: &str,
+    from: u64,
+    max_bytes: usize,
+) -> (String, u64, bool) {
     let (mut text, mut offset) = (String::new(), from);
     loop {
         let params = json!({"executionId": id, "offset": offset, "maxBytes": max_bytes});

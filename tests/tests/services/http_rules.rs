@@ -177,7 +177,11 @@ async fn streams_tell_proxies_not_to_buffer_them() {
             let headers = response.expect("an answer").headers().clone();
             let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
             assert_eq!(value("x-accel-buffering"), Some("no"), "{rest} {is_ended}");
-            assert_eq!(value("cache-control"), Some("no-store"), "{rest} {is_ended}");
+            assert_eq!(
+                value("cache-control"),
+                Some("no-store"),
+                "{rest} {is_ended}"
+            );
         }
         ended(&http, &target).await;
     }
@@ -245,7 +249,10 @@ async fn a_listed_origin_gets_cors_headers_and_others_get_403() {
         assert!(header(&answer, "access-control-expose-headers").contains("execution-id"));
         let own = fetch(None, path).await;
         assert_ne!(header(&own, "access-control-allow-origin"), "*");
-        assert!(header(&own, "vary").contains("origin"), "for a cache between");
+        assert!(
+            header(&own, "vary").contains("origin"),
+            "for a cache between"
+        );
     }
     assert_eq!(fetch(Some("null"), "/v1/executions").await.status(), 403);
     stack.assert_quiet();

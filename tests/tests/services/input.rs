@@ -65,7 +65,10 @@ async fn the_last_result_of_several_turns_decides_the_state() {
     let total = accepted_bytes(&post(&http, &id, "offset=0", &second).await);
     assert_eq!(total, second.len() as u64);
     // A repetition, then a repetition with the next line: each byte counts once.
-    assert_eq!(accepted_bytes(&post(&http, &id, "offset=0", &second).await), total);
+    assert_eq!(
+        accepted_bytes(&post(&http, &id, "offset=0", &second).await),
+        total
+    );
     let third = message("@recall");
     let both = format!("{second}{third}");
     let total = accepted_bytes(&post(&http, &id, "offset=0", &both).await);
@@ -141,7 +144,10 @@ async fn a_forbidden_line_refuses_the_whole_input_request() {
     assert_eq!(after.0, 409, "{after:?}");
     assert_eq!(ended(&http, &id).await["state"], "completed");
     let output = http.output(&id, 0).await.expect("an output").bytes;
-    assert_eq!(output, b"one", "a part of a refused request reached the CLI");
+    assert_eq!(
+        output, b"one",
+        "a part of a refused request reached the CLI"
+    );
     stack.assert_quiet();
 }
 
@@ -270,10 +276,10 @@ async fn input_over_the_websocket_is_accepted_in_order_and_once() {
     let lines = [message("@say two \u{e9}"), message("@say three")];
     let total = lines[0].len() as u64;
     let first = json!({"offset": 0, "data": lines[0]});
-    let taken = client.call("input", first.clone()).await.expect("taken");
-    assert_eq!(taken, json!({"accepted": total}));
-    let again = client.call("input", first).await.expect("taken before");
-    assert_eq!(again, json!({"accepted": total}));
+    let accepted = client.call("input", first.clone()).await.expect("accepted");
+    assert_eq!(accepted, json!({"accepted": total}));
+    let repeated = client.call("input", first).await.expect("accepted before");
+    assert_eq!(repeated, json!({"accepted": total}));
     let hole = json!({"executionId": id, "offset": total + 1, "data": lines[1]});
     let error = client.call("input", hole).await.expect_err("a hole");
     assert_eq!(
@@ -291,7 +297,7 @@ async fn input_over_the_websocket_is_accepted_in_order_and_once() {
         .expect("a proxy between the services")
         .cut_now(cc_tests::faults::Cut::Reset);
     let last = json!({"executionId": id, "offset": total, "data": lines[1], "eof": true});
-    client.call("input", last).await.expect("taken");
+    client.call("input", last).await.expect("accepted");
     let (output, end) = client.wait_terminal(&id).await;
     assert_eq!(end["status"], "COMPLETED", "{end}");
     assert_eq!(

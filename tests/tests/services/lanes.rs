@@ -77,7 +77,10 @@ async fn s11_executions_of_different_lanes_overlap_and_those_of_one_lane_never()
     for (index, (lane, _, end)) in spans.iter().enumerate() {
         for (other, start, _) in &spans[index + 1..] {
             if lane == other {
-                assert!(start >= end, "two of lane {lane} at the same time: {spans:?}");
+                assert!(
+                    start >= end,
+                    "two of lane {lane} at the same time: {spans:?}"
+                );
             } else if start < end {
                 overlaps += 1;
             }

@@ -1,5 +1,5 @@
-//! `/metrics` of both services: the counts agree with the work that was done, and Prometheus can read
-//! the format.
+//! `/metrics` of both services: the counts agree with the work that was done, and Prometheus can
+//! read the format.
 
 mod bridge;
 mod executions;

@@ -57,8 +57,8 @@ async fn a_follower_during_the_acceptance_sees_the_end() {
             let follow = async {
                 loop {
                     let response = http.request(Method::GET, &rest).send().await;
-                                let response = response.expect("an answer");
-                                // Retry only while the execution is unknown.
+                    let response = response.expect("an answer");
+                    // Retry only while the execution is unknown.
                     if response.status() != StatusCode::NOT_FOUND {
                         return response.text().await.expect("a clean end");
                     }
@@ -125,7 +125,8 @@ async fn a_stopped_runner_does_not_delay_a_cancel() {
     stack.assert_nothing_left(&id).await;
 }
 
-/// Starts a stack with two permits for starts, held by executions whose CLI reads and writes nothing.
+/// Starts a stack with two permits for starts, held by executions whose CLI reads and writes
+/// nothing.
 async fn with_silent_starts() -> (Stack, [String; 2]) {
     let stack = Stack::with(StackOptions::default().api("--simultaneous-starts=2")).await;
     let http = stack.http();
@@ -158,10 +159,7 @@ async fn silent_starts_block_other_starts_for_ten_seconds_only() {
     let (stack, silent) = with_silent_starts().await;
     // Both starts begin at nearly the same time, and `time_third` waits for 20 s.
     let took = time_third(&stack, &silent).await;
-    assert!(
-        took > Duration::from_secs(5),
-        "{took:?}: a permit was free"
-    );
+    assert!(took > Duration::from_secs(5), "{took:?}: a permit was free");
 }
 
 #[tokio::test]

@@ -34,10 +34,10 @@ async fn a_client_that_reconnects_at_its_offset_gets_the_rest() {
     let seen = client.wait_output(&id, 100_000).await;
     let first = client.output(&id);
     client.vanish();
-    let mut again = stack.client().await;
+    let mut reconnected = stack.client().await;
     let seen = seen.min(first.len() as u64);
-    again.attach(&id, Some(seen)).await.expect("attached");
-    let (rest, end) = again.wait_terminal(&id).await;
+    reconnected.attach(&id, Some(seen)).await.expect("attached");
+    let (rest, end) = reconnected.wait_terminal(&id).await;
     assert_eq!(end["outputBytes"], json!(seen + rest.len() as u64));
     let mut late = stack.client().await;
     late.attach(&id, None).await.expect("attached");
@@ -46,7 +46,7 @@ async fn a_client_that_reconnects_at_its_offset_gets_the_rest() {
         whole,
         [&first[..usize::try_from(seen).expect("fits")], &rest].concat()
     );
-    again.finish().await;
+    reconnected.finish().await;
     late.finish().await;
 }
 
@@ -60,19 +60,19 @@ async fn queued_executions_survive_a_crash_of_the_bridge() {
     }
     client.vanish();
     stack.crash_bridges().await;
-    let mut again = stack.client().await;
+    let mut reconnected = stack.client().await;
     for id in &ids {
-        again.attach(id, None).await.expect("attached");
+        reconnected.attach(id, None).await.expect("attached");
     }
     for (number, id) in ids.iter().enumerate() {
-        let (output, end) = again.wait_terminal(id).await;
+        let (output, end) = reconnected.wait_terminal(id).await;
         assert_eq!(
             (&end["status"], output),
             (&json!("COMPLETED"), number.to_string().into_bytes())
         );
         assert_eq!(stack.spawns(id), 1);
     }
-    again.finish().await;
+    reconnected.finish().await;
 }
 
 #[tokio::test]

@@ -45,9 +45,15 @@ async fn an_execute_notification_runs_and_its_refusal_is_a_status_update() {
             "{update}"
         );
         assert_eq!(update["error"]["code"], code, "{params}: {update}");
-        assert!(update.get("executionId").is_none_or(Value::is_null), "{update}");
+        assert!(
+            update.get("executionId").is_none_or(Value::is_null),
+            "{update}"
+        );
         if let Some(requested) = params.get("executionId") {
-            assert_eq!(&update["error"]["data"]["executionId"], requested, "{update}");
+            assert_eq!(
+                &update["error"]["data"]["executionId"], requested,
+                "{update}"
+            );
         }
     }
     client.finish().await;
@@ -175,7 +181,8 @@ async fn a_session_beyond_the_limit_gets_an_error_and_is_closed() {
             .expect("upgraded");
         let greeted = cc_tests::harness::eventually("an answer", PATIENCE, || {
             let transcript = client.transcript();
-            transcript.contains("\"connected\"")
+            transcript
+                .contains("\"connected\"")
                 .then_some(true)
                 .or_else(|| transcript.contains("-32001").then_some(false))
         })

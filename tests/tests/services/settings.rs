@@ -10,7 +10,7 @@ use cc_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    start::ready,
+    startup::ready,
     support::{id, run},
 };
 
@@ -129,7 +129,7 @@ async fn the_healthchecks_agree_with_the_pages() {
         ..StackOptions::default()
     })
     .await;
-    crate::start::health(&Http::new(not_ready.api.addr()), "/health/startup", 503).await;
+    crate::startup::health(&Http::new(not_ready.api.addr()), "/health/startup", 503).await;
     for (service, url, code) in [
         ("claude-api", api.as_str(), 0),
         ("bridge", bridge.as_str(), 0),

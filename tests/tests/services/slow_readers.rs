@@ -20,8 +20,9 @@ const LAGGARDS: usize = 20;
 const MEGABYTES: u64 = 20;
 /// Deltas of 8 KiB a second; the speed of the CLI is not under test.
 const RATE: u64 = 800;
-/// Memory that a client that does not read may cost the bridge: a few chunks and messages in transit.
-/// Totals depend on the build and the allocator; scripts/bench measures those of a release build.
+/// Memory that a client that does not read may cost the bridge: a few chunks and messages in
+/// transit. Totals depend on the build and the allocator; scripts/bench measures those of a release
+/// build.
 const LAGGARD_BYTES: u64 = 400 << 10;
 /// Receive window of a client that hangs: small, so that unread bytes soon stay with the services.
 const WINDOW_BYTES: u32 = 16 * 1024;

@@ -20,9 +20,7 @@ async fn follow_run(stack: &Stack, prompt: &str, extra: Value) -> Vec<Value> {
     let (http, id) = (stack.http(), id());
     accept(&http, &id, prompt, extra).await;
     let seen = tokio::time::timeout(PATIENCE, http.follow_to_end(&id)).await;
-    let seen = seen
-        .expect("an end in time")
-        .expect("a stream of statuses");
+    let seen = seen.expect("an end in time").expect("a stream of statuses");
     stack.assert_nothing_left(&id).await;
     seen
 }

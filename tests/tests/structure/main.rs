@@ -109,7 +109,7 @@ fn no_file_imports_from_a_higher_layer() {
     for (name, layers) in [("claude-api", &LAYERS[..]), ("bridge", &BRIDGE_LAYERS)] {
         let layer = |module: &Module| {
             let position = layers
-                    .iter()
+                .iter()
                 .position(|layer| layer.contains(&module[0].as_str()));
             position.unwrap_or_else(|| panic!("{name}: {} is in no layer", module[0]))
         };
@@ -135,8 +135,8 @@ fn parts_of_a_session_import_no_forbidden_module() {
         let forbidden: Vec<_> = uses.iter().filter(is_forbidden).map(describe).collect();
         assert_eq!(
             forbidden,
-                Vec::<String>::new(),
-                "{part} imports modules that it must not know"
+            Vec::<String>::new(),
+            "{part} imports modules that it must not know"
         );
     }
 }

@@ -47,28 +47,28 @@ async fn a_kill_of_the_bridge_loses_no_output() {
         project.act("kill", "bridge").await;
         assert_eq!(client.wait_closed().await, 1006);
         let first = client.output(&id);
-        assert!(first.len() < text.len(), "the kill came too late");
+        assert!(first.len() < text.len(), "the kill was too late");
         project.act("start", "bridge").await;
         project.wait_answers(project.bridge(), "/health/live").await;
 
         case.step("attached again, at the byte that was reached");
-        let mut again = project.client().await;
-        again
+        let mut reconnected = project.client().await;
+        reconnected
             .attach(&id, Some(first.len() as u64))
             .await
             .expect("attached");
         for id in &queued {
-            again.attach(id, None).await.expect("attached");
+            reconnected.attach(id, None).await.expect("attached");
         }
-        let (rest, end) = again.wait_terminal(&id).await;
+        let (rest, end) = reconnected.wait_terminal(&id).await;
         assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&[first, rest].concat()), text);
         for (id, answer) in queued.iter().zip(["42", "49"]) {
-            let (output, end) = again.wait_terminal(id).await;
+            let (output, end) = reconnected.wait_terminal(id).await;
             assert_completed(&end);
             assert_eq!(String::from_utf8_lossy(&output), answer);
         }
-        again.finish().await;
+        reconnected.finish().await;
 
         case.step("ccb reconnected by itself");
         pipe.read_to_end(&mut printed).await.expect("the rest");
@@ -105,7 +105,7 @@ async fn a_kill_of_claude_api_interrupts_the_execution_and_the_queue_runs() {
         project.act("start", "claude-api").await;
         project.wait_answers(project.api(), "/health/live").await;
         let started = Instant::now();
-                let status = until("the interruption to be recorded", RECORDED, async || {
+        let status = until("the interruption to be recorded", RECORDED, async || {
             let status = project.http().status(&id).await.ok()?;
             (!status["endedAt"].is_null()).then_some(status)
         })
@@ -135,11 +135,14 @@ async fn a_kill_of_claude_api_interrupts_the_execution_and_the_queue_runs() {
         let (output, end) = client.wait_terminal(&next).await;
         assert_completed(&end);
         assert_eq!(output, b"42");
-        let left = project
+        let processes = project
             .exec("claude-api", &["ps", "-eo", "args"])
             .await
             .expect("ps");
-        assert!(!left.contains(&id) && !left.contains(&next), "{left}");
+        assert!(
+            !processes.contains(&id) && !processes.contains(&next),
+            "{processes}"
+        );
         assert_eq!(run(&mut client, "print(8 * 7)").await, "56");
         project.wait_healthy("claude-api").await;
         client.finish().await;

@@ -35,7 +35,7 @@ async fn output_resumes_after_the_network_between_the_services_was_cut() {
             wait_unreachable(&client, &id).await;
             assert!(
                 client.received(&id) < text.len() as u64,
-                "the cut came too late"
+                "the cut was too late"
             );
             project
                 .network("connect", "inner", "claude-api", &["claude-api"])
@@ -73,7 +73,7 @@ async fn an_execute_waits_while_the_name_of_claude_api_does_not_resolve() {
         // name.
         wait_unreachable(&client, &id).await;
         project
-            .network("connect", "inner", "claude-api", &["somebody-else"])
+            .network("connect", "inner", "claude-api", &["another-name"])
             .await;
         let error = project.exec("bridge", &lookup).await;
         error.expect_err("the name does not resolve");
@@ -129,7 +129,7 @@ async fn output_resumes_after_a_container_was_paused() {
         })
         .await;
         let seen = client.received(&id);
-        assert!(seen < text.len() as u64, "the pause came too late");
+        assert!(seen < text.len() as u64, "the pause was too late");
         project.act("unpause", "bridge").await;
         let (output, end) = client.wait_terminal(&id).await;
         assert_completed(&end);

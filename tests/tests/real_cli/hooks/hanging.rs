@@ -1,5 +1,5 @@
-//! Hooks of the real CLI that are slow or never end: no other execution waits, and a cancel or a stop
-//! is answered at once.
+//! Hooks of the real CLI that are slow or never end: no other execution waits, and a cancel or a
+//! stop is answered at once.
 
 use std::{
     fs,

@@ -111,8 +111,8 @@ async fn a_failed_required_before_hook_refuses_the_execution_and_no_cli_starts()
         output.assert_whole("failed");
         assert_eq!(output.bytes, b"");
     }
-    let page = crate::start::health(&hooked.http(), "/health/ready", 503).await;
-    crate::start::reason(&page, "hook-missing");
+    let page = crate::startup::health(&hooked.http(), "/health/ready", 503).await;
+    crate::startup::reason(&page, "hook-missing");
     hooked.stack.assert_quiet();
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The specification has an official conformance suite in TypeScript
 //! (`modelcontextprotocol/conformance`). These tests check the rules of its server scenarios that
-//! apply here, with requests written by hand, and the rules of the specification that it leaves out.
-//! Every message of the server also has to fit the types of the official Python SDK.
+//! apply here, with requests written by hand, and the rules of the specification that it leaves
+//! out. Every message of the server also has to fit the types of the official Python SDK.
 //!
 //! | scenario of the suite | here |
 //! |---|---|
@@ -23,7 +23,7 @@
 //! The other scenarios do not apply, because the server has no such feature and declares none:
 //!
 //! - `logging-set-level`, `tools-call-with-logging`, `completion-complete`, `prompts-*`,
-//!   `resources-subscribe`, `resources-unsubscribe`: [`messages`] checks that their methods are unknown
+//!   `resources-subscribe`, `resources-unsubscribe`: [`messages`] checks that these are unknown
 //! - `tools-call-sampling`, `tools-call-elicitation`, `elicitation-sep1034-defaults`,
 //!   `elicitation-sep1330-enums`, `input-required-result-*`, `tasks-mrtr-input`,
 //!   `tasks-mrtr-composition`: the server asks its client for nothing

@@ -12,20 +12,21 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::raw::{LEGACY, MODERN, Raw, Reply, TASKS};
-use super::sdk::{Talk, Transport, assert_valid};
-use super::wire::{CHUNKED, Wire};
+use super::partial_post::{CHUNKED, PartialPost};
+use super::python_sdk::{Scenario, Transport, assert_valid};
+use super::raw_client::{LEGACY, MODERN, RawClient, Reply, TASKS};
 use super::{state, until};
 use crate::support::id;
 
-/// Limit for an immediate answer: far less than any client waits, and more than a busy machine needs.
+/// Limit for an immediate answer: far less than any client waits, and more than a busy machine
+/// needs.
 const IMMEDIATE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn mcp_a_restart_of_the_bridge_loses_no_task() {
     for transport in [Transport::Modern, Transport::Stdio] {
         let mut stack = Stack::start().await;
-        let mut talk = Talk::start(&stack, transport, &["tasks"]);
+        let mut talk = Scenario::start(&stack, transport, &["tasks"]);
         talk.expect("restart").await;
         stack.crash_bridges().await;
         let stdin = talk.child.stdin.as_mut().expect("stdin is a pipe");
@@ -36,7 +37,7 @@ async fn mcp_a_restart_of_the_bridge_loses_no_task() {
 
 /// Calls that wait for their answers.
 struct PendingCalls {
-    raw: Raw,
+    raw: RawClient,
     /// The execution and the response of each call.
     calls: Vec<(String, Response)>,
     /// File that lets all executions continue.
@@ -45,7 +46,7 @@ struct PendingCalls {
 
 /// Begins an `execute` for each `onDisconnect`, and a `wait`; all executions wait for a file.
 async fn begin_calls(stack: &Stack, version: &'static str) -> PendingCalls {
-    let mut raw = Raw::open(stack, version).await;
+    let mut raw = RawClient::open(stack, version).await;
     let go = stack.path(&id());
     let prompt = format!("@say so far\n@wait {}\n@say , and on", go.display());
     let mut calls = Vec::new();
@@ -66,7 +67,7 @@ async fn begin_calls(stack: &Stack, version: &'static str) -> PendingCalls {
 }
 
 /// Begins a call that sends progress, so that the head of its response arrives at once.
-async fn begin(raw: &mut Raw, tool: &str, arguments: Value) -> Response {
+async fn begin(raw: &mut RawClient, tool: &str, arguments: Value) -> Response {
     let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 1}});
     let message = raw.message("tools/call", params);
     let headers = raw.headers(&message);
@@ -89,7 +90,7 @@ async fn assert_recovered(
         assert_eq!(state(stack, execution).await, "running", "{version}");
     }
     std::fs::write(&pending.go, "").expect("a mark");
-    let mut raw = Raw::new(stack, version);
+    let mut raw = RawClient::new(stack, version);
     raw.capabilities = json!({"extensions": {TASKS: {}}});
     raw.begin().await;
     for execution in executions {
@@ -154,7 +155,7 @@ async fn mcp_a_stop_of_the_bridge_does_not_wait_for_a_body() {
     let length = "Content-Length: 1000\r\n";
     let mut late = Vec::new();
     for head in [length, CHUNKED] {
-        let wire = Wire::begin(stack.bridge.addr(), head).await;
+        let wire = PartialPost::begin(stack.bridge.addr(), head).await;
         late.push(wire.expect("the bridge reads the body"));
     }
     let begun = Instant::now();
@@ -199,7 +200,7 @@ async fn mcp_a_call_over_stdio_survives_a_stop_and_a_kill_of_the_bridge() {
         let (execution, go) = (id(), stack.path(&id()));
         let prompt = format!("@say so far\n@wait {}\n@say , and on", go.display());
         let arguments = json!({"prompt": prompt, "executionId": execution});
-        let mut talk = Talk::start(
+        let mut talk = Scenario::start(
             &stack,
             Transport::Stdio,
             &["answer", &arguments.to_string()],

@@ -3,7 +3,7 @@
 use cc_tests::harness::{Stack, StackOptions};
 use serde_json::{Value, json};
 
-use super::sdk::{ALL, Transport, run};
+use super::python_sdk::{ALL, Transport, run};
 use crate::support::id;
 
 #[tokio::test]
@@ -68,8 +68,8 @@ async fn mcp_refusals_have_the_text_and_reason_of_the_websocket() {
     stack.assert_quiet();
 }
 
-/// By default, six minutes of silence have 24 notifications, one every 15 s. Here 2 s have one every
-/// 100 ms.
+/// By default, six minutes of silence have 24 notifications, one every 15 s. Here 2 s have one
+/// every 100 ms.
 #[tokio::test]
 async fn mcp_a_silent_execution_sends_progress() {
     let stack = Stack::with(StackOptions::default().bridge("--mcp-progress-ms=100")).await;

@@ -42,7 +42,10 @@ async fn check(page: &str) -> (Option<i32>, String) {
         .spawn()
         .expect("promtool starts");
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
-    stdin.write_all(page.as_bytes()).await.expect("promtool reads");
+    stdin
+        .write_all(page.as_bytes())
+        .await
+        .expect("promtool reads");
     drop(stdin);
     let output = child.wait_with_output().await.expect("promtool ends");
     let printed = [output.stdout, output.stderr].concat();

@@ -101,9 +101,9 @@ async fn control_all(
 
 /// Waits until each writer may have a write under way.
 async fn wait_for_delayed_writes(slow: &SlowDisk) {
-    let before = slow.delayed();
+    let earlier = slow.delayed();
     eventually("writes to be delayed", PATIENCE, || {
-        (slow.delayed() >= before + 2 * WRITERS as u64).then_some(())
+        (slow.delayed() >= earlier + 2 * WRITERS as u64).then_some(())
     })
     .await;
 }

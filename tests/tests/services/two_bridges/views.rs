@@ -83,7 +83,10 @@ async fn a_control_through_either_bridge_is_seen_through_both() {
 }
 
 /// Sends an execute through each client at the same time; returns both answers.
-async fn execute_both(clients: &mut [ws::Client; 2], params: [Value; 2]) -> [Result<Value, Value>; 2] {
+async fn execute_both(
+    clients: &mut [ws::Client; 2],
+    params: [Value; 2],
+) -> [Result<Value, Value>; 2] {
     let [first, second] = clients;
     let [ours, theirs] = params;
     let (ours, theirs) = tokio::join!(first.call("execute", ours), second.call("execute", theirs));

@@ -4,8 +4,8 @@
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, VERSIONS, with};
-use super::super::sdk::assert_valid;
+use super::super::python_sdk::assert_valid;
+use super::super::raw_client::{LEGACY, MODERN, RawClient, VERSIONS, with};
 
 /// Returns the methods of features that the server does not declare, with valid parameters.
 fn undeclared() -> Vec<(&'static str, Value)> {
@@ -41,7 +41,7 @@ async fn mcp_an_undeclared_method_is_method_not_found() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let status = if version == MODERN { 404 } else { 200 };
         for (method, params) in undeclared() {
             let reply = raw.ask(method, params).await;
@@ -63,7 +63,7 @@ async fn mcp_ping_is_answered_with_an_empty_result_where_it_exists() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in LEGACY {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         assert_eq!(
             raw.ask("ping", json!({})).await.result(),
             &json!({}),
@@ -71,7 +71,7 @@ async fn mcp_ping_is_answered_with_an_empty_result_where_it_exists() {
         );
         seen.extend(raw.seen());
     }
-    let mut raw = Raw::open(&stack, MODERN).await;
+    let mut raw = RawClient::open(&stack, MODERN).await;
     assert_eq!(raw.ask("ping", json!({})).await.error(), (404, -32601));
     seen.extend(raw.seen());
     assert_valid(&seen);
@@ -82,7 +82,7 @@ async fn mcp_ping_is_answered_with_an_empty_result_where_it_exists() {
 async fn mcp_a_response_has_the_id_of_its_request() {
     let stack = Stack::start().await;
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         for id in [
             json!(0),
             json!(4_294_967_296_i64),
@@ -103,13 +103,13 @@ async fn mcp_a_response_has_the_id_of_its_request() {
 async fn mcp_a_notification_or_a_response_is_202_without_a_body() {
     let stack = Stack::start().await;
     for version in VERSIONS {
-        let raw = Raw::open(&stack, version).await;
+        let raw = RawClient::open(&stack, version).await;
         for message in [
             json!({
-                            "jsonrpc": "2.0",
-                    "method": "notifications/cancelled",
-                    "params": {"requestId": 99},
-                }),
+                        "jsonrpc": "2.0",
+                "method": "notifications/cancelled",
+                "params": {"requestId": 99},
+            }),
             json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}),
             json!({"jsonrpc": "2.0", "method": "notifications/unknown"}),
             json!({"jsonrpc": "2.0", "id": 99, "result": {}}),
@@ -133,7 +133,7 @@ async fn mcp_a_notification_or_a_response_is_202_without_a_body() {
 async fn mcp_a_text_that_is_no_message_is_refused_with_an_error() {
     let stack = Stack::start().await;
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let good = raw.message("tools/list", json!({}));
         let headers = raw.headers(&good);
         let changed = |name: &str, value: Value| {
@@ -174,7 +174,7 @@ async fn mcp_a_text_that_is_no_message_is_refused_with_an_error() {
 async fn mcp_a_batch_is_refused_with_an_error() {
     let stack = Stack::start().await;
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let (first, second) = (
             raw.message("tools/list", json!({})),
             raw.message("tools/list", json!({})),
@@ -196,7 +196,7 @@ async fn mcp_a_batch_is_refused_with_an_error() {
 async fn mcp_the_media_types_of_request_and_answer_are_checked() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let message = raw.message("tools/list", json!({}));
         let headers = raw.headers(&message);
         for (name, value, status) in [

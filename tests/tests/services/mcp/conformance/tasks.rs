@@ -3,15 +3,15 @@
 use cc_tests::harness::{Stack, until};
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, TASKS, with};
-use super::super::sdk::assert_valid;
+use super::super::python_sdk::assert_valid;
+use super::super::raw_client::{LEGACY, MODERN, RawClient, TASKS, with};
 use crate::support::PATIENCE;
 
 const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Opens a client that declares tasks.
-async fn open(stack: &Stack, version: &'static str) -> Raw {
-    let mut raw = Raw::new(stack, version);
+async fn open(stack: &Stack, version: &'static str) -> RawClient {
+    let mut raw = RawClient::new(stack, version);
     raw.capabilities = json!({"extensions": {TASKS: {}}});
     raw.begin().await;
     raw
@@ -22,7 +22,7 @@ fn execute(prompt: &str) -> Value {
 }
 
 /// Waits until the task is no longer working; returns it.
-async fn ended(raw: &mut Raw, task: &str) -> Value {
+async fn ended(raw: &mut RawClient, task: &str) -> Value {
     until("the end of the task", PATIENCE, async || {
         let reply = raw.ask("tasks/get", json!({"taskId": task})).await;
         let state = reply.result();
@@ -81,7 +81,10 @@ async fn mcp_a_task_is_flat_can_be_read_at_once_and_holds_its_result() {
         );
         // A tool that failed is a completed task; its result is the error.
         let created = raw.ask("tools/call", execute("@exit 3")).await;
-        let task = created.result()["taskId"].as_str().expect("an id").to_owned();
+        let task = created.result()["taskId"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
         let done = ended(&mut raw, &task).await;
         assert_eq!(
             (&done["status"], &done["result"]["isError"]),
@@ -100,7 +103,10 @@ async fn mcp_a_cancel_of_a_task_is_acknowledged_without_its_fields_and_can_be_re
     for version in [LEGACY[3], MODERN] {
         let mut raw = open(&stack, version).await;
         let created = raw.ask("tools/call", execute("@silence 600")).await;
-        let task = created.result()["taskId"].as_str().expect("an id").to_owned();
+        let task = created.result()["taskId"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
         for _ in 0..2 {
             let ack = raw.ask("tasks/cancel", json!({"taskId": task})).await;
             let fields: Vec<_> = ack
@@ -125,7 +131,7 @@ async fn mcp_a_cancel_of_a_task_is_acknowledged_without_its_fields_and_can_be_re
 async fn mcp_a_client_that_does_not_declare_tasks_gets_none() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let status = if version == MODERN { 400 } else { 200 };
         for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
             let reply = raw
