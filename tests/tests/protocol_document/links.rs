@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::page::Page;
 
-/// Begin of a comment's reference to a rule; the heading in quotes follows.
+/// Start of a comment's reference to a rule; the heading in quotes follows.
 const LINK: &str = "docs/protocol.md, \"";
 /// The word that comments used for the protocol before the page existed.
 const OLD_WORD: &str = "contract";
