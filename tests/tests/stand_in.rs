@@ -1,4 +1,4 @@
-//! The stand-in CLI alone: what the services' tests rely on.
+//! The stand-in CLI alone: the behaviour that the services' tests rely on.
 
 use std::{
     io::{Read, Write},
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Ends what a test leaves behind, also when it fails.
+/// Ends the processes that a test leaves behind, also when it fails.
 struct Sweep(String);
 
 impl Drop for Sweep {
     fn drop(&mut self) {
-        for left in processes::marked(&self.0) {
-            if let Some(pid) = rustix::process::Pid::from_raw(left.pid) {
-                // One may end while the others are ended.
+        for process in processes::marked(&self.0) {
+            if let Some(pid) = rustix::process::Pid::from_raw(process.pid) {
+                // A process may end by itself meanwhile.
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
@@ -46,10 +46,15 @@ fn start(folder: &Path, session: &str, more: &[&str]) -> Child {
         .expect("the stand-in starts")
 }
 
-fn say(child: &mut Child, prompt: &str) {
-    let message = json!({"type": "user", "message": {"role": "user", "content": prompt}, "client_composed": true});
+/// Writes a prompt to stdin and closes it.
+fn send(child: &mut Child, prompt: &str) {
+    let message = json!({
+        "type": "user",
+        "message": {"role": "user", "content": prompt},
+        "client_composed": true,
+    });
     let mut stdin = child.stdin.take().expect("piped");
-    // One that refuses its arguments may have ended before it reads.
+    // A stand-in that refuses its arguments may end before it reads.
     if let Err(error) = stdin.write_all(format!("{message}\n").as_bytes()) {
         assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{error}");
     }
@@ -88,7 +93,7 @@ impl Run {
 
 fn run_in(folder: &Path, session: &str, prompt: &str) -> Run {
     let mut child = start(folder, session, &[]);
-    say(&mut child, prompt);
+    send(&mut child, prompt);
     let output = child.wait_with_output().expect("it ran");
     Run {
         code: output.status.code(),
@@ -103,7 +108,7 @@ fn run(prompt: &str) -> Run {
 }
 
 #[test]
-fn it_answers_in_the_real_order() {
+fn events_have_the_order_of_the_real_cli() {
     let run = run("@think 0.01\n@say hello there\n@tool 0.01\n@say done");
     let kinds: Vec<String> = run
         .events()
@@ -153,12 +158,12 @@ fn it_answers_in_the_real_order() {
 }
 
 #[test]
-fn sessions_are_known_and_starts_are_counted() {
+fn a_session_can_be_resumed_and_each_start_is_logged() {
     let folder = tempfile::tempdir().expect("a folder");
     assert_eq!(run_in(folder.path(), "abc", "first").code, Some(0));
-    let again = run_in(folder.path(), "abc", "again");
-    assert_eq!(again.code, Some(1));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("already in use"));
+    let repeated = run_in(folder.path(), "abc", "again");
+    assert_eq!(repeated.code, Some(1));
+    assert!(String::from_utf8_lossy(&repeated.stderr).contains("already in use"));
     let resume = |session: &str| {
         let mut child = Command::new(env!("CARGO_BIN_EXE_stand-in-claude"))
             .args([
@@ -171,7 +176,7 @@ fn sessions_are_known_and_starts_are_counted() {
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
-        say(&mut child, "@recall");
+        send(&mut child, "@recall");
         let output = child.wait_with_output().expect("it ran");
         Run {
             code: output.status.code(),
@@ -191,7 +196,7 @@ fn sessions_are_known_and_starts_are_counted() {
 }
 
 #[test]
-fn volume_is_fast_and_numbered() {
+fn volume_is_fast_and_its_lines_are_numbered() {
     let begin = Instant::now();
     let run = run("@megabytes 50");
     let text = run.text();
@@ -203,12 +208,12 @@ fn volume_is_fast_and_numbered() {
             &line[..20]
         );
     }
-    // A generous bound: it is 300 MB/s where nothing else runs.
+    // A generous bound: the stand-in writes 300 MB/s on an idle machine.
     assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
 }
 
 #[test]
-fn endings_are_as_asked() {
+fn directives_decide_the_exit_code_and_the_result() {
     for (prompt, code, error, status) in [
         ("@say x\n@exit 3", Some(3), json!(false), json!(null)),
         ("@say x\n@result 429", Some(1), json!(true), json!(429)),
@@ -247,7 +252,7 @@ fn endings_are_as_asked() {
 }
 
 #[test]
-fn odd_lines_are_as_asked() {
+fn directives_write_odd_lines() {
     let noisy = run("@garbage 6\n@say x");
     let lines: Vec<&[u8]> = noisy.stdout.split(|byte| *byte == b'\n').collect();
     assert!(lines.iter().any(|line| *line == b"\xff\xfe\xfd"));
@@ -273,24 +278,24 @@ fn odd_lines_are_as_asked() {
     );
 }
 
-/// The soak's seed 904417: a result that was cut in the middle of an escape was no JSON.
+/// Found by the soak (seed 904417): a result that was cut in the middle of an escape was no JSON.
 #[test]
-fn the_result_of_a_long_text_is_the_beginning_of_that_text_wherever_its_escapes_are() {
-    // Lines of 20 bytes, 21 when escaped: one of the texts has its limit inside of an escape.
-    for before in 1..=21 {
-        let run = run(&format!("@say {}\n@volume 4000 20", "a".repeat(before)));
+fn the_result_of_a_long_text_is_a_prefix_of_the_text_wherever_its_escapes_are() {
+    // Lines of 20 bytes, 21 when escaped: the limit of one of the texts is inside an escape.
+    for padding in 1..=21 {
+        let run = run(&format!("@say {}\n@volume 4000 20", "a".repeat(padding)));
         let result = run.events().pop().expect("a last event");
-        assert_eq!(result["type"], "result", "{before}");
+        assert_eq!(result["type"], "result", "{padding}");
         let text = result["result"].as_str().expect("a text");
         assert!(
             text.len() > 60_000 && run.text().starts_with(text),
-            "{before}"
+            "{padding}"
         );
     }
 }
 
 #[test]
-fn stderr_is_as_long_as_asked() {
+fn stderr_has_the_requested_length() {
     let run = run("@stderr 2000000");
     assert_eq!(run.stderr.len(), 2_000_000);
     assert_eq!(
@@ -300,7 +305,7 @@ fn stderr_is_as_long_as_asked() {
 }
 
 #[test]
-fn the_prompt_arguments_and_environment_can_be_seen() {
+fn directives_print_the_digest_of_the_prompt_the_arguments_and_the_environment() {
     let prompt = format!("@echo-digest\n{}", "x".repeat(4 << 20));
     let digest = ring::digest::digest(&ring::digest::SHA256, prompt.as_bytes());
     let expected = format!(
@@ -314,17 +319,17 @@ fn the_prompt_arguments_and_environment_can_be_seen() {
 }
 
 #[tokio::test]
-async fn what_it_leaves_behind_can_be_found_and_term_ends_it() {
+async fn remaining_processes_are_marked_and_term_ends_the_stand_in() {
     let folder = tempfile::tempdir().expect("a folder");
     let counter = folder.path().join("counter");
     let session = uuid::Uuid::new_v4().to_string();
     let sweep = Sweep(session.clone());
     let mut child = start(folder.path(), &session, &[]);
-    say(
+    send(
         &mut child,
         &format!("@daemon {}\n@tree 6\n@silence 60", counter.display()),
     );
-    // Itself, the daemon (its parent has gone), six of the tree.
+    // The stand-in, the daemon (its parent has ended), six processes of the tree.
     eventually("all processes", PATIENCE, || {
         (processes::marked(&session).len() == 8).then_some(())
     })
@@ -357,7 +362,7 @@ async fn what_it_leaves_behind_can_be_found_and_term_ends_it() {
 fn a_grandchild_can_hold_stdout() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut child = start(folder.path(), "holder", &[]);
-    say(&mut child, "@hold-stdout 1");
+    send(&mut child, "@hold-stdout 1");
     let mut stdout = child.stdout.take().expect("piped");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     let ended = Instant::now();
@@ -374,7 +379,7 @@ fn term_can_be_ignored() {
     let folder = tempfile::tempdir().expect("a folder");
     let mark = folder.path().join("mark");
     let mut child = start(folder.path(), "deaf", &[]);
-    say(
+    send(
         &mut child,
         &format!(
             "@ignore-term\n@touch {}\n@silence 1\n@say still here",
@@ -383,7 +388,7 @@ fn term_can_be_ignored() {
     );
     let end = Instant::now() + PATIENCE;
     while !mark.exists() {
-        assert!(Instant::now() < end, "it never came so far");
+        assert!(Instant::now() < end, "the stand-in never reached @touch");
         std::thread::yield_now();
     }
     let pid = i32::try_from(child.id())

@@ -1,4 +1,4 @@
-//! S2: a prompt runs end to end, the real CLI's Bash tool computes.
+//! S2: a prompt runs end to end, and the real CLI's Bash tool computes.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn s2_the_bash_tool_computes_168() {
 }
 
 #[tokio::test]
-async fn s2_plain_code_is_run() {
+async fn s2_a_prompt_of_plain_code_is_run() {
     case(LIMIT, Use::Shared, async |_| {
         let project = Project::shared();
         let mut client = project.client().await;
@@ -65,7 +65,7 @@ async fn text_arrives_while_it_is_generated() {
         );
         assert!(
             client.received(&id) < 400,
-            "the first output came with {} bytes",
+            "the first output arrived with {} bytes",
             client.received(&id)
         );
         let (output, _) = client.wait_terminal(&id).await;
@@ -91,7 +91,7 @@ async fn the_output_can_be_fetched_over_http() {
 }
 
 #[tokio::test]
-async fn s7_cancel_ends_a_tool_that_runs() {
+async fn s7_cancel_ends_a_running_tool() {
     case(LIMIT, Use::Shared, async |_| {
         let project = Project::shared();
         let mut client = project.client().await;

@@ -1,5 +1,5 @@
-//! Many sessions at once: the running limit holds, the rest wait in the queue, all end with their own answer, and
-//! the executions of one session run one after the other.
+//! Many sessions at the same time: the limit of running executions holds, the others wait in the
+//! queue, each ends with its own answer, and the executions of one session run one after the other.
 
 use std::time::Duration;
 
@@ -9,18 +9,19 @@ use cc_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{at, completed, id};
+use crate::support::{assert_completed, id, time};
 
-/// Several seconds of a slot, most of them asleep, so that those who wait are seen to wait.
+/// Returns a prompt that holds a slot for some seconds, so that queued executions are seen to wait.
 fn prompt(number: u32) -> String {
     format!("import time\ntime.sleep(1)\nprint({number} * 7)")
 }
 
-/// How many ran at the same moment, at most. One that ends when another begins gave its slot to it.
-fn at_once(ends: &[Value]) -> usize {
-    let began = |status: &Value| at(status, "startedAt");
+/// Returns how many executions ran at the same moment, at most. An execution that ends when another
+/// begins does not overlap it.
+fn max_parallel(ends: &[Value]) -> usize {
+    let began = |status: &Value| time(status, "startedAt");
     let covers = |status: &Value, moment: &str| {
-        at(status, "startedAt").as_str() <= moment && at(status, "endedAt").as_str() > moment
+        time(status, "startedAt").as_str() <= moment && time(status, "endedAt").as_str() > moment
     };
     let moments = ends.iter().map(began);
     moments
@@ -41,22 +42,22 @@ async fn sessions(count: usize, limit: Duration) {
         let connect = (0..count).map(|_| project.client());
         let mut clients: Vec<Client> = futures::future::join_all(connect).await;
         case.step("all are connected; each executes");
-        let mut asked = Vec::new();
+        let mut requests = Vec::new();
         for client in &mut clients {
             let number = rand::random_range(1000..9999_u32);
             let params = json!({"prompt": prompt(number)});
-            asked.push((number, client.request("execute", params).await));
+            requests.push((number, client.request("execute", params).await));
         }
         let mut waited = 0;
         let mut ends = Vec::new();
-        for (done, (client, (number, request))) in clients.iter().zip(&asked).enumerate() {
+        for (done, (client, (number, request))) in clients.iter().zip(&requests).enumerate() {
             let answer = client
                 .answer(*request)
                 .await
                 .unwrap_or_else(|error| panic!("refused: {error}"));
             let id = id(&answer);
             let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
+            assert_completed(&end);
             assert_eq!(String::from_utf8_lossy(&output), (number * 7).to_string());
             waited += usize::from(
                 client
@@ -67,13 +68,17 @@ async fn sessions(count: usize, limit: Duration) {
             ends.push(end);
             case.step(format!("{} of {count} ended", done + 1));
         }
-        let most = at_once(&ends);
-        assert!(most <= running, "{most} ran at once, {running} may");
+        let peak = max_parallel(&ends);
         assert!(
-            most > running / 2,
-            "only {most} ran at once of {running} that may"
+            peak <= running,
+            "{peak} ran at the same time, the limit is {running}"
         );
-        // Those behind the first few have a place in the queue for a while, which they are told.
+        assert!(
+            peak > running / 2,
+            "only {peak} ran at the same time, the limit is {running}"
+        );
+        // Executions after the first few have a position in the queue for a while, and their
+        // viewers see it.
         assert!(
             waited >= (count - running) / 2,
             "only {waited} were seen to wait"
@@ -81,31 +86,31 @@ async fn sessions(count: usize, limit: Duration) {
         for client in clients {
             client.finish().await;
         }
-        // Those that ended left nothing.
-        let left = project
+        // Ended executions leave no process.
+        let processes = project
             .exec("claude-api", &["ps", "-eo", "args"])
             .await
             .expect("ps");
         for end in &ends {
-            assert!(!left.contains(&id(end)), "{left}");
+            assert!(!processes.contains(&id(end)), "{processes}");
         }
-        case.step(format!("{most} at once, {waited} waited"));
+        case.step(format!("{peak} at the same time, {waited} waited"));
     })
     .await;
 }
 
 #[tokio::test]
-async fn ten_sessions() {
+async fn ten_sessions_share_the_limit_of_running_executions() {
     sessions(10, Duration::from_secs(200)).await;
 }
 
 #[tokio::test]
-async fn fifty_sessions() {
+async fn fifty_sessions_share_the_limit_of_running_executions() {
     sessions(50, Duration::from_secs(600)).await;
 }
 
 #[tokio::test]
-async fn order_within_a_session() {
+async fn executions_of_a_session_run_in_order() {
     let limit = Duration::from_secs(200);
     case(limit, Use::Alone, async |case| {
         let project = Project::shared();
@@ -113,32 +118,32 @@ async fn order_within_a_session() {
         for _ in 0..4 {
             clients.push(project.client().await);
         }
-        let mut asked = Vec::new();
+        let mut requests = Vec::new();
         for client in &mut clients {
             let mut ids = Vec::new();
-            for place in 0..4 {
-                // The first ones are the slowest: without order the last would be done first.
+            for position in 0..4 {
+                // The first execution is the slowest: without order the last would end first.
                 let code = format!(
-                    "import time\ntime.sleep({})\nprint({place})",
-                    (3 - place) as f32 / 2.0
+                    "import time\ntime.sleep({})\nprint({position})",
+                    (3 - position) as f32 / 2.0
                 );
                 ids.push(client.start(&code).await);
             }
-            asked.push(ids);
+            requests.push(ids);
         }
         case.step("4 sessions have 4 each");
         let mut all = Vec::new();
-        for (client, ids) in clients.iter().zip(&asked) {
+        for (client, ids) in clients.iter().zip(&requests) {
             let mut ends: Vec<Value> = Vec::new();
-            for (place, id) in ids.iter().enumerate() {
+            for (position, id) in ids.iter().enumerate() {
                 let (output, end) = client.wait_terminal(id).await;
-                completed(&end);
-                assert_eq!(String::from_utf8_lossy(&output), place.to_string());
-                if let Some(before) = ends.last() {
-                    let (ended, began) = (at(before, "endedAt"), at(&end, "startedAt"));
+                assert_completed(&end);
+                assert_eq!(String::from_utf8_lossy(&output), position.to_string());
+                if let Some(previous) = ends.last() {
+                    let (ended, began) = (time(previous, "endedAt"), time(&end, "startedAt"));
                     assert!(
                         began >= ended,
-                        "{place} began at {began}, the one before it ended at {ended}"
+                        "{position} began at {began}, the previous one ended at {ended}"
                     );
                 }
                 ends.push(end);
@@ -146,7 +151,7 @@ async fn order_within_a_session() {
             all.extend(ends);
             case.step("a session is done");
         }
-        assert!(at_once(&all) > 1, "the sessions waited for each other");
+        assert!(max_parallel(&all) > 1, "the sessions waited for each other");
         for client in clients {
             client.finish().await;
         }

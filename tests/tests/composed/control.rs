@@ -1,5 +1,5 @@
-//! S7: pause, resume and cancel of the real CLI in each state of its life, by WebSocket, HTTP and `ccb`, seen by
-//! several viewers; stopped means stopped, and nothing is left.
+//! S7: pause, resume and cancel of the real CLI in each phase, by WebSocket, HTTP and `ccb`, with
+//! several viewers. A paused tree does nothing, and a cancelled one leaves no process.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use cc_tests::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{completed, ended, id, ran};
+use crate::support::{assert_completed, assert_ended, id, run};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// The three doors.
+/// Interface through which an execution is controlled.
 #[derive(Debug, Clone, Copy)]
-enum Door {
+enum Interface {
     WebSocket,
     Http,
     Ccb,
 }
-const DOORS: [Door; 3] = [Door::WebSocket, Door::Http, Door::Ccb];
+const INTERFACES: [Interface; 3] = [Interface::WebSocket, Interface::Http, Interface::Ccb];
 
-/// Pauses, resumes or cancels through a door; answers the status, or the refusal.
-async fn act(
-    door: Door,
+/// Pauses, resumes or cancels through an interface; returns the status, or the refusal.
+async fn control(
+    interface: Interface,
     project: &Project,
     client: &mut Client,
     verb: &str,
     id: &str,
 ) -> Result<Value, Value> {
-    match door {
-        Door::WebSocket => client.control(&verb.to_uppercase(), Some(id)).await,
-        Door::Http => {
+    match interface {
+        Interface::WebSocket => client.control(&verb.to_uppercase(), Some(id)).await,
+        Interface::Http => {
             let path = format!("/v1/executions/{id}/{verb}");
             let (code, body) = project
                 .http()
@@ -46,7 +46,7 @@ async fn act(
                 Err(json!({"status": code.as_u16(), "body": body}))
             }
         }
-        Door::Ccb => {
+        Interface::Ccb => {
             let ran = docker::ran(project.ccb(&["--json", verb, id]), b"")
                 .await
                 .expect("ccb runs");
@@ -59,7 +59,8 @@ async fn act(
     }
 }
 
-async fn tree_by(door: Door) {
+/// Pauses, resumes and cancels a tree of processes through an interface.
+async fn control_tree(interface: Interface) {
     case(LIMIT, Use::Shared, async |case| {
         let project = Project::shared();
         let tree = Tree::prepare(&project).await;
@@ -72,46 +73,46 @@ async fn tree_by(door: Door) {
             "{:?}",
             tree.processes(&project).await
         );
-        // Late and early viewers see the same.
+        // Later viewers see the same as the first one.
         let mut others = vec![project.client().await, project.client().await];
         for other in &mut others {
             other.attach(&id, None).await.expect("attached");
         }
         for round in 1..=2 {
             case.step(format!("pause {round}"));
-            act(door, &project, &mut client, "pause", &id)
+            control(interface, &project, &mut client, "pause", &id)
                 .await
                 .expect("paused");
-            // Not that of an earlier round.
+            // Not the update of an earlier round.
             let paused = async || {
                 let updates = client.updates(&id);
                 let paused = updates.iter().filter(|one| one["status"] == "PAUSED");
                 (paused.count() >= round).then_some(())
             };
-            until("to be told", Duration::from_secs(30), paused).await;
+            until("the update of the pause", Duration::from_secs(30), paused).await;
             tree.assert_still(&project).await;
-            let again = act(door, &project, &mut client, "pause", &id)
+            let repeated = control(interface, &project, &mut client, "pause", &id)
                 .await
                 .expect("a repeated pause");
-            assert_eq!(again["state"], "paused");
+            assert_eq!(repeated["state"], "paused");
             case.step(format!("resume {round}"));
-            act(door, &project, &mut client, "resume", &id)
+            control(interface, &project, &mut client, "resume", &id)
                 .await
                 .expect("resumed");
             tree.wait_counting(&project).await;
-            let again = act(door, &project, &mut client, "resume", &id)
+            let repeated = control(interface, &project, &mut client, "resume", &id)
                 .await
                 .expect("a repeated resume");
-            assert_eq!(again["state"], "running");
+            assert_eq!(repeated["state"], "running");
         }
         case.step("cancel");
-        act(door, &project, &mut client, "cancel", &id)
+        control(interface, &project, &mut client, "cancel", &id)
             .await
             .expect("cancelled");
         tree.assert_gone(&project).await;
         for viewer in others.iter().chain([&client]) {
             let (output, end) = viewer.wait_terminal(&id).await;
-            ended(&end, "CANCELLED", None);
+            assert_ended(&end, "CANCELLED", None);
             assert_eq!(output, b"begun");
         }
         for viewer in others.iter().chain([&client]) {
@@ -123,9 +124,9 @@ async fn tree_by(door: Door) {
             let count = |status: &str| seen.iter().filter(|seen| *seen == status).count();
             assert_eq!((count("RESUMED"), count("CANCELLED")), (2, 1), "{seen:?}");
         }
-        case.step("control of one that has ended changes nothing");
+        case.step("control of an ended execution changes nothing");
         for verb in ["pause", "resume", "cancel"] {
-            let status = act(door, &project, &mut client, verb, &id)
+            let status = control(interface, &project, &mut client, verb, &id)
                 .await
                 .expect("fine");
             assert_eq!(status["state"], "cancelled", "{verb}");
@@ -139,64 +140,63 @@ async fn tree_by(door: Door) {
 }
 
 #[tokio::test]
-async fn a_tree_by_websocket() {
-    tree_by(Door::WebSocket).await;
+async fn a_process_tree_is_controlled_by_websocket() {
+    control_tree(Interface::WebSocket).await;
 }
 
 #[tokio::test]
-async fn a_tree_by_http() {
-    tree_by(Door::Http).await;
+async fn a_process_tree_is_controlled_by_http() {
+    control_tree(Interface::Http).await;
 }
 
 #[tokio::test]
-async fn a_tree_by_ccb() {
-    tree_by(Door::Ccb).await;
+async fn a_process_tree_is_controlled_by_ccb() {
+    control_tree(Interface::Ccb).await;
 }
 
-/// A queued one cannot be paused, and is cancelled without a process.
 #[tokio::test]
-async fn queued() {
+async fn cancel_of_a_queued_execution_spawns_nothing_and_pause_is_refused() {
     case(LIMIT, Use::Shared, async |case| {
         let project = Project::shared();
-        for door in DOORS {
-            case.step(format!("{door:?}"));
+        for interface in INTERFACES {
+            case.step(format!("{interface:?}"));
             let mut client = project.client().await;
             let first = client.start("@bash sleep 60").await;
             let second = client.start("@say never").await;
             client.wait_status(&second, "QUEUED").await;
-            let refused = act(door, &project, &mut client, "pause", &second)
+            let refused = control(interface, &project, &mut client, "pause", &second)
                 .await
-                .expect_err("a queued one");
-            let told = match door {
-                Door::WebSocket => refused["code"] == -32008,
-                Door::Http => refused["status"] == 409,
-                Door::Ccb => {
+                .expect_err("a queued execution");
+            let is_refusal = match interface {
+                Interface::WebSocket => refused["code"] == -32008,
+                Interface::Http => refused["status"] == 409,
+                Interface::Ccb => {
                     refused["code"] != 0 && refused["stderr"].to_string().contains("queued")
                 }
             };
-            assert!(told, "{refused}");
-            act(door, &project, &mut client, "cancel", &second)
+            assert!(is_refusal, "{refused}");
+            control(interface, &project, &mut client, "cancel", &second)
                 .await
                 .expect("cancelled");
             let (output, end) = client.wait_terminal(&second).await;
-            ended(&end, "CANCELLED", None);
+            assert_ended(&end, "CANCELLED", None);
             assert_eq!(
                 (&end["startedAt"], output.len()),
                 (&Value::Null, 0),
                 "{end}"
             );
-            act(door, &project, &mut client, "cancel", &first)
+            control(interface, &project, &mut client, "cancel", &first)
                 .await
                 .expect("cancelled");
-            ended(&client.wait_terminal(&first).await.1, "CANCELLED", None);
+            assert_ended(&client.wait_terminal(&first).await.1, "CANCELLED", None);
             client.finish().await;
         }
     })
     .await;
 }
 
-/// Waits until a viewer is told of this activity.
-async fn doing(project: &Project, id: &str, activity: &str) {
+/// Waits until the status has this activity.
+async fn wait_activity(project: &Project, id: &str, activity: &str) {
     until(activity, Duration::from_secs(60), async || {
         let status = project.http().status(id).await.expect("a status");
         assert!(
@@ -209,7 +209,8 @@ async fn doing(project: &Project, id: &str, activity: &str) {
     .await;
 }
 
-/// The prompt that is long in a phase, and the activity that tells it. A slow machine takes seconds to start `ccb`.
+/// Prompts with one long phase, each with the activity of that phase. A slow machine takes seconds
+/// to start `ccb`.
 const PHASES: [(&str, &str); 4] = [
     ("@tokens 500 20\n@bash sleep 1\n@say end", "starting"),
     ("@think 12000\n@say end", "thinking"),
@@ -218,19 +219,21 @@ const PHASES: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn paused_in_each_phase_it_goes_on_and_loses_nothing() {
+async fn a_pause_in_each_phase_loses_no_output() {
     case(LIMIT, Use::Shared, async |case| {
         let project = Project::shared();
         let mut client = project.client().await;
-        for ((prompt, activity), door) in PHASES.into_iter().zip(DOORS.into_iter().cycle()) {
-            case.step(format!("{activity}, by {door:?}"));
+        for ((prompt, activity), interface) in
+            PHASES.into_iter().zip(INTERFACES.into_iter().cycle())
+        {
+            case.step(format!("{activity}, by {interface:?}"));
             let id = client.start(prompt).await;
-            doing(&project, &id, activity).await;
-            act(door, &project, &mut client, "pause", &id)
+            wait_activity(&project, &id, activity).await;
+            control(interface, &project, &mut client, "pause", &id)
                 .await
                 .expect("paused");
             client.wait_status(&id, "PAUSED").await;
-            // One who comes late sees it paused.
+            // A late viewer sees the pause.
             let mut late = project.client().await;
             assert_eq!(
                 late.attach(&id, None).await.expect("attached")["state"],
@@ -242,13 +245,13 @@ async fn paused_in_each_phase_it_goes_on_and_loses_nothing() {
             assert_eq!(
                 client.received(&id),
                 before,
-                "{activity}: it wrote while it was paused"
+                "{activity}: output during the pause"
             );
-            act(door, &project, &mut client, "resume", &id)
+            control(interface, &project, &mut client, "resume", &id)
                 .await
                 .expect("resumed");
             let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
+            assert_completed(&end);
             let text = String::from_utf8(output).expect("checked");
             assert!(text.ends_with("end"), "{text}");
             if prompt.contains("@tokens") {
@@ -264,67 +267,68 @@ async fn paused_in_each_phase_it_goes_on_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn cancelled_in_each_phase_nothing_is_left() {
+async fn a_cancel_in_each_phase_leaves_no_process() {
     case(LIMIT, Use::Shared, async |case| {
         let project = Project::shared();
         let mut client = project.client().await;
         for (phase, (prompt, activity)) in PHASES.into_iter().enumerate() {
             for paused in [false, true] {
-                let door = DOORS[(phase + usize::from(paused)) % 3];
+                let interface = INTERFACES[(phase + usize::from(paused)) % 3];
                 case.step(format!(
-                    "{activity}{}, by {door:?}",
+                    "{activity}{}, by {interface:?}",
                     if paused { ", paused" } else { "" }
                 ));
                 let id = client.start(prompt).await;
-                doing(&project, &id, activity).await;
+                wait_activity(&project, &id, activity).await;
                 if paused {
-                    act(door, &project, &mut client, "pause", &id)
+                    control(interface, &project, &mut client, "pause", &id)
                         .await
                         .expect("paused");
                     client.wait_status(&id, "PAUSED").await;
                 }
-                act(door, &project, &mut client, "cancel", &id)
+                control(interface, &project, &mut client, "cancel", &id)
                     .await
                     .expect("cancelled");
-                ended(&client.wait_terminal(&id).await.1, "CANCELLED", None);
-                let left = project
+                assert_ended(&client.wait_terminal(&id).await.1, "CANCELLED", None);
+                let processes = project
                     .exec("claude-api", &["ps", "-eo", "args"])
                     .await
                     .expect("ps");
-                assert!(!left.contains(&id), "{left}");
+                assert!(!processes.contains(&id), "{processes}");
             }
         }
-        case.step("the session is as good as new");
-        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        case.step("the session still works");
+        assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
         client.finish().await;
     })
     .await;
 }
 
-/// Without an id it is the oldest that lives; what nobody knows is an error at each door.
+/// Without an id the control is for the oldest live execution; an unknown id is an error at each
+/// interface.
 #[tokio::test]
-async fn without_an_id_and_with_an_unknown_one() {
+async fn control_without_an_id_and_with_an_unknown_id() {
     case(LIMIT, Use::Shared, async |_| {
         let project = Project::shared();
         let mut client = project.client().await;
         let status = client.execute("@bash sleep 60", json!({})).await;
         let first = id(&status);
         let second = client.start("@say second").await;
-        let paused = client.control("CANCEL", None).await.expect("the oldest");
-        assert_eq!(paused["executionId"], first);
-        ended(&client.wait_terminal(&first).await.1, "CANCELLED", None);
-        completed(&client.wait_terminal(&second).await.1);
+        let cancelled = client.control("CANCEL", None).await.expect("the oldest");
+        assert_eq!(cancelled["executionId"], first);
+        assert_ended(&client.wait_terminal(&first).await.1, "CANCELLED", None);
+        assert_completed(&client.wait_terminal(&second).await.1);
         let unknown = uuid::Uuid::new_v4().to_string();
-        for door in DOORS {
-            act(door, &project, &mut client, "cancel", &unknown)
+        for interface in INTERFACES {
+            control(interface, &project, &mut client, "cancel", &unknown)
                 .await
-                .expect_err("nobody knows it");
+                .expect_err("an unknown id");
         }
         assert_eq!(
             client
                 .control("CANCEL", None)
                 .await
-                .expect_err("none lives")["code"],
+                .expect_err("no live execution")["code"],
             -32003
         );
         client.finish().await;

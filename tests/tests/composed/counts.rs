@@ -1,4 +1,4 @@
-//! The pages of metrics after a suite: what they counted since its begin is what the suite did.
+//! The metrics after a suite: the counts since its start agree with its executions.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
 
-/// Views and sessions of tests that have ended are closed within this.
+/// Time within which the views and sessions of ended tests are closed.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// More than a suite runs.
+/// Length of the list, more than a suite runs.
 const LIST: usize = 1000;
 
 async fn page(addr: SocketAddr) -> Page {
@@ -24,7 +24,7 @@ async fn page(addr: SocketAddr) -> Page {
     Page::parse(&text.expect("a page"), Format::Text).expect("a page of the text format")
 }
 
-/// Waits until these gauges are 0; the page then.
+/// Waits until these gauges are 0; returns the page.
 async fn at_rest(addr: SocketAddr, gauges: &[&str]) -> Page {
     until(&format!("{gauges:?} to be 0"), PATIENCE, async || {
         let page = page(addr).await;
@@ -34,7 +34,7 @@ async fn at_rest(addr: SocketAddr, gauges: &[&str]) -> Page {
     .await
 }
 
-/// The statuses of all executions since a time.
+/// Returns the statuses of all executions since a time.
 async fn executions(project: &Project, since: Timestamp) -> Vec<Value> {
     let path = format!("/v1/executions?limit={LIST}");
     let (_, list) = project.http().get(&path).await.expect("a list");
@@ -53,16 +53,16 @@ async fn executions(project: &Project, since: Timestamp) -> Vec<Value> {
 #[tokio::test]
 #[ignore = "runs inside scripts/test, after each suite on the shared stack"]
 async fn metrics_agree_with_what_the_suite_did() {
-    let before = Tally::read();
+    let start = Tally::read();
     let project = Project::shared();
     let live = ["claude_api_executions", "claude_api_viewers"];
     let api = at_rest(project.api(), &live).await;
     let bridge = at_rest(project.bridge(), &["bridge_sessions", "bridge_viewers"]).await;
-    let statuses = executions(&project, before.at).await;
-    let by_api =
-        |name: &str, labels: &[(&str, &str)]| api.sum(name, labels) - before.api.sum(name, labels);
+    let statuses = executions(&project, start.at).await;
+    let counted =
+        |name: &str, labels: &[(&str, &str)]| api.sum(name, labels) - start.api.sum(name, labels);
     let assert_agrees = |name: &str, labels: &[(&str, &str)], expected: f64| {
-        assert_eq!(by_api(name, labels), expected, "{name} {labels:?}");
+        assert_eq!(counted(name, labels), expected, "{name} {labels:?}");
     };
     assert!(!statuses.is_empty(), "the suite ran nothing");
     let count = statuses.len() as f64;
@@ -92,7 +92,7 @@ async fn metrics_agree_with_what_the_suite_did() {
     assert_agrees(name, &[], started as f64);
 
     let name = "bridge_sessions_opened_total";
-    let sessions = bridge.sum(name, &[]) - before.bridge.sum(name, &[]);
-    assert_eq!(sessions, before.sessions as f64, "{name}");
+    let sessions = bridge.sum(name, &[]) - start.bridge.sum(name, &[]);
+    assert_eq!(sessions, start.sessions as f64, "{name}");
     println!("{ends:?}, {bytes} bytes, {sessions} sessions");
 }

@@ -1,5 +1,6 @@
-//! F10: what a deployment does without a credential, with an empty one, one that is refused, one that is changed,
-//! and at the usage limit; by the environment, a file, and what is mounted. The model accepts only the keys it is told; each test has containers of its own.
+//! F10: a deployment without a credential, with an empty, refused or changed one, and at the usage
+//! limit; the credential is in the environment, in a file, or mounted. The model accepts only given
+//! keys; each test has containers of its own.
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 
@@ -7,14 +8,14 @@ use cc_tests::composed::{Plan, Project, Use, case, until};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{at, ended, ran};
+use crate::support::{assert_ended, run, time};
 
 const LIMIT: Duration = Duration::from_secs(180);
 const GOOD: &str = "a-good-key";
-/// Where the CLI keeps its login.
+/// File in which the CLI keeps its login.
 const LOGIN: &str = "/home/claude/.claude/.credentials.json";
 
-/// A login as the CLI writes it.
+/// Returns a login as the CLI writes it.
 fn login(token: &str) -> String {
     json!({"claudeAiOauth": {
         "accessToken": token, "refreshToken": "none", "expiresAt": 4_102_444_800_000_u64,
@@ -23,7 +24,8 @@ fn login(token: &str) -> String {
     .to_string()
 }
 
-/// Waits until `/health/ready` gives this code as its only reason; `None`: until it is ready.
+/// Waits until `/health/ready` has this code as its only reason, or without a code until it is
+/// ready. Returns the page.
 async fn readiness(project: &Project, reason: Option<&str>) -> Value {
     let what = reason.unwrap_or("ready");
     until(what, Duration::from_secs(30), async || {
@@ -42,8 +44,9 @@ async fn readiness(project: &Project, reason: Option<&str>) -> Value {
     .await
 }
 
-/// The containers are up, stay up, and say what is missing and what to do; an execution ends honestly.
-async fn without(project: &Project) {
+/// Asserts that the containers stay up and name the missing credential and the remedy, and that an
+/// execution fails for this reason.
+async fn assert_credential_missing(project: &Project) {
     let body = readiness(project, Some("credential-missing")).await;
     let remedy = body["reasons"][0]["remedy"].as_str().unwrap_or_default();
     for word in ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "log in"] {
@@ -51,7 +54,7 @@ async fn without(project: &Project) {
     }
     let mut client = project.client().await;
     let (_, end) = client.run("@say no").await;
-    ended(&end, "FAILED", Some("auth_failed"));
+    assert_ended(&end, "FAILED", Some("auth_failed"));
     client.finish().await;
     for service in ["claude-api", "bridge"] {
         project.wait_healthy(service).await;
@@ -63,7 +66,7 @@ async fn without(project: &Project) {
     }
 }
 
-/// How many requests the model refused.
+/// Returns how many requests the model refused.
 async fn refused(project: &Project) -> u64 {
     let stats = ["curl", "-sS", "http://scripted-model:8004/stats"];
     let text = project
@@ -75,7 +78,7 @@ async fn refused(project: &Project) -> u64 {
 }
 
 #[tokio::test]
-async fn none() {
+async fn without_a_credential_the_stack_is_up_and_names_the_remedy() {
     case(LIMIT, Use::Own, async |_| {
         let project = Project::up("none", &Plan::default().credential(None, GOOD)).await;
         let set = project
@@ -85,42 +88,42 @@ async fn none() {
             )
             .await;
         assert_eq!(set.expect("a count").trim(), "0");
-        without(&project).await;
+        assert_credential_missing(&project).await;
     })
     .await;
 }
 
-/// Set but empty means the CLI's own login, which may come later.
+/// A credential that is set but empty means the CLI's own login, which may be added later.
 #[tokio::test]
-async fn empty() {
+async fn an_empty_credential_means_the_clis_own_login() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("empty", &Plan::default().credential(Some(""), GOOD)).await;
-        without(&project).await;
+        assert_credential_missing(&project).await;
         case.step("a login");
         project.write("claude-api", LOGIN, &login(GOOD)).await;
         readiness(&project, None).await;
         let mut client = project.client().await;
-        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
         client.finish().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn refused_and_rotated_by_environment() {
+async fn a_refused_credential_is_rotated_by_the_environment() {
     case(LIMIT, Use::Own, async |case| {
         let plan = Plan::default()
             .credential(Some("${A_KEY}"), GOOD)
             .env("A_KEY", "a-bad-key");
         let mut project = Project::up("refused", &plan).await;
-        // Nobody knows yet that it is bad.
+        // claude-api does not know yet that the key is bad.
         readiness(&project, None).await;
         let mut client = project.client().await;
         let (_, end) = client.run("@say no").await;
-        ended(&end, "FAILED", Some("auth_failed"));
+        assert_ended(&end, "FAILED", Some("auth_failed"));
         let message = end["error"]["message"].as_str().unwrap_or_default();
         assert!(message.contains("ANTHROPIC_API_KEY"), "{message}");
-        // The CLI's own few tries, and none of ours.
+        // The CLI's own few tries, and none of claude-api.
         let tries = refused(&project).await;
         assert!((1..=4).contains(&tries), "{tries} tries");
         assert!(
@@ -128,23 +131,24 @@ async fn refused_and_rotated_by_environment() {
             "{end}"
         );
         readiness(&project, Some("credential-refused")).await;
-        assert_eq!(refused(&project).await, tries, "it was tried again");
+        assert_eq!(refused(&project).await, tries, "claude-api retried");
         case.step("a good key, as the operator sets it");
         project.set("A_KEY", GOOD);
         project.compose_up(&[]).await;
         readiness(&project, None).await;
-        // Compose stops what depends on a service that it makes anew: the client is told, and comes back.
+        // Compose stops the services that depend on a recreated one: the client is disconnected
+        // with 1012, and reconnects.
         assert_eq!(client.wait_closed().await, 1012);
         let mut client = project.client().await;
-        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
         client.finish().await;
     })
     .await;
 }
 
-/// Two logins, one after the other, and nothing is started again.
+/// Two logins, one after the other, without a restart.
 #[tokio::test]
-async fn rotated_under_way() {
+async fn a_login_is_rotated_without_a_restart() {
     case(LIMIT, Use::Own, async |case| {
         let plan = Plan::default().credential(Some(""), "first,second");
         let project = Project::up("rotated", &plan).await;
@@ -152,13 +156,13 @@ async fn rotated_under_way() {
         for (token, good) in [("first", true), ("old", false), ("second", true)] {
             case.step(token);
             project.write("claude-api", LOGIN, &login(token)).await;
-            // A changed one is not known to be refused.
+            // A changed login is not known to be refused.
             readiness(&project, None).await;
             if good {
-                assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+                assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
             } else {
                 let (_, end) = client.run("@say no").await;
-                ended(&end, "FAILED", Some("auth_failed"));
+                assert_ended(&end, "FAILED", Some("auth_failed"));
                 readiness(&project, Some("credential-refused")).await;
             }
         }
@@ -174,14 +178,15 @@ async fn rotated_under_way() {
     .await;
 }
 
-/// A secret file of this machine, which a rotation writes anew: nothing is started again.
+/// A secret file of this machine, which a rotation rewrites, without a restart.
 #[tokio::test]
-async fn rotated_in_a_file() {
+async fn a_credential_file_is_rotated_without_a_restart() {
     case(LIMIT, Use::Own, async |case| {
         let folder = tempfile::tempdir().expect("a folder");
         let key = folder.path().join("key");
         std::fs::write(&key, "a-bad-key\n").expect("a key");
-        let file = "services:\n  claude-api:\n    environment:\n      - ANTHROPIC_API_KEY_FILE=/run/secrets/anthropic_api_key\n";
+        let file = "services:\n  claude-api:\n    environment:\n      - \
+                    ANTHROPIC_API_KEY_FILE=/run/secrets/anthropic_api_key\n";
         let plan = Plan::default()
             .credential(None, GOOD)
             .overlay(file)
@@ -190,21 +195,25 @@ async fn rotated_in_a_file() {
         readiness(&project, None).await;
         let mut client = project.client().await;
         let (_, end) = client.run("@say no").await;
-        ended(&end, "FAILED", Some("auth_failed"));
+        assert_ended(&end, "FAILED", Some("auth_failed"));
         readiness(&project, Some("credential-refused")).await;
         case.step("a good key in the same file");
         std::fs::write(&key, format!("{GOOD}\n")).expect("a key");
         readiness(&project, None).await;
-        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
-        assert_eq!(project.inspect("claude-api", "{{.RestartCount}}").await, "0");
+        assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
+        assert_eq!(
+            project.inspect("claude-api", "{{.RestartCount}}").await,
+            "0"
+        );
         client.finish().await;
     })
     .await;
 }
 
-/// F18: a folder to work on and a folder with the CLI's login, both of this machine: what is written there is the caller's.
+/// F18: a folder to work on and a folder with the CLI's login are mounted from this machine. The
+/// files written there belong to the caller.
 #[tokio::test]
-async fn f18_what_is_mounted_stays_the_callers() {
+async fn f18_files_in_mounted_folders_belong_to_the_caller() {
     case(LIMIT, Use::Own, async |case| {
         let folder = tempfile::tempdir().expect("a folder");
         let (code, home) = (folder.path().join("code"), folder.path().join("home"));
@@ -212,7 +221,9 @@ async fn f18_what_is_mounted_stays_the_callers() {
         std::fs::create_dir(&code).expect("a workspace");
         std::fs::write(code.join("given.txt"), "six times seven").expect("a file");
         std::fs::write(home.join(".claude/.credentials.json"), login(GOOD)).expect("a login");
-        let (uid, gid) = caller(&[&code, &home, &home.join(".claude"), &home.join(".claude/.credentials.json")]);
+        let (folder_of_cli, login_file) =
+            (home.join(".claude"), home.join(".claude/.credentials.json"));
+        let (uid, gid) = caller(&[&code, &home, &folder_of_cli, &login_file]);
         let plan = Plan::default()
             .credential(Some(""), GOOD)
             .env("CCB_WORKSPACE", code.display())
@@ -222,14 +233,18 @@ async fn f18_what_is_mounted_stays_the_callers() {
         let project = Project::up("mounts", &plan).await;
         readiness(&project, None).await;
         let mut client = project.client().await;
-        case.step("the tool reads what is there, and writes beside it");
-        let code_of_tool = "text = open('given.txt').read()\nopen('made.txt', 'w').write(text + ' is 42')\nprint(len(text))";
-        assert_eq!(ran(&mut client, code_of_tool).await, "15");
+        case.step("the tool reads a file, and writes another beside it");
+        let code_of_tool = "text = open('given.txt').read()\n\
+            open('made.txt', 'w').write(text + ' is 42')\nprint(len(text))";
+        assert_eq!(run(&mut client, code_of_tool).await, "15");
         let made = code.join("made.txt");
-        assert_eq!(std::fs::read_to_string(&made).expect("made"), "six times seven is 42");
+        assert_eq!(
+            std::fs::read_to_string(&made).expect("made"),
+            "six times seven is 42"
+        );
         let transcripts = home.join(".claude/projects");
         for path in [made, transcripts] {
-            let owner = std::fs::metadata(&path).expect("it is there").uid();
+            let owner = std::fs::metadata(&path).expect("a file").uid();
             assert_eq!(owner, uid, "{}", path.display());
         }
         client.finish().await;
@@ -237,11 +252,12 @@ async fn f18_what_is_mounted_stays_the_callers() {
     .await;
 }
 
-/// Who the containers run as: this user, or, for root, somebody else to whom the paths are given.
+/// Returns the ids as which the containers run: this user's, or, for root, those of another user
+/// who gets the paths.
 fn caller(paths: &[&std::path::Path]) -> (u32, u32) {
-    let found = std::fs::metadata(paths[0]).expect("a path");
-    if found.uid() != 0 {
-        return (found.uid(), found.gid());
+    let path = std::fs::metadata(paths[0]).expect("a path");
+    if path.uid() != 0 {
+        return (path.uid(), path.gid());
     }
     for path in paths {
         std::os::unix::fs::chown(path, Some(12_345), Some(12_346)).expect("root may");
@@ -250,7 +266,7 @@ fn caller(paths: &[&std::path::Path]) -> (u32, u32) {
 }
 
 #[tokio::test]
-async fn usage_limit() {
+async fn a_usage_limit_names_its_reset_and_leaves_the_stack_ready() {
     case(LIMIT, Use::Own, async |case| {
         let plan = Plan::default().credential(Some(""), GOOD);
         let project = Project::up("limit", &plan).await;
@@ -259,25 +275,25 @@ async fn usage_limit() {
         let mut client = project.client().await;
         case.step("the limit ends in an hour");
         let (_, end) = client.run("@usage-limit 3600").await;
-        ended(&end, "FAILED", Some("usage_limit"));
+        assert_ended(&end, "FAILED", Some("usage_limit"));
         let warnings = end["warnings"].as_array().expect("a list");
-        let told = warnings.iter().find(|one| one["code"] == "usage_limit");
-        let told = told.unwrap_or_else(|| panic!("the reset time is not told: {end}"));
-        let ahead = clock(&at(&told["data"], "resetsAt")) - clock(&at(&end, "endedAt"));
+        let warning = warnings.iter().find(|one| one["code"] == "usage_limit");
+        let warning = warning.unwrap_or_else(|| panic!("no warning with the reset time: {end}"));
+        let ahead = clock(&time(&warning["data"], "resetsAt")) - clock(&time(&end, "endedAt"));
         let ahead = ahead.rem_euclid(86_400.0);
         assert!(
             (3500.0..=3600.0).contains(&ahead),
-            "{ahead} s ahead: {told}"
+            "{ahead} s ahead: {warning}"
         );
-        // It is no fault of the credential, and the next one may well run.
+        // The limit is no fault of the credential, and the next execution may run.
         readiness(&project, None).await;
-        assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+        assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
         client.finish().await;
     })
     .await;
 }
 
-/// The time of day in seconds.
+/// Returns the time of day in seconds.
 fn clock(time: &str) -> f64 {
     let clock = time.split_once('T').map_or("", |(_, clock)| clock);
     clock.split(':').fold(0.0, |sum, part| {

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::ran;
+use crate::support::run;
 
 const LIMIT: Duration = Duration::from_secs(180);
 /// The time limit of a build, which downloads Debian packages.
@@ -22,12 +22,12 @@ fn root() -> &'static Path {
     root.expect("the crate lies in the repository")
 }
 
-/// The standard output of a program that must succeed within `limit`.
+/// Runs a program that must succeed within `limit`; returns its standard output.
 async fn output(command: &mut Command, stdin: &str, limit: Duration) -> String {
     let name = format!("{:?}", command.as_std());
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command.stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().expect("it starts");
+    let mut child = command.spawn().expect("the program starts");
     let mut input = child.stdin.take().expect("a pipe");
     let whole = async {
         input.write_all(stdin.as_bytes()).await.ok();
@@ -36,7 +36,7 @@ async fn output(command: &mut Command, stdin: &str, limit: Duration) -> String {
     };
     let output = timeout(limit, whole).await;
     let output = output.unwrap_or_else(|_| panic!("{name} takes longer than {limit:?}"));
-    let output = output.expect("it ends");
+    let output = output.expect("the program ends");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{name}: {stdout}{stderr}");
@@ -54,24 +54,28 @@ async fn any_user_has_a_name_and_the_time_zone_is_passed() {
         let project = Project::up("user", &plan).await;
         let mut client = project.client().await;
         let prompt = "import os, pwd, subprocess\n\
-            print(os.getuid(), pwd.getpwuid(os.getuid()).pw_name, subprocess.getoutput('whoami; id -gn'))\n\
+            print(os.getuid(), pwd.getpwuid(os.getuid()).pw_name, \
+            subprocess.getoutput('whoami; id -gn'))\n\
             print(*(os.environ[name] for name in ('USER', 'LOGNAME', 'HOME')))\n\
             print(subprocess.getoutput('date +%Z'))\n";
-        let said = ran(&mut client, prompt).await;
+        let printed = run(&mut client, prompt).await;
         assert_eq!(
-            said,
+            printed,
             "4242 claude claude\nclaude\nclaude claude /home/claude/.workspace-homes/default\nJST"
         );
         client.finish().await;
         let shell = "whoami; echo $USER $LOGNAME $HOME";
-        let said = project.exec("claude-api", &["sh", "-c", shell]).await;
-        assert_eq!(said.expect("a shell"), "claude\nclaude claude /home/claude\n");
+        let printed = project.exec("claude-api", &["sh", "-c", shell]).await;
+        assert_eq!(
+            printed.expect("a shell"),
+            "claude\nclaude claude /home/claude\n"
+        );
     })
     .await;
 }
 
-/// A repository and a linked worktree of it, for a user that is not root: the folder, the worktree,
-/// the user's ids.
+/// Creates a repository with a linked worktree, for a user that is not root. Returns the folder,
+/// the worktree and the user's ids.
 async fn linked_worktree() -> (tempfile::TempDir, PathBuf, (u32, u32)) {
     let folder = tempfile::tempdir().expect("a folder");
     let git = async |words: &[&str]| {
@@ -95,14 +99,17 @@ async fn linked_worktree() -> (tempfile::TempDir, PathBuf, (u32, u32)) {
     (folder, linked, ids)
 }
 
-/// Field case C5: what `scripts/up` mounts beside a linked worktree makes git work in it.
+/// Field case C5: git works in a linked worktree through the mounts that `scripts/up` adds.
 #[tokio::test]
 async fn git_works_in_a_linked_worktree() {
     case(LIMIT, Use::Own, async |_| {
         let (_folder, linked, (uid, gid)) = linked_worktree().await;
         let mut script = Command::new("bash");
         script
-            .args(["-c", ". scripts/lib/common.sh; . scripts/lib/stack.sh; git_mounts"])
+            .args([
+                "-c",
+                ". scripts/lib/common.sh; . scripts/lib/stack.sh; git_mounts",
+            ])
             .current_dir(root())
             .env("CCB_ENV_FILE", "none")
             .env("CCB_WORKSPACE", &linked);
@@ -115,15 +122,16 @@ async fn git_works_in_a_linked_worktree() {
         let project = Project::up("worktree", &plan).await;
         let mut client = project.client().await;
         let prompt = "import subprocess\n\
-            print(subprocess.getoutput('git -c user.name=x -c user.email=x@example.org commit -q --allow-empty -m two; \
+            print(subprocess.getoutput('git -c user.name=x -c user.email=x@example.org commit -q \
+            --allow-empty -m two; \
             git worktree prune; git log --format=%s; git status --short --branch'))\n";
-        assert_eq!(ran(&mut client, prompt).await, "two\none\n## linked");
+        assert_eq!(run(&mut client, prompt).await, "two\none\n## linked");
         client.finish().await;
     })
     .await;
 }
 
-/// The indented block that follows a line of docs/operations.md that ends with `mark`.
+/// Returns the indented block after the line of docs/operations.md that ends with `mark`.
 fn block_of_the_documentation(mark: &str) -> String {
     let text = std::fs::read_to_string(root().join("docs/operations.md")).expect("the page");
     let lines = text.lines().skip_while(|line| !line.ends_with(mark));
@@ -164,16 +172,18 @@ async fn a_dockerfile_on_top_of_the_image_adds_tools() {
         let project = Project::up("tools", &Plan::default().overlay(overlay)).await;
         let mut client = project.client().await;
         let prompt = "import shutil, subprocess\n\
-            print([n for n in ('make', 'node', 'ssh', 'pip', 'rg', 'whoami') if not shutil.which(n)])\n\
-            print(subprocess.getoutput('make --version').split()[0], subprocess.getoutput('whoami'))\n";
-        let said = ran(&mut client, prompt).await;
-        assert_eq!(said, "[]\nGNU claude");
+            print([n for n in ('make', 'node', 'ssh', 'pip', 'rg', 'whoami') \
+            if not shutil.which(n)])\n\
+            print(subprocess.getoutput('make --version').split()[0], \
+            subprocess.getoutput('whoami'))\n";
+        let printed = run(&mut client, prompt).await;
+        assert_eq!(printed, "[]\nGNU claude");
         client.finish().await;
     })
     .await;
 }
 
-/// When the engine started a container's healthcheck, the last five times.
+/// Returns the times of the last five starts of a container's healthcheck.
 async fn checks(project: &Project, service: &str) -> HashSet<String> {
     let log = "{{range .State.Health.Log}}{{println .Start}}{{end}}";
     let starts = project.inspect(service, log).await;
@@ -183,23 +193,23 @@ async fn checks(project: &Project, service: &str) -> HashSet<String> {
 
 /// The healthcheck of a healthy container is started seldom; a change is reported within seconds.
 #[tokio::test]
-async fn a_healthy_container_is_seldom_asked_and_an_ill_one_is_seen() {
+async fn a_healthy_container_is_checked_seldom_and_a_sick_one_is_reported() {
     case(LIMIT, Use::Own, async |_| {
         let project = Project::up("health", &Plan::default()).await;
-        // Before, a check was started every 2 s.
-        let mut before = Vec::new();
+        // A check was once started every 2 s.
+        let mut earlier = Vec::new();
         for service in ["claude-api", "bridge", "scripted-model"] {
             let checks = checks(&project, service).await;
             assert!(!checks.is_empty(), "{service} was not checked");
-            before.push((service, checks));
+            earlier.push((service, checks));
         }
         tokio::time::sleep(Duration::from_secs(15)).await;
-        for (service, before) in before {
+        for (service, earlier) in earlier {
             let checks = checks(&project, service).await;
-            let new = checks.difference(&before).count();
+            let new = checks.difference(&earlier).count();
             assert!(new <= 1, "{service} was checked {new} times in 15 s");
         }
-        // From outside: nothing in its container can stop the service.
+        // Docker signals from outside: no process in the container can stop the service.
         let container = project.container("claude-api");
         let signal = async |signal: &str| {
             let mut docker = Command::new("docker");

@@ -1,5 +1,6 @@
-//! S4: the answer holds what only a real run of a tool in the container can know, and the CLI's own transcript
-//! shows the call and its result. A bridge that makes answers up, however well, fails the same check.
+//! S4: the answer has a value that only a real run of a tool in the container can know, and the
+//! CLI's own transcript shows the call and its result. A bridge that invents answers fails the same
+//! check.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A question that only a tool in the container can answer: the secret lies there and is in no prompt.
+/// A question that only a tool in the container can answer: the secret is there and in no prompt.
 struct Question {
     marker: String,
     prompt: String,
@@ -45,7 +46,7 @@ impl Question {
     }
 }
 
-/// Asks at a bridge, and looks for what happened in the container.
+/// Runs the question through a bridge, and checks the answer and the CLI's transcript.
 async fn check(
     project: &Project,
     bridge: SocketAddr,
@@ -54,7 +55,10 @@ async fn check(
     let mut client = project.client_at(bridge).await;
     let (output, end) = client.run(&question.prompt).await;
     client.finish().await;
-    ensure!(end["status"] == "COMPLETED", "it did not complete: {end}");
+    ensure!(
+        end["status"] == "COMPLETED",
+        "the execution did not complete: {end}"
+    );
     let output = String::from_utf8(output)?;
     ensure!(
         output == question.expected,
@@ -67,12 +71,12 @@ async fn check(
         !transcript.is_empty(),
         "the CLI has no transcript of {conversation}"
     );
-    found(&transcript, question)?;
+    check_transcript(&transcript, question)?;
     Ok(end)
 }
 
-/// Looks in a transcript for the tool's call with the marker, and for the result that belongs to it.
-fn found(transcript: &str, question: &Question) -> anyhow::Result<()> {
+/// Checks that a transcript has the tool's call with the marker, and the result of that call.
+fn check_transcript(transcript: &str, question: &Question) -> anyhow::Result<()> {
     let lines: Vec<Value> = transcript
         .lines()
         .map(serde_json::from_str)
@@ -107,7 +111,7 @@ fn found(transcript: &str, question: &Question) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_real_run_is_seen_in_the_transcript() {
+async fn a_real_run_is_in_the_transcript() {
     case(LIMIT, Use::Shared, async |case| {
         let project = Project::shared();
         for round in 1..=3 {
@@ -121,17 +125,17 @@ async fn a_real_run_is_seen_in_the_transcript() {
 }
 
 #[tokio::test]
-async fn a_lying_bridge_is_found_out() {
+async fn a_lying_bridge_fails_the_check() {
     case(LIMIT, Use::Shared, async |case| {
         let project = Project::shared();
-        case.step("a true execution, whose transcript a liar may point to");
+        case.step("a real execution, whose transcript a liar may point to");
         let earlier = Question::new(&project).await;
-        let true_one = check(&project, project.bridge(), &earlier).await;
-        let true_one = true_one.unwrap_or_else(|error| panic!("{error:#}"));
-        let conversation = true_one["conversation"].as_str().map(str::to_owned);
+        let genuine = check(&project, project.bridge(), &earlier).await;
+        let genuine = genuine.unwrap_or_else(|error| panic!("{error:#}"));
+        let conversation = genuine["conversation"].as_str().map(str::to_owned);
         let question = Question::new(&project).await;
         let invented = format!("{} {}", question.marker, "0f".repeat(32));
-        for (lie, why, conversation, answer) in [
+        for (lie, message, conversation, answer) in [
             (
                 "an answer of the right form",
                 "the answer is",
@@ -139,7 +143,7 @@ async fn a_lying_bridge_is_found_out() {
                 &invented,
             ),
             (
-                "the right answer, nothing behind it",
+                "the right answer without an execution",
                 "has no transcript",
                 None,
                 &question.expected,
@@ -161,32 +165,44 @@ async fn a_lying_bridge_is_found_out() {
             let error = check(&project, liar.addr(), &question)
                 .await
                 .expect_err(lie);
-            assert!(error.to_string().contains(why), "{lie}: {error:#}");
+            assert!(error.to_string().contains(message), "{lie}: {error:#}");
         }
     })
     .await;
 }
 
-/// The transcript that is looked for is a call and its result, not two words somewhere in a file.
+/// The check requires a call and its result, not two words somewhere in a transcript.
 #[tokio::test]
-async fn words_alone_are_no_proof() {
+async fn words_without_a_call_and_its_result_are_no_proof() {
     let question = Question {
         marker: "m1".into(),
         prompt: String::new(),
         expected: "m1 42".into(),
     };
-    let call = r#"{"message":{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"Bash","input":{"command":"echo m1"}}]}}"#;
-    let result = r#"{"message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"m1 42"}]}}"#;
-    let said = r#"{"message":{"role":"assistant","content":[{"type":"text","text":"I ran echo m1: m1 42"}]}}"#;
+    let line = |role: &str, block: &str| {
+        format!(r#"{{"message":{{"role":"{role}","content":[{block}]}}}}"#)
+    };
+    let call = r#"{"type":"tool_use","id":"t","name":"Bash","input":{"command":"echo m1"}}"#;
+    let call = line("assistant", call);
+    let result = r#"{"type":"tool_result","tool_use_id":"t","content":"m1 42"}"#;
+    let result = line("user", result);
+    let claim = line(
+        "assistant",
+        r#"{"type":"text","text":"I ran echo m1: m1 42"}"#,
+    );
     let other = result.replace("\"t\"", "\"u\"");
-    assert!(found(&[call, result].join("\n"), &question).is_ok());
+    let pair = |one: &str, two: &str| format!("{one}\n{two}");
+    assert!(check_transcript(&pair(&call, &result), &question).is_ok());
     for transcript in [
-        said,
-        call,
-        result,
-        &[call, said].join("\n"),
-        &[call, &other].join("\n"),
+        &claim,
+        &call,
+        &result,
+        &pair(&call, &claim),
+        &pair(&call, &other),
     ] {
-        assert!(found(transcript, &question).is_err(), "{transcript}");
+        assert!(
+            check_transcript(transcript, &question).is_err(),
+            "{transcript}"
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The protections of the image: a hostile tool of the real CLI tries everything that it can think of.
-//! Where a protection is taken away, its tries go through, so they are real.
+//! The protections of the image: a hostile tool of the real CLI makes many attempts, and all are
+//! denied. Without a protection its attempts succeed, so they are real.
 
-mod tries;
+mod attempts;
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use cc_tests::{
 };
 use serde_json::json;
 
-use self::tries::{PTRACE, TRIES};
-use crate::support::completed;
+use self::attempts::{ATTEMPTS, PTRACE};
+use crate::support::assert_completed;
 
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -20,8 +20,9 @@ const LIMIT: Duration = Duration::from_secs(240);
 struct Victim {
     client: Client,
     execution: String,
-    /// A process of it.
+    /// Process id of its tool.
     pid: String,
+    /// Folder for its temporary files.
     temporary: String,
 }
 
@@ -30,28 +31,29 @@ async fn sh(project: &Project, script: &str) -> anyhow::Result<String> {
 }
 
 impl Victim {
-    /// Hides secrets where others must not find them, and waits.
+    /// Hides secrets where other executions must not find them, and starts a tool that waits.
     async fn start(project: &Project) -> Self {
-        let secrets = "mkdir -p /workspace/other && echo hidden >/workspace/other/secret && echo hidden >/dev/shm/secret";
+        let secrets = "mkdir -p /workspace/other && echo hidden >/workspace/other/secret && \
+                               echo hidden >/dev/shm/secret";
         sh(project, secrets).await.expect("prepared");
         let mut client = project.client().await;
         let prompt = "@bash echo hidden | tee ~/secret >${TMPDIR:-/tmp}/secret; sleep 600";
         let accepted = client.execute(prompt, json!({"workspace": "other"})).await;
         let execution = accepted["executionId"].as_str().expect("an id").to_owned();
         let pid = until("its tool", Duration::from_secs(30), async || {
-            let found = sh(project, "ps -eo pid=,args= | grep -m1 '[s]leep 600'")
+            let process = sh(project, "ps -eo pid=,args= | grep -m1 '[s]leep 600'")
                 .await
                 .ok()?;
-            found.split_whitespace().next().map(str::to_owned)
+            process.split_whitespace().next().map(str::to_owned)
         })
         .await;
-        let found = sh(
+        let files = sh(
             project,
             "ls -d /tmp/secret /tmp/ccb-*/secret 2>/dev/null; true",
         )
         .await;
-        let found = found.expect("listed");
-        let temporary = found.trim().strip_suffix("/secret").expect("the victim's");
+        let files = files.expect("listed");
+        let temporary = files.trim().strip_suffix("/secret").expect("the victim's");
         Self {
             client,
             execution,
@@ -60,8 +62,8 @@ impl Victim {
         }
     }
 
-    /// Tries something against it from an execution of its own; returns what the tool said, with
-    /// `code N` at the end, and how the execution ended.
+    /// Makes an attempt against the victim from another execution. Returns the tool's output, with
+    /// `code N` at the end, and the status of the execution.
     async fn attack(&self, client: &mut Client, attempt: &str) -> (String, String) {
         let attempt = attempt
             .replace("PTRACE", PTRACE)
@@ -94,34 +96,34 @@ async fn a_hostile_tool_is_denied_everywhere() {
         assert!(status == 200 && ready["warnings"] == json!([]), "{ready}");
         let victim = Victim::start(&project).await;
         let mut client = project.client().await;
-        case.step("each try");
-        let mut through = Vec::new();
-        for (attempt, error) in TRIES {
-            let (said, status) = victim.attack(&mut client, attempt).await;
+        case.step("each attempt");
+        let mut succeeded = Vec::new();
+        for (attempt, error) in ATTEMPTS {
+            let (output, status) = victim.attack(&mut client, attempt).await;
             let denied =
-                said.contains(error) && !said.contains("hidden") && !said.ends_with("code 0");
+                output.contains(error) && !output.contains("hidden") && !output.ends_with("code 0");
             if !denied || status != "COMPLETED" {
-                through.push(format!("{attempt}: {said} {status}"));
+                succeeded.push(format!("{attempt}: {output} {status}"));
             }
         }
         assert!(
-            through.is_empty(),
-            "these went through, or met another error: {through:#?}"
+            succeeded.is_empty(),
+            "these succeeded, or met another error: {succeeded:#?}"
         );
-        case.step("the victim is as it was");
+        case.step("the victim still runs");
         let state = project
             .http()
             .status(&victim.execution)
             .await
             .expect("known");
         assert_eq!(state["state"], "running");
-        case.step("two of one workspace work together");
+        case.step("two executions of one workspace share files");
         let mut other = project.client().await;
         let (_, end) = other.run("@bash echo shared >note").await;
-        completed(&end);
+        assert_completed(&end);
         other.finish().await;
         let (output, end) = client.run("@bash cat note").await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&output).trim(), "shared");
         victim.end().await;
         client.finish().await;
@@ -134,16 +136,16 @@ async fn a_hostile_tool_is_denied_everywhere() {
     .await;
 }
 
-/// Each of these works in a project of this plan.
-async fn goes_through(name: &str, plan: &Plan, attempts: &[&str]) {
+/// Asserts that each of these attempts succeeds in a project of this plan.
+async fn assert_succeed(name: &str, plan: &Plan, attempts: &[&str]) {
     let project = Project::up(name, plan).await;
     let victim = Victim::start(&project).await;
     let mut client = project.client().await;
     let mut denied = Vec::new();
     for attempt in attempts {
-        let (said, status) = victim.attack(&mut client, attempt).await;
-        if status != "COMPLETED" || !said.trim_end().ends_with("code 0") {
-            denied.push(format!("{attempt}: {said} {status}"));
+        let (output, status) = victim.attack(&mut client, attempt).await;
+        if status != "COMPLETED" || !output.trim_end().ends_with("code 0") {
+            denied.push(format!("{attempt}: {output} {status}"));
         }
     }
     assert!(denied.is_empty(), "{denied:#?}");
@@ -152,7 +154,7 @@ async fn goes_through(name: &str, plan: &Plan, attempts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_protection_that_is_taken_away_lets_its_tries_through() {
+async fn without_a_protection_its_attempts_succeed() {
     case(LIMIT, Use::Own, async |case| {
         let unsandboxed = || Plan::default().env("CLAUDE_API_SANDBOX", false);
         case.step("without the sandbox");
@@ -173,38 +175,40 @@ async fn a_protection_that_is_taken_away_lets_its_tries_through() {
             "test -n \"$CLAUDE_CODE_MESSAGING_SOCKET\"",
             "kill -STOP VICTIM",
         ];
-        goes_through("unsandboxed", &unsandboxed(), &files).await;
+        assert_succeed("unsandboxed", &unsandboxed(), &files).await;
         case.step("without PID 1, the sandbox and the closed ports");
         let init = "services:\n  claude-api:\n    init: true\n    \
                     sysctls: {net.ipv4.ip_unprivileged_port_start: 0}\n";
-        let mut dns = TRIES.iter().map(|(attempt, _)| *attempt);
+        let mut dns = ATTEMPTS.iter().map(|(attempt, _)| *attempt);
         let dns = dns.find(|attempt| attempt.contains("127.0.0.11"));
         let first = [
-            dns.expect("it is tried"),
+            dns.expect("an attempt"),
             "cat /proc/1/environ",
             "ls /proc/1/fd",
             "kill -STOP 1",
             "kill -CONT 1",
         ];
-        goes_through("init", &unsandboxed().overlay(init), &first).await;
+        assert_succeed("init", &unsandboxed().overlay(init), &first).await;
         case.step("without the rule of the box");
         let unboxed =
             "services:\n  claude-api:\n    environment:\n      - CLAUDE_API_BOXED=false\n";
-        let ports = TRIES.iter().filter(|(_, error)| *error == "from-the-box");
+        let ports = ATTEMPTS
+            .iter()
+            .filter(|(_, error)| *error == "from-the-box");
         let ports: Vec<_> = ports.map(|(attempt, _)| *attempt).collect();
         assert_eq!(ports.len(), 3);
-        goes_through("unboxed", &Plan::default().overlay(unboxed), &ports).await;
+        assert_succeed("unboxed", &Plan::default().overlay(unboxed), &ports).await;
     })
     .await;
 }
 
-/// Has the kernel answer as one without Landlock does (38 is ENOSYS).
+/// Seccomp profile with which the kernel answers as one without Landlock (38 is ENOSYS).
 const NO_LANDLOCK: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{
     "names": ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"],
     "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}"#;
 
 #[tokio::test]
-async fn without_landlock_it_runs_and_says_what_is_open() {
+async fn without_landlock_executions_run_and_ready_has_a_warning() {
     case(LIMIT, Use::Own, async |case| {
         let profile = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(&profile, NO_LANDLOCK).expect("written");
@@ -213,7 +217,7 @@ async fn without_landlock_it_runs_and_says_what_is_open() {
             profile.path().display()
         ));
         let project = Project::up("open", &plan).await;
-        case.step("it says so");
+        case.step("ready has a warning");
         let (status, ready) = project
             .http()
             .get("/health/ready")
@@ -228,10 +232,10 @@ async fn without_landlock_it_runs_and_says_what_is_open() {
             Some(1),
             "{ready}"
         );
-        case.step("it runs");
+        case.step("an execution runs");
         let mut client = project.client().await;
         let (output, end) = client.run("@bash touch /tmp/open && echo open").await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&output).trim(), "open");
         client.finish().await;
         project.assert_quiet().await;

@@ -8,7 +8,7 @@ use crate::page::Page;
 use crate::sources::{Source, arguments};
 use crate::{compare, constants};
 
-/// The value of each constant in `code`, by its path.
+/// Returns the value of each constant in `code`, by its path.
 fn codes() -> BTreeMap<String, String> {
     let codes = Source::read("protocol/src/rpc.rs").constants(Some("code"));
     let path = |(name, value)| (format!("code::{name}"), value);
@@ -16,13 +16,13 @@ fn codes() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn error_codes() {
+fn error_codes_agree() {
     let code = codes().into_values().collect();
     compare("error codes", &code, &Page::read().first("Error codes"));
 }
 
 #[test]
-fn error_reasons() {
+fn error_reasons_agree() {
     let codes = codes();
     let mut code = refusals(&codes);
     for source in Source::folder("bridge/src") {
@@ -32,7 +32,7 @@ fn error_reasons() {
     compare("error reasons", &code, &page);
 }
 
-/// The errors that a file of the bridge makes, as code and reason.
+/// Returns the errors that a file of the bridge creates, as code and reason.
 fn own_errors(source: &Source, codes: &BTreeMap<String, String>) -> Vec<[String; 2]> {
     let errors = source.calls("RpcError::new");
     // A function that takes the reason as an argument.
@@ -54,7 +54,7 @@ fn own_errors(source: &Source, codes: &BTreeMap<String, String>) -> Vec<[String;
     .collect()
 }
 
-/// The errors that answers of claude-api become, as code and reason.
+/// Returns the errors that the bridge derives from answers of claude-api, as code and reason.
 fn refusals(codes: &BTreeMap<String, String>) -> BTreeSet<[String; 2]> {
     let source = Source::read("bridge/src/upstream/errors.rs");
     let arms = source.between("let code = match problem.kind {", "};");
@@ -78,7 +78,7 @@ fn refusals(codes: &BTreeMap<String, String>) -> BTreeSet<[String; 2]> {
 }
 
 #[test]
-fn close_codes() {
+fn close_codes_agree() {
     let mut code = constants("protocol/src/rpc.rs", "close");
     let socket = Source::read("bridge/src/session/wire/socket.rs");
     let broken = socket.between("fn close_code(", "\n}\n");
@@ -88,7 +88,8 @@ fn close_codes() {
     compare("close codes", &code, &Page::read().first("Close codes"));
 }
 
-/// The first of two arguments that is a string: a code may stand behind an id or a time.
+/// Returns the first string among the first two arguments of each call of `name`: a code may follow
+/// an id or a time.
 fn text_codes(sources: &[Source], name: &str) -> Vec<String> {
     let calls = sources.iter().flat_map(|source| {
         let calls = source.calls(name).into_iter();
@@ -98,11 +99,11 @@ fn text_codes(sources: &[Source], name: &str) -> Vec<String> {
 }
 
 #[test]
-fn warnings() {
+fn warnings_agree() {
     let mut code = BTreeSet::new();
     code.extend(text_codes(&Source::folder("claude-api/src"), ".warn"));
     code.extend(text_codes(&Source::folder("runner/src"), "Event::warning"));
-    // The one that stands for further ones.
+    // The code of the last warning, which stands for all further ones.
     let status = Source::read("protocol/src/status.rs");
     let (last, _) = status
         .between("code: \"", "to_owned")
@@ -113,7 +114,7 @@ fn warnings() {
 }
 
 #[test]
-fn notices() {
+fn notices_agree() {
     let bridge = Source::folder("bridge/src");
     let mut code = BTreeSet::new();
     for name in ["notice", ".notify"] {

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use crate::page::Page;
 
-/// How a comment names a rule: this, then the heading in quotes.
+/// Start of a comment's reference to a rule; the heading in quotes follows.
 const LINK: &str = "docs/protocol.md, \"";
 /// The word that comments used for the protocol before the page existed.
 const OLD_WORD: &str = "contract";
 /// The folders whose comments still use [`OLD_WORD`].
 const MAY_USE_OLD_WORD: [&str; 0] = [];
 
-/// A comment, or a run of comment lines, with its place.
+/// A comment, or consecutive comment lines, with its location.
 struct Comment {
     /// The path from the root of the repository.
     path: String,
@@ -25,7 +25,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// All comments of the Rust sources of this checkout.
+/// Returns all comments of the Rust sources of this checkout.
 fn comments() -> Vec<Comment> {
     let mut comments = Vec::new();
     for folder in ["services", "tests", "fuzz"] {
@@ -34,7 +34,7 @@ fn comments() -> Vec<Comment> {
         for path in paths {
             let text = std::fs::read_to_string(&path)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            let path = path.strip_prefix(root()).expect("it is below the root");
+            let path = path.strip_prefix(root()).expect("a path below the root");
             comments.extend(comments_of(&path.to_string_lossy(), &text));
         }
     }
@@ -55,7 +55,8 @@ fn find(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// Joins comment lines that follow each other, because a link may be wrapped.
+/// Returns the comments of a file. Consecutive comment lines are joined, because a link may be
+/// wrapped.
 fn comments_of(path: &str, text: &str) -> Vec<Comment> {
     let mut comments: Vec<Comment> = Vec::new();
     let mut is_open = false;
@@ -65,7 +66,7 @@ fn comments_of(path: &str, text: &str) -> Vec<Comment> {
         let comment = if is_whole {
             Some(line.trim_start_matches(['/', '!']).trim())
         } else {
-            // Behind code: a `//` with a space before it, so that a URL is none.
+            // After code: a `//` with a space before it, so that a URL is no comment.
             line.split_once(" // ").map(|(_, comment)| comment.trim())
         };
         match (comment, comments.last_mut()) {
@@ -85,7 +86,7 @@ fn comments_of(path: &str, text: &str) -> Vec<Comment> {
     comments
 }
 
-/// The headings that a text names.
+/// Returns the headings that a text names.
 fn links(text: &str) -> Vec<&str> {
     let links = text.split(LINK).skip(1);
     links.filter_map(|rest| rest.split('"').next()).collect()

@@ -1,6 +1,6 @@
-//! docs/protocol.md against the code, both ways: what the code has stands in a table of the page,
-//! and what stands there is in the code. The code's side comes from the types of `protocol` where
-//! they can be listed, and from the text of the sources elsewhere.
+//! docs/protocol.md against the code, in both directions: each item of the code is in a table of
+//! the page, and each item of a table is in the code. The items of the code are from the types of
+//! `protocol` where they can be listed, and from the text of the sources elsewhere.
 
 mod errors;
 mod links;
@@ -17,7 +17,7 @@ use protocol::{Body, ExecutionId, ProblemType, Reason, State, Status};
 use serde_json::{Value, json};
 use sources::Source;
 
-/// Fails with what one side lacks.
+/// Asserts that both sides have the same items; the message names those that one side lacks.
 fn compare<T: Ord + Debug>(what: &str, code: &BTreeSet<T>, page: &BTreeSet<T>) {
     assert!(!code.is_empty(), "{what}: nothing was found in the code");
     let missing: Vec<_> = code.difference(page).collect();
@@ -29,8 +29,8 @@ fn compare<T: Ord + Debug>(what: &str, code: &BTreeSet<T>, page: &BTreeSet<T>) {
 }
 
 fn members(object: &impl serde::Serialize) -> BTreeSet<String> {
-    let value = serde_json::to_value(object).expect("it is JSON");
-    let object = value.as_object().expect("it is an object");
+    let value = serde_json::to_value(object).expect("JSON");
+    let object = value.as_object().expect("an object");
     object.keys().cloned().collect()
 }
 
@@ -40,7 +40,7 @@ fn constants(path: &str, module: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn states() {
+fn states_agree() {
     let source = Source::read("protocol/src/state.rs");
     let variants = source.between("pub enum State {", "}").split(',');
     let variants = variants.map(str::trim).filter(|v| !v.is_empty());
@@ -68,14 +68,14 @@ fn states() {
 }
 
 #[test]
-fn reasons() {
+fn reasons_agree() {
     let reasons = Reason::ALL.iter();
     let code = reasons.map(|reason| reason.as_str().to_owned()).collect();
     compare("reasons", &code, &Page::read().first("Reasons"));
 }
 
 #[test]
-fn problem_types() {
+fn problem_types_agree() {
     let types = ProblemType::ALL.iter();
     let code = types.map(|kind| [kind.as_str().to_owned(), kind.status().to_string()]);
     let page = Page::read();
@@ -92,7 +92,7 @@ fn problem_types() {
 }
 
 #[test]
-fn calls() {
+fn calls_agree() {
     for (path, heading) in [
         ("claude-api/src/http.rs", "Calls"),
         ("bridge/src/server.rs", "Paths"),
@@ -119,7 +119,7 @@ fn calls() {
 }
 
 #[test]
-fn trailers_and_headers() {
+fn trailers_and_headers_agree() {
     let constants = Source::read("protocol/src/trailers.rs").constants(None);
     let names = constants.into_iter().filter(|(name, _)| name != "ALL");
     let code = names.map(|(_, value)| value).collect();
@@ -128,7 +128,7 @@ fn trailers_and_headers() {
 }
 
 #[test]
-fn members_of_bodies_and_statuses() {
+fn members_of_bodies_and_statuses_agree() {
     let page = Page::read();
     compare("body", &members(&Body::new("x")), &page.first("Body"));
     let at = jiff::Timestamp::UNIX_EPOCH;
@@ -137,21 +137,21 @@ fn members_of_bodies_and_statuses() {
 }
 
 #[test]
-fn limits_and_their_defaults() {
+fn limits_and_their_defaults_agree() {
     let page = Page::read();
     let limits: ConnectedLimits = serde_json::from_value(json!({})).expect("limits");
-    let defaults = serde_json::to_value(limits).expect("it is JSON");
+    let defaults = serde_json::to_value(limits).expect("JSON");
     compare("limits", &members(&defaults), &page.first("Limits"));
     for row in page.rows("Limits") {
         let limit = name(&row[0]);
-        // The default of this one depends on the machine.
+        // The default of this limit depends on the machine.
         if limit != "simultaneousStarts" {
             assert_eq!(number(&row[1]), defaults[&limit], "{limit}");
         }
     }
 }
 
-/// A number with commas or a binary unit, or a truth value.
+/// Parses a number with commas or a binary unit, or a truth value.
 fn number(text: &str) -> Value {
     let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
     let unit = match unit {
@@ -168,7 +168,7 @@ fn number(text: &str) -> Value {
 }
 
 #[test]
-fn settings_and_their_defaults() {
+fn settings_and_their_defaults_agree() {
     let config = Source::read("bridge/src/config.rs");
     for row in Page::read().rows("Settings") {
         let setting = name(&row[0]);
@@ -179,7 +179,7 @@ fn settings_and_their_defaults() {
 }
 
 #[test]
-fn requests_and_notifications() {
+fn requests_and_notifications_agree() {
     let page = Page::read();
     let constants = constants("protocol/src/rpc.rs", "method");
     let is_request = |name: &String| Request::METHODS.contains(&name.as_str());

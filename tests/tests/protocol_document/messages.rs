@@ -48,7 +48,7 @@ fn error() -> RpcError {
     }
 }
 
-/// One value of the parameters of each request.
+/// Returns the fields of the parameters of each request.
 fn request_fields() -> BTreeSet<Field> {
     let execution_id = ExecutionId::random();
     let (some_id, offset) = (Some(execution_id), Some(0));
@@ -111,12 +111,12 @@ fn request_fields() -> BTreeSet<Field> {
 }
 
 #[test]
-fn parameters_of_requests() {
+fn parameters_of_requests_agree() {
     let page = page::Page::read().names::<2>("Request parameters");
     compare("request parameters", &request_fields(), &page);
 }
 
-/// One value of the params of each notification.
+/// Returns the fields of the parameters of each notification.
 fn notification_fields() -> BTreeSet<Field> {
     let execution_id = ExecutionId::random();
     let connected = Connected {
@@ -170,8 +170,8 @@ fn notification_fields() -> BTreeSet<Field> {
     all
 }
 
-/// The names in backticks of a cell that stand where a field is named: at the start, or behind a
-/// comma. What stands in parentheses explains the field.
+/// Returns the names of fields in a cell: those in backticks at the start, or after a comma. Text
+/// in parentheses explains the field.
 fn named_fields(cell: &str) -> Vec<String> {
     let (mut depth, mut outside) = (0_usize, String::new());
     for c in cell.chars() {
@@ -190,7 +190,7 @@ fn named_fields(cell: &str) -> Vec<String> {
 }
 
 #[test]
-fn parameters_of_notifications() {
+fn parameters_of_notifications_agree() {
     let page = page::Page::read();
     let rows = page.rows("Notifications").iter();
     let named = rows.flat_map(|row| {
@@ -205,7 +205,7 @@ fn parameters_of_notifications() {
     );
 }
 
-/// The names between the braces of a text such as `{a, b}`.
+/// Returns the names between the braces of a text such as `{a, b}`.
 fn braced(text: &str) -> BTreeSet<String> {
     let inner = text
         .split_once('{')
@@ -216,7 +216,7 @@ fn braced(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn results_of_requests() {
+fn results_of_requests_agree() {
     let page_of_list = Page {
         executions: Vec::new(),
         next: None,
@@ -228,7 +228,7 @@ fn results_of_requests() {
         next_offset: 0,
         ended: true,
     };
-    /// The fields of the result of a method.
+    /// Returns a method's name and the fields of its result.
     fn result<P: Method>(result: &P::Result) -> (String, BTreeSet<String>) {
         (P::NAME.to_owned(), members(result))
     }
@@ -256,11 +256,15 @@ fn results_of_requests() {
         let on_page = rows.get(method);
         assert_eq!(on_page, Some(fields), "the result of {method}");
     }
-    assert_eq!(rows.len(), code.len(), "requests without a result here");
+    assert_eq!(
+        rows.len(),
+        code.len(),
+        "requests without a result in this test"
+    );
 }
 
 #[test]
-fn errors_and_capabilities() {
+fn errors_and_capabilities_agree() {
     let text = page::text();
     let between = |start: &str, end: &str| {
         let (_, rest) = text.split_once(start).expect(start);
@@ -272,7 +276,7 @@ fn errors_and_capabilities() {
 }
 
 #[test]
-fn fields_are_named_at_the_start_of_a_cell_or_behind_a_comma() {
+fn fields_are_named_at_the_start_of_a_cell_or_after_a_comma() {
     let cell = "`a` (`b`, or `c`), `d` (see), `e` (only while `f`), and every field of `g`";
     assert_eq!(named_fields(cell), ["a", "d", "e"]);
     assert_eq!(braced("`{a, b}`"), BTreeSet::from(["a".into(), "b".into()]));

@@ -40,30 +40,30 @@ impl Page {
         Self { tables, headings }
     }
 
-    /// All headings.
+    /// Returns all headings.
     pub(crate) fn headings(&self) -> &BTreeSet<String> {
         &self.headings
     }
 
-    /// The rows of the table below this heading.
+    /// Returns the rows of the table below this heading.
     pub(crate) fn rows(&self, heading: &str) -> &[Row] {
         let rows = self.tables.get(heading);
         rows.unwrap_or_else(|| panic!("the page has no table below {heading:?}"))
     }
 
-    /// The names in the first `count` columns, one for each column and row.
+    /// Returns the names in the first `COUNT` columns of each row.
     pub(crate) fn names<const COUNT: usize>(&self, heading: &str) -> BTreeSet<[String; COUNT]> {
         let rows = self.rows(heading).iter();
         let mut names = BTreeSet::new();
         for row in rows {
             let columns = std::array::from_fn(|column| name(&row[column]));
             let is_new = names.insert(columns);
-            assert!(is_new, "{heading}: the row {row:?} stands twice");
+            assert!(is_new, "{heading}: the row {row:?} appears twice");
         }
         names
     }
 
-    /// The names in the first column.
+    /// Returns the names in the first column.
     pub(crate) fn first(&self, heading: &str) -> BTreeSet<String> {
         let names = self.names::<1>(heading);
         names.into_iter().map(|[name]| name).collect()
@@ -76,7 +76,7 @@ pub(crate) fn text() -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The text of a cell without its backticks.
+/// Returns the text of a cell without its backticks.
 pub(crate) fn name(cell: &str) -> String {
     let inner = cell.strip_prefix('`').and_then(|c| c.strip_suffix('`'));
     inner.unwrap_or(cell).to_owned()

@@ -1,5 +1,5 @@
-//! What the sources say, found in their text: names of constants, and arguments of calls. Text is
-//! enough, and sees into macros such as `select!`.
+//! Items of the code, found in the text of its sources: names of constants, and arguments of calls.
+//! A search of the text is enough, and it includes macros such as `select!`.
 
 use std::path::{Path, PathBuf};
 
@@ -36,14 +36,15 @@ impl Source {
         paths.iter().map(|path| Self::load(path)).collect()
     }
 
-    /// The text from behind `start` to the next `end`.
+    /// Returns the text after `start`, up to the next `end`.
     pub(crate) fn between(&self, start: &str, end: &str) -> &str {
         let from = self.text.split_once(start);
         let (_, from) = from.unwrap_or_else(|| panic!("the source has no {start:?}"));
         from.split(end).next().unwrap_or_default()
     }
 
-    /// The names and values of the public constants of a module of this file, or of the whole file.
+    /// Returns the names and values of the public constants of a module of this file, or of the
+    /// whole file.
     pub(crate) fn constants(&self, module: Option<&str>) -> Vec<(String, String)> {
         let text = match module {
             Some(module) => self.between(&format!("pub mod {module} {{"), "\n}"),
@@ -57,23 +58,23 @@ impl Source {
         text.lines().filter_map(constant).collect()
     }
 
-    /// The arguments of each call of `name`, which may be a path.
+    /// Returns the arguments of each call of `name`, which may be a path.
     pub(crate) fn calls(&self, name: &str) -> Vec<Vec<String>> {
         let pattern = format!("{name}(");
-        let found = self.text.match_indices(&pattern);
+        let matches = self.text.match_indices(&pattern);
         let is_whole = |at: usize| {
             let before = &self.text[..at];
             name.starts_with('.')
                 || !(before.ends_with("fn ")
                     || before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
         };
-        let whole = found.filter(|(at, _)| is_whole(*at));
+        let whole = matches.filter(|(at, _)| is_whole(*at));
         whole
             .map(|(at, _)| arguments(&self.text[at + pattern.len()..]))
             .collect()
     }
 
-    /// The string that an argument is: a literal, or a constant of this file.
+    /// Returns the string that an argument is: a literal, or a constant of this file.
     pub(crate) fn string(&self, argument: &str) -> Option<String> {
         let literal = |text: &str| Some(text.strip_prefix('"')?.strip_suffix('"')?.to_owned());
         literal(argument).or_else(|| {
@@ -110,7 +111,7 @@ fn find(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// The arguments in a text that begins behind the opening parenthesis of a call.
+/// Returns the arguments in a text that begins after the opening parenthesis of a call.
 pub(crate) fn arguments(text: &str) -> Vec<String> {
     let mut arguments = vec![String::new()];
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -131,7 +132,7 @@ pub(crate) fn arguments(text: &str) -> Vec<String> {
                 _ => {}
             }
         }
-        arguments.last_mut().expect("one at least").push(c);
+        arguments.last_mut().expect("at least one").push(c);
     }
     let arguments = arguments.iter().map(|text| text.trim().to_owned());
     arguments.filter(|text| !text.is_empty()).collect()
@@ -139,8 +140,8 @@ pub(crate) fn arguments(text: &str) -> Vec<String> {
 
 #[test]
 fn arguments_end_at_their_parenthesis_and_strings_are_whole() {
-    let found = arguments("code::X, \"a, (b\\\" \", f(1, 2), [3]) .with(4)");
-    assert_eq!(found, ["code::X", "\"a, (b\\\" \"", "f(1, 2)", "[3]"]);
+    let seen = arguments("code::X, \"a, (b\\\" \", f(1, 2), [3]) .with(4)");
+    assert_eq!(seen, ["code::X", "\"a, (b\\\" \"", "f(1, 2)", "[3]"]);
 }
 
 #[test]

@@ -18,7 +18,8 @@ use super::{PATIENCE, pause::World};
 
 const MOMENTS: [&str; 2] = ["before", "after"];
 
-/// A hook for both moments. It does what the execution's metadata says under the name of its moment.
+/// Script of the hook at both moments. It acts as the execution's metadata says under the name of
+/// the moment.
 const SCRIPT: &str = r#"
 moment=${0##*/}
 status=$(cat)
@@ -28,14 +29,16 @@ case "$status" in
 *"\"$moment\":\"fail\""*)
     echo "no room for this" >&2; exit 3 ;;
 *"\"$moment\":\"huge\""*)
-    head -c 30000000 /dev/zero; head -c 10000000 /dev/zero | tr '\000' e >&2; echo "last words" >&2; exit 4 ;;
+    head -c 30000000 /dev/zero; head -c 10000000 /dev/zero | tr '\000' e >&2
+    echo "last words" >&2; exit 4 ;;
 *"\"$moment\":\"endless\""*)
-    exec env HOOK_MARK="$MARK-$moment" sh -c 'trap "" TERM; setsid sleep 1000 & sleep 1000 & : >"$0"; wait; sleep 1000' \
+    exec env HOOK_MARK="$MARK-$moment" sh -c '
+        trap "" TERM; setsid sleep 1000 & sleep 1000 & : >"$0"; wait; sleep 1000' \
         "$DIR/$moment.endless" ;;
 esac
 "#;
 
-/// An execution of the real CLI takes seconds, and less than this on a machine that is very busy. The
+/// Limit for an execution of the real CLI, which takes seconds, on a very busy machine. The time
 /// limit of hooks that hang is far above it, so an execution that waited for one takes longer.
 const USUAL: Duration = PATIENCE;
 
@@ -44,12 +47,13 @@ struct Hooked {
     world: World,
     folder: TempDir,
     mode: &'static str,
-    /// Begins the mark in the environment of each process of an endless hook; its moment follows.
+    /// Prefix of the mark in the environment of each process of an endless hook; the moment
+    /// follows.
     mark: String,
 }
 
 impl Hooked {
-    /// `limit_ms` is the time limit of a hook.
+    /// Starts both services; `limit_ms` is the time limit of a hook.
     async fn start(mode: &'static str, limit_ms: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mark = uuid::Uuid::new_v4().to_string();
@@ -63,11 +67,11 @@ impl Hooked {
             ("CLAUDE_API_HOOK_AFTER_MODE", mode),
             ("CLAUDE_API_HOOK_TIMEOUT_MS", limit_ms),
             ("CLAUDE_API_RUNNING_EXECUTIONS", "16"),
-            // A hook must not hold the only place for starts.
+            // A hook must not hold the only permit for starts.
             ("CLAUDE_API_SIMULTANEOUS_STARTS", "1"),
             ("CLAUDE_API_SHUTDOWN_MS", "4000"),
             ("CLAUDE_API_KILL_MS", "200"),
-            // The end of a CLI on a busy machine is none of the subject here.
+            // On a busy machine a CLI may end late, which is not under test.
             ("CLAUDE_API_LINGER_MS", "60000"),
         ])
         .await;
@@ -92,7 +96,7 @@ impl Hooked {
         eventually(name, PATIENCE, || file.exists().then_some(())).await;
     }
 
-    /// An execution whose hook at `moment` does `kind`, in a session of its own.
+    /// Starts an execution in a session of its own; its hook at `moment` acts as `kind`.
     async fn execute(&self, moment: &str, kind: &str) -> (ws::Client, String) {
         let mut client = self.world.client().await;
         let extra = json!({"metadata": {moment: kind}});
@@ -102,7 +106,7 @@ impl Hooked {
     }
 
     /// Asserts that an execution whose hooks do no harm completes within its usual time.
-    async fn assert_nobody_waits(&self) {
+    async fn assert_usual_time(&self) {
         let begun = Instant::now();
         let (client, id) = self.execute("before", "none").await;
         let (output, end) = client.wait_terminal(&id).await;
@@ -112,16 +116,19 @@ impl Hooked {
             (&b"done"[..], &json!("COMPLETED"), &json!([])),
             "{end}"
         );
-        assert!(took < USUAL, "it waited for a hook of another: {took:?}");
+        assert!(
+            took < USUAL,
+            "it waited for the hook of another execution: {took:?}"
+        );
         client.finish().await;
     }
 
-    /// Asserts what the CLI's own record says: an execution has a transcript when its CLI ran.
+    /// Asserts whether the CLI ran, by its own record: the transcript of the execution.
     fn assert_ran(&self, id: &str, ran: bool) {
         let projects = fs::read_dir(self.world.path("home/.claude/projects"));
         let mut projects = projects.into_iter().flatten().flatten();
-        let found = projects.any(|project| project.path().join(format!("{id}.jsonl")).exists());
-        assert_eq!(found, ran, "whether the CLI of {id} ran");
+        let recorded = projects.any(|project| project.path().join(format!("{id}.jsonl")).exists());
+        assert_eq!(recorded, ran, "whether the CLI of {id} ran");
     }
 
     /// Asserts that within 5 s no process of an endless hook at this moment is left.
@@ -130,7 +137,7 @@ impl Hooked {
         processes::assert_none_marked(&mark, Duration::from_secs(5)).await;
     }
 
-    /// The message of a failure: `what` follows "the ... hook ... the execution".
+    /// Returns the message of a failure: `what` after the name of the hook.
     fn message(&self, moment: &str, what: &str) -> String {
         format!("the {} {moment} hook {what}", self.mode)
     }
@@ -161,8 +168,8 @@ fn hook(folder: &Path, name: &str, script: &str) -> PathBuf {
     path
 }
 
-/// The JSON that a hook moved to this place.
-async fn written(path: &Path) -> Value {
+/// Waits until a hook has written this file; returns its JSON.
+async fn wait_json(path: &Path) -> Value {
     let read = || fs::read_to_string(path).ok();
     let patience: Duration = PATIENCE;
     let text = eventually(&path.display().to_string(), patience, read).await;
@@ -170,7 +177,7 @@ async fn written(path: &Path) -> Value {
 }
 
 #[tokio::test]
-async fn hooks_run_before_and_after_the_real_cli_and_a_refusal_starts_none() {
+async fn hooks_run_before_and_after_the_real_cli_and_a_refusal_starts_no_cli() {
     let folder = tempfile::tempdir().expect("a folder");
     let end = folder.path().join("end");
     let before = "echo from the hook >made-before; ! grep -q '\"refuse\":\"yes\"'";
@@ -190,7 +197,7 @@ async fn hooks_run_before_and_after_the_real_cli_and_a_refusal_starts_none() {
     let output = String::from_utf8_lossy(&output);
     assert_eq!(status["status"], "COMPLETED", "{status}");
     assert!(output.contains("from the hook"), "{output}");
-    let seen = written(&end).await;
+    let seen = wait_json(&end).await;
     assert_eq!(
         (&seen["executionId"], &seen["state"]),
         (&status["executionId"], &json!("completed")),
@@ -198,7 +205,7 @@ async fn hooks_run_before_and_after_the_real_cli_and_a_refusal_starts_none() {
     );
 
     fs::remove_file(&end).expect("removed");
-    let asked = world.requests().await;
+    let requests = world.requests().await;
     let extra = json!({"metadata": {"refuse": "yes"}});
     let accepted = client.execute("@say never", extra).await;
     let id = accepted["executionId"].as_str().expect("an id").to_owned();
@@ -208,8 +215,8 @@ async fn hooks_run_before_and_after_the_real_cli_and_a_refusal_starts_none() {
         (&json!("FAILED"), &json!("hook_refused"), &b""[..]),
         "{status}"
     );
-    assert_eq!(world.requests().await, asked, "the model was asked");
-    assert_eq!(written(&end).await["reason"], "hook_refused");
+    assert_eq!(world.requests().await, requests, "the model got a request");
+    assert_eq!(wait_json(&end).await["reason"], "hook_refused");
     client.finish().await;
     world.end();
 }

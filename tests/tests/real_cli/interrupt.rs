@@ -1,4 +1,5 @@
-//! Both services with the real CLI: a turn that a client interrupts, and the next one of the same execution.
+//! Both services with the real CLI: a turn that a client interrupts, and the next turn of the same
+//! execution.
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ fn line(message: &Value) -> String {
 async fn an_interrupt_ends_the_turn_and_the_next_message_is_answered() {
     let world = World::new(&[]).await;
     let mut client = world.client().await;
-    // 40 s of answer.
+    // The answer takes 40 s.
     let body = json!({"prompt": format!("@tokens {WORDS} 20"), "input": "stream"});
     let status = client.call("execute", body).await.expect("accepted");
     let id = status["executionId"].as_str().expect("an id").to_owned();
@@ -27,7 +28,7 @@ async fn an_interrupt_ends_the_turn_and_the_next_message_is_answered() {
     });
     let data = line(&interrupt) + &line(&next);
     let input = json!({"executionId": id, "offset": 0, "data": data, "eof": true});
-    client.call("input", input).await.expect("taken");
+    client.call("input", input).await.expect("accepted");
     let (output, end) = client.wait_terminal(&id).await;
     let output = String::from_utf8_lossy(&output);
     assert_eq!(
@@ -40,7 +41,7 @@ async fn an_interrupt_ends_the_turn_and_the_next_message_is_answered() {
     let words = output.matches("word").count();
     assert!(
         words < WORDS,
-        "all {words} words came: nothing was interrupted"
+        "all {words} words arrived: nothing was interrupted"
     );
     client.finish().await;
     world.end();

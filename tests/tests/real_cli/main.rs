@@ -1,6 +1,9 @@
-//! The pinned real CLI against the scripted model: the flags and events that the services rely on. Run with
-//! `cargo test -p cc-tests --features real-cli --test real_cli`; `CCB_CLAUDE_BIN` names the binary, else it is
-//! looked for where `scripts/up --local` puts it. A missing binary fails every test. The tests of `pause` go through both services.
+//! The pinned real CLI against the scripted model: the flags and events that the services rely on.
+//! The tests in the modules go through both services or through the bridge.
+//!
+//! Run with `cargo test -p cc-tests --features real-cli --test real_cli`. `CCB_CLAUDE_BIN` names
+//! the binary; its default is where `scripts/up --local` puts it. A missing binary fails every
+//! test.
 
 mod hooks;
 mod interrupt;
@@ -17,6 +20,7 @@ use tokio::{io::AsyncWriteExt, net::TcpListener, process::Command};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Returns the path of the pinned real CLI.
 fn claude() -> PathBuf {
     let path = match std::env::var_os("CCB_CLAUDE_BIN") {
         Some(path) => PathBuf::from(path),
@@ -33,6 +37,7 @@ fn claude() -> PathBuf {
     path
 }
 
+/// The result of one run of the CLI.
 struct Run {
     code: Option<i32>,
     events: Vec<Value>,
@@ -67,6 +72,7 @@ impl Run {
     }
 }
 
+/// Runs one prompt with a scripted model of its own and more arguments.
 async fn run(prompt: &str, config: model::Config, more: &[&str]) -> Run {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("http://{}", listener.local_addr().expect("bound"));
@@ -140,7 +146,7 @@ async fn run(prompt: &str, config: model::Config, more: &[&str]) -> Run {
     let output = tokio::time::timeout(PATIENCE, ran)
         .await
         .expect("the CLI ends in time")
-        .expect("it ran");
+        .expect("an output");
     server.abort();
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let events = text
@@ -167,7 +173,8 @@ async fn run(prompt: &str, config: model::Config, more: &[&str]) -> Run {
     }
 }
 
-async fn allowed(prompt: &str) -> Run {
+/// Runs one prompt with the Bash tool allowed.
+async fn run_with_bash(prompt: &str) -> Run {
     run(prompt, model::Config::default(), &["--allowedTools=Bash"]).await
 }
 
@@ -182,24 +189,24 @@ fn assert_success(run: &Run, result: &str) {
 #[tokio::test]
 async fn s2_a_python_command_is_run_by_the_bash_tool() {
     let prompt = "python3 -c \"print('RESULT:::' + str(24 * 7))\"";
-    let run = allowed(prompt).await;
+    let run = run_with_bash(prompt).await;
     assert_success(&run, "RESULT:::168");
     let tool = run.of_type("user").next().expect("a tool_result");
     assert_eq!(tool["message"]["content"][0]["content"], "RESULT:::168");
-    // S4: the CLI's own transcript holds the call and its result.
+    // S4: the CLI's own transcript has the call and its result.
     assert!(run.transcript.contains("\"tool_use\"") && run.transcript.contains("str(24 * 7)"));
     assert!(run.transcript.contains("RESULT:::168"));
 }
 
 #[tokio::test]
 async fn s2_plain_code_of_several_lines_is_run() {
-    let run = allowed("word = \"it's\"\nfor i in range(3):\n    print(i * 7, word)\n").await;
+    let run = run_with_bash("word = \"it's\"\nfor i in range(3):\n    print(i * 7, word)\n").await;
     assert_success(&run, "0 it's\n7 it's\n14 it's");
 }
 
 #[tokio::test]
-async fn text_comes_in_deltas_and_the_order_is_the_known_one() {
-    let run = allowed("@think 200\n@tokens 3").await;
+async fn text_arrives_in_deltas_between_init_and_result() {
+    let run = run_with_bash("@think 200\n@tokens 3").await;
     assert_success(&run, "word1 word2 word3 ");
     assert_eq!(run.deltas(), ["word1 ", "word2 ", "word3 "]);
     let init = run.of_type("system").next().expect("init");
@@ -222,13 +229,13 @@ async fn f6_a_mebibyte_of_prompt_arrives_byte_for_byte() {
     );
     let digest = ring::digest::digest(&ring::digest::SHA256, prompt.as_bytes());
     let expected = format!("bytes={} sha256={}", prompt.len(), hex(digest.as_ref()));
-    assert_success(&allowed(&prompt).await, &expected);
+    assert_success(&run_with_bash(&prompt).await, &expected);
 }
 
 #[tokio::test]
-async fn a_prompt_that_looks_like_a_command_is_a_prompt() {
+async fn a_prompt_that_looks_like_a_command_reaches_the_model_verbatim() {
     for prompt in ["/cost", "--version", "@/etc/passwd"] {
-        let run = allowed(prompt).await;
+        let run = run_with_bash(prompt).await;
         assert_success(
             &run,
             &format!("A scripted answer to a prompt of {} bytes.", prompt.len()),
@@ -237,7 +244,7 @@ async fn a_prompt_that_looks_like_a_command_is_a_prompt() {
 }
 
 #[tokio::test]
-async fn without_permission_a_tool_is_denied_and_nobody_is_asked() {
+async fn without_permission_a_tool_is_denied_without_a_question() {
     let run = run("python3 -c 'print(6 * 7)'", model::Config::default(), &[]).await;
     assert_eq!(run.code, Some(0));
     assert_eq!(run.result()["permission_denials"][0]["tool_name"], "Bash");
@@ -245,15 +252,15 @@ async fn without_permission_a_tool_is_denied_and_nobody_is_asked() {
 }
 
 #[tokio::test]
-async fn a_failure_is_retried_and_said() {
-    let run = allowed("@fail 529 times 1\n@say good").await;
+async fn a_failure_of_the_model_is_retried_with_an_event() {
+    let run = run_with_bash("@fail 529 times 1\n@say good").await;
     assert_success(&run, "good");
     assert_eq!(run.subtypes("api_retry"), 1);
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_abandoned_then_asked_once_without_streaming() {
-    let run = allowed("@cut 2 times 9\n@tokens 5").await;
+async fn a_broken_stream_is_abandoned_and_retried_once_without_streaming() {
+    let run = run_with_bash("@cut 2 times 9\n@tokens 5").await;
     assert_eq!(run.code, Some(0));
     assert_eq!(run.result()["result"], "word1 word2 word3 word4 word5 ");
     assert!(
@@ -268,8 +275,8 @@ async fn a_broken_stream_is_abandoned_then_asked_once_without_streaming() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_behind_a_whole_block_is_resumed() {
-    let run = allowed("@say first\n@think 200\n@tokens 4\n@cut 6").await;
+async fn a_stream_that_breaks_after_a_whole_block_is_resumed() {
+    let run = run_with_bash("@say first\n@think 200\n@tokens 4\n@cut 6").await;
     assert_eq!(run.code, Some(0));
     assert!(
         run.of_type("user")
@@ -281,8 +288,8 @@ async fn a_stream_that_breaks_behind_a_whole_block_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_usage_limit_ends_at_once() {
-    let run = allowed("@usage-limit 60").await;
+async fn a_usage_limit_ends_the_run_without_a_retry() {
+    let run = run_with_bash("@usage-limit 60").await;
     assert_eq!(
         (run.code, &run.result()["api_error_status"]),
         (Some(1), &json!(429))
@@ -295,7 +302,7 @@ async fn a_usage_limit_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_refused_and_a_good_one_is_not() {
+async fn a_wrong_key_is_refused_and_a_good_key_works() {
     let only = |key: &str| model::Config {
         accepted_keys: vec![key.to_owned()],
         ..model::Config::default()
@@ -309,8 +316,8 @@ async fn a_wrong_key_is_refused_and_a_good_one_is_not() {
 }
 
 #[tokio::test]
-async fn too_long_for_the_model_is_said() {
-    let run = allowed("@too-long").await;
+async fn a_prompt_too_long_for_the_model_is_reported() {
+    let run = run_with_bash("@too-long").await;
     assert_eq!(
         (run.code, &run.result()["terminal_reason"]),
         (Some(1), &json!("prompt_too_long"))

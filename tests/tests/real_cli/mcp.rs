@@ -1,7 +1,7 @@
 //! The real CLI as an MCP client of the bridge, with the `.mcp.json` of this repository.
 //!
-//! The CLI gives up a tool call over HTTP that is silent for `CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT`, by
-//! default 300 s; each progress notification begins the time anew. Its least value is 1 s.
+//! The CLI gives up a tool call over HTTP that is silent for `CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT`,
+//! by default 300 s; each progress notification restarts the time. The minimum is 1 s.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use crate::{PATIENCE, claude};
 
-/// The CLI in a folder that has a copy of the repository's `.mcp.json`, with more environment.
+/// Runs the CLI in a folder with a copy of the repository's `.mcp.json`, with more environment.
 async fn run(
     stack: &Stack,
     model: &str,
@@ -30,7 +30,7 @@ async fn run(
     let (work, config) = (make("work"), make("home/.claude"));
     let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../.mcp.json");
     std::fs::copy(ours, work.join(".mcp.json")).expect("the repository has a .mcp.json");
-    // A person answers this question once, in a terminal.
+    // A user answers this question once, in a terminal.
     let settings = json!({"enableAllProjectMcpServers": true}).to_string();
     std::fs::write(config.join("settings.json"), settings).expect("a file");
     let output = Command::new(claude())
@@ -62,10 +62,12 @@ async fn run(
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(PATIENCE, output).await;
-    output.expect("the CLI ends in time").expect("it starts")
+    output
+        .expect("the CLI ends in time")
+        .expect("the CLI starts")
 }
 
-/// Runs a prompt in the CLI, which may call `execute`; the CLI's result.
+/// Runs a prompt in the CLI, which may call `execute`; returns the CLI's result.
 async fn answer(
     stack: &Stack,
     model: &str,
@@ -109,8 +111,8 @@ async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
     let prompt = r#"@tool mcp__cc-bridge__execute {"prompt": "@say hello over MCP"}"#;
     let result = answer(&stack, &base, folder.path(), prompt, &[]).await;
     assert_eq!(result["is_error"], false, "{result}");
-    let said = result["result"].as_str().unwrap_or_default();
-    assert!(said.contains("hello over MCP"), "{result}");
+    let text = result["result"].as_str().unwrap_or_default();
+    assert!(text.contains("hello over MCP"), "{result}");
     let mut client = stack.client().await;
     let page = client
         .call("list", json!({"limit": 10}))
@@ -126,10 +128,10 @@ async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
     stack.assert_quiet();
 }
 
-/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 30: the limit is 10 s,
-/// and the bridge sends progress every 0.5 s. The CLI looks every 30 s, so an execution is silent for
-/// 35 s. Without progress the CLI gives the call up, which shows that the limit is in force; the
-/// execution continues then.
+/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 30. The limit is 10 s,
+/// and the bridge sends progress every 0.5 s. The CLI checks every 30 s, so an execution is silent
+/// for 35 s. Without progress the CLI gives the call up, which shows that the limit is in force; the
+/// execution then continues.
 #[tokio::test]
 async fn mcp_a_silent_execute_is_not_given_up_by_the_cli() {
     tokio::join!(silent("500", false), silent("3600000", true));
@@ -149,12 +151,12 @@ async fn silent(progress_ms: &str, given_up: bool) {
     let prompt = format!("@tool mcp__cc-bridge__execute {arguments}");
     let limit = [("CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT", "10000")];
     let result = answer(&stack, &base, folder.path(), &prompt, &limit).await;
-    let said = result["result"].as_str().unwrap_or_default();
-    for (text, is_said) in [
+    let text = result["result"].as_str().unwrap_or_default();
+    for (part, expected) in [
         ("after the silence", !given_up),
         ("sent no response or progress for", given_up),
     ] {
-        assert_eq!(said.contains(text), is_said, "{progress_ms} ms: {result}");
+        assert_eq!(text.contains(part), expected, "{progress_ms} ms: {result}");
     }
     let ended = stack.http().follow_to_end(&id).await.expect("statuses");
     assert_eq!(ended.last().expect("a status")["state"], "completed");

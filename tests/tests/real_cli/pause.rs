@@ -1,8 +1,9 @@
 //! Both services with the real CLI, paused for longer than its own clocks allow.
 //!
-//! It has two watchdogs of an answer's stream. The one for events cannot be shortened (`CLAUDE_STREAM_IDLE_TIMEOUT_MS` below 300 s
-//! counts as 300 s), so one of these tests takes five minutes, in which nothing is done. The one for bytes takes the same limit, but
-//! never more than 30 minutes; a variable of its own, which nobody else sets, shortens it to 10 s.
+//! The CLI has two watchdogs of an answer's stream. The watchdog for events cannot be shortened
+//! (`CLAUDE_STREAM_IDLE_TIMEOUT_MS` below 300 s counts as 300 s), so one of these tests waits for
+//! five minutes. The watchdog for bytes has the same limit, but never more than 30 minutes; a
+//! variable of its own, which only these tests set, shortens it to 10 s.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +18,15 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::{PATIENCE, claude};
 
 const WATCHDOG: &str = "CLAUDE_STREAM_IDLE_TIMEOUT_MS";
-/// The CLI's own limit, and a little.
+/// A little longer than the CLI's own limit.
 const BEYOND_WATCHDOG: Duration = Duration::from_secs(310);
 const BYTE_WATCHDOG: &str = "CLAUDE_ENABLE_BYTE_WATCHDOG";
 const BYTE_LIMIT: (&str, &str) = ("CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS", "10000");
 const BEYOND_BYTE_LIMIT: Duration = Duration::from_secs(20);
-/// 10 s of answer, 50 ms a word. In its middle the model stands still for longer than the pause, so that no byte waits when it ends.
+/// Words of the answer, which takes 10 s, 50 ms a word. In the middle the model stalls for longer
+/// than the pause, so that no byte waits when the pause ends.
 const WORDS: u64 = 200;
-/// A process's signals, statuses and last words take their time on a busy machine, milliseconds.
+/// Milliseconds for a process's signals, statuses and last words on a busy machine.
 const SLACK_MS: u64 = 3000;
 
 /// Both services with the real CLI, and its model.
@@ -66,13 +68,13 @@ impl World {
         ws::Client::connect_with(self.stack.ws_addr(), options).await
     }
 
-    /// How often the model was asked for an answer.
+    /// Returns the number of requests to the model.
     pub(super) async fn requests(&self) -> u64 {
         let (_, stats) = self.model.get("/stats").await.expect("an answer");
         stats["requests"].as_u64().expect("a count")
     }
 
-    /// A folder or file of the stack.
+    /// Returns the path of a folder or file of the stack.
     pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
         self.stack.path(name)
     }
@@ -83,34 +85,38 @@ impl World {
     }
 }
 
-/// Pauses an execution for so long, sees that it stands still, and lets it go on; milliseconds of the pause.
+/// Pauses an execution for this time, asserts that it writes nothing, and resumes it. Returns the
+/// milliseconds of the pause.
 async fn pause(client: &mut ws::Client, id: &str, length: Duration) -> u64 {
     client.control("PAUSE", Some(id)).await.expect("accepted");
     client.wait_status(id, "PAUSED").await;
     let began = Instant::now();
     let before = client.received(id);
     tokio::time::sleep(length).await;
-    // What was in the pipes still came.
+    // Bytes that were in the pipes still arrive.
     let after = client.received(id);
-    assert!(after - before < 1000, "{before} {after}: it went on");
-    let stood = began.elapsed();
+    assert!(
+        after - before < 1000,
+        "{before} {after}: output during the pause"
+    );
+    let paused = began.elapsed();
     client.control("RESUME", Some(id)).await.expect("accepted");
-    milliseconds(stood)
+    milliseconds(paused)
 }
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).expect("it fits")
 }
 
-/// What came of an answer that was paused in its middle.
+/// Result of an answer that was paused in its middle.
 struct Paused {
     text: String,
     end: Value,
-    /// How often the model was asked.
+    /// Number of requests to the model.
     requests: u64,
-    /// Milliseconds of the whole, and of the pause.
-    took: u64,
-    stood: u64,
+    /// Milliseconds of the whole run, and of the pause.
+    total_ms: u64,
+    pause_ms: u64,
 }
 
 impl std::fmt::Display for Paused {
@@ -119,12 +125,13 @@ impl std::fmt::Display for Paused {
             text,
             end,
             requests,
-            took,
-            stood,
+            total_ms,
+            pause_ms,
         } = self;
         write!(
             f,
-            "paused for {stood} of {took} ms, durationMs {}, {} bytes, restarts {}, the model was asked {requests} times",
+            "paused for {pause_ms} of {total_ms} ms, durationMs {}, {} bytes, restarts {}, \
+             {requests} requests to the model",
             end["durationMs"],
             text.len(),
             end["restarts"],
@@ -139,26 +146,26 @@ async fn paused_in_mid_answer(world: &World, length: Duration) -> Paused {
     let prompt = format!("@tokens {half} 50\n@stall {stall}\n@tokens {half} 50");
     let id = client.start(&prompt).await;
     client.wait_output(&id, 300).await;
-    let stood = pause(&mut client, &id, length).await;
+    let pause_ms = pause(&mut client, &id, length).await;
     let (output, end) = client.wait_terminal(&id).await;
-    let took = milliseconds(began.elapsed());
+    let total_ms = milliseconds(began.elapsed());
     client.finish().await;
     let requests = world.requests().await;
     Paused {
         text: String::from_utf8(output).expect("output is UTF-8"),
         end,
         requests,
-        took,
-        stood,
+        total_ms,
+        pause_ms,
     }
 }
 
-/// Two runs with the same pause. In the control, whose environment has one more variable, the CLI asks again for what it had; as we
-/// start it, it does not.
-async fn controlled(length: Duration, both: &[(&str, &str)], control: (&str, &str)) {
+/// Compares two runs with the same pause. In the control run, whose environment has one more
+/// variable, the CLI repeats its request. In the run with our environment it does not.
+async fn compare_with_control(length: Duration, both: &[(&str, &str)], control: (&str, &str)) {
     let more = [both, &[control]].concat();
     let (control, ours) = tokio::join!(World::new(&more), World::new(both));
-    let (asked_twice, paused) = tokio::join!(
+    let (repeated, paused) = tokio::join!(
         paused_in_mid_answer(&control, length),
         paused_in_mid_answer(&ours, length)
     );
@@ -166,8 +173,8 @@ async fn controlled(length: Duration, both: &[(&str, &str)], control: (&str, &st
         text,
         end,
         requests,
-        took,
-        stood,
+        total_ms,
+        pause_ms,
     } = &paused;
     let half: String = (1..=WORDS / 2)
         .map(|number| format!("word{number} "))
@@ -180,11 +187,14 @@ async fn controlled(length: Duration, both: &[(&str, &str)], control: (&str, &st
     );
     assert_eq!((*requests, &end["warnings"]), (1, &json!([])), "{end}");
     let duration = end["durationMs"].as_u64().expect("a duration");
-    assert!((took - stood).abs_diff(duration) < SLACK_MS, "{paused}");
+    assert!(
+        (total_ms - pause_ms).abs_diff(duration) < SLACK_MS,
+        "{paused}"
+    );
     assert_eq!(
-        (asked_twice.requests, &asked_twice.end["restarts"]),
+        (repeated.requests, &repeated.end["restarts"]),
         (2, &json!(1)),
-        "the control: {asked_twice}"
+        "the control: {repeated}"
     );
     for world in [control, ours] {
         world.end();
@@ -193,16 +203,16 @@ async fn controlled(length: Duration, both: &[(&str, &str)], control: (&str, &st
 
 #[tokio::test]
 async fn n1_a_pause_longer_than_the_clis_event_watchdog_repeats_nothing() {
-    controlled(BEYOND_WATCHDOG, &[], (WATCHDOG, "1")).await;
+    compare_with_control(BEYOND_WATCHDOG, &[], (WATCHDOG, "1")).await;
 }
 
 #[tokio::test]
 async fn n1_a_pause_longer_than_the_clis_byte_watchdog_repeats_nothing() {
-    controlled(BEYOND_BYTE_LIMIT, &[BYTE_LIMIT], (BYTE_WATCHDOG, "1")).await;
+    compare_with_control(BEYOND_BYTE_LIMIT, &[BYTE_LIMIT], (BYTE_WATCHDOG, "1")).await;
 }
 
-/// Runs a tool that takes 12 s, for 8 of which it stands paused: it is still at it when the CLI looks at its own clock again. `input` is
-/// more of the tool's input.
+/// Runs a tool that takes 12 s, of which it is paused for 8 s: it still runs when the CLI checks
+/// its own clock again. `input` is more of the tool's input.
 async fn tool_paused(environment: &[(&str, &str)], input: Value) -> (String, Value) {
     let world = World::new(environment).await;
     let mut client = world.client().await;
@@ -224,12 +234,12 @@ async fn tool_paused(environment: &[(&str, &str)], input: Value) -> (String, Val
 #[tokio::test]
 async fn a_tool_whose_time_limit_passed_in_a_pause_is_named() {
     let default = [("BASH_DEFAULT_TIMEOUT_MS", "6000")];
-    let ((by_default, one), (by_own, two), (in_time, three)) = tokio::join!(
+    let ((default_limit, one), (own_limit, two), (in_time, three)) = tokio::join!(
         tool_paused(&default, json!({})),
         tool_paused(&[], json!({"timeout": 6000})),
         tool_paused(&default, json!({"timeout": 60_000})),
     );
-    for (text, end) in [(by_default, one), (by_own, two)] {
+    for (text, end) in [(default_limit, one), (own_limit, two)] {
         println!("{text} {}", end["warnings"]);
         assert!(text.contains("timed out"), "{text}");
         let warning = &end["warnings"][0];

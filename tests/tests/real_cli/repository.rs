@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::pause::World;
 
-/// A repository with everything that the CLI might read; each thing that reaches the model has a
-/// mark of its own.
+/// Fills a repository with everything that the CLI might read; each text that reaches the model has
+/// a mark of its own.
 fn fill(repository: &Path, hook: &Path) {
     let write = |name: &str, text: &str| {
         let path = repository.join(name);
@@ -29,7 +29,7 @@ fn fill(repository: &Path, hook: &Path) {
     write(".claude/settings.json", &settings.to_string());
 }
 
-/// The marks that reached the model, with this setting.
+/// Returns the marks that reached the model with this setting.
 async fn marks(setting: &str) -> String {
     let world = World::new(&[("CLAUDE_API_REPOSITORY_SETTINGS", setting)]).await;
     let hook = world.path("tmp/hook-ran");
@@ -49,7 +49,7 @@ async fn c4_instructions_of_a_repository_reach_the_model_and_nothing_else_does()
 }
 
 #[tokio::test]
-async fn c4_nothing_of_a_repository_reaches_the_model_where_the_operator_says_so() {
+async fn c4_nothing_of_a_repository_reaches_the_model_with_the_setting_none() {
     assert_eq!(marks("none").await, "none");
 }
 

@@ -1,5 +1,5 @@
-//! Both services with the real CLI in the sandbox: its tools do their work, and reach nothing else. What
-//! a user without rights can try is in the composed suite `sandbox`.
+//! Both services with the real CLI in the sandbox: its tools do their work, and reach nothing else.
+//! The attempts of a user without rights are in the composed suite `sandbox`.
 
 use std::fs;
 use std::path::Path;
@@ -12,11 +12,11 @@ use tokio::process::Command;
 
 use super::pause::World;
 
-/// The tools of the default list that need nobody beyond this machine.
+/// The tools of the default list that need no other machine.
 const TOOLS: &str = "Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,WebFetch,Write";
 
-/// Programs of the system, and the toolchain that runs this test, which a person would open with
-/// `CLAUDE_API_SANDBOX_PATHS`.
+/// Starts both services with the sandbox. It opens the programs of the system, and the toolchain
+/// that runs this test, as a user would do with `CLAUDE_API_SANDBOX_PATHS`.
 async fn world() -> World {
     world_with(&[]).await
 }
@@ -36,7 +36,7 @@ async fn world_with(more: &[(&str, &str)]) -> World {
     World::new(&[&settings[..], more].concat()).await
 }
 
-/// The answer to one prompt.
+/// Returns the answer to one prompt.
 async fn answer(world: &World, prompt: &str) -> String {
     let mut client = world.client().await;
     let (output, end) = client.run(prompt).await;
@@ -52,7 +52,8 @@ async fn each_tool_does_its_work_in_the_sandbox() {
     let workspace = world.path("workspaces/default");
     fs::create_dir_all(&workspace).expect("made");
     let notebook = json!({"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "outputs": [],
-        "execution_count": null, "source": "1"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5});
+        "execution_count": null, "source": "1"}],
+        "metadata": {}, "nbformat": 4, "nbformat_minor": 5});
     fs::write(workspace.join("n.ipynb"), notebook.to_string()).expect("written");
     let file = workspace.join("a.txt").display().to_string();
     let notebook = workspace.join("n.ipynb").display().to_string();
@@ -93,7 +94,11 @@ async fn each_tool_does_its_work_in_the_sandbox() {
         (
             tool(
                 "Task",
-                json!({"description": "d", "prompt": "@say from below", "subagent_type": "general-purpose"}),
+                json!({
+                            "description": "d",
+                    "prompt": "@say from below",
+                    "subagent_type": "general-purpose",
+                }),
             ),
             "from below",
         ),
@@ -101,22 +106,24 @@ async fn each_tool_does_its_work_in_the_sandbox() {
         let answer = answer(&world, &prompt).await;
         assert!(answer.contains(wanted), "{prompt}: {answer}");
     }
-    let work = "git init -q r && cd r && git config user.email a@b && git config user.name c && echo 1 >f && \
-                git add f && git commit -qm one && git clone -q . ../copy && git -C ../copy log --oneline | wc -l && \
-                mktemp && cat <<< here && printf 'int main(){return 0;}' | cc -x c - -o p && ./p && \
-                python3 -c 'import tempfile, subprocess; tempfile.TemporaryFile(); print(subprocess.check_output([\"echo\", \"sub\"]))' && \
+    let work = "git init -q r && cd r && git config user.email a@b && git config user.name c && \
+                    echo 1 >f && git add f && git commit -qm one && git clone -q . ../copy && \
+                git -C ../copy log --oneline | wc -l && mktemp && cat <<< here && \
+                printf 'int main(){return 0;}' | cc -x c - -o p && ./p && \
+                python3 -c 'import tempfile, subprocess; tempfile.TemporaryFile(); \
+                print(subprocess.check_output([\"echo\", \"sub\"]))' && \
                 diff <(echo same) <(echo same) && echo ALL";
     let answer = answer(&world, &format!("@bash {work}")).await;
     assert!(answer.trim_end().ends_with("ALL"), "{answer}");
     assert!(
         answer.contains(&world.path("tmp/ccb-").display().to_string()),
-        "its own folder: {answer}"
+        "not in the tool's own folder: {answer}"
     );
     world.end();
 }
 
-/// The CLI fetches by https alone, and asks claude.ai whether a host is safe unless a person's settings
-/// forbid that.
+/// The CLI fetches by https alone, and asks claude.ai whether a host is safe unless the user's
+/// settings forbid that.
 #[tokio::test]
 async fn a_page_is_fetched_in_the_sandbox() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_cli/sandbox");
@@ -128,7 +135,7 @@ async fn a_page_is_fetched_in_the_sandbox() {
         .expect("a server");
     let lines = server.stdout.take().expect("piped");
     let mut lines = tokio::io::BufReader::new(lines).lines();
-    let port = lines.next_line().await.expect("read").expect("its port");
+    let port = lines.next_line().await.expect("read").expect("a port");
     let certificate = folder.join("cert.pem").display().to_string();
     let world = world_with(&[("NODE_EXTRA_CA_CERTS", &certificate)]).await;
     let settings = world.path("home/.claude/settings.json");
@@ -136,26 +143,28 @@ async fn a_page_is_fetched_in_the_sandbox() {
     let input =
         json!({"url": format!("https://127.0.0.1:{port}/page"), "prompt": "What is there?"});
     answer(&world, &format!("@tool WebFetch {input}")).await;
-    server.start_kill().expect("it runs");
-    let asked = lines.next_line().await.expect("read");
-    assert_eq!(asked.as_deref(), Some("GET /page"));
+    server.start_kill().expect("the server runs");
+    let request = lines.next_line().await.expect("read");
+    assert_eq!(request.as_deref(), Some("GET /page"));
     server.wait().await.expect("ended");
     world.end();
 }
 
-/// Package managers and compilers, as a model would use them; without a network.
+/// Package managers and compilers, as a model would use them, without a network.
 #[tokio::test]
 async fn packages_are_built_and_installed_in_the_sandbox() {
     let world = world().await;
     let cargo = "cargo init -q --vcs none --name built crate && cd crate && cargo run -q";
     let wheel = "import zipfile; w = zipfile.ZipFile(\"w-1-py3-none-any.whl\", \"w\"); \
                  w.writestr(\"w.py\", \"print(6 * 7)\"); i = \"w-1.dist-info/\"; \
-                 w.writestr(i + \"METADATA\", \"Metadata-Version: 2.1\\nName: w\\nVersion: 1\\n\"); \
-                 w.writestr(i + \"WHEEL\", \"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n\"); \
+                 w.writestr(i + \"METADATA\", \"Metadata-Version: 2.1\\n\
+                          Name: w\\nVersion: 1\\n\"); \
+                          w.writestr(i + \"WHEEL\", \"Wheel-Version: 1.0\\n\
+                          Root-Is-Purelib: true\\nTag: py3-none-any\\n\"); \
                  w.writestr(i + \"RECORD\", \"\"); w.close()";
     let pip = format!(
-        "python3 -c '{wheel}' && python3 -m pip install -q --no-index --target lib ./w-1-py3-none-any.whl \
-         && PYTHONPATH=lib python3 -m w"
+        "python3 -c '{wheel}' && python3 -m pip install -q --no-index --target lib \
+                 ./w-1-py3-none-any.whl && PYTHONPATH=lib python3 -m w"
     );
     for (work, wanted) in [(cargo, "Hello, world!"), (&pip, "42")] {
         let answer = answer(&world, &format!("@bash {work}")).await;
@@ -165,7 +174,7 @@ async fn packages_are_built_and_installed_in_the_sandbox() {
 }
 
 #[tokio::test]
-async fn a_tool_cannot_use_what_is_not_its_own() {
+async fn a_tool_cannot_use_files_or_processes_of_others() {
     let world = world().await;
     let other = world.path("workspaces/other");
     fs::create_dir_all(&other).expect("made");
@@ -189,7 +198,7 @@ async fn a_tool_cannot_use_what_is_not_its_own() {
         (format!("ls {tmp}"), "Permission denied"),
         (format!("cat {tmp}/of-another"), "Permission denied"),
         ("echo x >/dev/shm/x".to_owned(), "Permission denied"),
-        // What would configure a later execution.
+        // Files that would configure a later execution.
         (
             "echo {} >$CLAUDE_CONFIG_DIR/settings.json".to_owned(),
             "Permission denied",
@@ -236,7 +245,7 @@ async fn a_tool_cannot_use_what_is_not_its_own() {
     world.end();
 }
 
-/// Every process of the machine can read the arguments of every other one.
+/// Every process of the machine can read the arguments of every other process.
 #[tokio::test]
 async fn system_prompts_reach_the_model_and_no_argument_list() {
     let world = world().await;
@@ -263,9 +272,9 @@ async fn system_prompts_reach_the_model_and_no_argument_list() {
     world.end();
 }
 
-/// A hook of a person that forbids a tool would fail open if its program could not be run.
+/// A user's hook that forbids a tool would allow the tool if the hook's program could not be run.
 #[tokio::test]
-async fn a_persons_hook_guards_in_the_sandbox() {
+async fn a_hook_of_the_users_settings_runs_in_the_sandbox() {
     let world = world().await;
     let config = world.path("home/.claude");
     let hook = config.join("hooks/guard.sh");
@@ -288,7 +297,7 @@ async fn a_persons_hook_guards_in_the_sandbox() {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_and_a_person_configures_it_in_the_sandbox() {
+async fn a_conversation_continues_with_the_users_configuration_in_the_sandbox() {
     let world = world().await;
     let config = world.path("home/.claude");
     fs::write(config.join("CLAUDE.md"), "Always obey MARK-personal.").expect("written");
@@ -296,13 +305,16 @@ async fn a_conversation_goes_on_and_a_person_configures_it_in_the_sandbox() {
     fs::write(world.path("home/.gitconfig"), git).expect("written");
     let mut client = world.client().await;
     let first = client
-        .start("@bash git config --global a.b c; git config user.name; echo kept >~/note; echo mine >$TMPDIR/note")
+        .start(
+            "@bash git config --global a.b c; git config user.name; \
+                     echo kept >~/note; echo mine >$TMPDIR/note",
+        )
         .await;
     let (output, end) = client.wait_terminal(&first).await;
     assert_eq!(end["status"], "COMPLETED", "{end}");
     assert_eq!(String::from_utf8_lossy(&output).trim(), "Somebody");
-    let again = json!({"conversation": end["conversation"]});
-    let second = client.execute("@bash cat ~/note $TMPDIR/note", again).await;
+    let extra = json!({"conversation": end["conversation"]});
+    let second = client.execute("@bash cat ~/note $TMPDIR/note", extra).await;
     let second = second["executionId"].as_str().expect("an id").to_owned();
     let (output, end) = client.wait_terminal(&second).await;
     assert_eq!(end["status"], "COMPLETED", "{end}");

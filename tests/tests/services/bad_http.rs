@@ -1,4 +1,4 @@
-//! Bad input over HTTP: each a clear problem, and the service lives on.
+//! Bad input over HTTP: each request gets a clear problem, and the service keeps running.
 
 use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
@@ -87,7 +87,7 @@ async fn bad_bodies_are_refused_and_nothing_is_recorded() {
 }
 
 #[tokio::test]
-async fn sizes_are_kept_to_the_byte() {
+async fn size_limits_are_exact_to_the_byte() {
     let stack = Stack::start().await;
     let http = stack.http();
     let limit = 4 << 20;
@@ -96,7 +96,7 @@ async fn sizes_are_kept_to_the_byte() {
     let (output, status) = run(&stack, &fits, json!({})).await;
     assert_eq!(status["state"], "completed");
     assert!(output.starts_with(&format!("bytes={limit} ")), "{output}");
-    // Escaped it is six times as long on the wire, and the same prompt.
+    // Escaped, the same prompt is six times as long on the wire.
     let wide = format!("@echo-digest\\n{}", "\\u0041".repeat(limit - head.len()));
     let wide = format!("{{\"prompt\":\"{wide}\"}}");
     let escaped = id();
@@ -121,7 +121,7 @@ async fn sizes_are_kept_to_the_byte() {
         .body(huge)
         .send()
         .await;
-    // It may be told before the whole was sent; then the connection may break under it.
+    // The refusal may arrive before the whole body is sent; then the connection may break.
     if let Ok(response) = refused {
         assert_eq!(response.status().as_u16(), 413);
     }
@@ -130,7 +130,7 @@ async fn sizes_are_kept_to_the_byte() {
 }
 
 #[tokio::test]
-async fn bad_ids_paths_queries_and_offsets() {
+async fn bad_ids_paths_queries_and_offsets_are_refused() {
     let stack = Stack::start().await;
     let http = stack.http();
     for bad in [
@@ -152,7 +152,8 @@ async fn bad_ids_paths_queries_and_offsets() {
             (Method::POST, "/cancel"),
             (Method::DELETE, ""),
         ] {
-            // `..` and `%2e%2e` are taken away by the client itself: another path, which is unknown, or takes no such method.
+            // The client itself resolves `..` and `%2e%2e`: the resulting path is unknown, or does
+            // not have this method.
             let answer = send(&http, method.clone(), &path(bad, rest), r#"{"prompt":"x"}"#).await;
             assert!(
                 matches!(answer.0, 400 | 404 | 405),
@@ -219,7 +220,7 @@ async fn bad_ids_paths_queries_and_offsets() {
 }
 
 #[tokio::test]
-async fn an_offset_beyond_the_end_of_a_running_one_is_told_at_once() {
+async fn an_offset_beyond_the_end_of_a_running_execution_is_refused_at_once() {
     let stack = Stack::with(StackOptions::default()).await;
     let (http, id) = (stack.http(), id());
     accept(&http, &id, "@say 12345\n@tool 60", json!({})).await;
@@ -228,8 +229,8 @@ async fn an_offset_beyond_the_end_of_a_running_one_is_told_at_once() {
     })
     .await;
     let beyond = path(&id, "/output?offset=6");
-    let asked = send(&http, Method::GET, &beyond, "");
-    let answer = tokio::time::timeout(PATIENCE, asked)
+    let request = send(&http, Method::GET, &beyond, "");
+    let answer = tokio::time::timeout(PATIENCE, request)
         .await
         .expect("at once");
     assert_problem(&answer, 416, "offset-beyond-end", "beyond the present end");

@@ -1,4 +1,4 @@
-//! Bad input over the WebSocket: each a clear error, and no other session notices.
+//! Bad input over the WebSocket: each message gets a clear error, and no other session notices.
 
 use cc_tests::{
     harness::Stack,
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::support::{exists, id};
 
-/// Sends a text that nobody can answer by an id; the error with id null.
-pub(crate) async fn loose(client: &mut ws::Client, text: &str) -> Value {
-    // Past the client's own book of requests: these are none.
+/// Sends a text that is no request with an id; returns the error, whose id is null.
+pub(crate) async fn error_without_id(client: &mut ws::Client, text: &str) -> Value {
+    // The text bypasses the client's list of requests, because it is none.
     client.send_frame(Message::text(text)).await;
     let answer = client.wait_loose().await;
     assert_eq!(answer.get("id"), Some(&Value::Null), "{answer}");
@@ -18,7 +18,7 @@ pub(crate) async fn loose(client: &mut ws::Client, text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_told_and_the_session_lives_on() {
+async fn a_text_that_is_no_request_gets_an_error_and_the_session_continues() {
     let stack = Stack::start().await;
     let mark = stack.path("tmp").join("running");
     let mut other = stack.client().await;
@@ -36,7 +36,11 @@ async fn what_is_no_request_is_told_and_the_session_lives_on() {
         r#"{"jsonrpc":"2.0","id":9,"method":"execute","params":{"prompt":"x \ud83d"}}"#,
         r#"["\udc00"]"#,
     ] {
-        assert_eq!(loose(&mut client, text).await["code"], -32700, "{text}");
+        assert_eq!(
+            error_without_id(&mut client, text).await["code"],
+            -32700,
+            "{text}"
+        );
     }
     for text in [
         "7",
@@ -46,7 +50,11 @@ async fn what_is_no_request_is_told_and_the_session_lives_on() {
         r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
         r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#,
     ] {
-        assert_eq!(loose(&mut client, text).await["code"], -32600, "{text}");
+        assert_eq!(
+            error_without_id(&mut client, text).await["code"],
+            -32600,
+            "{text}"
+        );
     }
     client.send_frame(Message::binary(b"{}".to_vec())).await;
     let answer = client.wait_loose().await;
@@ -57,7 +65,7 @@ async fn what_is_no_request_is_told_and_the_session_lives_on() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     client.send_frame(Message::text(deep)).await;
     let answer = client.wait_loose().await;
-    // As a batch it has one entry, which is no request.
+    // As a batch, the text has one entry, which is no request.
     let answer = answer.get(0).unwrap_or(&answer);
     assert_eq!(answer.get("id"), Some(&Value::Null), "{answer}");
     let code = &answer["error"]["code"];
@@ -80,7 +88,7 @@ async fn what_is_no_request_is_told_and_the_session_lives_on() {
 }
 
 #[tokio::test]
-async fn wrong_requests_are_answered_by_their_id() {
+async fn wrong_requests_get_an_error_with_their_id() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     let unknown = id();
@@ -193,7 +201,7 @@ async fn wrong_requests_are_answered_by_their_id() {
         let error = client.answer(id).await.expect_err("no request");
         assert_eq!(error["code"], -32600, "{request}");
     }
-    // Inside a character: from its first byte.
+    // With an offset inside a character, the view starts at the character's first byte.
     let id = ended.as_str().expect("an id");
     client.attach(id, Some(2)).await.expect("attached");
     let (output, _) = client.wait_terminal(id).await;

@@ -85,7 +85,7 @@ async fn two_sessions_run_side_by_side() {
     let (one, two) = (folder.join("one"), folder.join("two"));
     let mut first = stack.client().await;
     let mut second = stack.client().await;
-    // Each waits in its tool until it is cancelled: both can only have come so far at the same time.
+    // Each execution waits in its tool until it is cancelled, so both must run at the same time.
     let a = first
         .start(&format!("@touch {}\n@tool 60", one.display()))
         .await;

@@ -1,5 +1,5 @@
-//! A boxed claude-api: requests from its own addresses get nothing but health. And the bridge in
-//! front of one, and the addresses on which both may be published.
+//! A boxed claude-api answers requests from its own addresses with health pages only. The bridge in
+//! front of it, and the addresses on which both may be published.
 
 mod bridge;
 
@@ -12,7 +12,7 @@ use tokio::net::TcpSocket;
 
 use crate::support::{PATIENCE, id, path};
 
-/// A claude-api with these flags that listens on every address, and where it is on loopback.
+/// Starts a boxed claude-api with these flags; returns it and its port.
 async fn boxed(folder: &std::path::Path, host: &str, flags: &[&str]) -> (Service, u16) {
     let mut options = StackOptions::default().api("--boxed").api(host);
     for flag in flags {
@@ -23,7 +23,7 @@ async fn boxed(folder: &std::path::Path, host: &str, flags: &[&str]) -> (Service
     (service, port)
 }
 
-/// The answer to one request from `from` to `to`, as text.
+/// Sends one request from the address `from` to `to`; returns the answer as text.
 async fn ask(from: IpAddr, to: SocketAddr, method: &str, path: &str, rest: &str) -> String {
     let socket = if to.is_ipv4() {
         TcpSocket::new_v4()
@@ -52,25 +52,26 @@ fn assert_refused(answer: &str, what: &str) {
     assert!(refused, "{what}: {answer}");
 }
 
-/// Sources and targets that a box has: every address of its interfaces, and loopback.
-fn ways(port: u16) -> Vec<(IpAddr, SocketAddr)> {
+/// Returns pairs of source and target address inside a box: every address of its interfaces, and
+/// loopback.
+fn own_address_pairs(port: u16) -> Vec<(IpAddr, SocketAddr)> {
     let own = OwnAddresses::read().expect("addresses");
     let listed = own.now().into_iter().filter(|ip| match ip {
         IpAddr::V4(_) => true,
         // A link-local address needs its interface, too.
         IpAddr::V6(ip) => !ip.is_unicast_link_local(),
     });
-    let mut ways: Vec<_> = listed.map(|ip| (ip, (ip, port).into())).collect();
+    let mut pairs: Vec<_> = listed.map(|ip| (ip, (ip, port).into())).collect();
     for source in ["127.0.0.1", "127.0.0.2", "127.7.7.7"] {
         let source: IpAddr = source.parse().expect("an address");
-        ways.push((source, SocketAddr::from(([127, 0, 0, 1], port))));
-        ways.push((source, SocketAddr::from(([127, 3, 2, 1], port))));
+        pairs.push((source, SocketAddr::from(([127, 0, 0, 1], port))));
+        pairs.push((source, SocketAddr::from(([127, 3, 2, 1], port))));
     }
-    ways
+    pairs
 }
 
 #[tokio::test]
-async fn a_boxed_claude_api_gives_its_own_addresses_nothing_but_health() {
+async fn a_boxed_claude_api_answers_its_own_addresses_with_health_only() {
     let has_v6 = std::path::Path::new("/proc/net/if_inet6").exists();
     let hosts = if has_v6 {
         &["0.0.0.0", "::"][..]
@@ -83,8 +84,8 @@ async fn a_boxed_claude_api_gives_its_own_addresses_nothing_but_health() {
         let body = r#"{"prompt":"@say reached"}"#;
         let put = format!("Content-Length: {}\r\n{CLOSE}{body}", body.len());
         let id = id();
-        for (from, to) in ways(port) {
-            // An IPv6 socket also takes IPv4; the other way round there is nothing.
+        for (from, to) in own_address_pairs(port) {
+            // An IPv6 socket also accepts IPv4; an IPv4 socket does not accept IPv6.
             if to.is_ipv6() && *host == "0.0.0.0" {
                 continue;
             }
@@ -112,7 +113,7 @@ async fn a_boxed_claude_api_gives_its_own_addresses_nothing_but_health() {
 }
 
 #[tokio::test]
-async fn the_healthcheck_of_the_container_works_and_says_no_more() {
+async fn the_healthcheck_of_a_boxed_container_reads_health_pages_and_no_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let (service, port) = boxed(folder.path(), "--host=0.0.0.0", &[]).await;
     let loopback = SocketAddr::from(([127, 0, 0, 1], port));
@@ -126,10 +127,10 @@ async fn the_healthcheck_of_the_container_works_and_says_no_more() {
     service.assert_quiet();
 }
 
-/// A port that takes connections and never answers must not delay the start for longer than a
-/// second, and a box that only reaches itself is no reason to refuse others.
+/// A published port that accepts connections and never answers must not delay the start for longer
+/// than a second. A box that only reaches itself must not refuse other clients.
 #[tokio::test]
-async fn calls_to_a_silent_published_port_do_not_keep_the_service_from_its_readiness() {
+async fn calls_to_a_silent_published_port_do_not_delay_readiness() {
     let own = OwnAddresses::read().expect("addresses").now();
     let outer = own.into_iter().find(|ip| ip.is_ipv4() && !ip.is_loopback());
     let address = outer.unwrap_or(IpAddr::from([127, 0, 0, 1]));
@@ -146,13 +147,13 @@ async fn calls_to_a_silent_published_port_do_not_keep_the_service_from_its_readi
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let (service, port) = boxed(folder.path(), "--host=0.0.0.0", &flags).await;
     let http = cc_tests::http::Http::new(([127, 0, 0, 1], port).into());
-    crate::start::health(&http, "/health/ready", 200).await;
+    crate::startup::health(&http, "/health/ready", 200).await;
     drop(silent);
     service.assert_quiet();
 }
 
 #[tokio::test]
-async fn an_unboxed_claude_api_says_so_and_serves_loopback() {
+async fn an_unboxed_claude_api_reports_boxed_false_and_serves_loopback() {
     let stack = cc_tests::harness::Stack::start().await;
     let (code, limits) = stack.http().get("/v1/limits").await.expect("an answer");
     assert_eq!((code.as_u16(), &limits["boxed"]), (200, &false.into()));
@@ -160,7 +161,7 @@ async fn an_unboxed_claude_api_says_so_and_serves_loopback() {
 }
 
 #[tokio::test]
-async fn a_published_address_beyond_loopback_is_64_with_the_ways_out() {
+async fn a_published_address_beyond_loopback_exits_64_and_names_the_remedies() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut service = api_options(folder.path(), &StackOptions::default());
     let published = ("CLAUDE_API_PUBLISHED_ON".to_owned(), "0.0.0.0".to_owned());

@@ -1,4 +1,4 @@
-//! A bridge gives up a PUT: `POST .../cancel?ifUnknown=burn`.
+//! Burned ids: a bridge gives up a PUT with `POST .../cancel?ifUnknown=burn`.
 
 use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
@@ -43,7 +43,7 @@ async fn a_burned_id_is_never_accepted_not_even_after_a_kill() {
     assert_eq!(error["data"]["executionId"], json!(burned));
     let answer = send(&http, Method::GET, &path(&burned, ""), "").await;
     assert_problem(&answer, 404, "not-found", "a burned id is no execution");
-    // An ordinary cancel burns nothing.
+    // A cancel without `ifUnknown=burn` burns nothing.
     let free = id();
     let answer = send(&http, Method::POST, &path(&free, "/cancel"), "").await;
     assert_problem(&answer, 404, "not-found", "cancel");
@@ -58,7 +58,7 @@ async fn a_burned_id_is_never_accepted_not_even_after_a_kill() {
 
 /// docs/protocol.md, "Limits": `queued` counts burned ids.
 #[tokio::test]
-async fn a_burn_that_finds_a_full_queue_is_refused_and_may_be_repeated() {
+async fn a_burn_at_a_full_queue_is_refused_with_retry_after() {
     let stack = Stack::with(StackOptions::default().api("--queued=1")).await;
     let http = stack.http();
     let (first, second) = (id(), id());

@@ -1,6 +1,6 @@
-//! Many of something, and nothing that stays behind. S5, F2, I5.
+//! Many executions, disconnects and kills leave nothing behind (S5, F2, I5).
 
-mod thousand;
+mod leaks;
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::support::{accept, ended, id, path};
 
 const DISCONNECTS: usize = 1000;
-/// At once.
+/// Clients that leave at the same time.
 const LEAVERS: usize = 8;
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn s5_a_thousand_random_disconnects_raise_no_error() {
     }
     let (http, mut known) = (stack.http(), 0);
     for id in &ids {
-        // Not all were ever sent.
+        // Some clients left before they sent their `execute`.
         let (code, status) = http.get(&path(id, "")).await.expect("an answer");
         if code == StatusCode::NOT_FOUND {
             continue;
@@ -55,7 +55,7 @@ async fn s5_a_thousand_random_disconnects_raise_no_error() {
     stack.assert_quiet();
 }
 
-/// One client that goes away in the middle of something.
+/// Runs one client that disconnects in the middle of an exchange; `kind` chooses the moment.
 async fn leave(stack: &Stack, kind: u32, bytes: u64, id: String) {
     let options = ws::Options {
         keep_output: false,
@@ -74,13 +74,13 @@ async fn leave(stack: &Stack, kind: u32, bytes: u64, id: String) {
         "continue"
     };
     let params = json!({"prompt": prompt, "executionId": id, "onDisconnect": on_disconnect});
-    let asked = client.request("execute", params).await;
+    let request = client.request("execute", params).await;
     match kind {
         1 => {}
-        2 => drop(client.answer(asked).await),
+        2 => drop(client.answer(request).await),
         3 | 4 => drop(client.wait_output(&id, bytes).await),
         5 => {
-            // In the middle of a cancel: its answer may come to nobody.
+            // In the middle of a cancel: its answer may find no client.
             client.wait_output(&id, 1).await;
             client
                 .request("control", json!({"type": "CANCEL", "executionId": id}))
@@ -99,17 +99,17 @@ async fn leave(stack: &Stack, kind: u32, bytes: u64, id: String) {
 }
 
 #[tokio::test]
-async fn i4_kills_at_random_moments_never_run_one_twice() {
+async fn i4_kills_at_random_moments_never_run_an_execution_twice() {
     let mut stack = Stack::start().await;
     let mut ids = Vec::new();
     for _ in 0..8 {
         let http = stack.http();
-        let some: Vec<String> = (0..6).map(|_| id()).collect();
-        let puts: Vec<_> = some
+        let batch: Vec<String> = (0..6).map(|_| id()).collect();
+        let puts: Vec<_> = batch
             .iter()
             .map(|id| {
                 let (http, id) = (http.clone(), id.clone());
-                // Its answer may never come.
+                // The answer may never arrive.
                 tokio::spawn(async move {
                     drop(
                         http.put(&id, &json!({"prompt": "@say x\n@silence 0.05\n@say y"}))
@@ -124,11 +124,11 @@ async fn i4_kills_at_random_moments_never_run_one_twice() {
         for put in puts {
             put.await.expect("a task");
         }
-        ids.extend(some);
+        ids.extend(batch);
     }
     let http = stack.http();
     for id in &ids {
-        // The client's retry, whatever became of the first try.
+        // The client's retry, whatever happened to the first try.
         accept(&http, id, "@say x\n@silence 0.05\n@say y", json!({})).await;
         let end = ended(&http, id).await;
         let state = end["state"].as_str().expect("a state");

@@ -1,4 +1,4 @@
-//! F10: no credential, a refused one, a changed one: never a crash, always the remedy.
+//! F10: a missing, refused or changed credential never causes a crash; health names the remedy.
 
 use cc_tests::{
     harness::{Stack, StackOptions},
@@ -7,12 +7,12 @@ use cc_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    start::{health, ready, reason},
+    startup::{health, ready, reason},
     support::{id, run},
 };
 
 #[tokio::test]
-async fn f10_without_a_credential_all_is_up_and_ready_names_the_remedy() {
+async fn f10_without_a_credential_both_services_run_and_ready_names_the_remedy() {
     let stack = Stack::with(StackOptions::default().env("ANTHROPIC_API_KEY", "")).await;
     let bridge = Http::new(stack.bridge.addr());
     health(&stack.http(), "/health/startup", 200).await;
@@ -35,7 +35,7 @@ async fn f10_without_a_credential_all_is_up_and_ready_names_the_remedy() {
         }
         assert_eq!(page["reasons"].as_array().map(Vec::len), Some(1), "{page}");
     }
-    // Accepted whatever ready says; the CLI tells what it tells.
+    // Executions are accepted whatever `ready` says; the CLI decides whether they work.
     assert_eq!(
         run(&stack, "@say x", json!({})).await.1["state"],
         "completed"
@@ -44,7 +44,7 @@ async fn f10_without_a_credential_all_is_up_and_ready_names_the_remedy() {
 }
 
 #[tokio::test]
-async fn f10_a_refused_credential_is_told_once_and_forgotten_after_a_success() {
+async fn f10_a_refused_credential_is_reported_until_an_execution_succeeds() {
     let stack = Stack::start().await;
     let bridge = Http::new(stack.bridge.addr());
     ready(&stack).await;
@@ -73,7 +73,7 @@ async fn f10_a_refused_credential_is_told_once_and_forgotten_after_a_success() {
 }
 
 #[tokio::test]
-async fn f10_a_changed_login_is_taken_at_once() {
+async fn f10_a_changed_login_is_used_at_once() {
     let stack = Stack::with(StackOptions::default().env("ANTHROPIC_API_KEY", "")).await;
     let login = stack.path("home/.claude/.credentials.json");
     std::fs::write(&login, r#"{"claudeAiOauth":{"accessToken":"one"}}"#).expect("written");
@@ -144,9 +144,9 @@ async fn a_key_file_without_a_credential_is_reported_as_malformed() {
     let stack = Stack::with(options).await;
     let http = stack.http();
     health(&http, "/health/startup", 200).await;
-    let told = |page: &Value| reason(page, "credential-malformed")["message"].to_string();
+    let message = |page: &Value| reason(page, "credential-malformed")["message"].to_string();
     let page = health(&http, "/health/ready", 503).await;
-    assert!(told(&page).contains("folder"), "{page}");
+    assert!(message(&page).contains("folder"), "{page}");
     std::fs::remove_dir(&key).expect("ours");
     for (bytes, word) in [
         (&b"ANTHROPIC_API_KEY=sk-of-mine\n"[..], "NAME=value"),
@@ -154,7 +154,7 @@ async fn a_key_file_without_a_credential_is_reported_as_malformed() {
     ] {
         std::fs::write(&key, bytes).expect("written");
         let page = health(&http, "/health/ready", 503).await;
-        assert!(told(&page).contains(word), "{page}");
+        assert!(message(&page).contains(word), "{page}");
         assert!(!page.to_string().contains("sk-of-mine"), "{page}");
     }
     std::fs::write(&key, "\n# the key\nsk-of-mine\n").expect("written");

@@ -1,4 +1,4 @@
-//! A session that is gone, and what becomes of its executions.
+//! Disconnects: what happens to the executions of a session that is gone.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,22 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    sessions::text,
+    sessions::execution_id,
     support::{PATIENCE, accept, assert_problem, ended, exists, id, path, send, until},
 };
 
-/// Waits for the terminal status as somebody who does not view the execution.
-async fn over(http: &Http, id: &str) -> Value {
+/// Waits for the terminal status without viewing the execution.
+async fn wait_ended(http: &Http, id: &str) -> Value {
     let terminal = |status: &Value| status["endedAt"].is_string();
     until(http, id, "ended", terminal).await
 }
 
-/// An execution of a session of its own that says `x`, runs on, and is cancelled when its session is gone.
-async fn left_alone(stack: &Stack) -> (ws::Client, String) {
+/// Starts an execution with `onDisconnect: "cancel"` in a session of its own; it says `x` and runs
+/// on. Returns the session and the id.
+async fn session_with_execution(stack: &Stack) -> (ws::Client, String) {
     let mut client = stack.client().await;
     let extra = json!({"onDisconnect": "cancel"});
-    let id = text(&client.execute("@say x\n@tree 3\n@tool 60", extra).await);
+    let id = execution_id(&client.execute("@say x\n@tree 3\n@tool 60", extra).await);
     client.wait_output(&id, 1).await;
     (client, id)
 }
@@ -33,10 +34,10 @@ async fn left_alone(stack: &Stack) -> (ws::Client, String) {
 #[tokio::test]
 async fn on_disconnect_cancel_waits_ten_seconds() {
     let stack = Stack::start().await;
-    let (client, id) = left_alone(&stack).await;
+    let (client, id) = session_with_execution(&stack).await;
     let gone = Instant::now();
     client.vanish();
-    let end = over(&stack.http(), &id).await;
+    let end = wait_ended(&stack.http(), &id).await;
     let after = gone.elapsed();
     assert_eq!(end["state"], "cancelled", "{end}");
     assert!(
@@ -48,18 +49,18 @@ async fn on_disconnect_cancel_waits_ten_seconds() {
 }
 
 #[tokio::test]
-async fn whoever_attaches_in_time_keeps_it_and_a_crash_of_the_bridge_never_counts() {
+async fn an_attach_in_time_keeps_the_execution_and_an_end_of_the_bridge_is_no_disconnect() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=1500");
     let mut stack = Stack::with(options).await;
     let http = stack.http();
-    // One that nobody attaches to tells when the grace is over.
-    let (kept, kept_id) = left_alone(&stack).await;
-    let (lost, lost_id) = left_alone(&stack).await;
+    // The execution without a new viewer shows when the grace has passed.
+    let (kept, kept_id) = session_with_execution(&stack).await;
+    let (lost, lost_id) = session_with_execution(&stack).await;
     kept.vanish();
     let mut other = stack.client().await;
     other.attach(&kept_id, None).await.expect("attached");
     lost.vanish();
-    assert_eq!(over(&http, &lost_id).await["state"], "cancelled");
+    assert_eq!(wait_ended(&http, &lost_id).await["state"], "cancelled");
     assert_eq!(
         http.status(&kept_id).await.expect("a status")["state"],
         "running"
@@ -72,7 +73,7 @@ async fn whoever_attaches_in_time_keeps_it_and_a_crash_of_the_bridge_never_count
     other.finish().await;
     // A stop or crash of the bridge: its clients did not leave.
     for crash in [true, false] {
-        let (client, id) = left_alone(&stack).await;
+        let (client, id) = session_with_execution(&stack).await;
         if crash {
             stack.crash_bridges().await;
         } else {
@@ -80,18 +81,21 @@ async fn whoever_attaches_in_time_keeps_it_and_a_crash_of_the_bridge_never_count
             stack.start_bridges_again().await;
         }
         client.wait_closed().await;
-        let (lost, lost_id) = left_alone(&stack).await;
+        let (lost, lost_id) = session_with_execution(&stack).await;
         lost.vanish();
-        assert_eq!(over(&http, &lost_id).await["state"], "cancelled");
+        assert_eq!(wait_ended(&http, &lost_id).await["state"], "cancelled");
         assert_eq!(
             http.status(&id).await.expect("a status")["state"],
             "running",
             "crash: {crash}"
         );
-        let mut again = stack.client().await;
-        again.control("CANCEL", Some(&id)).await.expect("accepted");
+        let mut reconnected = stack.client().await;
+        reconnected
+            .control("CANCEL", Some(&id))
+            .await
+            .expect("accepted");
         assert_eq!(ended(&http, &id).await["state"], "cancelled");
-        again.finish().await;
+        reconnected.finish().await;
     }
 }
 
@@ -106,32 +110,33 @@ async fn a_disconnect_is_not_a_cancel() {
         assert_eq!(ended(&stack.http(), id).await["state"], "completed");
         assert_eq!(stack.spawns(id), 1);
     }
-    // One whose answer nobody waited for.
+    // An `execute` for whose answer the client did not wait.
     let mut client = stack.client().await;
-    let unheard = id();
+    let unanswered = id();
     client
         .request(
             "execute",
-            json!({"prompt": "@say c", "executionId": unheard}),
+            json!({"prompt": "@say c", "executionId": unanswered}),
         )
         .await;
     client
         .call("ping", json!({}))
         .await
-        .expect("the request was read before");
+        .expect("the request was read before the ping");
     client.vanish();
     let http = stack.http();
     let end = Instant::now() + PATIENCE;
-    while http.status(&unheard).await.is_err() {
-        assert!(Instant::now() < end, "it was forgotten");
+    while http.status(&unanswered).await.is_err() {
+        assert!(Instant::now() < end, "the execute was lost");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(ended(&http, &unheard).await["state"], "completed");
+    assert_eq!(ended(&http, &unanswered).await["state"], "completed");
     stack.assert_quiet();
 }
 
-/// Asks claude-api to cancel when nobody views the execution for `ms`; returns the present status.
-async fn unviewed(stack: &Stack, id: &str, ms: u64) -> Value {
+/// Requests a cancel for when no client has viewed the execution for `ms` milliseconds; returns the
+/// present status.
+async fn cancel_if_unviewed(stack: &Stack, id: &str, ms: u64) -> Value {
     let path = path(id, &format!("/cancel?ifUnviewedForMs={ms}"));
     let (code, _, status) = send(&stack.http(), Method::POST, &path, "").await;
     assert_eq!(code, 200, "{status}");
@@ -150,10 +155,10 @@ async fn an_unviewed_execution_is_cancelled_and_a_new_stream_keeps_it() {
     }
     let open = http.open_output(&watched, 0).await.expect("a stream");
     for id in [&kept, &followed, &watched, &left] {
-        let asked = Instant::now();
-        let status = unviewed(&stack, id, 2000).await;
+        let begun = Instant::now();
+        let status = cancel_if_unviewed(&stack, id, 2000).await;
         assert_eq!(status["state"], "running", "it is answered at once");
-        assert!(asked.elapsed() < Duration::from_millis(1500));
+        assert!(begun.elapsed() < Duration::from_millis(1500));
     }
     // A new stream of either kind clears the cancel, even if it is closed at once.
     drop(http.open_output(&kept, 0).await.expect("a stream"));
@@ -185,7 +190,7 @@ async fn an_unviewed_execution_is_cancelled_and_a_new_stream_keeps_it() {
 
 /// docs/protocol.md, "Calls": `ifUnviewedForMs` outlives a restart of claude-api.
 #[tokio::test]
-async fn a_cancel_for_when_nobody_views_outlives_a_kill_of_claude_api() {
+async fn a_cancel_of_an_unviewed_execution_outlives_a_kill_of_claude_api() {
     let options = StackOptions::default().api("--running-executions=1");
     let mut stack = Stack::with(options).await;
     let http = stack.http();
@@ -197,21 +202,24 @@ async fn a_cancel_for_when_nobody_views_outlives_a_kill_of_claude_api() {
     exists(&mark).await;
     for (id, prompt) in [(&wanted, "@tool 60"), (&cleared, "@say x")] {
         accept(&http, id, prompt, json!({})).await;
-        assert_eq!(unviewed(&stack, id, 4000).await["state"], "queued");
+        assert_eq!(
+            cancel_if_unviewed(&stack, id, 4000).await["state"],
+            "queued"
+        );
     }
-    unviewed(&stack, &first, 1500).await;
+    cancel_if_unviewed(&stack, &first, 1500).await;
     drop(http.follow(&cleared).await.expect("a stream"));
     stack.crash_api().await;
     let http = stack.http();
-    // The policy's continuation of the running execution inherits the cancel, and waits behind the
-    // other two. Nobody views any of them.
-    let end = over(&http, &first).await;
+    // The policy's continuation of the running execution inherits the cancel, and is queued after
+    // the other two. No client views any of them.
+    let end = wait_ended(&http, &first).await;
     let next = end["continuedBy"]
         .as_str()
         .expect("its policy says so")
         .to_owned();
     for id in [&wanted, &next] {
-        let end = over(&http, id).await;
+        let end = wait_ended(&http, id).await;
         assert_eq!(end["state"], "cancelled", "{end}");
     }
     assert_eq!(ended(&http, &cleared).await["state"], "completed");
@@ -227,13 +235,13 @@ async fn a_reader_over_http_keeps_the_execution_that_a_session_left() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=1500");
     let stack = Stack::with(options).await;
     let http = stack.http();
-    let (read, read_id) = left_alone(&stack).await;
-    let (lost, lost_id) = left_alone(&stack).await;
+    let (read, read_id) = session_with_execution(&stack).await;
+    let (lost, lost_id) = session_with_execution(&stack).await;
     read.vanish();
     let mut stream = http.follow(&read_id).await.expect("a stream");
     stream.next().await.expect("a line");
     lost.vanish();
-    assert_eq!(over(&http, &lost_id).await["state"], "cancelled");
+    assert_eq!(wait_ended(&http, &lost_id).await["state"], "cancelled");
     assert_eq!(
         http.status(&read_id).await.expect("a status")["state"],
         "running"
@@ -245,13 +253,12 @@ async fn a_reader_over_http_keeps_the_execution_that_a_session_left() {
     stack.assert_quiet();
 }
 
-/// A session that leaves in the very moment in which its view begins: its streams are no new
-/// viewers.
+/// The streams of a session that leaves while its view begins are no new viewers.
 #[tokio::test]
 async fn late_streams_of_a_session_that_left_do_not_keep_its_execution() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
     let stack = Stack::with(options).await;
-    let mut left = Vec::new();
+    let mut ids = Vec::new();
     for n in 0..30_u64 {
         let mut client = stack.client().await;
         let id = id();
@@ -261,12 +268,12 @@ async fn late_streams_of_a_session_that_left_do_not_keep_its_execution() {
         client.request("execute", params).await;
         tokio::time::sleep(Duration::from_millis(n % 10)).await;
         client.vanish();
-        left.push(id);
+        ids.push(id);
     }
     let http = stack.http();
-    for id in &left {
+    for id in &ids {
         let end = Instant::now() + PATIENCE;
-        // It may never have been read.
+        // The `execute` may never have been read.
         while let Ok(status) = http.status(id).await {
             if status["state"] == "cancelled" {
                 break;
@@ -278,7 +285,7 @@ async fn late_streams_of_a_session_that_left_do_not_keep_its_execution() {
     stack.assert_quiet();
 }
 
-/// The last closing note: a departure that is settled because somebody views the execution says so.
+/// A departure without a cancel, because a viewer returned, has a log line of its own.
 #[tokio::test]
 async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=300");
@@ -290,8 +297,8 @@ async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
     };
     let sent = "claude-api has a cancel that was owed";
     let viewed = "a viewer returned; no cancel is owed";
-    let (kept, kept_id) = left_alone(&stack).await;
-    let (lost, lost_id) = left_alone(&stack).await;
+    let (kept, kept_id) = session_with_execution(&stack).await;
+    let (lost, lost_id) = session_with_execution(&stack).await;
     let mut other = stack.client().await;
     other.attach(&kept_id, None).await.expect("attached");
     kept.vanish();
@@ -302,7 +309,10 @@ async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(!logged(&kept_id, sent) && !logged(&lost_id, viewed));
-    assert_eq!(over(&stack.http(), &lost_id).await["state"], "cancelled");
+    assert_eq!(
+        wait_ended(&stack.http(), &lost_id).await["state"],
+        "cancelled"
+    );
     other
         .control("CANCEL", Some(&kept_id))
         .await
@@ -314,13 +324,13 @@ async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
 
 /// Field case C24. An `input` that was refused as too large changes nothing about a departure.
 #[tokio::test]
-async fn a_client_that_leaves_after_a_refused_input_departs_as_any_other() {
+async fn a_disconnect_after_a_refused_input_cancels_the_execution() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=1000");
     let stack = Stack::with(options).await;
     for (bytes, waits) in [(5 << 20, true), (5 << 20, false), (12 << 20, true)] {
         let mut client = stack.client().await;
         let extra = json!({"onDisconnect": "cancel", "input": "stream"});
-        let id = text(&client.execute("@say x", extra).await);
+        let id = execution_id(&client.execute("@say x", extra).await);
         client.wait_output(&id, 1).await;
         let content = "x".repeat(bytes);
         let line = json!({"type": "user", "message": {"role": "user", "content": content}});
@@ -332,7 +342,7 @@ async fn a_client_that_leaves_after_a_refused_input_departs_as_any_other() {
             client.request("input", input).await;
         }
         client.vanish();
-        let end = over(&stack.http(), &id).await;
+        let end = wait_ended(&stack.http(), &id).await;
         assert_eq!(end["state"], "cancelled", "{bytes} {waits}: {end}");
         stack.assert_nothing_left(&id).await;
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The default of `drainMs`.
 const DRAIN: Duration = Duration::from_secs(2);
-/// A process's end, the record of it and the way to the client, on a busy machine.
+/// Time for a process to end, be recorded and reach the client, on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
 fn id(status: &Value) -> &str {
@@ -19,7 +19,7 @@ fn id(status: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn f5_each_ending_is_told_as_it_is() {
+async fn f5_each_ending_has_its_status_reason_and_exit_code() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     for (prompt, status, reason, code) in [
@@ -86,7 +86,7 @@ async fn f5_each_ending_is_told_as_it_is() {
     stack.assert_quiet();
 }
 
-/// What the counter file says.
+/// Waits for the counter file; returns its number.
 async fn counted(path: &std::path::Path) -> u64 {
     let read = || std::fs::read_to_string(path).ok()?.parse().ok();
     eventually("the counter", PATIENCE, read).await
@@ -133,7 +133,7 @@ async fn s7_pause_resume_and_cancel_reach_a_daemon() {
 }
 
 #[tokio::test]
-async fn f2_nothing_is_left_when_claude_api_is_killed() {
+async fn f2_a_kill_of_claude_api_leaves_no_process() {
     let mut stack = Stack::start().await;
     let mut client = stack.client().await;
     let file = stack.path("tmp").join("counter");
@@ -157,7 +157,7 @@ async fn f2_nothing_is_left_when_claude_api_is_killed() {
     client.finish().await;
 }
 
-/// How long ago the stand-in came to `@touch`.
+/// Returns how long ago the stand-in reached `@touch`.
 fn since(file: &Path) -> Duration {
     let touched = std::fs::metadata(file).and_then(|file| file.modified());
     let since = SystemTime::now().duration_since(touched.expect("touched"));
@@ -165,7 +165,7 @@ fn since(file: &Path) -> Duration {
 }
 
 #[tokio::test]
-async fn f8_the_end_comes_though_a_grandchild_holds_stdout_or_the_cli_lingers() {
+async fn f8_an_execution_ends_although_a_grandchild_holds_stdout_or_the_cli_lingers() {
     let stack = Stack::with(StackOptions::default().api("--linger-ms=500")).await;
     let mut client = stack.client().await;
     let last = stack.path("tmp").join("held");
@@ -176,7 +176,7 @@ async fn f8_the_end_comes_though_a_grandchild_holds_stdout_or_the_cli_lingers() 
         (&end["status"], output.as_slice()),
         (&json!("COMPLETED"), &b"held"[..])
     );
-    // What is left of the tree is killed at the exit: nobody waits for it.
+    // The rest of the tree is killed at the exit, without a wait.
     assert!(took < SLACK, "{took:?} from the exit to the end");
     stack.assert_nothing_left(id(&end)).await;
     let last = stack.path("tmp").join("done");
@@ -199,7 +199,7 @@ async fn f8_the_end_comes_though_a_grandchild_holds_stdout_or_the_cli_lingers() 
 }
 
 #[tokio::test]
-async fn f8_one_outside_the_execution_that_holds_stdout_delays_the_end_by_the_drain_grace() {
+async fn f8_a_foreign_process_that_holds_stdout_delays_the_end_by_the_drain_grace() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     let (go, last) = (stack.path("tmp").join("go"), stack.path("tmp").join("last"));
@@ -250,7 +250,7 @@ async fn f12_much_stderr_is_drained_and_its_tail_kept() {
 }
 
 #[tokio::test]
-async fn f11_odd_lines_lose_nothing() {
+async fn f11_odd_lines_lose_no_output() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     for (prompt, expected) in [

@@ -1,4 +1,5 @@
-//! S12: the CLI's environment: what the operator set by name, what a client may set, nothing else.
+//! S12: the CLI's environment has the operator's variables by name, those that a client may set,
+//! and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::{id, parsed, run};
 
-/// What the CLI may see beside fixed settings of our own.
-const BY_NAME: [&str; 9] = [
+/// Inherited variables of the CLI.
+const INHERITED: [&str; 9] = [
     "PATH",
     "HOME",
     "TMPDIR",
@@ -19,7 +20,7 @@ const BY_NAME: [&str; 9] = [
     "HTTPS_PROXY",
     "NO_PROXY",
 ];
-/// Settings of our own that CLI.md asks for.
+/// Fixed variables that claude-api sets.
 const FIXED: [&str; 4] = [
     "DISABLE_TELEMETRY",
     "DISABLE_AUTOUPDATER",
@@ -34,7 +35,7 @@ async fn environment(stack: &Stack, extra: Value) -> Value {
 }
 
 #[tokio::test]
-async fn s12_the_operators_settings_pass_by_name_and_nothing_else() {
+async fn s12_the_operators_variables_pass_by_name_and_nothing_else() {
     let options = StackOptions::default()
         .env("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
         .env("HTTPS_PROXY", "http://proxy:3128")
@@ -54,7 +55,7 @@ async fn s12_the_operators_settings_pass_by_name_and_nothing_else() {
         .keys()
         .map(String::as_str)
         .collect();
-    for name in BY_NAME.iter().chain(&FIXED).chain(&["PASSED"]) {
+    for name in INHERITED.iter().chain(&FIXED).chain(&["PASSED"]) {
         assert!(names.contains(name), "{name} is missing: {names:?}");
     }
     assert_eq!(seen["ANTHROPIC_BASE_URL"], "http://127.0.0.1:9");
@@ -68,11 +69,11 @@ async fn s12_the_operators_settings_pass_by_name_and_nothing_else() {
             "MCP_",
             "API_TIMEOUT",
             "BASH_",
-            // Both spellings of what was set in one.
+            // The other spelling of a variable that was set in one.
             "https_proxy",
             "no_proxy",
         ];
-        let known = BY_NAME.contains(name)
+        let known = INHERITED.contains(name)
             || *name == "PASSED"
             || ours.iter().any(|prefix| name.starts_with(prefix));
         assert!(known, "{name} was inherited: {names:?}");
@@ -97,16 +98,16 @@ async fn s12_an_empty_key_means_the_clis_own_login() {
         r#"{"claudeAiOauth":{"accessToken":"x"}}"#,
     )
     .expect("written");
-    crate::start::ready(&stack).await;
+    crate::startup::ready(&stack).await;
     let seen = environment(&stack, json!({})).await;
-    // Set but empty it would win over the login.
+    // A variable that is set but empty would override the login.
     assert_eq!(seen.get("ANTHROPIC_API_KEY"), None, "{seen}");
     assert_eq!(seen.get("ANTHROPIC_AUTH_TOKEN"), None, "{seen}");
     stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn s12_clients_set_what_is_on_the_operators_list() {
+async fn s12_clients_set_only_the_variables_on_the_operators_list() {
     let stack = Stack::with(StackOptions::default().api("--allowed-env=DEBUG_LEVEL,LANG")).await;
     let http = stack.http();
     let value = "a b \"$(touch PWNED)\" \u{e9}\n=";
@@ -123,7 +124,7 @@ async fn s12_clients_set_what_is_on_the_operators_list() {
     assert_eq!(
         seen.get("DEBUG_LEVEL"),
         None,
-        "it stayed from the one before"
+        "it stayed from the execution before"
     );
     for (name, code) in [
         ("OTHER", 403),
@@ -153,7 +154,7 @@ async fn s12_clients_set_what_is_on_the_operators_list() {
 /// Field case C2: the CLI obeys the lower-case name, and Docker's client configuration sets that
 /// one alone.
 #[tokio::test]
-async fn both_spellings_of_the_proxy_settings_reach_the_cli_alike_with_the_inner_names() {
+async fn both_spellings_of_the_proxy_settings_reach_the_cli_with_the_internal_hosts() {
     let options = StackOptions::default()
         .env("http_proxy", "http://proxy:3128")
         .env("no_proxy", ".corp")

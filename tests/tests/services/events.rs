@@ -1,4 +1,4 @@
-//! The method `events`, and `/events` with an offset: the same bytes by both.
+//! The method `events`, and `/events` with an offset: both return the same bytes.
 
 use cc_tests::{
     harness::{Stack, StackOptions},
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{accept, assert_problem, ended, id, path, send, until};
 
-/// What `/events` gives, with its headers.
+/// Reads `/events`; returns the bytes and the headers.
 async fn events(http: &Http, id: &str, query: &str) -> (Vec<u8>, reqwest::header::HeaderMap) {
     let request = http.request(Method::GET, &path(id, &format!("/events{query}")));
     let response = request.send().await.expect("an answer");
@@ -21,14 +21,20 @@ async fn events(http: &Http, id: &str, query: &str) -> (Vec<u8>, reqwest::header
     (output.bytes, headers)
 }
 
-/// Asks for part after part until nothing more is there; the bytes that the offsets count.
-async fn joined(client: &mut Client, id: &str, from: u64, most: usize) -> (String, u64, bool) {
+/// Requests part after part until no more events are there. Returns the text, the next offset, and
+/// whether the events have ended.
+async fn read_parts(
+    client: &mut Client,
+    id: &str,
+    from: u64,
+    max_bytes: usize,
+) -> (String, u64, bool) {
     let (mut text, mut offset) = (String::new(), from);
     loop {
-        let params = json!({"executionId": id, "offset": offset, "maxBytes": most});
+        let params = json!({"executionId": id, "offset": offset, "maxBytes": max_bytes});
         let part = client.call("events", params).await.expect("a part");
         let piece = part["text"].as_str().expect("a text");
-        assert!(piece.len() <= most, "{} bytes", piece.len());
+        assert!(piece.len() <= max_bytes, "{} bytes", piece.len());
         text += piece;
         offset = part["nextOffset"].as_u64().expect("an offset");
         let is_ended = part["ended"] == true;
@@ -39,7 +45,7 @@ async fn joined(client: &mut Client, id: &str, from: u64, most: usize) -> (Strin
 }
 
 #[tokio::test]
-async fn events_by_the_bridge_are_the_bytes_of_claude_api_while_it_runs_and_after_the_end() {
+async fn events_through_the_bridge_are_the_bytes_of_claude_api_during_and_after_the_run() {
     let stack = Stack::start().await;
     let (http, mut client) = (stack.http(), stack.client().await);
     for format in ["text", "events"] {
@@ -50,7 +56,7 @@ async fn events_by_the_bridge_are_the_bytes_of_claude_api_while_it_runs_and_afte
             status["outputBytes"].as_u64() > Some(1500)
         })
         .await;
-        let (before, reached, is_ended) = joined(&mut client, &id, 0, 4096).await;
+        let (before, reached, is_ended) = read_parts(&mut client, &id, 0, 4096).await;
         assert!(!is_ended && before.ends_with('\n') && before.len() > 4096);
         let (now, headers) = events(&http, &id, "?follow=false").await;
         assert_eq!(headers["events-ended"], "false");
@@ -62,7 +68,7 @@ async fn events_by_the_bridge_are_the_bytes_of_claude_api_while_it_runs_and_afte
         });
         std::fs::write(&go, "").expect("a file");
         ended(&http, &id).await;
-        let (after, end, is_ended) = joined(&mut client, &id, reached, 4096).await;
+        let (after, end, is_ended) = read_parts(&mut client, &id, reached, 4096).await;
         assert!(is_ended && after.len() > 4096);
         let (whole, _) = events(&http, &id, "").await;
         assert_eq!(end, whole.len() as u64);
@@ -78,7 +84,7 @@ async fn events_by_the_bridge_are_the_bytes_of_claude_api_while_it_runs_and_afte
 }
 
 #[tokio::test]
-async fn wrong_events_are_refused_by_both_with_the_same_reason() {
+async fn wrong_requests_for_events_get_the_same_reason_from_both_services() {
     let mut stack = Stack::start().await;
     let (http, target, unknown) = (stack.http(), id(), id());
     accept(
@@ -114,9 +120,9 @@ async fn wrong_events_are_refused_by_both_with_the_same_reason() {
     stack.assert_quiet();
 }
 
-/// The oldest events are freed under `--events-bytes`; what is left keeps its offsets.
+/// The oldest events are freed under `--events-bytes`; the others keep their offsets.
 #[tokio::test]
-async fn long_events_are_cut_and_continued_and_freed_ones_are_named() {
+async fn long_events_are_read_in_parts_and_freed_events_are_named() {
     let options = StackOptions::default().api("--events-bytes=3000000");
     let stack = Stack::with(options).await;
     let (http, mut client, target) = (stack.http(), stack.client().await, id());
@@ -137,11 +143,11 @@ async fn long_events_are_cut_and_continued_and_freed_ones_are_named() {
     let first = client.call("events", json!({"executionId": target})).await;
     let first = first.expect("a part");
     assert_eq!(first["offset"], from);
-    // Without `maxBytes` a message is the limit.
+    // Without `maxBytes`, the size of a message is the limit.
     let text = first["text"].as_str().expect("a text");
     assert!(text.len() > 200_000 && text.len() < 512 * 1024);
     assert!(kept.starts_with(text.as_bytes()));
-    let (rest, end, is_ended) = joined(&mut client, &target, from, 100_000).await;
+    let (rest, end, is_ended) = read_parts(&mut client, &target, from, 100_000).await;
     assert_eq!((end, is_ended), (length, true));
     assert!(rest.as_bytes() == kept);
     client.finish().await;
@@ -149,7 +155,7 @@ async fn long_events_are_cut_and_continued_and_freed_ones_are_named() {
 }
 
 #[tokio::test]
-async fn connected_names_the_method() {
+async fn connected_lists_the_method_events() {
     let stack = Stack::start().await;
     let client = stack.client().await;
     let methods = &client.connected()["capabilities"]["methods"];

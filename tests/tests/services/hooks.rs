@@ -1,4 +1,5 @@
-//! Hooks before and after an execution: what they get, their failures, and that nobody waits for them.
+//! Hooks before and after an execution: their input, their failures, and that no other execution
+//! waits for them.
 
 mod failing;
 mod hanging;
@@ -19,7 +20,8 @@ const SCRIPT: &str = r#"#!/bin/sh
 status=$(cat)
 case "$status" in
 *'"kind":"record"'*)
-    printf '%s' "$status" >"$DIR/status"; env >"$DIR/env"; pwd >"$DIR/pwd.new"; mv "$DIR/pwd.new" "$DIR/pwd" ;;
+    printf '%s' "$status" >"$DIR/status"; env >"$DIR/env"
+    pwd >"$DIR/pwd.new"; mv "$DIR/pwd.new" "$DIR/pwd" ;;
 *'"kind":"slow"'*)
     : >"$DIR/began"; until [ -e "$DIR/go" ]; do sleep 0.05; done ;;
 *'"kind":"fail"'*)
@@ -27,18 +29,20 @@ case "$status" in
 *'"kind":"killed"'*)
     kill -9 $$ ;;
 *'"kind":"huge"'*)
-    head -c 100000000 /dev/zero; head -c 20000000 /dev/zero | tr '\000' e >&2; echo "last words" >&2; exit 4 ;;
+    head -c 100000000 /dev/zero; head -c 20000000 /dev/zero | tr '\000' e >&2
+    echo "last words" >&2; exit 4 ;;
 *'"kind":"endless"'*)
-    export HOOK_MARK=$MARK; setsid sleep 1000 & sleep 1000 & : >"$DIR/began"; trap '' TERM; wait; sleep 1000 ;;
+    export HOOK_MARK=$MARK; setsid sleep 1000 & sleep 1000 &
+    : >"$DIR/began"; trap '' TERM; wait; sleep 1000 ;;
 esac
 "#;
 
 /// A stack with the hook of this module at one moment.
 struct Hooked {
     stack: Stack,
-    /// Here is the hook, and what it writes.
+    /// Folder of the hook and of the files that it writes.
     folder: TempDir,
-    /// In the environment of what an endless hook leaves running.
+    /// Mark in the environment of the processes that an endless hook leaves running.
     mark: String,
 }
 
@@ -72,7 +76,7 @@ impl Hooked {
         self.folder.path().join(name)
     }
 
-    /// Accepts an execution whose hook does `kind`; its id.
+    /// Accepts an execution whose hook acts as `kind`; returns the id.
     async fn accept(&self, kind: &str, extra: Value) -> String {
         let id = id();
         let mut body = json!({"metadata": {"kind": kind}});
@@ -96,7 +100,7 @@ impl Hooked {
 }
 
 #[tokio::test]
-async fn a_hook_gets_the_status_in_the_workspace_without_the_credential() {
+async fn a_hook_runs_in_the_workspace_with_the_status_and_without_the_credential() {
     for (moment, state) in [("before", "running"), ("after", "completed")] {
         let hooked = Hooked::start(moment, "required", &[]).await;
         let id = hooked.accept("record", json!({"workspace": "shop"})).await;
@@ -124,13 +128,13 @@ async fn a_hook_gets_the_status_in_the_workspace_without_the_credential() {
 }
 
 #[tokio::test]
-async fn an_execution_that_is_cancelled_in_the_queue_has_no_hook() {
+async fn an_execution_that_is_cancelled_in_the_queue_runs_no_hook() {
     let hooked = Hooked::start("after", "required", &[]).await;
     let http = hooked.http();
-    let holds = id();
-    accept(&http, &holds, "@silence 60", json!({"lane": "one"})).await;
+    let first = id();
+    accept(&http, &first, "@silence 60", json!({"lane": "one"})).await;
     let queued = hooked.accept("record", json!({"lane": "one"})).await;
-    for id in [&queued, &holds] {
+    for id in [&queued, &first] {
         http.call(reqwest::Method::POST, &path(id, "/cancel"), None)
             .await
             .expect("an answer");
@@ -143,7 +147,7 @@ async fn an_execution_that_is_cancelled_in_the_queue_has_no_hook() {
 }
 
 #[tokio::test]
-async fn a_hook_that_cannot_be_run_is_refused_at_the_start_if_required_and_else_a_warning() {
+async fn a_missing_hook_is_refused_at_startup_if_required_and_a_warning_if_advisory() {
     for moment in ["before", "after"] {
         let folder = tempfile::tempdir().expect("a folder");
         let advisory = StackOptions::default().api(format!("--hook-{moment}=/nonexistent/hook"));
@@ -156,10 +160,10 @@ async fn a_hook_that_cannot_be_run_is_refused_at_the_start_if_required_and_else_
         assert!(log.contains("/nonexistent/hook"), "{log}");
 
         let stack = Stack::with(advisory).await;
-        let told = stack.api.lines().iter().any(|line| {
+        let warned = stack.api.lines().iter().any(|line| {
             let message = line["message"].as_str().unwrap_or_default();
             line["level"] == "WARN" && message.contains("/nonexistent/hook")
         });
-        assert!(told, "{}", stack.api.log());
+        assert!(warned, "{}", stack.api.log());
     }
 }

@@ -1,5 +1,5 @@
-//! HTTP as clients and proxies speak it: versions, HEAD, `Expect`, pipelining, CORS, query strings,
-//! paths, and lines that stay lines.
+//! HTTP as clients and proxies use it: versions, HEAD, `Expect`, pipelining, CORS, query strings,
+//! paths, and statuses on one line.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,8 @@ use tokio::{
 
 use crate::support::{PATIENCE, accept, assert_problem, ended, id, path, send};
 
-/// Returns the bytes of one connection until it ends, or until `wanted` was seen so many times.
+/// Sends a request on a new connection. Returns the bytes that arrive until the connection ends or
+/// `wanted` has arrived `times` times.
 async fn exchange(addr: SocketAddr, request: &str, wanted: &str, times: usize) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -33,11 +34,11 @@ async fn read_until(stream: &mut TcpStream, wanted: &str, times: usize) -> Strin
     };
     let in_time = tokio::time::timeout(PATIENCE, read).await.is_ok();
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    assert!(in_time, "{wanted:?} never came; this did: {text:?}");
+    assert!(in_time, "{wanted:?} never arrived; received: {text:?}");
     text
 }
 
-/// The kind of field case C7: HTTP/1.0 has no chunks and no trailers, so the end of a stream that
+/// As in field case C7: HTTP/1.0 has no chunks and no trailers, so the end of a stream that
 /// was cut looks like a clean one. A stream is refused there before anything is recorded, and short
 /// answers work.
 #[tokio::test]
@@ -87,9 +88,9 @@ async fn a_stream_over_http_1_0_is_refused_with_the_remedy() {
     stack.assert_quiet();
 }
 
-/// HEAD answers at once and without a body, also for a stream that lasts.
+/// HEAD is answered at once and without a body, also for a stream that lasts.
 #[tokio::test]
-async fn head_has_no_body_and_does_not_wait() {
+async fn head_is_answered_at_once_and_without_a_body() {
     let stack = Stack::start().await;
     let (http, addr, target) = (stack.http(), stack.api.addr(), id());
     accept(&http, &target, "@say x\n@tool 60", json!({})).await;
@@ -109,10 +110,10 @@ async fn head_has_no_body_and_does_not_wait() {
     stack.assert_quiet();
 }
 
-/// `Expect: 100-continue`: the body is asked for when it is wanted, and not for a request that is
-/// refused without it.
+/// `Expect: 100-continue`: the service requests the body, unless it refuses the request without the
+/// body.
 #[tokio::test]
-async fn a_body_is_asked_for_only_when_it_is_wanted() {
+async fn expect_continue_requests_no_body_for_a_refused_request() {
     let stack = Stack::start().await;
     let addr = stack.api.addr();
     let body = r#"{"prompt":"@say x"}"#;
@@ -140,7 +141,7 @@ async fn a_body_is_asked_for_only_when_it_is_wanted() {
     stack.assert_quiet();
 }
 
-/// Pipelined requests are answered in their order, a stream among them to its end.
+/// Pipelined requests are answered in their order, a whole stream among them.
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let stack = Stack::start().await;
@@ -170,13 +171,17 @@ async fn streams_tell_proxies_not_to_buffer_them() {
     let stack = Stack::start().await;
     let (http, target) = (stack.http(), id());
     accept(&http, &target, "@say x", json!({})).await;
-    for past in [false, true] {
+    for is_ended in [false, true] {
         for rest in ["/output", "/events", "?follow=true"] {
             let response = http.request(Method::GET, &path(&target, rest)).send().await;
             let headers = response.expect("an answer").headers().clone();
             let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-            assert_eq!(value("x-accel-buffering"), Some("no"), "{rest} {past}");
-            assert_eq!(value("cache-control"), Some("no-store"), "{rest} {past}");
+            assert_eq!(value("x-accel-buffering"), Some("no"), "{rest} {is_ended}");
+            assert_eq!(
+                value("cache-control"),
+                Some("no-store"),
+                "{rest} {is_ended}"
+            );
         }
         ended(&http, &target).await;
     }
@@ -184,9 +189,9 @@ async fn streams_tell_proxies_not_to_buffer_them() {
 }
 
 /// Field case C8. A page of a listed origin can use `fetch`: preflight and answer allow its origin,
-/// `Authorization` included, never `*`, and never with credentials. Others get 403 as before.
+/// `Authorization` included, never `*`, and never with credentials. Other origins get 403.
 #[tokio::test]
-async fn a_listed_origin_has_cors_and_others_have_none() {
+async fn a_listed_origin_gets_cors_headers_and_others_get_403() {
     let options = StackOptions::default().api("--allowed-origins=https://app.example");
     let stack = Stack::with(options).await;
     let http = stack.http();
@@ -236,7 +241,7 @@ async fn a_listed_origin_has_cors_and_others_have_none() {
         }
         request.send().await.expect("an answer")
     };
-    // Errors are readable for the page, too.
+    // The page can read errors too.
     for (path, code) in [("/v1/executions", 200), (one.as_str(), 404)] {
         let answer = fetch(Some(page), path).await;
         assert_eq!(answer.status().as_u16(), code);
@@ -244,7 +249,10 @@ async fn a_listed_origin_has_cors_and_others_have_none() {
         assert!(header(&answer, "access-control-expose-headers").contains("execution-id"));
         let own = fetch(None, path).await;
         assert_ne!(header(&own, "access-control-allow-origin"), "*");
-        assert!(header(&own, "vary").contains("origin"), "a cache between");
+        assert!(
+            header(&own, "vary").contains("origin"),
+            "for a cache between"
+        );
     }
     assert_eq!(fetch(Some("null"), "/v1/executions").await.status(), 403);
     stack.assert_quiet();
@@ -333,10 +341,10 @@ async fn a_member_given_twice_is_refused_at_any_depth() {
     stack.assert_quiet();
 }
 
-/// Field case C21. A query is percent-decoded, an unknown parameter is named on every path, and so
-/// is the path that a trailing slash stands for.
+/// Field case C21. A query is percent-decoded, an unknown parameter is named on every path, and for
+/// a path with a trailing slash the right path is named.
 #[tokio::test]
-async fn queries_are_decoded_and_mistakes_in_them_and_in_paths_are_named() {
+async fn queries_are_decoded_and_mistakes_in_queries_and_paths_are_named() {
     let stack = Stack::start().await;
     let (http, target) = (stack.http(), id());
     accept(&http, &target, "@say x", json!({})).await;
@@ -382,9 +390,9 @@ async fn queries_are_decoded_and_mistakes_in_them_and_in_paths_are_named() {
     stack.assert_quiet();
 }
 
-/// Found by a field report: an MCP tool was taken, though no MCP server can be given.
+/// From a field report: an MCP tool was accepted, although no MCP server can be given.
 #[tokio::test]
-async fn an_mcp_tool_is_refused_as_no_server_can_be_given() {
+async fn an_mcp_tool_is_refused_because_no_mcp_server_can_be_given() {
     let stack = Stack::with(StackOptions::default().api("--tools-ceiling=*")).await;
     let body = json!({"prompt": "@say x", "allowedTools": ["Bash", "mcp__x__y"]}).to_string();
     let answer = send(&stack.http(), Method::PUT, &path(&id(), ""), body).await;
@@ -397,7 +405,7 @@ async fn an_mcp_tool_is_refused_as_no_server_can_be_given() {
     stack.assert_quiet();
 }
 
-/// Found by a field report: `localhost` was no address to listen on.
+/// From a field report: `localhost` was refused as an address to listen on.
 #[tokio::test]
 async fn both_services_listen_on_localhost() {
     let options = StackOptions::default()

@@ -1,5 +1,5 @@
-//! S10: no field that a client sends becomes a flag, reaches a shell, or leaves the workspace root. F6: the
-//! prompt stands in no argument.
+//! S10: no field of a client becomes a flag, reaches a shell, or leaves the workspace root.
+//! F6: no argument contains the prompt.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{accept, ended, id, parsed, run};
 
-/// Texts that would do something in a shell, as a flag or as a path.
+/// Texts that would be dangerous in a shell, as a flag or as a path.
 const ATTACKS: [&str; 12] = [
     "--dangerously-skip-permissions",
     "-p",
@@ -24,7 +24,7 @@ const ATTACKS: [&str; 12] = [
     "\u{1F600} --verbose",
 ];
 
-/// The arguments that the stand-in was started with.
+/// Runs an execution; returns the arguments of the stand-in.
 async fn arguments(stack: &Stack, extra: Value) -> Vec<String> {
     let (text, status) = run(stack, "@argv", extra.clone()).await;
     assert_eq!(status["state"], "completed", "{extra}: {status}");
@@ -34,21 +34,21 @@ async fn arguments(stack: &Stack, extra: Value) -> Vec<String> {
         .collect()
 }
 
-/// All files under a folder.
+/// Returns all files under a folder.
 fn files(folder: PathBuf) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
-            found.extend(files(entry.path()));
+            all.extend(files(entry.path()));
         } else {
-            found.push(entry.path());
+            all.push(entry.path());
         }
     }
-    found
+    all
 }
 
 #[tokio::test]
-async fn s10_a_value_is_one_argument_of_a_flag_that_we_chose() {
+async fn s10_a_clients_value_stays_within_one_argument_of_a_known_flag() {
     let stack = Stack::start().await;
     let plain = arguments(&stack, json!({})).await;
     assert!(plain.iter().all(|one| one.starts_with('-')), "{plain:?}");
@@ -126,7 +126,12 @@ async fn s10_tools_and_modes_stay_under_the_ceiling() {
         tool(&given),
         ["--permission-mode=dontAsk", "--allowedTools=Edit"]
     );
-    let given = arguments(&stack, json!({"permissionMode": "acceptEdits", "allowedTools": ["Bash(git status)"], "disallowedTools": ["Write"]})).await;
+    let extra = json!({
+            "permissionMode": "acceptEdits",
+        "allowedTools": ["Bash(git status)"],
+        "disallowedTools": ["Write"],
+    });
+    let given = arguments(&stack, extra).await;
     let mut given = tool(&given);
     given.sort();
     assert_eq!(
@@ -187,7 +192,7 @@ async fn s10_a_workspace_is_a_name_under_the_root() {
         assert_eq!(PathBuf::from(&cwd), root.join(name));
         assert_eq!(status["workspace"], *name);
     }
-    // One that leads elsewhere is no workspace.
+    // A link that leads elsewhere is no workspace.
     std::os::unix::fs::symlink("/etc", root.join("link")).expect("a link");
     let execution = id();
     accept(&http, &execution, "@cwd", json!({"workspace": "link"})).await;
@@ -202,7 +207,7 @@ async fn s10_a_workspace_is_a_name_under_the_root() {
 
 /// Field case C4.
 #[tokio::test]
-async fn the_operator_decides_what_the_cli_takes_from_a_repository() {
+async fn the_operator_decides_which_settings_of_a_repository_the_cli_uses() {
     for (setting, sources, adds, sets) in [
         ("none", "user", false, false),
         ("instructions", "user", true, false),

@@ -1,4 +1,4 @@
-//! S11: one lane one execution, lanes side by side up to a limit.
+//! S11: a lane runs one execution at a time; lanes run side by side up to a limit.
 
 use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn s11_sessions_run_side_by_side_up_to_the_limit_and_a_paused_one_keeps_its_place() {
+async fn s11_lanes_run_side_by_side_up_to_the_limit_and_a_paused_execution_counts() {
     let stack = Stack::with(
         StackOptions::default()
             .api("--running-executions=2")
@@ -26,7 +26,7 @@ async fn s11_sessions_run_side_by_side_up_to_the_limit_and_a_paused_one_keeps_it
     accept(&http, &three, "@say third", json!({"lane": "three"})).await;
     send(&http, Method::POST, &path(&one, "/pause"), "").await;
     until(&http, &one, "paused", |status| status["state"] == "paused").await;
-    // Two heartbeats later it still waits: a place that were free would have been taken.
+    // Two heartbeats later the third still waits; with a free slot it would run.
     let mut lines = http.follow(&three).await.expect("a stream");
     for _ in 0..3 {
         let status = lines.next().await.expect("a line").expect("no end");
@@ -47,7 +47,7 @@ async fn s11_sessions_run_side_by_side_up_to_the_limit_and_a_paused_one_keeps_it
 }
 
 #[tokio::test]
-async fn s11_twenty_sessions_with_a_lane_each_overlap_but_never_within_one() {
+async fn s11_executions_of_different_lanes_overlap_and_those_of_one_lane_never() {
     let stack = Stack::with(
         StackOptions::default()
             .api("--running-executions=8")
@@ -77,7 +77,10 @@ async fn s11_twenty_sessions_with_a_lane_each_overlap_but_never_within_one() {
     for (index, (lane, _, end)) in spans.iter().enumerate() {
         for (other, start, _) in &spans[index + 1..] {
             if lane == other {
-                assert!(start >= end, "two of lane {lane} at once: {spans:?}");
+                assert!(
+                    start >= end,
+                    "two of lane {lane} at the same time: {spans:?}"
+                );
             } else if start < end {
                 overlaps += 1;
             }

@@ -1,51 +1,56 @@
-//! Both services as real processes on free ports, with the stand-in CLI. A module per theme.
+//! Both services as real processes on free ports, with the stand-in CLI. A module per topic.
+//!
+//! I1 to I6 are the invariants of docs/protocol.md, "Invariants", by their numbers. A test whose
+//! name begins with a letter and a number, such as `f14_`, is the proof of that requirement in the
+//! project's list of requirements, which is not in this repository. A field case, such as
+//! C7, is a failure that people reported of other systems of this kind.
 
-mod accept;
-mod after_result;
+mod acceptance;
 mod bad_http;
 mod bad_ws;
 mod basic;
-mod blackhole;
 mod boxed;
 mod burn;
 mod churn;
-mod configuration;
-mod continue_;
+mod connection_cuts;
+mod continuations;
 mod credential;
-mod cuts;
-mod damaged;
-mod death;
+mod damaged_events;
 mod disconnect;
-mod disk;
 mod endings;
 mod environment;
 mod events;
-mod follow;
-mod forgotten;
-mod frames;
-mod guard;
+mod full_disk;
 mod hooks;
+mod host_and_origin;
+mod hostile_clients;
 mod http_rules;
 mod injection;
 mod input;
-mod kept;
+mod invalid_configuration;
 mod lanes;
-mod long;
+mod lists_and_tombstones;
+mod long_silences;
 mod mcp;
 mod memory;
+mod messages_and_batches;
 mod metrics;
-mod paused;
+mod pause;
+mod process_kills;
 mod prompt;
 mod queue;
 mod races;
 mod reconnect;
-mod resources_api;
 mod sessions;
 mod settings;
+mod sigterm;
+mod silent_peers;
 mod slow_disk;
 mod slow_readers;
-mod start;
-mod stop;
+mod startup;
+mod status_stream;
+mod stop_after_result;
+mod stored_results;
 mod support;
 mod timers;
 mod transcripts;

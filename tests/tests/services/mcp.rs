@@ -2,20 +2,20 @@
 
 mod bodies;
 mod bounds;
+mod cancel_and_disconnect;
 mod conformance;
-mod ending;
-mod in_flight;
-mod leaving;
-mod lost;
-mod misread;
-mod program;
-mod raw;
+mod lost_streams;
+mod malformed_messages;
+mod partial_post;
+mod python_sdk;
+mod raw_client;
+mod request_ids;
 mod restart;
-mod resume;
-mod sdk;
-mod sessions;
+mod session_end;
+mod session_limit;
+mod stdio_client;
+mod stream_resumption;
 mod tools;
-mod wire;
 
 use cc_tests::harness::{self, Stack};
 use reqwest::{Method, Response};
@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::support::{PATIENCE, path};
-use raw::Reply;
+use raw_client::Reply;
 
 async fn state(stack: &Stack, execution: &str) -> Value {
     let request = stack.http().request(Method::GET, &path(execution, ""));

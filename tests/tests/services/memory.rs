@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cc_tests::harness::{Stack, StackOptions, eventually, processes};
 
-/// The most memory of both services together after long lines (docs/protocol.md, "Invariants").
+/// Maximum memory of both services together after long lines (docs/protocol.md, "Invariants").
 const BOUND_BYTES: u64 = 64 << 20;
 /// The time in which the memory must be returned.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -14,7 +14,7 @@ const ANSWERS: usize = 3;
 /// The text of each answer: one event line has all of it, and so has the result's.
 const ANSWER_BYTES: usize = 20_000_000;
 
-/// Issue 10: after twelve answers of 20 MB claude-api alone held 141 to 180 MiB.
+/// After twelve answers of 20 MB, claude-api alone once held 141 to 180 MiB.
 #[tokio::test]
 async fn both_services_return_the_memory_of_long_lines() {
     let stack = Stack::with(StackOptions::default().one_bridge()).await;
@@ -30,9 +30,9 @@ async fn both_services_return_the_memory_of_long_lines() {
     let clients = futures::future::join_all((0..SESSIONS).map(|_| session())).await;
     let resident = |pid| processes::resident_bytes(pid).expect("a service");
     let both = || resident(stack.api.pid()) + resident(stack.bridge.pid());
-    let most = both();
+    let peak = both();
     let within = || (both() <= BOUND_BYTES).then_some(());
-    let what = format!("less than {BOUND_BYTES} bytes after {most}");
+    let what = format!("less than {BOUND_BYTES} bytes after {peak}");
     eventually(&what, PATIENCE, within).await;
     for client in clients {
         client.finish().await;

@@ -1,7 +1,8 @@
-//! `/metrics` of both services: the counts agree with what was done, and Prometheus can read the form.
+//! `/metrics` of both services: the counts agree with the work that was done, and Prometheus can
+//! read the format.
 
 mod bridge;
-mod ends;
+mod executions;
 mod promtool;
 mod refusals;
 
@@ -14,7 +15,7 @@ use reqwest::{Method, header};
 
 use crate::support::PATIENCE;
 
-/// A page that has no fault, in this format.
+/// Reads a page in this format, which must have no fault.
 async fn page_as(addr: SocketAddr, format: Format) -> Page {
     let request = Http::new(addr).request(Method::GET, "/metrics");
     let request = request.header(header::ACCEPT, format.content_type());
@@ -28,12 +29,12 @@ async fn page_as(addr: SocketAddr, format: Format) -> Page {
     page
 }
 
-/// The page of a service.
+/// Reads the page of a service.
 pub(crate) async fn page(addr: SocketAddr) -> Page {
     page_as(addr, Format::OpenMetrics).await
 }
 
-/// Waits until this sum is as wanted.
+/// Waits until this sum is `wanted`; returns the page.
 async fn until(addr: SocketAddr, name: &str, labels: &[(&str, &str)], wanted: f64) -> Page {
     let end = Instant::now() + PATIENCE;
     loop {

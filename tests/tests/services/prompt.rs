@@ -1,4 +1,4 @@
-//! F6: a prompt is a prompt, whatever it looks like, and stands in no argument.
+//! F6: a prompt reaches the CLI verbatim, whatever it looks like, and is in no argument.
 
 use cc_tests::harness::{Stack, processes};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{PATIENCE, accept, ended, exists, id, run};
 
 #[tokio::test]
-async fn f6_prompts_that_look_like_something_else_are_prompts() {
+async fn f6_prompts_that_look_like_flags_or_commands_reach_the_cli_verbatim() {
     let stack = Stack::start().await;
     for prompt in [
         "--help",
@@ -29,14 +29,14 @@ async fn f6_prompts_that_look_like_something_else_are_prompts() {
             assert!(output.contains("6 bytes"), "{output}");
         }
     }
-    // In mode `commands` it is the CLI's own business.
+    // In the mode `commands` the CLI interprets the prompt.
     let (output, _) = run(&stack, "/cost", json!({"promptMode": "commands"})).await;
     assert_eq!(output, "local command: /cost");
     stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn f6_the_prompt_stands_in_no_argument_of_any_process() {
+async fn f6_the_prompt_is_in_no_argument_and_no_environment_of_any_process() {
     let stack = Stack::start().await;
     let (http, execution, secret) = (stack.http(), id(), id());
     let mark = stack.path("tmp").join("running");
@@ -56,7 +56,7 @@ async fn f6_the_prompt_stands_in_no_argument_of_any_process() {
     assert!(seen.is_empty(), "{seen:?}");
     assert!(
         processes::marked(&secret).is_empty(),
-        "in the environment of one"
+        "a process has the prompt in its environment"
     );
     http.call(
         reqwest::Method::POST,

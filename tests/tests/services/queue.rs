@@ -1,4 +1,4 @@
-//! The queue: lanes, its limits, and what can be done to what waits. S11, A5.
+//! The queue: its limits, and controls of queued executions (S11, A5).
 
 use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
@@ -13,7 +13,7 @@ pub(crate) async fn cancel(stack: &Stack, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_waits_is_cancelled_without_a_process_and_cannot_be_paused() {
+async fn cancel_of_a_queued_execution_spawns_nothing_and_pause_is_refused() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     let mark = stack.path("tmp").join("running");
@@ -23,16 +23,16 @@ async fn what_waits_is_cancelled_without_a_process_and_cannot_be_paused() {
     exists(&mark).await;
     let second = client.start("@say second").await;
     let third = client.start("@say third").await;
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for id in [&second, &third] {
         let status = client
             .call("status", json!({"executionId": id}))
             .await
             .expect("a status");
         assert_eq!(status["state"], "queued", "{status}");
-        places.push(status["queuePosition"].as_u64().expect("a place"));
+        positions.push(status["queuePosition"].as_u64().expect("a position"));
     }
-    assert_eq!(places[1], places[0] + 1, "{places:?}");
+    assert_eq!(positions[1], positions[0] + 1, "{positions:?}");
     let error = client
         .control("PAUSE", Some(&second))
         .await
@@ -43,9 +43,9 @@ async fn what_waits_is_cancelled_without_a_process_and_cannot_be_paused() {
         "{error}"
     );
     let answer = send(&stack.http(), Method::POST, &path(&second, "/pause"), "").await;
-    assert_problem(&answer, 409, "wrong-state", "pause of a queued one");
+    assert_problem(&answer, 409, "wrong-state", "pause of a queued execution");
     let answer = send(&stack.http(), Method::DELETE, &path(&second, ""), "").await;
-    assert_problem(&answer, 409, "wrong-state", "delete of a queued one");
+    assert_problem(&answer, 409, "wrong-state", "delete of a queued execution");
     let answer = client
         .control("CANCEL", Some(&second))
         .await
@@ -61,7 +61,7 @@ async fn what_waits_is_cancelled_without_a_process_and_cannot_be_paused() {
     let fourth = client.start("@say fourth").await;
     assert_eq!(cancel(&stack, &fourth).await["state"], "cancelled");
     client.wait_terminal(&fourth).await;
-    // Without an id: the oldest that is not terminal.
+    // Without an id, the control is for the oldest execution that is not terminal.
     let status = client.control("CANCEL", None).await.expect("accepted");
     assert_eq!(status["executionId"], *first);
     assert_eq!(client.wait_terminal(&third).await.0, b"third");
@@ -79,7 +79,7 @@ async fn what_waits_is_cancelled_without_a_process_and_cannot_be_paused() {
 }
 
 #[tokio::test]
-async fn a5_a_full_queue_says_so_and_records_nothing() {
+async fn a5_a_full_queue_refuses_an_execution_and_records_nothing() {
     let stack = Stack::with(
         StackOptions::default()
             .api("--running-executions=1")
@@ -102,7 +102,7 @@ async fn a5_a_full_queue_says_so_and_records_nothing() {
     let refused = id();
     let body = json!({"prompt": "@say x"}).to_string();
     let answer = send(&http, Method::PUT, &path(&refused, ""), body.clone()).await;
-    assert_problem(&answer, 503, "queue-full", "the third that waits");
+    assert_problem(&answer, 503, "queue-full", "a third queued execution");
     assert_eq!(answer.2["length"], 2);
     let after = answer
         .1
@@ -112,7 +112,7 @@ async fn a5_a_full_queue_says_so_and_records_nothing() {
     assert!(after.parse::<u64>().is_ok(), "{after}");
     let answer = send(&http, Method::GET, &path(&refused, ""), "").await;
     assert_problem(&answer, 404, "not-found", "nothing is recorded");
-    // A retry of what was accepted is no new one.
+    // A retry of an accepted execution is no new execution.
     accept(&http, &ids[2], "@say 2", json!({"lane": "b"})).await;
     let mut client = stack.client().await;
     let error = client
@@ -135,7 +135,7 @@ async fn a5_a_full_queue_says_so_and_records_nothing() {
             .0
             .as_u16(),
         200,
-        "being full is not unready"
+        "a full queue is not unready"
     );
     cancel(&stack, &ids[0]).await;
     for id in &ids {
@@ -169,7 +169,7 @@ async fn a5_one_lane_cannot_fill_the_queue() {
     assert_eq!(error["code"], -32004, "{error}");
     let mut other = stack.client().await;
     assert_eq!(other.run("@say untouched").await.0, b"untouched");
-    // A lane of the client's own wins over the session's: it waits for nobody there.
+    // A lane in the request overrides the session's lane: the execution waits for no other there.
     let status = other.execute("@say mine", json!({"lane": "another"})).await;
     assert_eq!(status["lane"], "another");
     other

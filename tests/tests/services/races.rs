@@ -1,5 +1,5 @@
-//! What comes in the moment between two states: a cancel or a follower while the acceptance is being recorded, a stop right
-//! behind it, a runner that was stopped, a name that no status can carry.
+//! Events between two states: a cancel or a follower while the acceptance is being recorded, a stop
+//! right after it, and a runner that was stopped.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, accept, ended, id, parsed, path, until};
 
-/// Calls until the execution is known.
+/// Repeats a call until the execution is known; returns the answer.
 async fn once_known(http: &Http, method: Method, path: &str) -> Value {
     loop {
         let (code, body) = http
@@ -47,7 +47,7 @@ async fn a_cancel_during_the_acceptance_is_not_lost() {
 }
 
 #[tokio::test]
-async fn who_follows_during_the_acceptance_sees_the_end() {
+async fn a_follower_during_the_acceptance_sees_the_end() {
     let stack = Stack::start().await;
     let http = stack.http();
     for _ in 0..12 {
@@ -56,9 +56,9 @@ async fn who_follows_during_the_acceptance_sees_the_end() {
             let rest = path(&id, "?follow=true");
             let follow = async {
                 loop {
-                    let asked = http.request(Method::GET, &rest).send().await;
-                    let response = asked.expect("an answer");
-                    // Only that it is not known yet is a reason to ask again.
+                    let response = http.request(Method::GET, &rest).send().await;
+                    let response = response.expect("an answer");
+                    // Retry only while the execution is unknown.
                     if response.status() != StatusCode::NOT_FOUND {
                         return response.text().await.expect("a clean end");
                     }
@@ -75,9 +75,9 @@ async fn who_follows_during_the_acceptance_sees_the_end() {
 }
 
 #[tokio::test]
-async fn a_stop_right_behind_an_acceptance_drains_it() {
+async fn a_stop_right_after_an_acceptance_drains_the_execution() {
     let mut stack = Stack::start().await;
-    // The moment between the permit and `running` is short: one of these meets it.
+    // The moment between the permit and `running` is short: one of these rounds hits it.
     for _ in 0..10 {
         let (http, ids) = (stack.http(), [id(), id(), id(), id()]);
         let accepted = ids.iter().map(|id| accept(&http, id, "@say hi", json!({})));
@@ -99,13 +99,13 @@ async fn a_stopped_runner_does_not_delay_a_cancel() {
     let http = stack.http();
     let id = id();
     accept(&http, &id, "@say begun\n@silence 60", json!({})).await;
-    let runner = eventually("its runner", PATIENCE, || {
+    let runner = eventually("the runner", PATIENCE, || {
         let tree = processes::descendants(stack.api.pid());
         let cli = tree.iter().find(|p| p.arguments.contains(&id))?;
         Some(cli.parent)
     })
     .await;
-    // The first answer shows that the runner has started it all.
+    // The first answer shows that the runner has started the CLI.
     http.call(Method::POST, &path(&id, "/resume"), None)
         .await
         .expect("an answer");
@@ -125,8 +125,9 @@ async fn a_stopped_runner_does_not_delay_a_cancel() {
     stack.assert_nothing_left(&id).await;
 }
 
-/// Two slots to start in; the CLI of the executions that take them reads and writes nothing.
-async fn with_both_slots_taken() -> (Stack, [String; 2]) {
+/// Starts a stack with two permits for starts, held by executions whose CLI reads and writes
+/// nothing.
+async fn with_silent_starts() -> (Stack, [String; 2]) {
     let stack = Stack::with(StackOptions::default().api("--simultaneous-starts=2")).await;
     let http = stack.http();
     let silent = [id(), id()];
@@ -137,8 +138,8 @@ async fn with_both_slots_taken() -> (Stack, [String; 2]) {
     (stack, silent)
 }
 
-/// Runs a third one; how long it took.
-async fn third(stack: &Stack, silent: &[String]) -> Duration {
+/// Runs a third execution; returns how long it took. Then cancels the silent ones.
+async fn time_third(stack: &Stack, silent: &[String]) -> Duration {
     let (http, third) = (stack.http(), id());
     let began = Instant::now();
     accept(&http, &third, "@say hi", json!({})).await;
@@ -154,19 +155,16 @@ async fn third(stack: &Stack, silent: &[String]) -> Duration {
 }
 
 #[tokio::test]
-async fn silent_ones_keep_others_from_starting_for_ten_seconds_only() {
-    let (stack, silent) = with_both_slots_taken().await;
-    // They begin to start within a moment of each other, and `third` waits for 20 s.
-    let took = third(&stack, &silent).await;
-    assert!(
-        took > Duration::from_secs(5),
-        "{took:?}: the slots were free"
-    );
+async fn silent_starts_block_other_starts_for_ten_seconds_only() {
+    let (stack, silent) = with_silent_starts().await;
+    // Both starts begin at nearly the same time, and `time_third` waits for 20 s.
+    let took = time_third(&stack, &silent).await;
+    assert!(took > Duration::from_secs(5), "{took:?}: a permit was free");
 }
 
 #[tokio::test]
-async fn paused_ones_do_not_keep_others_from_starting() {
-    let (stack, silent) = with_both_slots_taken().await;
+async fn paused_starts_do_not_block_other_starts() {
+    let (stack, silent) = with_silent_starts().await;
     let http = stack.http();
     for one in &silent {
         http.call(Method::POST, &path(one, "/pause"), None)
@@ -174,6 +172,6 @@ async fn paused_ones_do_not_keep_others_from_starting() {
             .expect("an answer");
         until(&http, one, "paused", |status| status["state"] == "paused").await;
     }
-    let took = third(&stack, &silent).await;
+    let took = time_third(&stack, &silent).await;
     assert!(took < Duration::from_secs(5), "{took:?}");
 }

@@ -1,4 +1,4 @@
-//! Streams that are cut, and late viewers. Many cuts on both hops: `cuts`.
+//! Streams that are cut, and late viewers. Many cuts on both hops: `connection_cuts`.
 
 use cc_tests::{
     faults::{Faults, Pipe},
@@ -7,7 +7,7 @@ use cc_tests::{
 use serde_json::json;
 
 #[tokio::test]
-async fn f1_a_stream_that_is_cut_after_few_bytes_each_time_still_comes() {
+async fn f1_output_whose_stream_is_cut_every_few_bytes_still_arrives() {
     let stack = Stack::with(StackOptions {
         proxy_upstream: true,
         ..StackOptions::default()
@@ -27,17 +27,17 @@ async fn f1_a_stream_that_is_cut_after_few_bytes_each_time_still_comes() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_cut_attaches_and_gets_the_rest() {
+async fn a_client_that_reconnects_at_its_offset_gets_the_rest() {
     let stack = Stack::with(StackOptions::default().proxies()).await;
     let mut client = stack.client().await;
     let id = client.start("@rate 1000\n@volume 2000 500").await;
     let seen = client.wait_output(&id, 100_000).await;
     let first = client.output(&id);
     client.vanish();
-    let mut again = stack.client().await;
+    let mut reconnected = stack.client().await;
     let seen = seen.min(first.len() as u64);
-    again.attach(&id, Some(seen)).await.expect("attached");
-    let (rest, end) = again.wait_terminal(&id).await;
+    reconnected.attach(&id, Some(seen)).await.expect("attached");
+    let (rest, end) = reconnected.wait_terminal(&id).await;
     assert_eq!(end["outputBytes"], json!(seen + rest.len() as u64));
     let mut late = stack.client().await;
     late.attach(&id, None).await.expect("attached");
@@ -46,12 +46,12 @@ async fn a_client_that_was_cut_attaches_and_gets_the_rest() {
         whole,
         [&first[..usize::try_from(seen).expect("fits")], &rest].concat()
     );
-    again.finish().await;
+    reconnected.finish().await;
     late.finish().await;
 }
 
 #[tokio::test]
-async fn three_queued_survive_a_crash_of_the_bridge() {
+async fn queued_executions_survive_a_crash_of_the_bridge() {
     let mut stack = Stack::start().await;
     let mut client = stack.client().await;
     let mut ids = Vec::new();
@@ -60,19 +60,19 @@ async fn three_queued_survive_a_crash_of_the_bridge() {
     }
     client.vanish();
     stack.crash_bridges().await;
-    let mut again = stack.client().await;
+    let mut reconnected = stack.client().await;
     for id in &ids {
-        again.attach(id, None).await.expect("attached");
+        reconnected.attach(id, None).await.expect("attached");
     }
     for (number, id) in ids.iter().enumerate() {
-        let (output, end) = again.wait_terminal(id).await;
+        let (output, end) = reconnected.wait_terminal(id).await;
         assert_eq!(
             (&end["status"], output),
             (&json!("COMPLETED"), number.to_string().into_bytes())
         );
         assert_eq!(stack.spawns(id), 1);
     }
-    again.finish().await;
+    reconnected.finish().await;
 }
 
 #[tokio::test]

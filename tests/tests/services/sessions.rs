@@ -1,4 +1,4 @@
-//! What a session means to its executions: a disconnect, a notification, an id left out.
+//! Sessions: notifications, controls without an execution's id, views, and the limit of sessions.
 
 use std::time::Instant;
 
@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, id};
 
-pub(crate) fn text(status: &Value) -> String {
+/// Returns the id in a status.
+pub(crate) fn execution_id(status: &Value) -> String {
     status["executionId"].as_str().expect("an id").to_owned()
 }
 
 #[tokio::test]
-async fn an_execute_without_an_id_runs_and_a_refused_one_is_told() {
+async fn an_execute_notification_runs_and_its_refusal_is_a_status_update() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     let id = id();
@@ -37,16 +38,22 @@ async fn an_execute_without_an_id_runs_and_a_refused_one_is_told() {
         (json!({"prompt": "@say another", "executionId": id}), -32009),
     ] {
         client.notify("execute", params.clone()).await;
-        let told = client.wait_rejection().await;
+        let update = client.wait_rejection().await;
         assert_eq!(
-            (&told["status"], &told["reason"]),
+            (&update["status"], &update["reason"]),
             (&json!("FAILED"), &json!("rejected")),
-            "{told}"
+            "{update}"
         );
-        assert_eq!(told["error"]["code"], code, "{params}: {told}");
-        assert!(told.get("executionId").is_none_or(Value::is_null), "{told}");
-        if let Some(asked) = params.get("executionId") {
-            assert_eq!(&told["error"]["data"]["executionId"], asked, "{told}");
+        assert_eq!(update["error"]["code"], code, "{params}: {update}");
+        assert!(
+            update.get("executionId").is_none_or(Value::is_null),
+            "{update}"
+        );
+        if let Some(requested) = params.get("executionId") {
+            assert_eq!(
+                &update["error"]["data"]["executionId"], requested,
+                "{update}"
+            );
         }
     }
     client.finish().await;
@@ -54,7 +61,7 @@ async fn an_execute_without_an_id_runs_and_a_refused_one_is_told() {
 }
 
 #[tokio::test]
-async fn an_id_left_out_means_the_oldest_that_is_not_terminal() {
+async fn a_control_without_an_id_is_for_the_oldest_execution_that_is_not_terminal() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     let mut foreign = stack.client().await;
@@ -64,7 +71,7 @@ async fn an_id_left_out_means_the_oldest_that_is_not_terminal() {
         .expect_err("nothing there");
     assert_eq!(none["code"], -32003, "{none}");
     let others = foreign.start("@say x\n@tool 60").await;
-    // Another session's is not meant.
+    // An execution of another session does not count.
     assert_eq!(
         client
             .call("status", json!({}))
@@ -72,29 +79,29 @@ async fn an_id_left_out_means_the_oldest_that_is_not_terminal() {
             .expect_err("nothing there")["code"],
         -32003
     );
-    let first = text(
+    let first = execution_id(
         &client
             .execute("@say x\n@tool 60", json!({"lane": "one"}))
             .await,
     );
-    let second = text(
+    let second = execution_id(
         &client
             .execute("@say x\n@tool 60", json!({"lane": "two"}))
             .await,
     );
     assert_eq!(
-        text(&client.call("status", json!({})).await.expect("a status")),
+        execution_id(&client.call("status", json!({})).await.expect("a status")),
         first
     );
-    // Attached to counts, by its own createdAt.
+    // An attached execution counts, by its own createdAt.
     client.attach(&others, None).await.expect("attached");
     assert_eq!(
-        text(&client.call("status", json!({})).await.expect("a status")),
+        execution_id(&client.call("status", json!({})).await.expect("a status")),
         others
     );
     for id in [&others, &first, &second] {
         let status = client.control("CANCEL", None).await.expect("accepted");
-        assert_eq!(text(&status), *id);
+        assert_eq!(execution_id(&status), *id);
         client.wait_terminal(id).await;
     }
     assert_eq!(
@@ -119,11 +126,11 @@ async fn views_are_replaced_detached_and_shared() {
     one.wait_output(&id, 3).await;
     two.attach(&id, Some(1)).await.expect("attached");
     two.wait_output(&id, 2).await;
-    // The same again begins at 0; the client takes what it had for forgotten.
+    // A second attach begins at 0; the test client forgets the earlier output.
     two.attach(&id, None).await.expect("attached");
     two.wait_output(&id, 3).await;
     assert_eq!(two.output(&id), b"abc");
-    // After the answer to detach the strict client takes nothing about it.
+    // After the answer to detach, the strict client accepts no message about the execution.
     assert_eq!(
         one.call("detach", json!({"executionId": id})).await,
         Ok(json!({}))
@@ -140,7 +147,7 @@ async fn views_are_replaced_detached_and_shared() {
             .iter()
             .all(|update| update["endedAt"].is_null())
     );
-    // Long after the end it is the same.
+    // An attach after the end works too.
     one.attach(&id, Some(3)).await.expect("attached");
     assert_eq!(one.wait_terminal(&id).await.0, b"");
     one.finish().await;
@@ -149,7 +156,7 @@ async fn views_are_replaced_detached_and_shared() {
 }
 
 #[tokio::test]
-async fn one_session_too_many_is_told_and_closed() {
+async fn a_session_beyond_the_limit_gets_an_error_and_is_closed() {
     let stack = Stack::with(StackOptions::default().bridge("--sessions=2").one_bridge()).await;
     let first = stack.client().await;
     let mut second = stack.client().await;
@@ -166,17 +173,18 @@ async fn one_session_too_many_is_told_and_closed() {
     assert_eq!(third.wait_closed().await, 1013);
     assert_eq!(second.run("@say untouched").await.0, b"untouched");
     first.finish().await;
-    // A place that is given back can be had.
+    // A new session is accepted when another has ended.
     let end = Instant::now() + PATIENCE;
     loop {
         let client = ws::Client::try_connect(stack.ws_addr(), ws::Options::default())
             .await
             .expect("upgraded");
         let greeted = cc_tests::harness::eventually("an answer", PATIENCE, || {
-            let said = client.transcript();
-            said.contains("\"connected\"")
+            let transcript = client.transcript();
+            transcript
+                .contains("\"connected\"")
                 .then_some(true)
-                .or_else(|| said.contains("-32001").then_some(false))
+                .or_else(|| transcript.contains("-32001").then_some(false))
         })
         .await;
         if greeted {
@@ -184,19 +192,19 @@ async fn one_session_too_many_is_told_and_closed() {
             break;
         }
         drop(client);
-        assert!(Instant::now() < end, "the place is never free");
+        assert!(Instant::now() < end, "no new session was accepted");
     }
     second.finish().await;
     stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn a_cancel_of_an_execute_that_is_not_answered_yet_ends_it() {
+async fn a_cancel_of_an_unanswered_execute_ends_the_execution() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     for _ in 0..10 {
         let id = id();
-        let asked = client
+        let execute = client
             .request(
                 "execute",
                 json!({"prompt": "@say x\n@tool 60", "executionId": id}),
@@ -205,8 +213,8 @@ async fn a_cancel_of_an_execute_that_is_not_answered_yet_ends_it() {
         let cancel = client
             .request("control", json!({"type": "CANCEL", "executionId": id}))
             .await;
-        // Accepted and cancelled, or never accepted: which of them the answers say, and it is true.
-        match (client.answer(asked).await, client.answer(cancel).await) {
+        // Accepted and cancelled, or never accepted: the answers say which, and they are true.
+        match (client.answer(execute).await, client.answer(cancel).await) {
             (Ok(_), Ok(_)) => {
                 assert_eq!(client.wait_terminal(&id).await.1["status"], "CANCELLED");
             }

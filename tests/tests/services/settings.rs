@@ -1,4 +1,5 @@
-//! S17: every setting by flag and by environment, logs as JSON lines without secrets; the healthchecks.
+//! S17: every setting by flag and by environment, logs as JSON lines without secrets, and the
+//! healthchecks.
 
 use std::process::{Command, Stdio};
 
@@ -9,12 +10,12 @@ use cc_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    start::ready,
+    startup::ready,
     support::{id, run},
 };
 
 #[tokio::test]
-async fn s17_the_environment_sets_what_no_flag_does() {
+async fn s17_the_environment_sets_each_setting_without_a_flag() {
     let options = StackOptions::default()
         .env("CLAUDE_API_RUNNING_EXECUTIONS", "3")
         .env("CLAUDE_API_KEPT_BYTES", "12345678")
@@ -36,7 +37,7 @@ async fn s17_the_environment_sets_what_no_flag_does() {
     ] {
         assert_eq!(limits[name], value, "{name}: {limits}");
     }
-    // The bridge hands them on, with its own.
+    // The bridge forwards these limits, with its own.
     let folder = tempfile::tempdir().expect("a folder");
     let mut options = bridge_options(folder.path(), stack.api.addr(), &StackOptions::default());
     options
@@ -45,7 +46,7 @@ async fn s17_the_environment_sets_what_no_flag_does() {
     let bridge = Service::start(options).await;
     let end = std::time::Instant::now() + crate::support::PATIENCE;
     loop {
-        // Null while it is unknown: the bridge never waits for it.
+        // The limits are null while they are unknown: the bridge never waits for them.
         let client = cc_tests::ws::Client::connect(bridge.addr()).await;
         let limits = client.connected()["limits"].clone();
         client.finish().await;
@@ -65,7 +66,7 @@ async fn s17_the_environment_sets_what_no_flag_does() {
 }
 
 #[tokio::test]
-async fn s17_logs_are_json_lines_and_tell_no_secret() {
+async fn s17_logs_are_json_lines_and_contain_no_secret() {
     let stack =
         Stack::with(StackOptions::default().env("ANTHROPIC_API_KEY", "sk-secret-of-the-operator"))
             .await;
@@ -94,29 +95,29 @@ async fn s17_logs_are_json_lines_and_tell_no_secret() {
                 "{name}: {line}"
             );
         }
-        assert!(!log.contains(&secret), "{name} tells a prompt: {log}");
-        assert!(!log.contains("sk-secret"), "{name} tells the key: {log}");
+        assert!(!log.contains(&secret), "{name} logs a prompt: {log}");
+        assert!(!log.contains("sk-secret"), "{name} logs the key: {log}");
     }
     // One wide line per execution.
-    let told = stack
+    let lines = stack
         .api
         .lines()
         .into_iter()
         .filter(|line| line["execution"] == execution)
         .count();
-    assert_eq!(told, 1, "{}", stack.api.log());
+    assert_eq!(lines, 1, "{}", stack.api.log());
 }
 
-/// The exit code of a healthcheck that asks `url`.
+/// Runs the healthcheck of a service against `url`; returns its exit code.
 pub(crate) fn healthcheck(service: &str, url: &str) -> Option<i32> {
     let mut command = Command::new(binary(service));
     command.args(["healthcheck", "--url", url]).env_clear();
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().expect("it starts").code()
+    command.status().expect("the binary starts").code()
 }
 
 #[tokio::test]
-async fn the_healthchecks_say_what_the_pages_say() {
+async fn the_healthchecks_agree_with_the_pages() {
     let mut stack = Stack::start().await;
     ready(&stack).await;
     let (api, bridge) = (
@@ -128,7 +129,7 @@ async fn the_healthchecks_say_what_the_pages_say() {
         ..StackOptions::default()
     })
     .await;
-    crate::start::health(&Http::new(not_ready.api.addr()), "/health/startup", 503).await;
+    crate::startup::health(&Http::new(not_ready.api.addr()), "/health/startup", 503).await;
     for (service, url, code) in [
         ("claude-api", api.as_str(), 0),
         ("bridge", bridge.as_str(), 0),

@@ -16,12 +16,12 @@ use crate::support::{PATIENCE, accept, ended, exists, id, path, send, until};
 const STILL: Duration = Duration::from_millis(500);
 
 /// Both services, and the switches of claude-api's disk.
-struct Slow {
+struct SlowDisk {
     stack: Stack,
     folder: TempDir,
 }
 
-impl Slow {
+impl SlowDisk {
     async fn start(options: StackOptions) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let shim = folder.path().join("shim.so");
@@ -45,18 +45,18 @@ impl Slow {
         fs::write(self.folder.path().join(call), "").expect("written");
     }
 
-    /// Each write, sync and rename of the spool takes this long from now on.
+    /// Makes each write, sync and rename of the spool take this long from now on.
     fn throttle(&self, delay: Duration) {
         let delay = delay.as_millis().to_string();
         fs::write(self.folder.path().join("delay"), delay).expect("written");
     }
 
-    /// The disk is as fast as it was, for the calls from now on.
+    /// Makes the disk as fast as before, for the calls from now on.
     fn heal(&self) {
         fs::remove_file(self.folder.path().join("delay")).expect("it was throttled");
     }
 
-    /// How many calls were delayed so far.
+    /// Returns how many calls were delayed so far.
     fn delayed(&self) -> u64 {
         let count = fs::metadata(self.folder.path().join("delayed"));
         count.map_or(0, |count| count.len())
@@ -89,18 +89,17 @@ fn cli_is_gone(id: &str) -> Option<()> {
         .then_some(())
 }
 
-/// ENGINE A5: eight output writes that hang leave HTTP, controls and health at work, and a cancel
-/// reaches every tree.
+/// While eight output writes hang, HTTP, controls and health work, and a cancel reaches every tree.
 #[tokio::test]
 async fn hung_output_writes_of_all_running_executions_stop_neither_health_nor_signals() {
-    let slow = Slow::start(StackOptions::default().api("--simultaneous-starts=8")).await;
+    let slow = SlowDisk::start(StackOptions::default().api("--simultaneous-starts=8")).await;
     let http = slow.stack.http();
     let go = slow.stack.path("tmp").join("go");
     let ids: Vec<String> = (0..8).map(|_| id()).collect();
     let prompt = format!("@say a\n@wait {}\n@say b\n@tool 60", go.display());
     for id in &ids {
         accept(&http, id, &prompt, json!({})).await;
-        until(&http, id, "at its first word", |status| {
+        until(&http, id, "at its first byte", |status| {
             status["outputBytes"] == 1
         })
         .await;
@@ -109,8 +108,8 @@ async fn hung_output_writes_of_all_running_executions_stop_neither_health_nor_si
     slow.hang("write-events");
     fs::write(&go, "").expect("written");
     slow.hangs("write-events").await;
-    let look = tokio::time::timeout(PATIENCE, http.get("/health/live"));
-    let (code, _) = look
+    let live = tokio::time::timeout(PATIENCE, http.get("/health/live"));
+    let (code, _) = live
         .await
         .expect("the disk hangs, /health/live does not answer")
         .expect("an answer");
@@ -135,10 +134,9 @@ async fn hung_output_writes_of_all_running_executions_stop_neither_health_nor_si
     slow.stack.assert_quiet();
 }
 
-/// ENGINE A6: a status write that hangs delays no signal.
 #[tokio::test]
 async fn a_hung_status_write_delays_no_signal() {
-    let slow = Slow::start(StackOptions::default()).await;
+    let slow = SlowDisk::start(StackOptions::default()).await;
     let http = slow.stack.http();
     let (go, id) = (slow.stack.path("tmp").join("go"), id());
     let prompt = format!("@wait {}\n@say a\n@tool 60", go.display());
@@ -148,7 +146,7 @@ async fn a_hung_status_write_delays_no_signal() {
     })
     .await;
     slow.hang("write-record");
-    // The next status write records that the model was asked.
+    // The next status write records the request to the model.
     fs::write(&go, "").expect("written");
     slow.hangs("write-record").await;
     slow.control(&id, "/cancel").await;
@@ -163,10 +161,9 @@ async fn a_hung_status_write_delays_no_signal() {
     slow.stack.assert_quiet();
 }
 
-/// ENGINE A7: a cancel is not lost behind any number of controls.
 #[tokio::test]
-async fn a_cancel_behind_many_controls_of_a_busy_execution_is_not_lost() {
-    let slow = Slow::start(StackOptions::default()).await;
+async fn a_cancel_after_many_controls_of_a_busy_execution_is_not_lost() {
+    let slow = SlowDisk::start(StackOptions::default()).await;
     let http = slow.stack.http();
     let (go, id) = (slow.stack.path("tmp").join("go"), id());
     let prompt = format!("@wait {}\n@say a\n@tool 60", go.display());
@@ -187,10 +184,9 @@ async fn a_cancel_behind_many_controls_of_a_busy_execution_is_not_lost() {
     slow.stack.assert_quiet();
 }
 
-/// ENGINE A8: a cancel during the write of the end is answered with that end, or decides it.
 #[tokio::test]
-async fn a_cancel_beside_the_write_of_the_end_is_answered_as_the_execution_ended() {
-    let slow = Slow::start(StackOptions::default()).await;
+async fn a_cancel_during_the_write_of_the_end_is_answered_with_that_end_or_decides_it() {
+    let slow = SlowDisk::start(StackOptions::default()).await;
     let http = slow.stack.http();
     let (go, id) = (slow.stack.path("tmp").join("go"), id());
     accept(
@@ -200,7 +196,7 @@ async fn a_cancel_beside_the_write_of_the_end_is_answered_as_the_execution_ended
         json!({}),
     )
     .await;
-    until(&http, &id, "at its word", |status| {
+    until(&http, &id, "at its first byte", |status| {
         status["outputBytes"] == 1
     })
     .await;
@@ -227,8 +223,8 @@ async fn a_cancel_beside_the_write_of_the_end_is_answered_as_the_execution_ended
 
 /// The cancel of a queued execution is answered with the terminal status once that is recorded.
 #[tokio::test]
-async fn cancel_of_a_queued_execution_waits_for_its_record() {
-    let slow = Slow::start(StackOptions::default()).await;
+async fn cancel_of_a_queued_execution_is_answered_after_its_record() {
+    let slow = SlowDisk::start(StackOptions::default()).await;
     let http = slow.stack.http();
     let (first, second) = (id(), id());
     accept(&http, &first, "@tool 60", json!({"lane": "one"})).await;

@@ -1,5 +1,5 @@
-//! OUTER B6. Clients that do not read cost little memory, delay nobody, and miss nothing later;
-//! output arrives as it is written. F9, F13, I6.
+//! Clients that do not read cost little memory, delay no other client, and get all output later.
+//! Output arrives as it is written (F9, F13, I6).
 
 use std::{
     collections::HashMap,
@@ -16,14 +16,15 @@ use serde_json::{Value, json};
 
 const EXECUTIONS: usize = 3;
 const LAGGARDS: usize = 20;
-/// Of each execution, in millions of bytes: 60 MB in all.
+/// Output of each execution, in millions of bytes: 60 MB in all.
 const MEGABYTES: u64 = 20;
-/// Deltas a second, of 8 KiB: how fast a CLI writes is not what is looked at.
+/// Deltas of 8 KiB a second; the speed of the CLI is not under test.
 const RATE: u64 = 800;
-/// What a client that does not read may cost the bridge: a few chunks and messages on their way.
-/// Totals depend on the build and the allocator; scripts/bench looks at those of a release build.
+/// Memory that a client that does not read may cost the bridge: a few chunks and messages in
+/// transit. Totals depend on the build and the allocator; scripts/bench measures those of a release
+/// build.
 const LAGGARD_BYTES: u64 = 400 << 10;
-/// A client that hangs has a small window, so that what it does not read stays with the services soon.
+/// Receive window of a client that hangs: small, so that unread bytes soon stay with the services.
 const WINDOW_BYTES: u32 = 16 * 1024;
 
 async fn client(stack: &Stack, receive_buffer: Option<u32>) -> ws::Client {
@@ -36,7 +37,7 @@ async fn client(stack: &Stack, receive_buffer: Option<u32>) -> ws::Client {
     ws::Client::connect_with(stack.ws_addr(), options).await
 }
 
-/// Clients that read, each with an execution that is paused.
+/// Starts clients that read, each with a paused execution.
 async fn readers(stack: &Stack) -> Vec<(ws::Client, String)> {
     let mut readers = Vec::new();
     for _ in 0..EXECUTIONS {
@@ -50,7 +51,7 @@ async fn readers(stack: &Stack) -> Vec<(ws::Client, String)> {
     readers
 }
 
-/// Lets the executions go on, and reads them to their ends: these, by id.
+/// Resumes the executions and reads them to their ends; returns the terminal statuses by id.
 async fn read(mut readers: Vec<(ws::Client, String)>) -> HashMap<String, Value> {
     for (reader, id) in &mut readers {
         reader.control("RESUME", Some(id)).await.expect("a resume");
@@ -68,8 +69,9 @@ async fn read(mut readers: Vec<(ws::Client, String)>) -> HashMap<String, Value> 
 }
 
 #[tokio::test]
-async fn f9_clients_that_do_not_read_cost_little_hold_nobody_up_and_get_all_later() {
-    // On a busy machine this takes longer than two pings, after which a client that takes nothing is closed.
+async fn f9_clients_that_do_not_read_cost_little_delay_no_reader_and_get_all_later() {
+    // On a busy machine this takes longer than two usual pings, after which the bridge closes a
+    // client that reads nothing.
     let stack = Stack::with(
         StackOptions::default()
             .bridge("--ping-ms=120000")
@@ -78,7 +80,7 @@ async fn f9_clients_that_do_not_read_cost_little_hold_nobody_up_and_get_all_late
     .await;
     read(readers(&stack).await).await;
     let alone = stack.bridge.peak_bytes();
-    // The executions stand still until the laggards are there, so that there is much for them to miss.
+    // The executions stay paused until the laggards have attached, so that these miss much.
     let readers = readers(&stack).await;
     let mut laggards = Vec::new();
     for number in 0..LAGGARDS {
@@ -89,7 +91,7 @@ async fn f9_clients_that_do_not_read_cost_little_hold_nobody_up_and_get_all_late
         laggards.push((laggard, id));
     }
     let ends = read(readers).await;
-    // The readers are done, and the laggards still stand: nobody waited for them.
+    // The readers are done and the laggards have read little: no reader waited for them.
     for (laggard, id) in &laggards {
         let received = laggard.received(id);
         assert!(received < MEGABYTES * 500_000, "{received} bytes were read");
@@ -98,14 +100,15 @@ async fn f9_clients_that_do_not_read_cost_little_hold_nobody_up_and_get_all_late
     let cost = bridge.saturating_sub(alone) / LAGGARDS as u64;
     assert!(
         cost <= LAGGARD_BYTES,
-        "the bridge had {bridge} bytes, {alone} without: {cost} for each that does not read"
+        "the bridge had {bridge} bytes, {alone} without laggards: {cost} for each"
     );
     for (laggard, _) in &laggards {
         laggard.read(true);
     }
     for (mut laggard, id) in laggards {
         let (_, end) = laggard.wait_terminal(&id).await;
-        // The strict client has compared offsets, length and crc32 of what it got with the end that it was told.
+        // The strict client has compared offsets, length and crc32 of its output with the terminal
+        // status.
         assert_eq!(end["crc32"], ends[&id]["crc32"]);
         assert_eq!(ends[&id]["outputBytes"], laggard.received(&id));
         assert_eq!(laggard.gaps(&id), []);
@@ -119,7 +122,8 @@ async fn f9_clients_that_do_not_read_cost_little_hold_nobody_up_and_get_all_late
 const PACED: &str = "@rate 800\n@volume 1600 8192";
 const PACED_BYTES: u64 = 1600 * 8192;
 
-/// Runs [`PACED`] beside a viewer that takes a byte a second, or none; its duration in milliseconds.
+/// Runs [`PACED`], if `slow` beside a viewer that reads a byte a second. Returns its duration in
+/// milliseconds.
 async fn paced(stack: &Stack, slow: bool) -> u64 {
     let mut reader = client(stack, None).await;
     let id = reader.start(PACED).await;
@@ -128,9 +132,9 @@ async fn paced(stack: &Stack, slow: bool) -> u64 {
         receive_buffer: Some(WINDOW_BYTES),
         ..ws::Options::default()
     };
-    let mut slow_one = ws::Client::connect_with(proxy.addr(), options).await;
+    let mut slow_viewer = ws::Client::connect_with(proxy.addr(), options).await;
     if slow {
-        slow_one.attach(&id, None).await.expect("attached");
+        slow_viewer.attach(&id, None).await.expect("attached");
         proxy.set(Faults {
             down: Pipe::slow(1),
             ..Faults::default()
@@ -140,12 +144,12 @@ async fn paced(stack: &Stack, slow: bool) -> u64 {
     assert_eq!(end["status"], "COMPLETED", "{end}");
     assert!(reader.received(&id) >= PACED_BYTES, "{end}");
     if slow {
-        let received = slow_one.received(&id);
+        let received = slow_viewer.received(&id);
         assert!(received < PACED_BYTES / 2, "{received} bytes a second");
         proxy.heal();
     }
     reader.finish().await;
-    slow_one.vanish();
+    slow_viewer.vanish();
     end["durationMs"].as_u64().expect("a duration")
 }
 
@@ -162,7 +166,7 @@ async fn f13_a_client_of_one_byte_a_second_does_not_slow_the_cli() {
 }
 
 #[tokio::test]
-async fn f13_output_comes_when_it_is_written() {
+async fn f13_output_arrives_when_it_is_written() {
     const TURNS: u64 = 10;
     let stack = Stack::start().await;
     let mut client = client(&stack, None).await;

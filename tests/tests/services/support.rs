@@ -1,4 +1,4 @@
-//! What several modules need.
+//! Helpers of several modules.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use cc_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Far more than anything here takes; what takes so long has failed.
+/// Time limit of every wait, far longer than any step takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A fresh execution id.
+/// Returns a new execution id.
 pub(crate) fn id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// `/v1/executions/{id}{rest}`.
+/// Returns `/v1/executions/{id}{rest}`.
 pub(crate) fn path(id: &str, rest: &str) -> String {
     format!("/v1/executions/{id}{rest}")
 }
 
-/// Sends these very bytes as a body; the status code, the headers and the JSON of the answer.
+/// Sends this body unchanged; returns the status code, the headers and the JSON of the answer.
 pub(crate) async fn send(
     http: &Http,
     method: Method,
@@ -46,7 +46,7 @@ pub(crate) async fn send(
     )
 }
 
-/// Asserts that an answer is a problem of this type, which says what was wrong.
+/// Asserts that an answer is a problem of this type, with a detail.
 #[track_caller]
 pub(crate) fn assert_problem(
     answer: &(u16, reqwest::header::HeaderMap, Value),
@@ -75,7 +75,7 @@ pub(crate) fn assert_problem(
     );
 }
 
-/// PUT of a prompt with more fields; the status of the accepted execution.
+/// Sends a PUT with a prompt and more fields; returns the status of the accepted execution.
 pub(crate) async fn accept(http: &Http, id: &str, prompt: &str, extra: Value) -> Value {
     let mut body = json!({"prompt": prompt});
     if let (Value::Object(body), Value::Object(extra)) = (&mut body, extra) {
@@ -86,16 +86,17 @@ pub(crate) async fn accept(http: &Http, id: &str, prompt: &str, extra: Value) ->
     status
 }
 
-/// Waits for the terminal status, as a follower of it sees it.
+/// Follows an execution to its end; returns the terminal status.
 pub(crate) async fn ended(http: &Http, id: &str) -> Value {
     let seen = tokio::time::timeout(PATIENCE, http.follow_to_end(id)).await;
     let seen = seen.unwrap_or_else(|_| panic!("{id} does not end"));
     seen.expect("a stream of statuses")
         .pop()
-        .expect("a last one")
+        .expect("a terminal status")
 }
 
-/// Waits until the status of an execution is as wanted, asking for it.
+/// Polls the status of an execution until `wanted` accepts it; returns that status. A timeout says
+/// that the execution "is never {what}".
 pub(crate) async fn until(
     http: &Http,
     id: &str,
@@ -116,7 +117,7 @@ pub(crate) async fn until(
     }
 }
 
-/// Waits until a file is there.
+/// Waits until a file exists.
 pub(crate) async fn exists(file: &std::path::Path) {
     eventually(&file.display().to_string(), PATIENCE, || {
         file.exists().then_some(())
@@ -124,7 +125,7 @@ pub(crate) async fn exists(file: &std::path::Path) {
     .await;
 }
 
-/// Runs a prompt to its end past the bridge: its text and its terminal status.
+/// Runs a prompt to its end without the bridge; returns its output and its terminal status.
 pub(crate) async fn run(stack: &Stack, prompt: &str, extra: Value) -> (String, Value) {
     let (http, id) = (stack.http(), id());
     accept(&http, &id, prompt, extra).await;
@@ -137,12 +138,13 @@ pub(crate) async fn run(stack: &Stack, prompt: &str, extra: Value) -> (String, V
     )
 }
 
-/// The JSON that `@env` or `@argv` wrote.
+/// Parses the JSON that `@env` or `@argv` wrote.
 pub(crate) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// A time of a status, so that texts compare as times do: fractions have as many digits as they need.
+/// Returns a time of a status without its `Z`, so that texts compare as times do: fractions have as
+/// many digits as they need.
 #[track_caller]
 pub(crate) fn time(status: &Value, name: &str) -> String {
     let text = status[name].as_str();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, accept, ended, id, path, until};
 
-/// T1 and T2, scaled.
+/// Returns options with short limits of silence.
 fn scaled() -> StackOptions {
     StackOptions::default()
         .api("--stalled-ms=1000")
@@ -15,14 +15,12 @@ fn scaled() -> StackOptions {
         .api("--kill-ms=500")
 }
 
-/// All that a follower sees of an execution until its end.
-async fn followed(stack: &Stack, prompt: &str, extra: Value) -> Vec<Value> {
+/// Runs an execution to its end; returns all statuses that a follower gets.
+async fn follow_run(stack: &Stack, prompt: &str, extra: Value) -> Vec<Value> {
     let (http, id) = (stack.http(), id());
     accept(&http, &id, prompt, extra).await;
     let seen = tokio::time::timeout(PATIENCE, http.follow_to_end(&id)).await;
-    let seen = seen
-        .expect("it ends in time")
-        .expect("a stream of statuses");
+    let seen = seen.expect("an end in time").expect("a stream of statuses");
     stack.assert_nothing_left(&id).await;
     seen
 }
@@ -32,7 +30,7 @@ fn milliseconds(status: &Value) -> u64 {
 }
 
 #[tokio::test]
-async fn f3_silence_is_stalled_then_ended() {
+async fn f3_a_silent_execution_is_stalled_and_then_timed_out() {
     let stack = Stack::with(scaled()).await;
     let mut client = stack.client().await;
     let id = client.start("@say so far\n@silence 60").await;
@@ -49,7 +47,7 @@ async fn f3_silence_is_stalled_then_ended() {
     assert!((2000..6000).contains(&took), "{took} ms");
     stack.assert_nothing_left(&id).await;
     client.finish().await;
-    let seen = followed(&stack, "@silence 60", json!({})).await;
+    let seen = follow_run(&stack, "@silence 60", json!({})).await;
     let running = seen.iter().filter(|status| status["state"] == "running");
     let stalled: Vec<_> = running.map(|status| status["stalled"].clone()).collect();
     assert!(
@@ -60,9 +58,9 @@ async fn f3_silence_is_stalled_then_ended() {
 }
 
 #[tokio::test]
-async fn f3_a_client_may_ask_for_another_idle_timeout() {
+async fn f3_a_client_may_set_another_idle_timeout() {
     let stack = Stack::start().await;
-    let seen = followed(&stack, "@silence 60", json!({"idleTimeoutSeconds": 0.5})).await;
+    let seen = follow_run(&stack, "@silence 60", json!({"idleTimeoutSeconds": 0.5})).await;
     let end = seen.last().expect("an end");
     assert_eq!(
         (&end["state"], &end["reason"]),
@@ -75,7 +73,8 @@ async fn f3_a_client_may_ask_for_another_idle_timeout() {
 #[tokio::test]
 async fn f3_f4_work_of_any_kind_is_progress() {
     let stack = Stack::with(scaled()).await;
-    // Each takes longer than T2 in all: a word every 0.7 s, silences below T1, a tool, a busy core.
+    // Each takes longer than `idleTimeoutMs` in all: a word every 0.7 s, silences shorter than
+    // `stalledMs`, a tool, a busy core.
     let silences = "@say a\n@silence 0.7\n".repeat(5);
     let prompts = [
         "@rate 1.43\n@tokens 5",
@@ -84,7 +83,7 @@ async fn f3_f4_work_of_any_kind_is_progress() {
         "@cpu 3.2\n@say x",
     ];
     for seen in
-        futures::future::join_all(prompts.map(|prompt| followed(&stack, prompt, json!({})))).await
+        futures::future::join_all(prompts.map(|prompt| follow_run(&stack, prompt, json!({})))).await
     {
         let end = seen.last().expect("an end");
         assert_eq!(end["state"], "completed", "{end}");
@@ -98,7 +97,7 @@ async fn f3_f4_work_of_any_kind_is_progress() {
 }
 
 #[tokio::test]
-async fn stalled_is_taken_back_by_progress() {
+async fn progress_clears_stalled() {
     let stack = Stack::with(
         StackOptions::default()
             .api("--stalled-ms=300")
@@ -106,7 +105,7 @@ async fn stalled_is_taken_back_by_progress() {
     )
     .await;
     let prompt = "@say a\n@silence 1\n@rate 20\n@tokens 20";
-    let seen = followed(&stack, prompt, json!({})).await;
+    let seen = follow_run(&stack, prompt, json!({})).await;
     let last = seen.iter().rposition(|status| status["stalled"] == true);
     let last = last.unwrap_or_else(|| panic!("never stalled: {seen:#?}"));
     assert!(
@@ -124,9 +123,9 @@ async fn stalled_is_taken_back_by_progress() {
 }
 
 #[tokio::test]
-async fn a_deadline_ends_even_a_busy_one() {
+async fn a_deadline_ends_a_busy_execution() {
     let stack = Stack::with(scaled()).await;
-    let seen = followed(
+    let seen = follow_run(
         &stack,
         "@rate 20\n@tokens 100000",
         json!({"deadlineSeconds": 0.8}),
@@ -143,7 +142,7 @@ async fn a_deadline_ends_even_a_busy_one() {
 }
 
 #[tokio::test]
-async fn n1_a_pause_stops_the_clock_and_is_seen_by_those_who_come_late() {
+async fn n1_a_pause_stops_the_clock_and_late_viewers_see_it() {
     let mut stack = Stack::with(scaled()).await;
     let mut client = stack.client().await;
     let status = client
@@ -188,23 +187,23 @@ async fn n1_a_pause_stops_the_clock_and_is_seen_by_those_who_come_late() {
 }
 
 #[tokio::test]
-async fn controls_may_be_repeated_and_come_late() {
+async fn repeated_and_late_controls_are_answered_and_change_nothing() {
     let stack = Stack::start().await;
     let (http, id) = (stack.http(), id());
     accept(&http, &id, "@say a\n@tree 3\n@tool 60", json!({})).await;
     until(&http, &id, "running", |status| status["outputBytes"] == 1).await;
-    let control = async |what: &str| {
-        let asked = Instant::now();
+    let control = async |verb: &str| {
+        let begun = Instant::now();
         let (code, status) = http
-            .call(reqwest::Method::POST, &path(&id, what), None)
+            .call(reqwest::Method::POST, &path(&id, verb), None)
             .await
             .expect("an answer");
-        assert_eq!(code.as_u16(), 200, "{what}: {status}");
+        assert_eq!(code.as_u16(), 200, "{verb}: {status}");
         // 100 ms are promised; a debug build on a busy machine gets more.
         assert!(
-            asked.elapsed() < Duration::from_secs(2),
-            "{what} took {:?}",
-            asked.elapsed()
+            begun.elapsed() < Duration::from_secs(2),
+            "{verb} took {:?}",
+            begun.elapsed()
         );
         status["state"].as_str().expect("a state").to_owned()
     };
@@ -215,13 +214,13 @@ async fn controls_may_be_repeated_and_come_late() {
     control("/resume").await;
     until(&http, &id, "running", |status| status["state"] == "running").await;
     control("/pause").await;
-    // A paused one ends as well.
+    // A paused execution is cancelled too.
     control("/cancel").await;
     control("/cancel").await;
     let end = ended(&http, &id).await;
     assert_eq!(end["state"], "cancelled", "{end}");
-    for what in ["/pause", "/resume", "/cancel"] {
-        assert_eq!(control(what).await, "cancelled");
+    for verb in ["/pause", "/resume", "/cancel"] {
+        assert_eq!(control(verb).await, "cancelled");
     }
     assert_eq!(
         http.status(&id).await.expect("a status")["endedAt"],
@@ -232,7 +231,7 @@ async fn controls_may_be_repeated_and_come_late() {
 }
 
 #[tokio::test]
-async fn f3_retries_of_the_api_are_an_activity_and_a_notice() {
+async fn f3_retries_of_the_model_api_are_an_activity_and_a_notice() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     let go = stack.path("tmp").join("go");
@@ -258,7 +257,7 @@ async fn f3_retries_of_the_api_are_an_activity_and_a_notice() {
     let updates = client.updates(&id);
     let shown = |activity: &str| updates.iter().any(|update| update["activity"] == activity);
     assert!(shown("retrying: 529"), "{updates:#?}");
-    // Two in a row with one status are one piece of news.
+    // Two consecutive retries with the same status are one notice.
     let notices = client.notices();
     let retries = notices
         .iter()

@@ -1,18 +1,18 @@
 //! The structure of the crates: the imports of their files form no cycle; no file of claude-api or
-//! of the bridge imports from a layer above its own; the rooms of a session keep apart; and only the
-//! registry of claude-api holds the spool.
+//! of the bridge imports from a layer above its own; the parts of a session do not import what they
+//! must not know; and only the registry of claude-api holds the spool.
 //!
 //! An import is a path to another file, in `use` or anywhere else (see `uses`). A call of a method
-//! needs no path and is not seen: the methods of one type may be spread over several files.
+//! needs no path and is no import: the methods of one type may be in several files.
 
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use uses::{FileUses, Module, shown, uses};
+use uses::{FileUses, Module, describe, uses};
 
-/// From the top down. A module uses its own layer and those below.
+/// The layers of claude-api from the top down. A module imports from its own layer and those below.
 const LAYERS: [&[&str]; 7] = [
     &["server"],
     &["reach", "http"],
@@ -38,7 +38,7 @@ const LAYERS: [&[&str]; 7] = [
     ],
 ];
 
-/// The same of the bridge.
+/// The layers of the bridge, likewise.
 const BRIDGE_LAYERS: [&[&str]; 6] = [
     &["server"],
     &["session"],
@@ -48,8 +48,8 @@ const BRIDGE_LAYERS: [&[&str]; 6] = [
     &["budget", "metrics"],
 ];
 
-/// A room of the bridge's session, and the modules that it does not know.
-const APART: [(&str, &[&str]); 2] = [
+/// Parts of the bridge's session, each with the modules that it must not import.
+const FORBIDDEN_IMPORTS: [(&str, &[&str]); 2] = [
     (
         "session::wire",
         &[
@@ -63,7 +63,7 @@ const APART: [(&str, &[&str]); 2] = [
     ("session::machine", &["session::task", "upstream"]),
 ];
 
-/// The sources of a library; its root has no names.
+/// Returns the sources of a library by module; the name of the root is empty.
 fn sources(name: &str) -> BTreeMap<Module, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../services")
@@ -108,14 +108,14 @@ fn no_files_import_each_other() {
 fn no_file_imports_from_a_higher_layer() {
     for (name, layers) in [("claude-api", &LAYERS[..]), ("bridge", &BRIDGE_LAYERS)] {
         let layer = |module: &Module| {
-            let found = layers
+            let position = layers
                 .iter()
                 .position(|layer| layer.contains(&module[0].as_str()));
-            found.unwrap_or_else(|| panic!("{name}: {} is in no layer", module[0]))
+            position.unwrap_or_else(|| panic!("{name}: {} is in no layer", module[0]))
         };
         let uses = uses(&sources(name));
         let upward = uses.iter().filter(|(from, to)| layer(to) < layer(from));
-        let upward: Vec<_> = upward.map(shown).collect();
+        let upward: Vec<_> = upward.map(describe).collect();
         assert_eq!(
             upward,
             Vec::<String>::new(),
@@ -125,18 +125,18 @@ fn no_file_imports_from_a_higher_layer() {
 }
 
 #[test]
-fn the_rooms_of_a_session_keep_apart() {
+fn parts_of_a_session_import_no_forbidden_module() {
     let uses = uses(&sources("bridge"));
-    for (room, others) in APART {
-        let known = |(from, to): &&(Module, Module)| {
-            from.starts_with(&parts(room))
+    for (part, others) in FORBIDDEN_IMPORTS {
+        let is_forbidden = |(from, to): &&(Module, Module)| {
+            from.starts_with(&parts(part))
                 && others.iter().any(|other| to.starts_with(&parts(other)))
         };
-        let known: Vec<_> = uses.iter().filter(known).map(shown).collect();
+        let forbidden: Vec<_> = uses.iter().filter(is_forbidden).map(describe).collect();
         assert_eq!(
-            known,
+            forbidden,
             Vec::<String>::new(),
-            "{room} knows modules that it should not"
+            "{part} imports modules that it must not know"
         );
     }
 }
@@ -164,7 +164,8 @@ fn a_holder_of_the_spool_is_found_and_a_reader_of_an_entry_is_not() {
     assert_eq!(holders, ["a", "b", "c", "f", "g", "h"].map(parts));
 }
 
-/// The files that can name `spool::Spool`: whoever has one can create, end and remove executions.
+/// Returns the files that can name `spool::Spool`, with which code can create, end and remove
+/// executions.
 fn holders_of_the_spool(sources: &BTreeMap<Module, String>) -> Vec<Module> {
     // A path of one name imports the whole crate, as `*` does.
     let holds = |path: &Module| {
@@ -187,8 +188,8 @@ fn holders_of_the_spool(sources: &BTreeMap<Module, String>) -> Vec<Module> {
 }
 
 #[test]
-fn a_cycle_is_found_and_what_is_no_import_is_not() {
-    let found = |sources: &[(&str, &str)]| {
+fn a_cycle_is_found_and_mentions_that_are_no_imports_are_ignored() {
+    let cycles_of = |sources: &[(&str, &str)]| {
         let sources = sources
             .iter()
             .map(|(module, text)| (parts(module), (*text).to_owned()));
@@ -202,7 +203,7 @@ fn a_cycle_is_found_and_what_is_no_import_is_not() {
         "fn f() { m![x, crate::b::g(1)] }",
         "macro_rules! m { () => { $crate::b::g() } }",
     ] {
-        let cycle = found(&[
+        let cycle = cycles_of(&[
             ("a", one),
             ("b", "use crate::c::C;"),
             ("c", "use crate::a::A;"),
@@ -216,7 +217,7 @@ fn a_cycle_is_found_and_what_is_no_import_is_not() {
         "use std::b::B; use other::b::B;",
     ] {
         assert!(
-            found(&[
+            cycles_of(&[
                 ("a", one),
                 ("a::b", "use crate::a::A;"),
                 ("b", "use crate::a::A;")
@@ -225,21 +226,21 @@ fn a_cycle_is_found_and_what_is_no_import_is_not() {
             "{one}"
         );
     }
-    // A parent that uses what it re-exports.
-    let cycle = found(&[
+    // A parent that uses its own re-export.
+    let cycle = cycles_of(&[
         ("a", "mod b; pub use b::B; struct A(B);"),
         ("a::b", "use crate::a::A;"),
     ]);
     assert_eq!(cycle, ["a -> a::b", "a::b -> a"]);
-    // By what the crate's root re-exports.
-    let cycle = found(&[
+    // A cycle through re-exports of the crate's root.
+    let cycle = cycles_of(&[
         ("", "mod a; mod b; pub use a::A; pub use b::B;"),
         ("a", "use crate::B;"),
         ("b", "use crate::A;"),
     ]);
     assert_eq!(cycle, ["a -> b", "b -> a"]);
-    // By what its parent re-exports.
-    let cycle = found(&[
+    // A cycle through a re-export of the parent.
+    let cycle = cycles_of(&[
         ("a", "mod b; pub use b::B;"),
         ("a::b", "use crate::c::C;"),
         ("c", "use crate::a::B;"),
@@ -247,7 +248,7 @@ fn a_cycle_is_found_and_what_is_no_import_is_not() {
     assert_eq!(cycle, ["a::b -> c", "c -> a::b"]);
 }
 
-/// Names that would hide where a path leads.
+/// Such names would hide the target of a path.
 #[test]
 fn another_name_for_the_root_or_a_parent_is_refused() {
     for hidden in [
@@ -292,17 +293,17 @@ fn read(root: &Path, folder: &Path, sources: &mut BTreeMap<Module, String>) {
     }
 }
 
-/// The imports among files that are part of a cycle.
+/// Returns the imports among files that are part of a cycle.
 fn in_cycles(uses: &BTreeSet<(Module, Module)>) -> Vec<String> {
-    let mut left = uses.clone();
+    let mut remaining = uses.clone();
     loop {
         // A file that imports none, or that none imports, is in no cycle.
-        let from: BTreeSet<Module> = left.iter().map(|(from, _)| from.clone()).collect();
-        let to: BTreeSet<Module> = left.iter().map(|(_, to)| to.clone()).collect();
-        let before = left.len();
-        left.retain(|(one, other)| from.contains(other) && to.contains(one));
-        if left.len() == before {
-            return left.iter().map(shown).collect();
+        let from: BTreeSet<Module> = remaining.iter().map(|(from, _)| from.clone()).collect();
+        let to: BTreeSet<Module> = remaining.iter().map(|(_, to)| to.clone()).collect();
+        let count = remaining.len();
+        remaining.retain(|(one, other)| from.contains(other) && to.contains(one));
+        if remaining.len() == count {
+            return remaining.iter().map(describe).collect();
         }
     }
 }

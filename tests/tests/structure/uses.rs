@@ -1,8 +1,8 @@
-//! Which file of a crate imports from which, by the paths in its sources.
+//! The imports among the files of a crate, by the paths in its sources.
 //!
 //! Paths are found in `use`, in code and in the tokens of macros. They begin with `crate`, `super`,
-//! `self` or the name of a child. No imports are: `mod`, visibilities, code for tests, and what a
-//! file re-exports of its children without using it.
+//! `self` or the name of a child. These are no imports: `mod`, visibilities, code for tests, and
+//! re-exports of children that the file itself does not use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub(crate) type Module = Vec<String>;
 pub(crate) struct FileUses {
     module: Module,
     pub(crate) paths: Vec<Module>,
-    /// Public names of this module, and where they come from.
+    /// Public names of this module, with their paths.
     pub(crate) exports: Vec<(String, Module)>,
     /// Names without a path.
     names: BTreeSet<String>,
@@ -37,7 +37,7 @@ impl FileUses {
         file
     }
 
-    /// The path from the root; none for one into another crate.
+    /// Returns the path from the root; `None` for a path into another crate.
     fn absolute(&self, path: &[String], modules: &BTreeSet<Module>) -> Option<Module> {
         let mut base = self.module.clone();
         let mut rest = path;
@@ -65,7 +65,7 @@ impl FileUses {
         Some(base)
     }
 
-    /// The modules below that are compiled for tests alone.
+    /// Returns the child modules that are compiled for tests alone.
     fn test_modules(&self) -> Vec<Module> {
         let below = |child: &String| [&self.module[..], std::slice::from_ref(child)].concat();
         self.test_children.iter().map(below).collect()
@@ -85,39 +85,39 @@ impl FileUses {
         }
     }
 
-    fn tree(&mut self, tree: &syn::UseTree, before: &mut Module, public: bool) {
+    fn tree(&mut self, tree: &syn::UseTree, prefix: &mut Module, public: bool) {
         match tree {
             syn::UseTree::Path(path) => {
-                before.push(path.ident.to_string());
-                self.tree(&path.tree, before, public);
-                before.pop();
+                prefix.push(path.ident.to_string());
+                self.tree(&path.tree, prefix, public);
+                prefix.pop();
             }
             syn::UseTree::Group(group) => {
                 for tree in &group.items {
-                    self.tree(tree, before, public);
+                    self.tree(tree, prefix, public);
                 }
             }
             syn::UseTree::Name(syn::UseName { ident }) => {
-                self.import(before, &ident.to_string(), None, public)
+                self.import(prefix, &ident.to_string(), None, public)
             }
             syn::UseTree::Rename(rename) => {
                 let as_name = rename.rename.to_string();
                 let name = rename.ident.to_string();
                 let up = |name: &String| ["crate", "super", "self"].contains(&name.as_str());
-                let to_parent = before.iter().chain([&name]).all(up);
+                let to_parent = prefix.iter().chain([&name]).all(up);
                 assert!(
                     !to_parent,
                     "{}: `{as_name}` hides where a path leads",
                     self.module.join("::")
                 );
-                self.import(before, &rename.ident.to_string(), Some(as_name), public);
+                self.import(prefix, &rename.ident.to_string(), Some(as_name), public);
             }
-            syn::UseTree::Glob(_) => self.paths.push(before.clone()),
+            syn::UseTree::Glob(_) => self.paths.push(prefix.clone()),
         }
     }
 
-    fn import(&mut self, before: &Module, name: &str, as_name: Option<String>, public: bool) {
-        let mut path = before.clone();
+    fn import(&mut self, prefix: &Module, name: &str, as_name: Option<String>, public: bool) {
+        let mut path = prefix.clone();
         if name != "self" {
             path.push(name.to_owned());
         }
@@ -130,7 +130,7 @@ impl FileUses {
     }
 }
 
-/// Whether an item is compiled for tests alone.
+/// Returns whether an item is compiled for tests alone.
 fn for_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
@@ -203,7 +203,7 @@ impl<'a> Visit<'a> for FileUses {
     }
 }
 
-/// Which file imports from which. The crate's root only passes on what it re-exports.
+/// Returns which file imports from which. The crate's root only re-exports.
 pub(crate) fn uses(sources: &BTreeMap<Module, String>) -> BTreeSet<(Module, Module)> {
     let mut files: Vec<FileUses> = sources
         .iter()
@@ -228,7 +228,7 @@ pub(crate) fn uses(sources: &BTreeMap<Module, String>) -> BTreeSet<(Module, Modu
             |to: &Module| to.len() > file.module.len() && to.starts_with(&file.module);
         let of_exports = file.exports.iter();
         let of_exports = of_exports.map(|(name, path)| (path, !file.names.contains(name)));
-        for (path, only_passed_on) in file
+        for (path, only_exported) in file
             .paths
             .iter()
             .map(|path| (path, false))
@@ -238,7 +238,7 @@ pub(crate) fn uses(sources: &BTreeMap<Module, String>) -> BTreeSet<(Module, Modu
                 .absolute(path, &modules)
                 .and_then(|path| defining(path, &modules, &exports));
             if let Some(to) =
-                to.filter(|to| *to != file.module && !(only_passed_on && own_children(to)))
+                to.filter(|to| *to != file.module && !(only_exported && own_children(to)))
             {
                 uses.insert((file.module.clone(), to));
             }
@@ -247,7 +247,7 @@ pub(crate) fn uses(sources: &BTreeMap<Module, String>) -> BTreeSet<(Module, Modu
     uses
 }
 
-/// The file that defines what a path from the root names.
+/// Returns the file that defines the item of a path from the root.
 fn defining(
     path: Module,
     modules: &BTreeSet<Module>,
@@ -262,6 +262,7 @@ fn defining(
     }
 }
 
-pub(crate) fn shown((from, to): &(Module, Module)) -> String {
+/// Returns an import as text.
+pub(crate) fn describe((from, to): &(Module, Module)) -> String {
     format!("{} -> {}", from.join("::"), to.join("::"))
 }

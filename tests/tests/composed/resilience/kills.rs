@@ -1,4 +1,4 @@
-//! kill -9 of each container in mid-stream.
+//! SIGKILL of each container in the middle of a stream.
 
 use std::{
     process::Stdio,
@@ -10,14 +10,14 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use super::{LIMIT, words};
-use crate::support::{completed, ended, ran};
+use crate::support::{assert_completed, assert_ended, run};
 
-/// The time after a start of claude-api in which it records what it interrupted (docs/protocol.md,
-/// "State names").
+/// Time after a start of claude-api within which it records interrupted executions
+/// (docs/protocol.md, "State names").
 const RECORDED: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn the_bridge_is_killed() {
+async fn a_kill_of_the_bridge_loses_no_output() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("bridge", &Plan::default()).await;
         let (prompt, text) = words(500, 40);
@@ -34,7 +34,7 @@ async fn the_bridge_is_killed() {
         let mut printed = vec![0; 200];
         pipe.read_exact(&mut printed)
             .await
-            .expect("ccb prints as it comes");
+            .expect("ccb prints output as it arrives");
         case.step("a session beside it");
         let id = client.start(&prompt).await;
         let queued = [
@@ -47,32 +47,32 @@ async fn the_bridge_is_killed() {
         project.act("kill", "bridge").await;
         assert_eq!(client.wait_closed().await, 1006);
         let first = client.output(&id);
-        assert!(first.len() < text.len(), "the kill came too late");
+        assert!(first.len() < text.len(), "the kill was too late");
         project.act("start", "bridge").await;
         project.wait_answers(project.bridge(), "/health/live").await;
 
         case.step("attached again, at the byte that was reached");
-        let mut again = project.client().await;
-        again
+        let mut reconnected = project.client().await;
+        reconnected
             .attach(&id, Some(first.len() as u64))
             .await
             .expect("attached");
         for id in &queued {
-            again.attach(id, None).await.expect("attached");
+            reconnected.attach(id, None).await.expect("attached");
         }
-        let (rest, end) = again.wait_terminal(&id).await;
-        completed(&end);
+        let (rest, end) = reconnected.wait_terminal(&id).await;
+        assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&[first, rest].concat()), text);
         for (id, answer) in queued.iter().zip(["42", "49"]) {
-            let (output, end) = again.wait_terminal(id).await;
-            completed(&end);
+            let (output, end) = reconnected.wait_terminal(id).await;
+            assert_completed(&end);
             assert_eq!(String::from_utf8_lossy(&output), answer);
         }
-        again.finish().await;
+        reconnected.finish().await;
 
-        case.step("ccb came back by itself");
-        pipe.read_to_end(&mut printed).await.expect("to its end");
-        let code = ccb.wait().await.expect("it ends").code();
+        case.step("ccb reconnected by itself");
+        pipe.read_to_end(&mut printed).await.expect("the rest");
+        let code = ccb.wait().await.expect("ccb ends").code();
         let mut stderr = String::new();
         ccb.stderr
             .take()
@@ -91,7 +91,7 @@ async fn the_bridge_is_killed() {
 }
 
 #[tokio::test]
-async fn claude_api_is_killed() {
+async fn a_kill_of_claude_api_interrupts_the_execution_and_the_queue_runs() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("api", &Plan::default()).await;
         let (prompt, text) = words(2000, 40);
@@ -104,13 +104,13 @@ async fn claude_api_is_killed() {
         project.act("kill", "claude-api").await;
         project.act("start", "claude-api").await;
         project.wait_answers(project.api(), "/health/live").await;
-        let back = Instant::now();
-        let status = until("it to be recorded", RECORDED, async || {
+        let started = Instant::now();
+        let status = until("the interruption to be recorded", RECORDED, async || {
             let status = project.http().status(&id).await.ok()?;
             (!status["endedAt"].is_null()).then_some(status)
         })
         .await;
-        case.step(format!("recorded {:?} after the return", back.elapsed()));
+        case.step(format!("recorded {:?} after the start", started.elapsed()));
         assert_eq!(
             (&status["state"], &status["exitCode"]),
             (&"interrupted".into(), &Value::Null)
@@ -131,16 +131,19 @@ async fn claude_api_is_killed() {
         kept.assert_whole("interrupted");
         assert_eq!(kept.bytes, output);
 
-        case.step("the queued one runs");
+        case.step("the queued execution runs");
         let (output, end) = client.wait_terminal(&next).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(output, b"42");
-        let left = project
+        let processes = project
             .exec("claude-api", &["ps", "-eo", "args"])
             .await
             .expect("ps");
-        assert!(!left.contains(&id) && !left.contains(&next), "{left}");
-        assert_eq!(ran(&mut client, "print(8 * 7)").await, "56");
+        assert!(
+            !processes.contains(&id) && !processes.contains(&next),
+            "{processes}"
+        );
+        assert_eq!(run(&mut client, "print(8 * 7)").await, "56");
         project.wait_healthy("claude-api").await;
         client.finish().await;
         project.assert_quiet().await;
@@ -148,9 +151,9 @@ async fn claude_api_is_killed() {
     .await;
 }
 
-/// What the real CLI makes of a model that is cut off: it asks again, and nothing is shown twice.
+/// The real CLI retries when its model is cut off, and no output appears twice.
 #[tokio::test]
-async fn the_model_is_killed() {
+async fn a_kill_of_the_model_repeats_no_output() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("model", &Plan::default()).await;
         let (prompt, text) = words(150, 40);
@@ -161,7 +164,7 @@ async fn the_model_is_killed() {
         project.act("kill", "scripted-model").await;
         project.act("start", "scripted-model").await;
         let (output, end) = client.wait_terminal(&id).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&output), text);
         client.finish().await;
         project.assert_quiet().await;
@@ -171,27 +174,28 @@ async fn the_model_is_killed() {
 
 /// F17: a tool kills everything that it may, which is its own execution.
 #[tokio::test]
-async fn f17_the_model_kills_everything() {
+async fn f17_a_tool_that_kills_everything_ends_only_its_execution() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("f17", &Plan::default()).await;
         let mut client = project.client().await;
         let words = words(300, 40);
         let beside = client.start(&words.0).await;
-        // By name it would hit the service as well as the CLI, whose own shell only guards the bare word `pkill`.
+        // The name matches the service as well as the CLI. The CLI's own shell only guards the bare
+        // word `pkill`.
         for command in ["kill -9 -1", "/usr/bin/pkill -9 claude"] {
             case.step(command);
             let id = client.start(&format!("@say before\n@bash {command}")).await;
             let (output, end) = client.wait_terminal(&id).await;
-            ended(&end, "FAILED", Some("killed_by_signal"));
+            assert_ended(&end, "FAILED", Some("killed_by_signal"));
             assert_eq!(output, b"before", "{end}");
-            case.step("everybody else lives on, and a new one works");
+            case.step("all other processes live, and a new execution works");
             for service in ["claude-api", "bridge"] {
                 assert_eq!(project.inspect(service, "{{.RestartCount}}").await, "0");
             }
-            assert_eq!(ran(&mut client, "print(6 * 7)").await, "42");
+            assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
         }
         let (output, end) = client.wait_terminal(&beside).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&output), words.1);
         client.finish().await;
         project.assert_quiet().await;

@@ -1,25 +1,26 @@
-//! The network between the containers: gone and back, a container that stands still, a name that is gone, and the
-//! wrong order at the start.
+//! The network between the containers: cut and restored, a paused container, a name that does not
+//! resolve, and the wrong order at the start.
 
 use std::time::Duration;
 
 use cc_tests::composed::{Plan, Project, Use, case, until};
 use serde_json::json;
 
-use super::{LIMIT, QUICK, unreachable, words};
-use crate::support::{completed, id, ran};
+use super::{LIMIT, QUICK, wait_unreachable, words};
+use crate::support::{assert_completed, id, run};
 
-/// The model and this machine reach their services by networks of their own, so that only the hop between bridge
-/// and claude-api is touched.
-const APART: &str = "services:\n  claude-api:\n    networks: [lab]\n  scripted-model:\n    networks: !override [lab]\n  \
-                     bridge:\n    networks: [a-front]\nnetworks:\n  a-front:\n  lab:\n";
+/// Separate networks for the model and for this machine, so that only the hop between bridge and
+/// claude-api is cut.
+const APART: &str = "services:\n  claude-api:\n    networks: [lab]\n  scripted-model:\n    \
+                     networks: !override [lab]\n  bridge:\n    networks: [a-front]\n\
+                     networks:\n  a-front:\n  lab:\n";
 
 fn apart() -> Plan {
     Plan::default().overlay(QUICK).overlay(APART)
 }
 
 #[tokio::test]
-async fn the_network_between_them_is_gone_and_back() {
+async fn output_resumes_after_the_network_between_the_services_was_cut() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("network", &apart()).await;
         let (prompt, text) = words(300, 40);
@@ -31,17 +32,17 @@ async fn the_network_between_them_is_gone_and_back() {
             project
                 .network("disconnect", "inner", "claude-api", &[])
                 .await;
-            unreachable(&client, &id).await;
+            wait_unreachable(&client, &id).await;
             assert!(
                 client.received(&id) < text.len() as u64,
-                "the cut came too late"
+                "the cut was too late"
             );
             project
                 .network("connect", "inner", "claude-api", &["claude-api"])
                 .await;
-            case.step(format!("back {round}"));
+            case.step(format!("connected {round}"));
             let (output, end) = client.wait_terminal(&id).await;
-            completed(&end);
+            assert_completed(&end);
             assert_eq!(String::from_utf8_lossy(&output), text);
             assert!(client.gaps(&id).is_empty());
         }
@@ -52,7 +53,7 @@ async fn the_network_between_them_is_gone_and_back() {
 }
 
 #[tokio::test]
-async fn the_name_is_gone() {
+async fn an_execute_waits_while_the_name_of_claude_api_does_not_resolve() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("dns", &apart()).await;
         let (prompt, text) = words(200, 40);
@@ -63,18 +64,19 @@ async fn the_name_is_gone() {
         project
             .exec("bridge", &lookup)
             .await
-            .expect("it has a name");
+            .expect("the name resolves");
         case.step("on the network, but without its name");
         project
             .network("disconnect", "inner", "claude-api", &[])
             .await;
-        // Back only when its connections are given up: one that is not knows the address by heart.
-        unreachable(&client, &id).await;
+        // Connect again only when the bridge has given up its connections: an open one needs no
+        // name.
+        wait_unreachable(&client, &id).await;
         project
-            .network("connect", "inner", "claude-api", &["somebody-else"])
+            .network("connect", "inner", "claude-api", &["another-name"])
             .await;
         let error = project.exec("bridge", &lookup).await;
-        error.expect_err("the name is gone");
+        error.expect_err("the name does not resolve");
         let request = client
             .request("execute", json!({"prompt": "print(6 * 7)"}))
             .await;
@@ -87,11 +89,11 @@ async fn the_name_is_gone() {
             .network("connect", "inner", "claude-api", &["claude-api"])
             .await;
         let (output, end) = client.wait_terminal(&id).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&output), text);
         let answer = client.answer(request).await.expect("accepted at last");
         let (output, end) = client.wait_terminal(&self::id(&answer)).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(output, b"42");
         client.finish().await;
         project.assert_quiet().await;
@@ -100,24 +102,24 @@ async fn the_name_is_gone() {
 }
 
 #[tokio::test]
-async fn a_container_is_paused() {
+async fn output_resumes_after_a_container_was_paused() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("paused", &Plan::default().overlay(QUICK)).await;
         let (prompt, text) = words(200, 40);
         let mut client = project.client().await;
-        case.step("claude-api stands still");
+        case.step("claude-api is paused");
         let id = client.start(&prompt).await;
         client.wait_output(&id, 200).await;
         project.act("pause", "claude-api").await;
-        unreachable(&client, &id).await;
-        // Others are answered meanwhile.
+        wait_unreachable(&client, &id).await;
+        // Other requests are answered meanwhile.
         client.call("ping", json!({})).await.expect("answered");
         project.act("unpause", "claude-api").await;
         let (output, end) = client.wait_terminal(&id).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&output), text);
 
-        case.step("the bridge stands still until the execution has ended");
+        case.step("the bridge is paused until the execution has ended");
         let id = client.start(&prompt).await;
         client.wait_output(&id, 200).await;
         project.act("pause", "bridge").await;
@@ -127,10 +129,10 @@ async fn a_container_is_paused() {
         })
         .await;
         let seen = client.received(&id);
-        assert!(seen < text.len() as u64, "the pause came too late");
+        assert!(seen < text.len() as u64, "the pause was too late");
         project.act("unpause", "bridge").await;
         let (output, end) = client.wait_terminal(&id).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&output), text);
         client.finish().await;
         project.assert_quiet().await;
@@ -139,7 +141,7 @@ async fn a_container_is_paused() {
 }
 
 #[tokio::test]
-async fn the_bridge_is_started_first() {
+async fn a_bridge_that_starts_first_waits_for_claude_api() {
     case(LIMIT, Use::Own, async |case| {
         let project = Project::up("order", &Plan::default().not_started()).await;
         project
@@ -153,13 +155,13 @@ async fn the_bridge_is_started_first() {
             .request("execute", json!({"prompt": "print(6 * 7)"}))
             .await;
         client.call("ping", json!({})).await.expect("answered");
-        case.step("claude-api comes");
+        case.step("claude-api starts");
         project.compose_up(&["claude-api"]).await;
         let answer = client.answer(request).await.expect("accepted at last");
         let (output, end) = client.wait_terminal(&id(&answer)).await;
-        completed(&end);
+        assert_completed(&end);
         assert_eq!(output, b"42");
-        assert_eq!(ran(&mut client, "print(7 * 7)").await, "49");
+        assert_eq!(run(&mut client, "print(7 * 7)").await, "49");
         assert_eq!(project.inspect("bridge", "{{.RestartCount}}").await, "0");
         client.finish().await;
         project.assert_quiet().await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Hooked, MOMENTS, PATIENCE};
 
-/// Long enough for the hooks that end by themselves, on a busy machine.
+/// Time limit of hooks, long enough for those that end by themselves on a busy machine.
 const LIMIT_MS: &str = "8000";
 
 /// A way to fail: the kind in the metadata, the cause, and the end of the message.
@@ -54,7 +54,7 @@ impl Failed {
     }
 
     /// Asserts the end of the execution, and the notice, the warning or the reason of its hook.
-    async fn assert_told(self, hooked: &Hooked) {
+    async fn assert_reported(self, hooked: &Hooked) {
         let Self {
             client,
             id,
@@ -62,7 +62,7 @@ impl Failed {
             failure: (kind, cause, what),
         } = self;
         let (output, end) = client.wait_terminal(&id).await;
-        let said = format!("{} {moment} {kind}: {end}", hooked.mode);
+        let context = format!("{} {moment} {kind}: {end}", hooked.mode);
         let refused = moment == "before" && hooked.mode == "required";
         hooked.assert_ran(&id, !refused);
         if refused {
@@ -79,13 +79,13 @@ impl Failed {
                     &Value::Null,
                     &b""[..]
                 ),
-                "{said}"
+                "{context}"
             );
             let error = json!({"code": "hook_refused", "message": hooked.message(moment, &what)});
             assert_eq!(
                 (&end["error"], &end["warnings"]),
                 (&error, &json!([])),
-                "{said}"
+                "{context}"
             );
         } else {
             assert_eq!(
@@ -96,7 +96,7 @@ impl Failed {
                     &output[..]
                 ),
                 (&json!("COMPLETED"), &Value::Null, &json!(0), &b"done"[..]),
-                "{said}"
+                "{context}"
             );
         }
         match (moment, refused) {
@@ -112,8 +112,8 @@ impl Failed {
                 }
             }
             ("after", _) => {
-                // The viewers had their last message before the hook began.
-                assert_eq!(end["warnings"], json!([]), "{said}");
+                // The viewers got their last message before the hook began.
+                assert_eq!(end["warnings"], json!([]), "{context}");
                 hooked.assert_warned(&warned(hooked, &id).await, moment, cause, &what);
                 assert!(client.notices().is_empty(), "{:?}", client.notices());
             }
@@ -123,7 +123,7 @@ impl Failed {
     }
 }
 
-/// The status of an execution that has ended, once it has a warning.
+/// Waits until an ended execution has a warning; returns its status.
 async fn warned(hooked: &Hooked, id: &str) -> Value {
     until("a warning", PATIENCE, async || {
         let status = hooked.http().status(id).await.expect("a status");
@@ -132,21 +132,21 @@ async fn warned(hooked: &Hooked, id: &str) -> Value {
     .await
 }
 
-/// Waits until the page of readiness has this code; a 503 is one for the missing hook.
+/// Waits until the page of readiness has this code; a 503 must name the missing hook.
 async fn ready(hooked: &Hooked, wanted: u16) {
     until(&format!("readiness {wanted}"), PATIENCE, async || {
         let (code, page) = hooked.http().get("/health/ready").await.expect("a page");
-        let found = code.as_u16() == wanted;
-        if found {
+        let is_wanted = code.as_u16() == wanted;
+        if is_wanted {
             let missing = page.to_string().contains("hook-missing");
             assert_eq!(missing, wanted == 503, "{page}");
         }
-        found.then_some(())
+        is_wanted.then_some(())
     })
     .await;
 }
 
-/// Takes a hook away for a while, and asserts what an execution without it is told.
+/// Moves a hook away for a while, and asserts how an execution without it is reported.
 async fn assert_missing(hooked: &Hooked, moment: &'static str) {
     let (program, away) = (hooked.file(moment), hooked.file("away"));
     fs::rename(&program, &away).expect("renamed");
@@ -156,14 +156,14 @@ async fn assert_missing(hooked: &Hooked, moment: &'static str) {
         program.display()
     );
     let failed = Failed::start(hooked, moment, ("missing", "not_started", what)).await;
-    failed.assert_told(hooked).await;
+    failed.assert_reported(hooked).await;
     let stops_all = (moment, hooked.mode) == ("before", "required");
-    // The page looks at the hooks again after a while.
+    // The page checks the hooks again after a while.
     ready(hooked, if stops_all { 503 } else { 200 }).await;
     fs::rename(&away, &program).expect("renamed");
 }
 
-async fn each_failure(mode: &'static str) {
+async fn assert_each_failure(mode: &'static str) {
     let hooked = Hooked::start(mode, LIMIT_MS).await;
     let mut failed = Vec::new();
     for moment in MOMENTS {
@@ -174,9 +174,9 @@ async fn each_failure(mode: &'static str) {
     for moment in MOMENTS {
         hooked.exists(&format!("{moment}.endless")).await;
     }
-    hooked.assert_nobody_waits().await;
+    hooked.assert_usual_time().await;
     for failed in failed {
-        failed.assert_told(&hooked).await;
+        failed.assert_reported(&hooked).await;
     }
     for moment in MOMENTS {
         hooked.assert_nothing_left(moment).await;
@@ -185,7 +185,7 @@ async fn each_failure(mode: &'static str) {
     let stack = &hooked.world.stack;
     stack.bridge.assert_quiet();
     stack.assert_no_zombies();
-    // Each hook after that is required and failed, and nothing else.
+    // Only failed after hooks are errors, and only if they are required.
     let complaints = stack.api.complaints();
     let errors = if mode == "required" { 4 } else { 0 };
     assert_eq!(complaints.len(), errors, "{complaints:#?}");
@@ -197,11 +197,11 @@ async fn each_failure(mode: &'static str) {
 }
 
 #[tokio::test]
-async fn each_failure_of_an_advisory_hook_is_told_and_harms_no_other_execution() {
-    each_failure("advisory").await;
+async fn each_failure_of_an_advisory_hook_is_reported_and_harms_no_other_execution() {
+    assert_each_failure("advisory").await;
 }
 
 #[tokio::test]
-async fn each_failure_of_a_required_hook_is_told_and_harms_no_other_execution() {
-    each_failure("required").await;
+async fn each_failure_of_a_required_hook_is_reported_and_harms_no_other_execution() {
+    assert_each_failure("required").await;
 }

@@ -1,5 +1,5 @@
-//! Hooks of the real CLI that are slow or never end: nobody else waits, and a cancel or a stop is
-//! answered at once.
+//! Hooks of the real CLI that are slow or never end: no other execution waits, and a cancel or a
+//! stop is answered at once.
 
 use std::{
     fs,
@@ -12,26 +12,26 @@ use serde_json::{Value, json};
 
 use super::{Hooked, MOMENTS, PATIENCE};
 
-/// Never reached: a test that waited for it would fail first.
+/// Time limit of hooks. A test that waited for it would fail first.
 const LIMIT_MS: &str = "600000";
-/// A cancel is answered in milliseconds; a busy machine adds to that.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Limit for an immediate answer, which takes milliseconds, on a busy machine.
+const IMMEDIATE: Duration = Duration::from_secs(5);
 /// `CLAUDE_API_SHUTDOWN_MS` of these tests, and time for a busy machine.
 const STOP: Duration = Duration::from_secs(4 + 5);
 
-/// Asserts that an execution still waits for its hook before, without a CLI.
+/// Asserts that an execution still waits for its before hook, without a CLI.
 async fn assert_waits(hooked: &Hooked, id: &str) {
     let status = hooked.http().status(id).await.expect("a status");
     assert_eq!(status["state"], "running", "{status}");
     hooked.assert_ran(id, false);
 }
 
-/// Cancels an execution; the answer, which must come at once.
+/// Cancels an execution; returns the answer, which must be immediate.
 async fn cancel(client: &mut Client, id: &str) -> Value {
     let begun = Instant::now();
     let answer = client.control("CANCEL", Some(id)).await.expect("accepted");
     let took = begun.elapsed();
-    assert!(took < AT_ONCE, "the cancel waited for a hook: {took:?}");
+    assert!(took < IMMEDIATE, "the cancel waited for a hook: {took:?}");
     answer
 }
 
@@ -46,7 +46,7 @@ async fn assert_completes(client: &Client, id: &str) {
     assert!(client.notices().is_empty(), "{:?}", client.notices());
 }
 
-async fn nobody_waits(mode: &'static str) {
+async fn assert_no_delay(mode: &'static str) {
     let mut hooked = Hooked::start(mode, LIMIT_MS).await;
     let (slow, slow_id) = hooked.execute("before", "slow").await;
     let (mut endless, endless_id) = hooked.execute("before", "endless").await;
@@ -61,8 +61,8 @@ async fn nobody_waits(mode: &'static str) {
         hooked.exists(name).await;
     }
 
-    // All four hooks hang, and all of this happens meanwhile.
-    hooked.assert_nobody_waits().await;
+    // All four hooks hang during the following steps.
+    hooked.assert_usual_time().await;
     assert_completes(&slow_after, &slow_after_id).await;
     assert_completes(&endless_after, &endless_after_id).await;
     let next = slow_after.start("@say next in the lane").await;
@@ -74,7 +74,7 @@ async fn nobody_waits(mode: &'static str) {
     let begun = Instant::now();
     cancel(&mut endless, &endless_id).await;
     let (output, end) = endless.wait_terminal(&endless_id).await;
-    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < IMMEDIATE, "{:?}", begun.elapsed());
     assert_eq!(
         (
             &end["status"],
@@ -97,7 +97,7 @@ async fn nobody_waits(mode: &'static str) {
     for client in [slow, endless, slow_after, endless_after] {
         client.finish().await;
     }
-    assert_stop_is_at_once(&mut hooked, &endless_after_id).await;
+    assert_stop_is_immediate(&mut hooked, &endless_after_id).await;
     let status = hooked
         .http()
         .status(&slow_after_id)
@@ -106,8 +106,8 @@ async fn nobody_waits(mode: &'static str) {
     assert_eq!(status["warnings"], json!([]), "{status}");
 }
 
-/// Stops claude-api while one hook before and one hook after hang, and asserts what is recorded.
-async fn assert_stop_is_at_once(hooked: &mut Hooked, ended: &str) {
+/// Stops claude-api while a before hook and an after hook hang, and asserts the recorded statuses.
+async fn assert_stop_is_immediate(hooked: &mut Hooked, ended: &str) {
     let id = uuid::Uuid::new_v4().to_string();
     fs::remove_file(hooked.file("before.endless")).expect("removed");
     let body = json!({"prompt": "@say never", "metadata": {"before": "endless"}});
@@ -140,11 +140,11 @@ async fn assert_stop_is_at_once(hooked: &mut Hooked, ended: &str) {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_advisory_hooks_that_hang_and_a_cancel_is_answered_at_once() {
-    nobody_waits("advisory").await;
+async fn hanging_advisory_hooks_delay_no_other_execution_and_no_cancel() {
+    assert_no_delay("advisory").await;
 }
 
 #[tokio::test]
-async fn nobody_waits_for_required_hooks_that_hang_and_a_cancel_is_answered_at_once() {
-    nobody_waits("required").await;
+async fn hanging_required_hooks_delay_no_other_execution_and_no_cancel() {
+    assert_no_delay("required").await;
 }

@@ -1,6 +1,6 @@
-"""A page by https on a free port of 127.0.0.1, which is printed, then a line for each request.
+"""Serves a page over https on a free port of 127.0.0.1. Prints the port, then a line for each request.
 
-cert.pem and key.pem are made for this alone (openssl req -x509, 100 years) and protect nothing.
+cert.pem and key.pem were created only for this server (openssl req -x509, 100 years) and protect nothing.
 """
 import http.server
 import os

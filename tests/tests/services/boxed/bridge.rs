@@ -16,7 +16,7 @@ use crate::support::PATIENCE;
 
 const SHARED: &str = "claude-api shares an address with this bridge";
 
-/// Both services; claude-api is boxed and listens on this loopback address.
+/// Starts both services: claude-api on the loopback address `api`, boxed if `boxed`.
 async fn start(folder: &std::path::Path, api: &str, boxed: bool) -> (Service, Service) {
     let mut options = StackOptions::default().api(format!("--host={api}"));
     if boxed {
@@ -27,6 +27,7 @@ async fn start(folder: &std::path::Path, api: &str, boxed: bool) -> (Service, Se
     (api, bridge)
 }
 
+/// Counts the warnings about a shared address.
 fn warnings(service: &Service) -> usize {
     let lines = service.lines().into_iter();
     lines
@@ -63,41 +64,41 @@ async fn the_bridge_refuses_the_addresses_of_a_boxed_claude_api() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_shares_the_address_of_a_boxed_claude_api_says_so() {
+async fn a_bridge_that_shares_the_address_of_a_boxed_claude_api_warns() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_api, bridge) = start(folder.path(), "127.0.0.1", true).await;
     eventually("the warning", PATIENCE, || {
         (warnings(&bridge) == 1).then_some(())
     })
     .await;
-    // The rule is not applied: nothing tells the box from other clients.
-    let here = IpAddr::from([127, 0, 0, 1]);
-    let answer = ask(here, bridge.addr(), "GET", "/", CLOSE).await;
+    // The rule is not applied: nothing distinguishes the box from other clients.
+    let own = IpAddr::from([127, 0, 0, 1]);
+    let answer = ask(own, bridge.addr(), "GET", "/", CLOSE).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let answer = ask(here, bridge.addr(), "GET", "/health/ready", CLOSE).await;
+    let answer = ask(own, bridge.addr(), "GET", "/health/ready", CLOSE).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     // Either claude-api has not started its CLI yet, or it refuses the bridge.
     let ready = async {
         loop {
-            let answer = ask(here, bridge.addr(), "GET", "/health/ready", CLOSE).await;
+            let answer = ask(own, bridge.addr(), "GET", "/health/ready", CLOSE).await;
             if answer.contains("from-the-box") {
                 return;
             }
         }
     };
-    let said = tokio::time::timeout(PATIENCE, ready).await;
-    assert!(said.is_ok(), "{}", bridge.log());
+    let refused = tokio::time::timeout(PATIENCE, ready).await;
+    assert!(refused.is_ok(), "{}", bridge.log());
 }
 
 #[tokio::test]
-async fn an_unboxed_claude_api_at_the_same_address_is_no_reason_for_a_warning() {
+async fn an_unboxed_claude_api_at_the_same_address_causes_no_warning() {
     let folder = tempfile::tempdir().expect("a folder");
     let (api, bridge) = start(folder.path(), "127.0.0.1", false).await;
-    let here = IpAddr::from([127, 0, 0, 1]);
-    // The bridge has asked for the limits before it is ready.
+    let own = IpAddr::from([127, 0, 0, 1]);
+    // The bridge requests the limits before it is ready.
     let ready = async {
         loop {
-            let answer = ask(here, bridge.addr(), "GET", "/health/ready", CLOSE).await;
+            let answer = ask(own, bridge.addr(), "GET", "/health/ready", CLOSE).await;
             if answer.starts_with("HTTP/1.1 200 ") {
                 return;
             }

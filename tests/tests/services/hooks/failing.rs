@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::Hooked;
 use crate::support::{ended, path};
 
-/// A hook of the endless kind is killed after it, ms.
+/// Time limit of the hooks; it ends the endless ones.
 const LIMIT: &str = "--hook-timeout-ms=6000";
-/// The memory that claude-api may take for the output of huge hooks, bytes.
+/// Bytes of memory that claude-api may use for the output of huge hooks.
 const MEMORY: u64 = 64 << 20;
 
 /// The kinds that fail, with the cause and a part of the message.
@@ -20,7 +20,7 @@ const KINDS: [(&str, &str, &str); 4] = [
     ("endless", "timed_out", "6000 ms"),
 ];
 
-/// What a missing hook is told with.
+/// Kind, cause and message of a missing hook.
 const MISSING: (&str, &str, &str) = ("missing", "not_started", "could not be started");
 
 #[track_caller]
@@ -37,7 +37,8 @@ fn assert_warned(status: &Value, moment: &str, mode: &str, cause: &str, part: &s
     assert!(message.len() < 8192, "{} bytes", message.len());
 }
 
-/// Runs every kind at once, then one with the hook gone; the ids, each with its cause and part.
+/// Runs an execution with every kind of hook at the same time, then one whose hook is gone. Returns
+/// the ids, each with its cause and a part of its message.
 async fn run_all(hooked: &Hooked) -> Vec<(String, &'static str, &'static str)> {
     let before = hooked.stack.api.resident_bytes();
     let mut ran = Vec::new();
@@ -47,12 +48,12 @@ async fn run_all(hooked: &Hooked) -> Vec<(String, &'static str, &'static str)> {
     for (id, ..) in &ran {
         ended(&hooked.http(), id).await;
     }
-    // The hooks after them have begun, or wait in memory.
+    // The hooks after these executions have begun, or wait in memory.
     for (id, ..) in &ran {
         let done = |status: &Value| {
             status["warnings"][0]["code"] == "hook_failed" || status["reason"] == "hook_refused"
         };
-        crate::support::until(&hooked.http(), id, "told of", done).await;
+        crate::support::until(&hooked.http(), id, "reported", done).await;
     }
     for (id, ..) in &ran {
         hooked.assert_nothing_left(id).await;
@@ -66,7 +67,7 @@ async fn run_all(hooked: &Hooked) -> Vec<(String, &'static str, &'static str)> {
 }
 
 #[tokio::test]
-async fn an_advisory_hook_before_that_fails_adds_a_warning_and_the_cli_runs() {
+async fn a_failed_advisory_before_hook_adds_a_warning_and_the_cli_runs() {
     let hooked = Hooked::start("before", "advisory", &[LIMIT]).await;
     for (id, cause, part) in run_all(&hooked).await {
         let end = ended(&hooked.http(), &id).await;
@@ -78,7 +79,7 @@ async fn an_advisory_hook_before_that_fails_adds_a_warning_and_the_cli_runs() {
 }
 
 #[tokio::test]
-async fn a_warning_of_a_hook_before_reaches_a_viewer_as_a_notice() {
+async fn the_warning_of_a_before_hook_reaches_a_viewer_as_a_notice() {
     let hooked = Hooked::start("before", "advisory", &[]).await;
     let mut client = hooked.stack.client().await;
     let status = client
@@ -92,7 +93,7 @@ async fn a_warning_of_a_hook_before_reaches_a_viewer_as_a_notice() {
 }
 
 #[tokio::test]
-async fn a_required_hook_before_that_fails_refuses_the_execution_and_no_cli_starts() {
+async fn a_failed_required_before_hook_refuses_the_execution_and_no_cli_starts() {
     let hooked = Hooked::start("before", "required", &[LIMIT]).await;
     for (id, cause, part) in run_all(&hooked).await {
         let end = ended(&hooked.http(), &id).await;
@@ -110,13 +111,13 @@ async fn a_required_hook_before_that_fails_refuses_the_execution_and_no_cli_star
         output.assert_whole("failed");
         assert_eq!(output.bytes, b"");
     }
-    let page = crate::start::health(&hooked.http(), "/health/ready", 503).await;
-    crate::start::reason(&page, "hook-missing");
+    let page = crate::startup::health(&hooked.http(), "/health/ready", 503).await;
+    crate::startup::reason(&page, "hook-missing");
     hooked.stack.assert_quiet();
 }
 
 #[tokio::test]
-async fn a_hook_after_that_fails_adds_a_warning_to_the_terminal_status() {
+async fn a_failed_after_hook_adds_a_warning_to_the_terminal_status() {
     for (mode, level) in [("advisory", "WARN"), ("required", "ERROR")] {
         let hooked = Hooked::start("after", mode, &[LIMIT]).await;
         for (id, cause, part) in run_all(&hooked).await {
@@ -139,7 +140,7 @@ async fn a_hook_after_that_fails_adds_a_warning_to_the_terminal_status() {
 }
 
 #[tokio::test]
-async fn the_warning_of_a_hook_after_a_deleted_execution_disturbs_nothing() {
+async fn an_after_hook_of_a_deleted_execution_ends_without_an_error() {
     let flags = ["--shutdown-ms=2000", "--kill-ms=200"];
     let hooked = Hooked::start("after", "advisory", &flags).await;
     let (http, slow) = (hooked.http(), hooked.accept("endless", json!({})).await);
@@ -156,7 +157,7 @@ async fn the_warning_of_a_hook_after_a_deleted_execution_disturbs_nothing() {
     hooked.stack.assert_quiet();
 }
 
-/// A hook that an installer holds open for writing cannot be started (ETXTBSY): that may pass.
+/// A hook that an installer holds open for writing cannot be started (ETXTBSY), but perhaps later.
 #[tokio::test]
 async fn the_start_of_a_hook_that_is_open_for_writing_is_retried_until_its_time_limit() {
     let hooked = Hooked::start("before", "advisory", &["--hook-timeout-ms=1500"]).await;

@@ -1,4 +1,4 @@
-//! Hooks that hang: nobody else waits, and a cancel, a deadline or a stop ends them.
+//! Hooks that hang: no other execution waits, and a cancel, a deadline or a stop ends them.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Hooked;
 use crate::support::{PATIENCE, ended, exists, path};
 
-/// Far below the time limit of a hook: what takes longer waited for one.
+/// Limit for other work: far below the time limit of a hook, so longer work waited for one.
 const USUAL: Duration = Duration::from_secs(5);
 const LIMIT: &str = "--hook-timeout-ms=60000";
 
@@ -23,8 +23,8 @@ async fn cancel(http: &Http, id: &str) {
     assert!(code.is_success(), "{answer}");
 }
 
-/// Asserts that another execution, a health page and a ping take their usual time.
-async fn assert_nobody_waits(hooked: &Hooked, lane: &str) {
+/// Asserts that other executions, health pages and a ping take their usual time.
+async fn assert_usual_time(hooked: &Hooked, lane: &str) {
     let begun = Instant::now();
     for page in ["/health/live", "/health/ready"] {
         let (code, _) = hooked.http().get(page).await.expect("an answer");
@@ -38,18 +38,18 @@ async fn assert_nobody_waits(hooked: &Hooked, lane: &str) {
         assert_eq!(ended(&hooked.http(), &other).await["state"], "completed");
     }
     let took = begun.elapsed();
-    assert!(took < USUAL, "somebody waited for a hook: {took:?}");
+    assert!(took < USUAL, "other work waited for a hook: {took:?}");
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_slow_hook_before_another_execution() {
-    // The hook must not hold the only place for starts.
+async fn a_slow_before_hook_delays_no_other_execution() {
+    // The hook must not hold the only permit for starts.
     let flags = [LIMIT, "--simultaneous-starts=1", "--running-executions=2"];
     for mode in ["advisory", "required"] {
         let hooked = Hooked::start("before", mode, &flags).await;
         let slow = hooked.accept("slow", json!({"lane": "slow"})).await;
         exists(&hooked.file("began")).await;
-        assert_nobody_waits(&hooked, "other").await;
+        assert_usual_time(&hooked, "other").await;
         let status = hooked.http().status(&slow).await.expect("a status");
         assert_eq!(status["state"], "running", "{status}");
         assert_eq!(hooked.stack.spawns(&slow), 0, "the CLI did not wait");
@@ -65,19 +65,19 @@ async fn nobody_waits_for_a_slow_hook_before_another_execution() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_slow_hooks_after_executions() {
+async fn slow_after_hooks_delay_no_other_execution() {
     let flags = [LIMIT, "--running-executions=1"];
     for mode in ["advisory", "required"] {
         let hooked = Hooked::start("after", mode, &flags).await;
         let mut slow = Vec::new();
-        // More than run at once.
+        // More hooks than run at the same time.
         for _ in 0..6 {
             let id = hooked.accept("slow", json!({"lane": "one"})).await;
             assert_eq!(ended(&hooked.http(), &id).await["state"], "completed");
             slow.push(id);
         }
         exists(&hooked.file("began")).await;
-        assert_nobody_waits(&hooked, "one").await;
+        assert_usual_time(&hooked, "one").await;
         fs::write(hooked.file("go"), "").expect("written");
         let mut hooked = hooked;
         assert!(hooked.stack.api.stop().await.success());
@@ -130,7 +130,7 @@ async fn the_deadline_of_an_execution_ends_a_hanging_hook() {
 }
 
 #[tokio::test]
-async fn a_pause_during_a_hook_holds_until_the_cli_is_there() {
+async fn a_pause_during_a_before_hook_applies_when_the_cli_runs() {
     let hooked = Hooked::start("before", "advisory", &[LIMIT]).await;
     let (http, id) = (hooked.http(), hooked.accept("slow", json!({})).await);
     exists(&hooked.file("began")).await;
@@ -149,7 +149,7 @@ async fn a_pause_during_a_hook_holds_until_the_cli_is_there() {
 }
 
 #[tokio::test]
-async fn a_stop_of_the_service_ends_hanging_hooks_within_its_time() {
+async fn a_stop_of_claude_api_ends_hanging_hooks_within_its_grace() {
     let flags = [LIMIT, "--shutdown-ms=3000", "--kill-ms=200"];
     for (moment, state, reason) in [
         ("before", "interrupted", json!("service_stopped")),
@@ -182,7 +182,7 @@ async fn a_stop_of_the_service_ends_hanging_hooks_within_its_time() {
 }
 
 #[tokio::test]
-async fn a_kill_of_the_service_leaves_nothing_of_a_hook() {
+async fn a_kill_of_claude_api_leaves_no_process_of_a_hook() {
     for moment in ["before", "after"] {
         let mut hooked = Hooked::start(moment, "advisory", &[LIMIT]).await;
         let id = hooked.accept("endless", json!({})).await;

@@ -1,25 +1,25 @@
-//! Request bodies: what may be in them, and the memory that they take.
+//! Request bodies: refused content, and the memory that they use.
 
 use cc_tests::harness::{Stack, StackOptions};
 use futures::future::join_all;
 use serde_json::json;
 
-use super::raw::{LEGACY, MODERN, Raw, Reply, with};
-use super::wire::{CHUNKED, Wire, chunk};
+use super::partial_post::{CHUNKED, PartialPost, chunk};
+use super::raw_client::{LEGACY, MODERN, RawClient, Reply, with};
 
 const MIB: usize = 1024 * 1024;
 
-/// As many bodies as the bridge once had places for large ones, and as many again.
+/// Twice the number of large bodies that the bridge once received at the same time.
 const STALLED: usize = 32;
 
 #[tokio::test]
-async fn mcp_small_bodies_of_unknown_length_are_received_at_once() {
+async fn mcp_many_small_bodies_of_unknown_length_are_received_at_the_same_time() {
     let stack = Stack::start().await;
     let addr = stack.bridge.addr();
     let ping = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     let mut stalled = Vec::new();
     for number in 0..STALLED {
-        let wire = Wire::begin(addr, CHUNKED).await;
+        let wire = PartialPost::begin(addr, CHUNKED).await;
         let mut wire = wire.unwrap_or_else(|answer| panic!("body {number}: {answer}"));
         wire.send(&chunk(&ping[..10])).await;
         stalled.push(wire);
@@ -35,10 +35,10 @@ async fn mcp_small_bodies_of_unknown_length_are_received_at_once() {
 }
 
 #[tokio::test]
-async fn mcp_a_repeated_member_is_refused_whatever_the_type_of_the_body_is_called() {
+async fn mcp_a_repeated_member_is_refused_for_every_spelling_of_the_content_type() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let params = json!({"name": "list", "arguments": {"limit": 1}});
         let message = raw.message("tools/call", params);
         let headers = raw.headers(&message);
@@ -62,9 +62,9 @@ async fn mcp_a_repeated_member_is_refused_whatever_the_type_of_the_body_is_calle
     stack.assert_quiet();
 }
 
-/// Sends calls with a prompt of so many bytes at once.
+/// Sends `calls` calls with a prompt of `bytes` bytes at the same time; returns the replies.
 async fn large_calls(stack: &Stack, calls: usize, bytes: usize) -> Vec<Reply> {
-    let raws = join_all((0..calls).map(|_| Raw::open(stack, MODERN))).await;
+    let raws = join_all((0..calls).map(|_| RawClient::open(stack, MODERN))).await;
     let prompt = format!("@silence 600\n{}", "x".repeat(bytes));
     let calls = raws.into_iter().map(async |mut raw| {
         let arguments = json!({"prompt": prompt, "workspace": "../up"});

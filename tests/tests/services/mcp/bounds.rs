@@ -5,7 +5,7 @@ use cc_tests::http::Http;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::raw::{LEGACY, MODERN, Raw, with};
+use super::raw_client::{LEGACY, MODERN, RawClient, with};
 use super::until;
 use crate::metrics;
 use crate::support::{assert_problem, id, send};
@@ -17,10 +17,14 @@ async fn mcp_calls_and_bodies_are_bounded() {
         .bridge("--message-bytes=100000");
     let stack = Stack::with(options).await;
     let http = Http::new(stack.bridge.addr());
-    let call = |method: &str, params: Value| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let call = |method: &str, params: Value| {
+        let id = 1;
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    };
+    let client = json!({"name": "t", "version": "1"});
     let initialize = call(
         "initialize",
-        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}),
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}),
     );
     let post = async |body: &Value, session: Option<&str>| {
         let mut request = http
@@ -56,7 +60,7 @@ async fn mcp_calls_and_bodies_are_bounded() {
     );
     silent["id"] = 7.into();
     let _held = post(&silent, Some(&session)).await;
-    // It holds its place by then.
+    // The call holds its permit by then.
     until(&stack, &held, "running").await;
     let refusal = eventually_refused(&post, &session, &call).await;
     assert!(refusal.contains("1 MCP calls run already"), "{refusal}");
@@ -79,7 +83,8 @@ async fn mcp_calls_and_bodies_are_bounded() {
     stack.assert_quiet();
 }
 
-/// The answer to an `output` while all places for views are taken.
+/// Calls `output` until a call is refused, because other calls hold all permits; returns the
+/// answer.
 async fn eventually_refused(
     post: &impl AsyncFn(&Value, Option<&str>) -> reqwest::Response,
     session: &str,
@@ -104,7 +109,7 @@ async fn eventually_refused(
 #[tokio::test]
 async fn mcp_refusals_within_a_session_are_counted() {
     let stack = Stack::start().await;
-    let mut raw = Raw::open(&stack, LEGACY[3]).await;
+    let mut raw = RawClient::open(&stack, LEGACY[3]).await;
     let name = "bridge_requests_refused_total";
     for (method, params) in [
         ("prompts/list", json!({})),
@@ -138,8 +143,8 @@ async fn mcp_refusals_within_a_session_are_counted() {
 #[tokio::test]
 async fn mcp_refusals_of_the_library_are_counted() {
     let stack = Stack::start().await;
-    let mut modern = Raw::open(&stack, MODERN).await;
-    let mut legacy = Raw::open(&stack, LEGACY[3]).await;
+    let mut modern = RawClient::open(&stack, MODERN).await;
+    let mut legacy = RawClient::open(&stack, LEGACY[3]).await;
     let good = modern.message("tools/list", json!({}));
     let headers = modern.headers(&good);
     let unknown = legacy.message("unknown/method", json!({}));

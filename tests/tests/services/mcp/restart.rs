@@ -1,7 +1,7 @@
-//! Stops and deaths of the bridge.
+//! Stops and kills of the bridge.
 //!
-//! A stop answers each call that waits for an execution with an error that says how to continue. A
-//! death ends the connection. In both cases the execution continues in claude-api, and the bridge
+//! At a stop, each call that waits for an execution gets an error that says how to continue. A kill
+//! ends the connection. In both cases the execution continues in claude-api, and the bridge
 //! finds it again after its restart.
 
 use std::time::{Duration, Instant};
@@ -12,40 +12,41 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::raw::{LEGACY, MODERN, Raw, Reply, TASKS};
-use super::sdk::{Talk, Transport, assert_valid};
-use super::wire::{CHUNKED, Wire};
+use super::partial_post::{CHUNKED, PartialPost};
+use super::python_sdk::{Scenario, Transport, assert_valid};
+use super::raw_client::{LEGACY, MODERN, RawClient, Reply, TASKS};
 use super::{state, until};
 use crate::support::id;
 
-/// Far less than any client waits, and more than a busy machine takes.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Limit for an immediate answer: far less than any client waits, and more than a busy machine
+/// needs.
+const IMMEDIATE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn mcp_a_restart_of_the_bridge_loses_no_task() {
     for transport in [Transport::Modern, Transport::Stdio] {
         let mut stack = Stack::start().await;
-        let mut talk = Talk::start(&stack, transport, &["tasks"]);
+        let mut talk = Scenario::start(&stack, transport, &["tasks"]);
         talk.expect("restart").await;
         stack.crash_bridges().await;
         let stdin = talk.child.stdin.as_mut().expect("stdin is a pipe");
-        stdin.write_all(b"\n").await.expect("it reads");
+        stdin.write_all(b"\n").await.expect("the scenario reads");
         talk.expect("ok").await;
     }
 }
 
-/// Calls whose answer is not there yet.
-struct Waiting {
-    raw: Raw,
+/// Calls that wait for their answers.
+struct PendingCalls {
+    raw: RawClient,
     /// The execution and the response of each call.
     calls: Vec<(String, Response)>,
-    /// Lets all executions go on.
+    /// File that lets all executions continue.
     go: std::path::PathBuf,
 }
 
-/// One `execute` for each `onDisconnect`, and a `wait`, of executions that wait for a file.
-async fn waiting(stack: &Stack, version: &'static str) -> Waiting {
-    let mut raw = Raw::open(stack, version).await;
+/// Begins an `execute` for each `onDisconnect`, and a `wait`; all executions wait for a file.
+async fn begin_calls(stack: &Stack, version: &'static str) -> PendingCalls {
+    let mut raw = RawClient::open(stack, version).await;
     let go = stack.path(&id());
     let prompt = format!("@say so far\n@wait {}\n@say , and on", go.display());
     let mut calls = Vec::new();
@@ -62,11 +63,11 @@ async fn waiting(stack: &Stack, version: &'static str) -> Waiting {
     until(stack, &execution, "running").await;
     let response = begin(&mut raw, "wait", json!({"executionId": execution})).await;
     calls.push((execution, response));
-    Waiting { raw, calls, go }
+    PendingCalls { raw, calls, go }
 }
 
-/// Begins a call that sends progress, so that the head of its response is there at once.
-async fn begin(raw: &mut Raw, tool: &str, arguments: Value) -> Response {
+/// Begins a call that sends progress, so that the head of its response arrives at once.
+async fn begin(raw: &mut RawClient, tool: &str, arguments: Value) -> Response {
     let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 1}});
     let message = raw.message("tools/call", params);
     let headers = raw.headers(&message);
@@ -79,17 +80,17 @@ async fn begin(raw: &mut Raw, tool: &str, arguments: Value) -> Response {
 
 /// Asserts that the restarted bridge has the whole answer, by `wait` and as a task, and that no
 /// prompt ran twice.
-async fn assert_found_again(
+async fn assert_recovered(
     stack: &Stack,
     version: &'static str,
-    waiting: &Waiting,
+    pending: &PendingCalls,
     executions: &[String],
 ) {
     for execution in executions {
         assert_eq!(state(stack, execution).await, "running", "{version}");
     }
-    std::fs::write(&waiting.go, "").expect("a mark");
-    let mut raw = Raw::new(stack, version);
+    std::fs::write(&pending.go, "").expect("a mark");
+    let mut raw = RawClient::new(stack, version);
     raw.capabilities = json!({"extensions": {TASKS: {}}});
     raw.begin().await;
     for execution in executions {
@@ -114,17 +115,17 @@ async fn assert_found_again(
 async fn mcp_a_stop_of_the_bridge_answers_its_calls_and_their_executions_continue() {
     for version in [LEGACY[3], MODERN] {
         let mut stack = Stack::start().await;
-        let mut waiting = waiting(&stack, version).await;
+        let mut pending = begin_calls(&stack, version).await;
         let begun = Instant::now();
         assert!(stack.bridge.stop().await.success());
         assert!(
-            begun.elapsed() < AT_ONCE,
+            begun.elapsed() < IMMEDIATE,
             "{version}: {:?}",
             begun.elapsed()
         );
         let mut executions = Vec::new();
-        for (execution, response) in std::mem::take(&mut waiting.calls) {
-            let reply = timeout(AT_ONCE, Reply::read(response))
+        for (execution, response) in std::mem::take(&mut pending.calls) {
+            let reply = timeout(IMMEDIATE, Reply::read(response))
                 .await
                 .expect("an end");
             let reply = reply.expect("an orderly end");
@@ -142,8 +143,8 @@ async fn mcp_a_stop_of_the_bridge_answers_its_calls_and_their_executions_continu
             executions.push(execution);
         }
         stack.bridge.start_again().await;
-        assert_found_again(&stack, version, &waiting, &executions).await;
-        drop(waiting.raw);
+        assert_recovered(&stack, version, &pending, &executions).await;
+        drop(pending.raw);
         stack.assert_quiet();
     }
 }
@@ -154,12 +155,12 @@ async fn mcp_a_stop_of_the_bridge_does_not_wait_for_a_body() {
     let length = "Content-Length: 1000\r\n";
     let mut late = Vec::new();
     for head in [length, CHUNKED] {
-        let wire = Wire::begin(stack.bridge.addr(), head).await;
+        let wire = PartialPost::begin(stack.bridge.addr(), head).await;
         late.push(wire.expect("the bridge reads the body"));
     }
     let begun = Instant::now();
     assert!(stack.bridge.stop().await.success());
-    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < IMMEDIATE, "{:?}", begun.elapsed());
     for wire in late {
         let answer = wire.answer().await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
@@ -169,37 +170,37 @@ async fn mcp_a_stop_of_the_bridge_does_not_wait_for_a_body() {
 }
 
 #[tokio::test]
-async fn mcp_a_death_of_the_bridge_ends_the_connection_and_executions_continue() {
+async fn mcp_a_kill_of_the_bridge_ends_the_connection_and_executions_continue() {
     for version in [LEGACY[3], MODERN] {
         let mut stack = Stack::start().await;
-        let mut waiting = waiting(&stack, version).await;
+        let mut pending = begin_calls(&stack, version).await;
         stack.bridge.kill();
         let mut executions = Vec::new();
-        for (execution, response) in std::mem::take(&mut waiting.calls) {
-            let reply = timeout(AT_ONCE, Reply::read(response))
+        for (execution, response) in std::mem::take(&mut pending.calls) {
+            let reply = timeout(IMMEDIATE, Reply::read(response))
                 .await
                 .expect("an end");
             assert!(
                 reply.is_err(),
-                "{version}: an answer of a dead bridge: {reply:?}"
+                "{version}: an answer of a killed bridge: {reply:?}"
             );
             executions.push(execution);
         }
         stack.bridge.start_again().await;
-        assert_found_again(&stack, version, &waiting, &executions).await;
-        drop(waiting.raw);
+        assert_recovered(&stack, version, &pending, &executions).await;
+        drop(pending.raw);
     }
 }
 
-/// `ccb mcp` outlives the bridge, so it reconnects and its call has the whole answer.
+/// `ccb mcp` outlives the bridge: it reconnects, and its call gets the whole answer.
 #[tokio::test]
-async fn mcp_a_call_over_stdio_survives_a_stop_and_a_death_of_the_bridge() {
+async fn mcp_a_call_over_stdio_survives_a_stop_and_a_kill_of_the_bridge() {
     for crash in [false, true] {
         let mut stack = Stack::start().await;
         let (execution, go) = (id(), stack.path(&id()));
         let prompt = format!("@say so far\n@wait {}\n@say , and on", go.display());
         let arguments = json!({"prompt": prompt, "executionId": execution});
-        let mut talk = Talk::start(
+        let mut talk = Scenario::start(
             &stack,
             Transport::Stdio,
             &["answer", &arguments.to_string()],

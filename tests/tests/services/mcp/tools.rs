@@ -3,7 +3,7 @@
 use cc_tests::harness::{Stack, StackOptions};
 use serde_json::{Value, json};
 
-use super::sdk::{ALL, Transport, run};
+use super::python_sdk::{ALL, Transport, run};
 use crate::support::id;
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn mcp_refusals_have_the_text_and_reason_of_the_websocket() {
     let stack = Stack::start().await;
     let mut client = stack.client().await;
     let unknown = "00000000-0000-4000-8000-000000000000";
-    let mut want = json!({});
+    let mut expected = json!({});
     for (name, method, params) in [
         ("unknown", "status", json!({"executionId": unknown})),
         (
@@ -56,19 +56,20 @@ async fn mcp_refusals_have_the_text_and_reason_of_the_websocket() {
             params["executionId"] = id().into();
         }
         let error = client.call(method, params).await.expect_err(name);
-        want[name] = json!([error["message"], error["data"]["reason"]]);
+        expected[name] = json!([error["message"], error["data"]["reason"]]);
     }
     client.finish().await;
     for transport in ALL {
-        let said = run(&stack, transport, &["refusals"]).await;
-        let found: Value =
-            serde_json::from_str(said.lines().next().expect("a line")).expect("JSON");
-        assert_eq!(found, want, "{transport:?}");
+        let printed = run(&stack, transport, &["refusals"]).await;
+        let line = printed.lines().next().expect("a line");
+        let refusals: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(refusals, expected, "{transport:?}");
     }
     stack.assert_quiet();
 }
 
-/// Six minutes of silence at the default of 15 s are 24 notifications; here 2 s at 100 ms.
+/// By default, six minutes of silence have 24 notifications, one every 15 s. Here 2 s have one
+/// every 100 ms.
 #[tokio::test]
 async fn mcp_a_silent_execution_sends_progress() {
     let stack = Stack::with(StackOptions::default().bridge("--mcp-progress-ms=100")).await;

@@ -9,7 +9,7 @@ use super::{assert_near, until};
 use crate::support::{exists, id, send};
 
 #[tokio::test]
-async fn bridge_counts_agree_with_what_its_clients_did() {
+async fn bridge_counts_agree_with_the_requests_of_its_clients() {
     let stack = Stack::with(StackOptions::default().one_bridge()).await;
     let bridge = stack.bridge.addr();
     let mut client = stack.client().await;

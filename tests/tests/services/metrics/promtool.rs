@@ -13,12 +13,12 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{ends, until};
+use super::{executions, until};
 use crate::support::{id, path, send};
 
-/// The promtool that `scripts/lib/promtool` finds or prepares.
+/// Returns the path of the promtool that `scripts/lib/promtool` finds or prepares.
 fn promtool() -> PathBuf {
-    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    static PROMTOOL: OnceLock<PathBuf> = OnceLock::new();
     let find = || {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/lib/promtool");
         let output = std::process::Command::new(script).output();
@@ -28,10 +28,10 @@ fn promtool() -> PathBuf {
         let path = String::from_utf8(output.stdout).expect("a path");
         path.trim().into()
     };
-    FOUND.get_or_init(find).clone()
+    PROMTOOL.get_or_init(find).clone()
 }
 
-/// Runs `promtool check metrics` on a page: its exit code, and what it printed.
+/// Runs `promtool check metrics` on a page; returns its exit code and what it printed.
 async fn check(page: &str) -> (Option<i32>, String) {
     let mut child = Command::new(promtool())
         .args(["check", "metrics"])
@@ -42,15 +42,18 @@ async fn check(page: &str) -> (Option<i32>, String) {
         .spawn()
         .expect("promtool starts");
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
-    stdin.write_all(page.as_bytes()).await.expect("it is read");
+    stdin
+        .write_all(page.as_bytes())
+        .await
+        .expect("promtool reads");
     drop(stdin);
     let output = child.wait_with_output().await.expect("promtool ends");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    (output.status.code(), said)
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    (output.status.code(), printed)
 }
 
-/// Asserts that promtool has nothing to say about the page of a service.
+/// Asserts that promtool reports nothing about the page of a service.
 async fn assert_clean(addr: SocketAddr, when: &str) {
     // This command reads the text format only.
     let request = Http::new(addr).request(Method::GET, "/metrics");
@@ -59,19 +62,19 @@ async fn assert_clean(addr: SocketAddr, when: &str) {
     assert_eq!(response.status(), 200);
     let page = response.text().await.expect("a page");
     assert!(page.lines().count() > 60, "{when}: {page}");
-    let (code, said) = check(&page).await;
-    assert_eq!((code, said.as_str()), (Some(0), ""), "{when}\n{page}");
+    let (code, printed) = check(&page).await;
+    assert_eq!((code, printed.as_str()), (Some(0), ""), "{when}\n{page}");
 }
 
 #[tokio::test]
-async fn promtool_finds_nothing_on_either_service_fresh_busy_and_after_each_end() {
-    let stack = Stack::with(ends::options()).await;
+async fn promtool_accepts_the_pages_of_both_services_fresh_busy_and_after_each_end() {
+    let stack = Stack::with(executions::options()).await;
     let (api, bridge) = (stack.api.addr(), stack.bridge.addr());
     for addr in [api, bridge] {
         assert_clean(addr, "fresh").await;
     }
     let mut client = stack.client().await;
-    ends::run_each_end(&stack, &mut client).await;
+    executions::run_each_end(&stack, &mut client).await;
     send(&stack.http(), Method::GET, &path(&id(), ""), "").await;
     let unknown = json!({"executionId": id()});
     client
@@ -100,7 +103,7 @@ async fn promtool_finds_nothing_on_either_service_fresh_busy_and_after_each_end(
 async fn promtool_is_run_and_names_a_fault() {
     let good = "# HELP a_total All of it.\n# TYPE a_total counter\na_total 1\n";
     assert_eq!(check(good).await, (Some(0), String::new()));
-    let (code, said) = check(&good.replace("a_total", "a_milliseconds")).await;
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("a_milliseconds"), "{said}");
+    let (code, printed) = check(&good.replace("a_total", "a_milliseconds")).await;
+    assert_eq!(code, Some(3), "{printed}");
+    assert!(printed.contains("a_milliseconds"), "{printed}");
 }

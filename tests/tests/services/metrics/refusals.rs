@@ -40,7 +40,7 @@ async fn refusals_of_claude_api_count_by_type_and_both_formats_have_the_same_num
         assert_near(page.sum(name, &[]), 7.0, "all of them");
         page_as(stack.bridge.addr(), format).await;
     }
-    // Whoever names no format gets the older one.
+    // A request that names no format gets the older one.
     let response = http
         .request(Method::GET, "/metrics")
         .send()

@@ -1,10 +1,10 @@
-/* A slow disk, for claude-api under LD_PRELOAD (ld.so(8)). The folder $SLOW_DISK has its switches.
+/* A slow disk for claude-api, loaded by LD_PRELOAD (ld.so(8)). Files in the folder $SLOW_DISK switch it.
  *
- * Hangs: a call on a spool file (`record`, `output` or `events`) waits while CALL-FILE exists, for example
- * write-output. It leaves hung-CALL-FILE before it waits.
+ * Hang: a call on a spool file (`record`, `output` or `events`) waits while the file CALL-FILE exists, for
+ * example `write-output`. It creates `hung-CALL-FILE` before it waits.
  *
- * Delays: while the file `delay` exists, each write, sync and rename below a spool takes as many milliseconds
- * as it says. Each adds a byte to `delayed` before it waits. */
+ * Delay: while the file `delay` exists, each write, sync and rename below a spool waits for the milliseconds
+ * in that file. It adds a byte to the file `delayed` before it waits. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -1,11 +1,11 @@
-//! A throttled disk: each write takes seconds, and controls take milliseconds all the same.
+//! A throttled disk: each write takes seconds, and controls still take milliseconds.
 
 use std::time::{Duration, Instant};
 
 use cc_tests::harness::{StackOptions, eventually, processes};
 use serde_json::json;
 
-use super::Slow;
+use super::SlowDisk;
 use crate::support::{PATIENCE, accept, ended, id, run, until};
 
 /// How long each write, sync and rename takes.
@@ -13,8 +13,8 @@ const DELAY: Duration = Duration::from_secs(2);
 /// The time in which a control is answered and sends its first signal (docs/protocol.md,
 /// "Controls").
 const BOUND: Duration = Duration::from_millis(100);
-/// No single one may come near a write: a control that waited for one would take about [`DELAY`].
-const FAR_BELOW: Duration = Duration::from_millis(500);
+/// Limit for each single time: a control that waited for a write would take about [`DELAY`].
+const LONGEST: Duration = Duration::from_millis(500);
 /// Executions that write all the time.
 const WRITERS: usize = 8;
 
@@ -33,19 +33,19 @@ fn assert_fast(what: &str, mut times: Vec<Duration>, noise: Duration) -> String 
         median <= BOUND + noise,
         "{what}, noise {noise:?}: {times:?}"
     );
-    assert!(longest <= FAR_BELOW, "{what}: {times:?}");
+    assert!(longest <= LONGEST, "{what}: {times:?}");
     format!("{what}: median {median:?}, longest {longest:?}")
 }
 
-/// Watches a process until `arrived` says so of its state; how long that took.
+/// Watches a process until `arrived` accepts its state; returns how long that took.
 async fn arrival(pid: i32, arrived: fn(Option<char>) -> bool) -> Duration {
-    let asked = Instant::now();
+    let begun = Instant::now();
     let watch = move || {
         while !arrived(processes::state(pid)) {
-            assert!(asked.elapsed() < PATIENCE, "no signal reaches {pid}");
+            assert!(begun.elapsed() < PATIENCE, "no signal reaches {pid}");
             std::thread::sleep(Duration::from_millis(1));
         }
-        asked.elapsed()
+        begun.elapsed()
     };
     tokio::task::spawn_blocking(watch).await.expect("a time")
 }
@@ -54,7 +54,7 @@ fn is_stopped(state: Option<char>) -> bool {
     state == Some('T')
 }
 
-fn goes_on(state: Option<char>) -> bool {
+fn is_not_stopped(state: Option<char>) -> bool {
     !is_stopped(state)
 }
 
@@ -62,21 +62,21 @@ fn has_ended(state: Option<char>) -> bool {
     matches!(state, None | Some('Z'))
 }
 
-/// Asks for `/health/live`; how long that took.
-async fn health(slow: &Slow) -> Duration {
-    let asked = Instant::now();
-    let look = slow.stack.http();
-    let look = tokio::time::timeout(PATIENCE, look.get("/health/live"));
-    let (code, _) = look.await.expect("it is answered").expect("an answer");
+/// Requests `/health/live`; returns how long that took.
+async fn health(slow: &SlowDisk) -> Duration {
+    let begun = Instant::now();
+    let http = slow.stack.http();
+    let live = tokio::time::timeout(PATIENCE, http.get("/health/live"));
+    let (code, _) = live.await.expect("an answer in time").expect("an answer");
     assert_eq!(code, 200);
-    asked.elapsed()
+    begun.elapsed()
 }
 
 /// Sends this control to each execution, one after the other. Asserts that the answers and the
-/// signals come within [`BOUND`] and the time of a request which waits for nothing in
+/// signals arrive within [`BOUND`] and the time of a request which waits for nothing in
 /// claude-api, measured in between.
 async fn control_all(
-    slow: &Slow,
+    slow: &SlowDisk,
     writers: &[(String, i32)],
     control: &str,
     arrived: fn(Option<char>) -> bool,
@@ -85,9 +85,9 @@ async fn control_all(
     for (id, pid) in writers {
         noise.push(health(slow).await);
         let answer = async {
-            let asked = Instant::now();
+            let begun = Instant::now();
             slow.control(id, control).await;
-            asked.elapsed()
+            begun.elapsed()
         };
         let (answer, signal) = tokio::join!(answer, arrival(*pid, arrived));
         answers.push(answer);
@@ -100,16 +100,16 @@ async fn control_all(
 }
 
 /// Waits until each writer may have a write under way.
-async fn writes_wait(slow: &Slow) {
-    let before = slow.delayed();
+async fn wait_for_delayed_writes(slow: &SlowDisk) {
+    let earlier = slow.delayed();
     eventually("writes to be delayed", PATIENCE, || {
-        (slow.delayed() >= before + 2 * WRITERS as u64).then_some(())
+        (slow.delayed() >= earlier + 2 * WRITERS as u64).then_some(())
     })
     .await;
 }
 
-/// Starts an execution that writes all the time: its id and its CLI's.
-async fn writer(slow: &Slow) -> (String, i32) {
+/// Starts an execution that writes all the time; returns its id and the pid of its CLI.
+async fn writer(slow: &SlowDisk) -> (String, i32) {
     let (http, id) = (slow.stack.http(), id());
     accept(&http, &id, "@rate 500\n@tokens 10000000", json!({})).await;
     until(&http, &id, "writing", |status| {
@@ -121,41 +121,40 @@ async fn writer(slow: &Slow) -> (String, i32) {
     (id, cli.expect("a CLI").pid)
 }
 
-/// With writes of seconds, pause and cancel signal within 100 ms, and
-/// HTTP goes on.
+/// While each write takes seconds, controls send their signals within 100 ms, and HTTP works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn controls_and_reads_are_fast_while_each_write_takes_seconds() {
     let options = StackOptions::default().api("--simultaneous-starts=8");
-    let slow = Slow::start(options).await;
+    let slow = SlowDisk::start(options).await;
     let http = slow.stack.http();
-    let (text, past) = run(&slow.stack, "@say before", json!({})).await;
-    let past = past["executionId"].as_str().expect("an id");
+    let (text, ended_id) = run(&slow.stack, "@say before", json!({})).await;
+    let ended_id = ended_id["executionId"].as_str().expect("an id");
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
         writers.push(writer(&slow).await);
     }
     slow.throttle(DELAY);
-    writes_wait(&slow).await;
-    let (mut looks, mut reads) = (Vec::new(), Vec::new());
+    wait_for_delayed_writes(&slow).await;
+    let (mut checks, mut reads) = (Vec::new(), Vec::new());
     for (id, _) in &writers {
-        let asked = Instant::now();
+        let begun = Instant::now();
         health(&slow).await;
         http.status(id).await.expect("a status");
-        looks.push(asked.elapsed());
-        let asked = Instant::now();
-        let output = http.output(past, 0).await.expect("an output");
+        checks.push(begun.elapsed());
+        let begun = Instant::now();
+        let output = http.output(ended_id, 0).await.expect("an output");
         assert_eq!(output.bytes, text.as_bytes());
-        reads.push(asked.elapsed());
+        reads.push(begun.elapsed());
     }
     println!(
         "{}",
-        assert_fast("health and status", looks, Duration::ZERO)
+        assert_fast("health and status", checks, Duration::ZERO)
     );
     let reads = assert_fast("output of another execution", reads, Duration::ZERO);
     println!("{reads}");
     let paused = control_all(&slow, &writers, "/pause", is_stopped).await;
-    let resumed = control_all(&slow, &writers, "/resume", goes_on).await;
-    writes_wait(&slow).await;
+    let resumed = control_all(&slow, &writers, "/resume", is_not_stopped).await;
+    wait_for_delayed_writes(&slow).await;
     let cancelled = control_all(&slow, &writers, "/cancel", has_ended).await;
     println!("{paused}\n{resumed}\n{cancelled}");
     slow.heal();

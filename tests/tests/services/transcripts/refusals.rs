@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::record::Transcript;
 use super::scene::Scene;
-use crate::bad_ws::loose;
+use crate::bad_ws::error_without_id;
 use crate::support::id;
 
 pub(super) async fn refused_requests() -> Transcript {
@@ -48,7 +48,7 @@ pub(super) async fn refused_frames() -> Transcript {
     for text in ["{\"jsonrpc\":", "[]", "7"] {
         transcript.line(&format!("-> {text}"));
         session.begin_here();
-        loose(&mut session.client, text).await;
+        error_without_id(&mut session.client, text).await;
         transcript.session(&session.messages());
     }
     transcript.line("-> (a binary frame)");

@@ -1,11 +1,11 @@
-//! A client leaves one bridge, and comes back through the other or not at all.
+//! A client leaves one bridge, and returns through the other or not at all.
 
 use cc_tests::harness::{Service, Stack, StackOptions, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client;
-use crate::sessions::text;
+use crate::sessions::execution_id;
 use crate::support::{PATIENCE, ended, path, send, until};
 
 async fn start() -> Stack {
@@ -13,19 +13,19 @@ async fn start() -> Stack {
     Stack::with(options.two_bridges()).await
 }
 
-/// Leaves this bridge behind an execution that runs on, and is to be cancelled when nobody comes
-/// back. Returns its id.
+/// Starts an execution with `onDisconnect: "cancel"` through this bridge, and disconnects. Returns
+/// its id.
 async fn leave(bridge: &Service) -> String {
     let mut client = client(bridge).await;
     let extra = json!({"onDisconnect": "cancel"});
-    let id = text(&client.execute("@say x\n@tool 60", extra).await);
+    let id = execution_id(&client.execute("@say x\n@tool 60", extra).await);
     client.wait_output(&id, 1).await;
     client.vanish();
     id
 }
 
 /// Waits until claude-api has the cancel of a departure from this bridge.
-async fn reported(bridge: &Service, id: &str) {
+async fn wait_reported(bridge: &Service, id: &str) {
     let settled = "claude-api has a cancel that was owed";
     let is_settled = |line: &Value| line["execution"] == id && line["message"] == settled;
     eventually("the departure to be reported", PATIENCE, || {
@@ -35,14 +35,14 @@ async fn reported(bridge: &Service, id: &str) {
 }
 
 /// Waits until an execution is cancelled, without viewing it.
-async fn cancelled(stack: &Stack, id: &str) {
+async fn wait_cancelled(stack: &Stack, id: &str) {
     let is_cancelled = |status: &Value| status["state"] == "cancelled";
     until(&stack.http(), id, "cancelled", is_cancelled).await;
     stack.assert_nothing_left(id).await;
 }
 
-/// Asserts that these still run, and ends them.
-async fn still_run(stack: &Stack, ids: &[String]) {
+/// Asserts that these executions still run, and cancels them.
+async fn assert_still_run(stack: &Stack, ids: &[String]) {
     let http = stack.http();
     for id in ids {
         let status = http.status(id).await.expect("a status");
@@ -53,9 +53,9 @@ async fn still_run(stack: &Stack, ids: &[String]) {
     }
 }
 
-/// Issue 13, "Two bridges": both directions, before and after the departure is reported.
+/// In both directions, before and after the departure is reported.
 #[tokio::test]
-async fn a_client_that_comes_back_through_the_other_bridge_keeps_its_execution() {
+async fn a_client_that_returns_through_the_other_bridge_keeps_its_execution() {
     let stack = start().await;
     let (first, second) = (&stack.bridge, stack.second_bridge());
     let (mut kept, mut viewers) = (Vec::new(), Vec::new());
@@ -63,7 +63,7 @@ async fn a_client_that_comes_back_through_the_other_bridge_keeps_its_execution()
         for waits in [false, true] {
             let id = leave(left).await;
             if waits {
-                reported(left, &id).await;
+                wait_reported(left, &id).await;
             }
             let mut viewer = client(joined).await;
             viewer.attach(&id, None).await.expect("attached");
@@ -72,11 +72,11 @@ async fn a_client_that_comes_back_through_the_other_bridge_keeps_its_execution()
             viewers.push(viewer);
         }
     }
-    // Each grace began before those of these two, to which nobody comes back.
+    // The graces of these two executions began last, and no client returns to them.
     for lost in [leave(first).await, leave(second).await] {
-        cancelled(&stack, &lost).await;
+        wait_cancelled(&stack, &lost).await;
     }
-    still_run(&stack, &kept).await;
+    assert_still_run(&stack, &kept).await;
     for (viewer, id) in viewers.into_iter().zip(&kept) {
         assert_eq!(viewer.wait_terminal(id).await.1["status"], "CANCELLED");
         viewer.finish().await;
@@ -84,39 +84,39 @@ async fn a_client_that_comes_back_through_the_other_bridge_keeps_its_execution()
     stack.assert_quiet();
 }
 
-/// A client that came back for a moment has not left, though no bridge saw both.
+/// A client that returned for a moment has not left, although no bridge saw both connections.
 #[tokio::test]
 async fn a_short_visit_through_the_other_bridge_ends_the_departure() {
     let stack = start().await;
     let id = leave(&stack.bridge).await;
-    reported(&stack.bridge, &id).await;
+    wait_reported(&stack.bridge, &id).await;
     let mut visitor = client(stack.second_bridge()).await;
     visitor.attach(&id, None).await.expect("attached");
     visitor.wait_output(&id, 1).await;
     visitor.vanish();
     let lost = leave(&stack.bridge).await;
-    cancelled(&stack, &lost).await;
-    still_run(&stack, &[id]).await;
+    wait_cancelled(&stack, &lost).await;
+    assert_still_run(&stack, &[id]).await;
     stack.assert_quiet();
 }
 
-/// claude-api counts the grace, so that no end of a bridge loses a departure that was reported.
+/// claude-api counts the grace, so the end of a bridge loses no departure that was reported.
 #[tokio::test]
-async fn an_execution_that_was_left_is_cancelled_whichever_bridge_dies_meanwhile() {
+async fn a_departure_cancels_the_execution_whichever_bridge_is_killed() {
     let mut stack = start().await;
-    for dead in [&[0][..], &[1], &[0, 1]] {
+    for killed in [&[0][..], &[1], &[0, 1]] {
         let id = leave(&stack.bridge).await;
-        reported(&stack.bridge, &id).await;
+        wait_reported(&stack.bridge, &id).await;
         for (number, bridge) in stack.bridges().enumerate() {
-            if dead.contains(&number) {
+            if killed.contains(&number) {
                 bridge.kill();
             }
         }
         let status = stack.http().status(&id).await.expect("a status");
         assert_eq!(status["state"], "running", "the grace has only begun");
-        cancelled(&stack, &id).await;
+        wait_cancelled(&stack, &id).await;
         for (number, bridge) in stack.bridges().enumerate() {
-            if dead.contains(&number) {
+            if killed.contains(&number) {
                 bridge.start_again().await;
             }
         }
@@ -127,17 +127,17 @@ async fn an_execution_that_was_left_is_cancelled_whichever_bridge_dies_meanwhile
 /// docs/protocol.md, "Request parameters": for `onDisconnect` a stop or crash of the bridge does
 /// not count, also after a departure from the other bridge.
 #[tokio::test]
-async fn a_crash_of_the_bridge_that_a_client_came_back_through_is_no_departure() {
+async fn a_crash_of_the_bridge_of_a_returned_client_is_no_departure() {
     let mut stack = start().await;
     let id = leave(&stack.bridge).await;
-    reported(&stack.bridge, &id).await;
+    wait_reported(&stack.bridge, &id).await;
     let mut viewer = client(stack.second_bridge()).await;
     viewer.attach(&id, None).await.expect("attached");
     viewer.wait_output(&id, 1).await;
     stack.bridges().last().expect("a second bridge").kill();
     viewer.wait_closed().await;
     let lost = leave(&stack.bridge).await;
-    cancelled(&stack, &lost).await;
-    still_run(&stack, &[id]).await;
+    wait_cancelled(&stack, &lost).await;
+    assert_still_run(&stack, &[id]).await;
     stack.assert_quiet();
 }

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::client;
 use crate::support::{PATIENCE, id};
 
-/// Two bridges, each with a line of its own to claude-api.
+/// Two bridges, each with its own line (a proxy) to claude-api.
 struct Lines {
     second: Service,
     second_line: FaultProxy,
-    /// Its bridge is the first one, and its `middle` that one's line.
+    /// Stack whose `bridge` is the first bridge, and whose `middle` is that bridge's line.
     stack: Stack,
 }
 
@@ -45,27 +45,27 @@ impl Lines {
     }
 }
 
-/// Waits until a bridge has logged this about an execution.
-async fn logged(bridge: &Service, id: &str, message: &str) {
-    let is_it = |line: &Value| line["execution"] == id && line["message"] == message;
+/// Waits until a bridge has logged this message about an execution.
+async fn wait_logged(bridge: &Service, id: &str, message: &str) {
+    let matches = |line: &Value| line["execution"] == id && line["message"] == message;
     eventually(message, PATIENCE, || {
-        bridge.lines().iter().any(is_it).then_some(())
+        bridge.lines().iter().any(matches).then_some(())
     })
     .await;
 }
 
-/// How the line of a bridge fails.
+/// Failure of a bridge's line.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Line {
+enum LineFailure {
     /// No connection: no PUT of this bridge reaches claude-api.
     Refuses,
     /// Connections are reset: the bridge cannot know what reached claude-api.
     Resets,
-    /// The PUT is on its way.
+    /// The PUT is sent and does not arrive.
     Stuck,
 }
 
-impl Line {
+impl LineFailure {
     fn faults(self) -> Faults {
         match self {
             Self::Refuses => Faults::refuse(),
@@ -82,8 +82,8 @@ impl Line {
 }
 
 /// Makes a line fail, also for connections that are open.
-async fn fail(line: &FaultProxy, how: Line) {
-    line.set(how.faults());
+async fn fail(line: &FaultProxy, failure: LineFailure) {
+    line.set(failure.faults());
     line.cut_now(Cut::Reset);
     eventually("the connections to be cut", PATIENCE, || {
         (line.open() == 0).then_some(())
@@ -93,18 +93,18 @@ async fn fail(line: &FaultProxy, how: Line) {
 
 /// The moment at which the bridge of the CANCEL reaches claude-api again.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Back {
+enum Recovery {
     /// Before the CANCEL.
     Early,
-    /// After the CANCEL was answered: it is owed.
+    /// After the answer to the CANCEL: the bridge owes the cancel.
     Late,
-    /// The same, and claude-api was killed meanwhile.
+    /// As `Late`, and claude-api is killed meanwhile.
     Killed,
 }
 
 /// Executes through both bridges, and cancels through the second while the first retries.
-async fn cancel_through_the_second(first: Line, second: Line, back: Back) {
-    let case = format!("{first:?}, {second:?}, {back:?}");
+async fn cancel_through_the_second(first: LineFailure, second: LineFailure, recovery: Recovery) {
+    let case = format!("{first:?}, {second:?}, {recovery:?}");
     let mut lines = Lines::start().await;
     let mut retrying = client(&lines.stack.bridge).await;
     let mut cancelling = client(&lines.second).await;
@@ -114,11 +114,11 @@ async fn cancel_through_the_second(first: Line, second: Line, back: Back) {
     let execute = json!({"prompt": "@tool 60", "executionId": id});
     let retried = retrying.request("execute", execute.clone()).await;
     let given_up = cancelling.request("execute", execute).await;
-    if first != Line::Stuck {
-        logged(&lines.stack.bridge, &id, "execute not accepted").await;
+    if first != LineFailure::Stuck {
+        wait_logged(&lines.stack.bridge, &id, "execute not accepted").await;
     }
-    logged(&lines.second, &id, "execute not accepted").await;
-    if back == Back::Early {
+    wait_logged(&lines.second, &id, "execute not accepted").await;
+    if recovery == Recovery::Early {
         lines.second_line.heal();
     }
     let control = json!({"type": "CANCEL", "executionId": id});
@@ -126,13 +126,13 @@ async fn cancel_through_the_second(first: Line, second: Line, back: Back) {
     let error = cancelling.answer(given_up).await.expect_err(&case);
     assert_eq!(error["code"], -32005, "{case}: {error}");
     cancelling.answer(cancelled).await.expect_err(&case);
-    if back == Back::Killed {
+    if recovery == Recovery::Killed {
         lines.stack.crash_api().await;
     }
-    if back != Back::Early {
+    if recovery != Recovery::Early {
         lines.second_line.heal();
         let settled = "claude-api has a cancel that was owed";
-        logged(&lines.second, &id, settled).await;
+        wait_logged(&lines.second, &id, settled).await;
     }
     lines.first_line().heal();
     let error = retrying.answer(retried).await.expect_err(&case);
@@ -148,30 +148,29 @@ async fn cancel_through_the_second(first: Line, second: Line, back: Back) {
     lines.second.assert_quiet();
 }
 
-/// Issue 13, "Two bridges".
 #[tokio::test]
 async fn a_cancel_of_an_execute_that_the_other_bridge_retries_is_kept() {
-    for first in [Line::Refuses, Line::Stuck] {
-        cancel_through_the_second(first, Line::Resets, Back::Early).await;
+    for first in [LineFailure::Refuses, LineFailure::Stuck] {
+        cancel_through_the_second(first, LineFailure::Resets, Recovery::Early).await;
     }
 }
 
 #[tokio::test]
 async fn a_cancel_that_is_owed_is_kept_although_the_other_bridge_retries() {
-    for (first, back) in [
-        (Line::Refuses, Back::Late),
-        (Line::Stuck, Back::Late),
-        (Line::Refuses, Back::Killed),
+    for (first, recovery) in [
+        (LineFailure::Refuses, Recovery::Late),
+        (LineFailure::Stuck, Recovery::Late),
+        (LineFailure::Refuses, Recovery::Killed),
     ] {
-        cancel_through_the_second(first, Line::Resets, back).await;
+        cancel_through_the_second(first, LineFailure::Resets, recovery).await;
     }
 }
 
 #[tokio::test]
 async fn a_cancel_through_a_bridge_that_never_reached_claude_api_is_kept() {
-    for first in [Line::Refuses, Line::Stuck] {
-        for back in [Back::Early, Back::Late] {
-            cancel_through_the_second(first, Line::Refuses, back).await;
+    for first in [LineFailure::Refuses, LineFailure::Stuck] {
+        for recovery in [Recovery::Early, Recovery::Late] {
+            cancel_through_the_second(first, LineFailure::Refuses, recovery).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One execution, viewed and executed through both bridges at once.
+//! One execution, viewed and executed through both bridges at the same time.
 
 use cc_tests::{
     harness::{Stack, StackOptions},
@@ -18,7 +18,7 @@ async fn start() -> (Stack, [ws::Client; 2]) {
     (stack, clients)
 }
 
-/// Waits until both have the terminal status: their outputs.
+/// Waits until both clients have the terminal status; returns their outputs.
 async fn ends(clients: &[ws::Client; 2], id: &str, status: &str) -> [Vec<u8>; 2] {
     let mut outputs = [Vec::new(), Vec::new()];
     for (client, output) in clients.iter().zip(&mut outputs) {
@@ -56,14 +56,14 @@ async fn a_control_through_either_bridge_is_seen_through_both() {
     for client in &clients {
         client.wait_output(&id, 1).await;
     }
-    for (by, control, status) in [
+    for (bridge, control, status) in [
         (0, "PAUSE", "PAUSED"),
         (1, "RESUME", "RESUMED"),
         (1, "PAUSE", "PAUSED"),
         (0, "RESUME", "RESUMED"),
     ] {
         let seen = clients.each_ref().map(|client| client.updates(&id).len());
-        let answer = clients[by].control(control, Some(&id)).await;
+        let answer = clients[bridge].control(control, Some(&id)).await;
         assert!(answer.is_ok(), "{answer:?}");
         for (client, seen) in clients.iter().zip(seen) {
             let update = client.wait_update(&id, seen, status).await;
@@ -82,8 +82,11 @@ async fn a_control_through_either_bridge_is_seen_through_both() {
     stack.assert_quiet();
 }
 
-/// Sends an execute through each client at the same moment: both answers.
-async fn both(clients: &mut [ws::Client; 2], params: [Value; 2]) -> [Result<Value, Value>; 2] {
+/// Sends an execute through each client at the same time; returns both answers.
+async fn execute_both(
+    clients: &mut [ws::Client; 2],
+    params: [Value; 2],
+) -> [Result<Value, Value>; 2] {
     let [first, second] = clients;
     let [ours, theirs] = params;
     let (ours, theirs) = tokio::join!(first.call("execute", ours), second.call("execute", theirs));
@@ -91,12 +94,12 @@ async fn both(clients: &mut [ws::Client; 2], params: [Value; 2]) -> [Result<Valu
 }
 
 #[tokio::test]
-async fn the_same_execute_through_both_bridges_at_once_runs_once() {
+async fn simultaneous_equal_executes_through_both_bridges_run_once() {
     let (stack, mut clients) = start().await;
     for _ in 0..10 {
         let id = id();
         let params = json!({"prompt": "@say once", "executionId": id});
-        for answer in both(&mut clients, [params.clone(), params]).await {
+        for answer in execute_both(&mut clients, [params.clone(), params]).await {
             assert_eq!(answer.expect("accepted")["executionId"], json!(id));
         }
         assert_eq!(ends(&clients, &id, "COMPLETED").await, [b"once", b"once"]);
@@ -115,7 +118,7 @@ async fn of_two_executes_with_one_id_and_different_bodies_one_is_refused() {
         let id = id();
         let prompts = ["@say first", "@say second"];
         let params = prompts.map(|prompt| json!({"prompt": prompt, "executionId": id}));
-        let answers = both(&mut clients, params).await;
+        let answers = execute_both(&mut clients, params).await;
         let winner = answers.iter().position(Result::is_ok).expect("one runs");
         let error = answers[1 - winner]
             .as_ref()

@@ -6,8 +6,8 @@ use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::raw::{MODERN, Raw, Reply, VERSIONS};
-use super::super::sdk::assert_valid;
+use super::super::python_sdk::assert_valid;
+use super::super::raw_client::{MODERN, RawClient, Reply, VERSIONS};
 use crate::support::id;
 
 #[tokio::test]
@@ -15,7 +15,7 @@ async fn mcp_tools_are_listed_with_valid_schemas_in_one_order() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let reply = raw.ask("tools/list", json!({})).await;
         let tools = reply.result()["tools"].as_array().expect("a list").clone();
         let names: HashSet<_> = tools
@@ -38,8 +38,8 @@ async fn mcp_tools_are_listed_with_valid_schemas_in_one_order() {
             );
             assert_eq!(tool["inputSchema"]["type"], "object", "{name}");
         }
-        let again = raw.ask("tools/list", json!({})).await;
-        assert_eq!(again.result()["tools"], json!(tools), "{version}");
+        let repeated = raw.ask("tools/list", json!({})).await;
+        assert_eq!(repeated.result()["tools"], json!(tools), "{version}");
         if version == MODERN {
             assert_hints(reply.result());
         }
@@ -49,7 +49,7 @@ async fn mcp_tools_are_listed_with_valid_schemas_in_one_order() {
     stack.assert_quiet();
 }
 
-/// Asserts that a result says how long it may be kept, and for whom (SEP-2549).
+/// Asserts that a result says how long it may be cached, and for whom (SEP-2549).
 #[track_caller]
 pub(super) fn assert_hints(result: &Value) {
     assert!(result["ttlMs"].is_u64(), "{result}");
@@ -62,11 +62,11 @@ pub(super) fn assert_hints(result: &Value) {
 }
 
 #[tokio::test]
-async fn mcp_a_call_answers_text_and_a_failed_one_is_a_result() {
+async fn mcp_a_call_returns_text_and_a_failed_call_is_a_result_too() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let call = |prompt: &str| json!({"name": "execute", "arguments": {"prompt": prompt}});
         let good = raw.ask("tools/call", call("@say hello")).await;
         assert_eq!(
@@ -110,7 +110,7 @@ async fn mcp_an_unknown_tool_is_invalid_params() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         for params in [
             json!({"name": "unknown"}),
             json!({"name": "Execute", "arguments": {"prompt": "x"}}),
@@ -125,11 +125,11 @@ async fn mcp_an_unknown_tool_is_invalid_params() {
 }
 
 #[tokio::test]
-async fn mcp_progress_has_the_token_and_grows_and_comes_only_when_asked_for() {
+async fn mcp_progress_has_the_token_and_grows_and_is_sent_only_on_request() {
     let stack = Stack::with(StackOptions::default().bridge("--mcp-progress-ms=50")).await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let call = json!({"name": "execute", "arguments": {"prompt": "@silence 0.5\n@say x"}});
         for token in [json!("a token"), json!(7)] {
             let mut call = call.clone();
@@ -161,12 +161,16 @@ async fn mcp_progress_has_the_token_and_grows_and_comes_only_when_asked_for() {
 async fn mcp_calls_at_the_same_time_have_a_stream_each() {
     let stack = Stack::with(StackOptions::default().bridge("--mcp-progress-ms=50")).await;
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let folder = stack.path(&id());
         let mut streams = Vec::new();
         for name in ["one", "two", "three"] {
             let prompt = format!("@wait {}\n@say {name}", folder.display());
-            let params = json!({"name": "execute", "arguments": {"prompt": prompt}, "_meta": {"progressToken": name}});
+            let params = json!({
+                        "name": "execute",
+                "arguments": {"prompt": prompt},
+                "_meta": {"progressToken": name},
+            });
             let message = raw.message("tools/call", params);
             let response = raw
                 .start(Method::POST, &message.to_string(), &raw.headers(&message))

@@ -1,19 +1,23 @@
-//! Messages: ids, notifications, methods that the server does not have, and what is no message.
+//! Messages: ids, notifications, methods that the server does not have, and texts that are no
+//! message.
 
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, VERSIONS, with};
-use super::super::sdk::assert_valid;
+use super::super::python_sdk::assert_valid;
+use super::super::raw_client::{LEGACY, MODERN, RawClient, VERSIONS, with};
 
-/// The methods of features that the server does not declare, with valid parameters.
+/// Returns the methods of features that the server does not declare, with valid parameters.
 fn undeclared() -> Vec<(&'static str, Value)> {
     vec![
         ("prompts/list", json!({})),
         ("prompts/get", json!({"name": "x"})),
         (
             "completion/complete",
-            json!({"ref": {"type": "ref/prompt", "name": "x"}, "argument": {"name": "a", "value": "b"}}),
+            json!({
+                "ref": {"type": "ref/prompt", "name": "x"},
+                "argument": {"name": "a", "value": "b"},
+            }),
         ),
         ("logging/setLevel", json!({"level": "info"})),
         (
@@ -33,11 +37,11 @@ fn undeclared() -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test]
-async fn mcp_a_method_that_the_server_does_not_have_is_method_not_found() {
+async fn mcp_an_undeclared_method_is_method_not_found() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let status = if version == MODERN { 404 } else { 200 };
         for (method, params) in undeclared() {
             let reply = raw.ask(method, params).await;
@@ -59,7 +63,7 @@ async fn mcp_ping_is_answered_with_an_empty_result_where_it_exists() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in LEGACY {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         assert_eq!(
             raw.ask("ping", json!({})).await.result(),
             &json!({}),
@@ -67,7 +71,7 @@ async fn mcp_ping_is_answered_with_an_empty_result_where_it_exists() {
         );
         seen.extend(raw.seen());
     }
-    let mut raw = Raw::open(&stack, MODERN).await;
+    let mut raw = RawClient::open(&stack, MODERN).await;
     assert_eq!(raw.ask("ping", json!({})).await.error(), (404, -32601));
     seen.extend(raw.seen());
     assert_valid(&seen);
@@ -78,7 +82,7 @@ async fn mcp_ping_is_answered_with_an_empty_result_where_it_exists() {
 async fn mcp_a_response_has_the_id_of_its_request() {
     let stack = Stack::start().await;
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         for id in [
             json!(0),
             json!(4_294_967_296_i64),
@@ -99,9 +103,13 @@ async fn mcp_a_response_has_the_id_of_its_request() {
 async fn mcp_a_notification_or_a_response_is_202_without_a_body() {
     let stack = Stack::start().await;
     for version in VERSIONS {
-        let raw = Raw::open(&stack, version).await;
+        let raw = RawClient::open(&stack, version).await;
         for message in [
-            json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 99}}),
+            json!({
+                        "jsonrpc": "2.0",
+                "method": "notifications/cancelled",
+                "params": {"requestId": 99},
+            }),
             json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}),
             json!({"jsonrpc": "2.0", "method": "notifications/unknown"}),
             json!({"jsonrpc": "2.0", "id": 99, "result": {}}),
@@ -122,10 +130,10 @@ async fn mcp_a_notification_or_a_response_is_202_without_a_body() {
 }
 
 #[tokio::test]
-async fn mcp_what_is_no_message_is_refused_with_an_error() {
+async fn mcp_a_text_that_is_no_message_is_refused_with_an_error() {
     let stack = Stack::start().await;
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let good = raw.message("tools/list", json!({}));
         let headers = raw.headers(&good);
         let changed = |name: &str, value: Value| {
@@ -155,18 +163,18 @@ async fn mcp_what_is_no_message_is_refused_with_an_error() {
             );
             assert!(!reply.body.is_empty(), "{version} {bad}");
         }
-        // The client goes on as if nothing had happened.
+        // The client's next request works.
         assert!(raw.ask("tools/list", json!({})).await.result()["tools"].is_array());
     }
     stack.assert_quiet();
 }
 
-/// 2025-03-26 wants servers to accept batches; rmcp 3.11 refuses them in every version.
+/// Version 2025-03-26 requires servers to accept batches; rmcp 3.11 refuses them in every version.
 #[tokio::test]
 async fn mcp_a_batch_is_refused_with_an_error() {
     let stack = Stack::start().await;
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let (first, second) = (
             raw.message("tools/list", json!({})),
             raw.message("tools/list", json!({})),
@@ -185,10 +193,10 @@ async fn mcp_a_batch_is_refused_with_an_error() {
 }
 
 #[tokio::test]
-async fn mcp_the_types_of_request_and_answer_are_checked() {
+async fn mcp_the_media_types_of_request_and_answer_are_checked() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let message = raw.message("tools/list", json!({}));
         let headers = raw.headers(&message);
         for (name, value, status) in [

@@ -1,10 +1,10 @@
-//! Resources: the list and its pages, the templates, reading, and what is no resource.
+//! Resources: the list and its pages, the templates, reading, and unknown resources.
 
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
 
-use super::super::raw::{MODERN, Raw, VERSIONS};
-use super::super::sdk::assert_valid;
+use super::super::python_sdk::assert_valid;
+use super::super::raw_client::{MODERN, RawClient, VERSIONS};
 use super::calls::assert_hints;
 
 const UNKNOWN: &str = "execution://00000000-0000-4000-8000-000000000000/status";
@@ -14,7 +14,7 @@ async fn mcp_resources_are_listed_and_read_as_text() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let done = raw.call("execute", json!({"prompt": "@say read me"})).await;
         let id = done["executionId"].as_str().expect("an id").to_owned();
         let list = raw.ask("resources/list", json!({})).await;
@@ -62,7 +62,7 @@ async fn mcp_resources_are_listed_and_read_as_text() {
 #[tokio::test]
 async fn mcp_the_pages_of_the_list_are_whole_and_a_foreign_cursor_is_invalid() {
     let stack = Stack::start().await;
-    let mut raw = Raw::open(&stack, MODERN).await;
+    let mut raw = RawClient::open(&stack, MODERN).await;
     // One page has 20 executions, with three resources each.
     for _ in 0..21 {
         let started = raw.call("start", json!({"prompt": "@say x"})).await;
@@ -70,7 +70,7 @@ async fn mcp_the_pages_of_the_list_are_whole_and_a_foreign_cursor_is_invalid() {
     }
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let (mut uris, mut cursor, mut pages) = (Vec::new(), Value::Null, 0);
         while pages == 0 || cursor.is_string() {
             let params = if pages == 0 {
@@ -98,13 +98,13 @@ async fn mcp_the_pages_of_the_list_are_whole_and_a_foreign_cursor_is_invalid() {
     stack.assert_quiet();
 }
 
-/// The code changed with 2026-07-28 (SEP-2164).
+/// The error code changed with version 2026-07-28 (SEP-2164).
 #[tokio::test]
-async fn mcp_what_is_no_resource_has_the_code_of_the_version() {
+async fn mcp_an_unknown_resource_has_the_error_code_of_the_version() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let code = if version == MODERN { -32602 } else { -32002 };
         for uri in [UNKNOWN, "execution://7/status", "file:///etc/passwd"] {
             let reply = raw.ask("resources/read", json!({"uri": uri})).await;

@@ -1,4 +1,4 @@
-//! Sessions, HTTP methods, and the names of hosts and pages.
+//! Sessions, HTTP methods, and the names of hosts and origins.
 
 use std::collections::HashSet;
 
@@ -6,13 +6,13 @@ use cc_tests::harness::{Stack, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, Reply, with};
+use super::super::raw_client::{LEGACY, MODERN, RawClient, Reply, with};
 
 #[tokio::test]
 async fn mcp_a_session_ends_with_delete_and_is_404_from_then_on() {
     let stack = Stack::start().await;
     for version in LEGACY {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let message = raw.message("tools/list", json!({}));
         let headers = raw.headers(&message);
         assert_eq!(raw.send(&message.to_string(), &headers).await.status, 200);
@@ -29,7 +29,7 @@ async fn mcp_a_session_ends_with_delete_and_is_404_from_then_on() {
 #[tokio::test]
 async fn mcp_a_request_without_its_session_is_400_and_an_unknown_session_404() {
     let stack = Stack::start().await;
-    let mut raw = Raw::open(&stack, LEGACY[3]).await;
+    let mut raw = RawClient::open(&stack, LEGACY[3]).await;
     let message = raw.message("tools/list", json!({}));
     let notification = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     for (message, session, status) in [
@@ -59,7 +59,7 @@ async fn mcp_each_initialize_begins_a_session_of_its_own() {
     let stack = Stack::start().await;
     let mut sessions = HashSet::new();
     for _ in 0..3 {
-        sessions.insert(Raw::open(&stack, LEGACY[3]).await.session);
+        sessions.insert(RawClient::open(&stack, LEGACY[3]).await.session);
     }
     assert_eq!(sessions.len(), 3);
     stack.assert_quiet();
@@ -68,7 +68,7 @@ async fn mcp_each_initialize_begins_a_session_of_its_own() {
 #[tokio::test]
 async fn mcp_without_sessions_a_session_id_is_ignored_and_get_and_delete_are_405() {
     let stack = Stack::start().await;
-    let mut raw = Raw::open(&stack, MODERN).await;
+    let mut raw = RawClient::open(&stack, MODERN).await;
     let message = raw.message("tools/list", json!({}));
     let headers = with(raw.headers(&message), "mcp-session-id", Some("x"));
     let headers = with(headers, "last-event-id", Some("0"));
@@ -87,7 +87,7 @@ async fn mcp_without_sessions_a_session_id_is_ignored_and_get_and_delete_are_405
 async fn mcp_get_opens_a_stream_that_ends_with_the_session() {
     let stack = Stack::start().await;
     for version in LEGACY {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let message = raw.message("ping", json!({}));
         let headers = raw.headers(&message);
         let refused = with(headers.clone(), "accept", Some("application/json"));
@@ -107,14 +107,15 @@ async fn mcp_get_opens_a_stream_that_ends_with_the_session() {
     stack.assert_quiet();
 }
 
-/// Foreign names are 403 on every path (`guard.rs`); pages and names of this machine pass.
+/// Foreign names get 403 on every path (`host_and_origin.rs`); hosts and origins of this machine
+/// pass.
 #[tokio::test]
-async fn mcp_local_names_and_pages_pass() {
+async fn mcp_local_hosts_and_origins_pass() {
     let options = StackOptions::default().bridge("--allowed-origins=https://app.example");
     let stack = Stack::with(options).await;
     let port = stack.bridge.addr().port();
     for version in [LEGACY[3], MODERN] {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let message = raw.message("tools/list", json!({}));
         for (host, origin) in [
             (

@@ -3,16 +3,16 @@
 use cc_tests::harness::Stack;
 use serde_json::json;
 
-use super::super::program::Program;
-use super::super::raw::{LEGACY, MODERN, VERSIONS};
-use super::super::sdk::assert_valid;
+use super::super::python_sdk::assert_valid;
+use super::super::raw_client::{LEGACY, MODERN, VERSIONS};
+use super::super::stdio_client::StdioClient;
 
 #[tokio::test]
 async fn mcp_stdio_answers_one_message_a_line_and_ends_with_stdin() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in VERSIONS {
-        let mut program = Program::open(&stack, version).await;
+        let mut program = StdioClient::open(&stack, version).await;
         let tools = program.ask(2, "tools/list", json!({})).await;
         assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(7));
         // A text with line ends stays one line.
@@ -37,11 +37,11 @@ async fn mcp_stdio_answers_one_message_a_line_and_ends_with_stdin() {
 #[tokio::test]
 async fn mcp_stdio_answers_discover_and_unsupported_versions_before_anything_else() {
     let stack = Stack::start().await;
-    let mut program = Program::start(&stack, MODERN);
+    let mut program = StdioClient::start(&stack, MODERN);
     let answer = program.ask(1, "server/discover", json!({})).await;
     assert_eq!(answer["result"]["supportedVersions"], json!(VERSIONS));
     assert_valid(&program.finish().await);
-    let mut program = Program::start(&stack, MODERN);
+    let mut program = StdioClient::start(&stack, MODERN);
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2099-01-01",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -56,25 +56,24 @@ async fn mcp_stdio_answers_discover_and_unsupported_versions_before_anything_els
 }
 
 #[tokio::test]
-async fn mcp_stdio_goes_on_after_a_line_that_is_no_message() {
+async fn mcp_stdio_continues_after_a_line_that_is_no_message() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
-        let mut program = Program::open(&stack, version).await;
+        let mut program = StdioClient::open(&stack, version).await;
         let tools = program.ask(2, "tools/list", json!({})).await;
         assert!(tools["result"]["tools"].is_array());
         for line in ["", "{", "7", "[]", "{}"] {
             program.write(line).await;
         }
-        let message = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list", "params": {"_meta": {
-            "io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {},
-        }}});
-        let message = if version == MODERN {
-            message
-        } else {
-            json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list"})
-        };
+        let mut message = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list"});
+        if version == MODERN {
+            message["params"]["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": MODERN,
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
         program.write(&message.to_string()).await;
-        // Each bad line may have an error without an id of a request.
+        // Each bad line may get an error without a request's id.
         let answer = loop {
             let next = program.next().await.expect("an answer");
             if next["id"] == 3 {

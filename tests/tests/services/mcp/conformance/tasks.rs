@@ -3,15 +3,15 @@
 use cc_tests::harness::{Stack, until};
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, TASKS, with};
-use super::super::sdk::assert_valid;
+use super::super::python_sdk::assert_valid;
+use super::super::raw_client::{LEGACY, MODERN, RawClient, TASKS, with};
 use crate::support::PATIENCE;
 
 const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// A client that knows tasks.
-async fn open(stack: &Stack, version: &'static str) -> Raw {
-    let mut raw = Raw::new(stack, version);
+/// Opens a client that declares tasks.
+async fn open(stack: &Stack, version: &'static str) -> RawClient {
+    let mut raw = RawClient::new(stack, version);
     raw.capabilities = json!({"extensions": {TASKS: {}}});
     raw.begin().await;
     raw
@@ -21,8 +21,8 @@ fn execute(prompt: &str) -> Value {
     json!({"name": "execute", "arguments": {"prompt": prompt}})
 }
 
-/// The task when it is no longer working.
-async fn ended(raw: &mut Raw, task: &str) -> Value {
+/// Waits until the task is no longer working; returns it.
+async fn ended(raw: &mut RawClient, task: &str) -> Value {
     until("the end of the task", PATIENCE, async || {
         let reply = raw.ask("tasks/get", json!({"taskId": task})).await;
         let state = reply.result();
@@ -58,14 +58,14 @@ async fn mcp_a_task_is_flat_can_be_read_at_once_and_holds_its_result() {
     let mut seen = Vec::new();
     for version in [LEGACY[3], MODERN] {
         let mut raw = open(&stack, version).await;
-        let made = raw.ask("tools/call", execute("@silence 0.2\n@say x")).await;
-        let made = made.result();
-        assert_eq!(made["resultType"], "task", "{version}: {made}");
-        assert_fields(made);
+        let created = raw.ask("tools/call", execute("@silence 0.2\n@say x")).await;
+        let created = created.result();
+        assert_eq!(created["resultType"], "task", "{version}: {created}");
+        assert_fields(created);
         for absent in ["result", "error", "inputRequests", "content"] {
-            assert!(made.get(absent).is_none(), "{absent}: {made}");
+            assert!(created.get(absent).is_none(), "{absent}: {created}");
         }
-        let task = made["taskId"].as_str().expect("an id").to_owned();
+        let task = created["taskId"].as_str().expect("an id").to_owned();
         let now = raw.ask("tasks/get", json!({"taskId": task})).await;
         assert_fields(now.result());
         assert_eq!(now.result()["taskId"], json!(task));
@@ -80,8 +80,11 @@ async fn mcp_a_task_is_flat_can_be_read_at_once_and_holds_its_result() {
                 .is_none()
         );
         // A tool that failed is a completed task; its result is the error.
-        let made = raw.ask("tools/call", execute("@exit 3")).await;
-        let task = made.result()["taskId"].as_str().expect("an id").to_owned();
+        let created = raw.ask("tools/call", execute("@exit 3")).await;
+        let task = created.result()["taskId"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
         let done = ended(&mut raw, &task).await;
         assert_eq!(
             (&done["status"], &done["result"]["isError"]),
@@ -99,8 +102,11 @@ async fn mcp_a_cancel_of_a_task_is_acknowledged_without_its_fields_and_can_be_re
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
         let mut raw = open(&stack, version).await;
-        let made = raw.ask("tools/call", execute("@silence 600")).await;
-        let task = made.result()["taskId"].as_str().expect("an id").to_owned();
+        let created = raw.ask("tools/call", execute("@silence 600")).await;
+        let task = created.result()["taskId"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
         for _ in 0..2 {
             let ack = raw.ask("tasks/cancel", json!({"taskId": task})).await;
             let fields: Vec<_> = ack
@@ -122,10 +128,10 @@ async fn mcp_a_cancel_of_a_task_is_acknowledged_without_its_fields_and_can_be_re
 }
 
 #[tokio::test]
-async fn mcp_a_client_that_does_not_know_tasks_gets_none() {
+async fn mcp_a_client_that_does_not_declare_tasks_gets_none() {
     let stack = Stack::start().await;
     for version in [LEGACY[3], MODERN] {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let status = if version == MODERN { 400 } else { 200 };
         for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
             let reply = raw

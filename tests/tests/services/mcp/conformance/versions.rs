@@ -3,8 +3,8 @@
 use cc_tests::harness::Stack;
 use serde_json::{Value, json};
 
-use super::super::raw::{LEGACY, MODERN, Raw, TASKS, VERSIONS, base_headers, with};
-use super::super::sdk::assert_valid;
+use super::super::python_sdk::assert_valid;
+use super::super::raw_client::{LEGACY, MODERN, RawClient, TASKS, VERSIONS, base_headers, with};
 
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
@@ -33,11 +33,11 @@ fn assert_capabilities(capabilities: &Value) {
 }
 
 #[tokio::test]
-async fn mcp_initialize_answers_the_version_that_was_asked_for() {
+async fn mcp_initialize_answers_the_requested_version() {
     let stack = Stack::start().await;
     let mut seen = Vec::new();
     for version in LEGACY {
-        let mut raw = Raw::new(&stack, version);
+        let mut raw = RawClient::new(&stack, version);
         let reply = raw.initialize(version).await;
         assert_eq!(reply.status, 200);
         let result = reply.result();
@@ -53,11 +53,13 @@ async fn mcp_initialize_answers_the_version_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn mcp_initialize_with_another_version_answers_the_newest_that_has_sessions() {
+async fn mcp_initialize_with_another_version_answers_the_newest_version_with_sessions() {
     let stack = Stack::start().await;
-    for asked in ["1999-01-01", "2099-01-01", MODERN, "x"] {
-        let reply = Raw::new(&stack, LEGACY[3]).initialize(asked).await;
-        assert_eq!(reply.result()["protocolVersion"], LEGACY[3], "{asked}");
+    for requested in ["1999-01-01", "2099-01-01", MODERN, "x"] {
+        let reply = RawClient::new(&stack, LEGACY[3])
+            .initialize(requested)
+            .await;
+        assert_eq!(reply.result()["protocolVersion"], LEGACY[3], "{requested}");
     }
     stack.assert_quiet();
 }
@@ -66,7 +68,7 @@ async fn mcp_initialize_with_another_version_answers_the_newest_that_has_session
 async fn mcp_a_session_keeps_its_version_when_the_header_is_left_out() {
     let stack = Stack::start().await;
     for version in LEGACY {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let message = raw.message("ping", json!({}));
         for header in [None, Some(version)] {
             let headers = with(raw.headers(&message), "mcp-protocol-version", header);
@@ -81,7 +83,7 @@ async fn mcp_a_session_keeps_its_version_when_the_header_is_left_out() {
 async fn mcp_an_unknown_version_in_the_header_is_400() {
     let stack = Stack::start().await;
     for version in LEGACY {
-        let mut raw = Raw::open(&stack, version).await;
+        let mut raw = RawClient::open(&stack, version).await;
         let message = raw.message("ping", json!({}));
         for header in ["1999-01-01", "2099-01-01", "x", ""] {
             let headers = with(raw.headers(&message), "mcp-protocol-version", Some(header));
@@ -95,7 +97,7 @@ async fn mcp_an_unknown_version_in_the_header_is_400() {
 #[tokio::test]
 async fn mcp_discover_names_all_versions_and_the_features() {
     let stack = Stack::start().await;
-    let mut raw = Raw::open(&stack, MODERN).await;
+    let mut raw = RawClient::open(&stack, MODERN).await;
     let reply = raw.ask("server/discover", json!({})).await;
     let result = reply.result();
     assert_eq!(reply.status, 200);
@@ -109,9 +111,9 @@ async fn mcp_discover_names_all_versions_and_the_features() {
 }
 
 #[tokio::test]
-async fn mcp_an_unsupported_version_is_400_and_names_the_supported_ones() {
+async fn mcp_an_unsupported_version_is_400_and_the_supported_versions_are_named() {
     let stack = Stack::start().await;
-    let mut raw = Raw::open(&stack, MODERN).await;
+    let mut raw = RawClient::open(&stack, MODERN).await;
     for method in ["server/discover", "tools/list"] {
         let mut message = raw.message(method, json!({}));
         message["params"]["_meta"][META_VERSION] = "2099-01-01".into();
@@ -133,7 +135,7 @@ async fn mcp_an_unsupported_version_is_400_and_names_the_supported_ones() {
 #[tokio::test]
 async fn mcp_a_header_that_differs_from_the_body_is_400() {
     let stack = Stack::start().await;
-    let mut raw = Raw::open(&stack, MODERN).await;
+    let mut raw = RawClient::open(&stack, MODERN).await;
     let list = raw.message("tools/list", json!({}));
     let call = raw.message(
         "tools/call",
@@ -163,7 +165,7 @@ async fn mcp_a_header_that_differs_from_the_body_is_400() {
         );
         assert_eq!(reply.response()["id"], message["id"]);
     }
-    // Header names have no case, and a value may be encoded or have spaces around it.
+    // Header names are case-insensitive, and a value may be encoded or have spaces around it.
     for value in ["list", " list\t", "=?base64?bGlzdA==?="] {
         let headers = with(raw.headers(&call), "mcp-name", None);
         let headers = with(headers, "MCP-NAME", Some(value));
@@ -181,7 +183,7 @@ async fn mcp_a_header_that_differs_from_the_body_is_400() {
 #[tokio::test]
 async fn mcp_a_request_without_its_metadata_is_400() {
     let stack = Stack::start().await;
-    let mut raw = Raw::open(&stack, MODERN).await;
+    let mut raw = RawClient::open(&stack, MODERN).await;
     for method in ["server/discover", "tools/list"] {
         let whole = raw.message(method, json!({}));
         let headers = raw.headers(&whole);
@@ -213,8 +215,12 @@ async fn mcp_a_request_without_its_metadata_is_400() {
 #[tokio::test]
 async fn mcp_a_header_that_differs_from_initialize_is_400() {
     let stack = Stack::start().await;
-    let mut raw = Raw::new(&stack, LEGACY[3]);
-    let params = json!({"protocolVersion": LEGACY[3], "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let mut raw = RawClient::new(&stack, LEGACY[3]);
+    let params = json!({
+            "protocolVersion": LEGACY[3],
+        "capabilities": {},
+        "clientInfo": {"name": "t", "version": "1"},
+    });
     let message = raw.message("initialize", params);
     let headers = with(base_headers(), "mcp-protocol-version", Some(LEGACY[2]));
     let reply = raw.send(&message.to_string(), &headers).await;
