@@ -128,10 +128,10 @@ async fn mcp_the_cli_connects_with_the_repositorys_mcp_json_and_executes() {
     stack.assert_quiet();
 }
 
-/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 30. The limit is 10 s,
-/// and the bridge sends progress every 0.5 s. The CLI checks every 30 s, so an execution is silent
-/// for 35 s. Without progress the CLI gives the call up, which shows that the limit is in force; the
-/// execution then continues.
+/// Six minutes of silence against the CLI's limit of five, at a scale of 1 to 30. The limit is 10
+/// s, and the bridge sends progress every 0.5 s. The CLI checks every 30 s, so an execution is
+/// silent for 35 s. Without progress the CLI gives the call up, which shows that the limit is in
+/// force; the execution then continues.
 #[tokio::test]
 async fn mcp_a_silent_execute_is_not_given_up_by_the_cli() {
     tokio::join!(silent("500", false), silent("3600000", true));
