@@ -87,7 +87,7 @@ async fn a_page_of_a_list_is_shorter_than_512_kib_and_next_continues_the_list() 
     let list = |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "list", "params": {}});
     let batch: Value = (100..150).map(list).collect();
     client.send_text(&batch.to_string()).await;
-    let answers = client.wait_loose().await;
+    let answers = client.wait_without_id().await;
     for answer in answers.as_array().unwrap() {
         let executions = answer["result"]["executions"].as_array().unwrap();
         assert!(!executions.is_empty());

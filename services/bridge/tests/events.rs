@@ -60,7 +60,7 @@ async fn events_in_a_batch_share_one_message() {
     let batch: Value = (100..150).map(request).collect();
     client.send_text(&batch.to_string()).await;
     // The client checks the length of every message.
-    let answers = client.wait_loose().await;
+    let answers = client.wait_without_id().await;
     for answer in answers.as_array().unwrap() {
         let text = answer["result"]["text"].as_str().unwrap();
         assert!(text.ends_with('\n'), "{answer}");

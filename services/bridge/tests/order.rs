@@ -171,7 +171,7 @@ async fn a_batch_is_one_array_and_its_views_begin_after_it() {
         1,
     ]);
     client.send_text(&batch.to_string()).await;
-    let array = client.wait_loose().await;
+    let array = client.wait_without_id().await;
     let answers = array.as_array().unwrap();
     assert_eq!(answers.len(), 4);
     let of = |id: Value| answers.iter().find(|a| a["id"] == id).unwrap();
@@ -185,7 +185,7 @@ async fn a_batch_is_one_array_and_its_views_begin_after_it() {
         (Value::Array(vec![json!(1); 51]), "batch_too_long"),
     ] {
         client.send_text(&batch.to_string()).await;
-        let error = client.wait_loose().await;
+        let error = client.wait_without_id().await;
         assert_eq!(error["error"]["code"], -32600);
         assert_eq!(error["id"], Value::Null);
         assert_eq!(error["error"]["data"]["reason"], reason);

@@ -23,7 +23,7 @@ async fn start(args: &[&str]) -> (Fake, Bridge) {
 /// Sends a frame that is refused, and returns the error code.
 async fn refused(client: &mut Client, message: Message) -> Value {
     client.send_frame(message).await;
-    let error = client.wait_loose().await;
+    let error = client.wait_without_id().await;
     assert_eq!(error["id"], Value::Null);
     error["error"]["code"].clone()
 }
@@ -114,7 +114,7 @@ async fn a_session_over_the_limit_is_refused_and_closed_with_1013() {
     let first = bridge.connect().await;
     let refused = Client::try_connect(bridge.addr, Options::default());
     let refused = refused.await.unwrap();
-    let error = refused.wait_loose().await;
+    let error = refused.wait_without_id().await;
     assert_eq!(error["error"]["code"], -32001);
     assert_eq!(error["id"], Value::Null);
     assert_eq!(refused.wait_closed().await, 1013);

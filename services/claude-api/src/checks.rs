@@ -225,7 +225,7 @@ async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
         handle.control.kill();
         handle.control.ended(RUNNER_END).await;
         if !engine.runners.sweep_orphans().await.is_empty() {
-            engine.sweep_on();
+            engine.start_sweeping();
         }
     }
     let bin = args.claude_bin.display();

@@ -102,7 +102,7 @@ impl Engine {
 
     /// Starts to sweep until every process that outlived SIGKILL has died and been reaped. Such
     /// processes became children of this process when their runner ended. Returns immediately.
-    pub(crate) fn sweep_on(self: &Arc<Self>) {
+    pub(crate) fn start_sweeping(self: &Arc<Self>) {
         let engine = Arc::clone(self);
         tokio::spawn(async move {
             let sweep = || {

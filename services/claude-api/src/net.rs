@@ -40,7 +40,7 @@ const EVICT_RETRY: Duration = Duration::from_millis(100);
 /// Returns the maximum number of connections: the operator's limit, or less if the process has too
 /// few descriptors.
 #[must_use]
-pub(crate) fn places(allowed: u64) -> usize {
+pub(crate) fn connection_limit(allowed: u64) -> usize {
     let descriptors = getrlimit(Resource::Nofile)
         .current
         .unwrap_or(u64::from(u32::MAX));
@@ -64,13 +64,13 @@ struct OpenConnections {
 
 /// The permit of one connection, released when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionPermit {
     number: u64,
     open: Arc<OpenConnections>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.open.with(|_, open| open.remove(&self.number));
     }
@@ -108,7 +108,7 @@ impl Connections {
     }
 
     /// Accepts the next connection, once there is a permit for it.
-    pub(crate) async fn accept(&mut self) -> (Connection, IpAddr, Activity, Place) {
+    pub(crate) async fn accept(&mut self) -> (Connection, IpAddr, Activity, ConnectionPermit) {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         prepare(&stream);
         let permit = self.acquire().await;
@@ -118,13 +118,13 @@ impl Connections {
             open.insert(*next, activity.clone());
             *next
         });
-        let place = Place {
+        let permit = ConnectionPermit {
             number,
             open: Arc::clone(&self.open),
             _permit: permit,
         };
         let connection = Connection::new(stream, activity.clone());
-        (connection, peer.ip(), activity, place)
+        (connection, peer.ip(), activity, permit)
     }
 
     /// Waits for a permit. Closes waiting connections until one is free.

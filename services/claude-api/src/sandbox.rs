@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub(crate) use configuration::restore_transcript;
 use protocol::Body;
-use runner::Gap;
+use runner::MissingProtection;
 pub(crate) use temporary::Folders;
 use temporary::Temporary;
 pub(crate) use warnings::warnings;
@@ -118,7 +118,7 @@ impl Policy {
         args: &ServeArgs,
         environment: &Arc<Environment>,
     ) -> Result<Option<Self>, String> {
-        if !args.sandbox || runner::gaps().contains(&Gap::Landlock) {
+        if !args.sandbox || runner::missing_protections().contains(&MissingProtection::Landlock) {
             return Ok(None);
         }
         let mut read_only: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();

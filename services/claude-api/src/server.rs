@@ -20,7 +20,7 @@ use crate::checks;
 use crate::http;
 use crate::http::boxed::Peer;
 use crate::net::activity::{Activity, Answered, Received, Timeouts};
-use crate::net::{Connection, Connections, Place};
+use crate::net::{Connection, ConnectionPermit, Connections};
 use crate::reach;
 use crate::service::Service;
 
@@ -62,10 +62,10 @@ pub async fn run(
         tokio::select! {
             biased;
             shutdown_end = &mut stop_executions => break shutdown_end,
-            (stream, peer, activity, place) = connections.accept() => {
+            (stream, peer, activity, permit) = connections.accept() => {
                 let peer = Peer::new(&service, peer);
                 let (router, stop) = (router.clone(), stop.clone());
-                tracker.spawn(serve(stream, peer, activity, timeouts, router, stop, place));
+                tracker.spawn(serve(stream, peer, activity, timeouts, router, stop, permit));
             }
         }
     };
@@ -78,7 +78,7 @@ pub async fn run(
     Ok(())
 }
 
-/// Serves one connection to its end, then releases `place`.
+/// Serves one connection to its end, then releases `permit`.
 async fn serve(
     stream: Connection,
     peer: Peer,
@@ -86,7 +86,7 @@ async fn serve(
     timeouts: Timeouts,
     router: Router,
     stop: CancellationToken,
-    place: Place,
+    permit: ConnectionPermit,
 ) {
     let requests = activity.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -132,5 +132,5 @@ async fn serve(
     if let Err(error) = result {
         tracing::debug!(%error, "a connection failed");
     }
-    drop(place);
+    drop(permit);
 }

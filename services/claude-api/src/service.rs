@@ -122,7 +122,8 @@ impl Service {
             .context("the addresses of this container cannot be read (--boxed)")?;
         let (engine, warnings) = Engine::open(settings, environment, runners)?;
         let limits = &engine.settings.limits;
-        let connection_limit = crate::net::places(engine.settings.args.connections.connections);
+        let connection_limit =
+            crate::net::connection_limit(engine.settings.args.connections.connections);
         let service = Arc::new(Self {
             boxed,
             inbound: Inbound::new(limits.inbound_bytes),

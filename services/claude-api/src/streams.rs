@@ -24,9 +24,9 @@ impl Streams {
     ///
     /// # Errors
     /// `too-many-streams` if all permits are held.
-    pub(crate) fn place(&self) -> Result<StreamPlace, Problem> {
+    pub(crate) fn permit(&self) -> Result<StreamPermit, Problem> {
         match Arc::clone(&self.0).try_acquire_owned() {
-            Ok(permit) => Ok(StreamPlace { _permit: permit }),
+            Ok(permit) => Ok(StreamPermit { _permit: permit }),
             Err(_) => Err(Problem::new(
                 ProblemType::TooManyStreams,
                 "too many streams are open; close one, try again later, \
@@ -38,6 +38,6 @@ impl Streams {
 
 /// The permit of one stream, released when dropped.
 #[derive(Debug)]
-pub(crate) struct StreamPlace {
+pub(crate) struct StreamPermit {
     _permit: OwnedSemaphorePermit,
 }

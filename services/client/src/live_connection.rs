@@ -66,11 +66,11 @@ impl LiveConnection {
         let connection = Connection::connect(address, &ConnectionOptions::default()).await;
         let mut connection = connection.map_err(|e| connect_error(address, e))?;
         let (connected, greeting) = greet(&mut connection, address).await?;
-        if connected.protocol != protocol::PROTOCOL {
+        if connected.protocol != protocol::PROTOCOL_VERSION {
             return Err(Error::Protocol(format!(
                 "its version is {} and this client's is {}; use the client of the bridge's version",
                 connected.protocol,
-                protocol::PROTOCOL
+                protocol::PROTOCOL_VERSION
             )));
         }
         let (writer, reader) = connection.split();

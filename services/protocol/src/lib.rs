@@ -33,7 +33,7 @@ pub use state::{Reason, State};
 pub use status::{Burned, ErrorInfo, Page, Status, Warning};
 
 /// The version of the WebSocket protocol, which `connected.protocol` names.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 1;
 
 /// The maximum bytes of output in one `output` message: docs/protocol.md, "Notifications".
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;

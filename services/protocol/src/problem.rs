@@ -42,7 +42,7 @@ problem_types! {
     InvalidQuery = "invalid-query", 400;
     /// The request came from inside the container of claude-api: from a process that the model
     /// started.
-    FromTheBox = "from-the-box", 401;
+    FromBox = "from-the-box", 401;
     /// The request exceeds what the operator allows.
     NotAllowed = "not-allowed", 403;
     /// The `Host` is not allowed.

@@ -66,7 +66,7 @@ impl State {
 
     /// Returns the name in WebSocket messages: `TIMED_OUT`.
     #[must_use]
-    pub fn as_capitals(self) -> &'static str {
+    pub fn as_upper_case(self) -> &'static str {
         match self {
             Self::Queued => "QUEUED",
             Self::Running => "RUNNING",
@@ -150,7 +150,7 @@ mod tests {
         for state in State::ALL {
             let json = serde_json::to_value(state).unwrap();
             assert_eq!(json, state.as_str());
-            assert_eq!(state.as_capitals().to_lowercase(), state.as_str());
+            assert_eq!(state.as_upper_case().to_lowercase(), state.as_str());
         }
         for reason in Reason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());

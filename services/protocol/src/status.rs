@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::{ExecutionId, Reason, State};
 
 /// The maximum number of permission denials in a status.
-pub const DENIALS: usize = 50;
+pub const MAX_DENIALS: usize = 50;
 /// The maximum number of warnings in a status; the last one counts further ones.
-pub const WARNINGS: usize = 64;
+pub const MAX_WARNINGS: usize = 64;
 /// The maximum bytes of stderr in a status.
 pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
 
@@ -147,10 +147,10 @@ impl Status {
         }
     }
 
-    /// Adds a warning. If there are [`WARNINGS`] already, the last one counts the further ones.
+    /// Adds a warning. If there are [`MAX_WARNINGS`] already, the last one counts the further ones.
     pub fn warn(&mut self, at: Timestamp, code: &str, message: String, data: Value) {
         let seq = self.warnings.last().map_or(0, |w| w.seq) + 1;
-        if self.warnings.len() >= WARNINGS {
+        if self.warnings.len() >= MAX_WARNINGS {
             if let Some(last) = self.warnings.last_mut() {
                 let more = last.data.get("more").and_then(Value::as_u64).unwrap_or(0) + 1;
                 *last = Warning {
@@ -288,7 +288,8 @@ mod tests {
     fn a_status_with_large_fields_is_cut_to_its_limit() {
         let mut big = status();
         big.stderr_tail = "\u{1}".repeat(STDERR_TAIL_BYTES);
-        big.permission_denials = vec![serde_json::json!({"tool_input": "x".repeat(9000)}); DENIALS];
+        big.permission_denials =
+            vec![serde_json::json!({"tool_input": "x".repeat(9000)}); MAX_DENIALS];
         for n in 0..200 {
             big.warn(
                 Timestamp::UNIX_EPOCH,
@@ -298,9 +299,9 @@ mod tests {
             );
         }
         big.usage = Some(serde_json::json!({"x": "z".repeat(40_000)}));
-        assert_eq!(big.warnings.len(), WARNINGS);
-        assert_eq!(big.warnings[WARNINGS - 1].seq, 200);
-        assert_eq!(big.warnings[WARNINGS - 1].data["more"], 136);
+        assert_eq!(big.warnings.len(), MAX_WARNINGS);
+        assert_eq!(big.warnings[MAX_WARNINGS - 1].seq, 200);
+        assert_eq!(big.warnings[MAX_WARNINGS - 1].data["more"], 136);
         let json = big.to_json(64 * 1024);
         assert!(json.len() <= 64 * 1024, "{}", json.len());
         let back: Status = serde_json::from_slice(&json).unwrap();

@@ -26,8 +26,8 @@ mod wire;
 
 pub use parent::{Control, Drained, Events, Handle, Runners, Stderr, Stdin, Stdout, init_parent};
 pub use process::boot_id;
-pub use runner::{cannot_enter, main};
-pub use sandbox::{Gap, Sandbox, gaps};
+pub use runner::{explain_inaccessible, main};
+pub use sandbox::{MissingProtection, Sandbox, missing_protections};
 pub use stale::{StaleSweep, sweep_stale};
 pub use usage::tree_cpu;
 pub use wire::{Action, Event, Spec, Unkillable};

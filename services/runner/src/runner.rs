@@ -39,7 +39,7 @@ use rustix::{
     stdio::stdin,
 };
 
-pub use self::spawn::cannot_enter;
+pub use self::spawn::explain_inaccessible;
 use self::{
     control::{ControlSocket, send},
     supervisor::Supervisor,

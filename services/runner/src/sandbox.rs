@@ -21,8 +21,8 @@ use landlock::{
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
-/// The newest version of the kernel's interface that is used. An older kernel leaves gaps
-/// ([`gaps`]).
+/// The newest version of the kernel's interface that is used. An older kernel lacks protections
+/// ([`missing_protections`]).
 const NEWEST: ABI = ABI::V6;
 
 /// The paths and shared resources that an execution may use. A folder includes everything below it;
@@ -40,7 +40,7 @@ pub struct Sandbox {
 
 /// A protection that this kernel lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gap {
+pub enum MissingProtection {
     /// There is no sandbox at all. The kernel has no Landlock, or a version without moves of files
     /// between folders (before Linux 5.19), which would break git.
     Landlock,
@@ -53,7 +53,7 @@ pub enum Gap {
     Seccomp,
 }
 
-impl Gap {
+impl MissingProtection {
     /// Returns the gap in words, for logs and health pages.
     #[must_use]
     pub fn text(self) -> &'static str {
@@ -79,23 +79,23 @@ impl Gap {
 
 /// Returns the protections that this kernel lacks. Does not restrict the caller.
 #[must_use]
-pub fn gaps() -> Vec<Gap> {
+pub fn missing_protections() -> Vec<MissingProtection> {
     let has = |ruleset: Result<Ruleset, RulesetError>| ruleset.is_ok();
     let hard = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     if !has(hard().handle_access(AccessFs::Refer)) {
-        return vec![Gap::Landlock];
+        return vec![MissingProtection::Landlock];
     }
-    let mut gaps = Vec::new();
+    let mut missing = Vec::new();
     if !has(hard().handle_access(AccessFs::Truncate)) {
-        gaps.push(Gap::Truncate);
+        missing.push(MissingProtection::Truncate);
     }
     if !has(hard().scope(Scope::from_all(NEWEST))) {
-        gaps.push(Gap::Signals);
+        missing.push(MissingProtection::Signals);
     }
     if !seccomp::is_supported() {
-        gaps.push(Gap::Seccomp);
+        missing.push(MissingProtection::Seccomp);
     }
-    gaps
+    missing
 }
 
 /// A sandbox that is ready to be entered.

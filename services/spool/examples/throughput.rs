@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use spool::{EventsKept, Spool, SpoolLimits};
+use spool::{EventsStorage, Spool, SpoolLimits};
 use uuid::Uuid;
 
 const READ_BYTES: usize = 64 << 10;
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (piece, total) in [(64 << 10, 512_usize << 20), (100, 64 << 20)] {
         for readers in [0, 1, 10] {
             let entry = spool.create(Uuid::now_v7(), b"{}", [0; 32], b"{}")?;
-            let mut writer = entry.writer(EventsKept::Raw)?;
+            let mut writer = entry.writer(EventsStorage::Raw)?;
             let tasks: Vec<_> = (0..readers)
                 .map(|_| {
                     let entry = entry.clone();

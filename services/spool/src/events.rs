@@ -10,8 +10,8 @@ use protocol::Patch;
 use tokio::sync::watch;
 
 pub use seek::EventsExtent;
-pub use state::EventsKept;
 pub(crate) use state::EventsState;
+pub use state::EventsStorage;
 
 use crate::{
     error::ReadError,

@@ -55,7 +55,7 @@ mod writer;
 pub use digest::sha256;
 pub use entry::Entry;
 pub use error::{ReadError, SpoolError};
-pub use events::{EventsExtent, EventsKept, EventsReader};
+pub use events::{EventsExtent, EventsReader, EventsStorage};
 pub use files::{last_change, private_dir};
 pub use limits::SpoolLimits;
 pub use marks::Marks;

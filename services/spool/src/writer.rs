@@ -7,7 +7,7 @@ use protocol::Patch;
 use crate::{
     appender::{Appender, Cap},
     entry::{Entry, Inner, Tracks, WriterLease},
-    events::{EventsKept, EventsState},
+    events::{EventsState, EventsStorage},
     files::is_full,
     marks::{Mark, MarkSlots, Marks, TrackKind},
     patches::PatchLog,
@@ -45,7 +45,7 @@ impl Entry {
     /// # Errors
     /// `ResourceBusy` while another writer exists, `InvalidInput` when terminal or for a different
     /// `kept`, `NotFound` once deleted, or the disk's.
-    pub fn writer(&self, kept: EventsKept) -> io::Result<Writer> {
+    pub fn writer(&self, kept: EventsStorage) -> io::Result<Writer> {
         let (lease, (output, events)) = self.lease(|inner, tracks| {
             let (slots, _) = MarkSlots::load(Arc::clone(&inner.record), TrackKind::Output)?;
             let limits = inner.limits();
@@ -67,9 +67,14 @@ impl Entry {
 }
 
 impl EventsSide {
-    fn open(inner: &Inner, tracks: &Tracks, kept: EventsKept, output_len: u64) -> io::Result<Self> {
+    fn open(
+        inner: &Inner,
+        tracks: &Tracks,
+        kept: EventsStorage,
+        output_len: u64,
+    ) -> io::Result<Self> {
         let (mut slots, mark) = MarkSlots::load(Arc::clone(&inner.record), TrackKind::Events)?;
-        match EventsKept::from_kind(mark.kind) {
+        match EventsStorage::from_kind(mark.kind) {
             Some(stored) if stored != kept => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
@@ -154,7 +159,7 @@ impl Writer {
         let mark = Mark {
             kept_from: floor.output,
             len: floor.events,
-            kind: EventsKept::InOutput.kind(),
+            kind: EventsStorage::InOutput.kind(),
             ..Mark::default()
         };
         if let Err(error) = slots.mark_then_free(mark, || log.forget(floor)) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use protocol::Patch;
 use renderer::EventsOutput;
-use spool::{Entry, EventsExtent, EventsKept, ReadError, Spool, SpoolLimits};
+use spool::{Entry, EventsExtent, EventsStorage, ReadError, Spool, SpoolLimits};
 use uuid::Uuid;
 
 fn spool(dir: &tempfile::TempDir) -> Spool {
@@ -30,7 +30,7 @@ fn spool(dir: &tempfile::TempDir) -> Spool {
 fn written(spool: &Spool, stdout: &[u8], chunk: usize) -> Entry {
     let id = Uuid::new_v4();
     let entry = spool.create(id, b"body", [0; 32], b"{}").unwrap();
-    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
+    let mut writer = entry.writer(EventsStorage::InOutput).unwrap();
     let mut events = EventsOutput::new();
     let (mut bytes, mut patches) = (Vec::new(), Vec::new());
     let mut flush = |bytes: &mut Vec<u8>, patches: &mut Vec<Patch>| {

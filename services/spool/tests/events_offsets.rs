@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use protocol::Patch;
-use spool::{Entry, EventsExtent, EventsKept, ReadError, Spool, SpoolLimits};
+use spool::{Entry, EventsExtent, EventsStorage, ReadError, Spool, SpoolLimits};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -77,7 +77,7 @@ async fn events_are_rebuilt_from_the_output_and_its_patches() {
         b"\xf0\x9f\x98",
         b"no newline",
     ];
-    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
+    let mut writer = entry.writer(EventsStorage::InOutput).unwrap();
     for chunk in chunks {
         feed(&mut writer, chunk);
         tokio::task::yield_now().await;
@@ -129,7 +129,7 @@ async fn events_now(entry: &Entry, offset: Option<u64>) -> (Vec<u8>, EventsExten
 #[tokio::test]
 async fn events_of_a_live_execution_can_be_read_to_the_present_end_and_continued() {
     let stdout: &[u8] = b"{}\n\xffa\n\xf0\x9f\x98b\n";
-    for kept in [EventsKept::Raw, EventsKept::InOutput] {
+    for kept in [EventsStorage::Raw, EventsStorage::InOutput] {
         let dir = tempfile::tempdir().unwrap();
         let spool = open(&dir, 1 << 20);
         let entry = entry(&spool);
@@ -141,10 +141,10 @@ async fn events_of_a_live_execution_can_be_read_to_the_present_end_and_continued
         ));
         let mut writer = entry.writer(kept).unwrap();
         let mut write = |bytes: &[u8]| match kept {
-            EventsKept::Raw => {
+            EventsStorage::Raw => {
                 writer.append_events(bytes);
             }
-            EventsKept::InOutput => feed(&mut writer, bytes),
+            EventsStorage::InOutput => feed(&mut writer, bytes),
         };
         write(&stdout[..4]);
         let (first, extent) = events_now(&entry, None).await;
@@ -171,7 +171,7 @@ async fn freed_events_keep_their_offsets() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 64 * 1024);
     let entry = entry(&spool);
-    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
+    let mut writer = entry.writer(EventsStorage::InOutput).unwrap();
     let mut whole = Vec::new();
     for number in 0..20_000 {
         let line = [format!("{number} ").as_bytes(), b"\xff\xf0\x9f\n"].concat();
@@ -197,7 +197,7 @@ async fn too_many_patches_move_the_oldest_offset_of_the_events() {
     let small = limits(1 << 20, 100);
     let spool = Spool::open(dir.path(), small.clone()).unwrap().0;
     let entry = entry(&spool);
-    let mut writer = entry.writer(EventsKept::InOutput).unwrap();
+    let mut writer = entry.writer(EventsStorage::InOutput).unwrap();
     for n in 0..12 {
         feed(&mut writer, &[b'a' + n]);
         feed(&mut writer, b"\xff");

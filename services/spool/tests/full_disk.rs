@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use spool::{EventsKept, Spool, SpoolError, SpoolLimits};
+use spool::{EventsStorage, Spool, SpoolError, SpoolLimits};
 use uuid::Uuid;
 
 const DISK: &str = "SPOOL_TEST_FULL_DISK";
@@ -88,7 +88,7 @@ fn on_a_full_disk() {
     let entry = spool
         .create(id, b"body", [1; 32], b"{\"state\":\"queued\"}")
         .unwrap();
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
 
     // Write three times the size of the disk, events and output in turn.
     let mut all: Vec<u8> = Vec::new();

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use spool::{Entry, EventsKept, Spool, SpoolLimits};
+use spool::{Entry, EventsStorage, Spool, SpoolLimits};
 use uuid::Uuid;
 
 const DIR: &str = "SPOOL_TEST_KILL_DIR";
@@ -105,7 +105,7 @@ async fn published_output_survives_a_kill() {
 fn writes_until_killed() {
     let spool = open(&PathBuf::from(std::env::var_os(DIR).unwrap()));
     let entry = spool.create(ID, b"body", [1; 32], b"{}").unwrap();
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     let marks = entry.marks().unwrap();
     // Bounded, in case the kill never happens.
     for n in 0..50_000 {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{fs::Mode, process::umask};
-use spool::{EventsKept, Spool, SpoolLimits};
+use spool::{EventsStorage, Spool, SpoolLimits};
 use uuid::Uuid;
 
 const LIMITS: SpoolLimits = SpoolLimits {
@@ -63,7 +63,7 @@ fn only_the_owner_may_read_a_new_or_existing_spool() {
         let entry = spool
             .create(Uuid::from_u128(n), b"body", [1; 32], b"{}")
             .unwrap();
-        let mut writer = entry.writer(EventsKept::Raw).unwrap();
+        let mut writer = entry.writer(EventsStorage::Raw).unwrap();
         writer.append(b"text");
         writer.append_events(b"events");
         writer.finish();

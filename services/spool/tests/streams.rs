@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use spool::{Entry, EventsKept, Marks, ReadError, Reader, Spool, SpoolLimits, sha256};
+use spool::{Entry, EventsStorage, Marks, ReadError, Reader, Spool, SpoolLimits, sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ async fn every_reader_returns_exactly_the_output_from_its_offset() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 1 << 30);
     let entry = entry(&spool);
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     let output = text(300_000);
     let mut readers = Vec::new();
     let mut appended = 0;
@@ -114,7 +114,7 @@ async fn a_dropped_writer_aborts_its_readers_and_the_next_writer_continues() {
     let spool = open(&dir, 1 << 20);
     let entry = entry(&spool);
     let mut reader = entry.reader(0).unwrap();
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     writer.append(b"half");
     drop(writer);
     assert_eq!(
@@ -124,7 +124,7 @@ async fn a_dropped_writer_aborts_its_readers_and_the_next_writer_continues() {
     );
     assert!(matches!(reader.next(100).await, Err(ReadError::Aborted)));
     assert_eq!(sha256(&entry).await, None);
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     writer.append(b" and half");
     writer.finish();
     assert_eq!(reader.next(100).await.unwrap().unwrap(), " and half");
@@ -138,7 +138,7 @@ async fn an_abort_and_a_terminal_status_wake_a_waiting_reader() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 1 << 20);
     let entry = entry(&spool);
-    let writer = entry.writer(EventsKept::Raw).unwrap();
+    let writer = entry.writer(EventsStorage::Raw).unwrap();
     let reader = tokio::spawn(read_all(entry.reader(0).unwrap(), 10));
     tokio::task::yield_now().await;
     drop(writer);
@@ -146,7 +146,7 @@ async fn an_abort_and_a_terminal_status_wake_a_waiting_reader() {
     spool.end(&entry, b"{}").unwrap();
     assert_eq!(read_all(entry.reader(0).unwrap(), 10).await.unwrap(), b"");
     assert!(
-        entry.writer(EventsKept::Raw).is_err(),
+        entry.writer(EventsStorage::Raw).is_err(),
         "nothing is written after the end"
     );
 }
@@ -170,7 +170,7 @@ async fn a_reader_overtaken_by_freeing_gets_the_kept_range() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, 64 * 1024);
     let entry = entry(&spool);
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     let output = text(20_000);
     writer.append(&output.as_bytes()[..12]);
     let mut reader = entry.reader(0).unwrap();
@@ -236,7 +236,7 @@ async fn raw_events_are_returned_byte_for_byte() {
     });
     tokio::task::yield_now().await;
     let raw = b"{\"a\":1}\n\xff\xfe not utf-8\n\n";
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     writer.append_events(&raw[..9]);
     tokio::task::yield_now().await;
     writer.append_events(&raw[9..]);

@@ -43,7 +43,7 @@ async fn output(command: &mut Command, stdin: &str, limit: Duration) -> String {
     stdout
 }
 
-/// Field cases C6 and C17: any user has a name, and the time zone is the one that was set.
+/// Any user has a name, and the time zone is the one that was set.
 #[tokio::test]
 async fn any_user_has_a_name_and_the_time_zone_is_passed() {
     case(LIMIT, Use::Own, async |_| {
@@ -99,7 +99,7 @@ async fn linked_worktree() -> (tempfile::TempDir, PathBuf, (u32, u32)) {
     (folder, linked, ids)
 }
 
-/// Field case C5: git works in a linked worktree through the mounts that `scripts/up` adds.
+/// Git works in a linked worktree through the mounts that `scripts/up` adds.
 #[tokio::test]
 async fn git_works_in_a_linked_worktree() {
     case(LIMIT, Use::Own, async |_| {
@@ -150,7 +150,7 @@ impl Drop for Removed<'_> {
     }
 }
 
-/// Field case C17: the documented Dockerfile adds a toolchain, and the documented override uses it.
+/// The documented Dockerfile adds a toolchain, and the documented override uses it.
 #[tokio::test]
 async fn a_dockerfile_on_top_of_the_image_adds_tools() {
     case(LIMIT + BUILD, Use::Own, async |_| {

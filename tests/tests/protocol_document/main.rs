@@ -52,7 +52,7 @@ fn states_agree() {
         let name: String = lower.collect();
         let state: State = serde_json::from_value(json!(name)).expect("a state");
         let terminal = if state.is_terminal() { "yes" } else { "no" };
-        [state.as_str(), state.as_capitals(), terminal].map(str::to_owned)
+        [state.as_str(), state.as_upper_case(), terminal].map(str::to_owned)
     };
     let code = variants.map(state).collect();
     let page = Page::read();

@@ -121,7 +121,7 @@ fn notification_fields() -> BTreeSet<Field> {
     let execution_id = ExecutionId::random();
     let connected = Connected {
         session_id: String::new(),
-        protocol: protocol::PROTOCOL,
+        protocol: protocol::PROTOCOL_VERSION,
         version: String::new(),
         capabilities: Capabilities::all(),
         limits: None,

@@ -12,7 +12,7 @@ use crate::support::{exists, id};
 pub(crate) async fn error_without_id(client: &mut ws::Client, text: &str) -> Value {
     // The text bypasses the client's list of requests, because it is none.
     client.send_frame(Message::text(text)).await;
-    let answer = client.wait_loose().await;
+    let answer = client.wait_without_id().await;
     assert_eq!(answer.get("id"), Some(&Value::Null), "{answer}");
     answer["error"].clone()
 }
@@ -57,14 +57,14 @@ async fn a_text_that_is_no_request_gets_an_error_and_the_session_continues() {
         );
     }
     client.send_frame(Message::binary(b"{}".to_vec())).await;
-    let answer = client.wait_loose().await;
+    let answer = client.wait_without_id().await;
     assert_eq!(
         (&answer["error"]["code"], &answer["id"]),
         (&json!(-32600), &Value::Null)
     );
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     client.send_frame(Message::text(deep)).await;
-    let answer = client.wait_loose().await;
+    let answer = client.wait_without_id().await;
     // As a batch, the text has one entry, which is no request.
     let answer = answer.get(0).unwrap_or(&answer);
     assert_eq!(answer.get("id"), Some(&Value::Null), "{answer}");

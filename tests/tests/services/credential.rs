@@ -132,7 +132,7 @@ async fn s15_no_probe_starts_a_process() {
     stack.assert_quiet();
 }
 
-/// Field case C23: `NAME=key` was sent as the key, and the remedy spoke of permissions.
+/// `NAME=key` was sent as the key, and the remedy spoke of permissions.
 #[tokio::test]
 async fn a_key_file_without_a_credential_is_reported_as_malformed() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -29,7 +29,7 @@ fn warning_codes(status: &Value) -> Vec<String> {
     warnings.iter().map(code).collect()
 }
 
-/// Field case C22.
+/// An escape sequence, a NUL or a second event may share the line of the result.
 #[tokio::test]
 async fn a_whole_result_among_other_bytes_completes_the_execution() {
     let stack = Stack::start().await;
@@ -52,7 +52,7 @@ async fn a_whole_result_among_other_bytes_completes_the_execution() {
     stack.assert_quiet();
 }
 
-/// Field case C12.
+/// Two events may be glued together on one damaged line.
 #[tokio::test]
 async fn a_damaged_event_hides_no_other_event_and_adds_a_warning() {
     let stack = Stack::start().await;
@@ -80,7 +80,7 @@ async fn a_damaged_event_hides_no_other_event_and_adds_a_warning() {
     stack.assert_quiet();
 }
 
-/// Field case C14.
+/// The CLI can report `is_error: false` together with a subtype `error_*`.
 #[tokio::test]
 async fn a_result_with_an_error_subtype_is_a_failure_that_names_it() {
     let stack = Stack::start().await;

@@ -322,7 +322,7 @@ async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
     stack.assert_quiet();
 }
 
-/// Field case C24. An `input` that was refused as too large changes nothing about a departure.
+/// An `input` that was refused as too large changes nothing about a departure.
 #[tokio::test]
 async fn a_disconnect_after_a_refused_input_cancels_the_execution() {
     let options = StackOptions::default().bridge("--disconnect-grace-ms=1000");

@@ -151,7 +151,7 @@ async fn s12_clients_set_only_the_variables_on_the_operators_list() {
     stack.assert_quiet();
 }
 
-/// Field case C2: the CLI obeys the lower-case name, and Docker's client configuration sets that
+/// The CLI obeys the lower-case name, and Docker's client configuration sets that
 /// one alone.
 #[tokio::test]
 async fn both_spellings_of_the_proxy_settings_reach_the_cli_with_the_internal_hosts() {

@@ -266,7 +266,7 @@ async fn output_lost_to_a_full_disk_is_a_gap_and_the_end_is_recorded() {
     stack.bridge.assert_quiet();
 }
 
-/// Field case C13: the execution was `completed` without a warning, and its conversation could not
+/// The execution was `completed` without a warning, and its conversation could not
 /// be continued.
 #[tokio::test]
 async fn a_full_disk_of_the_clis_home_is_reported_by_ready_and_by_the_execution() {

@@ -188,7 +188,7 @@ async fn streams_tell_proxies_not_to_buffer_them() {
     stack.assert_quiet();
 }
 
-/// Field case C8. A page of a listed origin can use `fetch`: preflight and answer allow its origin,
+/// A page of a listed origin can use `fetch`: preflight and answer allow its origin,
 /// `Authorization` included, never `*`, and never with credentials. Other origins get 403.
 #[tokio::test]
 async fn a_listed_origin_gets_cors_headers_and_others_get_403() {
@@ -258,7 +258,7 @@ async fn a_listed_origin_gets_cors_headers_and_others_get_403() {
     stack.assert_quiet();
 }
 
-/// Field case C19. Readers of NDJSON split lines at U+2028, U+2029 and U+0085; a terminal obeys
+/// Readers of NDJSON split lines at U+2028, U+2029 and U+0085; a terminal obeys
 /// U+009B.
 #[tokio::test]
 async fn a_status_is_one_line_for_every_reader() {
@@ -304,7 +304,7 @@ async fn a_status_is_one_line_for_every_reader() {
     stack.assert_quiet();
 }
 
-/// Field case C20, over HTTP: a member given twice is refused at any depth, as the bridge does.
+/// A member given twice is refused at any depth, as the bridge does.
 #[tokio::test]
 async fn a_member_given_twice_is_refused_at_any_depth() {
     let stack = Stack::start().await;
@@ -341,7 +341,7 @@ async fn a_member_given_twice_is_refused_at_any_depth() {
     stack.assert_quiet();
 }
 
-/// Field case C21. A query is percent-decoded, an unknown parameter is named on every path, and for
+/// A query is percent-decoded, an unknown parameter is named on every path, and for
 /// a path with a trailing slash the right path is named.
 #[tokio::test]
 async fn queries_are_decoded_and_mistakes_in_queries_and_paths_are_named() {

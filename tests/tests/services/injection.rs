@@ -205,7 +205,7 @@ async fn s10_a_workspace_is_a_name_under_the_root() {
     assert_eq!(stack.spawns(&execution), 0);
 }
 
-/// Field case C4.
+/// By default the text of a workspace's CLAUDE.md reaches the model.
 #[tokio::test]
 async fn the_operator_decides_which_settings_of_a_repository_the_cli_uses() {
     for (setting, sources, adds, sets) in [

@@ -327,7 +327,7 @@ fn picture(bytes: usize) -> String {
     )
 }
 
-/// Field case C11. The limit counts a message's text and the bytes of its pictures, not their
+/// The limit counts a message's text and the bytes of its pictures, not their
 /// encoding. A larger message gets one refusal that names the limit, no part of it is kept, and the
 /// next line works.
 #[tokio::test]

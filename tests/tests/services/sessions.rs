@@ -164,7 +164,7 @@ async fn a_session_beyond_the_limit_gets_an_error_and_is_closed() {
     let third = ws::Client::try_connect(stack.ws_addr(), options)
         .await
         .expect("upgraded");
-    let error = third.wait_loose().await;
+    let error = third.wait_without_id().await;
     assert_eq!(
         (&error["id"], &error["error"]["code"]),
         (&Value::Null, &json!(-32001)),

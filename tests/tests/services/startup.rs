@@ -212,7 +212,7 @@ async fn s1_the_bridge_is_ready_when_claude_api_is() {
     client.finish().await;
 }
 
-/// Field case C1: every execution failed, and `/health/ready` said 200.
+/// Every execution failed, and `/health/ready` said 200.
 #[tokio::test]
 async fn a_broken_configuration_of_the_cli_is_named_by_ready_until_it_is_mended() {
     let stack = Stack::start().await;
@@ -233,7 +233,7 @@ async fn a_broken_configuration_of_the_cli_is_named_by_ready_until_it_is_mended(
     stack.assert_quiet();
 }
 
-/// Field case C16: the message blamed the CLI's program.
+/// The message blamed the CLI's program.
 #[tokio::test]
 async fn a_workspace_that_may_not_be_entered_is_named_with_its_owner() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -50,15 +50,15 @@ impl ListBudget {
 }
 
 /// The turn of one list or one part of events in its session, until dropped.
-pub type Turn = OwnedSemaphorePermit;
+pub type ListTurn = OwnedSemaphorePermit;
 
 /// The source of the turns of one session. It gives no more turns once the session has ended.
 #[derive(Debug, Clone)]
-pub struct Turns(Arc<Semaphore>);
+pub struct ListTurns(Arc<Semaphore>);
 
-impl Turns {
+impl ListTurns {
     /// Waits for a turn. Returns None if the session has ended. Cancel-safe.
-    pub async fn take(self) -> Option<Turn> {
+    pub async fn take(self) -> Option<ListTurn> {
         self.0.acquire_owned().await.ok()
     }
 }
@@ -67,14 +67,14 @@ impl Turns {
 /// answer.
 #[derive(Debug)]
 pub struct SessionLists {
-    turns: Turns,
-    turn: Option<Turn>,
+    turns: ListTurns,
+    turn: Option<ListTurn>,
 }
 
 impl Default for SessionLists {
     fn default() -> Self {
         Self {
-            turns: Turns(Arc::new(Semaphore::new(1))),
+            turns: ListTurns(Arc::new(Semaphore::new(1))),
             turn: None,
         }
     }
@@ -90,13 +90,13 @@ impl Drop for SessionLists {
 impl SessionLists {
     /// Returns the source of turns for a list or a request for events.
     #[must_use]
-    pub fn turns(&self) -> Turns {
+    pub fn turns(&self) -> ListTurns {
         self.turns.clone()
     }
 
     /// Keeps the turn of an answer until the client has read it. A page that waits in a batch (0
     /// bytes for now) delays no other list.
-    pub fn keep(&mut self, turn: Turn, answer_bytes: usize) {
+    pub fn keep(&mut self, turn: ListTurn, answer_bytes: usize) {
         if answer_bytes > SMALL_BYTES {
             self.turn = Some(turn);
         }

@@ -40,7 +40,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Served,
-    FromTheBox,
+    FromBox,
     /// The peer has an address of claude-api, and claude-api has not said yet whether it is boxed.
     /// Or the name of claude-api's host has not resolved in time.
     Unknown,
@@ -85,7 +85,7 @@ impl BoxRule {
             };
             match verdict {
                 Verdict::Served => None,
-                Verdict::FromTheBox => Some(from_the_box()),
+                Verdict::FromBox => Some(from_the_box()),
                 Verdict::Unknown => Some(unknown()),
             }
         }
@@ -108,7 +108,7 @@ impl BoxRule {
                 return Verdict::Unknown;
             }
             match self.state.is_boxed().await {
-                Some(true) => Verdict::FromTheBox,
+                Some(true) => Verdict::FromBox,
                 Some(false) => Verdict::Served,
                 None => Verdict::Unknown,
             }
@@ -149,7 +149,7 @@ impl BoxRule {
 
 fn from_the_box() -> Response {
     let problem = Problem::new(
-        ProblemType::FromTheBox,
+        ProblemType::FromBox,
         "requests from claude-api's container are refused: commands of the model run there",
     );
     let mut response = problem_page(&problem);

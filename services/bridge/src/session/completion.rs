@@ -6,7 +6,7 @@ use protocol::rpc::RpcError;
 
 use super::machine::call::CallReply;
 use super::machine::open_requests::Token;
-use crate::budget::lists::Turn;
+use crate::budget::lists::ListTurn;
 use crate::handover::departures::ViewRequest;
 use crate::handover::executor::CompletedExecute;
 
@@ -30,7 +30,7 @@ pub struct CompletedCall {
     /// Candidates of the call that have ended, or that claude-api does not know.
     pub ended: Vec<ExecutionId>,
     /// The turn that a list or a request for events holds in its session.
-    pub turn: Option<Turn>,
+    pub turn: Option<ListTurn>,
     /// The request for the view that follows an attach.
     pub view_request: Option<ViewRequest>,
 }

@@ -174,7 +174,7 @@ fn refusal(problem: &Problem, retry_after: Option<Duration>) -> RpcError {
         | P::BoxReachesService
         | P::SpoolUnwritable => code::UNAVAILABLE,
         // The bridge's request was wrong, or claude-api is broken. No client can fix that.
-        P::FromTheBox
+        P::FromBox
         | P::ForeignHost
         | P::ForeignOrigin
         | P::UnknownPath

@@ -576,7 +576,7 @@ async fn control(
 
 async fn limits(Ctx(fake): Ctx<Fake>) -> Response {
     if fake.world().refuses_bridge {
-        return problem(&Problem::new(ProblemType::FromTheBox, "from the box"));
+        return problem(&Problem::new(ProblemType::FromBox, "from the box"));
     }
     let boxed = fake.world().boxed;
     let limits = Limits {

@@ -48,7 +48,7 @@ impl Requirements {
         );
         // A workspace below the root is created on demand.
         if (default_workspace.is_some() || folder.exists())
-            && let Some(reason) = runner::cannot_enter(&folder)
+            && let Some(reason) = runner::explain_inaccessible(&folder)
         {
             obstacles.push(Obstacle::new(
                 "workspace-closed",

@@ -124,7 +124,7 @@ pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
             format!("{} processes outlived SIGKILL: {reason}", list.len()),
             json!({ "processes": list }),
         );
-        owner.engine.sweep_on();
+        owner.engine.start_sweeping();
     }
     let resets_at = machine.resets_at();
     let running = machine.running_time(Instant::now());

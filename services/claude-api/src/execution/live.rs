@@ -42,7 +42,7 @@ pub struct Live {
     pub(crate) wishes: Arc<Wishes>,
     /// Whether a client's cancel is on disk. The writing thread holds the lock during the write, so
     /// repeated cancels wait for one write and occupy no threads.
-    pub(crate) cancel_noted: Arc<Mutex<bool>>,
+    pub(crate) is_cancel_noted: Arc<Mutex<bool>>,
     /// The open streams of the execution.
     pub(crate) views: Arc<Views>,
     /// The way to stdin, if the execution accepts input.
@@ -90,7 +90,7 @@ impl Live {
         let mut status = Status::clone(&published.status);
         if !status.state.is_terminal() && status.started_at.is_some() {
             // Counters that are not in memory keep the value that was published last.
-            if let Some(marks) = self.entry.known_marks() {
+            if let Some(marks) = self.entry.cached_marks() {
                 status.output_bytes = marks.len;
                 status.kept_from = marks.kept_from;
             }

@@ -21,7 +21,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 impl Owner {
     /// Runs the execution from its acceptance to its end, which the caller records. The future must
     /// not be dropped before it completes: the end would be lost.
-    pub(crate) async fn own(&mut self, ticket: &mut Ticket) -> Ended {
+    pub(crate) async fn drive(&mut self, ticket: &mut Ticket) -> Ended {
         // An execution that had its permit at its acceptance was accepted as running.
         let running = self.publish.borrow().status.state == State::Running;
         let permitted = running || self.wait(ticket).await;

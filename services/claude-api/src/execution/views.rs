@@ -151,7 +151,7 @@ impl Views {
         let entry = entry.clone();
         spool::blocking::run_io(move || {
             *noted = None;
-            entry.note_unviewed(ms)?;
+            entry.set_unviewed_cancel(ms)?;
             *noted = Some(ms);
             Ok(())
         })

@@ -159,7 +159,7 @@ impl Run {
                         self.runner = None;
                         let _ = stderr.drain_available(|bytes| self.keep(bytes));
                         if !unkillable.is_empty() {
-                            engine.sweep_on();
+                            engine.start_sweeping();
                         }
                         return match (code, signal) {
                             (Some(0), _) => Ok(()),
@@ -205,7 +205,7 @@ impl Run {
         };
         runner.ended(RUNNER_END).await;
         if !engine.runners.sweep_orphans().await.is_empty() {
-            engine.sweep_on();
+            engine.start_sweeping();
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn check(State(service): App, request: Request, next: Next) -> 
 
 fn from_the_box() -> Problem {
     Problem::new(
-        ProblemType::FromTheBox,
+        ProblemType::FromBox,
         "requests from claude-api's own container are refused: commands of the model run there. \
          If your client runs elsewhere, its connections arrive from an address of that container \
          (host networking, one pod, rootless port forwarding); set CLAUDE_API_BOXED=false there",

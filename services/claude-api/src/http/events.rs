@@ -25,7 +25,7 @@ pub(crate) async fn events(
     needs_http_11(version)?;
     let query = Query::parse(raw.as_deref(), ["offset", "follow"])?;
     let (offset, follows) = (query.number("offset")?, query.flag("follow", true)?);
-    let stream_place = service.streams.place()?;
+    let stream_permit = service.streams.permit()?;
     let entry = service.find(id).await?.entry().clone();
     let opened = spool::blocking::run(move || open(&entry, offset, follows)).await;
     let Opened { reader, extent } = match opened {
@@ -40,7 +40,7 @@ pub(crate) async fn events(
     let window = ChunkWindow::default();
     let frames = stream::unfold(Some(reader), move |reader| {
         // Held until the response is dropped.
-        let _ = &stream_place;
+        let _ = &stream_permit;
         let window = window.clone();
         async move {
             let mut reader = reader?;

@@ -64,10 +64,10 @@ async fn submit(
         .execution(request, &service.engine.settings.limits)
         .await?;
     // After the body, which may never arrive, and before the execution is recorded.
-    let stream_place = if accepts_json {
+    let stream_permit = if accepts_json {
         None
     } else {
-        Some(service.streams.place()?)
+        Some(service.streams.permit()?)
     };
     let acceptance = service.accept(id, body, share).await?;
     let code = if acceptance.created {
@@ -75,7 +75,7 @@ async fn submit(
     } else {
         StatusCode::OK
     };
-    let mut response = if let Some(place) = stream_place {
+    let mut response = if let Some(place) = stream_permit {
         let viewer = viewer(headers);
         let mut response = stream(service, &acceptance.view, id, 0, place, viewer).await?;
         *response.status_mut() = code;

@@ -18,7 +18,7 @@ use crate::execution::Live;
 use crate::execution::live::Published;
 use crate::execution::views::Viewing;
 use crate::service::{Service, View};
-use crate::streams::StreamPlace;
+use crate::streams::StreamPermit;
 
 /// The shortest time between two statuses of a stream: at most 10 a second (docs/protocol.md,
 /// "Calls").
@@ -31,7 +31,7 @@ struct Follow {
     /// The time of the last line; `None` before the first.
     sent: Option<Instant>,
     is_finished: bool,
-    _place: StreamPlace,
+    _place: StreamPermit,
     /// Counts the stream as a view until it is dropped.
     _viewing: Option<Viewing>,
 }
@@ -46,7 +46,7 @@ pub(crate) async fn response(
         let status = service.status(&view).await?;
         return Ok(lines(Body::from(line(&service, &status))));
     };
-    let place = service.streams.place()?;
+    let place = service.streams.permit()?;
     // Only now: a refused stream does not count as a view.
     let viewing = service.viewing(&view, viewer).await;
     let follow = Follow {

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
 use crate::service::{Service, View, deleted};
-use crate::streams::StreamPlace;
+use crate::streams::StreamPermit;
 
 /// The maximum bytes of one read.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
@@ -51,7 +51,7 @@ pub(crate) async fn output(
     needs_http_11(version)?;
     let offset = Query::parse(raw.as_deref(), ["offset"])?.number("offset")?;
     let view = service.find(id).await?;
-    let place = service.streams.place()?;
+    let place = service.streams.permit()?;
     let offset = offset.unwrap_or(0);
     Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
 }
@@ -91,7 +91,7 @@ pub(crate) async fn stream(
     view: &View,
     id: ExecutionId,
     offset: u64,
-    stream_place: StreamPlace,
+    stream_permit: StreamPermit,
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
     let entry = view.entry().clone();
@@ -111,7 +111,7 @@ pub(crate) async fn stream(
     let window = ChunkWindow::default();
     let frames = stream::unfold(Step::Data(reader), move |step| {
         // Held until the response is dropped.
-        let _ = (&viewing, &stream_place);
+        let _ = (&viewing, &stream_permit);
         let (service, view) = (Arc::clone(&service), view.clone());
         let window = window.clone();
         async move {
@@ -329,7 +329,7 @@ mod tests {
             assert!(futures::poll!(&mut put).is_pending());
             puts.push(put);
         }
-        assert!(service.streams.place().is_ok());
+        assert!(service.streams.permit().is_ok());
     }
 
     #[tokio::test]
@@ -343,7 +343,7 @@ mod tests {
             panic!("the execution is live");
         };
         let number = live.views.schedule(Duration::from_secs(3600), None);
-        let permits: Vec<_> = (0..STREAMS).map(|_| service.streams.place()).collect();
+        let permits: Vec<_> = (0..STREAMS).map(|_| service.streams.permit()).collect();
         let other = ExecutionId::random();
         let prompt = || Body::from(r#"{"prompt":"x"}"#);
         for (method, path, body) in [

@@ -48,7 +48,7 @@ impl IntoResponse for Reply {
         ) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
-        if problem.kind == ProblemType::FromTheBox {
+        if problem.kind == ProblemType::FromBox {
             // RFC 9110, section 15.5.2: 401 names a scheme.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -109,7 +109,7 @@ impl Registry {
             status: status_from_body(id, &entry),
             cli: None,
         });
-        let cancelled = entry.cancel_noted().unwrap_or(false);
+        let cancelled = entry.is_cancel_noted().unwrap_or(false);
         let remains = Ownerless {
             entry,
             record,

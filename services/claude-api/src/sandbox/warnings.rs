@@ -20,10 +20,10 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
             "set CLAUDE_API_SANDBOX=true",
         )];
     }
-    let gaps = runner::gaps().into_iter().map(|gap| {
+    let missing = runner::missing_protections().into_iter().map(|protection| {
         Obstacle::new(
             "sandbox-incomplete",
-            gap.text(),
+            protection.text(),
             "run a kernel of Linux 6.12 or later with Landlock, or trust every prompt",
         )
     });
@@ -84,7 +84,7 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
             "mount it, correct the name or remove it from the list",
         )
     });
-    let all = gaps.chain(login).chain(not_first).chain(readable);
+    let all = missing.chain(login).chain(not_first).chain(readable);
     all.chain(dns).chain(paths).collect()
 }
 

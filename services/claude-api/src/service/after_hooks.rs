@@ -90,7 +90,7 @@ mod tests {
             let slots = Arc::clone(&service.hook_queue.slots);
             let used = slots.acquire_many_owned(u32::try_from(used).unwrap());
             let used = used.await.unwrap();
-            let ended = owner.own(&mut ticket).await;
+            let ended = owner.drive(&mut ticket).await;
             service.finish(&mut owner, ended).await;
             // The stop waits for the hook.
             service.stop().await;

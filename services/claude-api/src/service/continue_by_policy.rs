@@ -201,7 +201,7 @@ impl Service {
         let id = status.execution_id;
         let parked = status.not_before.is_some();
         let ticket = self.engine.registry.restore(id, &accepted, parked);
-        let unviewed = entry.unviewed_noted();
+        let unviewed = entry.unviewed_cancel();
         let live = self.start_owner(accepted, entry, status, ticket);
         match unviewed {
             // No viewer was connected since this start, so the time starts from zero.
@@ -228,9 +228,9 @@ fn next_status(accepted: &Accepted, not_before: Option<Timestamp>) -> Status {
 /// Copies the note of a cancel that is due when nobody views the execution, to its continuation.
 /// Blocks on the disk.
 pub(super) fn copy_unviewed_cancel(old: &spool::Entry, new: &spool::Entry) {
-    let inherited = old.unviewed_noted().and_then(|ms| match ms {
+    let inherited = old.unviewed_cancel().and_then(|ms| match ms {
         None => Ok(()),
-        ms => new.note_unviewed(ms),
+        ms => new.set_unviewed_cancel(ms),
     });
     if let Err(error) = inherited {
         tracing::error!(execution = %new.id(), %error, "could not record a cancel");

@@ -125,7 +125,7 @@ impl Service {
 /// neither runs nor continues the execution. The wait for a slow disk ends when the answer is due.
 async fn note_cancel(live: &Live) {
     let note = async {
-        let mut noted = Arc::clone(&live.cancel_noted).lock_owned().await;
+        let mut noted = Arc::clone(&live.is_cancel_noted).lock_owned().await;
         if *noted {
             return Ok(());
         }

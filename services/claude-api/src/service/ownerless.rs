@@ -30,7 +30,7 @@ impl Service {
             .into_option()
             .context("the folder of the execution is missing")?;
         let record = Record::decode(&entry.status()?).context("the status of the execution")?;
-        let cancelled = entry.cancel_noted()?;
+        let cancelled = entry.is_cancel_noted()?;
         Ok(Ownerless {
             entry,
             record,
@@ -140,7 +140,7 @@ impl Service {
             runner.ended(RUNNER_END).await;
         }
         if !self.engine.runners.sweep_orphans().await.is_empty() {
-            self.engine.sweep_on();
+            self.engine.start_sweeping();
         }
         loop {
             let service = Arc::clone(self);

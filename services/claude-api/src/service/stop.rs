@@ -120,7 +120,7 @@ mod tests {
         let id = accepted(&service, State::Running);
         let (owner, _ticket) = owner(&service, id, &[]);
         // The output has no end, so its digest never finishes.
-        let mut writer = owner.entry.writer(spool::EventsKept::Raw).unwrap();
+        let mut writer = owner.entry.writer(spool::EventsStorage::Raw).unwrap();
         writer.append(b"x");
         digest_later(&service, id);
         tokio::task::yield_now().await;

@@ -30,7 +30,7 @@ const WRITE_RETRY: Duration = Duration::from_secs(2);
 pub(super) type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, Ended>;
 
 /// The work of every execution outside of tests.
-pub(super) const OWNER_WORK: Work = |owner, ticket| owner.own(ticket).boxed();
+pub(super) const OWNER_WORK: Work = |owner, ticket| owner.drive(ticket).boxed();
 
 impl Service {
     /// Starts the owner of an accepted execution, which makes the execution live.
@@ -54,7 +54,7 @@ impl Service {
             entry: entry.clone(),
             status: watch,
             wishes: Arc::clone(&wishes),
-            cancel_noted: Arc::default(),
+            is_cancel_noted: Arc::default(),
             views: Arc::default(),
             input: input.clone(),
         };

@@ -178,7 +178,7 @@ impl Connection {
         let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
         let connected = Connected {
             session_id: "s".to_owned(),
-            protocol: protocol::PROTOCOL,
+            protocol: protocol::PROTOCOL_VERSION,
             version: "0".to_owned(),
             capabilities: Capabilities::all(),
             limits: serde_json::from_value(self.plan.limits.clone()).unwrap(),

@@ -13,7 +13,7 @@ use crate::Limits;
 pub struct Connected {
     /// The id of the session, a UUID. It is also the lane of executions without one.
     pub session_id: String,
-    /// The version of the protocol: [`PROTOCOL`](crate::PROTOCOL).
+    /// The version of the protocol: [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
     pub protocol: u32,
     /// The version of the bridge.
     #[serde(default)]

@@ -104,7 +104,7 @@ impl StatusWord {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::State(state) => state.as_capitals(),
+            Self::State(state) => state.as_upper_case(),
             Self::Resumed => Self::RESUMED,
         }
     }
@@ -113,7 +113,7 @@ impl StatusWord {
         if name == Self::RESUMED {
             return Some(Self::Resumed);
         }
-        let state = State::ALL.into_iter().find(|s| s.as_capitals() == name);
+        let state = State::ALL.into_iter().find(|s| s.as_upper_case() == name);
         state.map(Self::State)
     }
 }

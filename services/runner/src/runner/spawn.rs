@@ -238,7 +238,7 @@ fn explain(spec: &Spec, error: &io::Error) -> String {
              a sandbox"
         );
     }
-    if let Some(problem) = cannot_enter(cwd) {
+    if let Some(problem) = explain_inaccessible(cwd) {
         let cwd = cwd.display();
         return format!("cannot start {program}: working directory {cwd}: {problem}");
     }
@@ -255,7 +255,7 @@ fn explain(spec: &Spec, error: &io::Error) -> String {
 /// Explains why this process cannot enter a directory: names the first part of the path that denies
 /// access, and the remedy. None if the directory can be entered.
 #[must_use]
-pub fn cannot_enter(directory: &Path) -> Option<String> {
+pub fn explain_inaccessible(directory: &Path) -> Option<String> {
     let parts: Vec<_> = directory.ancestors().collect();
     for part in parts
         .into_iter()

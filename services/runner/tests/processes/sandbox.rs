@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command},
 };
 
-use runner::{Gap, Sandbox, Spec, gaps};
+use runner::{MissingProtection, Sandbox, Spec, missing_protections};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
@@ -107,7 +107,11 @@ async fn assert_refused(dir: &Path, lines: &[String]) {
 }
 
 async fn this_kernel_supports_the_whole_sandbox() {
-    assert_eq!(gaps(), Vec::<Gap>::new(), "the other tests need every part");
+    assert_eq!(
+        missing_protections(),
+        Vec::<MissingProtection>::new(),
+        "the other tests need every part"
+    );
 }
 
 async fn files_outside_cannot_be_read_written_or_emptied() {

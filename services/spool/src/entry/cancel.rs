@@ -47,7 +47,7 @@ impl Entry {
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].
-    pub fn cancel_noted(&self) -> io::Result<bool> {
+    pub fn is_cancel_noted(&self) -> io::Result<bool> {
         self.ensure_not_deleted()?;
         let mut bytes = [0; NOTE_BYTES];
         self.inner.record.read_exact_at(&mut bytes, CANCEL_AT)?;
@@ -59,7 +59,7 @@ impl Entry {
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].
-    pub fn note_unviewed(&self, after_ms: Option<u64>) -> io::Result<()> {
+    pub fn set_unviewed_cancel(&self, after_ms: Option<u64>) -> io::Result<()> {
         self.ensure_not_deleted()?;
         let mut bytes = [0; UNVIEWED_BYTES];
         if let Some(ms) = after_ms {
@@ -77,7 +77,7 @@ impl Entry {
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].
-    pub fn unviewed_noted(&self) -> io::Result<Option<u64>> {
+    pub fn unviewed_cancel(&self) -> io::Result<Option<u64>> {
         self.ensure_not_deleted()?;
         let mut bytes = [0; UNVIEWED_BYTES];
         self.inner.record.read_exact_at(&mut bytes, UNVIEWED_AT)?;

@@ -66,7 +66,7 @@ impl Entry {
     /// Returns the present extent of the output without waiting for the disk; None while the files
     /// are closed or being opened.
     #[must_use]
-    pub fn known_marks(&self) -> Option<Marks> {
+    pub fn cached_marks(&self) -> Option<Marks> {
         let tracks = self.inner.tracks.try_lock().ok()?;
         let marks = *tracks.as_ref()?.output.marks.borrow();
         Some(marks)

@@ -5,7 +5,7 @@ use std::{fs::File, io, path::Path, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    events::{EventsKept, EventsState},
+    events::{EventsState, EventsStorage},
     files::SparseFile,
     folder::{EVENTS, OUTPUT},
     marks::{Mark, MarkSlots, Marks, TrackKind},
@@ -27,7 +27,7 @@ impl Tracks {
         let output = Track::load(file, &mut slots, mark, Encoding::Utf8, terminal)?;
         let marks = output.current_marks();
         let (mut slots, mark) = MarkSlots::load(Arc::clone(record), TrackKind::Events)?;
-        let events = match EventsKept::from_kind(mark.kind) {
+        let events = match EventsStorage::from_kind(mark.kind) {
             Some(kept) => {
                 let file = open(folder, EVENTS)?;
                 EventsState::load(file, kept, &mut slots, mark, marks.len, marks.ended)?
@@ -44,7 +44,7 @@ impl Tracks {
     pub(crate) fn begin_events(
         &self,
         folder: &Path,
-        kept: EventsKept,
+        kept: EventsStorage,
         slots: &mut MarkSlots,
         mark: Mark,
         output_len: u64,

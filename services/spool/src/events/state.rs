@@ -11,14 +11,14 @@ use crate::{
 
 /// The way in which the CLI's stdout is kept for `/events`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventsKept {
+pub enum EventsStorage {
     /// In a separate file: format `text`.
     Raw,
     /// In the output itself, with a list of patches: format `events`.
     InOutput,
 }
 
-impl EventsKept {
+impl EventsStorage {
     pub(crate) fn kind(self) -> u8 {
         match self {
             Self::Raw => 1,
@@ -48,18 +48,18 @@ impl EventsState {
     /// length of the output. `ended` means that no more bytes are appended.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
-        kept: EventsKept,
+        kept: EventsStorage,
         slots: &mut MarkSlots,
         mark: Mark,
         output_len: u64,
         ended: bool,
     ) -> io::Result<Self> {
         Ok(match kept {
-            EventsKept::Raw => {
+            EventsStorage::Raw => {
                 let track = Track::load(file, slots, mark, Encoding::Bytes, ended)?;
                 Self::Raw(Arc::new(track))
             }
-            EventsKept::InOutput => {
+            EventsStorage::InOutput => {
                 let floor = Floor {
                     output: mark.kept_from,
                     // Earlier versions wrote no length.

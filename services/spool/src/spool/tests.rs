@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    events::EventsKept,
+    events::EventsStorage,
     folder::disk_bytes,
     index::{Ended, Index, Row},
     layout::SLOTS_AT,
@@ -383,17 +383,17 @@ fn users_of_an_id_share_one_entry_which_closes_with_the_last_user() {
     let entry = create(&spool, 1);
     let again = spool.get(id(1)).unwrap().unwrap();
     assert!(entry.is_same(&again));
-    let writer = entry.writer(EventsKept::Raw).unwrap();
+    let writer = entry.writer(EventsStorage::Raw).unwrap();
     assert_eq!(
-        again.writer(EventsKept::Raw).err().unwrap().kind(),
+        again.writer(EventsStorage::Raw).err().unwrap().kind(),
         io::ErrorKind::ResourceBusy
     );
     drop(writer);
     assert_eq!(
-        again.writer(EventsKept::InOutput).err().unwrap().kind(),
+        again.writer(EventsStorage::InOutput).err().unwrap().kind(),
         io::ErrorKind::InvalidInput
     );
-    drop(again.writer(EventsKept::Raw).unwrap());
+    drop(again.writer(EventsStorage::Raw).unwrap());
     drop((entry, again));
     assert!(spool.open.is_empty());
 }
@@ -403,10 +403,10 @@ fn a_cancel_note_survives_status_writes_and_a_torn_note_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let (entry, other) = (create(&spool, 1), create(&spool, 2));
-    assert!(!entry.cancel_noted().unwrap());
+    assert!(!entry.is_cancel_noted().unwrap());
     entry.note_cancel().unwrap();
     entry.note_cancel().unwrap();
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     writer.append(b"text");
     writer.finish();
     for n in 0..4 {
@@ -416,12 +416,19 @@ fn a_cancel_note_survives_status_writes_and_a_torn_note_does_not_count() {
     drop((entry, other, spool));
     let spool = open(&dir);
     let entry = spool.get(id(1)).unwrap().unwrap();
-    assert!(entry.cancel_noted().unwrap());
+    assert!(entry.is_cancel_noted().unwrap());
     assert_eq!(entry.status().unwrap(), b"{\"state\":\"running\",\"n\":3}");
     assert_eq!(entry.body().unwrap(), b"body 1");
     let marks = *entry.marks().unwrap().borrow();
     assert_eq!((marks.len, marks.crc32), (4, crc32fast::hash(b"text")));
-    assert!(!spool.get(id(2)).unwrap().unwrap().cancel_noted().unwrap());
+    assert!(
+        !spool
+            .get(id(2))
+            .unwrap()
+            .unwrap()
+            .is_cancel_noted()
+            .unwrap()
+    );
     // As if a power cut had torn the note.
     let record = File::options()
         .write(true)
@@ -430,10 +437,10 @@ fn a_cancel_note_survives_status_writes_and_a_torn_note_does_not_count() {
     record
         .write_all_at(&[0; 8], crate::layout::CANCEL_AT + 16)
         .unwrap();
-    assert!(!entry.cancel_noted().unwrap());
+    assert!(!entry.is_cancel_noted().unwrap());
     spool.end(&entry, b"{}").unwrap();
     spool.delete(id(1)).unwrap();
-    assert!(entry.note_cancel().is_err() && entry.cancel_noted().is_err());
+    assert!(entry.note_cancel().is_err() && entry.is_cancel_noted().is_err());
 }
 
 /// docs/protocol.md, "Calls": `ifUnviewedForMs`.
@@ -442,16 +449,16 @@ fn an_unviewed_note_survives_a_restart_and_can_be_removed() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
-    assert_eq!(entry.unviewed_noted().unwrap(), None);
-    entry.note_unviewed(Some(10_000)).unwrap();
+    assert_eq!(entry.unviewed_cancel().unwrap(), None);
+    entry.set_unviewed_cancel(Some(10_000)).unwrap();
     entry.note_cancel().unwrap();
     drop((entry, spool));
     let spool = open(&dir);
     let entry = spool.get(id(1)).unwrap().unwrap();
-    assert_eq!(entry.unviewed_noted().unwrap(), Some(10_000));
-    entry.note_unviewed(None).unwrap();
-    assert_eq!(entry.unviewed_noted().unwrap(), None);
-    assert!(entry.cancel_noted().unwrap());
+    assert_eq!(entry.unviewed_cancel().unwrap(), Some(10_000));
+    entry.set_unviewed_cancel(None).unwrap();
+    assert_eq!(entry.unviewed_cancel().unwrap(), None);
+    assert!(entry.is_cancel_noted().unwrap());
     assert_eq!(entry.body().unwrap(), b"body 1");
 }
 
@@ -547,13 +554,13 @@ fn check_writable_reports_too_little_free_space() {
 fn known_marks_do_not_wait_while_the_files_are_being_opened() {
     let dir = tempfile::tempdir().unwrap();
     let entry = create(&open(&dir), 1);
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     writer.append(b"four");
-    assert_eq!(entry.known_marks().map(|marks| marks.len), Some(4));
+    assert_eq!(entry.cached_marks().map(|marks| marks.len), Some(4));
     let opening = entry.open_files();
-    assert_eq!(entry.known_marks(), None);
+    assert_eq!(entry.cached_marks(), None);
     drop(opening);
-    assert!(entry.known_marks().is_some());
+    assert!(entry.cached_marks().is_some());
 }
 
 #[test]

@@ -353,7 +353,7 @@ fn a_connection_ends_with_a_code_that_the_bridge_sends() {
 fn sizes_are_kept() {
     let mut checker = session(&execute(), &[]).unwrap_or_else(|rule| panic!("{rule}"));
     assert!(checker.received(&answer("running"), 600_000).is_err());
-    // Field case C9: a list was the exception.
+    // A list was the exception.
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "list", "params": {}});
     let listed = json!({"jsonrpc": "2.0", "id": 1, "result": {"executions": [example(ID, "running")], "next": null}});
     for (bytes, good) in [(512 * 1024, true), (512 * 1024 + 1, false)] {

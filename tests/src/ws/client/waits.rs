@@ -156,7 +156,7 @@ impl Client {
     ///
     /// # Panics
     /// If none comes in time.
-    pub async fn wait_loose(&self) -> Value {
+    pub async fn wait_without_id(&self) -> Value {
         self.until("an answer without id", |inner| {
             (!inner.loose.is_empty()).then(|| inner.loose.remove(0))
         })

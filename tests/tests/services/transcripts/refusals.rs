@@ -57,7 +57,7 @@ pub(super) async fn refused_frames() -> Transcript {
         .client
         .send_frame(Message::binary(b"{}".to_vec()))
         .await;
-    session.client.wait_loose().await;
+    session.client.wait_without_id().await;
     transcript.session(&session.messages());
     transcript
 }

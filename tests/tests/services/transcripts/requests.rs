@@ -111,7 +111,7 @@ pub(super) async fn a_batch() -> Transcript {
         request("c", "undo", json!({})),
     ]);
     session.client.send_text(&batch.to_string()).await;
-    session.client.wait_loose().await;
+    session.client.wait_without_id().await;
     scene.transcript_of(&session)
 }
 

@@ -45,7 +45,7 @@ impl BoxedState {
         let answer = self.upstream.limits().await;
         if let Some(boxed) = boxed_in(&answer) {
             *last = Some((requested_at, boxed));
-            let refused = matches!(&answer, Err(e) if e.problem(ProblemType::FromTheBox).is_some());
+            let refused = matches!(&answer, Err(e) if e.problem(ProblemType::FromBox).is_some());
             self.refused.store(refused, Ordering::Relaxed);
         }
         last.map(|(_, boxed)| boxed)
@@ -64,7 +64,7 @@ fn boxed_in(answer: &Result<Limits, Failure>) -> Option<bool> {
     match answer {
         Ok(limits) => Some(limits.boxed),
         Err(failure) => {
-            let kinds = [ProblemType::FromTheBox, ProblemType::BoxReachesService];
+            let kinds = [ProblemType::FromBox, ProblemType::BoxReachesService];
             let refused = kinds.iter().any(|kind| failure.problem(*kind).is_some());
             refused.then_some(true)
         }
@@ -89,7 +89,7 @@ mod tests {
         for (answer, expected) in [
             (limits(true), Some(true)),
             (limits(false), Some(false)),
-            (refused(ProblemType::FromTheBox), Some(true)),
+            (refused(ProblemType::FromBox), Some(true)),
             (refused(ProblemType::BoxReachesService), Some(true)),
             (refused(ProblemType::Stopping), None),
             (Err(Failure::Foreign(401, None)), None),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::list::gather;
 use crate::budget::inbound::InboundCharge;
-use crate::budget::lists::Turns;
+use crate::budget::lists::ListTurns;
 use crate::session::completion::{CompletedCall, Completion};
 use crate::session::machine::call::{Call, CallReply, Target};
 use crate::session::machine::no_live_execution;
@@ -25,7 +25,7 @@ pub(super) fn start(
     completions: &mpsc::UnboundedSender<Completion>,
     token: Token,
     call: Call,
-    turns: Turns,
+    turns: ListTurns,
     charge: Option<Arc<InboundCharge>>,
 ) {
     let (tracker, shared, completions) = (&shared.tracker, shared.clone(), completions.clone());
@@ -37,7 +37,7 @@ pub(super) fn start(
     });
 }
 
-async fn make(shared: Arc<Shared>, call: Call, turns: Turns) -> CompletedCall {
+async fn make(shared: Arc<Shared>, call: Call, turns: ListTurns) -> CompletedCall {
     let upstream = &shared.viewer.upstream;
     match call {
         Call::List(ListParams { limit, before }) => {
@@ -164,7 +164,7 @@ async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
 /// read the previous answer and there is memory.
 async fn in_turn(
     shared: &Shared,
-    turns: Turns,
+    turns: ListTurns,
     call: impl Future<Output = Result<CallReply, RpcError>>,
 ) -> CompletedCall {
     let full = || {

@@ -1,6 +1,6 @@
 //! The greeting: `connected`, the first message of a session.
 
-use protocol::PROTOCOL;
+use protocol::PROTOCOL_VERSION;
 use protocol::message::{Capabilities, Connected, ConnectedLimits, Notification};
 
 use crate::session::shared::Shared;
@@ -10,7 +10,7 @@ pub(in crate::session) fn connected(session: &str, shared: &Shared) -> String {
     let limits = shared.limits.borrow().clone();
     let connected = Connected {
         session_id: session.to_owned(),
-        protocol: PROTOCOL,
+        protocol: PROTOCOL_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         capabilities: Capabilities::all(),
         limits: limits.map(|limits| ConnectedLimits {

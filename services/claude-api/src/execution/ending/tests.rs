@@ -38,7 +38,7 @@ async fn a_cancel_before_the_end_is_recorded_also_cancels_the_continuation() {
         machine.apply(Input::TermSent, now);
         machine.apply(Input::Done(Exit::Signal(15)), now);
         // The run has no output.
-        let writer = owner.entry.writer(spool::EventsKept::Raw).unwrap();
+        let writer = owner.entry.writer(spool::EventsStorage::Raw).unwrap();
         writer.finish();
         let marks = *owner.entry.marks().unwrap().borrow();
         let finished = FinishedRun {

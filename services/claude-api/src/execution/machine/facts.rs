@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use protocol::status::{DENIALS, STDERR_TAIL_BYTES};
+use protocol::status::{MAX_DENIALS, STDERR_TAIL_BYTES};
 use renderer::{Activity, Fact, Outcome, RunningTool};
 use serde_json::json;
 
@@ -120,7 +120,7 @@ impl Machine {
             .position(|d| id.is_some() && d.get("tool_use_id") == id);
         match known {
             Some(at) => list[at] = denial,
-            None if list.len() < DENIALS => list.push(denial),
+            None if list.len() < MAX_DENIALS => list.push(denial),
             None => {}
         }
         self.changed = true;

@@ -2,7 +2,7 @@
 
 use protocol::{Format, Patch};
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
-use spool::{Appended, EventsKept, Writer};
+use spool::{Appended, EventsStorage, Writer};
 
 use crate::execution::lost::Lost;
 use crate::metrics::OutputCounters;
@@ -41,8 +41,8 @@ impl Output {
         counters: OutputCounters,
     ) -> std::io::Result<Self> {
         let kept = match format {
-            Format::Text => EventsKept::Raw,
-            Format::Events => EventsKept::InOutput,
+            Format::Text => EventsStorage::Raw,
+            Format::Events => EventsStorage::InOutput,
         };
         Ok(Self {
             renderer: Renderer::new(format == Format::Text),

@@ -31,7 +31,7 @@ fn case() -> Case {
 impl Case {
     async fn noted(&self) -> Option<u64> {
         self.views.record(&self.entry).await.unwrap();
-        self.entry.unviewed_noted().unwrap()
+        self.entry.unviewed_cancel().unwrap()
     }
 }
 
@@ -60,7 +60,7 @@ async fn a_new_stream_clears_the_cancel_permanently() {
     let mut due = pin!(case.views.due(number));
     assert!(due.as_mut().now_or_never().is_none());
     drop(case.views.open(&case.entry, Some("another")).await);
-    assert_eq!(case.entry.unviewed_noted().unwrap(), None);
+    assert_eq!(case.entry.unviewed_cancel().unwrap(), None);
     assert!(!due.await);
 }
 
@@ -113,6 +113,6 @@ fn scheduled_cancels_that_wait_for_the_disk_occupy_no_threads() {
         for record in waiting {
             record.await.unwrap();
         }
-        assert_eq!(case.entry.unviewed_noted().unwrap(), Some(200));
+        assert_eq!(case.entry.unviewed_cancel().unwrap(), Some(200));
     });
 }

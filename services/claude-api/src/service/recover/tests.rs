@@ -304,7 +304,7 @@ async fn a_sha256_that_a_stop_prevented_is_added_after_a_read_of_the_status() {
     let before = open(dir.path());
     let id = accepted(&before, State::Running);
     let entry = entry(&before, id);
-    let mut writer = entry.writer(spool::EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(spool::EventsStorage::Raw).unwrap();
     writer.append(b"abc");
     writer.finish();
     let mut ended = status(&before, id);

@@ -133,7 +133,7 @@ fn a_damaged_tombstone_still_refuses_its_id() {
 /// A mark that cannot be written stands for a kill before the hole is made.
 #[test]
 fn recovery_after_a_power_cut_makes_no_hole_before_the_mark() {
-    for kept in [EventsKept::Raw, EventsKept::InOutput] {
+    for kept in [EventsStorage::Raw, EventsStorage::InOutput] {
         let dir = tempfile::tempdir().unwrap();
         let spool = open(&dir);
         let entry = create(&spool, 1);

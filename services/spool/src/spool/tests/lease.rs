@@ -8,7 +8,7 @@ fn a_terminal_status_does_not_end_an_output_that_has_a_writer() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     spool.end(&entry, b"{}").unwrap();
     let marks = entry.marks().unwrap();
     assert!(!marks.borrow().ended, "the writer may still append");
@@ -23,7 +23,7 @@ fn a_dropped_lease_updates_the_size_in_the_index() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = create(&spool, 1);
-    let mut writer = entry.writer(EventsKept::Raw).unwrap();
+    let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     spool.end(&entry, b"{}").unwrap();
     let indexed_bytes = || match spool.store.index().at(0).unwrap() {
         Slot::Row(Row {

@@ -104,8 +104,8 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     let name = &accepted.body.workspace;
     let cwd = cli::workspace(root, default_folder, name).map_err(|e| {
         let folder = cli::workspace_folder(root, default_folder, name);
-        let reason =
-            runner::cannot_enter(&folder).map_or_else(String::new, |reason| format!(" ({reason})"));
+        let reason = runner::explain_inaccessible(&folder)
+            .map_or_else(String::new, |reason| format!(" ({reason})"));
         let folder = folder.display();
         (format!("workspace {name:?}, folder {folder}{reason}"), e)
     })?;
