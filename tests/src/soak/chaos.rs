@@ -1,5 +1,5 @@
-//! Makes the faults: on each hop, and to the processes, each from a stream of choices of its own. Only what has hit something
-//! counts.
+//! Makes the faults on each hop and to the processes, each from its own stream of random choices.
+//! Only faults with an effect count.
 
 mod ends;
 

@@ -1,4 +1,4 @@
-//! What a client does of its own accord.
+//! The actions of a client.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use super::{
 use crate::soak::execution::Execution;
 
 impl Actor {
-    /// Does one thing.
+    /// Takes one random action.
     pub(super) async fn act(&mut self) {
         let good = match self.rng.random_range(0..100) {
             0..21 => self.execute_new().await,
@@ -77,11 +77,11 @@ impl Actor {
             _ => Some(self.rng.random_range(0..=length)),
         };
         let skip = self.rng.random_bool(0.2);
-        // A view of its own from the answer on, not what an earlier one has.
+        // The answer begins a new view, which does not continue an earlier one.
         self.send_attach(&execution, offset, skip, true).await
     }
 
-    /// Goes on with the view there is, from an offset or the beginning.
+    /// Resumes the existing view, from an offset or the beginning.
     pub(super) async fn attach(
         &mut self,
         execution: &Arc<Execution>,
@@ -128,7 +128,7 @@ impl Actor {
             .await
     }
 
-    /// In the order of birth: a map's own order would not come from the seed.
+    /// Returns views in the order of creation: a map's own order does not depend on the seed.
     pub(super) fn sorted_views(
         &self,
         which: impl Fn(&crate::soak::view::View) -> bool,

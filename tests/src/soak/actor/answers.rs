@@ -1,4 +1,4 @@
-//! What answers mean, and which errors may come.
+//! Handles answers, and checks which errors are allowed.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -20,7 +20,7 @@ impl Actor {
             return link.nonsense.refused(answer);
         }
         link.nonsense.answered(&answer["id"])?;
-        // The checker knows which ids are owed an answer.
+        // The checker reports an answer to an unknown id.
         let Some(asked) = link.pending.remove(&answer["id"].to_string()) else {
             return Ok(());
         };
@@ -32,7 +32,7 @@ impl Actor {
         }
         let status = &answer["result"];
         if asked.what == What::Bad {
-            return Err(format!("nonsense was answered: {status}"));
+            return Err(format!("an invalid request got a result: {status}"));
         }
         let Some(execution) = asked.execution else {
             return Ok(());
@@ -80,7 +80,7 @@ impl Actor {
         view.attached(offset);
     }
 
-    /// Which errors may come, and what follows from them.
+    /// Checks that an error is allowed, and applies its consequences.
     fn refused(&mut self, asked: &Asked, code: i64, error: &Value) -> Result<(), String> {
         if code == -32005 {
             self.world.unavailable.fetch_add(1, Ordering::Relaxed);
@@ -93,11 +93,11 @@ impl Actor {
         match (asked.what, code) {
             (What::Conflict, -32009 | -32004 | -32005) => Ok(()),
             (What::Input(offer), _) => unfed(asked, execution, offer, error),
-            // The view there was stays as it is.
+            // The existing view does not change.
             (What::Attach { fresh: true, .. }, -32003 | -32009) if unknown => Ok(()),
             (What::Attach { fresh: true, .. }, -32005 | -32007) => Ok(()),
             (What::Attach { seen: false, .. }, -32602) => Ok(()),
-            (What::Attach { .. }, -32602) => Err("what was seen before was taken back".into()),
+            (What::Attach { .. }, -32602) => Err("an offset that was reached is refused".into()),
             (What::Attach { .. }, -32007) => self.begin_at_the_oldest(execution),
             (What::Attach { .. } | What::Detach, -32003 | -32009) if unknown => {
                 self.forget(execution)
@@ -110,12 +110,12 @@ impl Actor {
                 self.too_late(execution, asked, error)?;
                 self.forget(execution)
             }
-            // Full, or not reached in time: it is tried again.
+            // The service is full or not reachable: the client retries.
             (What::Execute, -32004 | -32005) | (What::Attach { .. }, -32005) => {
                 self.inactive(execution)
             }
             (What::Control | What::Cancel, -32003 | -32009) if unknown => Ok(()),
-            // Not viewed here any more.
+            // The session has no view any more.
             (What::Detach, -32003) => self.forget(execution),
             (What::Control | What::Cancel, -32005 | -32008) | (What::Detach, -32005) => Ok(()),
             (what, _) => Err(format!("{what:?} of {} was refused", execution.id)),
@@ -138,7 +138,7 @@ impl Actor {
         self.forget(execution)
     }
 
-    /// What it was to continue is continued by another, or deleted.
+    /// Checks a refused execution: another one continues the same execution, or that is deleted.
     fn too_late(&self, execution: &Execution, asked: &Asked, error: &Value) -> Result<(), String> {
         let known = execution.continues().and_then(|old| self.world.find(old));
         let Some(old) = known.filter(|_| !asked.accepted) else {
@@ -167,7 +167,7 @@ impl Actor {
         Ok(())
     }
 
-    /// What was freed meanwhile is gone: the view begins anew, with a gap.
+    /// Restarts a view whose next bytes were freed: the new one begins with a gap.
     fn begin_at_the_oldest(&mut self, execution: &Arc<Execution>) -> Result<(), String> {
         self.views.remove(&execution.id);
         self.view(execution, false);

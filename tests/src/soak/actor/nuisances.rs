@@ -1,4 +1,4 @@
-//! What a client does that it should not, and what is rare.
+//! Sends malformed frames, batches and deletes.
 
 use client::Message;
 use rand::Rng;
@@ -9,7 +9,7 @@ use super::{
     link::{Asked, What},
 };
 
-/// A text frame, the code of each error it is answered with, and how many they are.
+/// Malformed text frames: the text, the code of each error in the answer, and the number of errors.
 const MALFORMED: [(&str, i64, usize); 10] = [
     ("{", -32700, 1),
     ("", -32700, 1),
@@ -27,26 +27,26 @@ const MALFORMED: [(&str, i64, usize); 10] = [
     ("[1,2,3]", -32600, 3),
 ];
 
-/// The frames of a connection that were not right: each is refused with an error without an id, before a ping that was sent
-/// behind it is answered.
+/// The malformed frames of a connection. Each gets an error without an id, before the answer to the
+/// ping that follows the frame.
 #[derive(Debug, Default)]
 pub(super) struct Nonsense {
-    /// The code that is due, and the id of the ping behind it.
+    /// The code of each missing error, and the id of the ping that follows its frame.
     due: Vec<(i64, Value)>,
 }
 
 impl Nonsense {
-    /// An error without an id came.
+    /// Checks an error without an id.
     pub(super) fn refused(&mut self, answer: &Value) -> Result<(), String> {
         let code = answer["error"]["code"].as_i64();
         let Some(at) = self.due.iter().position(|(due, _)| Some(*due) == code) else {
-            return Err(format!("{answer}, where {:?} is due", self.due));
+            return Err(format!("{answer}, but {:?} are due", self.due));
         };
         self.due.remove(at);
         Ok(())
     }
 
-    /// An answer with an id came.
+    /// Checks an answer with an id.
     pub(super) fn answered(&self, id: &Value) -> Result<(), String> {
         match self.due.iter().find(|(_, ping)| ping == id) {
             None => Ok(()),
@@ -56,7 +56,7 @@ impl Nonsense {
 }
 
 impl Actor {
-    /// Frames that are wrong in one way or another; the session lives on.
+    /// Sends an invalid frame, which must not end the session.
     pub(super) async fn malformed(&mut self) -> bool {
         let kind = self.rng.random_range(0..14);
         let good = match kind {
@@ -84,7 +84,7 @@ impl Actor {
         good
     }
 
-    /// Sends a frame that has no id to be answered by, and a ping behind it.
+    /// Sends a frame without a usable id, then a ping.
     async fn unanswerable(&mut self, frame: Message, code: i64, count: usize) -> bool {
         let Some(link) = &mut self.link else {
             return true;
@@ -119,7 +119,7 @@ impl Actor {
         .await
     }
 
-    /// Deletes one that is over, past the bridge. It must never run again.
+    /// Deletes an ended execution directly at claude-api. It must never run again.
     pub(super) async fn delete(&mut self) -> bool {
         let Some(execution) = self.world.any(&mut self.rng) else {
             return true;
@@ -128,7 +128,8 @@ impl Actor {
             return true;
         }
         execution.facts().deleted = true;
-        // It may fail while claude-api is down: then it is still there, which is allowed as well.
+        // The request may fail while claude-api is down: then the execution still exists, which is
+        // allowed too.
         let _ = self
             .world
             .http
