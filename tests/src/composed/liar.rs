@@ -1,5 +1,5 @@
-//! A bridge that lies: a WebSocket server that keeps every rule of the protocol and makes its
-//! answers up. What it says must not pass for an execution.
+//! A fake bridge: a WebSocket server that follows the protocol but invents its answers. Tests must
+//! not accept these as an execution.
 
 use std::net::SocketAddr;
 
@@ -11,12 +11,12 @@ use tokio::{
 };
 use tokio_tungstenite::{accept_async, tungstenite::Message};
 
-/// What it answers.
+/// The invented answers.
 #[derive(Debug, Clone)]
 pub struct Lie {
     /// The text of each answer.
     pub answer: String,
-    /// The conversation that it claims; the execution's id where it is `None`.
+    /// The claimed conversation; the execution's id if `None`.
     pub conversation: Option<String>,
 }
 
@@ -28,10 +28,10 @@ pub struct LyingBridge {
 }
 
 impl LyingBridge {
-    /// Starts one on a free port.
+    /// Starts a fake bridge on a free port.
     ///
     /// # Panics
-    /// If none is free.
+    /// If no port is free.
     pub async fn start(lie: Lie) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener

@@ -1,4 +1,4 @@
-//! What a failing test shows of its containers, and how they are removed. Runs in destructors, so it blocks.
+//! Prints a failing test's containers, and removes containers. Runs in destructors, so it blocks.
 
 use std::{
     io::{Read, Write},
@@ -48,8 +48,8 @@ pub(super) fn print(project: &str, api: SocketAddr, since: &str) {
     }
 }
 
-/// The body of `GET path`, asked by hand: a destructor has no runtime. None when there is no answer,
-/// or it says that something went wrong.
+/// Returns the body of `GET path` over a plain socket: a destructor has no runtime. `None` without an
+/// answer, or for an error status.
 pub(super) fn get(addr: SocketAddr, path: &str) -> Option<String> {
     let limit = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&addr, limit).ok()?;
@@ -66,7 +66,7 @@ pub(super) fn get(addr: SocketAddr, path: &str) -> Option<String> {
     good.then(|| body.to_owned())
 }
 
-/// Removes what carries the project's name: containers, networks, volumes.
+/// Removes the project's containers, networks and volumes.
 pub(super) fn remove(project: &str) {
     for (kind, verb) in [
         (&["ps", "-aq"][..], &["rm", "-fv"][..]),
