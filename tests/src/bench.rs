@@ -1,7 +1,7 @@
 //! Measures both hops with the stand-in CLI, next to a baseline that only moves bytes, in one run.
 //!
-//! All processes share one machine's cores, also the client, the CLI and the baseline's threads. The
-//! figures describe the whole path on that machine, not one service alone.
+//! All processes share one machine's cores, also the client, the CLI and the baseline's threads.
+//! The figures describe the whole path on that machine, not one service alone.
 
 mod cli;
 mod delay;
@@ -157,8 +157,8 @@ pub async fn run(
     Ok(report)
 }
 
-/// Starts fresh services. Their CLI is this program under another name, which acts as the stand-in or
-/// writes exact lines.
+/// Starts fresh services. Their CLI is this program under another name, which acts as the stand-in
+/// or writes exact lines.
 async fn start(folder: &Path) -> anyhow::Result<Stack> {
     let claude = folder.join(cli::NAME);
     if !claude.exists() {

@@ -10,7 +10,8 @@
 //! let own = Project::up("dns", &Plan::default()).await; // its own containers, removed on drop
 //! ```
 //!
-//! A [`Project`] that is dropped by a failing test prints its containers' logs and the executions' statuses.
+//! A [`Project`] that is dropped by a failing test prints its containers' logs and the executions'
+//! statuses.
 
 mod case;
 pub mod docker;

@@ -1,5 +1,5 @@
-//! A TCP proxy that injects faults between any two parts. It listens on a free port of loopback, and
-//! forwards to a target that may restart.
+//! A TCP proxy that injects faults between any two parts. It listens on a free port of loopback,
+//! and forwards to a target that may restart.
 //!
 //! ```text
 //! let proxy = FaultProxy::start(claude_api.addr()).await;

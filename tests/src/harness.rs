@@ -2,15 +2,15 @@
 //! they leave behind.
 //!
 //! ```text
-//! let stack = Stack::start().await;                       // claude-api with the stand-in, and a bridge
-//! let mut client = stack.client().await;                  // the strict WebSocket client
+//! let stack = Stack::start().await;          // claude-api with the stand-in, and a bridge
+//! let mut client = stack.client().await;     // the strict WebSocket client
 //! let (output, status) = client.run("@say hello").await;
 //! stack.assert_nothing_left(&id).await;
 //! stack.assert_quiet();                                   // no error-level log line
 //! ```
 //!
-//! A service is ready when it has logged `listening` with the field `addr`; nothing sleeps. A failing
-//! test prints the service's log. Dropping a service kills its process, by its id.
+//! A service is ready when it has logged `listening` with the field `addr`; nothing sleeps. A
+//! failing test prints the service's log. Dropping a service kills its process, by its id.
 
 mod binaries;
 mod bridges;

@@ -1,5 +1,5 @@
-//! A client of claude-api that reports details most clients hide: trailers, aborted streams, and each
-//! line when it arrives.
+//! A client of claude-api that reports details most clients hide: trailers, aborted streams, and
+//! each line when it arrives.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -62,8 +62,8 @@ impl Http {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    /// Sends a request with an optional JSON body; returns the status code and the JSON (null for no
-    /// JSON).
+    /// Sends a request with an optional JSON body; returns the status code and the JSON (null for
+    /// no JSON).
     ///
     /// # Errors
     /// What the connection fails with.

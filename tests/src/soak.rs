@@ -10,8 +10,9 @@
 //! ```
 //!
 //! Some executions get input, which any client sends in any pieces. Some continue the conversation
-//! of another execution, by request or by policy. Their output is known beforehand too, and the soak
-//! checks that no two executions of one conversation run at the same time. It has no full disk.
+//! of another execution, by request or by policy. Their output is known beforehand too, and the
+//! soak checks that no two executions of one conversation run at the same time. It has no full
+//! disk.
 //!
 //! Every choice depends on the seed, but its effect (such as the byte that a cut hits) depends on
 //! the machine. To repeat a rare failure, run its seed several times.

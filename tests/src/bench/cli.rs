@@ -4,8 +4,10 @@
 //! | model | prompt | writes |
 //! |---|---|---|
 //! | `bench-lines` | `BYTES TOTAL` | event lines of BYTES bytes each, TOTAL bytes, at full speed |
-//! | `bench-stamps` | `RATE SECONDS` | RATE token lines a second, each with the time in nanoseconds |
-//! | `bench-paced` | `BYTES RATE TOTAL` | as `bench-lines`, RATE bytes a second, each with the time |
+//! | `bench-stamps` | `RATE SECONDS` | RATE token lines a second, each with its time |
+//! | `bench-paced` | `BYTES RATE TOTAL` | as `bench-lines`, but RATE bytes a second, with times |
+//!
+//! Times are monotonic, in nanoseconds.
 
 use std::{
     io::{BufRead, Write},
@@ -71,13 +73,16 @@ fn put(out: &mut impl Write, line: &Value) -> std::io::Result<()> {
 
 fn result() -> Value {
     json!({
-        "type": "result", "subtype": "success", "is_error": false, "result": "done", "num_turns": 1, "duration_ms": 1,
-        "duration_api_ms": 1, "total_cost_usd": 0.0, "session_id": "bench", "usage": {}, "permission_denials": [],
+        "type": "result", "subtype": "success", "is_error": false, "result": "done",
+        "num_turns": 1, "duration_ms": 1,
+        "duration_api_ms": 1, "total_cost_usd": 0.0, "session_id": "bench", "usage": {},
+        "permission_denials": [],
     })
 }
 
 fn init() -> Value {
-    json!({"type": "system", "subtype": "init", "session_id": "bench", "model": "bench", "tools": []})
+    json!({"type": "system", "subtype": "init", "session_id": "bench", "model": "bench",
+        "tools": []})
 }
 
 fn lines() -> std::io::Result<()> {
@@ -110,10 +115,15 @@ fn stamps() -> std::io::Result<()> {
     let [rate, seconds] = numbers()?;
     let mut out = std::io::stdout().lock();
     put(&mut out, &init())?;
-    let event = |event: Value| json!({"type": "stream_event", "event": event, "session_id": "bench", "parent_tool_use_id": null});
-    let start = json!({"type": "message_start", "message": {"id": "msg_1", "role": "assistant", "content": [], "model": "bench"}});
+    let event = |event: Value| {
+        json!({"type": "stream_event", "event": event,
+        "session_id": "bench", "parent_tool_use_id": null})
+    };
+    let start = json!({"type": "message_start", "message": {"id": "msg_1", "role": "assistant",
+        "content": [], "model": "bench"}});
     put(&mut out, &event(start))?;
-    let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+    let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text",
+        "text": ""}});
     put(&mut out, &event(block))?;
     let pace = Duration::from_secs(1) / u32::try_from(rate.max(1)).unwrap_or(1);
     let mut due = Instant::now();
@@ -121,7 +131,8 @@ fn stamps() -> std::io::Result<()> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         due += pace;
         let text = format!("{} ", now());
-        let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+        let delta = json!({"type": "content_block_delta", "index": 0,
+            "delta": {"type": "text_delta", "text": text}});
         put(&mut out, &event(delta))?;
     }
     put(

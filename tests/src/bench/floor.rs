@@ -1,5 +1,5 @@
-//! The baseline: a writer sends bytes over TCP to a relay, and that over TCP to a reader, on loopback.
-//! This is the best that both hops can do on this machine.
+//! The baseline: a writer sends bytes over TCP to a relay, and that over TCP to a reader, on
+//! loopback. This is the best that both hops can do on this machine.
 
 use std::{
     io::{Read, Write},

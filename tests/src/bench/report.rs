@@ -121,7 +121,8 @@ impl Report {
             .iter()
             .map(|figure| {
                 json!({
-                    "name": figure.name, "value": figure.value, "unit": figure.unit, "target": figure.target,
+                    "name": figure.name, "value": figure.value, "unit": figure.unit,
+                    "target": figure.target,
                     "atMost": figure.at_most, "met": figure.is_met(), "floor": figure.floor,
                 })
             })

@@ -1,5 +1,5 @@
-//! Measures what clients that stop reading cost the services and other clients, and checks that they
-//! miss nothing (F9).
+//! Measures what clients that stop reading cost the services and other clients, and checks that
+//! they miss nothing (F9).
 
 use std::{
     sync::{

@@ -70,8 +70,8 @@ impl Drop for IdleProxy {
     }
 }
 
-/// Passes bytes in both directions until one side ends or both are idle for too long; returns whether
-/// they were idle.
+/// Passes bytes in both directions until one side ends or both are idle for too long; returns
+/// whether they were idle.
 async fn carry(mut client: TcpStream, mut server: TcpStream, limit: Duration) -> bool {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let mut end = Instant::now() + limit;

@@ -62,7 +62,8 @@ async fn session(stream: TcpStream, lie: Lie) {
     let Ok(mut socket) = accept_async(stream).await else {
         return;
     };
-    let hello = json!({"sessionId": "liar", "protocol": 1, "version": "0", "capabilities": {}, "limits": null});
+    let hello = json!({"sessionId": "liar", "protocol": 1, "version": "0", "capabilities": {},
+        "limits": null});
     let hello = notification("connected", hello);
     if socket.send(Message::text(hello.to_string())).await.is_err() {
         return;
@@ -95,12 +96,17 @@ fn answer(request: &Value, lie: &Lie) -> Vec<Value> {
         let crc32 = done.then(|| format!("{:08x}", crc32fast::hash(lie.answer.as_bytes())));
         json!({
             "executionId": id, "state": state, "reason": null, "error": null,
-            "exitCode": if done { json!(0) } else { Value::Null }, "outputBytes": bytes, "keptFrom": 0,
-            "crc32": crc32, "sha256": null, "createdAt": "2026-01-01T00:00:00Z", "startedAt": "2026-01-01T00:00:00Z",
-            "endedAt": if done { json!("2026-01-01T00:00:01Z") } else { Value::Null }, "durationMs": 1000,
-            "queuePosition": null, "activity": null, "stalled": false, "workspace": "default", "lane": "liar",
+            "exitCode": if done { json!(0) } else { Value::Null }, "outputBytes": bytes,
+            "keptFrom": 0,
+            "crc32": crc32, "sha256": null, "createdAt": "2026-01-01T00:00:00Z",
+            "startedAt": "2026-01-01T00:00:00Z",
+            "endedAt": if done { json!("2026-01-01T00:00:01Z") } else { Value::Null },
+            "durationMs": 1000,
+            "queuePosition": null, "activity": null, "stalled": false, "workspace": "default",
+            "lane": "liar",
             "conversation": conversation, "continues": null, "continuedBy": null, "notBefore": null,
-            "model": "a-model", "usage": null, "costUsd": null, "permissionDenials": [], "restarts": 0,
+            "model": "a-model", "usage": null, "costUsd": null, "permissionDenials": [],
+            "restarts": 0,
             "noiseLines": 0, "warnings": [], "stderrTail": "", "metadata": {},
         })
     };

@@ -24,7 +24,8 @@ fn ids(kind: &[&str], project: &str) -> Vec<String> {
 pub(super) fn print(project: &str, api: SocketAddr, since: &str) {
     eprintln!("== project {project}");
     for id in ids(&["ps", "-aq"], project) {
-        let template = "{{.Name}}: {{.State.Status}}, exit code {{.State.ExitCode}}, restarts {{.RestartCount}}";
+        let template = "{{.Name}}: {{.State.Status}}, exit code {{.State.ExitCode}}, \
+                        restarts {{.RestartCount}}";
         let name = docker_now(&["inspect", "-f", template, &id]).unwrap_or_default();
         eprintln!("-- {}", name.trim());
         let logs = std::process::Command::new("docker")
@@ -48,8 +49,8 @@ pub(super) fn print(project: &str, api: SocketAddr, since: &str) {
     }
 }
 
-/// Returns the body of `GET path` over a plain socket: a destructor has no runtime. `None` without an
-/// answer, or for an error status.
+/// Returns the body of `GET path` over a plain socket: a destructor has no runtime. `None` without
+/// an answer, or for an error status.
 pub(super) fn get(addr: SocketAddr, path: &str) -> Option<String> {
     let limit = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&addr, limit).ok()?;

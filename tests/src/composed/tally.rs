@@ -1,7 +1,7 @@
 //! A record of one suite's actions on the shared stack, which is later compared with `/metrics`.
 //!
-//! `CCB_TALLY` names the file; without it, tests record nothing. The first test that uses the shared
-//! stack writes the time and the pages of both services. Each session of a test adds a line.
+//! `CCB_TALLY` names the file; without it, tests record nothing. The first test that uses the
+//! shared stack writes the time and the pages of both services. Each session of a test adds a line.
 
 use std::{fs, fs::OpenOptions, io::Write, net::SocketAddr, path::PathBuf, sync::OnceLock};
 

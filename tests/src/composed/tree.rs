@@ -1,7 +1,7 @@
 //! The process tree for tests of pause and cancel: the real CLI, its Bash tool, and a grandchild of
 //! that tool in its own session, forked twice, with a cleared environment. Tool and grandchild each
-//! count in a file. The grandchild is a child of the runner, the tool is deep below the CLI: a pause
-//! or cancel may miss only one of them.
+//! count in a file. The grandchild is a child of the runner, the tool is deep below the CLI: a
+//! pause or cancel may miss only one of them.
 
 use std::time::Duration;
 

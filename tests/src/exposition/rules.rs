@@ -149,9 +149,12 @@ fn is_plain(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "# HELP a_bytes Bytes of it.\n# TYPE a_bytes counter\n# UNIT a_bytes bytes\na_bytes_total{x=\"y\"} 1\n\
-        # HELP wait_seconds Time of it.\n# TYPE wait_seconds histogram\n# UNIT wait_seconds seconds\n\
-        wait_seconds_sum 0.5\nwait_seconds_count 1\nwait_seconds_bucket{le=\"0.25\"} 0\nwait_seconds_bucket{le=\"+Inf\"} 1\n\
+    const GOOD: &str = "# HELP a_bytes Bytes of it.\n# TYPE a_bytes counter\n\
+        # UNIT a_bytes bytes\na_bytes_total{x=\"y\"} 1\n\
+        # HELP wait_seconds Time of it.\n# TYPE wait_seconds histogram\n\
+        # UNIT wait_seconds seconds\n\
+        wait_seconds_sum 0.5\nwait_seconds_count 1\n\
+        wait_seconds_bucket{le=\"0.25\"} 0\nwait_seconds_bucket{le=\"+Inf\"} 1\n\
         # HELP c How many now.\n# TYPE c gauge\nc -7\n# EOF\n";
 
     fn faults(text: &str) -> Vec<String> {

@@ -1,4 +1,5 @@
-//! An injected bug: the first byte of a resumed output is lost. Handles HTTP/1.1 without pipelining.
+//! An injected bug: the first byte of a resumed output is lost. Handles HTTP/1.1 without
+//! pipelining.
 
 use std::{
     borrow::Cow,
@@ -12,8 +13,8 @@ const HEAD_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct LostByte {
     on: bool,
-    /// The response to a resuming request, as far as it was read; `None` without one. Both directions
-    /// share it.
+    /// The response to a resuming request, as far as it was read; `None` without one. Both
+    /// directions share it.
     held: Mutex<Option<Vec<u8>>>,
 }
 
@@ -62,8 +63,8 @@ fn resumes(request: &[u8]) -> bool {
     line.starts_with("GET ") && offset.is_some_and(|rest| !rest.starts_with('0'))
 }
 
-/// Removes the first byte of a chunked response's body, unless that byte is not ASCII or is the whole
-/// chunk. `None` if more of the response is needed.
+/// Removes the first byte of a chunked response's body, unless that byte is not ASCII or is the
+/// whole chunk. `None` if more of the response is needed.
 fn without_first_byte(response: &[u8]) -> Option<Vec<u8>> {
     let find = |from: usize, what: &[u8]| {
         let mut windows = response.get(from..)?.windows(what.len());
@@ -89,8 +90,10 @@ mod tests {
 
     #[test]
     fn only_a_resumed_output_loses_its_first_byte() {
-        let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n";
-        let due = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nF\r\n123456789abcdef\r\n0\r\n\r\n";
+        let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+            10\r\n0123456789abcdef\r\n0\r\n\r\n";
+        let due = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+            F\r\n123456789abcdef\r\n0\r\n\r\n";
         let get = |request: &[u8], cut: usize| {
             let connection = LostByte::new(true);
             connection.request(request);

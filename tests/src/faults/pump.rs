@@ -160,7 +160,10 @@ async fn direction(
         let read_now = tokio::select! {
             biased;
             // A new stall must also hold the bytes that arrive next.
-            changed = faults.changed() => match changed { Ok(()) => continue, Err(_) => return End::Broken },
+            changed = faults.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return End::Broken,
+            },
             read_now = read.read(&mut buffer) => read_now,
         };
         let pipe = of(&faults.borrow());

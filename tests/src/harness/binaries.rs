@@ -14,8 +14,8 @@ const BINARIES: [&str; 5] = [
 ];
 
 /// Returns the path of a binary of this workspace. The first call builds all of them with cargo, in
-/// the profile of the running test, so no test runs an old binary. cargo releases its lock before it
-/// runs a test.
+/// the profile of the running test, so no test runs an old binary. cargo releases its lock before
+/// it runs a test.
 ///
 /// # Panics
 /// If the build fails: a test that cannot run must not pass.

@@ -1,8 +1,8 @@
 //! The bridges in front of one claude-api: one or two.
 //!
-//! `CCB_TEST_BRIDGES=2` starts two in every [`Stack`] that leaves the choice to the run. Clients get
-//! the second bridge and the first one in turn, so that a test with one client passes through the
-//! second bridge, and a test with several clients mixes both.
+//! `CCB_TEST_BRIDGES=2` starts two in every [`Stack`] that leaves the choice to the run. Clients
+//! get the second bridge and the first one in turn, so that a test with one client passes through
+//! the second bridge, and a test with several clients mixes both.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -297,8 +297,8 @@ impl Drop for Service {
     }
 }
 
-/// Returns the address in the log line `listening`. tracing's JSON puts fields into `fields`, unless
-/// it is configured to flatten them.
+/// Returns the address in the log line `listening`. tracing's JSON puts fields into `fields`,
+/// unless it is configured to flatten them.
 fn listening(line: &Value) -> Option<SocketAddr> {
     let field = |name: &str| {
         line["fields"][name]
@@ -327,7 +327,8 @@ mod tests {
     #[tokio::test]
     async fn a_service_listens_logs_an_error_and_is_killed_when_dropped() {
         let folder = tempfile::tempdir().expect("a folder");
-        let script = r#"echo '{"level":"INFO","fields":{"message":"listening","addr":"127.0.0.1:7"}}' >&2
+        let script = r#"exec >&2
+            echo '{"level":"INFO","fields":{"message":"listening","addr":"127.0.0.1:7"}}'
             echo '{"level":"ERROR","fields":{"message":"oh"}}' >&2; exec sleep 100"#;
         let service = Service::start(shell(script, folder.path())).await;
         assert_eq!(service.addr().port(), 7);

@@ -176,7 +176,8 @@ impl Actor {
         }
     }
 
-    /// Reports a violation and drops the connection: later messages would only repeat the violation.
+    /// Reports a violation and drops the connection: later messages would only repeat the
+    /// violation.
     fn lost_with(&mut self, rule: &str) {
         self.violate(rule);
         self.lost(None);

@@ -144,7 +144,9 @@ async fn read_again(world: &World, execution: &Execution) -> Result<(), String> 
         return Ok(());
     }
     if code != 200 {
-        return Err(format!("the request for its status returned {code}: {status}"));
+        return Err(format!(
+            "the request for its status returned {code}: {status}"
+        ));
     }
     world.judge(execution, &status, !deleted)?;
     let kept = status["keptFrom"].as_u64().unwrap_or_default();
@@ -217,19 +219,17 @@ fn deltas(execution: &Execution, output: &[u8], status: &Value) -> Result<(), St
 /// Runs [`late_viewer`] and turns a panic of its client into a violation.
 async fn seen_late(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
     let viewer = std::panic::AssertUnwindSafe(late_viewer(world, stack, execution));
-    viewer
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| {
-            Err(format!(
-                "{}: {}",
-                execution.id,
-                panic_message(panic.as_ref())
-            ))
-        })
+    viewer.catch_unwind().await.unwrap_or_else(|panic| {
+        Err(format!(
+            "{}: {}",
+            execution.id,
+            panic_message(panic.as_ref())
+        ))
+    })
 }
 
-/// Checks that a client that attaches long after the end receives all output, or a gap and the rest.
+/// Checks that a client that attaches long after the end receives all output, or a gap and the
+/// rest.
 async fn late_viewer(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
     let mut client = stack.client().await;
     client

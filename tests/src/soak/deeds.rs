@@ -1,5 +1,5 @@
-//! The deeds of the run, which are kills and stops of claude-api and of single processes, with their
-//! times. Only these may interrupt an execution.
+//! The deeds of the run, which are kills and stops of claude-api and of single processes, with
+//! their times. Only these may interrupt an execution.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -44,7 +44,8 @@ pub(super) struct Deeds {
 }
 
 impl Deeds {
-    /// Records the begin of a deed; call it before the deed, whose effects may be visible immediately.
+    /// Records the begin of a deed; call it before the deed, whose effects may be visible
+    /// immediately.
     pub(super) fn begin(&self, deed: Deed) -> usize {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.push((deed, Timestamp::now(), None));
@@ -59,8 +60,8 @@ impl Deeds {
         }
     }
 
-    /// Returns the ends that the deeds allow for an execution of a conversation. The terminal status
-    /// holds the times between which it ran.
+    /// Returns the ends that the deeds allow for an execution of a conversation. The terminal
+    /// status holds the times between which it ran.
     pub(super) fn during(&self, conversation: &str, status: &Value) -> Suffered {
         let at = |name: &str| status[name].as_str()?.parse::<Timestamp>().ok();
         let (Some(started), Some(ended)) = (at("startedAt"), at("endedAt")) else {

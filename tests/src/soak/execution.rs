@@ -1,4 +1,5 @@
-//! One execution as the run knows it: its request, its possible ends, and all that clients received.
+//! One execution as the run knows it: its request, its possible ends, and all that clients
+//! received.
 
 mod verdict;
 
@@ -54,8 +55,8 @@ pub(super) struct Execution {
 }
 
 impl Execution {
-    /// Creates an execution of a client, with further parameters. Without a conversation it begins a
-    /// new one.
+    /// Creates an execution of a client, with further parameters. Without a conversation it begins
+    /// a new one.
     pub(super) fn new(id: String, plan: Plan, extra: Value, conversation: Option<String>) -> Self {
         let mut params = json!({"executionId": id, "prompt": plan.prompt});
         if plan.events {

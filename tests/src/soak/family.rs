@@ -106,8 +106,8 @@ pub(super) fn two_at_once(world: &World, everybody: &[Process], told: &mut HashS
         let Some(other) = seen.insert(name, one) else {
             continue;
         };
-        // A process that was forked just now has its parent's arguments. The list is not a snapshot,
-        // so both processes are checked again.
+        // A process that was forked just now has its parent's arguments. The list is not a
+        // snapshot, so both processes are checked again.
         let related = one.parent == other.pid || other.parent == one.pid;
         if !related
             && world.find(name).is_some()
@@ -178,7 +178,8 @@ fn one_at_a_time(world: &World, members: &[&Execution]) {
         let ((started, _), second) = &pair[1];
         if started < ended {
             let text = format!(
-                "two runs of one conversation overlap: {first} until {ended}, {second} from {started}"
+                "two runs of one conversation overlap: \
+                 {first} until {ended}, {second} from {started}"
             );
             world.violate("claude-api", &text);
         }
@@ -198,8 +199,8 @@ fn counts(world: &World) -> HashMap<String, usize> {
     counts
 }
 
-/// Checks I4: each member was started at most once, by the log of all starts of the conversation and
-/// by the log of its own prompt.
+/// Checks I4: each member was started at most once, by the log of all starts of the conversation
+/// and by the log of its own prompt.
 fn spawns(world: &World, members: &[&Execution], starts: usize) {
     let state = |one: &Execution, name: &str| {
         let facts = one.facts();

@@ -25,8 +25,8 @@ pub(super) enum Ending {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) prompt: String,
-    /// The lines that clients send to the CLI while it runs, one prompt each; then its stdin ends. `None` where it
-    /// takes no input.
+    /// The lines that clients send to the CLI while it runs, one prompt each; then its stdin ends.
+    /// `None` where it takes no input.
     pub(super) input: Option<Arc<str>>,
     /// Whether the output is event lines instead of text.
     pub(super) events: bool,

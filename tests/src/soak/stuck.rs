@@ -37,9 +37,8 @@ impl Stuck {
             if since.elapsed() > PATIENCE {
                 // Reported again after the same time.
                 *since = Instant::now();
-                let text = format!(
-                    "I1: {id} is still queued, although it could run for {PATIENCE:?}"
-                );
+                let text =
+                    format!("I1: {id} is still queued, although it could run for {PATIENCE:?}");
                 world.violate("claude-api", &text);
             }
         }
@@ -74,7 +73,8 @@ mod tests {
     use super::*;
 
     fn one(id: &str, state: &str, lane: &str, conversation: &str) -> Value {
-        json!({"executionId": id, "state": state, "lane": lane, "conversation": conversation, "notBefore": null})
+        json!({"executionId": id, "state": state, "lane": lane, "conversation": conversation,
+            "notBefore": null})
     }
 
     #[test]

@@ -26,7 +26,8 @@ const LEFT: Duration = Duration::from_secs(3);
 const UNFED: Duration = Duration::from_secs(4);
 /// The timeout for a few requests about one execution.
 const ANSWER: Duration = Duration::from_secs(20);
-/// An execution that runs so much longer than its plan hangs. This includes delays of a busy machine.
+/// An execution that runs so much longer than its plan hangs. This includes delays of a busy
+/// machine.
 const SLACK: Duration = Duration::from_secs(15);
 
 /// Checks the services until the run is over.

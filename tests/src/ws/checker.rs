@@ -1,5 +1,5 @@
-//! The rules of docs/protocol.md for one WebSocket session, as a pure type. The [`Checker`] gets the
-//! messages of both sides, and reports the rule that a message breaks.
+//! The rules of docs/protocol.md for one WebSocket session, as a pure type. The [`Checker`] gets
+//! the messages of both sides, and reports the rule that a message breaks.
 //!
 //! The checker reads raw JSON and has its own limits, codes and field lists. It uses no type of
 //! `protocol::message`: the bridge encodes with these types, so both sides would miss a field that
@@ -98,7 +98,8 @@ impl Checker {
         Ok(())
     }
 
-    /// Checks the end of the connection by its close code: 1005 for none, 1006 without a close frame.
+    /// Checks the end of the connection by its close code: 1005 for none, 1006 without a close
+    /// frame.
     ///
     /// # Errors
     /// The rule that the close code breaks.

@@ -158,12 +158,17 @@ pub(crate) mod tests {
             _ => None,
         };
         json!({
-            "executionId": id, "state": state, "reason": reason, "error": null, "exitCode": null, "outputBytes": 0,
-            "keptFrom": 0, "crc32": end.map(|_| "00000000"), "sha256": null, "createdAt": "2026-01-01T00:00:00Z",
-            "startedAt": null, "endedAt": end, "durationMs": null, "queuePosition": null, "activity": null,
-            "stalled": false, "workspace": "default", "lane": null, "conversation": null, "continues": null,
+            "executionId": id, "state": state, "reason": reason, "error": null, "exitCode": null,
+            "outputBytes": 0,
+            "keptFrom": 0, "crc32": end.map(|_| "00000000"), "sha256": null,
+            "createdAt": "2026-01-01T00:00:00Z",
+            "startedAt": null, "endedAt": end, "durationMs": null, "queuePosition": null,
+            "activity": null,
+            "stalled": false, "workspace": "default", "lane": null, "conversation": null,
+            "continues": null,
             "continuedBy": null, "notBefore": null, "model": null, "usage": null, "costUsd": null,
-            "permissionDenials": [], "restarts": 0, "noiseLines": 0, "warnings": [], "stderrTail": "",
+            "permissionDenials": [], "restarts": 0, "noiseLines": 0, "warnings": [],
+            "stderrTail": "",
             "metadata": {},
         })
     }

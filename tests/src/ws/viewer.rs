@@ -1,7 +1,7 @@
 //! The order of the messages that one viewer of one execution receives.
 //!
 //! ```text
-//! answer -> (the answer's state, unless that is terminal) -> output, gap, statusUpdate ... -> terminal -> nothing
+//! answer -> (the answer's state, unless terminal) -> output, gap, statusUpdate ... -> terminal
 //! ```
 
 use serde_json::Value;

@@ -63,7 +63,8 @@ impl Project {
     pub async fn write(&self, service: &str, path: &str, text: &str) {
         let container = self.container(service);
         // Written under another name first, so nobody reads a partial file.
-        let script = "umask 077; mkdir -p \"$(dirname \"$1\")\" && cat >\"$1.part\" && mv \"$1.part\" \"$1\"";
+        let script = "umask 077; mkdir -p \"$(dirname \"$1\")\" && \
+                      cat >\"$1.part\" && mv \"$1.part\" \"$1\"";
         let command = docker::command(["exec", "-i", &container, "sh", "-c", script, "sh", path]);
         let ran = docker::ran(command, text.as_bytes())
             .await
@@ -124,7 +125,8 @@ impl Project {
         .await;
     }
 
-    /// Waits until a service answers `GET path` with 200, which is sooner than Docker's healthcheck.
+    /// Waits until a service answers `GET path` with 200, which is sooner than Docker's
+    /// healthcheck.
     ///
     /// # Panics
     /// If it does not in a minute.
@@ -137,8 +139,8 @@ impl Project {
         .await;
     }
 
-    /// Returns the command of ccb in its own container on this project's network, which survives the
-    /// bridge. It counts as one session, so run it once.
+    /// Returns the command of ccb in its own container on this project's network, which survives
+    /// the bridge. It counts as one session, so run it once.
     #[must_use]
     pub fn ccb(&self, arguments: &[&str]) -> Command {
         if self.own.is_none() {

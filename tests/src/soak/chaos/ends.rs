@@ -79,7 +79,10 @@ async fn end(world: &World, name: &str, service: &mut Service, hard: bool) {
     }
     let status = service.stop().await;
     if !status.success() {
-        world.violate(name, &format!("the service ended with {status} after SIGTERM"));
+        world.violate(
+            name,
+            &format!("the service ended with {status} after SIGTERM"),
+        );
     }
 }
 

@@ -19,8 +19,8 @@ use crate::{
     ws::status::is_terminal,
 };
 
-/// The minimum that claude-api keeps of a longer output: it frees in steps of a thirty-second of the
-/// cap, and up to the end of a character.
+/// The minimum that claude-api keeps of a longer output: it frees in steps of a thirty-second of
+/// the cap, and up to the end of a character.
 const KEPT_AT_LEAST: u64 = KEPT_BYTES - KEPT_BYTES / 16 - 4096;
 
 impl Execution {

@@ -80,7 +80,8 @@ impl Writer {
         self.line(&format!("@block {bytes}"));
     }
 
-    /// Adds a delta. `escaped`: its length in a JSON string, which counts for the length of a block.
+    /// Adds a delta. `escaped`: its length in a JSON string, which counts for the length of a
+    /// block.
     fn delta(&mut self, text: &str, escaped: usize) {
         if !self.open {
             if !self.text.is_empty() {

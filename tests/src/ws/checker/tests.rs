@@ -35,7 +35,8 @@ fn output(offset: u64, content: &str) -> Value {
 }
 
 fn gap(from: u64, to: u64) -> Value {
-    json!({"jsonrpc": "2.0", "method": "gap", "params": {"executionId": ID, "from": from, "to": to}})
+    json!({"jsonrpc": "2.0", "method": "gap", "params": {"executionId": ID, "from": from,
+        "to": to}})
 }
 
 fn end(text: &str) -> Value {
@@ -68,7 +69,8 @@ fn execute() -> Value {
 }
 
 fn attach(offset: u64) -> Value {
-    json!({"jsonrpc": "2.0", "id": 1, "method": "attach", "params": {"executionId": ID, "offset": offset}})
+    json!({"jsonrpc": "2.0", "id": 1, "method": "attach", "params": {"executionId": ID,
+        "offset": offset}})
 }
 
 #[track_caller]
@@ -320,7 +322,10 @@ fn envelopes_follow_the_rules() {
         &execute(),
         &[json!({"jsonrpc": "2.0", "method": "what", "params": {}})],
     );
-    let error = |code: i64, data: Value| json!({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": "m", "data": data}});
+    let error = |code: i64, data: Value| {
+        json!({"jsonrpc": "2.0", "id": 1, "error": {"code": code,
+        "message": "m", "data": data}})
+    };
     good(
         &execute(),
         &[error(-32004, json!({"reason": "queue_full"}))],
@@ -355,7 +360,8 @@ fn sizes_have_limits() {
     assert!(checker.received(&answer("running"), 600_000).is_err());
     // Field case C9: a list was the exception.
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "list", "params": {}});
-    let listed = json!({"jsonrpc": "2.0", "id": 1, "result": {"executions": [example(ID, "running")], "next": null}});
+    let listed = json!({"jsonrpc": "2.0", "id": 1, "result": {"executions": [example(ID,
+        "running")], "next": null}});
     for (bytes, good) in [(512 * 1024, true), (512 * 1024 + 1, false)] {
         let mut checker = session(&list, &[]).unwrap_or_else(|rule| panic!("{rule}"));
         assert_eq!(checker.received(&listed, bytes).is_ok(), good);

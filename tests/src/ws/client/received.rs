@@ -40,8 +40,9 @@ impl Client {
         self.shared.lock().notices.clone()
     }
 
-    /// Returns all messages so far, in the order in which they were sent and received. Empty without
-    /// [`Options::record`](super::Options::record). Sent frames other than text are not recorded.
+    /// Returns all messages so far, in the order in which they were sent and received. Empty
+    /// without [`Options::record`](super::Options::record). Sent frames other than text are not
+    /// recorded.
     #[must_use]
     pub fn recorded(&self) -> Vec<Recorded> {
         self.shared.lock().recorded.clone().unwrap_or_default()

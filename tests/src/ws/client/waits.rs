@@ -113,8 +113,8 @@ impl Client {
         .await
     }
 
-    /// Waits until the current view has received at least `bytes` bytes of output, and returns their
-    /// count.
+    /// Waits until the current view has received at least `bytes` bytes of output, and returns
+    /// their count.
     ///
     /// # Panics
     /// If they do not arrive in time.
