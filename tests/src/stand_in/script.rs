@@ -44,9 +44,10 @@
 //! | `@hold-stdout SECONDS` | a grandchild keeps stdout open for that long |
 //! | `@touch FILE` | appends a line to FILE, as a mark of progress |
 //!
-//! After the break of `@restart` follows for `same` `alpha beta gamma delta`; for `other` `quite
-//! other words`; for `late` the whole text in `assistant` alone; for `resume` a whole block
-//! survives and the rest follows.
+//! After its break, `@restart same` answers `alpha beta gamma delta`, `other` answers `quite other
+//! words`, and `late` sends the whole text in `assistant` alone. With `resume` a whole block
+//! survives, and the rest follows. The daemon of `@daemon`, and one process of `@tree`, count in
+//! FILE.
 //!
 //! Settings
 //!
