@@ -24,7 +24,7 @@ pub(super) enum Deed {
 
 /// The ends of an execution that the deeds allow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Suffered {
+pub(super) struct AllowedEnds {
     /// Whether it may be `interrupted`.
     pub(super) interrupt: bool,
     /// Whether a stop of claude-api may have ended the CLI between its last result and its exit.
@@ -62,31 +62,31 @@ impl Deeds {
 
     /// Returns the ends that the deeds allow for an execution of a conversation. The terminal
     /// status holds the times between which it ran.
-    pub(super) fn during(&self, conversation: &str, status: &Value) -> Suffered {
+    pub(super) fn during(&self, conversation: &str, status: &Value) -> AllowedEnds {
         let at = |name: &str| status[name].as_str()?.parse::<Timestamp>().ok();
         let (Some(started), Some(ended)) = (at("startedAt"), at("endedAt")) else {
-            return Suffered::default();
+            return AllowedEnds::default();
         };
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut suffered = Suffered::default();
+        let mut allowed_ends = AllowedEnds::default();
         for (deed, from, until) in all.iter() {
-            let before = *from <= ended + SLACK;
-            if !before || until.is_some_and(|until| until + SLACK < started) {
+            let began_in_time = *from <= ended + SLACK;
+            if !began_in_time || until.is_some_and(|until| until + SLACK < started) {
                 continue;
             }
             match deed {
-                Deed::Kill => suffered.interrupt = true,
+                Deed::Kill => allowed_ends.interrupt = true,
                 Deed::Stop => {
-                    suffered.interrupt = true;
-                    suffered.stop = true;
+                    allowed_ends.interrupt = true;
+                    allowed_ends.stop = true;
                 }
                 Deed::Runner(of) => {
-                    suffered.interrupt |= of.as_ref().is_none_or(|of| of == conversation);
+                    allowed_ends.interrupt |= of.as_ref().is_none_or(|of| of == conversation);
                 }
-                Deed::Cli(of) => suffered.die |= of == conversation,
+                Deed::Cli(of) => allowed_ends.die |= of == conversation,
             }
         }
-        suffered
+        allowed_ends
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
         done(Deed::Stop, 500, Some(501));
         let ran = |conversation: &str, from, until| {
             let status = json!({"startedAt": second(from), "endedAt": second(until)});
-            let Suffered {
+            let AllowedEnds {
                 interrupt,
                 die,
                 stop,
@@ -127,6 +127,6 @@ mod tests {
         assert_eq!(ran("b", 400, 401), (true, false));
         assert_eq!(ran("b", 400, 500), (true, false));
         let queued = json!({"startedAt": null, "endedAt": second(301)});
-        assert_eq!(deeds.during("b", &queued), Suffered::default());
+        assert_eq!(deeds.during("b", &queued), AllowedEnds::default());
     }
 }

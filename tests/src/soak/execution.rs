@@ -89,11 +89,11 @@ impl Execution {
 
     /// Creates the execution that the policy of `parent` created.
     pub(super) fn child(id: String, parent: &Self) -> Self {
-        let before = parent.facts();
+        let parent_facts = parent.facts();
         let mut plans: Vec<Plan> = vec![parent.plans[0].continued()];
         // After any output in format text, claude-api does not send the prompt again. The first
         // event line precedes the CLI's read of its prompt: the CLI may be killed in between.
-        if before.length == 0 || parent.events() {
+        if parent_facts.length == 0 || parent.events() {
             plans.extend(parent.plans.clone());
         }
         // The child inherits `onDisconnect`.

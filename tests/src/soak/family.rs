@@ -25,8 +25,8 @@ impl World {
         asked_over: bool,
     ) -> Result<(), String> {
         let status = &spoil_status(self.plant(), status);
-        let suffered = self.deeds.during(&execution.conversation, status);
-        execution.judge(status, asked_over, suffered)?;
+        let allowed_ends = self.deeds.during(&execution.conversation, status);
+        execution.judge(status, asked_over, allowed_ends)?;
         // For a lost execution the bridge knows no other fields.
         if status["reason"] == "lost" {
             return Ok(());
@@ -96,8 +96,12 @@ pub(super) fn conversation(arguments: &str) -> Option<&str> {
     })
 }
 
-/// Reports conversations that two CLIs run; `told` holds those that were reported before.
-pub(super) fn two_at_once(world: &World, everybody: &[Process], told: &mut HashSet<String>) {
+/// Reports conversations that two CLIs run; `reported` holds those that were reported before.
+pub(super) fn report_concurrent_runs(
+    world: &World,
+    everybody: &[Process],
+    reported: &mut HashSet<String>,
+) {
     let mut seen: HashMap<&str, &Process> = HashMap::new();
     for one in everybody.iter().filter(|one| one.state != 'Z') {
         let Some(name) = conversation(&one.arguments) else {
@@ -113,7 +117,7 @@ pub(super) fn two_at_once(world: &World, everybody: &[Process], told: &mut HashS
             && world.find(name).is_some()
             && processes::is_alive(one.pid)
             && processes::is_alive(other.pid)
-            && told.insert(name.to_owned())
+            && reported.insert(name.to_owned())
         {
             let text = format!("two CLIs run one conversation: {one:?} and {other:?}");
             world.violate("claude-api", &text);

@@ -35,7 +35,7 @@ pub(super) async fn run(world: Arc<World>) {
     let mut reported = Instant::now();
     let mut zombies: HashMap<i32, Instant> = HashMap::new();
     let mut remains: HashMap<i32, Instant> = HashMap::new();
-    let mut told = HashSet::new();
+    let mut conversations = HashSet::new();
     while world.phase() < Phase::Over {
         tokio::time::sleep(EVERY).await;
         let (api, bridge) = (
@@ -44,7 +44,7 @@ pub(super) async fn run(world: Arc<World>) {
         );
         memory(&world, api, bridge);
         let everybody = processes::all();
-        family::two_at_once(&world, &everybody, &mut told);
+        family::report_concurrent_runs(&world, &everybody, &mut conversations);
         let dead: Vec<_> = everybody
             .iter()
             .filter(|one| one.state == 'Z' && api != 0 && one.parent == api)
@@ -192,8 +192,8 @@ fn overdue(world: &World, execution: &Execution, status: &Value) {
     let ran = Duration::from_millis(status["durationMs"].as_u64().unwrap_or_default());
     let input = execution.taken().map_or(Duration::ZERO, |_| UNFED);
     let longest = execution.longest() + input + SLACK;
-    let told = std::mem::replace(&mut execution.facts().overdue, ran > longest);
-    if status["state"] == "running" && ran > longest && !told {
+    let reported = std::mem::replace(&mut execution.facts().overdue, ran > longest);
+    if status["state"] == "running" && ran > longest && !reported {
         let text = format!(
             "I1: {} has run for {ran:?}, longer than its limit of {longest:?}\n{}",
             execution.id,

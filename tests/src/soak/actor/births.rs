@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Actor,
-    link::{Asked, What},
+    link::{Request, RequestKind},
 };
 use crate::soak::{execution::Execution, plan::Plan, plant::Plant};
 
@@ -89,8 +89,9 @@ impl Actor {
         if self.world.plant() == Some(Plant::SecondSpawn) && over {
             self.spawn_twice(execution);
         }
-        let asked = Asked::about(What::Execute, execution);
-        self.send("execute", execution.params.clone(), asked).await
+        let request = Request::about(RequestKind::Execute, execution);
+        self.send("execute", execution.params.clone(), request)
+            .await
     }
 
     /// Injects a bug: pretends that the CLI was started again.
@@ -113,7 +114,7 @@ impl Actor {
             return self.execute_again(&execution).await;
         }
         let params = json!({"executionId": execution.id, "prompt": "@say another body"});
-        let asked = Asked::about(What::Conflict, &execution);
-        self.send("execute", params, asked).await
+        let request = Request::about(RequestKind::Conflict, &execution);
+        self.send("execute", params, request).await
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Actor,
-    link::{Asked, What},
+    link::{Request, RequestKind},
 };
 use crate::soak::{execution::Execution, input::Offer, plant::Plant};
 
@@ -43,13 +43,17 @@ impl Actor {
         if eof {
             params["eof"] = true.into();
         }
-        let asked = Asked::about(What::Input(offer), &execution);
-        self.send("input", params, asked).await
+        let request = Request::about(RequestKind::Input(offer), &execution);
+        self.send("input", params, request).await
     }
 }
 
 /// Checks the answer to accepted input.
-pub(super) fn fed(execution: &Execution, offer: Offer, answer: &Value) -> Result<(), String> {
+pub(super) fn input_accepted(
+    execution: &Execution,
+    offer: Offer,
+    answer: &Value,
+) -> Result<(), String> {
     let Some(total) = answer["accepted"].as_u64() else {
         return Err(format!("the answer to input has no `accepted`: {answer}"));
     };
@@ -59,14 +63,14 @@ pub(super) fn fed(execution: &Execution, offer: Offer, answer: &Value) -> Result
 }
 
 /// Checks the answer to refused input.
-pub(super) fn unfed(
-    asked: &Asked,
+pub(super) fn input_refused(
+    request: &Request,
     execution: &Execution,
     offer: Offer,
     error: &Value,
 ) -> Result<(), String> {
     let facts = execution.facts();
-    let unknown = facts.deleted || !asked.accepted;
+    let unknown = facts.deleted || !request.accepted;
     match error["code"].as_i64().unwrap_or_default() {
         -32602 if error["data"]["reason"] == "input_hole" => {
             let total = error["data"]["accepted"].as_u64();

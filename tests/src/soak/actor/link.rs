@@ -11,7 +11,7 @@ use client::{Connection, ConnectionOptions, Frame, Message, ReadError};
 use serde_json::Value;
 
 use crate::{
-    soak::{actor::nuisances::Nonsense, execution::Execution, input::Offer},
+    soak::{actor::nuisances::MalformedFrames, execution::Execution, input::Offer},
     ws::{Checker, closing, transcript::Transcript},
 };
 
@@ -22,18 +22,18 @@ const UNEXPECTED_CODES: [u16; 3] = [1002, 1007, 1011];
 
 /// A pending request, and what was known of its execution when it was sent.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) what: What,
+pub(super) struct Request {
+    pub(super) what: RequestKind,
     /// The execution of the request, if it names one.
     pub(super) execution: Option<Arc<Execution>>,
     /// Whether a client had an answer that the execution exists.
     pub(super) accepted: bool,
     /// Whether a client had seen its end.
-    pub(super) over: bool,
+    pub(super) ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum RequestKind {
     Execute,
     /// An execute of a known id with another body.
     Conflict,
@@ -54,23 +54,23 @@ pub(super) enum What {
     Bad,
 }
 
-impl Asked {
-    pub(super) fn about(what: What, execution: &Arc<Execution>) -> Self {
+impl Request {
+    pub(super) fn about(what: RequestKind, execution: &Arc<Execution>) -> Self {
         let facts = execution.facts();
         Self {
             what,
             execution: Some(Arc::clone(execution)),
             accepted: facts.accepted,
-            over: facts.terminal.is_some(),
+            ended: facts.terminal.is_some(),
         }
     }
 
-    pub(super) fn nothing(what: What) -> Self {
+    pub(super) fn without_execution(what: RequestKind) -> Self {
         Self {
             what,
             execution: None,
             accepted: false,
-            over: false,
+            ended: false,
         }
     }
 }
@@ -79,9 +79,9 @@ impl Asked {
 pub(super) struct Link {
     connection: Connection,
     checker: Checker,
-    pub(super) pending: HashMap<String, Asked>,
+    pub(super) pending: HashMap<String, Request>,
     /// Malformed frames that await their errors.
-    pub(super) nonsense: Nonsense,
+    pub(super) malformed: MalformedFrames,
     next: u64,
     transcript: Transcript,
     /// Until this time the client does not read.
@@ -104,7 +104,7 @@ impl Link {
             connection,
             checker: Checker::new(),
             pending: HashMap::new(),
-            nonsense: Nonsense::default(),
+            malformed: MalformedFrames::default(),
             next: 0,
             transcript: Transcript::default(),
             deaf_until: None,
@@ -168,10 +168,13 @@ impl Link {
         self.next
     }
 
-    /// Sends a request, a notification or a batch; `asked` holds the requests in it by id.
-    pub(super) async fn send(&mut self, message: &Value, asked: Vec<(Value, Asked)>) -> bool {
-        self.pending
-            .extend(asked.into_iter().map(|(id, asked)| (id.to_string(), asked)));
+    /// Sends a request, a notification or a batch; `request` holds the requests in it by id.
+    pub(super) async fn send(&mut self, message: &Value, request: Vec<(Value, Request)>) -> bool {
+        self.pending.extend(
+            request
+                .into_iter()
+                .map(|(id, request)| (id.to_string(), request)),
+        );
         self.checker.sent(message);
         let text = message.to_string();
         self.transcript.sent(&text);

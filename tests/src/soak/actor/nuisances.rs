@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Actor,
-    link::{Asked, What},
+    link::{Request, RequestKind},
 };
 
 /// Malformed text frames: the text, the code of each error in the answer, and the number of errors.
@@ -30,12 +30,12 @@ const MALFORMED: [(&str, i64, usize); 10] = [
 /// The malformed frames of a connection. Each gets an error without an id, before the answer to the
 /// ping that follows the frame.
 #[derive(Debug, Default)]
-pub(super) struct Nonsense {
+pub(super) struct MalformedFrames {
     /// The code of each missing error, and the id of the ping that follows its frame.
     due: Vec<(i64, Value)>,
 }
 
-impl Nonsense {
+impl MalformedFrames {
     /// Checks an error without an id.
     pub(super) fn refused(&mut self, answer: &Value) -> Result<(), String> {
         let code = answer["error"]["code"].as_i64();
@@ -71,7 +71,8 @@ impl Actor {
                     ("attach", json!({"executionId": "no uuid"})),
                 ][kind - 1]
                     .clone();
-                self.send(method, params, Asked::nothing(What::Bad)).await
+                self.send(method, params, Request::without_execution(RequestKind::Bad))
+                    .await
             }
             kind => {
                 let (text, code, count) = MALFORMED[kind - 4];
@@ -91,11 +92,14 @@ impl Actor {
         };
         let ping = link.id();
         let due = std::iter::repeat_n((code, ping.into()), count);
-        link.nonsense.due.extend(due);
+        link.malformed.due.extend(due);
         let message = json!({"jsonrpc": "2.0", "id": ping, "method": "ping", "params": {}});
         link.frame(frame).await
             && link
-                .send(&message, vec![(ping.into(), Asked::nothing(What::Other))])
+                .send(
+                    &message,
+                    vec![(ping.into(), Request::without_execution(RequestKind::Other))],
+                )
                 .await
     }
 
@@ -112,8 +116,11 @@ impl Actor {
         link.send(
             &batch,
             vec![
-                (first.into(), Asked::nothing(What::Other)),
-                (second.into(), Asked::nothing(What::Other)),
+                (first.into(), Request::without_execution(RequestKind::Other)),
+                (
+                    second.into(),
+                    Request::without_execution(RequestKind::Other),
+                ),
             ],
         )
         .await

@@ -21,7 +21,7 @@ use crate::{
 
 /// The time after a start of claude-api in which it records what it interrupted (docs/protocol.md,
 /// "State names").
-const TRUTH: Duration = Duration::from_secs(5);
+const RECOVERY: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Ends processes until the run has enough faults.
@@ -47,7 +47,7 @@ async fn end_bridge(world: &World, bridge: &mut Service, rng: &mut StdRng, hard:
     world.bridge_pid.store(0, Ordering::SeqCst);
     end(world, "bridge", bridge, hard).await;
     world.fault(if hard { "kill bridge" } else { "stop bridge" });
-    again(world, rng, bridge).await;
+    restart(world, rng, bridge).await;
     world.bridge_pid.store(bridge.pid(), Ordering::SeqCst);
 }
 
@@ -64,9 +64,9 @@ async fn end_api(world: &World, api: &mut Service, rng: &mut StdRng, hard: bool)
     });
     // Executions that start from now on are not recovered ones.
     let ended = Timestamp::now();
-    again(world, rng, api).await;
+    restart(world, rng, api).await;
     world.api_pid.store(api.pid(), Ordering::SeqCst);
-    truth(world, ended).await;
+    check_recovery(world, ended).await;
 }
 
 /// Ends a service that must have lived until now.
@@ -87,7 +87,7 @@ async fn end(world: &World, name: &str, service: &mut Service, hard: bool) {
 }
 
 /// Starts a service again after a short pause.
-async fn again(world: &World, rng: &mut StdRng, service: &mut Service) {
+async fn restart(world: &World, rng: &mut StdRng, service: &mut Service) {
     tokio::time::sleep(Duration::from_millis(rng.random_range(0..300))).await;
     let began = Instant::now();
     service.start_again().await;
@@ -100,8 +100,8 @@ async fn again(world: &World, rng: &mut StdRng, service: &mut Service) {
 }
 
 /// Checks that claude-api records in time the end of every execution that ran before its restart.
-async fn truth(world: &World, ended: Timestamp) {
-    let due = Instant::now() + TRUTH;
+async fn check_recovery(world: &World, ended: Timestamp) {
+    let due = Instant::now() + RECOVERY;
     loop {
         let left = left_from_before(world, ended).await;
         match left {
@@ -111,7 +111,7 @@ async fn truth(world: &World, ended: Timestamp) {
             }
             left if Instant::now() > due => {
                 let text = format!(
-                    "{TRUTH:?} after a start, executions from before have no end: {left:?}"
+                    "{RECOVERY:?} after a start, executions from before have no end: {left:?}"
                 );
                 return world.violate("claude-api", &text);
             }

@@ -13,7 +13,7 @@ use super::{Execution, Facts};
 use crate::{
     soak::{
         KEPT_BYTES,
-        deeds::Suffered,
+        deeds::AllowedEnds,
         plan::{Ending, Plan},
     },
     ws::status::is_terminal,
@@ -66,12 +66,12 @@ impl Execution {
     }
 
     /// Checks a status, alone and against earlier ones. `asked_over`: the request was sent after a
-    /// client had received the end. `suffered`: the ends that the deeds allow.
+    /// client had received the end. `allowed_ends`: the ends that the deeds allow.
     pub(in crate::soak) fn judge(
         &self,
         status: &Value,
         asked_over: bool,
-        suffered: Suffered,
+        allowed_ends: AllowedEnds,
     ) -> Result<(), String> {
         let state = status["state"].as_str().unwrap_or_default();
         let mut facts = self.facts();
@@ -107,7 +107,7 @@ impl Execution {
             return Ok(());
         }
         facts.terminal = Some((status.clone(), Instant::now()));
-        self.allowed(state, status, &facts, suffered)
+        self.allowed(state, status, &facts, allowed_ends)
     }
 
     /// Records an accepted cancel: its answer has a state that is not terminal.
@@ -133,7 +133,7 @@ impl Execution {
         state: &str,
         status: &Value,
         facts: &Facts,
-        suffered: Suffered,
+        allowed_ends: AllowedEnds,
     ) -> Result<(), String> {
         let reason = status["reason"].as_str();
         let length = status["outputBytes"].as_u64().unwrap_or_default();
@@ -146,7 +146,7 @@ impl Execution {
         let plans = || self.possible(facts);
         let failed = |due| state == "failed" && reason == Some(due);
         // The CLI's last result was a success, and a stop ended the CLI before it could fail.
-        let stopped = suffered.stop && state == "completed" && reason == Some("lingered");
+        let stopped = allowed_ends.stop && state == "completed" && reason == Some("lingered");
         let due = |plan: &Plan| match plan.ending {
             Ending::Failed("nonzero_exit" | "killed_by_signal") if stopped => {
                 status["exitCode"].is_null()
@@ -158,15 +158,15 @@ impl Execution {
         let good = match state {
             "cancelled" => facts.may_cancel,
             _ if facts.must_cancel => false,
-            "failed" if suffered.die && reason == Some("killed_by_signal") => true,
-            "interrupted" => suffered.interrupt,
+            "failed" if allowed_ends.die && reason == Some("killed_by_signal") => true,
+            "interrupted" => allowed_ends.interrupt,
             _ => plans().any(due),
         };
         if !good {
             let endings: Vec<_> = plans().map(|plan| plan.ending).collect();
             return Err(format!(
                 "it ended {state} ({reason:?}, startedAt {}, endedAt {}), but {endings:?} was due \
-                 (cancel requested {}, accepted {}; {suffered:?})",
+                 (cancel requested {}, accepted {}; {allowed_ends:?})",
                 status["startedAt"], status["endedAt"], facts.may_cancel, facts.must_cancel
             ));
         }
@@ -260,23 +260,23 @@ mod tests {
     /// The soak's seed 904417.
     #[test]
     fn a_stop_between_the_result_and_the_exit_may_hide_the_failure_and_nothing_else_may() {
-        let stop = Suffered {
+        let stop = AllowedEnds {
             interrupt: true,
             stop: true,
             die: false,
         };
-        let kill = Suffered {
+        let kill = AllowedEnds {
             stop: false,
             ..stop
         };
-        for (ending, reason, suffered, good) in [
+        for (ending, reason, allowed_ends, good) in [
             ("nonzero_exit", json!("lingered"), stop, true),
             ("killed_by_signal", json!("lingered"), stop, true),
             ("nonzero_exit", json!("lingered"), kill, false),
             (
                 "nonzero_exit",
                 json!("lingered"),
-                Suffered::default(),
+                AllowedEnds::default(),
                 false,
             ),
             ("nonzero_exit", json!(null), stop, false),
@@ -287,8 +287,12 @@ mod tests {
             let length = execution.plans[0].text.len();
             let status = json!({"state": "completed", "reason": reason, "exitCode": null,
                 "outputBytes": length, "keptFrom": length.saturating_sub(1 << 20)});
-            let judged = execution.judge(&status, false, suffered);
-            assert_eq!(judged.is_ok(), good, "{ending} {suffered:?}: {judged:?}");
+            let judged = execution.judge(&status, false, allowed_ends);
+            assert_eq!(
+                judged.is_ok(),
+                good,
+                "{ending} {allowed_ends:?}: {judged:?}"
+            );
         }
     }
 }
