@@ -14,7 +14,7 @@ const SPLITS: usize = 64;
 pub(super) struct Output {
     pub(super) split: bool,
     pub(super) crlf: bool,
-    /// Holds a newline back until the next line, so that the last line has none.
+    /// Holds a newline back until the next line, so the last line has none.
     pub(super) no_final_newline: bool,
     owed: bool,
     closed: bool,

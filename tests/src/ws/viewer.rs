@@ -185,7 +185,7 @@ impl Viewer {
     }
 
     fn end(&self, params: &Value) -> Result<(), String> {
-        // The bridge alone says `lost`; then nobody knows the whole.
+        // Only the bridge sends `lost`, and it does not know the whole output.
         if params["reason"] == "lost" {
             return Ok(());
         }

@@ -127,8 +127,8 @@ impl Actor {
         }
     }
 
-    /// Checks an execution whose execute a bridge gave up: nobody has seen it accepted, and
-    /// a client requested a cancel.
+    /// Checks an execution whose execute a bridge gave up: no client has an answer that it exists,
+    /// and a client requested a cancel.
     fn cancelled_before(&mut self, execution: &Execution, request: &Request) -> Result<(), String> {
         {
             let mut facts = execution.facts();
