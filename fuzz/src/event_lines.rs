@@ -29,7 +29,10 @@ pub fn check(bytes: &[u8]) {
             assert_eq!(expected.2, other.2, "the noise depends on the chunks");
         }
         let (text, facts, noise) = expected;
-        assert!(want_text || text.is_empty(), "text, although no caller wants it");
+        assert!(
+            want_text || text.is_empty(),
+            "text, although no caller wants it"
+        );
         assert!(
             text.len() <= GROWTH * bytes.len() + SLACK_BYTES,
             "{} bytes of text from {}",

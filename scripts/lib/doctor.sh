@@ -194,7 +194,7 @@ print(json.dumps({"ok": False, "checks": checks, "versions": {}, "limits": None}
       printf '%-4s  %s: %s\n' "$level" "$name" "$message"
       [ -z "$remedy" ] || printf '      to do: %s\n' "$remedy"
     done <<<"${FACTS%$'\n'}"
-    echo "a prompt would not run: see the lines marked FAIL"
+    echo "a prompt would not run: fix the problems marked FAIL"
   fi
   exit 69
 }
