@@ -39,7 +39,7 @@ doctor_sees_what_is_wrong() {
   doctor_is_content_again
 }
 
-# Field case C15: ccb runs from another project, whose own stack does not run.
+# ccb runs from another project, whose own stack does not run.
 doctor_of_another_stack() {
   local said code=0
   said=$(CCB_PROJECT=$PROJECT-none CCB_CLAUDE_API_PORT=1 CCB_BRIDGE_PORT=1 "$ROOT/scripts/ccb" doctor --url "${CCB_WS:?}") || code=$?
