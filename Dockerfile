@@ -1,21 +1,21 @@
-# Three images from one file: claude-api, bridge and scripted-model (demo and tests only). Any may be chosen as the target.
+# Builds three images: claude-api, bridge and scripted-model (demo and tests only). The target selects one.
 #
-# Both bases are arguments, so that images made on this machine serve as well as pulled ones (scripts/base-images).
-# Every download has a time limit and says what failed. The optional build secret "ca_bundle" is a PEM file that is
-# trusted during the build, for networks whose proxy has a certificate of its own; it ends up in no layer.
+# Both bases are arguments: images that this machine built work as well as pulled ones (scripts/base-images). Every
+# download has a time limit and names its failure. The optional build secret "ca_bundle" is a PEM file that the build
+# trusts, for networks whose proxy has its own certificate. No layer contains it.
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG DEBIAN_IMAGE=debian:bookworm-slim
-# built: compile in a stage of this file. prebuilt: take the binaries from target/container, which scripts/up fills
-# with this machine's own cargo where it fits; a stage that is not chosen is not run.
+# built: compile in a stage of this file. prebuilt: copy the binaries from target/container, which scripts/up fills with
+# this machine's own cargo where that fits. The other stage does not run.
 ARG BINARIES=built
 # The Claude CLI; scripts/upgrade-cli changes this and the wheel below.
 ARG CLAUDE_VERSION=2.1.329
-# For releases: what the images' labels say. Empty in ordinary builds, so that equal sources give equal images.
+# The values of the images' labels in releases. Empty in ordinary builds, so equal sources give equal images.
 ARG REVISION=
 ARG VERSION=
 
 FROM ${RUST_IMAGE} AS built
-# release, or dev for a quick look.
+# The profile: release, or dev for a quick build.
 ARG CARGO_PROFILE=release
 ENV CARGO_HOME=/cargo CARGO_HTTP_TIMEOUT=60 CARGO_NET_RETRY=3 CARGO_TERM_COLOR=never
 WORKDIR /src
@@ -25,8 +25,8 @@ RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \
     if [ -s /run/secrets/ca_bundle ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca_bundle; fi; \
     timeout 900 cargo fetch --locked \
     || { echo 'The Rust crates could not be fetched: see the line above. If it took its 15 minutes: is the crate registry reachable from a container? Behind a proxy, set HTTPS_PROXY and CCB_CA_BUNDLE.' >&2; exit 1; }
-# The target folder is a cache: after a change of our sources only our own crates are compiled again. They are touched,
-# because cargo compares times, and a restored older file would otherwise count as built.
+# The target folder is a cache: after a change of our sources, cargo recompiles only our own crates. The build touches
+# them, because cargo compares times and would treat a restored older file as built.
 RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \
     --mount=type=cache,id=ccb-target,target=/src/target,sharing=locked \
     find services tests -name '*.rs' -exec touch {} + \
@@ -40,7 +40,7 @@ COPY target/container/ /out/
 
 FROM ${BINARIES} AS binaries
 
-# The Claude CLI, pinned: a wheel on PyPI carries the binary; nothing of Python is needed to run it.
+# The pinned Claude CLI: a wheel on PyPI contains the binary, which does not need Python.
 FROM ${DEBIAN_IMAGE} AS cli
 ARG CLAUDE_VERSION
 ARG CLAUDE_WHEEL=claude-agent-sdk==0.2.186
@@ -51,7 +51,7 @@ RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked
     --mount=type=cache,id=ccb-apt,target=/var/cache/apt,sharing=locked \
     (timeout 300 apt-get -q update && timeout 300 apt-get -qy -o Acquire::Retries=3 install --no-install-recommends python3-pip) \
     || { echo 'Debian packages could not be installed within 5 minutes. Is the package mirror reachable from a container?' >&2; exit 1; }
-# pip checks the digest before anything is unpacked; `--version` shows that the binary is whole and runs here.
+# pip checks the digest before the build unpacks the wheel; `--version` shows that the binary is complete and runs here.
 RUN --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
     printf '%s --hash=sha256:%s --hash=sha256:%s\n' "$CLAUDE_WHEEL" "$CLAUDE_WHEEL_SHA256_AMD64" "$CLAUDE_WHEEL_SHA256_ARM64" >/tmp/cli.txt \
@@ -66,24 +66,24 @@ RUN --mount=type=secret,id=ca_bundle \
 
 FROM ${DEBIAN_IMAGE} AS claude-api
 ENV DEBIAN_FRONTEND=noninteractive
-# What the CLI's tools need around them.
+# The programs that the CLI's tools need.
 RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=cache,id=ccb-apt,target=/var/cache/apt,sharing=locked \
     (timeout 300 apt-get -q update && timeout 300 apt-get -qy -o Acquire::Retries=3 install --no-install-recommends \
        bash ca-certificates coreutils curl git libnss-extrausers procps python3 tzdata) \
     || { echo 'Debian packages could not be installed within 5 minutes. Is the package mirror reachable from a container?' >&2; exit 1; }
-# Any user may be chosen at run time, and a named volume takes its first permissions from here: writable for all, and
-# sticky as /tmp is. Only one user ever lives in the container. The user's entry stands where scripts/image/start can
-# write another one; /etc/passwd stays as Debian made it.
+# The container may run as any user, and a named volume takes its first permissions from here: writable for all, and
+# sticky like /tmp. Only one user ever runs in the container. The user's entry is in a file that scripts/image/start can
+# replace; /etc/passwd stays as in Debian.
 RUN sed -i -E 's/^(passwd|group):.*files.*/& extrausers/' /etc/nsswitch.conf && mkdir -p /var/lib/extrausers \
     && printf 'claude:x:10001:10001::/home/claude:/bin/bash\n' >/var/lib/extrausers/passwd \
     && printf 'claude:x:10001:\n' >/var/lib/extrausers/group && getent passwd 10001 && getent group 10001 \
     && mkdir -p /home/claude /spool /workspace/default && chmod 1777 /home/claude /spool /workspace /workspace/default /var/lib/extrausers
-# A program that its user may run but not read hides its memory and descriptors from everybody of that user (proc(5)).
+# A program that its user may run but not read hides its memory and descriptors from that user's processes (proc(5)).
 COPY --from=cli /usr/local/bin/claude /usr/local/bin/claude
 COPY --from=binaries --chmod=0711 /out/claude-api /usr/local/bin/claude-api
 COPY scripts/image/start scripts/image/watch-health /usr/local/bin/
-# Executions are sandboxed, so the CLI may use its tools; what is not listed is denied without asking anybody.
+# Executions are sandboxed, so the CLI may use its tools. It denies tools that are not listed without a question.
 ENV HOME=/home/claude USER=claude LOGNAME=claude LANG=C.UTF-8 DEBIAN_FRONTEND= \
     CLAUDE_API_HOST=0.0.0.0 \
     CLAUDE_API_PORT=8002 \
@@ -107,7 +107,7 @@ LABEL io.cc-bridge.image="claude-api" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       io.cc-bridge.cli.version="$CLAUDE_VERSION"
-# The check itself waits while the service is healthy: see scripts/image/watch-health.
+# The check itself waits while the service is healthy (scripts/image/watch-health).
 HEALTHCHECK --interval=2s --timeout=90s --start-period=60s --retries=3 CMD ["watch-health", "claude-api", "healthcheck"]
 ENTRYPOINT ["start"]
 CMD ["serve"]
@@ -133,9 +133,9 @@ HEALTHCHECK --interval=2s --timeout=90s --start-period=30s --retries=3 CMD ["wat
 ENTRYPOINT ["bridge"]
 CMD ["serve"]
 
-# Answers as the Messages API does, from a script: no account, no network. Never part of a real deployment.
+# Answers like the Messages API, from a script, without an account or network. Never part of a real deployment.
 FROM ${DEBIAN_IMAGE} AS scripted-model
-# The stand-in CLI is not run here: tests mount it into claude-api, where more is wanted than the real CLI can write.
+# The stand-in CLI does not run here: tests that need more than the real CLI can write mount it into claude-api.
 COPY --from=binaries /out/scripted-model /out/stand-in-claude /usr/local/bin/
 COPY scripts/image/watch-health /usr/local/bin/
 USER 10001:10001

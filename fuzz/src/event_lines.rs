@@ -1,14 +1,14 @@
-//! The CLI's stdout, as the renderer takes it: however it is cut, the same comes of it; text is
-//! bounded by what came in; the output of format `events` is valid, and its patches hold what was
-//! replaced.
+//! Properties of the renderer for the CLI's stdout: the result does not depend on the chunks; the
+//! input bounds the text; the output of format `events` is valid, and its patches hold the replaced
+//! text.
 
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
 
-/// Text beyond what came in: one U+FFFD may stand for one byte, and the last half of an emoji
-/// waits.
+/// The additional text beyond the input: one U+FFFD may replace one byte, and half an emoji may
+/// wait for its other half.
 const GROWTH: usize = 3;
 const SLACK_BYTES: usize = 64;
-/// So many bytes come one by one.
+/// The limit up to which input is pushed byte by byte.
 const SINGLE_BYTES: usize = 512;
 
 /// Checks some stdout.
@@ -17,7 +17,7 @@ const SINGLE_BYTES: usize = 512;
 /// If a property does not hold.
 pub fn check(bytes: &[u8]) {
     let whole = [bytes];
-    // Single bytes where there are few: each push costs.
+    // Single bytes only for short input: each push costs time.
     let single: Vec<_> = bytes.chunks(1 + bytes.len() / SINGLE_BYTES).collect();
     let random = cut(bytes);
     for want_text in [true, false] {
@@ -29,7 +29,10 @@ pub fn check(bytes: &[u8]) {
             assert_eq!(expected.2, other.2, "the noise depends on the chunks");
         }
         let (text, facts, noise) = expected;
-        assert!(want_text || text.is_empty(), "nobody wants text");
+        assert!(
+            want_text || text.is_empty(),
+            "text, although no caller wants it"
+        );
         assert!(
             text.len() <= GROWTH * bytes.len() + SLACK_BYTES,
             "{} bytes of text from {}",
@@ -45,7 +48,7 @@ pub fn check(bytes: &[u8]) {
     events(bytes, &random);
 }
 
-/// Cuts that depend on the bytes alone.
+/// Returns chunks whose sizes depend only on the bytes.
 fn cut(bytes: &[u8]) -> Vec<&[u8]> {
     let mut state = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,6 +1,6 @@
-//! A text message of a client, as the bridge parses it: no panic, an answer to each request with an
-//! id, and only errors of docs/protocol.md, "Error codes". What is parsed is what `serde_json`
-//! reads, which is the reference.
+//! Properties of the bridge's parser for a client's text message: no panic, an answer to each
+//! request with an id, and only errors of docs/protocol.md, "Error codes". `serde_json` is the
+//! reference for the parsed values.
 
 use bridge::session::wire::request::{Entry, ExecuteRequest, ParsedMessage, Request, parse};
 use protocol::Limits;
@@ -11,12 +11,12 @@ use serde_json::{Value, value::RawValue};
 /// The defaults (docs/protocol.md, "Limits" and "Requests").
 const BATCH: u64 = 50;
 const ID_BYTES: usize = 1024;
-/// The codes of docs/protocol.md, "Error codes", with which the parser alone may answer.
+/// The codes of docs/protocol.md, "Error codes", that the parser may return.
 const CODES: [i64; 5] = [-32700, -32600, -32601, -32602, -32002];
-/// An error quotes what was sent; it stays short.
+/// The length limit of an error, which quotes a part of the message.
 const ERROR_BYTES: usize = 16 * 1024;
 
-/// Checks one frame; bytes that are no UTF-8 never get so far.
+/// Checks one frame; bytes that are not UTF-8 never reach the parser.
 ///
 /// # Panics
 /// If a property does not hold.
@@ -60,13 +60,13 @@ fn frame(text: &str, frame: &ParsedMessage) {
     }
 }
 
-/// What is no JSON is never taken as a whole.
+/// Checks that a message that is not JSON is refused.
 fn broken(text: &str, entries: &[Entry]) {
     let refused = entries.iter().any(|one| one.request.is_err());
     assert!(refused, "taken, but no JSON: {text:?}");
 }
 
-/// One request, as it was sent.
+/// Checks one request against its JSON.
 fn entry(entry: &Entry, raw: &RawValue, value: &Value) {
     let Some(request) = value.as_object() else {
         assert_eq!(entry.id.as_deref(), Some("null"), "it is answered");
@@ -93,7 +93,7 @@ fn entry(entry: &Entry, raw: &RawValue, value: &Value) {
     }
 }
 
-/// The id is answered as it was sent, or the request is refused with null.
+/// Checks that the answer has the request's id, or that the request is refused with id null.
 fn echo(entry: &Entry, id: &Value, raw: &RawValue) {
     let text = entry.id.as_deref().unwrap_or_default();
     let invalid = entry
@@ -123,7 +123,8 @@ fn refused(entry: &Entry, value: &Value) {
     if refusal.method.as_deref() != Some("execute") {
         return;
     }
-    // By its id a client knows which one was refused. What is no object at all, or too large, has none that was read.
+    // A client needs the execution's id to know which execute was refused. Params that are not an
+    // object, or are too large, have no id that was read.
     let read = value["params"].is_object()
         && !refusal
             .error
@@ -148,7 +149,7 @@ fn well_formed(error: &RpcError) {
     assert!(text.len() <= ERROR_BYTES, "an error of {}", text.len());
 }
 
-/// What is asked is what was sent.
+/// Checks that the parsed request equals the sent one.
 fn taken(request: &Request, method: Option<&str>, params: &Value) {
     let id = |name: &str| params[name].as_str().map(str::to_lowercase);
     let method = method.expect("a method");
@@ -218,7 +219,7 @@ fn execute(execute: &ExecuteRequest, params: &Value) {
     let prompt = params["prompt"].as_str().or(params["command"].as_str());
     assert_eq!(Some(body.prompt.as_str()), prompt);
     assert!(!prompt.is_some_and(|prompt| prompt.trim().is_empty()));
-    // For claude-api, which reads it again.
+    // The body for claude-api, which parses it again.
     let sent = serde_json::to_string(body).expect("a body is JSON");
     let read: protocol::Body = serde_json::from_str(&sent).expect("a body that can be read");
     assert_eq!(&read, body);

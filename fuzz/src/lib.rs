@@ -1,5 +1,5 @@
-//! What must hold for any bytes from outside. The fuzz targets call these with what libFuzzer makes
-//! up; the crates under test call them with the corpus.
+//! Properties of the parsers that must hold for any external bytes. The fuzz targets check them
+//! with generated input; the crates under test check them with the corpus.
 
 pub mod event_lines;
 pub mod frames;

@@ -1,9 +1,9 @@
-//! A text frame as `protocol::message` reads it, in both directions: no panic, and whatever is read
-//! is written so that it reads back as the same message.
+//! Properties of `protocol::message` for text frames in both directions: no panic, and a message
+//! that is written again reads back as the same message.
 
 use protocol::message::{ClientFrame, RequestId, ServerMessage};
 
-/// Checks one text frame; bytes that are no UTF-8 never get so far.
+/// Checks one text frame; bytes that are not UTF-8 never reach the parser.
 ///
 /// # Panics
 /// If a property does not hold.
@@ -36,7 +36,7 @@ fn server_message(text: &str) {
     assert_eq!(message, again, "{text}");
 }
 
-/// An id is kept as its text.
+/// Checks that the text of an id is preserved.
 fn request_id(text: &str) {
     let Ok(id) = RequestId::from_json(text) else {
         return;

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# This machine's Debian mirror, and an apt with lists of its own. Sourced, never run.
+# Finds this machine's Debian mirror and downloads packages with separate package lists. Sourced, never run.
 
 # The URIs of the machine's Debian mirrors, from its own sources: deb822 files first, then the one-line format.
 apt_uris() {
@@ -14,16 +14,16 @@ apt_security() { apt_uris | grep -- -security | head -n 1 || true; }
 
 apt_keyring() { ls /usr/share/keyrings/debian-archive-keyring.gpg 2>/dev/null || true; }
 
-# apt_fetch DIR SUITE TITLE PACKAGE...: goes to DIR and downloads the packages of this suite into it. The lists are DIR's own,
-# so that those of the system stay as they are. $advice is what to do instead where that fails.
+# apt_fetch DIR SUITE TITLE PACKAGE...: changes to DIR and downloads the packages of this suite into it. The package lists
+# are in DIR too, so those of the system do not change. $advice is the remedy that a failure names.
 # shellcheck disable=SC2154 # advice is the caller's
 apt_fetch() {
   local folder=$1 suite=$2 title=$3 mirror keyring apt
   shift 3
-  if ! have apt-get || ! have dpkg-deb; then fail "there is no apt here to take $title from" "$advice"; fi
+  if ! have apt-get || ! have dpkg-deb; then fail "there is no apt here to download $title" "$advice"; fi
   mirror=$(apt_mirror)
   keyring=$(apt_keyring)
-  [ -n "$mirror" ] || fail "no Debian mirror stands in this machine's apt sources" "$advice"
+  [ -n "$mirror" ] || fail "this machine's apt sources name no Debian mirror" "$advice"
   mkdir -p "$folder/lists/partial"
   cd "$folder" || return
   printf 'deb %s%s %s main\n' "${keyring:+[signed-by=$keyring] }" "$mirror" "$suite" >sources.list

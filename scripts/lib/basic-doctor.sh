@@ -10,7 +10,7 @@ names = {check["name"] for check in report["checks"]}
 assert {"engine", "container bridge", "bridge", "ready", "claude-api"} <= names, names'
 }
 
-# doctor_finds CODE WORDS: its exit code, and a line of its report.
+# doctor_finds CODE WORDS: checks the exit code of ccb doctor, and that a line of its report begins with the words.
 doctor_finds() {
   local code=0 said
   said=$("$ROOT/scripts/ccb" doctor 2>&1) || code=$?
@@ -18,7 +18,7 @@ doctor_finds() {
   grep -q "^$2" <<<"$said" || fail "no line $2: $said"
 }
 
-# Its code is 0 only when a prompt would run.
+# The exit code of ccb doctor is 0 only when a prompt would run.
 doctor_sees_what_is_wrong() {
   local id service
   for service in claude-api bridge; do
@@ -39,12 +39,12 @@ doctor_sees_what_is_wrong() {
   doctor_is_content_again
 }
 
-# From another project, whose own stack does not run.
+# ccb runs from another project, whose own stack does not run.
 doctor_of_another_stack() {
   local said code=0
   said=$(CCB_PROJECT=$PROJECT-none CCB_CLAUDE_API_PORT=1 CCB_BRIDGE_PORT=1 "$ROOT/scripts/ccb" doctor --url "${CCB_WS:?}") || code=$?
   same "exit code" 0 "$code"
-  grep -q "^ok    claude-api: http://127.0.0.1:${CCB_HTTP##*:} " <<<"$said" || fail "claude-api's port of that stack is not asked: $said"
+  grep -q "^ok    claude-api: http://127.0.0.1:${CCB_HTTP##*:} " <<<"$said" || fail "doctor does not check the claude-api port of that stack: $said"
   grep -q "^ok    container claude-api: " <<<"$said" || fail "no containers of that stack: $said"
   said=$(CCB_PROJECT=$PROJECT-none "$ROOT/scripts/ccb" --url "${CCB_WS:?}" list) || fail "ccb --url does not reach the stack: $said"
   code=0
@@ -58,5 +58,5 @@ doctor_is_content_again() {
     if "$ROOT/scripts/ccb" doctor >/dev/null 2>&1; then return 0; fi
     sleep 0.2
   done
-  fail "doctor is not content again: $("$ROOT/scripts/ccb" doctor 2>&1)"
+  fail "doctor still reports a fault: $("$ROOT/scripts/ccb" doctor 2>&1)"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The composed stack with the real CLI and the scripted model, seen through every door. Sourced by scripts/test.
+# Tests of the composed stack, with the real CLI and the scripted model, through every interface. Sourced by scripts/test.
 
-# seen SECONDS NAME CHECK: a check of the stack that is up; where it fails, with the last lines of the containers' logs.
+# seen SECONDS NAME CHECK: runs a check of the running stack; when it fails, prints the end of the containers' logs.
 seen() {
   check "$1" "$2" scripts/lib/basic-check "$3" ||
     limited 60 scripts/lib/basic-check logs | tail -n 60 | printable | sed 's/^/        /'
@@ -15,18 +15,18 @@ basic() {
   composed_up || return
   check 60 "second up --demo" scripts/up --demo
   seen 60 "every setting of the services is in compose.yaml and in the documentation" settings_are_all_there
-  seen 60 "ccb doctor is content" doctor_is_content
+  seen 60 "ccb doctor finds no fault" doctor_is_content
   seen 60 "containers: not root, read-only, no capabilities, init, health, loopback ports" containers_are_closed
   seen 60 "scripts/up hands over volumes that another user owns" volumes_are_handed_over
   seen 90 "scripts/ccb exec: RESULT:::168, exit code 0" ccb_says_168
   seen 60 "the CLI's own transcript shows the tool call" transcript_shows_the_tool
   seen 90 "scripts/ccb exec: the prompt from stdin" ccb_reads_stdin
   seen 90 "scripts/ccb exec: an interrupt cancels, exit code 130" ccb_interrupt_cancels
-  seen 180 "scripts/ccb exec outlives a bridge that is replaced, and one that is restarted" ccb_survives_a_new_bridge
+  seen 180 "scripts/ccb exec survives a bridge that is replaced, and one that is restarted" ccb_survives_a_new_bridge
   seen 180 "Python websockets on /ws and /ws/mcp" python_websockets
   seen 120 "the Python example in the README" readme_python
   seen 90 "curl -N on claude-api" curl_streams
-  seen 90 "ccb doctor --url looks at the stack at that address alone" doctor_of_another_stack
+  seen 90 "ccb doctor --url checks only the stack at that address" doctor_of_another_stack
   seen 180 "ccb doctor names a service that is paused, or has ended" doctor_sees_what_is_wrong
   shared_suite basic 600
 }

@@ -2,15 +2,16 @@
 # The Rust binaries, compiled on this machine where its cargo fits the images. Sourced, never run.
 
 BINS=(claude-api bridge ccb scripted-model stand-in-claude)
-# The glibc of the images' base: what is compiled against a newer one does not start there.
+# The glibc of the images' base: a program that is compiled against a newer one does not start there.
 IMAGE_GLIBC=2.36
 
-# cargo_fits: the pinned Rust is here.
+# cargo_fits: succeeds when this machine has the pinned Rust.
 cargo_fits() {
   have cargo && case $(cd "$ROOT" && rustc --version 2>/dev/null) in "rustc $RUST_VERSION".*) ;; *) return 1 ;; esac
 }
 
-# binaries_fit: what this machine compiles runs in the images: its glibc is not newer, the engine's processor is ours.
+# binaries_fit: succeeds when this machine's binaries run in the images: the glibc is not newer, and the engine has the
+# same processor architecture.
 binaries_fit() {
   local glibc ours theirs
   cargo_fits && have ldd || return 1
@@ -21,16 +22,16 @@ binaries_fit() {
   [ "$ours" = "$theirs" ]
 }
 
-# compile: all binaries, into target/release.
+# compile: compiles all binaries into target/release.
 compile() {
   local words=() bin
   for bin in "${BINS[@]}"; do words+=(--bin "$bin"); done
   step 3600 "compile (the first time takes minutes)" env CARGO_TERM_COLOR=never CARGO_HTTP_TIMEOUT=60 \
     cargo build --manifest-path "$ROOT/Cargo.toml" --target-dir "$ROOT/target" --locked --release "${words[@]}" ||
-    fail "the services could not be compiled" "see the lines above; CCB_VERBOSE=1 shows all of them"
+    fail "could not compile the services" "see the lines above; CCB_VERBOSE=1 shows all of them"
 }
 
-# stage_binaries: where the Dockerfile's stage `prebuilt` takes them from.
+# stage_binaries: compiles the binaries and copies them to where the Dockerfile's stage `prebuilt` reads them.
 stage_binaries() {
   compile
   mkdir -p "$ROOT/target/container"

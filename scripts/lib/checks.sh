@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A line per test, and the count. Sourced, never run.
+# Prints a line per test and counts the results. Sourced, never run.
 
 PASSED=0 FAILED=0 FAILURES=()
 REPORT=$(mktemp -d "${TMPDIR:-/tmp}/ccb-test.XXXXXX")
@@ -10,8 +10,8 @@ failed() { FAILED=$((FAILED + 1)); FAILURES+=("$1"); ran "$1" 0 "${2:-0}"; print
 # For the table of repeated runs.
 ran() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$REPORT/runs"; }
 
-# limited SECONDS COMMAND...: runs it with a time limit, in a process group of its own that `stop_limited` ends; its exit
-# code goes to $REPORT/code. In the background, or Ctrl-C would wait for it.
+# limited SECONDS COMMAND...: runs the command with a time limit, in a process group of its own that `stop_limited` ends.
+# Writes its exit code to $REPORT/code. The command runs in the background: otherwise Ctrl-C would wait for its end.
 limited() {
   timeout --kill-after=10 "$@" </dev/null 2>&1 &
   echo $! >"$REPORT/pid"
@@ -21,14 +21,14 @@ limited() {
 stop_limited() {
   local pid
   pid=$(cat "$REPORT/pid" 2>/dev/null) || return 0
-  # timeout passes it on to its group.
+  # timeout passes the signal on to its group.
   kill -TERM "$pid" 2>/dev/null || true
   for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
 }
 undo() { stop_limited; }
 
-# check SECONDS NAME COMMAND...: one test; the progress of long work is shown as it comes, the rest when it fails. Code 0
-# when it passed.
+# check SECONDS NAME COMMAND...: runs one test. Prints progress lines at once, and other output only when the test fails.
+# Returns 0 when it passed.
 check() {
   local limit=$1 name=$2 began=$SECONDS code shown='^ *[·…] '
   shift 2
@@ -52,7 +52,7 @@ test_result() {
   seen=$((seen + 1))
   name=${1#test } name=${name% ... *} now=$EPOCHREALTIME
   case $1 in
-    # The inner half of another test, which starts it by name; anything else that is ignored has failed.
+    # Another test starts this one by name. Any other ignored test counts as failed.
     *' ... ignored, runs inside '*) ;;
     *' ... ok') passed "$suite: $name" "${took[$name]:-$(elapsed "$before_this" "$now")}" ;;
     *) failed "$suite: $name" "$(elapsed "$before_this" "$now")" ;;
@@ -61,7 +61,7 @@ test_result() {
 }
 
 # suite_end: checks that every test that a suite announced ("running N tests") has a result, and
-# that no other line counts as a result. Missing results show that a suite ended early. Shares the
+# that no other line counts as a result. Missing results mean that the suite ended early. Shares the
 # variables of cargo_tests.
 suite_end() {
   [ -n "$planned" ] || return 0
@@ -70,8 +70,8 @@ suite_end() {
   planned='' results=''
 }
 
-# cargo_tests SECONDS ARGS...: cargo test, each of its tests a line with the time since the one before it ended.
-# SUITE_NOTE stands behind the suite's name in each line.
+# cargo_tests SECONDS ARGS...: runs cargo test, and prints a line per test with the time since the end of the previous one.
+# SUITE_NOTE follows the suite's name in each line.
 cargo_tests() {
   local limit=$1 code=0 suite='' line name before=$PASSED now before_this said pending=''
   local planned='' seen=0 finished='' results='' failures=$FAILED
@@ -89,11 +89,11 @@ cargo_tests() {
       'failures:' | 'successes:') results='' ;;
       'test result: '*) results='' finished=$(awk '{ print $4 + $6 + $8 }' <<<"$line") ;;
       ccb-code\ *) code=${line#ccb-code } ;;
-      # What a case of the composed stack says while it runs, and at its end how long it took by itself.
+      # Progress lines of a case on the composed stack; the last one holds the time that the case itself took.
       '  … '*)
         printf '%s\n' "$line"
         case $line in *' s: done') said=${line#  … } said=${said% s: done} took[${said%, *}]=${said##*, } ;; esac ;;
-      # libtest writes a line in pieces: what a case says of itself may come in between, and the result on a line alone.
+      # libtest writes a line in pieces: a case's own output may separate the test's name from its result.
       'test '*' ... ') [ -z "$results" ] || { pending=${line#test } pending=${pending% ... }; } ;;
       ok | FAILED) [ -z "$pending" ] || test_result "test $pending ... $line"; pending='' ;;
       'test '*' ... '*) [ -z "$results" ] || test_result "$line" ;;
@@ -117,7 +117,7 @@ suite_name() {
 
 elapsed() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", b - a }'; }
 
-# The runs of each test, in the order of the first: passes, failures, seconds of the fastest, the middle, the slowest.
+# table: prints for each test its passes, its failures, and its shortest, median and longest time in seconds.
 table() {
   printf '%6s %6s %8s %8s %8s  %s\n' passed failed min median max test
   awk -F '\t' '{ if (!($1 in runs)) order[++n] = $1; runs[$1]++; good[$1] += $2; took[$1, runs[$1]] = $3 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# ccb in a container of its own: its address of the bridge, and its network. Sourced, never run.
+# Runs ccb in a container of its own, and chooses its network and its address of the bridge. Sourced, never run.
 
-# named_url ARGS...: the bridge's address that these words, or CCB_URL, name; nothing where the running stack is meant.
+# named_url ARGS...: prints the bridge's address from these arguments or CCB_URL, or nothing when neither names one.
 named_url() {
   local url=${CCB_URL:-}
   while [ $# -gt 0 ]; do
@@ -15,7 +15,7 @@ named_url() {
   printf '%s' "$url"
 }
 
-# project_at URL: the Compose project whose bridge is published at this address of this machine; code 1 for none.
+# project_at URL: prints the Compose project whose bridge is published at this address of this machine; code 1 for none.
 project_at() {
   local authority=${1#ws://} project
   authority=${authority%%/*}
@@ -25,7 +25,8 @@ project_at() {
   [ -n "$project" ] && printf '%s' "$project"
 }
 
-# published_at CONTAINER PORT: where this machine reaches a port of the container, as ADDRESS:PORT; code 1 when it does not.
+# published_at CONTAINER PORT: prints where this machine reaches a port of the container, as ADDRESS:PORT; code 1 when it
+# does not reach it.
 published_at() {
   local at address
   at=$(docker port "$1" "$2" 2>/dev/null | head -n 1 || true)
@@ -35,32 +36,32 @@ published_at() {
   printf '%s:%s' "$address" "${at##*:}"
 }
 
-# host_network_is_ours: a container with `--network host` reaches what is published on this machine. Not so in a virtual
-# machine, in a user namespace of the engine, or without root.
+# host_network_is_ours: succeeds when a container with `--network host` reaches the ports that are published on this
+# machine. This fails for an engine in a virtual machine, with user namespaces, or without root.
 host_network_is_ours() {
   case $(docker info --format '{{.OperatingSystem}} {{.SecurityOptions}}' 2>/dev/null) in
     '' | *Desktop* | *name=userns* | *name=rootless*) return 1 ;;
   esac
 }
 
-# network_of CONTAINER: the network that it shares with the rest of its project.
+# network_of CONTAINER: prints the network that the container shares with the rest of its project.
 network_of() {
   docker inspect -f '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}' "$1" | tr ' ' '\n' |
     awk 'NF { any = $0 } /_inner$/ { inner = $0 } END { print inner == "" ? any : inner }'
 }
 
-# way_to_bridge CONTAINER: sets NETWORK and WS_URL, for ccb in a container of its own. Both survive a restart and a
+# way_to_bridge CONTAINER: sets NETWORK and WS_URL for ccb in a container of its own. Both survive a restart and a
 # replacement of the bridge; the container's own network would not. The published address is preferred: ccb shows it, and
-# it works on this machine too. Where it does not work in a container, the service's name in the project's network does.
+# it also works on this machine. Where a container cannot reach it, ccb uses the service's name in the project's network.
 way_to_bridge() {
   local at
   if host_network_is_ours && at=$(published_at "$1" 8003); then NETWORK=host WS_URL=ws://$at/ws
   else NETWORK=$(network_of "$1") WS_URL=ws://bridge:8003/ws; fi
 }
 
-# ccb_inside CONTAINER ARGS...: becomes ccb, in the bridge's image. `docker run`, not `docker compose exec`: only run passes
-# signals on to what runs inside. It is a container of its own, so that nothing is left after it. An address that was
-# named is one of this machine's network. The label tells scripts/down whose network it uses.
+# ccb_inside CONTAINER ARGS...: replaces this script by ccb in the bridge's image. It uses `docker run`, not `docker compose
+# exec`: only run passes signals on to the program inside. The container is removed with ccb. ccb uses this machine's
+# network for an address that the caller named. By the label, scripts/down finds the clients on the project's network.
 ccb_inside() {
   local bridge=$1 words NETWORK=host WS_URL=''
   shift

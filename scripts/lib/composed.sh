@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# The composed stack of the tests, under a project and ports of its own, so that a stack that is up stays as it is:
-# started by the first part that needs it, removed behind the last. Sourced by scripts/test.
+# The composed stack of the tests. It has its own project and ports, so it does not touch a running stack. The first part
+# that needs the stack starts it; scripts/test removes it after the last part. Sourced by scripts/test.
 
 COMPOSED=''
 
-# composed_up: it stands; started when it does not yet.
+# composed_up: starts the stack unless it runs already.
 composed_up() {
   if [ -n "$COMPOSED" ]; then
     [ "$COMPOSED" = up ] || failed "the composed stack did not start"
@@ -26,7 +26,7 @@ print(a.getsockname()[1], b.getsockname()[1])')
   COMPOSED=up
 }
 
-# composed_down: what was started is removed, and so much is checked.
+# composed_down: removes the stack, and checks that nothing of it is left.
 composed_down() {
   [ -n "$COMPOSED" ] || return 0
   COMPOSED=''
@@ -34,7 +34,8 @@ composed_down() {
   check 60 "nothing of the tests is left: no container, network or volume" scripts/lib/basic-check nothing_is_left
 }
 
-# However the tests ended: their project, and those that single tests made (cc-bridge-test-PID-...).
+# composed_gone: removes the tests' project, and the projects of single tests (cc-bridge-test-PID-...), however the tests
+# ended.
 composed_gone() {
   scripts/down
   remove_left "ps -a" Names "rm -fv"
@@ -42,7 +43,7 @@ composed_gone() {
   remove_left "volume ls" Name "volume rm -f"
 }
 
-# remove_left LIST FIELD REMOVE
+# remove_left LIST FIELD REMOVE: removes the objects of single tests' projects that `docker LIST` shows.
 remove_left() {
   local name project
   # shellcheck disable=SC2086 # the words of a command
@@ -52,11 +53,11 @@ remove_left() {
     done
 }
 
-# suite NAME SECONDS: one module of the Rust tests, on that stack or with containers of its own. Its cases mostly wait, so
-# more run side by side than there are cores; those that need the machine for themselves take it.
+# suite NAME SECONDS: runs one module of the Rust tests, on the shared stack or with containers of its own. Its cases mostly
+# wait, so more of them run in parallel than there are cores. Cases that need the whole machine take a lock.
 suite() {
   composed_up || return
-  # A time limit of tests is none of the compiler's.
+  # The tests' time limit must not include the compiler's time.
   if [ -z "${SUITES_BUILT:-}" ]; then
     check 1800 "build of the suites" cargo test --locked --no-run --package cc-tests --features composed --test composed || return
     SUITES_BUILT=1
@@ -64,8 +65,8 @@ suite() {
   cargo_tests "$2" --package cc-tests --features composed --test composed -- --test-threads=4 "$1::"
 }
 
-# shared_suite NAME SECONDS: the same for a suite on the shared stack. At its end the pages of metrics must agree with
-# what it did; its tests record that in the file that CCB_TALLY names.
+# shared_suite NAME SECONDS: runs a suite on the shared stack. Afterwards the pages of metrics must agree with the tests'
+# actions, which the tests record in the file that CCB_TALLY names.
 shared_suite() {
   composed_up || return
   export CCB_TALLY=$REPORT/tally

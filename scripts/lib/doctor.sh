@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# What `ccb doctor` cannot see from inside a container: the engine, the containers, the ports, the disk. Sourced, never run.
+# Facts that `ccb doctor` cannot see from inside a container: the engine, the containers, the ports, the disk. Sourced,
+# never run.
 
 FACTS='' bridge=''
-# fact LEVEL NAME MESSAGE [REMEDY]: level ok, warn or fail. ccb reads them from CCB_DOCTOR_FACTS.
+# fact LEVEL NAME MESSAGE [REMEDY]: adds a fact of level ok, warn or fail. ccb reads the facts from CCB_DOCTOR_FACTS.
 fact() { FACTS+="$1"$'\t'"$2"$'\t'"$3"$'\t'"${4:-}"$'\n'; }
 
-# wants_doctor ARGS...: is `doctor` the command, whatever options stand before it, and is no help wanted?
+# wants_doctor ARGS...: succeeds when `doctor` is the command, after any options, and no option asks for help.
 wants_doctor() {
   local word found=1
   while [ $# -gt 0 ]; do
@@ -22,7 +23,7 @@ wants_doctor() {
   return "$found"
 }
 
-# doctor ARGS...: gathers the facts, and hands them to ccb where one can run; ends this program.
+# doctor ARGS...: gathers the facts, passes them to ccb where one can run, and ends this program.
 doctor() {
   local release=$ROOT/target/release/ccb
   if [ -n "$NAMED" ]; then doctor_of_named "$@"; fi
@@ -41,7 +42,7 @@ doctor() {
   facts_only "$@"
 }
 
-# stack_facts: what the engine says of this project; sets bridge to the running container of that service.
+# stack_facts: gathers the engine's facts about this project; sets bridge to the bridge's running container.
 stack_facts() {
   engine_facts
   [ "$(docker_state)" = there ] || return 0
@@ -52,8 +53,8 @@ stack_facts() {
   bridge=$(container_of bridge)
 }
 
-# claude_api_url: where ccb, in the network that way_to_bridge chooses, reaches claude-api; nothing where it does not. The
-# report shows it.
+# claude_api_url: prints the address at which ccb, in the network of way_to_bridge, reaches claude-api, or nothing. The
+# report shows this address.
 claude_api_url() {
   local NETWORK api at
   # shellcheck disable=SC2034 # way_to_bridge sets it
@@ -61,7 +62,7 @@ claude_api_url() {
   way_to_bridge "$bridge"
   [ "$NETWORK" = host ] || { echo http://claude-api:8002; return 0; }
   api=$(container_of claude-api)
-  # One that does not run is looked for where it would be published.
+  # For a claude-api that does not run: the address at which it would be published.
   if [ -z "$api" ]; then
     at=$(reached_at "$PUBLISH")
     case $at in *:*) at="[$at]" ;; esac
@@ -69,13 +70,13 @@ claude_api_url() {
   elif at=$(published_at "$api" 8002); then echo "http://$at"; fi
 }
 
-# any_bridge: a running container of the bridge's image, whatever its project: ccb is in each.
+# any_bridge: prints a running container of the bridge's image, of any project: each of them holds ccb.
 any_bridge() {
   { docker ps -q --filter status=running --filter label=io.cc-bridge.image=bridge 2>/dev/null || true; } | head -n 1
 }
 
-# doctor_of_named ARGS...: checks the stack at the named address, and no other. Its containers are
-# those of the project that publishes the address.
+# doctor_of_named ARGS...: checks only the stack at the named address. Its containers are those of the project that
+# publishes the address.
 doctor_of_named() {
   local port
   if [ "$(docker_state)" = there ] && PROJECT=$(project_at "$NAMED"); then
@@ -91,44 +92,44 @@ doctor_of_named() {
   [ -n "$bridge" ] || bridge=$(any_bridge)
   if [ -n "$bridge" ]; then ccb_inside "$bridge" "$@"; fi
   [ ! -x "$ROOT/target/release/ccb" ] || exec "$ROOT/target/release/ccb" "$@"
-  fail_with 69 "no ccb can run here to look at $NAMED" "scripts/up makes the image that holds it"
+  fail_with 69 "no ccb can run here to check $NAMED" "scripts/up builds the image that holds ccb"
 }
 
 engine_facts() {
   case $(docker_state) in
     there) fact ok engine "Docker $(docker version --format '{{.Server.Version}}') answers" ;;
     silent) fact fail engine "Docker is installed, but no engine answers" \
-      "start it (systemctl start docker), or see that you may use it (group docker)"; return 0 ;;
+      "start it (systemctl start docker), or check that you may use it (group docker)"; return 0 ;;
     none) fact fail engine "Docker is not installed" "install it (docs.docker.com/engine/install), or use scripts/up --local"; return 0 ;;
   esac
   if docker compose version >/dev/null 2>&1; then fact ok compose "Compose $(docker compose version --short)"
   else fact warn compose "Docker Compose v2 is missing" "scripts/compose-tools installs it for you"; fi
 }
 
-# container_facts SERVICE PORT INNER: its state and health, and whether its port is reached from here.
+# container_facts SERVICE PORT INNER: adds the container's state and health, and whether this machine reaches its port.
 container_facts() {
   local id state health restarts killed current used
   id=$(docker ps -aq --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" | head -n 1)
   if [ -z "$id" ]; then
-    fact fail "container $1" "there is none in project $PROJECT" "start it: scripts/up"
-    if used=$(port_taken "$2" "$1"); then fact warn "port $2" "in use by $used" "stop that, or choose another port, see docs/operations.md"; fi
+    fact fail "container $1" "project $PROJECT has none" "start it: scripts/up"
+    if used=$(port_taken "$2" "$1"); then fact warn "port $2" "in use by $used" "stop that program, or choose another port (docs/operations.md)"; fi
     return 0
   fi
   read -r state health restarts killed used < <(docker inspect -f \
     '{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.State.OOMKilled}} {{.Image}}' "$id")
   case $state-$health in
     running-healthy) fact ok "container $1" "running, healthy, restarted $restarts times" ;;
-    running-starting) fact warn "container $1" "still starting" "wait a few seconds and ask again" ;;
-    running-*) fact fail "container $1" "running, but $health: $(health_words "$id")" "its log: docker compose -p $PROJECT logs $1" ;;
+    running-starting) fact warn "container $1" "still starting" "wait a few seconds and try again" ;;
+    running-*) fact fail "container $1" "running, but $health: $(health_words "$id")" "see its log: docker compose -p $PROJECT logs $1" ;;
     paused-*) fact fail "container $1" "paused" "docker compose -p $PROJECT unpause $1" ;;
     *) fact fail "container $1" "$state, exit code $(docker inspect -f '{{.State.ExitCode}}' "$id"): $(docker logs --tail 1 "$id" 2>&1 | tail -c 300 | tr '\t\n' '  ' | printable)" \
-      "start it: scripts/up; its log: docker compose -p $PROJECT logs $1" ;;
+      "start it: scripts/up; see its log: docker compose -p $PROJECT logs $1" ;;
   esac
-  if [ "$killed" = true ]; then fact warn "memory of $1" "the kernel ended a process of it for want of memory" "raise CCB_MEMORY (or CCB_BRIDGE_MEMORY) and scripts/up"; fi
-  # Its own image's name: compose.override.yaml may give another one.
+  if [ "$killed" = true ]; then fact warn "memory of $1" "the kernel killed a process for lack of memory" "raise CCB_MEMORY (or CCB_BRIDGE_MEMORY) and run scripts/up"; fi
+  # By the container's own image name: compose.override.yaml may set another one.
   current=$(docker image inspect -f '{{.Id}}' "$(docker inspect -f '{{.Config.Image}}' "$id")" 2>/dev/null || true)
   if [ -n "$current" ] && [ "$current" != "$used" ]; then
-    fact warn "image of $1" "a newer one was built than the one that runs" "scripts/up starts it; what runs then is interrupted"
+    fact warn "image of $1" "the running container uses an older image than the newest build" "scripts/up starts the new one, which interrupts running executions"
   fi
   published_facts "$1" "$id" "$3"
 }
@@ -136,33 +137,33 @@ container_facts() {
 published_facts() {
   local address
   address=$(docker port "$2" "$3" 2>/dev/null | head -n 1 || true)
-  if [ -z "$address" ]; then [ "$(docker inspect -f '{{.State.Running}}' "$2")" != true ] || fact warn "port of $1" "it is not published on this machine" "programs on this machine cannot reach it: see ports in compose.yaml"
+  if [ -z "$address" ]; then [ "$(docker inspect -f '{{.State.Running}}' "$2")" != true ] || fact warn "port of $1" "not published on this machine, so programs here cannot reach it" "see ports in compose.yaml"
   elif tcp_answers "${address##*:}" "${address%:*}"; then
     case $address in
       127.* | '[::1]:'*) fact ok "port of $1" "$address" ;;
-      *) fact warn "port of $1" "$address is open to other machines, and whoever reaches it may run prompts" \
-        "leave CCB_PUBLISH at 127.0.0.1, unless a firewall decides who reaches it" ;;
+      *) fact warn "port of $1" "$address is open to other machines, and anybody who reaches it may run prompts" \
+        "leave CCB_PUBLISH at 127.0.0.1, unless a firewall controls access" ;;
     esac
-  else fact fail "port of $1" "$address does not answer, though it is published" "is the engine on another machine (DOCKER_HOST), or a firewall between?"; fi
+  else fact fail "port of $1" "$address is published but does not answer" "check whether the engine is on another machine (DOCKER_HOST), or a firewall blocks the port"; fi
 }
 
-# The last answer of its healthcheck.
+# health_words ID: prints the last answer of the container's healthcheck.
 health_words() { docker inspect -f '{{with .State.Health}}{{range .Log}}{{.Output}}{{end}}{{end}}' "$1" | tail -n 1 | tail -c 300 | tr '\t' ' ' | printable; }
 
 demo_fact() {
   [ -z "$(container_of scripted-model)" ] ||
-    fact warn demo "the model is a script: nothing is understood" "for the real one give a credential, see docs/operations.md, and scripts/up"
+    fact warn demo "the model is a script and understands nothing" "for the real model, set a credential (docs/operations.md) and run scripts/up"
 }
 
-# Room where Docker keeps images and volumes, as a container sees it.
+# Free space where Docker keeps images and volumes, as a container sees it.
 disk_facts() {
   local api free
   api=$(container_of claude-api)
   [ -n "$api" ] || return 0
-  # It may be about to end: then there is nothing to be said of it.
+  # A container that is about to end gives no answer, and no fact.
   free=$(timeout 10 docker exec "$api" df -Pk /spool 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }') || free=''
   [ -n "$free" ] || return 0
-  if [ "$free" -lt 2048 ]; then fact warn disk "$free MB left for executions and workspaces" "free some, or lower CLAUDE_API_RETENTION_BYTES"
+  if [ "$free" -lt 2048 ]; then fact warn disk "$free MB left for executions and workspaces" "free some space, or lower CLAUDE_API_RETENTION_BYTES"
   else fact ok disk "$((free / 1024)) GB left for executions and workspaces"; fi
 }
 
@@ -170,17 +171,17 @@ local_facts() {
   local tools=unsandboxed
   ! local_sandboxed || tools=sandboxed
   fact warn local "both services run without containers: the CLI's tools run $tools, as $(id -un)" "in containers: scripts/down, then scripts/up without --local"
-  local_running claude-api || fact fail "process claude-api" "it does not run" "its log: $RUN/claude-api.log; start it: scripts/up --local"
+  local_running claude-api || fact fail "process claude-api" "not running" "see its log: $RUN/claude-api.log; start it: scripts/up --local"
   local free
   free=$(df -Pk "$RUN" | awk 'NR == 2 { print int($4 / 1024) }')
-  if [ "$free" -lt 2048 ]; then fact warn disk "$free MB left in $RUN" "free some"; else fact ok disk "$((free / 1024)) GB left"; fi
+  if [ "$free" -lt 2048 ]; then fact warn disk "$free MB left in $RUN" "free some space"; else fact ok disk "$((free / 1024)) GB left"; fi
 }
 
-# Where no ccb can run: the same lines from here.
+# facts_only ARGS...: prints the report of ccb doctor where no ccb can run.
 facts_only() {
   local level name message remedy json=''
   case " $* " in *" --json "*) json=1 ;; esac
-  fact fail bridge "it does not run" "scripts/up"
+  fact fail bridge "not running" "start it: scripts/up"
   if [ -n "$json" ]; then
     need_command python3 python3
     printf '%s' "$FACTS" | python3 -c 'import json, sys

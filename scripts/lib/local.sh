@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# Both services as background processes of this machine, without containers. Sourced.
+# Runs both services as background processes of this machine, without containers. Sourced, never run.
 
 LOCAL=${LOCAL:-}
 RUN=$STATE/local
 MODEL_PORT=${CCB_MODEL_PORT:-8004}
 
-# A process is known by its id, its start time and the boot, so that a reused id is never taken for it. One that has ended
-# and is not reaped yet (Z) has no start time.
+# Process id, start time and boot id together identify a process, so a reused id never matches. A zombie (Z) has no start
+# time here.
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
 
-# local_running NAME: is the one we started still there? Sets PID.
+# local_running NAME: succeeds while the process that local_start started still runs. Sets PID.
 local_running() {
   local began boot
   [ -s "$RUN/$1.pid" ] || return 1
@@ -18,18 +18,18 @@ local_running() {
   [ "$boot" = "$(boot_id)" ] && [ -n "$began" ] && [ "$(start_time "$PID")" = "$began" ]
 }
 
-# local_start NAME COMMAND...: in the background, in a session of its own, logging to a file.
+# local_start NAME COMMAND...: starts the command in the background, in its own session, with a log file.
 local_start() {
   local name=$1
   shift
   setsid nohup "$@" >>"$RUN/$name.log" 2>&1 </dev/null &
   PID=$!
-  # No job of this script: it outlives it, and a signal.
+  # Not a job of this script, so the process survives the script's end and a signal to it.
   disown "$PID"
   echo "$PID $(start_time "$PID") $(boot_id)" >"$RUN/$name.pid"
 }
 
-# local_stop NAME SECONDS: TERM, then KILL after the grace.
+# local_stop NAME SECONDS: sends TERM, and KILL after SECONDS.
 local_stop() {
   local deadline=$((SECONDS + $2))
   if local_running "$1"; then
@@ -41,7 +41,7 @@ local_stop() {
   rm -f "$RUN/$1.pid"
 }
 
-# The bridge first: its sessions are told to come back while claude-api still drains.
+# Stops the bridge first: it asks its sessions to reconnect while claude-api still drains.
 local_down() {
   local_stop bridge 15
   local_stop claude-api 20
@@ -61,7 +61,7 @@ local_temporary() {
   [ ${#folders[@]} -eq 0 ] || find -H "${folders[@]}" -mindepth 1 -maxdepth 1 -type d -user "$(id -u)" -name "ccb-$crc-*" "$@"
 }
 
-# local_wait NAME SECONDS COMMAND...: until the command succeeds; says why when the process has ended instead.
+# local_wait NAME SECONDS COMMAND...: waits until the command succeeds; fails with the reason when the process ended.
 local_wait() {
   local name=$1 deadline=$((SECONDS + $2)) shown=$SECONDS why
   shift 2
@@ -72,14 +72,14 @@ local_wait() {
       tail -n 10 "$RUN/$name.log" >&2
       local_down
       fail "$name $why" "the lines above are the end of $RUN/$name.log" \
-        "a port that is in use: set CCB_CLAUDE_API_PORT or CCB_BRIDGE_PORT"
+        "if a port is in use: set CCB_CLAUDE_API_PORT or CCB_BRIDGE_PORT"
     fi
     if [ $((SECONDS - shown)) -ge 5 ]; then shown=$SECONDS; say "  … waiting for $name"; fi
     sleep 0.2
   done
 }
 
-# The CLI of the pinned version: the one in PATH, or fetched.
+# local_cli: prints the path of the pinned CLI: the one in PATH, or a fetched one.
 local_cli() {
   local found
   found=$(command -v claude || true)
@@ -87,10 +87,10 @@ local_cli() {
   else "$ROOT/scripts/fetch-cli"; fi
 }
 
-# is_true VALUE: as the services read a setting that is true or false.
+# is_true VALUE: succeeds for each spelling of true that the services accept.
 is_true() { case ${1,,} in true | t | yes | y | on | 1) ;; *) return 1 ;; esac }
 
-# local_sandboxed: the claude-api that runs was started with the sandbox.
+# local_sandboxed: succeeds when the running claude-api was started with the sandbox.
 local_sandboxed() { [ "$(cat "$RUN/sandbox" 2>/dev/null)" = true ]; }
 
 # The variables that the local services and the CLI read (services/claude-api/src/cli/environment.rs).
@@ -98,8 +98,8 @@ LOCAL_SETTINGS='(ANTHROPIC|BRIDGE|CLAUDE_API|CLAUDE_CODE_(DISABLE|MAX|OAUTH|USE)
 LOCAL_SETTINGS+='|CCB_(BRIDGE_PORT|CLAUDE_API_PORT|WORKSPACE)|CLOUD_ML_REGION|CLAUDE_CODE_TMPDIR|GOOGLE_APPLICATION_CREDENTIALS'
 LOCAL_SETTINGS+='|MAX_THINKING_TOKENS|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|NODE_EXTRA_CA_CERTS|SSL_CERT_.+|TZ|HOME'
 
-# local_settings ENV...: prints a line "NAME SHA256" for each setting that is set in the environment that the words make.
-# A credential is among them, so no value is printed.
+# local_settings ENV...: prints a line "NAME SHA256" for each setting in the environment of the command ENV. Some settings
+# are credentials, so this prints no values.
 local_settings() {
   local line name passed=",${CLAUDE_API_PASS_ENV:-},"
   while IFS= read -r -d '' line; do
@@ -109,7 +109,7 @@ local_settings() {
   done < <("$@" env -0) | LC_ALL=C sort
 }
 
-# local_outdated ENV...: stops the services that were started with other settings, and records the settings of this start.
+# local_outdated ENV...: stops services that run with other settings, and records the settings of this start.
 local_outdated() {
   local settings changed
   settings=$(local_settings "$@")
@@ -133,15 +133,15 @@ local_up() {
   [ -z "$DEMO" ] || demo_banner
   cli=$(local_cli)
   compile
-  # Nothing is published: both services listen on loopback.
+  # Both services listen on loopback only.
   PUBLISH=127.0.0.1
   mkdir -p "$RUN/spool" "$RUN/workspace" "$RUN/home"
   undo() { say "stopping what was started"; local_down; }
-  # The demo keeps to a home of its own, and to its model.
+  # The demo has its own home and its own model.
   [ -z "$DEMO" ] || env=(HOME="$RUN/home" ANTHROPIC_BASE_URL="http://127.0.0.1:$MODEL_PORT" ANTHROPIC_API_KEY=demo NO_PROXY=127.0.0.1)
   env=(env -u CLAUDE_CONFIG_DIR ${env[@]+"${env[@]}"} CLAUDE_API_PERMISSION_MODE="${CLAUDE_API_PERMISSION_MODE:-dontAsk}"
     CLAUDE_API_ALLOWED_TOOLS="${CLAUDE_API_ALLOWED_TOOLS-Bash,Edit,Glob,Grep,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write}")
-  # What runs may stay if it has these settings, and is no older than its binary.
+  # A running service stays if it has these settings and is not older than its binary.
   local_outdated "${env[@]}" CCB_CLAUDE_API_PORT="$HTTP_PORT" CCB_BRIDGE_PORT="$WS_PORT" CCB_WORKSPACE="${CCB_WORKSPACE:-}" \
     CLAUDE_API_CLAUDE_BIN="$cli"
   for name in scripted-model claude-api bridge; do
@@ -162,7 +162,7 @@ local_up() {
   if "$release/claude-api" healthcheck --url "http://127.0.0.1:$HTTP_PORT/health/ready" >/dev/null 2>&1; then
     ready_words $((SECONDS - began))
   else
-    warn "the services run, but are not ready to run a prompt; the reasons and their remedies:"
+    warn "the services run, but are not ready for a prompt; find the reasons and remedies at:"
     say "  http://127.0.0.1:$HTTP_PORT/health/ready"
   fi
   say "logs: $RUN/*.log"
@@ -173,7 +173,7 @@ ready_words() {
   at=$(reached_at "$PUBLISH")
   case $at in *:*) at="[$at]" ;; esac
   say "ready after $1 s: ws://$at:$WS_PORT/ws (WebSocket) and http://$at:$HTTP_PORT (HTTP)"
-  say "a first prompt:"
+  say "try a first prompt:"
   say "  scripts/ccb exec \"python3 -c \\\"print('RESULT:::' + str(24 * 7))\\\"\""
-  say "to stop it, and remove its containers and data: scripts/down"
+  say "to stop the stack and remove its containers and data: scripts/down"
 }

@@ -1,20 +1,21 @@
 # shellcheck shell=bash
-# The composed stack: is Docker there, is a credential there, compose with our files. Sourced, never run.
+# The composed stack: the state of Docker, credentials, ports, volumes, and Compose with our files. Sourced, never run.
 
 IMAGE=${CCB_IMAGES:-cc-bridge}/claude-api:${CCB_TAG:-local}
 
-# docker_state: there, silent (installed, but no engine answers) or none.
+# docker_state: prints there, silent (installed, but no engine answers) or none.
 docker_state() {
   if ! have docker; then echo none
   elif timeout 20 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then echo there
   else echo silent; fi
 }
 
-# The files: ours, in a demo the scripted model, and what is particular to this machine.
+# compose_words: sets COMPOSE to the command with the stack's files: ours, in a demo the scripted model's, and this
+# machine's own.
 compose_words() {
   local override=${CCB_OVERRIDE-$ROOT/compose.override.yaml}
   COMPOSE=(docker compose --project-directory "$ROOT" -p "$PROJECT" -f "$ROOT/compose.yaml")
-  # The tests know nothing of this machine's account.
+  # The tests never use this machine's account.
   [ "${CCB_ENV_FILE:-}" != none ] || COMPOSE+=(--env-file /dev/null)
   if [ -n "$override" ] && [ -f "$override" ]; then COMPOSE+=(-f "$override"); fi
   [ "${DEMO:-}" != 1 ] || COMPOSE+=(-f "$ROOT/compose.demo.yaml")
@@ -37,7 +38,7 @@ sandbox_paths() {
   local answer value dollar
   compose_words
   answer=$("${COMPOSE[@]}" -f - config --format json 2>&1 <<<'services: {claude-api: {environment: ["CCB__DOLLAR=$$"]}}') ||
-    { say "$(printable <<<"$answer")"; fail "Docker Compose cannot read the files of this stack" "put right what the lines above name"; }
+    { say "$(printable <<<"$answer")"; fail "Docker Compose cannot read the files of this stack" "fix the mistakes that the lines above name"; }
   answer=$(sed -n '/^    "claude-api": {/,/^    }/p' <<<"$answer")
   value=$(sed -n 's/^ *"CLAUDE_API_SANDBOX_PATHS": "\(.*\)",\{0,1\}$/\1/p' <<<"$answer")
   # The escapes of JSON are valid in YAML. Some versions of Compose double each dollar in their answer.
@@ -58,22 +59,22 @@ git_mounts() {
   case $pointer in
     '' | 'gitdir: /'*) ;;
     *) fail "$folder/.git points to a relative path, which leads nowhere in the container ($pointer)" \
-      "a submodule: take the repository around it as the workspace" \
-      "a worktree with relative paths: git -C '$folder' config worktree.useRelativePaths false; git -C '$folder' worktree repair" ;;
+      "for a submodule: use the repository around it as the workspace" \
+      "for a worktree with relative paths: git -C '$folder' config worktree.useRelativePaths false; git -C '$folder' worktree repair" ;;
   esac
   common=$folder/.git
   if [ -n "$pointer" ]; then
-    have git || fail "$folder is a linked git worktree, and only git knows what belongs to it" "install git, or take the repository itself as the workspace"
+    have git || fail "$folder is a linked git worktree, and only git can find its repository" "install git, or use the repository itself as the workspace"
     common=$(git -c safe.directory='*' -C "$folder" rev-parse --path-format=absolute --git-common-dir 2>&1) && [ -d "$common" ] ||
-      fail "$folder/.git points to a repository that is not there: $common" "git worktree repair '$folder', from the repository it belongs to"
+      fail "$folder/.git points to a repository that does not exist: $common" "run git worktree repair '$folder' in the repository that it belongs to"
     paths=("$common:false" "$folder:false")
   fi
   while IFS= read -r shared; do
     case $shared in /*) [ ! -d "$shared" ] || paths+=("$shared:true") ;; esac
   done < <(cat "$common/objects/info/alternates" 2>/dev/null || true)
   [ ${#paths[@]} -gt 0 ] || return 0
-  # Executions are sandboxed: what is mounted must be opened to them, beside what the operator opened. This file is the
-  # last one, so its value replaces that of compose.override.yaml.
+  # Executions are sandboxed: the sandbox must open the mounted paths, in addition to the operator's paths. This file is
+  # the last one, so its value replaces that of compose.override.yaml.
   opened=$(sandbox_paths) || exit 1
   printf 'services:\n  claude-api:\n    environment:\n'
   pointer=$(printf ',%s' "${paths[@]%:*}" | sed 's/[\\"]/\\&/g; s/[$]/$$/g')
@@ -84,13 +85,14 @@ git_mounts() {
   done
 }
 
-# compose ARGS...: with the project's name and files. `step` needs words it can run: there it is "${COMPOSE[@]}".
+# compose ARGS...: runs Compose with the project's name and files. `step` cannot run a function: pass it "${COMPOSE[@]}".
 compose() {
   compose_words
   "${COMPOSE[@]}" "$@"
 }
 
-# Set in the shell or in .env, or a file of one; set but empty counts: it means the CLI's own login.
+# credential_set: succeeds when the shell or .env sets a credential or names its file. An empty credential counts: it
+# selects the CLI's own login.
 credential_set() {
   local name file
   for name in ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN CLAUDE_CODE_OAUTH_TOKEN; do
@@ -100,7 +102,7 @@ credential_set() {
   return 1
 }
 
-# port_taken PORT SERVICE: who has it, other than this project's own container; code 1 when it is free.
+# port_taken PORT SERVICE: prints who uses the port, other than this project's own container; code 1 when it is free.
 port_taken() {
   local other
   other=$(docker ps --filter "publish=$1" --format '{{.Names}} {{.Label "com.docker.compose.project"}}/{{.Label "com.docker.compose.service"}}' | head -n 1)
@@ -113,10 +115,10 @@ port_taken() {
   else return 1; fi
 }
 
-# tcp_answers PORT [ADDRESS]: without an address, where the stack is published.
+# tcp_answers PORT [ADDRESS]: succeeds when the port accepts a connection, by default at the stack's published address.
 tcp_answers() { (exec 3<>"/dev/tcp/$(reached_at "${2:-$PUBLISH}")/$1") 2>/dev/null; }
 
-# reached_at ADDRESS: where this machine reaches what is published on an address, without brackets.
+# reached_at ADDRESS: prints the address, without brackets, at which this machine reaches ports published on ADDRESS.
 reached_at() {
   case $1 in
     0.0.0.0 | '::' | '[::]') echo 127.0.0.1 ;;
@@ -124,8 +126,8 @@ reached_at() {
   esac
 }
 
-# Each build leaves the image it replaces without a name, 0.6 GB at a time. Only ours, by their label; what a container
-# still uses stays.
+# remove_old_images: removes our unnamed images, found by label. Each build leaves the image that it replaces without a
+# name, 0.6 GB each time. An image that a container still uses stays.
 remove_old_images() {
   local image
   for image in $(docker images -q --filter dangling=true --filter label=io.cc-bridge.image); do
@@ -133,7 +135,7 @@ remove_old_images() {
   done
 }
 
-# A login of the CLI: in a folder that will be mounted as its home, or kept in the project's volume from before.
+# login_mounted: succeeds when there is a login of the CLI: in the folder that becomes its home, or in the project's volume.
 login_mounted() {
   local volume=${PROJECT}_cli-home
   if [ -n "${CCB_CLI_HOME:-}" ]; then [ -s "$CCB_CLI_HOME/.claude/.credentials.json" ]; return; fi
@@ -142,22 +144,23 @@ login_mounted() {
     -s /home/claude/.claude/.credentials.json
 }
 
-# The ids that the containers run with: the caller's, so that files belong to the caller; never root's: for root, those
-# of the folder to work on.
+# caller_ids: sets the ids of the containers to the caller's, so that files belong to the caller. Never root's: for root,
+# the ids of the workspace's owner.
 caller_ids() {
   local uid gid
   uid=$(id -u) gid=$(id -g)
   if [ "$uid" = 0 ] && [ -n "${CCB_WORKSPACE:-}" ]; then read -r uid gid < <(stat -c '%u %g' "$CCB_WORKSPACE"); fi
   if [ "$uid" = 0 ]; then
     uid=10001 gid=10001
-    [ -z "${CCB_WORKSPACE:-}" ] || warn "$CCB_WORKSPACE belongs to root, and the services run as $uid: they can read it where all may, and not write it"
+    [ -z "${CCB_WORKSPACE:-}" ] || warn "$CCB_WORKSPACE belongs to root, and the services run as $uid: they can read only what all users can read, and write nothing"
   fi
   export CCB_UID=${CCB_UID:-$uid} CCB_GID=${CCB_GID:-$gid}
 }
 
-# Volumes of an earlier stack may belong to another user: hand them over. The volumes themselves tell (not a note in
-# somebody's home). What still runs as the other user is stopped first, or its last words would be in nobody's hands.
-# The folder of a volume itself is right when our user may write it; otherwise it gets the image's owner and mode.
+# hand_over_volumes: gives the volumes of an earlier stack, which may belong to another user, to our user. The owner is
+# read from the volumes themselves, not from a record. Containers of the other user stop first: otherwise files that they
+# write at their end would keep the old owner. The folder of a volume stays as it is when our user may write it;
+# otherwise it gets the image's owner and mode.
 hand_over_volumes() {
   local names volume mounts=() words foreign roots inside closed
   names=$(docker volume ls -q --filter "label=com.docker.compose.project=$PROJECT")
@@ -165,18 +168,18 @@ hand_over_volumes() {
   for volume in $names; do mounts+=(-v "$volume:/v/$volume"); done
   words=(docker run --rm --network none -u 0 --entrypoint find "${mounts[@]}" "$IMAGE" /v -mindepth 1)
   closed=('(' ! -path '/v/*/*' ! -perm -0007 ! '(' -uid "$CCB_UID" -perm -0700 ')' ')')
-  # workspace/default is where another volume or folder is mounted, and root's.
+  # workspace/default is a mount point for another volume or folder, and belongs to root.
   inside=('(' -path '/v/*/*' ! -path '*_workspace/default' '(' ! -uid "$CCB_UID" -o ! -gid "$CCB_GID" ')' ')')
   foreign=$(timeout 60 "${words[@]}" -maxdepth 2 '(' "${closed[@]}" -o "${inside[@]}" ')' -print -quit) ||
-    fail "the volumes of project $PROJECT cannot be looked at" "scripts/down removes them, with all that is in them"
+    fail "could not examine the volumes of project $PROJECT" "scripts/down removes them, with all their data"
   [ -n "$foreign" ] || return 0
   step 60 "stop what runs as another user" "${COMPOSE[@]}" --progress plain stop || true
   roots=("${closed[@]}" -exec chown 0:0 '{}' + -exec chmod 1777 '{}' +)
   step 600 "hand the volumes over to $CCB_UID:$CCB_GID" "${words[@]}" "${roots[@]}" -o -path '/v/*/*' -exec chown -h "$CCB_UID:$CCB_GID" '{}' + ||
-    fail "the volumes could not be given to $CCB_UID:$CCB_GID" "scripts/down removes them, with all that is in them"
+    fail "could not give the volumes to $CCB_UID:$CCB_GID" "scripts/down removes them, with all their data"
 }
 
-# What the machine's link carries, if that is less than Docker's default of 1500.
+# link_mtu: prints the MTU of the machine's link, at most Docker's default of 1500.
 link_mtu() {
   local device mtu
   device=$(awk '$2 == "00000000" { print $1; exit }' /proc/net/route 2>/dev/null || true)
@@ -184,22 +187,22 @@ link_mtu() {
   if [ "$mtu" -lt 1500 ]; then echo "$mtu"; else echo 1500; fi
 }
 
-# What /health/ready says, as text; code 0 only when it is ready.
+# ready_answer: prints the answer of /health/ready; succeeds only when the service is ready.
 ready_answer() {
   compose exec -T claude-api curl -sS --max-time 5 --fail-with-body http://127.0.0.1:8002/health/ready 2>/dev/null
 }
 
 demo_banner() {
   say "==============================================================================="
-  say "  DEMO: the CLI is real, the model is a SCRIPT. No account is used, nothing is"
-  say "  understood: Python code that prints is run, others get a fixed answer."
+  say "  DEMO: the CLI is real, the model is a SCRIPT. It uses no account and understands"
+  say "  nothing: it runs Python code that prints, and gives a fixed answer to the rest."
   say "  For the real model: set ANTHROPIC_API_KEY (or CLAUDE_CODE_OAUTH_TOKEN) and run"
-  say "  scripts/up again. Set but empty means: the CLI's own login."
+  say "  scripts/up again. An empty value selects the CLI's own login."
   say "==============================================================================="
-  [ -z "${ANTHROPIC_BASE_URL:-}" ] || warn "ANTHROPIC_BASE_URL is set and not used in the demo"
+  [ -z "${ANTHROPIC_BASE_URL:-}" ] || warn "ANTHROPIC_BASE_URL is set, but the demo does not use it"
 }
 
-# container_of SERVICE: the id of this project's running container; not of one that is paused or starts again and again.
+# container_of SERVICE: prints the id of this project's running container, but not of a paused or restarting one.
 container_of() {
   docker ps -q --filter status=running --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" | head -n 1
 }

@@ -1,7 +1,7 @@
-//! First figures: through both hops with the stand-in CLI, beside a floor that only moves bytes, in the same run.
+//! Measures both hops with the stand-in CLI, next to a baseline that only moves bytes, in one run.
 //!
-//! Everything runs on one machine, so the client, the CLI and the floor's threads take their part of its cores: the
-//! figures are what the whole path does there, not what one service could do alone.
+//! All processes share one machine's cores, also the client, the CLI and the baseline's threads.
+//! The figures describe the whole path on that machine, not one service alone.
 
 mod cli;
 mod delay;
@@ -24,13 +24,13 @@ use anyhow::Context;
 
 use crate::harness::{Stack, StackOptions};
 
-/// More than any part here runs at once.
+/// The limit of concurrent executions, above the need of any part.
 const AT_ONCE: usize = 128;
 const SESSIONS: usize = 1100;
-/// Clients that take nothing stay for longer than they do by default, where a closed one would cost less.
+/// The timeout for slow clients, longer than the default: a closed client would cost less.
 const PING_MS: usize = 300_000;
 
-/// How much is measured.
+/// The size of each measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     /// Bytes of an `events` stream.
@@ -71,7 +71,7 @@ impl Size {
         }
     }
 
-    /// A tenth of it, to see that it works.
+    /// Returns a tenth of the full size, for a smoke test.
     #[must_use]
     pub fn quick() -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Size {
     }
 }
 
-/// What can be had alone.
+/// A part of the bench that can run alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// Bytes and token lines a second through both hops.
@@ -106,10 +106,11 @@ pub enum Part {
     Idle,
 }
 
-/// Measures one thing after the other, all of them where `only` is empty; `say` gets each figure as it is had.
+/// Runs the parts in `only` one after the other, or all parts if it is empty, and calls `say` with
+/// each figure.
 ///
 /// # Errors
-/// What failed; a bench that cannot measure says so.
+/// The failure of a measurement.
 pub async fn run(
     size: Size,
     only: &[Part],
@@ -156,7 +157,8 @@ pub async fn run(
     Ok(report)
 }
 
-/// Fresh services. The CLI is this very program under another name: the stand-in, and writers of exact lines.
+/// Starts fresh services. Their CLI is this program under another name, which acts as the stand-in
+/// or writes exact lines.
 async fn start(folder: &Path) -> anyhow::Result<Stack> {
     let claude = folder.join(cli::NAME);
     if !claude.exists() {

@@ -1,16 +1,17 @@
-//! The composed stack, seen from a test: containers of the images that `scripts/up` makes.
+//! The composed stack in tests: containers of the images that `scripts/up` builds.
 //!
 //! ```text
 //! case(Duration::from_secs(60), Use::Shared, async |case| {
-//!     let project = Project::shared();                     // the stack that CCB_WS and CCB_HTTP name
+//!     let project = Project::shared();                 // the stack that CCB_WS and CCB_HTTP name
 //!     let mut client = project.client().await;
 //!     case.step("the prompt runs");
 //!     ...
 //! }).await;
-//! let own = Project::up("dns", &Plan::default()).await;     // containers of its own, removed when it is dropped
+//! let own = Project::up("dns", &Plan::default()).await; // its own containers, removed on drop
 //! ```
 //!
-//! A [`Project`] that is dropped by a failing test prints its containers' logs and the executions' statuses.
+//! A [`Project`] that is dropped by a failing test prints its containers' logs and the executions'
+//! statuses.
 
 mod case;
 pub mod docker;

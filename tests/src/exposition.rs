@@ -1,7 +1,7 @@
-//! A page of `/metrics`, read strictly.
+//! A strict reader of `/metrics` pages.
 //!
-//! [`Page::parse`] knows the grammar of both formats as far as the services use it. [`Page::faults`] has the rules for names, units
-//! and labels: those of `promtool check metrics`, and those of this project.
+//! [`Page::parse`] reads both formats as far as the services use them. [`Page::faults`] checks the
+//! rules for names, units and labels: those of `promtool check metrics`, and those of this project.
 
 mod rules;
 
@@ -17,7 +17,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The value of `Content-Type`; as `Accept` it asks for this format.
+    /// Returns the value of `Content-Type`, which also requests this format as `Accept`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Page {
     /// Reads a page.
     ///
     /// # Errors
-    /// The first line that is none of this format.
+    /// The first line that is not in this format.
     pub fn parse(text: &str, format: Format) -> Result<Self, String> {
         let body = match format {
             Format::OpenMetrics => text
@@ -85,10 +85,10 @@ impl Page {
         }
     }
 
-    /// The sum of all samples of this name that have these labels, and perhaps others.
+    /// Returns the sum of all samples of this name with these labels, and possibly others.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there is no such sample.
     #[must_use]
     #[track_caller]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -109,14 +109,14 @@ impl Page {
         values.iter().sum()
     }
 
-    /// Everything that is not as the rules say: the private module `rules` lists them.
+    /// Returns all violations of the rules in the private module `rules`.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         rules::faults(self)
     }
 }
 
-/// Adds one line to the families. None when it does not belong there.
+/// Adds one line to the families; `None` when the line is not valid there.
 fn read(line: &str, format: Format, families: &mut Vec<Family>) -> Option<()> {
     if let Some(rest) = line.strip_prefix("# HELP ") {
         let (name, help) = rest.split_once(' ')?;
@@ -159,7 +159,7 @@ fn sample(line: &str) -> Option<Sample> {
         None => (series, Vec::new()),
         Some((name, labels)) => {
             let labels = labels.strip_suffix('}')?.split(',');
-            // No value of ours has a comma, a quote or a backslash.
+            // No label value of the services has a comma, a quote or a backslash.
             let label = |label: &str| {
                 let (name, value) = label.split_once('=')?;
                 let value = value.strip_prefix('"')?.strip_suffix('"')?;

@@ -1,17 +1,16 @@
-//! A TCP proxy that fails as it is told, between any two parts. It listens on a free port of loopback, and
-//! forwards to a target that may come and go.
+//! A TCP proxy that injects faults between any two parts. It listens on a free port of loopback,
+//! and forwards to a target that may restart.
 //!
 //! ```text
 //! let proxy = FaultProxy::start(claude_api.addr()).await;
-//! // Whoever is tested gets proxy.addr() as the other's address.
-//! proxy.set(Faults { down: Pipe::cut_after(10_000), ..Faults::default() });   // each new connection
-//! proxy.cut_now(Cut::Reset);                                                   // those that are open
-//! proxy.set(Faults::default());                                                // good again
+//! // The part under test gets proxy.addr() as the other's address.
+//! proxy.set(Faults { down: Pipe::cut_after(10_000), ..Faults::default() });   // new connections
+//! proxy.cut_now(Cut::Reset);                                                  // open connections
+//! proxy.set(Faults::default());                                               // no more faults
 //! ```
 //!
-//! Faults are read when they matter, so that a stall or a rate that is set now also hits open connections;
-//! a cut counts the bytes of one connection and direction. `up` is from the client to the target, `down`
-//! back.
+//! A stall or a rate also applies to open connections. A cut counts the bytes of one connection and
+//! direction. `up` is the direction from the client to the target, `down` the other one.
 
 mod lost_byte;
 mod pump;
@@ -33,26 +32,26 @@ use tokio::{
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cut {
-    /// Closed in order, in both directions (FIN).
+    /// A clean close in both directions (FIN).
     #[default]
     Close,
-    /// Reset (RST): what is under way is lost.
+    /// A reset (RST), which loses the bytes in flight.
     Reset,
 }
 
-/// What happens to the bytes of one direction.
+/// The faults of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pipe {
-    /// After so many bytes of a connection it is cut.
+    /// Cuts a connection after so many of its bytes.
     pub cut_after: Option<u64>,
-    /// After so many bytes more from now on it is cut: those that pass while this holds are counted, on a new connection from its
-    /// beginning.
+    /// Cuts a connection after so many further bytes. The count begins when this is set, or at the
+    /// beginning of a new connection.
     pub cut_in: Option<u64>,
-    /// How it is cut.
+    /// How the connection is cut.
     pub cut: Cut,
-    /// At most so many bytes a second.
+    /// The rate limit in bytes a second.
     pub bytes_per_second: Option<u64>,
-    /// Nothing passes (and what comes is not even read); the connection stays open.
+    /// Passes and reads nothing; the connection stays open.
     pub stall: bool,
 }
 
@@ -76,7 +75,7 @@ impl Pipe {
         }
     }
 
-    /// Lets nothing pass.
+    /// Passes nothing.
     #[must_use]
     pub fn stalled() -> Self {
         Self {
@@ -86,7 +85,7 @@ impl Pipe {
     }
 }
 
-/// What happens to new connections.
+/// The handling of new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Entry {
     /// Forwarded.
@@ -100,7 +99,7 @@ pub enum Entry {
     Blackhole,
 }
 
-/// The faults that hold now. The default is none.
+/// The current faults. The default is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Faults {
     /// For new connections.
@@ -112,7 +111,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// New connections are refused; open ones go on.
+    /// Refuses new connections; open ones continue.
     #[must_use]
     pub fn refuse() -> Self {
         Self {
@@ -121,7 +120,7 @@ impl Faults {
         }
     }
 
-    /// Nothing passes any more, on open and new connections, and nothing is closed.
+    /// Passes nothing on open and new connections, and closes none.
     #[must_use]
     pub fn blackhole() -> Self {
         Self {
@@ -132,7 +131,7 @@ impl Faults {
     }
 }
 
-/// What the proxy has seen. Counts since its start.
+/// The counts of the proxy since its start.
 #[derive(Debug, Default)]
 pub struct Counts {
     connections: AtomicU64,
@@ -155,7 +154,7 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Starts one before `target`.
+    /// Starts a proxy in front of `target`.
     ///
     /// # Panics
     /// If no port of loopback is free.
@@ -163,7 +162,7 @@ impl FaultProxy {
         Self::start_in_turn(vec![target]).await
     }
 
-    /// Starts one that gives these targets connections in turn, the first target first.
+    /// Starts a proxy that gives connections to these targets in turn, first to the first one.
     ///
     /// # Panics
     /// If no port of loopback is free.
@@ -199,41 +198,41 @@ impl FaultProxy {
         }
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The address as a URL without a path.
+    /// Returns the address as a URL without a path.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// These faults hold from now on. A closed port is opened (or closed) a moment later.
+    /// Sets the faults. The port opens or closes a moment later.
     pub fn set(&self, faults: Faults) {
         self.faults.send_replace(faults);
     }
 
-    /// No faults from now on.
+    /// Removes all faults.
     pub fn heal(&self) {
         self.set(Faults::default());
     }
 
-    /// New connections go to another address: the target was started again.
+    /// Sends new connections to another address, for a target that was restarted.
     pub fn retarget(&self, target: SocketAddr) {
         self.targets.send_replace(vec![target]);
     }
 
     /// Cuts all open connections.
     pub fn cut_now(&self, cut: Cut) {
-        // No receiver: no connection.
+        // Without a receiver there is no connection.
         let _ = self.cuts.send(cut);
     }
 
-    /// A bug on purpose, on each connection from now on: of an output that is asked for from an offset the first byte is
-    /// lost, in such a way that the rest of the response is well formed.
+    /// Injects a bug into new connections: the first byte of an output from an offset is lost. The
+    /// rest of the response stays well formed.
     pub fn lose_a_byte_of_each_resume(&self) {
         self.loses.store(true, Ordering::SeqCst);
     }
@@ -250,13 +249,13 @@ impl FaultProxy {
         self.counts.open.load(Ordering::SeqCst)
     }
 
-    /// Connections that it cut so far, by a limit of bytes or by [`Self::cut_now`].
+    /// Returns the number of connections cut so far, by a byte limit or by [`Self::cut_now`].
     #[must_use]
     pub fn cuts(&self) -> u64 {
         self.counts.cut.load(Ordering::SeqCst)
     }
 
-    /// Bytes that passed from clients to the target, and back.
+    /// Returns the bytes passed so far, from clients to the target and back.
     #[must_use]
     pub fn bytes(&self) -> (u64, u64) {
         (
@@ -325,7 +324,8 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
                 if let Ok((stream, _)) = listener.accept().await {
                     return stream;
                 }
-                // Out of descriptors, most likely: not the proxy's fault to report, and no reason to spin.
+                // Probably out of descriptors, which is not the proxy's fault. The pause avoids a
+                // busy loop.
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
         }

@@ -1,16 +1,16 @@
-//! Starts the services as real processes on free ports, with directories of their own, and looks at what
+//! Starts the services as real processes on free ports, with their own directories, and checks what
 //! they leave behind.
 //!
 //! ```text
-//! let stack = Stack::start().await;                       // claude-api with the stand-in, and a bridge
-//! let mut client = stack.client().await;                  // the strict WebSocket client
+//! let stack = Stack::start().await;          // claude-api with the stand-in, and a bridge
+//! let mut client = stack.client().await;     // the strict WebSocket client
 //! let (output, status) = client.run("@say hello").await;
 //! stack.assert_nothing_left(&id).await;
 //! stack.assert_quiet();                                   // no error-level log line
 //! ```
 //!
-//! A service is ready when it has logged `listening` with the field `addr`; nothing sleeps. Its log is shown
-//! when the test fails. Everything is killed, by its id, when it is dropped.
+//! A service is ready when it has logged `listening` with the field `addr`; nothing sleeps. A
+//! failing test prints the service's log. Dropping a service kills its process, by its id.
 
 mod binaries;
 mod bridges;
@@ -27,10 +27,10 @@ pub use stack::Stack;
 
 use std::time::{Duration, Instant};
 
-/// Waits until `found` finds something, asking every few milliseconds.
+/// Waits until `found` returns a value, calling it every few milliseconds.
 ///
 /// # Panics
-/// If it does not within `patience`.
+/// If `found` returns none within `patience`.
 pub async fn eventually<T>(
     what: &str,
     patience: Duration,
@@ -46,13 +46,13 @@ pub async fn eventually<T>(
     }
 }
 
-/// The time between two questions of [`until`]: a service, or a container, answers in milliseconds.
+/// The time between two calls in [`until`]: a service, or a container, answers in milliseconds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Waits until `found` finds something, as [`eventually`], where asking takes an await.
+/// Waits until `found` returns a value, as [`eventually`] does, for an async `found`.
 ///
 /// # Panics
-/// If it does not within `patience`.
+/// If `found` returns none within `patience`.
 pub async fn until<T>(
     what: &str,
     patience: Duration,
@@ -68,10 +68,10 @@ pub async fn until<T>(
     }
 }
 
-/// Until somebody wants this program to end: Ctrl-C, or SIGTERM.
+/// Waits for a request to end this program: Ctrl-C, or SIGTERM.
 ///
 /// # Panics
-/// There is no Tokio runtime, or the signals cannot be had.
+/// If there is no Tokio runtime, or the signals cannot be registered.
 pub async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let [mut interrupt, mut terminate] = [SignalKind::interrupt(), SignalKind::terminate()]

@@ -1,4 +1,5 @@
-//! A client of claude-api that sees what most clients do not: trailers, aborted streams, each line as it comes.
+//! A client of claude-api that reports details most clients hide: trailers, aborted streams, and
+//! each line when it arrives.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -19,30 +20,30 @@ pub struct Http {
 /// An output stream, read to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
-    /// What came.
+    /// The received bytes.
     pub bytes: Vec<u8>,
     /// The trailers; empty if there were none.
     pub trailers: HashMap<String, String>,
-    /// Whether the stream ended in order. A stream that fails ends in an aborted connection.
+    /// Whether the stream ended cleanly; a failed stream ends in an aborted connection.
     pub clean: bool,
-    /// Frames that came: how often it was flushed, roughly.
+    /// The number of received frames, which is about the number of flushes.
     pub frames: usize,
 }
 
 impl Http {
-    /// Asks `addr`, never through a proxy.
+    /// Creates a client of `addr`, which uses no proxy.
     ///
     /// # Panics
-    /// If the client cannot be made.
+    /// If the client cannot be created.
     #[must_use]
     pub fn new(addr: SocketAddr) -> Self {
         Self::at(&format!("http://{addr}"))
     }
 
-    /// Asks a base URL without a path.
+    /// Creates a client of a base URL without a path.
     ///
     /// # Panics
-    /// If the client cannot be made.
+    /// If the client cannot be created.
     #[must_use]
     pub fn at(base: &str) -> Self {
         let client = reqwest::Client::builder()
@@ -56,12 +57,13 @@ impl Http {
         }
     }
 
-    /// A request to be made different before it is sent.
+    /// Returns a request that the caller can change and send.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    /// Sends a request with an optional JSON body; answers the status code and the JSON (null if there is none).
+    /// Sends a request with an optional JSON body; returns the status code and the JSON (null for
+    /// no JSON).
     ///
     /// # Errors
     /// What the connection fails with.
@@ -86,7 +88,7 @@ impl Http {
         Ok((code, serde_json::from_slice(&text).unwrap_or(Value::Null)))
     }
 
-    /// GET of JSON.
+    /// Sends a GET; returns the status code and the JSON.
     ///
     /// # Errors
     /// What the connection fails with.
@@ -94,7 +96,7 @@ impl Http {
         self.call(Method::GET, path, None).await
     }
 
-    /// PUT of an execution; answers its status.
+    /// Sends the PUT of an execution; returns its status.
     ///
     /// # Errors
     /// What the connection fails with.
@@ -103,7 +105,7 @@ impl Http {
             .await
     }
 
-    /// The status of an execution.
+    /// Returns the status of an execution.
     ///
     /// # Errors
     /// What the connection fails with, and any answer but 200.
@@ -159,10 +161,11 @@ impl Http {
         })
     }
 
-    /// Follows the status of an execution until it is terminal; answers all that came.
+    /// Follows the status of an execution until it is terminal; returns all statuses.
     ///
     /// # Errors
-    /// What the connection fails with; a stream that ends before a terminal status, or goes on behind it.
+    /// What the connection fails with; a stream that ends before the terminal status, or continues
+    /// after it.
     pub async fn follow_to_end(&self, id: &str) -> anyhow::Result<Vec<Value>> {
         let mut lines = self.follow(id).await?;
         let mut seen = Vec::new();
@@ -186,7 +189,7 @@ fn is_terminal(status: &Value) -> bool {
         .is_some_and(crate::ws::status::is_terminal)
 }
 
-/// Reads a response to its end, trailers included.
+/// Reads a response and its trailers to the end.
 pub async fn read_output(response: Response) -> Output {
     let response: http::Response<reqwest::Body> = response.into();
     let mut body = response.into_body();
@@ -220,10 +223,10 @@ pub async fn read_output(response: Response) -> Output {
 }
 
 impl Output {
-    /// Asserts that it is whole from offset 0: a clean end, and trailers that say the same.
+    /// Asserts that the output is complete from offset 0: a clean end, and matching trailers.
     ///
     /// # Panics
-    /// If it is not.
+    /// If it is not complete.
     #[track_caller]
     pub fn assert_whole(&self, state: &str) {
         assert!(
@@ -257,10 +260,10 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The next line; `None` at a clean end.
+    /// Returns the next line; `None` at a clean end.
     ///
     /// # Errors
-    /// A stream that is aborted, ends within a line, or has a line that is no JSON.
+    /// If the stream is aborted, ends within a line, or has a line that is not JSON.
     pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {

@@ -1,11 +1,15 @@
-//! What the tests of cc-bridge stand on. See `README.md` beside this crate for how to use each part.
+//! The library of cc-bridge's test suites. `README.md` beside this crate says how to use each part.
 //!
 //! * [`composed`]: the containers of the composed stack, and the cases that run on them.
 //! * [`exposition`]: pages of `/metrics`, and the rules for them.
-//! * [`mod@bench`]: figures through both hops (bin `bench`).
+//! * [`faults`]: a TCP proxy that injects faults.
+//! * [`harness`]: both services as processes, with their directories and logs.
+//! * [`http`]: a client of claude-api.
+//! * [`mod@bench`]: measurements of both hops (bin `bench`).
 //! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
-//! * [`soak`]: both services under fire (bin `soak`).
+//! * [`soak`]: both services under random faults (bin `soak`).
 //! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).
+//! * [`ws`]: a strict WebSocket client, which checks every message against the protocol.
 
 pub mod bench;
 pub mod composed;
@@ -18,7 +22,7 @@ pub mod soak;
 pub mod stand_in;
 pub mod ws;
 
-/// Lower-case hex digits.
+/// Formats bytes as lower-case hex digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

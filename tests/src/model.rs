@@ -1,19 +1,22 @@
-//! The scripted model: a small server that speaks the Messages API, so that the real CLI runs offline.
+//! The scripted model: a small server that speaks the Messages API, so that the real CLI runs
+//! offline.
 //!
-//! What it answers is decided by the prompt alone:
+//! The prompt alone decides the answer:
 //!
-//! 1. A `python3 -c ...` command is run through the CLI's Bash tool as it stands, and answered with the
-//!    tool's output.
-//! 2. Plain Python code (`print(42*17)`, one line or several) is run as `python3 -c '...'` the same way.
-//! 3. A prompt with directives (lines that start with `@`, see [`script`]) does what they say, in order.
-//! 4. Anything else is answered with a short text that names the prompt's length.
+//! 1. The model runs a `python3 -c ...` command unchanged through the CLI's Bash tool, and answers
+//!    with the tool's output.
+//! 2. It runs plain Python code (`print(42*17)`, one line or several) as `python3 -c '...'` in the
+//!    same way.
+//! 3. It follows the directives of a prompt (lines that start with `@`, see [`script`]) in order.
+//! 4. It answers any other prompt with a short text that names the prompt's length.
 //!
-//! The prompt is the last user message of the request that is not a tool's result; the CLI's
-//! `<system-reminder>` blocks are no part of it. Nothing is computed here: an answer with a computed value
-//! can only come from a tool that really ran.
+//! The prompt is the last user message of the request that is not a tool's result, without the
+//! CLI's `<system-reminder>` blocks. The model computes nothing: only a tool that really ran can
+//! add a computed value to an answer.
 //!
-//! `@fail`, `@cut` and `@usage-limit` count the requests of one conversation (the CLI's session id in
-//! `metadata.user_id`) with one prompt, so that retries are seen and executions do not disturb each other.
+//! `@fail`, `@cut` and `@usage-limit` count the requests of one conversation (the CLI's session id
+//! in `metadata.user_id`) with one prompt. So they also count retries, and executions do not affect
+//! each other.
 
 pub mod play;
 pub mod python;

@@ -1,20 +1,21 @@
-//! Both services under fire: random clients and random faults on both hops for a while, every message checked
-//! against I1 to I6 (docs/protocol.md, "Invariants"), every byte against what the stand-in is known
-//! to write.
+//! Runs both services under random faults, with random clients and faults on both hops. The soak
+//! checks every message against I1 to I6 (docs/protocol.md, "Invariants"), and every byte against
+//! the known output of the stand-in.
 //!
 //! ```text
 //!   actors ──▶ front proxy ──▶ bridge ──▶ middle proxy ──▶ claude-api ──▶ stand-in CLI
 //!     │ each message            ▲ cuts, stalls, kills by `chaos`  ▲           │
 //!     ▼                                                                       ▼
-//!   Checker, View (joined over reconnects), World::judge          Plan (what it will write)
+//!   Checker, View (joined over reconnects), World::judge          Plan (its known output)
 //! ```
 //!
-//! Some executions take input, sent by any client in any pieces; some go on in the conversation of another, by request or by
-//! policy. What they write is known beforehand as well, and that no two of one conversation run at once is looked at.
-//! A full disk is no part of it.
+//! Some executions get input, which any client sends in any pieces. Some continue the conversation
+//! of another execution, by request or by policy. Their output is known beforehand too, and the
+//! soak checks that no two executions of one conversation run at the same time. It has no full
+//! disk.
 //!
-//! Every choice comes from the seed; what the machine makes of it (which byte a cut hits) does not, so a failure is
-//! repeated by running the seed again, a few times where it is rare.
+//! Every choice depends on the seed, but its effect (such as the byte that a cut hits) depends on
+//! the machine. To repeat a rare failure, run its seed several times.
 
 mod actor;
 mod audit;
@@ -41,45 +42,46 @@ use world::{Phase, World};
 
 use crate::harness::{Stack, StackOptions};
 
-/// Output beyond this is freed, so that gaps are seen.
+/// claude-api frees older output beyond this size, which makes gaps.
 const KEPT_BYTES: u64 = 3 << 20;
-/// How long everything may take to come to its end when the faults are over.
+/// The time for all executions and clients to end after the last fault.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// What a run is like.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Faults to make.
+    /// The number of faults.
     pub faults: u64,
-    /// The longest time for them; the settling and the last look come on top, at most two minutes.
+    /// The time limit for the faults; the end of all executions and the audit take at most two
+    /// minutes more.
     pub seconds: u64,
-    /// Where all choices come from.
+    /// The seed of all choices.
     pub seed: u64,
-    /// Clients at once.
+    /// The number of concurrent clients.
     pub clients: usize,
-    /// Both services together may be resident with so much, in bytes.
+    /// The limit for the resident memory of both services together, in bytes.
     pub memory_bytes: u64,
-    /// A bug put in on purpose, to see it found.
+    /// An injected bug that the run must find.
     pub plant: Option<Plant>,
-    /// Where logs go when something was violated.
+    /// The folder for the logs after a violation.
     pub keep: PathBuf,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Faults made.
+    /// The number of faults.
     pub faults: u64,
-    /// What was broken, one text each.
+    /// A text for each violation.
     pub violations: Vec<String>,
-    /// What else is worth to be told.
+    /// The summary.
     pub notes: String,
 }
 
-/// Runs it to its end. Progress goes to `progress`, a line each.
+/// Runs the soak to its end, and calls `progress` with each line of progress.
 ///
 /// # Panics
-/// If the services do not even start.
+/// If a service does not start.
 pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'static) -> Outcome {
     let mut stack = Stack::with(stack_options()).await;
     if let (Some(Plant::UpstreamDropsByte), Some(proxy)) = (options.plant, &stack.middle) {
@@ -101,9 +103,9 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
     let faults = chaos::run(&world, &mut stack, seeds.random::<u64>());
     let faults = AssertUnwindSafe(faults).catch_unwind().await;
     if let Err(panic) = &faults {
-        world.violate("the services", said(panic.as_ref()));
+        world.violate("the services", panic_message(panic.as_ref()));
     }
-    // Without the services, or with what was looked for, there is nothing to wait for.
+    // After a failure of the services, or when the injected bug is found, the run ends immediately.
     if faults.is_err() || world.plant_found() {
         world.set_phase(Phase::Over);
         actors.iter().for_each(tokio::task::JoinHandle::abort);
@@ -111,7 +113,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
         return world.finish(&stack);
     }
     world.set_phase(Phase::Settle);
-    world.say("the faults are over; everything comes to its end");
+    world.say("the faults are over; waiting for all executions and clients to end");
     let settled = tokio::time::timeout(SETTLE, async {
         for actor in actors {
             if let Err(error) = actor.await {
@@ -123,7 +125,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
     if settled.is_err() {
         world.violate(
             "the run",
-            "clients had not seen the end of all a minute after the last fault",
+            "a minute after the last fault, clients still wait for the end of executions",
         );
     }
     audit::all_ended(&world).await;
@@ -136,8 +138,8 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
     world.finish(&stack)
 }
 
-/// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> &str {
+/// Returns the message of a panic.
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("it panicked")

@@ -1,4 +1,4 @@
-//! A strict WebSocket client for the tests. It stands on the low layer of the Rust client
+//! A strict WebSocket client for the tests. It uses the low layer of the Rust client
 //! (`client::Connection`), and its [`Checker`] compares every message with docs/protocol.md. A
 //! violation fails the test with the transcript.
 

@@ -1,11 +1,13 @@
-//! The CLI of the bench: the stand-in, and writers whose lines are of an exact size or carry the time at which they were
-//! written. Chosen by the model's name, as nothing else reaches a process before its prompt.
+//! The CLI of the bench: the stand-in, and writers of lines with an exact size or with their time.
+//! The model's name selects one: nothing else reaches a process before its prompt.
 //!
 //! | model | prompt | writes |
 //! |---|---|---|
-//! | `bench-lines` | `BYTES TOTAL` | event lines of BYTES bytes each, TOTAL bytes of them, as fast as they are taken |
-//! | `bench-stamps` | `RATE SECONDS` | RATE token lines a second, each text the monotonic time in nanoseconds |
-//! | `bench-paced` | `BYTES RATE TOTAL` | event lines of BYTES bytes each, RATE bytes of them a second, TOTAL bytes; each ends with the time |
+//! | `bench-lines` | `BYTES TOTAL` | event lines of BYTES bytes each, TOTAL bytes, at full speed |
+//! | `bench-stamps` | `RATE SECONDS` | RATE token lines a second, each with its time |
+//! | `bench-paced` | `BYTES RATE TOTAL` | as `bench-lines`, but RATE bytes a second, with times |
+//!
+//! Times are monotonic, in nanoseconds.
 
 use std::{
     io::{BufRead, Write},
@@ -19,13 +21,13 @@ use serde_json::{Value, json};
 pub(super) const NAME: &str = "bench-claude";
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// Whether this process was started as the CLI.
+/// Returns whether this process was started as the CLI.
 #[must_use]
 pub fn is_cli(program: &str, first: Option<&str>) -> bool {
     program.ends_with(NAME) || matches!(first, Some("-p" | "--print" | "--version" | "__role"))
 }
 
-/// Lives as the CLI. `arguments`: those of the process, its name left out.
+/// Runs as the CLI. `arguments`: those of the process, without its name.
 #[must_use]
 pub fn main(arguments: &[String]) -> ExitCode {
     let model = |name: &str| {
@@ -71,13 +73,16 @@ fn put(out: &mut impl Write, line: &Value) -> std::io::Result<()> {
 
 fn result() -> Value {
     json!({
-        "type": "result", "subtype": "success", "is_error": false, "result": "done", "num_turns": 1, "duration_ms": 1,
-        "duration_api_ms": 1, "total_cost_usd": 0.0, "session_id": "bench", "usage": {}, "permission_denials": [],
+        "type": "result", "subtype": "success", "is_error": false, "result": "done",
+        "num_turns": 1, "duration_ms": 1,
+        "duration_api_ms": 1, "total_cost_usd": 0.0, "session_id": "bench", "usage": {},
+        "permission_denials": [],
     })
 }
 
 fn init() -> Value {
-    json!({"type": "system", "subtype": "init", "session_id": "bench", "model": "bench", "tools": []})
+    json!({"type": "system", "subtype": "init", "session_id": "bench", "model": "bench",
+        "tools": []})
 }
 
 fn lines() -> std::io::Result<()> {
@@ -110,10 +115,15 @@ fn stamps() -> std::io::Result<()> {
     let [rate, seconds] = numbers()?;
     let mut out = std::io::stdout().lock();
     put(&mut out, &init())?;
-    let event = |event: Value| json!({"type": "stream_event", "event": event, "session_id": "bench", "parent_tool_use_id": null});
-    let start = json!({"type": "message_start", "message": {"id": "msg_1", "role": "assistant", "content": [], "model": "bench"}});
+    let event = |event: Value| {
+        json!({"type": "stream_event", "event": event,
+        "session_id": "bench", "parent_tool_use_id": null})
+    };
+    let start = json!({"type": "message_start", "message": {"id": "msg_1", "role": "assistant",
+        "content": [], "model": "bench"}});
     put(&mut out, &event(start))?;
-    let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+    let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text",
+        "text": ""}});
     put(&mut out, &event(block))?;
     let pace = Duration::from_secs(1) / u32::try_from(rate.max(1)).unwrap_or(1);
     let mut due = Instant::now();
@@ -121,7 +131,8 @@ fn stamps() -> std::io::Result<()> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         due += pace;
         let text = format!("{} ", now());
-        let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+        let delta = json!({"type": "content_block_delta", "index": 0,
+            "delta": {"type": "text_delta", "text": text}});
         put(&mut out, &event(delta))?;
     }
     put(
@@ -132,9 +143,9 @@ fn stamps() -> std::io::Result<()> {
     put(&mut out, &result())
 }
 
-/// What stands before the time in an event line inside of a message, where quotes are escaped.
+/// The text before the time in an event line within a message, where quotes are escaped.
 const AT: &str = r#"\"at\":\""#;
-/// The time always has as many digits, so that every line has as many bytes.
+/// The fixed number of digits of the time, so all lines have the same length.
 const AT_DIGITS: usize = 20;
 
 fn paced() -> std::io::Result<()> {
@@ -162,7 +173,7 @@ fn seconds(bytes: u64, rate: u64) -> f64 {
     bytes as f64 / rate.max(1) as f64
 }
 
-/// The times at which the lines that end in this message were written.
+/// Returns the times at which the lines that end in this message were written.
 pub(super) fn written_at(message: &str) -> impl Iterator<Item = u64> + '_ {
     let found = message.match_indices(AT);
     found.filter_map(|(at, _)| message.get(at + AT.len()..)?.get(..AT_DIGITS)?.parse().ok())

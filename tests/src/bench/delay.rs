@@ -1,4 +1,4 @@
-//! The delay of each line, from just before the CLI writes it until the client has parsed the message.
+//! The delay of each line, from the moment before the CLI writes it until the client has parsed it.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::harness::Stack;
 
-/// Of one session, in lines a second: a fast model.
+/// The rate of one session in lines a second, which is that of a fast model.
 const RATE: u64 = 50;
-/// The start of many processes is not what is measured.
+/// The warm-up, so the start of many processes is not measured.
 const WARM: u64 = 25;
 
-/// p50 and p99 at so many sessions.
+/// Measures p50 and p99 with this number of sessions.
 pub(super) async fn lines(
     report: &mut Report,
     stack: &Stack,

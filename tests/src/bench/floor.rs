@@ -1,5 +1,5 @@
-//! The floor: bytes from a writer over TCP to a relay, over TCP to a reader, on loopback. Nothing else is done to
-//! them. What both hops can do at best on this machine.
+//! The baseline: a writer sends bytes over TCP to a relay, and that over TCP to a reader, on
+//! loopback. This is the best that both hops can do on this machine.
 
 use std::{
     io::{Read, Write},
@@ -22,7 +22,7 @@ const STAMP_BYTES: usize = 8;
 pub(super) const THROUGHPUT: &str = "floor: raw TCP twice";
 pub(super) const DELAY_99: &str = "floor: delay over raw TCP twice, p99";
 
-/// A relay and its two ends: what is written to the first is read from the second.
+/// Starts a relay and returns its two ends: bytes written to the first are read from the second.
 fn chain() -> std::io::Result<(TcpStream, TcpStream)> {
     let (inner, outer) = (
         TcpListener::bind("127.0.0.1:0")?,
@@ -45,7 +45,7 @@ fn chain() -> std::io::Result<(TcpStream, TcpStream)> {
     Ok((writer, reader))
 }
 
-/// MB/s.
+/// Measures the throughput in MB/s.
 pub(super) async fn throughput(report: &mut Report, bytes: u64) -> anyhow::Result<()> {
     let rate = tokio::task::spawn_blocking(move || -> anyhow::Result<f64> {
         let (mut writer, mut reader) = chain()?;
@@ -70,7 +70,7 @@ pub(super) async fn throughput(report: &mut Report, bytes: u64) -> anyhow::Resul
     Ok(())
 }
 
-/// The delay of small writes.
+/// Measures the delay of small writes.
 pub(super) async fn delay(report: &mut Report, time: Duration) -> anyhow::Result<()> {
     let mut delays = tokio::task::spawn_blocking(move || -> anyhow::Result<Vec<f64>> {
         let (mut writer, mut reader) = chain()?;

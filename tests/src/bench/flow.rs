@@ -1,4 +1,4 @@
-//! Much output: how fast it passes both hops, and what the services need for it.
+//! The throughput of large outputs through both hops, and the services' CPU time and memory for it.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::harness::Stack;
 /// User ticks a second (sysconf(_SC_CLK_TCK) is 100 on every Linux that this runs on).
 const TICKS: f64 = 100.0;
 
-/// CPU seconds that a process has used (proc_pid_stat(5): fields 14 and 15).
+/// Returns the CPU seconds that a process has used (proc_pid_stat(5): fields 14 and 15).
 fn cpu_seconds(pid: i32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat
@@ -34,7 +34,7 @@ fn cpu(stack: &Stack) -> [f64; 3] {
     [stack.api.pid(), stack.bridge.pid(), own].map(cpu_seconds)
 }
 
-/// Says where the time of the last flow went.
+/// Prints the CPU time of the last flow by process.
 fn spent(report: &mut Report, name: &str, stack: &Stack, before: [f64; 3], seconds: f64) {
     let after = cpu(stack);
     for (at, who) in ["claude-api", "bridge", "client"].into_iter().enumerate() {
@@ -108,7 +108,7 @@ pub(super) async fn text(report: &mut Report, stack: &Stack, lines: u64) -> anyh
     Ok(())
 }
 
-/// Memory of both services, the most at once, while much passes.
+/// Measures the peak memory of both services together during a large output.
 pub(super) async fn memory(report: &mut Report, stack: &Stack, total: u64) -> anyhow::Result<()> {
     let watch = Watch::start(stack);
     let mut wire = Wire::open(stack.ws_addr(), false).await?;

@@ -1,11 +1,11 @@
-//! What a session costs that does nothing.
+//! The cost of an idle session.
 
 use std::time::Duration;
 
 use super::{floor::megabytes, report::Report, wire::Wire};
 use crate::harness::Stack;
 
-/// For allocations to settle.
+/// The time for allocations to settle.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// Resident memory of the bridge for each idle session.
@@ -14,7 +14,7 @@ pub(super) async fn sessions(
     stack: &Stack,
     count: usize,
 ) -> anyhow::Result<()> {
-    // The first ones make what is made once.
+    // The first sessions cause the one-time allocations.
     let mut open = Vec::with_capacity(count + 20);
     for _ in 0..20 {
         open.push(Wire::open(stack.ws_addr(), true).await?);

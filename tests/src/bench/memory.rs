@@ -1,4 +1,4 @@
-//! The most memory that the services have at once, runners and the CLI aside.
+//! The peak memory of the services, without runners and the CLI.
 
 use std::{
     sync::{
@@ -14,14 +14,14 @@ use crate::harness::{Stack, processes};
 
 const SAMPLE: Duration = Duration::from_millis(10);
 
-/// Looks at the resident memory of both services again and again, until it is stopped or dropped.
+/// A sampler of both services' resident memory, until it is stopped or dropped.
 pub(super) struct Watch {
     most: Arc<[AtomicU64; 3]>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The most that was seen, in MiB.
+/// The peak memory in MiB.
 pub(super) struct Most {
     api: f64,
     bridge: f64,

@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 /// One figure.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    /// What was measured.
+    /// The name of the measurement.
     pub name: String,
-    /// How much.
+    /// The value.
     pub value: f64,
-    /// In what.
+    /// The unit of the value.
     pub unit: &'static str,
-    /// What it is to be at least (or, where `at_most`, at most).
+    /// The target: a minimum, or a maximum if `at_most`.
     pub target: Option<f64>,
     /// Whether less is better.
     pub at_most: bool,
-    /// What the floor did.
+    /// The value of the baseline.
     pub floor: Option<f64>,
 }
 
 impl Figure {
-    /// Whether it meets its target; `None` where there is none.
+    /// Returns whether the figure meets its target; `None` without a target.
     #[must_use]
     pub fn is_met(&self) -> Option<bool> {
         let target = self.target?;
@@ -36,7 +36,7 @@ impl Figure {
 
 /// All figures.
 pub struct Report {
-    /// In the order they were had.
+    /// The figures in the order of measurement.
     pub figures: Vec<Figure>,
     say: Box<dyn Fn(&str)>,
 }
@@ -54,7 +54,7 @@ impl Report {
         self.figures.push(figure);
     }
 
-    /// A figure that should be large.
+    /// Adds a figure that should be large.
     pub(super) fn rate(
         &mut self,
         name: &str,
@@ -73,7 +73,7 @@ impl Report {
         });
     }
 
-    /// A figure that should be small.
+    /// Adds a figure that should be small.
     pub(super) fn cost(
         &mut self,
         name: &str,
@@ -92,7 +92,7 @@ impl Report {
         });
     }
 
-    /// An earlier figure.
+    /// Returns an earlier figure.
     pub(super) fn value(&self, name: &str) -> Option<f64> {
         self.figures
             .iter()
@@ -100,7 +100,7 @@ impl Report {
             .map(|figure| figure.value)
     }
 
-    /// For people.
+    /// Formats the figures as a table.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!(
@@ -113,7 +113,7 @@ impl Report {
         text
     }
 
-    /// For programs.
+    /// Formats the figures as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let figures: Vec<Value> = self
@@ -121,7 +121,8 @@ impl Report {
             .iter()
             .map(|figure| {
                 json!({
-                    "name": figure.name, "value": figure.value, "unit": figure.unit, "target": figure.target,
+                    "name": figure.name, "value": figure.value, "unit": figure.unit,
+                    "target": figure.target,
                     "atMost": figure.at_most, "met": figure.is_met(), "floor": figure.floor,
                 })
             })
@@ -162,7 +163,7 @@ fn line(figure: &Figure) -> String {
     .to_owned()
 }
 
-/// The value below which `share` of all lie. The values get sorted.
+/// Returns the quantile `share` of the values, and sorts them.
 pub(super) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     #[allow(

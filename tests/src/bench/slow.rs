@@ -1,5 +1,5 @@
-//! Clients that stop reading, beside clients that read: what they cost the services and the readers, and that they
-//! miss nothing (F9).
+//! Measures what clients that stop reading cost the services and other clients, and checks that
+//! they miss nothing (F9).
 
 use std::{
     sync::{
@@ -22,12 +22,13 @@ use super::{
 };
 use crate::harness::Stack;
 
-/// What all readers get together, in bytes a second: far from what two cores carry, so that the delay is no queue.
+/// The rate of all readers together in bytes a second: far below what two cores carry, so the delay
+/// is not that of a queue.
 const RATE: u64 = 40_000_000;
 const LINE_BYTES: u64 = 16 * 1024;
 /// The most memory that both services may gain, in MiB (docs/protocol.md, "Invariants", number 6).
 const MEMORY: f64 = 64.0;
-/// How much longer lines may take beside clients that do not read.
+/// The limit for the additional delay of lines because of clients that do not read.
 const TIMES: f64 = 2.0;
 
 /// How much of it.
@@ -41,7 +42,7 @@ pub struct Slow {
     pub bytes: u64,
 }
 
-/// The readers alone; answers the p99 of their lines in ms.
+/// Measures the readers alone; returns the p99 of their lines in ms.
 pub(super) async fn alone(report: &mut Report, stack: &Stack, size: Slow) -> anyhow::Result<f64> {
     let watch = Watch::start(stack);
     let mut readers = Readers::start(stack, size).await?;
@@ -60,7 +61,8 @@ pub(super) async fn alone(report: &mut Report, stack: &Stack, size: Slow) -> any
     Ok(most)
 }
 
-/// The same beside the laggards, which read on when the readers are done. `alone`: what [`alone`] answered.
+/// Measures the readers together with laggards, which resume reading when the readers are done.
+/// `alone`: the result of [`alone`].
 pub(super) async fn beside(
     report: &mut Report,
     stack: &Stack,
@@ -93,7 +95,7 @@ pub(super) async fn beside(
     later(report, stack, laggards).await
 }
 
-/// The laggards read on, and get every byte.
+/// Lets the laggards read, and checks that they get every byte.
 async fn later(report: &mut Report, stack: &Stack, laggards: Vec<Wire>) -> anyhow::Result<()> {
     let watch = Watch::start(stack);
     let count = laggards.len();
@@ -113,7 +115,7 @@ async fn later(report: &mut Report, stack: &Stack, laggards: Vec<Wire>) -> anyho
     Ok(())
 }
 
-/// Reads to the end, and sees that this was the whole output; its length.
+/// Reads to the end, checks that the output is complete, and returns its length.
 async fn whole(mut wire: Wire) -> anyhow::Result<u64> {
     let mut crc = crc32fast::Hasher::new();
     let mut length = 0;
@@ -136,7 +138,7 @@ async fn whole(mut wire: Wire) -> anyhow::Result<u64> {
     }
 }
 
-/// Those that read.
+/// The clients that read.
 struct Readers {
     ids: Vec<String>,
     tasks: JoinSet<anyhow::Result<Vec<f64>>>,
@@ -166,12 +168,12 @@ impl Readers {
         Ok(readers)
     }
 
-    /// From now on delays count.
+    /// Begins to count delays.
     fn measure(&mut self) {
         self.since.store(now(), Ordering::SeqCst);
     }
 
-    /// Waits for all to end; the delays in ms.
+    /// Waits for all readers to end; returns the delays in ms.
     async fn finish(mut self) -> anyhow::Result<Vec<f64>> {
         let mut delays = Vec::new();
         while let Some(done) = self.tasks.join_next().await {

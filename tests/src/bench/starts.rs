@@ -1,4 +1,4 @@
-//! Short executions: the first byte beyond the CLI's own start, and how many go through.
+//! Short executions: the time to the first byte without the CLI's own start, and their throughput.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -20,7 +20,7 @@ use crate::harness::Stack;
 const PROMPT: &str = "@say hello";
 const AT_ONCE: usize = 8;
 
-/// The CLI alone: from its start until its first text is read, in ms.
+/// Measures the CLI alone: from its start to its first text, in ms.
 fn alone(folder: &Path) -> anyhow::Result<f64> {
     let began = Instant::now();
     let mut child = Command::new(folder.join(cli::NAME))
@@ -54,7 +54,7 @@ fn alone(folder: &Path) -> anyhow::Result<f64> {
     took.ok_or_else(|| anyhow::anyhow!("the CLI said nothing"))
 }
 
-/// From the execute to the first output, less what the CLI takes by itself.
+/// Measures the time from the execute to the first output, without the CLI's own time.
 pub(super) async fn first_byte(
     report: &mut Report,
     stack: &Stack,
@@ -94,7 +94,7 @@ pub(super) async fn first_byte(
     Ok(())
 }
 
-/// Eight sessions that execute one after the other.
+/// Measures eight sessions, each of which runs one execution after the other.
 pub(super) async fn eight_at_once(
     report: &mut Report,
     stack: &Stack,

@@ -1,6 +1,6 @@
-//! A client that does as little as it can with a message, so that the figures are the services'. It
-//! still sees that each offset continues. It stands on the low layer of the Rust client, and reads
-//! the few fields that it needs in place, without an allocation for each message.
+//! A client that does little work for a message, so the figures are those of the services. It still
+//! checks that offsets are contiguous. It uses the low layer of the Rust client, and reads the few
+//! fields that it needs in place, without an allocation for each message.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,9 +10,9 @@ use protocol::message::Output;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-/// Nothing here takes longer.
+/// The timeout of every wait.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The most bytes that one read takes, where few sessions carry much.
+/// The size of a read, for few sessions with much output.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// One session.
@@ -40,7 +40,7 @@ struct Params<'a> {
     crc32: Option<&'a str>,
 }
 
-/// How it ended.
+/// The end of an execution.
 pub(super) struct End {
     pub(super) state: String,
     /// Of the whole output, in bytes.
@@ -49,7 +49,7 @@ pub(super) struct End {
     pub(super) crc32: Option<String>,
 }
 
-/// What came.
+/// A received message.
 pub(super) enum Came {
     /// Output at an offset, in this message.
     Output { offset: u64, text: Utf8Bytes },
@@ -58,7 +58,7 @@ pub(super) enum Came {
 }
 
 impl Wire {
-    /// A session; small buffers where many are to be had.
+    /// Connects a session; with small buffers for many sessions.
     pub(super) async fn open(bridge: SocketAddr, small: bool) -> anyhow::Result<Self> {
         let options = ConnectionOptions {
             read_buffer_bytes: if small { 4096 } else { READ_BUFFER_BYTES },
@@ -104,7 +104,7 @@ impl Wire {
         Ok(())
     }
 
-    /// The next output, or the end.
+    /// Returns the next output, or the end.
     pub(super) async fn next(&mut self) -> anyhow::Result<Came> {
         loop {
             let text = self.text().await?;
@@ -136,7 +136,7 @@ impl Wire {
         }
     }
 
-    /// Reads to the end of what runs; answers its length.
+    /// Reads to the end of the execution; returns the length of its output.
     pub(super) async fn drain(&mut self) -> anyhow::Result<u64> {
         let mut last = None;
         loop {

@@ -1,4 +1,4 @@
-//! First figures. See `cc_tests::bench`.
+//! Measures both hops; `cc_tests::bench` describes the measurements.
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -7,29 +7,30 @@ use cc_tests::bench::{self, Part, Size};
 use cc_tests::harness::interrupted;
 use clap::Parser;
 
-/// Figures through both hops with the stand-in CLI, beside a floor that only moves bytes
+/// Measures both hops with the stand-in CLI, next to a baseline that only moves bytes
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    after_help = "Exit code 0: measured (targets met or not); 1: it could not be measured, or --strict and a target was missed."
+    after_help = "Exit code 0: measured (targets met or not); 1: a measurement failed,\n\
+                  or --strict and a target was missed."
 )]
 struct Cli {
-    /// A tenth of everything, to see that it works
+    /// Run a tenth of everything, as a smoke test
     #[arg(long)]
     quick: bool,
-    /// Only these parts (comma-separated)
+    /// Run only these parts (comma-separated)
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Also writes the figures as JSON to this file
+    /// Also write the figures as JSON to this file
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Fails when a target is missed
+    /// Exit with code 1 when a target is missed
     #[arg(long)]
     strict: bool,
 }
 
 fn say(text: &str) {
-    // Nobody reads: then nobody misses it.
+    // A closed stderr has no reader.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! A server that speaks the Messages API and does what the prompt says. See `cc_tests::model`.
+//! A server that speaks the Messages API and follows the prompt; `cc_tests::model` has the rules.
 
 use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -7,7 +7,7 @@ use cc_tests::model;
 use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
 
-/// Speaks the Messages API; the prompt says what is answered.
+/// Speaks the Messages API; the prompt decides the answer.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -23,10 +23,10 @@ enum Command {
     Serve(Serve),
     /// Exits 0 when a server answers.
     Healthcheck {
-        /// What is asked.
+        /// The URL to request.
         #[arg(long)]
         url: Option<String>,
-        /// The port, where no URL is given.
+        /// The port, without a URL.
         #[arg(long, env = "SCRIPTED_MODEL_PORT", default_value_t = 8004)]
         port: u16,
     },
@@ -37,10 +37,10 @@ struct Serve {
     /// The address to listen on.
     #[arg(long, env = "SCRIPTED_MODEL_HOST", default_value = "127.0.0.1")]
     host: String,
-    /// The port; 0 is any free one.
+    /// The port; 0 chooses a free one.
     #[arg(long, env = "SCRIPTED_MODEL_PORT", default_value_t = 8004)]
     port: u16,
-    /// Between two deltas, where the prompt says nothing, in milliseconds.
+    /// The default pause between two deltas, in milliseconds.
     #[arg(long, env = "SCRIPTED_MODEL_DELAY_MS", default_value_t = 0)]
     delay_ms: u64,
     /// Answers 401 unless a request carries this key (may be given several times).
@@ -116,7 +116,8 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SIGTERM or SIGINT: the server may be PID 1 of a container, where neither has an effect by itself.
+/// Waits for SIGTERM or SIGINT: the server may be PID 1 of a container, where neither has an effect
+/// by default.
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (

@@ -1,4 +1,4 @@
-//! Both services under fire. See `cc_tests::soak`.
+//! Runs both services under random faults; `cc_tests::soak` describes the run.
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -8,42 +8,43 @@ use cc_tests::{
 };
 use clap::{Parser, ValueEnum};
 
-/// Random clients and random faults on both hops, every message checked
+/// Runs both services with random clients and random faults, and checks every message
 #[derive(Debug, Parser)]
 #[command(
     name = "soak",
-    after_help = "Exit code 0: no violation; 1: one, or too few faults in the time; 64: bad arguments;\n130: interrupted."
+    after_help = "Exit code 0: no violation; 1: a violation, or too few faults in the time;\n\
+                  64: bad arguments; 130: interrupted."
 )]
 struct Cli {
-    /// Faults to make
+    /// The number of faults
     #[arg(long, default_value_t = 3000)]
     faults: u64,
-    /// The longest time for them, in seconds
+    /// The time limit for the faults, in seconds
     #[arg(long, default_value_t = 600)]
     seconds: u64,
-    /// Where all choices come from; a random one when not given
+    /// The seed of all random choices [default: random]
     #[arg(long)]
     seed: Option<u64>,
-    /// Clients at once
+    /// The number of concurrent clients
     #[arg(long, default_value_t = 12)]
     clients: usize,
-    /// What both services may have resident together, in MiB
+    /// The limit for the resident memory of both services together, in MiB
     #[arg(long, default_value_t = 128)]
     memory_mib: u64,
-    /// A bug put in on purpose, to see it found
+    /// An injected bug that the run must find
     #[arg(long, value_enum)]
     plant: Option<Plant>,
-    /// Where logs go when something was violated; default a folder under the temporary ones, by the seed
+    /// The folder for logs after a violation [default: a temporary folder named after the seed]
     #[arg(long)]
     keep: Option<PathBuf>,
 }
 
-/// As a shell says it of a program that SIGINT ended.
+/// The exit code after an interrupt, as shells report SIGINT.
 const INTERRUPTED: u8 = 130;
-/// The others are in the folder of the logs.
+/// The number of printed violations; all are in the folder of the logs.
 const SHOWN: usize = 10;
 
-/// As it was asked for.
+/// Formats the option for an injected bug.
 fn plant(plant: Plant) -> String {
     let value = plant.to_possible_value();
     value.map_or_else(String::new, |value| {
@@ -52,7 +53,7 @@ fn plant(plant: Plant) -> String {
 }
 
 fn say(text: &str) {
-    // Nobody reads: then nobody misses it.
+    // A closed stdout has no reader.
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
         }
     });
     let Some(outcome) = outcome else {
-        // What still holds the services is dropped with the runtime, and they end with it.
+        // Dropping the runtime drops the tasks that hold the services, which ends these.
         drop(runtime);
         say(&format!("interrupted, seed {seed}"));
         return ExitCode::from(INTERRUPTED);
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
         say(&format!("\n--- {violation}"));
     }
     say(&outcome.notes);
-    // What was violated may have ended the run.
+    // A violation may have ended the run early.
     let few = outcome.faults < options.faults && outcome.violations.is_empty();
     say(&format!(
         "{} faults, {} violations, seed {seed}",
@@ -111,13 +112,14 @@ fn main() -> ExitCode {
     ));
     if few {
         say(&format!(
-            "only {} of {} faults were made in {} s: give it more --seconds",
+            "only {} of {} faults were made in {} s: increase --seconds",
             outcome.faults, options.faults, options.seconds
         ));
     }
     if few || !outcome.violations.is_empty() {
         say(&format!(
-            "to repeat it: scripts/soak --faults {} --seconds {} --seed {seed} --clients {} --memory-mib {}{}",
+            "repeat the run: scripts/soak --faults {} --seconds {} --seed {seed} --clients {} \
+             --memory-mib {}{}",
             options.faults,
             options.seconds,
             options.clients,

@@ -1,4 +1,4 @@
-//! A stand-in for the Claude CLI. See `cc_tests::stand_in`.
+//! A stand-in for the Claude CLI; `cc_tests::stand_in` describes its behaviour.
 
 use std::process::ExitCode;
 

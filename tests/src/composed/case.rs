@@ -1,4 +1,4 @@
-//! One case of a suite: a time limit, signs of life, its duration.
+//! One case of a suite, with a time limit, progress lines and its duration.
 
 use std::{
     io::Write,
@@ -9,10 +9,10 @@ use std::{
 
 use tokio::sync::{RwLock, Semaphore};
 
-/// A sign of life at least this often.
+/// The longest time between two progress lines.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// Cases that count on the machine run alone, the others side by side.
+/// Serialises cases: one that needs the whole machine runs alone, the others run in parallel.
 static MACHINE: RwLock<()> = RwLock::const_new(());
 /// Three containers each, and most of their time they wait.
 static OWN: Semaphore = Semaphore::const_new(3);
@@ -28,17 +28,17 @@ pub enum Use {
     Alone,
 }
 
-/// Given to a case, to say how far it is.
+/// The handle with which a case reports its progress.
 #[derive(Debug, Clone)]
 pub struct Case {
     name: String,
     began: Instant,
-    /// What it does now. No await happens inside the lock.
+    /// The current step. No await happens inside the lock.
     step: Arc<Mutex<String>>,
 }
 
 impl Case {
-    /// Says what comes now: printed at once, and again while it lasts.
+    /// Begins a step: prints its name immediately, and again while it lasts.
     pub fn step(&self, what: impl Into<String>) {
         let what = what.into();
         self.print(&what);
@@ -52,7 +52,7 @@ impl Case {
             .clone()
     }
 
-    /// Past the test harness, which keeps what a test prints until it fails.
+    /// Bypasses the test harness, which holds a test's output back until it fails.
     fn print(&self, what: &str) {
         let seconds = self.began.elapsed().as_secs_f64();
         // The harness may have begun a line of its own, and ends it later.
@@ -67,14 +67,14 @@ impl Drop for Signs {
     }
 }
 
-/// Prints what the case does, again and again.
+/// Prints the current step regularly.
 struct Signs(tokio::task::JoinHandle<()>);
 
 /// Runs a case within its time limit, which begins when the machine is free for it.
 ///
 /// # Panics
-/// If the case does, or if it is not done in time; it is dropped while the thread panics, so that what it
-/// holds can tell what it saw.
+/// If the case panics, or is not done in time. The case is dropped while the thread panics, so its
+/// values can print what they know.
 pub async fn case(limit: Duration, uses: Use, body: impl AsyncFnOnce(&Case)) {
     let _own = match uses {
         Use::Own => Some(OWN.acquire().await.expect("never closed")),

@@ -5,10 +5,10 @@ use std::{ffi::OsStr, process::Stdio, time::Duration};
 use anyhow::Context;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-/// No single call takes longer on a machine that is well.
+/// The timeout of a single call.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What a call gave.
+/// The result of a call.
 #[derive(Debug, Clone)]
 pub struct Ran {
     /// Its exit code; `None` when it was killed.
@@ -49,7 +49,7 @@ pub async fn ran(mut command: Command, stdin: &[u8]) -> anyhow::Result<Ran> {
         .with_context(|| format!("starting {what}"))?;
     let mut input = child.stdin.take().context("a pipe")?;
     let fed = async move {
-        // One that does not read its input is free not to.
+        // A command may end without reading its input.
         let _ = input.write_all(stdin).await;
     };
     let whole = async { tokio::join!(fed, child.wait_with_output()).1 };
@@ -63,10 +63,10 @@ pub async fn ran(mut command: Command, stdin: &[u8]) -> anyhow::Result<Ran> {
     })
 }
 
-/// Runs `docker ARGUMENTS`; answers its standard output.
+/// Runs `docker ARGUMENTS` and returns its standard output.
 ///
 /// # Errors
-/// If it fails: what it wrote.
+/// If the command fails: its output.
 pub async fn docker(arguments: &[&str]) -> anyhow::Result<String> {
     let ran = ran(command(arguments), b"").await?;
     anyhow::ensure!(
@@ -80,7 +80,7 @@ pub async fn docker(arguments: &[&str]) -> anyhow::Result<String> {
     Ok(ran.text())
 }
 
-/// The same, blocking and without an answer on failure: for destructors.
+/// Runs `docker ARGUMENTS`, blocking, and returns nothing on failure. For destructors.
 pub(super) fn docker_now(arguments: &[&str]) -> Option<String> {
     let output = std::process::Command::new("docker")
         .args(arguments)

@@ -1,4 +1,4 @@
-//! A TCP proxy that ends a connection on which no byte passed for a while, as load balancers do.
+//! A TCP proxy that ends idle connections, as load balancers do.
 
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ pub struct IdleProxy {
 }
 
 impl IdleProxy {
-    /// Starts one before `target`.
+    /// Starts a proxy in front of `target`.
     ///
     /// # Panics
     /// If no port of loopback is free.
@@ -51,13 +51,13 @@ impl IdleProxy {
         Self { addr, cut, task }
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// How many connections it ended.
+    /// Returns the number of connections that it ended.
     #[must_use]
     pub fn cut(&self) -> u64 {
         self.cut.load(Ordering::SeqCst)
@@ -70,7 +70,8 @@ impl Drop for IdleProxy {
     }
 }
 
-/// Carries bytes both ways until one side ends, or both are silent for too long; says whether it was that.
+/// Passes bytes in both directions until one side ends or both are idle for too long; returns
+/// whether they were idle.
 async fn carry(mut client: TcpStream, mut server: TcpStream, limit: Duration) -> bool {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let mut end = Instant::now() + limit;

@@ -1,5 +1,5 @@
-//! A bridge that lies: a WebSocket server that keeps every rule of the protocol and makes its
-//! answers up. What it says must not pass for an execution.
+//! A fake bridge: a WebSocket server that follows the protocol but invents its answers. Tests must
+//! not accept these as an execution.
 
 use std::net::SocketAddr;
 
@@ -11,12 +11,12 @@ use tokio::{
 };
 use tokio_tungstenite::{accept_async, tungstenite::Message};
 
-/// What it answers.
+/// The invented answers.
 #[derive(Debug, Clone)]
 pub struct Lie {
     /// The text of each answer.
     pub answer: String,
-    /// The conversation that it claims; the execution's id where it is `None`.
+    /// The claimed conversation; the execution's id if `None`.
     pub conversation: Option<String>,
 }
 
@@ -28,10 +28,10 @@ pub struct LyingBridge {
 }
 
 impl LyingBridge {
-    /// Starts one on a free port.
+    /// Starts a fake bridge on a free port.
     ///
     /// # Panics
-    /// If none is free.
+    /// If no port is free.
     pub async fn start(lie: Lie) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener
@@ -62,7 +62,8 @@ async fn session(stream: TcpStream, lie: Lie) {
     let Ok(mut socket) = accept_async(stream).await else {
         return;
     };
-    let hello = json!({"sessionId": "liar", "protocol": 1, "version": "0", "capabilities": {}, "limits": null});
+    let hello = json!({"sessionId": "liar", "protocol": 1, "version": "0", "capabilities": {},
+        "limits": null});
     let hello = notification("connected", hello);
     if socket.send(Message::text(hello.to_string())).await.is_err() {
         return;
@@ -95,12 +96,17 @@ fn answer(request: &Value, lie: &Lie) -> Vec<Value> {
         let crc32 = done.then(|| format!("{:08x}", crc32fast::hash(lie.answer.as_bytes())));
         json!({
             "executionId": id, "state": state, "reason": null, "error": null,
-            "exitCode": if done { json!(0) } else { Value::Null }, "outputBytes": bytes, "keptFrom": 0,
-            "crc32": crc32, "sha256": null, "createdAt": "2026-01-01T00:00:00Z", "startedAt": "2026-01-01T00:00:00Z",
-            "endedAt": if done { json!("2026-01-01T00:00:01Z") } else { Value::Null }, "durationMs": 1000,
-            "queuePosition": null, "activity": null, "stalled": false, "workspace": "default", "lane": "liar",
+            "exitCode": if done { json!(0) } else { Value::Null }, "outputBytes": bytes,
+            "keptFrom": 0,
+            "crc32": crc32, "sha256": null, "createdAt": "2026-01-01T00:00:00Z",
+            "startedAt": "2026-01-01T00:00:00Z",
+            "endedAt": if done { json!("2026-01-01T00:00:01Z") } else { Value::Null },
+            "durationMs": 1000,
+            "queuePosition": null, "activity": null, "stalled": false, "workspace": "default",
+            "lane": "liar",
             "conversation": conversation, "continues": null, "continuedBy": null, "notBefore": null,
-            "model": "a-model", "usage": null, "costUsd": null, "permissionDenials": [], "restarts": 0,
+            "model": "a-model", "usage": null, "costUsd": null, "permissionDenials": [],
+            "restarts": 0,
             "noiseLines": 0, "warnings": [], "stderrTail": "", "metadata": {},
         })
     };

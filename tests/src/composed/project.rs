@@ -1,4 +1,4 @@
-//! A Compose project: the one that runs already, or one of the test's own.
+//! A Compose project: the shared one that runs already, or the test's own.
 
 mod clients;
 mod containers;
@@ -19,14 +19,15 @@ use super::{
     report, tally,
 };
 
-/// A container that was started is healthy within this.
+/// The timeout for started containers to become healthy.
 const HEALTHY: Duration = Duration::from_secs(60);
-/// What a shell may hold that would change the containers; the images' names and the user's ids stay.
+/// Variables of the shell that would change the containers, and are removed. The images' names and
+/// the user's ids stay.
 const KEPT: [&str; 5] = ["CCB_IMAGES", "CCB_TAG", "CCB_UID", "CCB_GID", "CCB_MTU"];
 
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
-/// A project. One that the test started is removed, with its volumes, when it is dropped.
+/// A Compose project. Dropping the test's own project removes it, with its volumes.
 #[derive(Debug)]
 pub struct Project {
     name: String,
@@ -72,7 +73,7 @@ fn now() -> String {
 
 fn free_ports() -> (u16, u16) {
     let listen = || std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    // Both are held until both are known, or they could be the same.
+    // Holds both sockets until both ports are known: otherwise the ports could be equal.
     let (one, two) = (listen(), listen());
     let port = |listener: &std::net::TcpListener| listener.local_addr().expect("bound").port();
     (port(&one), port(&two))
@@ -102,10 +103,10 @@ impl Project {
         }
     }
 
-    /// Starts a project of its own from the images that are there, and waits until it is healthy.
+    /// Starts the test's own project from existing images, and waits until it is healthy.
     ///
     /// # Panics
-    /// If it does not come up: with what Compose said and the containers' logs.
+    /// If it does not start: the message holds Compose's output and the containers' logs.
     pub async fn up(name: &str, plan: &Plan) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut files = vec![
@@ -183,7 +184,7 @@ impl Project {
         ran
     }
 
-    /// Starts services (all, where none is named) and waits until they are healthy.
+    /// Starts services (all if none is named) and waits until they are healthy.
     ///
     /// # Panics
     /// If they do not become so.

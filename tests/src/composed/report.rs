@@ -1,4 +1,4 @@
-//! What a failing test shows of its containers, and how they are removed. Runs in destructors, so it blocks.
+//! Prints a failing test's containers, and removes containers. Runs in destructors, so it blocks.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,8 @@ fn ids(kind: &[&str], project: &str) -> Vec<String> {
 pub(super) fn print(project: &str, api: SocketAddr, since: &str) {
     eprintln!("== project {project}");
     for id in ids(&["ps", "-aq"], project) {
-        let template = "{{.Name}}: {{.State.Status}}, exit code {{.State.ExitCode}}, restarts {{.RestartCount}}";
+        let template = "{{.Name}}: {{.State.Status}}, exit code {{.State.ExitCode}}, \
+                        restarts {{.RestartCount}}";
         let name = docker_now(&["inspect", "-f", template, &id]).unwrap_or_default();
         eprintln!("-- {}", name.trim());
         let logs = std::process::Command::new("docker")
@@ -48,8 +49,8 @@ pub(super) fn print(project: &str, api: SocketAddr, since: &str) {
     }
 }
 
-/// The body of `GET path`, asked by hand: a destructor has no runtime. None when there is no answer,
-/// or it says that something went wrong.
+/// Returns the body of `GET path` over a plain socket: a destructor has no runtime. `None` without
+/// an answer, or for an error status.
 pub(super) fn get(addr: SocketAddr, path: &str) -> Option<String> {
     let limit = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&addr, limit).ok()?;
@@ -66,7 +67,7 @@ pub(super) fn get(addr: SocketAddr, path: &str) -> Option<String> {
     good.then(|| body.to_owned())
 }
 
-/// Removes what carries the project's name: containers, networks, volumes.
+/// Removes the project's containers, networks and volumes.
 pub(super) fn remove(project: &str) {
     for (kind, verb) in [
         (&["ps", "-aq"][..], &["rm", "-fv"][..]),

@@ -1,7 +1,7 @@
-//! A record of what one suite does on the shared stack, so that `/metrics` can be compared with it.
+//! A record of one suite's actions on the shared stack, which is later compared with `/metrics`.
 //!
-//! `CCB_TALLY` names the file; without it, nothing is recorded. The first test that takes the shared
-//! stack writes the time and the pages of both services. Each session that a test opens adds a line.
+//! `CCB_TALLY` names the file; without it, tests record nothing. The first test that uses the
+//! shared stack writes the time and the pages of both services. Each session of a test adds a line.
 
 use std::{fs, fs::OpenOptions, io::Write, net::SocketAddr, path::PathBuf, sync::OnceLock};
 
@@ -44,7 +44,7 @@ pub(super) fn session() {
     let Some(path) = file() else { return };
     let mut file = OpenOptions::new().append(true).open(path);
     let file = file.as_mut().expect("CCB_TALLY was begun");
-    // One write of one short line: lines of tests that run at the same time do not mix.
+    // One write of one short line: lines of parallel tests do not mix.
     file.write_all(format!("{SESSION}\n").as_bytes())
         .expect("CCB_TALLY can be written");
 }

@@ -1,12 +1,13 @@
-//! The process tree that pause and cancel are tried on: the real CLI, its Bash tool, and below that a grandchild
-//! in a session of its own, twice forked, with a cleared environment. Both count, each into a file of its own: the
-//! grandchild has become a child of the runner, the tool lies deep below the CLI, and either may be missed alone.
+//! The process tree for tests of pause and cancel: the real CLI, its Bash tool, and a grandchild of
+//! that tool in its own session, forked twice, with a cleared environment. Tool and grandchild each
+//! count in a file. The grandchild is a child of the runner, the tool is deep below the CLI: a
+//! pause or cancel may miss only one of them.
 
 use std::time::Duration;
 
 use super::{Project, until};
 
-/// Started by the tool; what is counted says when it lives.
+/// The program that the tool starts; its count shows whether it runs.
 const PROGRAM: &str = r#"import os,sys,time
 path,mark=sys.argv[1],sys.argv[2]
 if os.fork()==0:
@@ -24,7 +25,7 @@ for n in range(6000):
         file.write(str(n))
     time.sleep(0.05)
 "#;
-/// In which one that runs counts a few times, and a stopped one shows that it does not.
+/// The time in which a running process counts several times.
 const LOOK: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The time in which the processes of an execution end after a cancel (docs/protocol.md,
@@ -57,7 +58,7 @@ impl Tree {
         format!("@say begun\n@bash python3 {FOLDER}/{mark}.py {FOLDER}/{mark}.count {mark}")
     }
 
-    /// How far the grandchild and the tool have counted; a file that is being written has no number.
+    /// Returns the counts of the grandchild and of the tool; a file that is being written has none.
     async fn counts(&self, project: &Project) -> [Option<u64>; 2] {
         let script = format!(
             "cd {FOLDER}; for f in {0}.count {0}.count.tool; do echo \"$(cat $f)\"; done",
@@ -69,10 +70,10 @@ impl Tree {
         [lines.next().flatten(), lines.next().flatten()]
     }
 
-    /// Waits until both count on.
+    /// Waits until both counts increase.
     ///
     /// # Panics
-    /// If one does not.
+    /// If a count does not increase.
     pub async fn wait_counting(&self, project: &Project) {
         let mut before = [None; 2];
         until(
@@ -89,24 +90,24 @@ impl Tree {
         .await;
     }
 
-    /// Looks for a while whether both stand still.
+    /// Asserts that both counts stay unchanged for a while.
     ///
     /// # Panics
-    /// If one counts.
+    /// If a count changes.
     pub async fn assert_still(&self, project: &Project) {
         let before = self.counts(project).await;
         tokio::time::sleep(LOOK).await;
         assert_eq!(
             self.counts(project).await,
             before,
-            "the grandchild or the tool counts on"
+            "the grandchild or the tool still counts"
         );
     }
 
-    /// The processes that carry its mark.
+    /// Returns the processes of the tree, found by its mark.
     ///
     /// # Panics
-    /// If the container does not answer: that would look like none.
+    /// If the container does not answer, which would look like no process.
     pub async fn processes(&self, project: &Project) -> Vec<String> {
         let all = project
             .exec("claude-api", &["ps", "-eo", "pid,ppid,stat,args"])
@@ -118,10 +119,10 @@ impl Tree {
             .collect()
     }
 
-    /// Waits until no process of it is left.
+    /// Waits until no process of the tree is left.
     ///
     /// # Panics
-    /// If one is after 5 s.
+    /// If a process is left after 5 s.
     pub async fn assert_gone(&self, project: &Project) {
         until("the tree to be gone", GONE, async || {
             self.processes(project).await.is_empty().then_some(())

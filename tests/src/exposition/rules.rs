@@ -1,11 +1,12 @@
-//! The rules for a page: those of `promtool check metrics` (promlint of prometheus/client_golang), of OpenMetrics 1.0.0, and of
-//! this project (no id in a label).
+//! The rules for a page of metrics: those of `promtool check metrics` (promlint of
+//! prometheus/client_golang), of OpenMetrics 1.0.0, and of this project (no id in a label).
 
 use std::collections::HashSet;
 
 use super::{Family, Format, Page, Sample};
 
-/// Units in which a metric must not be, and abbreviations, as parts of a name (promlint, `MetricUnits` and `UnitAbbreviations`).
+/// Forbidden parts of a name: wrong units and abbreviations of units (promlint, `MetricUnits` and
+/// `UnitAbbreviations`).
 const UNITS: [&str; 28] = [
     "milliseconds",
     "microseconds",
@@ -38,7 +39,7 @@ const UNITS: [&str; 28] = [
 ];
 /// The units that the services use: a name that ends in one has the unit.
 const BASE: [&str; 3] = ["seconds", "bytes", "usd"];
-/// What a name must not say of its type (promlint, `MetricTypeInName`).
+/// Names of types, which a metric's name must not contain (promlint, `MetricTypeInName`).
 const TYPES: [&str; 4] = ["counter", "gauge", "histogram", "summary"];
 /// Endings that belong to other types (promlint, `Counter` and `HistogramSummaryReserved`).
 const RESERVED: [&str; 4] = ["_total", "_bucket", "_count", "_sum"];
@@ -148,9 +149,12 @@ fn is_plain(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "# HELP a_bytes Bytes of it.\n# TYPE a_bytes counter\n# UNIT a_bytes bytes\na_bytes_total{x=\"y\"} 1\n\
-        # HELP wait_seconds Time of it.\n# TYPE wait_seconds histogram\n# UNIT wait_seconds seconds\n\
-        wait_seconds_sum 0.5\nwait_seconds_count 1\nwait_seconds_bucket{le=\"0.25\"} 0\nwait_seconds_bucket{le=\"+Inf\"} 1\n\
+    const GOOD: &str = "# HELP a_bytes Bytes of it.\n# TYPE a_bytes counter\n\
+        # UNIT a_bytes bytes\na_bytes_total{x=\"y\"} 1\n\
+        # HELP wait_seconds Time of it.\n# TYPE wait_seconds histogram\n\
+        # UNIT wait_seconds seconds\n\
+        wait_seconds_sum 0.5\nwait_seconds_count 1\n\
+        wait_seconds_bucket{le=\"0.25\"} 0\nwait_seconds_bucket{le=\"+Inf\"} 1\n\
         # HELP c How many now.\n# TYPE c gauge\nc -7\n# EOF\n";
 
     fn faults(text: &str) -> Vec<String> {
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_page_has_no_fault_and_each_bad_one_has_its_own() {
+    fn a_good_page_has_no_fault_and_each_bad_page_has_the_expected_one() {
         assert_eq!(faults(GOOD), Vec::<String>::new());
         for (from, to, fault) in [
             ("c -7\n", "c -7\nc 8\n", "c: c{} is there twice"),

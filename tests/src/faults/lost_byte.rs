@@ -1,18 +1,20 @@
-//! A bug on purpose: the first byte of an output that is resumed is lost. HTTP/1.1, one request after the other.
+//! An injected bug: the first byte of a resumed output is lost. Handles HTTP/1.1 without
+//! pipelining.
 
 use std::{
     borrow::Cow,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What looks like no head by then is none.
+/// The maximum length of a head.
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct LostByte {
     on: bool,
-    /// The response to a resuming request, as far as it was read; `None` where there is none. Both directions share it.
+    /// The response to a resuming request, as far as it was read; `None` without one. Both
+    /// directions share it.
     held: Mutex<Option<Vec<u8>>>,
 }
 
@@ -35,7 +37,7 @@ impl LostByte {
         }
     }
 
-    /// Bytes come back: what is to be passed on in their place.
+    /// Takes bytes from the server; returns the bytes to pass on instead.
     pub(super) fn response<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let mut held = self.held();
         let Some(mut response) = held.take() else {
@@ -53,7 +55,7 @@ impl LostByte {
     }
 }
 
-/// Whether a request asks for an output from an offset that is not 0.
+/// Returns whether a request asks for an output from an offset other than 0.
 fn resumes(request: &[u8]) -> bool {
     let line = request.split(|byte| *byte == b'\r').next();
     let line = String::from_utf8_lossy(line.unwrap_or_default());
@@ -61,8 +63,8 @@ fn resumes(request: &[u8]) -> bool {
     line.starts_with("GET ") && offset.is_some_and(|rest| !rest.starts_with('0'))
 }
 
-/// A chunked response without the first byte of its body; as it is where that is no ASCII or all of the chunk. `None`: more of
-/// it must be known.
+/// Removes the first byte of a chunked response's body, unless that byte is not ASCII or is the
+/// whole chunk. `None` if more of the response is needed.
 fn without_first_byte(response: &[u8]) -> Option<Vec<u8>> {
     let find = |from: usize, what: &[u8]| {
         let mut windows = response.get(from..)?.windows(what.len());
@@ -87,9 +89,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_resumed_loses_its_first_byte() {
-        let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n";
-        let due = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nF\r\n123456789abcdef\r\n0\r\n\r\n";
+    fn only_a_resumed_output_loses_its_first_byte() {
+        let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+            10\r\n0123456789abcdef\r\n0\r\n\r\n";
+        let due = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+            F\r\n123456789abcdef\r\n0\r\n\r\n";
         let get = |request: &[u8], cut: usize| {
             let connection = LostByte::new(true);
             connection.request(request);

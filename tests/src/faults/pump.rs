@@ -22,7 +22,7 @@ use tokio::{
 use super::{Counts, Cut, Entry, Faults, Pipe, lost_byte::LostByte};
 
 const CHUNK_BYTES: usize = 64 * 1024;
-/// A rate is kept in steps of this length.
+/// The interval in which a rate is enforced.
 const STEP: Duration = Duration::from_millis(20);
 
 pub(super) struct Pump {
@@ -34,7 +34,7 @@ pub(super) struct Pump {
     pub(super) loses: bool,
 }
 
-/// Counts an open connection down again.
+/// A guard that decrements the count of open connections.
 struct Open(Arc<Counts>);
 
 impl Drop for Open {
@@ -45,7 +45,7 @@ impl Drop for Open {
 
 /// What ended one direction.
 enum End {
-    /// The sender has finished, and so has been told the receiver; the other direction may go on.
+    /// The sender has finished, and the receiver has got its FIN; the other direction may continue.
     Finished,
     Cut(Cut),
     /// An error on either side.
@@ -60,7 +60,7 @@ impl Pump {
             Entry::Open | Entry::Refuse => {}
             Entry::Reset => return reset(&client),
             Entry::Blackhole => {
-                // Held open, unread, until everything is cut or the faults allow it to go on.
+                // Stays open and unread until a cut, or until the faults let it continue.
                 tokio::select! {
                     _ = self.cuts.recv() => return reset(&client),
                     _ = self.faults.wait_for(|faults| faults.entry == Entry::Open) => {}
@@ -70,7 +70,7 @@ impl Pump {
         let Ok(server) = TcpStream::connect(self.target).await else {
             return reset(&client);
         };
-        // Small messages must not wait for each other: the proxy must not change what it shows.
+        // Without Nagle's algorithm, which would change the timing of small messages.
         let _ = client.set_nodelay(true);
         let _ = server.set_nodelay(true);
         self.pump(client, server).await;
@@ -147,7 +147,7 @@ async fn direction(
 ) -> End {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut passed = 0_u64;
-    // The pipe as it was last, and what has passed since it is so.
+    // The last faults, and the bytes since they were set.
     let (mut last, mut since) = (of(&faults.borrow()), 0_u64);
     loop {
         if faults.wait_for(|faults| !of(faults).stall).await.is_err() {
@@ -159,8 +159,11 @@ async fn direction(
         }
         let read_now = tokio::select! {
             biased;
-            // A stall that begins now must also hold what arrives from now on.
-            changed = faults.changed() => match changed { Ok(()) => continue, Err(_) => return End::Broken },
+            // A new stall must also hold the bytes that arrive next.
+            changed = faults.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return End::Broken,
+            },
             read_now = read.read(&mut buffer) => read_now,
         };
         let pipe = of(&faults.borrow());
@@ -193,7 +196,7 @@ async fn direction(
         counted.fetch_add(keep as u64, Ordering::SeqCst);
         if keep as u64 == allowed {
             if pipe.cut == Cut::Reset {
-                // A reset drops what is still in the socket: give the bytes before it time to leave.
+                // A reset drops the bytes in the socket: give earlier bytes time to leave.
                 tokio::time::sleep(STEP).await;
             }
             return End::Cut(pipe.cut);
@@ -205,7 +208,7 @@ async fn paced(write: &mut WriteHalf<'_>, bytes: &[u8], rate: Option<u64>) -> st
     let Some(rate) = rate else {
         return write.write_all(bytes).await;
     };
-    // At least a byte a step; slower rates wait longer for it.
+    // At least one byte a step; a slower rate waits longer.
     let per_step = usize::try_from(rate / 50).unwrap_or(usize::MAX).max(1);
     let step = STEP.max(Duration::from_secs(1) / u32::try_from(rate.clamp(1, 50)).unwrap_or(50));
     for part in bytes.chunks(per_step) {
@@ -222,7 +225,7 @@ mod tests {
     use super::super::FaultProxy;
     use super::*;
 
-    /// A server that sends back what it gets.
+    /// Starts an echo server.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("bound");
@@ -272,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_comes_after_so_many_bytes() {
+    async fn a_cut_counts_the_bytes_of_the_connection() {
         let proxy = FaultProxy::start(echo().await).await;
         proxy.set(Faults {
             down: Pipe::cut_after(1234),
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_comes_so_many_bytes_from_now() {
+    async fn a_cut_counts_the_bytes_since_it_was_set() {
         let proxy = FaultProxy::start(echo().await).await;
         let mut stream = TcpStream::connect(proxy.addr()).await.expect("connects");
         stream.write_all(&[7; 1000]).await.expect("writes");
@@ -319,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refused_reset_and_back() {
+    async fn new_connections_are_refused_or_reset_until_the_faults_end() {
         let proxy = FaultProxy::start(echo().await).await;
         proxy.set(Faults::refuse());
         // Closing the port takes a moment: the condition is that it is closed in the end.
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stall_holds_and_lets_go() {
+    async fn a_stall_holds_bytes_until_it_ends() {
         let proxy = FaultProxy::start(echo().await).await;
         let mut stream = TcpStream::connect(proxy.addr()).await.expect("connects");
         let mut byte = [0];
@@ -362,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slow_is_slow() {
+    async fn a_rate_limits_the_bytes() {
         let proxy = FaultProxy::start(echo().await).await;
         proxy.set(Faults {
             down: Pipe::slow(10_000),

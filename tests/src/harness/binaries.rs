@@ -13,12 +13,12 @@ const BINARIES: [&str; 5] = [
     "stand-in-claude",
 ];
 
-/// The path of a binary of this workspace. The first call has cargo build all of them in the
-/// profile of the running test, so that no test runs an old one; cargo has given its lock back by
-/// the time it runs a test.
+/// Returns the path of a binary of this workspace. The first call builds all of them with cargo, in
+/// the profile of the running test, so no test runs an old binary. cargo releases its lock before
+/// it runs a test.
 ///
 /// # Panics
-/// If they cannot be built: a test that cannot run must not pass.
+/// If the build fails: a test that cannot run must not pass.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -27,7 +27,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// Builds the binaries; answers their folder.
+/// Builds the binaries and returns their folder.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a process knows its own program");
     // target/debug/deps/services-0123: the binaries are one folder up.
@@ -37,7 +37,7 @@ fn build() -> PathBuf {
     }
     let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
     let root = folder.ancestors().find(|f| f.join("CACHEDIR.TAG").exists());
-    // Without sources, or outside a target folder, the binaries are where they were put.
+    // Without sources, or outside a target folder, the binaries lie beside the test.
     let (true, Some(root)) = (workspace.exists(), root) else {
         return folder.to_owned();
     };
@@ -51,8 +51,8 @@ fn build() -> PathBuf {
     folder.to_owned()
 }
 
-/// The command that builds into `folder`, which lies in the target folder `root`: `PROFILE` or
-/// `TARGET/PROFILE`.
+/// Returns the command that builds into `folder`, which is `PROFILE` or `TARGET/PROFILE` in the
+/// target folder `root`.
 fn command(workspace: &Path, root: &Path, folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--quiet", "--locked", "--manifest-path"]);
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_profile_and_the_target_are_those_of_the_test() {
+    fn the_build_uses_the_profile_and_the_target_of_the_test() {
         let words = |folder: &str| {
             let command = command("/w/Cargo.toml".as_ref(), "/t".as_ref(), folder.as_ref());
             let words = command.get_args().map(|word| word.to_string_lossy());
@@ -93,7 +93,7 @@ mod tests {
         assert!(words("/t/x/debug").contains("--profile dev --target x --bin"));
     }
 
-    /// The sources of a binary: cargo writes them beside it, like a rule of a makefile.
+    /// Returns the sources of a binary, which cargo lists in a makefile rule beside it.
     fn sources(binary: &Path) -> Vec<PathBuf> {
         let rule = std::fs::read_to_string(binary.with_extension("d")).expect("cargo's rule");
         let (_, sources) = rule.split_once(':').expect("a rule");

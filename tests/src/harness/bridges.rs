@@ -1,8 +1,8 @@
 //! The bridges in front of one claude-api: one or two.
 //!
-//! `CCB_TEST_BRIDGES=2` starts two in every [`Stack`] that leaves the choice to the run. Clients get
-//! the second bridge and the first one in turn, so that a test with one client passes through the
-//! second bridge, and a test with several clients mixes both.
+//! `CCB_TEST_BRIDGES=2` starts two in every [`Stack`] that leaves the choice to the run. Clients
+//! get the second bridge and the first one in turn, so that a test with one client passes through
+//! the second bridge, and a test with several clients mixes both.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,7 +18,7 @@ const VARIABLE: &str = "CCB_TEST_BRIDGES";
 /// The number of bridges of a [`Stack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BridgeCount {
-    /// As `CCB_TEST_BRIDGES` says: 1, or 2. One where it is not set.
+    /// The number in `CCB_TEST_BRIDGES`: 1 or 2; one bridge when the variable is not set.
     #[default]
     OfTheRun,
     /// One.
@@ -41,11 +41,11 @@ impl BridgeCount {
     }
 }
 
-/// The next client's place in the turns of both bridges.
+/// A counter that gives clients the bridges in turn.
 #[derive(Debug, Default)]
 pub(super) struct Turns(AtomicUsize);
 
-/// The second bridge, where the options or the run want one.
+/// Starts the second bridge, if the options or the run ask for one.
 pub(super) async fn second(
     folder: &Path,
     upstream: SocketAddr,
@@ -76,8 +76,8 @@ impl Stack {
         std::iter::once(&mut self.bridge).chain(&mut self.second)
     }
 
-    /// The address for the next client: the proxy's if there is one, else that of the bridge whose
-    /// turn it is.
+    /// Returns the address for the next client: the proxy's if there is one, otherwise that of the
+    /// next bridge in turn.
     #[must_use]
     pub fn ws_addr(&self) -> SocketAddr {
         if let Some(front) = &self.front {
@@ -90,7 +90,7 @@ impl Stack {
         }
     }
 
-    /// A strict client with a session of its own.
+    /// Connects a strict client with its own session.
     ///
     /// # Panics
     /// If there is no session in time.
@@ -107,19 +107,19 @@ impl Stack {
         FaultProxy::start_in_turn(targets).await
     }
 
-    /// kill -9 of every bridge, and a start on the same ports.
+    /// Kills every bridge with SIGKILL and starts it on the same port.
     ///
     /// # Panics
-    /// If one does not start again.
+    /// If a bridge does not start.
     pub async fn crash_bridges(&mut self) {
         self.bridges().for_each(Service::kill);
         self.start_bridges_again().await;
     }
 
-    /// SIGTERM to every bridge; waits until all have ended with success.
+    /// Sends SIGTERM to every bridge and waits until all have ended with success.
     ///
     /// # Panics
-    /// If one does not end in time, or with another code.
+    /// If a bridge does not end in time, or ends with another code.
     pub async fn stop_bridges(&mut self) {
         for bridge in self.bridges() {
             let status = bridge.stop().await;
@@ -130,7 +130,7 @@ impl Stack {
     /// Starts every bridge on its port again, after [`Self::stop_bridges`].
     ///
     /// # Panics
-    /// If one does not start.
+    /// If a bridge does not start.
     pub async fn start_bridges_again(&mut self) {
         for bridge in self.bridges() {
             bridge.start_again().await;

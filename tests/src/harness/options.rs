@@ -1,10 +1,10 @@
-//! What a test may want to be different.
+//! The options of a stack of services.
 
 use std::path::PathBuf;
 
 use super::BridgeCount;
 
-/// How a [`super::Stack`] is made.
+/// How a [`super::Stack`] is set up.
 #[derive(Debug, Clone, Default)]
 pub struct StackOptions {
     /// More arguments of claude-api, e.g. `--kill-ms=500`.
@@ -13,14 +13,14 @@ pub struct StackOptions {
     pub bridge: Vec<String>,
     /// More environment of claude-api.
     pub environment: Vec<(String, String)>,
-    /// The CLI; the stand-in where it is `None`.
+    /// The CLI; the stand-in if `None`.
     pub claude_bin: Option<PathBuf>,
-    /// How many descriptors claude-api may have open, so that one that is leaked is met soon.
+    /// The limit of claude-api's open descriptors: a low limit makes a leak fail soon.
     pub open_files: Option<u64>,
-    /// How many bridges stand in front of claude-api.
+    /// How many bridges run in front of claude-api.
     pub bridges: BridgeCount,
-    /// Puts a fault proxy between the clients and the bridges. It gives the bridges connections in
-    /// turn.
+    /// Puts a fault proxy between the clients and the bridges. It gives connections to the bridges
+    /// in turn.
     pub proxy_clients: bool,
     /// Puts a fault proxy between the bridges and claude-api.
     pub proxy_upstream: bool,

@@ -1,4 +1,4 @@
-//! Looks at the processes of this machine through `/proc` (proc(5)).
+//! Reads the processes of this machine from `/proc` (proc(5)).
 
 use std::{fs, path::Path, time::Duration};
 
@@ -18,7 +18,7 @@ pub struct Process {
 fn read(pid: i32) -> Option<Process> {
     let folder = Path::new("/proc").join(pid.to_string());
     let stat = fs::read_to_string(folder.join("stat")).ok()?;
-    // The name stands in parentheses and may hold anything, parentheses too.
+    // The name is in parentheses and may hold any characters, parentheses too.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
@@ -35,7 +35,7 @@ fn read(pid: i32) -> Option<Process> {
     })
 }
 
-/// All processes there are.
+/// Returns all processes.
 #[must_use]
 pub fn all() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
@@ -59,7 +59,8 @@ pub fn is_alive(pid: i32) -> bool {
     read(pid).is_some_and(|process| process.state != 'Z')
 }
 
-/// The processes, zombies left out, whose arguments or environment hold the marker. This one is none.
+/// Returns the processes whose arguments or environment hold the marker, except zombies and this
+/// process.
 #[must_use]
 pub fn marked(marker: &str) -> Vec<Process> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
@@ -101,10 +102,10 @@ pub fn descendants(root: i32) -> Vec<Process> {
     found
 }
 
-/// What the open descriptors of a process lead to, sorted.
+/// Returns the targets of a process's open descriptors, sorted.
 ///
 /// # Errors
-/// It is gone, or not to be looked at.
+/// If the process is gone, or this user may not read its descriptors.
 pub fn descriptors(pid: i32) -> std::io::Result<Vec<String>> {
     let open = fs::read_dir(format!("/proc/{pid}/fd"))?;
     let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
@@ -117,13 +118,13 @@ pub fn descriptors(pid: i32) -> std::io::Result<Vec<String>> {
     Ok(targets)
 }
 
-/// Resident memory of a process in bytes; `None` when it is gone.
+/// Returns the resident memory of a process in bytes; `None` when it is gone.
 #[must_use]
 pub fn resident_bytes(pid: i32) -> Option<u64> {
     memory(pid, "VmRSS:")
 }
 
-/// The most resident memory that a process ever had, in bytes; `None` when it is gone.
+/// Returns the peak resident memory of a process in bytes; `None` when it is gone.
 #[must_use]
 pub fn peak_bytes(pid: i32) -> Option<u64> {
     memory(pid, "VmHWM:")
@@ -138,7 +139,7 @@ fn memory(pid: i32, name: &str) -> Option<u64> {
 /// Waits until no process with the marker is left.
 ///
 /// # Panics
-/// If one still is after `patience`; it is named.
+/// If a process is left after `patience`; the message names it.
 pub async fn assert_none_marked(marker: &str, patience: Duration) {
     let end = std::time::Instant::now() + patience;
     loop {
@@ -148,7 +149,7 @@ pub async fn assert_none_marked(marker: &str, patience: Duration) {
         }
         assert!(
             std::time::Instant::now() < end,
-            "{patience:?} later there are still {left:#?}"
+            "after {patience:?} these processes are left: {left:#?}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_marked_process_is_seen_until_it_ends_and_a_zombie_is_one() {
+    async fn a_marked_process_is_listed_until_it_ends_and_then_is_a_zombie() {
         let marker = uuid::Uuid::new_v4().to_string();
         let mut by_argument = Command::new("sh")
             .args(["-c", "read x", &marker])

@@ -13,34 +13,35 @@ use serde_json::Value;
 
 use super::{eventually, processes};
 
-/// A debug build on a busy machine takes its time.
+/// The time for a start: a debug build on a busy machine is slow.
 const START: Duration = Duration::from_secs(30);
+/// The time for a stop after SIGTERM.
 const STOP: Duration = Duration::from_secs(20);
-/// What a failing test shows of a log.
+/// How many lines of the log a failing test prints.
 const SHOWN_LINES: usize = 80;
 
-/// What is started.
+/// The program of a service, and how to start it.
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
-    /// For messages and the log's name.
+    /// The name in messages.
     pub name: String,
-    /// What is run.
+    /// The program to run.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Its whole environment, nothing inherited but `PATH`.
+    /// Its whole environment; only `PATH` is inherited.
     pub environment: Vec<(String, String)>,
-    /// Where the log goes; appended to when it is started again.
+    /// The log file; a new start appends to it.
     pub log: PathBuf,
 }
 
-/// A running service. Killed when dropped; its log is shown when the test fails.
+/// A running service. Dropping it kills the process; a failing test prints the log.
 #[derive(Debug)]
 pub struct Service {
     options: ServiceOptions,
     child: Child,
     addr: SocketAddr,
-    /// Where the log of this start begins.
+    /// The offset in the log file at which the log of this start begins.
     log_from: u64,
 }
 
@@ -70,10 +71,10 @@ fn spawn(options: &ServiceOptions) -> (Child, u64) {
 }
 
 impl Service {
-    /// Starts it and waits until it listens.
+    /// Starts a service and waits until it listens.
     ///
     /// # Panics
-    /// If it ends, or does not listen in time; its log is shown.
+    /// If the service ends, or does not listen in time; the message holds the log.
     pub async fn start(options: ServiceOptions) -> Self {
         let (child, log_from) = spawn(&options);
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -87,10 +88,10 @@ impl Service {
         service
     }
 
-    /// Runs it to its end (it is expected to refuse): the exit status and the log.
+    /// Runs a service that should refuse to start; returns its exit status and its log.
     ///
     /// # Panics
-    /// If it still runs after `patience`.
+    /// If the service still runs after `patience`.
     pub async fn run_to_end(options: ServiceOptions, patience: Duration) -> (ExitStatus, String) {
         let (child, log_from) = spawn(&options);
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -115,91 +116,91 @@ impl Service {
         .await;
     }
 
-    /// Where it listens.
+    /// Returns the address that the service listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// `http://ADDR/path`.
+    /// Returns `http://ADDR/path`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     ///
     /// # Panics
-    /// Never: Linux has 22 bits of them.
+    /// Never: Linux process ids have at most 22 bits.
     #[must_use]
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).expect("a process id fits")
     }
 
-    /// Its resident memory in bytes, its children aside.
+    /// Returns its resident memory in bytes, without its children.
     ///
     /// # Panics
-    /// If it is gone.
+    /// If the process is gone.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
         processes::resident_bytes(self.pid())
             .unwrap_or_else(|| panic!("{} is gone\n{}", self.options.name, self.log()))
     }
 
-    /// The most resident memory that it ever had since its start, in bytes, its children aside.
+    /// Returns its peak resident memory since its start in bytes, without its children.
     ///
     /// # Panics
-    /// If it is gone.
+    /// If the process is gone.
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
         processes::peak_bytes(self.pid())
             .unwrap_or_else(|| panic!("{} is gone\n{}", self.options.name, self.log()))
     }
 
-    /// The zombies it keeps.
+    /// Returns the number of its zombie children.
     #[must_use]
     pub fn zombies(&self) -> usize {
         processes::zombies(self.pid()).len()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.pid()) {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
-    /// Its exit status, where it has ended by itself.
+    /// Returns its exit status if it has ended by itself.
     ///
     /// # Panics
-    /// If it cannot be waited for.
+    /// If the wait for the child fails.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
     }
 
-    /// kill -9, and reaps it.
+    /// Kills the process with SIGKILL and reaps it.
     ///
     /// # Panics
-    /// If it cannot be reaped.
+    /// If the process cannot be reaped.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.child.wait().expect("a child can be reaped");
     }
 
-    /// SIGTERM, then waits for its end.
+    /// Sends SIGTERM and waits for the end of the process.
     ///
     /// # Panics
-    /// If it does not end in time.
+    /// If the process does not end in time.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait_exit(STOP).await
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     ///
     /// # Panics
-    /// If it does not end in time.
+    /// If the process does not end in time.
     pub async fn wait_exit(&mut self, patience: Duration) -> ExitStatus {
         let name = self.options.name.clone();
         eventually(&format!("{name} to end"), patience, || {
@@ -208,10 +209,10 @@ impl Service {
         .await
     }
 
-    /// Starts it again, with the same arguments and directories, on the same port. It must have ended.
+    /// Starts an ended service again, with the same arguments, directories and port.
     ///
     /// # Panics
-    /// If it does not listen in time.
+    /// If the service does not listen in time.
     pub async fn start_again(&mut self) {
         let port = self.addr.port();
         for argument in &mut self.options.arguments {
@@ -223,13 +224,13 @@ impl Service {
         self.wait_listening().await;
     }
 
-    /// The whole log, of all starts.
+    /// Returns the log of all starts.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.options.log).unwrap_or_default()
     }
 
-    /// The log's lines of this start that are JSON.
+    /// Returns the JSON lines of this start's log.
     #[must_use]
     pub fn lines(&self) -> Vec<Value> {
         let log = self.log();
@@ -240,7 +241,7 @@ impl Service {
             .collect()
     }
 
-    /// Lines of level error, and what a panic wrote.
+    /// Returns the log lines of level error, and those of panics.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         let log = self.log();
@@ -253,22 +254,22 @@ impl Service {
         log.lines().filter(is_bad).map(str::to_owned).collect()
     }
 
-    /// Asserts that nothing was logged as an error, and that nothing panicked.
+    /// Asserts that the service logged no error and did not panic.
     ///
     /// # Panics
-    /// If something was.
+    /// If it did.
     #[track_caller]
     pub fn assert_quiet(&self) {
         let complaints = self.complaints();
         assert!(
             complaints.is_empty(),
-            "{} complained:\n{}",
+            "{} logged errors:\n{}",
             self.options.name,
             complaints.join("\n")
         );
     }
 
-    /// Where its log is.
+    /// Returns the path of its log.
     #[must_use]
     pub fn log_path(&self) -> &Path {
         &self.options.log
@@ -296,8 +297,8 @@ impl Drop for Service {
     }
 }
 
-/// The address in the line that says so. tracing's JSON puts fields into `fields`, unless it is told to
-/// flatten them.
+/// Returns the address in the log line `listening`. tracing's JSON puts fields into `fields`,
+/// unless it is configured to flatten them.
 fn listening(line: &Value) -> Option<SocketAddr> {
     let field = |name: &str| {
         line["fields"][name]
@@ -324,9 +325,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_service_listens_complains_and_is_killed() {
+    async fn a_service_listens_logs_an_error_and_is_killed_when_dropped() {
         let folder = tempfile::tempdir().expect("a folder");
-        let script = r#"echo '{"level":"INFO","fields":{"message":"listening","addr":"127.0.0.1:7"}}' >&2
+        let script = r#"exec >&2
+            echo '{"level":"INFO","fields":{"message":"listening","addr":"127.0.0.1:7"}}'
             echo '{"level":"ERROR","fields":{"message":"oh"}}' >&2; exec sleep 100"#;
         let service = Service::start(shell(script, folder.path())).await;
         assert_eq!(service.addr().port(), 7);
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_refuses_is_seen() {
+    async fn a_service_that_refuses_to_start_returns_its_code_and_log() {
         let folder = tempfile::tempdir().expect("a folder");
         let (status, log) =
             Service::run_to_end(shell("echo no >&2; exit 64", folder.path()), START).await;
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_log_an_address() {
+    fn an_address_is_read_from_flat_and_from_nested_fields() {
         let flat = serde_json::json!({"message": "listening", "addr": "127.0.0.1:9"});
         assert_eq!(listening(&flat).map(|addr| addr.port()), Some(9));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! claude-api and its bridges, with fault proxies between where a test wants them.
+//! claude-api and its bridges, with optional fault proxies on both hops.
 
 use std::{
     fs,
@@ -20,24 +20,25 @@ const LEFT: Duration = Duration::from_secs(5);
 /// Both services, their directories, and the proxies.
 #[derive(Debug)]
 pub struct Stack {
-    /// The first bridge. Before claude-api, so that it is dropped first.
+    /// The first bridge. Declared before claude-api, so it is dropped first.
     pub bridge: Service,
     /// The second bridge.
     pub(super) second: Option<Service>,
     /// claude-api.
     pub api: Service,
-    /// Between the clients and the bridges.
+    /// The fault proxy between the clients and the bridges.
     pub front: Option<FaultProxy>,
-    /// Between the bridges and claude-api.
+    /// The fault proxy between the bridges and claude-api.
     pub middle: Option<FaultProxy>,
     pub(super) turns: Turns,
     folder: TempDir,
 }
 
-/// The options of a claude-api with all its directories under `folder`, as a [`Stack`] starts it.
+/// Returns the options of a claude-api as a [`Stack`] starts it, with all directories under
+/// `folder`.
 ///
 /// # Panics
-/// If the directories cannot be made, or a binary is missing.
+/// If the directories cannot be created, or a binary is missing.
 #[must_use]
 pub fn api_options(folder: &Path, options: &StackOptions) -> ServiceOptions {
     let make = |name: &str| {
@@ -68,7 +69,7 @@ pub fn api_options(folder: &Path, options: &StackOptions) -> ServiceOptions {
     let log = folder.join("claude-api.log");
     let mut program = binary("claude-api");
     if let Some(limit) = options.open_files {
-        // The shell becomes the service: its process id stays.
+        // The shell execs the service, so the process id stays the same.
         let limited = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
         let inner = program.to_string_lossy().into_owned();
         arguments.splice(0..0, ["-c".to_owned(), limited, inner]);
@@ -83,7 +84,7 @@ pub fn api_options(folder: &Path, options: &StackOptions) -> ServiceOptions {
     }
 }
 
-/// The options of a bridge before `api`.
+/// Returns the options of a bridge in front of `api`.
 ///
 /// # Panics
 /// If the binary is missing.
@@ -107,18 +108,18 @@ pub fn bridge_options(folder: &Path, api: SocketAddr, options: &StackOptions) ->
 }
 
 impl Stack {
-    /// Both services with the stand-in CLI, and no proxies.
+    /// Starts both services with the stand-in CLI and without proxies.
     ///
     /// # Panics
-    /// If one does not start.
+    /// If a service does not start.
     pub async fn start() -> Self {
         Self::with(StackOptions::default()).await
     }
 
-    /// The same, as the options say.
+    /// Starts both services with these options.
     ///
     /// # Panics
-    /// If one does not start.
+    /// If a service does not start.
     pub async fn with(options: StackOptions) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("cc-test-")
@@ -150,19 +151,20 @@ impl Stack {
         }
     }
 
-    /// A client of claude-api, past all proxies.
+    /// Returns a client of claude-api that bypasses all proxies.
     #[must_use]
     pub fn http(&self) -> Http {
         Http::new(self.api.addr())
     }
 
-    /// A folder or file of the stack: `spool`, `workspaces`, `home`, `tmp`.
+    /// Returns a folder or file of the stack: `spool`, `workspaces`, `home`, `tmp`.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// How many processes of the stand-in were started for an execution: its conversation is its id.
+    /// Returns how many stand-in processes were started for an execution. The stand-in logs the
+    /// conversation, which must be the execution's own id.
     #[must_use]
     pub fn spawns(&self, execution: &str) -> usize {
         let log = fs::read_to_string(self.path("home/.claude/spawns.log")).unwrap_or_default();
@@ -171,27 +173,27 @@ impl Stack {
             .count()
     }
 
-    /// kill -9 of claude-api, and a start with the same directories on the same port.
+    /// Kills claude-api with SIGKILL and starts it with the same directories and port.
     ///
     /// # Panics
-    /// If it does not start again.
+    /// If claude-api does not start.
     pub async fn crash_api(&mut self) {
         self.api.kill();
         self.api.start_again().await;
     }
 
-    /// Asserts that within 5 s no process of an execution is left: none that carries its id.
+    /// Asserts that within 5 s no process with the id of an execution is left.
     ///
     /// # Panics
-    /// If one is.
+    /// If a process is left.
     pub async fn assert_nothing_left(&self, execution: &str) {
         processes::assert_none_marked(execution, LEFT).await;
     }
 
-    /// Asserts that no service logged an error or keeps a zombie.
+    /// Asserts that no service logged an error, and that claude-api keeps no zombie.
     ///
     /// # Panics
-    /// If one does.
+    /// If one did.
     #[track_caller]
     pub fn assert_quiet(&self) {
         self.api.assert_quiet();
@@ -208,7 +210,7 @@ impl Stack {
     /// If it does.
     #[track_caller]
     pub fn assert_no_zombies(&self) {
-        // A child that has just ended is one until its parent is told: what is kept stays.
+        // A child that has just ended is a zombie until its parent reaps it, so this waits.
         let end = Instant::now() + LEFT;
         while self.api.zombies() > 0 {
             assert!(Instant::now() < end, "claude-api keeps zombies");

@@ -8,17 +8,17 @@ use tokio::sync::mpsc;
 
 use super::{request::Asked, script::Step, wire};
 
-/// Between the deltas of a thinking block.
+/// The pause between the deltas of a thinking block.
 const THINKING_PACE: Duration = Duration::from_millis(100);
-/// hyper loses data that is not flushed when an error follows at once.
+/// The pause before an error: hyper loses unflushed data when an error follows immediately.
 const FLUSH: Duration = Duration::from_millis(20);
 
-/// A content block and the deltas that bring it, each with the wait before it.
+/// A content block and its deltas, each with the wait before it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
     /// The whole block.
     pub whole: Value,
-    /// What a stream sends, in order.
+    /// The deltas of a stream, in order.
     pub deltas: Vec<(Duration, Value)>,
     /// Silence before the block.
     pub stall: Duration,
@@ -35,7 +35,7 @@ pub struct Answer {
     pub stall: Duration,
 }
 
-/// Makes the answer to a request: what the last tool said, then this turn's steps.
+/// Creates the answer to a request: the output of the last tool, then this turn's steps.
 #[must_use]
 pub fn answer(asked: &Asked, steps: &[Step], delay: Duration) -> Answer {
     let mut blocks = Vec::new();
@@ -45,7 +45,7 @@ pub fn answer(asked: &Asked, steps: &[Step], delay: Duration) -> Answer {
     let mut text: Vec<(Duration, String)> = Vec::new();
     if let Some(result) = asked.results.last() {
         say(result, delay, &mut text);
-        // A block of its own: what the script says next is not part of the tool's output.
+        // A separate block: the next text of the script is not part of the tool's output.
         flush(&mut text, &mut stall, &mut blocks);
     }
     for step in steps {
@@ -103,7 +103,7 @@ pub fn answer(asked: &Asked, steps: &[Step], delay: Duration) -> Answer {
     }
 }
 
-/// Splits behind the spaces, so that the joined deltas are the text.
+/// Splits after the spaces, so the joined deltas are the text.
 fn say(words: &str, delay: Duration, text: &mut Vec<(Duration, String)>) {
     text.extend(
         words
@@ -167,7 +167,7 @@ fn message(asked: &Asked) -> Value {
     wire::message(&id, &asked.model, tokens)
 }
 
-/// The answer as one message, at once but for the thinking and stalling.
+/// Returns the answer as one message; only thinking and stalling delay it.
 pub async fn whole(asked: &Asked, answer: Answer) -> Value {
     let waits = answer
         .blocks
@@ -188,15 +188,15 @@ pub async fn whole(asked: &Asked, answer: Answer) -> Value {
     message
 }
 
-/// The answer as events, into `out`; ends early when the reader is gone. With `cut`, the stream breaks
-/// after so many deltas.
+/// Writes the answer as events to `out`; ends early when the reader is gone. With `cut`, the stream
+/// breaks after this number of deltas.
 pub async fn stream(
     asked: Asked,
     answer: Answer,
     cut: Option<u64>,
     out: mpsc::Sender<std::io::Result<Bytes>>,
 ) {
-    // The reader being gone is no error: the CLI was cancelled.
+    // A reader that is gone is no error: the CLI was cancelled.
     let _ = play(&asked, answer, cut, &out).await;
 }
 

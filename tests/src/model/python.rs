@@ -1,13 +1,13 @@
-//! Tells a `python3 -c` command and plain Python code from prose.
+//! Recognises a `python3 -c` command and plain Python code in a prompt.
 
 /// Code longer than this goes through a here-document: one argument may have 128 KiB.
 const ARGUMENT_BYTES: usize = 64 * 1024;
 
-/// The words that open a Python statement and, as the first word of a line, hardly open English prose
-/// when the line also ends or goes on as Python does.
+/// The words that open a Python statement. As the first word of a line they rarely open English
+/// prose if the line also ends or continues as in Python.
 const BLOCKS: [&str; 7] = ["for ", "while ", "if ", "def ", "class ", "with ", "try"];
 
-/// The shell command that a prompt asks for, if it is a `python3 -c` command or plain Python code.
+/// Returns the shell command of a prompt that is a `python3 -c` command or plain Python code.
 #[must_use]
 pub fn command(prompt: &str) -> Option<String> {
     let text = prompt.trim();
@@ -24,7 +24,7 @@ fn is_command(text: &str) -> bool {
         .any(|head| text.starts_with(head))
 }
 
-/// The code inside a Markdown fence, if the whole prompt is one.
+/// Returns the code in a Markdown fence, if the fence is the whole prompt.
 fn unfenced(text: &str) -> &str {
     text.strip_prefix("```")
         .and_then(|rest| rest.strip_suffix("```"))
@@ -33,8 +33,8 @@ fn unfenced(text: &str) -> &str {
         .map_or(text, |(_, code)| code)
 }
 
-/// The first line decides, for code cannot begin with prose; and something must be printed, or there
-/// would be nothing to answer.
+/// Returns whether text is Python code. The first line decides, because code cannot begin with
+/// prose. The code must also print something, which becomes the answer.
 fn is_code(text: &str) -> bool {
     let mut lines = text
         .lines()

@@ -1,32 +1,32 @@
-//! Reads a request of the Messages API: what was asked, and how far the script has come.
+//! Reads a request of the Messages API: its prompt, and how many steps of the script are done.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// What matters of one request.
+/// The relevant parts of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The prompt, byte for byte as it arrived.
     pub prompt: String,
-    /// The tools' results that came after it, as text, oldest first.
+    /// The tools' results after the prompt, as text, oldest first.
     pub results: Vec<String>,
-    /// How many blocks of an answer that broke the CLI kept, and wants the rest of.
+    /// The number of blocks that the CLI kept of a broken answer, which it wants continued.
     pub survived: usize,
-    /// Whether the answer is wanted as a stream.
+    /// Whether the request asks for a stream.
     pub stream: bool,
-    /// The model's name, to be repeated in the answer.
+    /// The model's name, which the answer repeats.
     pub model: String,
-    /// Tells conversations apart: the CLI puts its session id here.
+    /// The id of the conversation: the CLI's session id.
     pub user: String,
-    /// The words `MARK-...` that stand anywhere in the request.
+    /// The words `MARK-...` anywhere in the request.
     pub marks: BTreeSet<String>,
     /// A side request of the CLI (a title, a summary of a topic), not part of the conversation.
     pub side: bool,
 }
 
 impl Asked {
-    /// Reads a request's body. `None` if it holds no user message.
+    /// Reads a request's body; `None` if it holds no user message.
     #[must_use]
     pub fn read(body: &Value) -> Option<Self> {
         let messages = body["messages"].as_array()?;
@@ -73,8 +73,8 @@ fn marks(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The prompt in a user message: its text without the CLI's reminders. A message with a tool's result is
-/// none.
+/// Returns the prompt in a user message: its text without the CLI's reminders. A message with a
+/// tool's result has none.
 fn prompt_of(message: &Value) -> Option<String> {
     let content = &message["content"];
     if let Some(text) = content.as_str() {
@@ -92,8 +92,8 @@ fn prompt_of(message: &Value) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
-/// What the CLI (2.1.329) says after a stream that broke behind a finished block. Where nothing of the
-/// answer is worth keeping, it stands in one message with the prompt.
+/// The CLI's text (2.1.329) after a stream that broke after a finished block. If the CLI kept
+/// nothing of the answer, this text is in one message with the prompt.
 const REST: &str = "Your response above was cut off mid-stream.";
 
 fn is_prompt(text: &str) -> bool {
@@ -130,7 +130,7 @@ fn results_of(message: &Value) -> Vec<String> {
     results.map(|block| flat(&block["content"])).collect()
 }
 
-/// The text of a string or of a list of text blocks, without reminders.
+/// Returns the text of a string or of a list of text blocks, without reminders.
 fn flat(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -162,9 +162,11 @@ mod tests {
                     {"type": "text", "text": "<system-reminder>\nbe good\n</system-reminder>\n"},
                     {"type": "text", "text": " print(1) \n"},
                 ]},
-                {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Bash",
+                "input": {}}]},
                 {"role": "user", "content": [
-                    {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "1"}]},
+                    {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text",
+                    "text": "1"}]},
                     {"type": "text", "text": "<system-reminder>todo</system-reminder>"},
                 ]},
             ],

@@ -1,21 +1,21 @@
-//! The directives of a prompt, one a line, carried out in the order in which they stand.
+//! The directives of a prompt, one a line, which the model follows in order.
 //!
 //! | line | does |
 //! |---|---|
 //! | `@say TEXT` | answers TEXT, word by word. `\n` in it is a newline |
-//! | `@tokens N [DELAY_MS]` | answers N numbered words (`word1 word2 ...`), one per delta, DELAY_MS apart |
+//! | `@tokens N [DELAY_MS]` | answers N words (`word1 word2 ...`), one per delta, DELAY_MS apart |
 //! | `@think MS` | thinks for that long: a thinking block with a delta every 100 ms |
 //! | `@bash COMMAND` | runs COMMAND in the CLI's Bash tool and answers with its output |
-//! | `@python CODE` | runs CODE (`\n` is a newline) as `python3 -c '...'` in the Bash tool, the same way |
+//! | `@python CODE` | the same with CODE (`\n` is a newline) as `python3 -c '...'` |
 //! | `@tool NAME JSON` | uses the tool NAME with this input, and answers with its result |
 //! | `@stall SECONDS` | sends nothing for that long, in the middle of the stream |
-//! | `@fail STATUS [times N]` | answers the HTTP status, N times (default: always), then goes on |
-//! | `@cut N [times M]` | breaks the stream after N deltas, M times (default 1). Never when asked without streaming |
-//! | `@usage-limit [SECONDS]` | 429, `x-should-retry: false`, with the reset time (default in 3600 s) in headers |
+//! | `@fail STATUS [times N]` | answers the status, N times (default: always), then continues |
+//! | `@cut N [times M]` | breaks the stream after N deltas, M times (default 1); only streams |
+//! | `@usage-limit [SECONDS]` | 429, no retry, with the reset time (default in 3600 s) in headers |
 //! | `@refuse` | 401, as for a key that is wrong |
 //! | `@too-long` | 400, as for a prompt that is too long for the model |
-//! | `@echo-length` | answers `bytes=N sha256=HEX` of the prompt, as it arrived |
-//! | `@marks` | answers the words `MARK-...` that stand anywhere in the request, sorted, or `none` |
+//! | `@echo-length` | answers `bytes=N sha256=HEX` of the received prompt |
+//! | `@marks` | answers the words `MARK-...` anywhere in the request, sorted, or `none` |
 //!
 //! Other lines are ignored in a prompt that has directives.
 
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use super::python;
 
-/// One thing to do within an answer.
+/// One step of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Text, split into deltas at its spaces.
@@ -39,7 +39,7 @@ pub enum Step {
     Think(Duration),
     /// Nothing at all for this long.
     Stall(Duration),
-    /// A use of a tool; what follows belongs to the next request, behind the tool's result.
+    /// A use of a tool; the following steps belong to the next request, after the tool's result.
     Tool {
         /// The tool's name.
         name: String,
@@ -52,7 +52,7 @@ pub enum Step {
     Marks,
 }
 
-/// What a request gets in place of an answer.
+/// A fault that a request gets instead of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
     /// An HTTP status.
@@ -67,12 +67,12 @@ pub enum Fault {
     Cut(u64),
 }
 
-/// A prompt, understood.
+/// A parsed prompt.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Script {
     /// In order; a [`Step::Tool`] ends one request.
     pub steps: Vec<Step>,
-    /// Each with how many requests it hits; they are used up in order.
+    /// The faults, each with the number of requests that get it, in order.
     pub faults: Vec<(Fault, u64)>,
 }
 
@@ -87,7 +87,7 @@ pub fn bash(command: &str) -> Step {
     }
 }
 
-/// Understands a prompt (the rules: see the module `model`).
+/// Parses a prompt by the rules in the module `model`.
 #[must_use]
 pub fn parse(prompt: &str) -> Script {
     if let Some(command) = python::command(prompt) {
@@ -108,7 +108,7 @@ pub fn parse(prompt: &str) -> Script {
     script
 }
 
-/// Adds what a line says; `None` if it is no directive.
+/// Adds the directive of a line; `None` if the line is no directive.
 fn directive(line: &str, script: &mut Script) -> Option<()> {
     let line = line.strip_prefix('@')?;
     let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -180,7 +180,8 @@ fn times(rest: &str) -> Option<u64> {
 }
 
 impl Script {
-    /// The steps of the request that comes after so many tool results: up to and with the next tool use.
+    /// Returns the steps of the request after this number of tool results, up to and including the
+    /// next tool use.
     #[must_use]
     pub fn turn(&self, results: usize) -> Vec<Step> {
         let mut rest = self.steps.as_slice();
@@ -196,8 +197,8 @@ impl Script {
         rest[..end.map_or(rest.len(), |at| at + 1)].to_vec()
     }
 
-    /// What the request gets in place of an answer, when so many were made before it. A cut hits only
-    /// requests that stream.
+    /// Returns the fault of a request after this number of earlier requests. Only streaming
+    /// requests get a cut.
     #[must_use]
     pub fn fault(&self, before: u64, stream: bool) -> Option<Fault> {
         let mut used = 0_u64;
@@ -262,9 +263,10 @@ mod tests {
     #[test]
     fn python_goes_before_directives_and_prose_is_answered() {
         assert_eq!(parse("print('''\n@say no\n''')").steps.len(), 1);
-        assert!(
-            matches!(parse("@/etc/passwd").steps.as_slice(), [Step::Say(text)] if text.contains("12 bytes"))
-        );
+        assert!(matches!(
+            parse("@/etc/passwd").steps.as_slice(),
+            [Step::Say(text)] if text.contains("12 bytes")
+        ));
         assert!(matches!(
             parse("hello @say x").steps.as_slice(),
             [Step::Say(_)]

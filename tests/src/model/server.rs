@@ -25,15 +25,15 @@ use super::{
     wire,
 };
 
-/// The largest request that is read; the CLI sends the whole conversation each time.
+/// The size limit of a request: the CLI sends the whole conversation each time.
 const BODY_BYTES: usize = 256 * 1024 * 1024;
 
-/// How the server behaves.
+/// The options of the server.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Between two deltas, where the script says nothing.
+    /// The default pause between two deltas.
     pub delay: Duration,
-    /// Only requests with one of these keys are answered, others get 401. Empty: all are.
+    /// The accepted keys: requests with another key get 401. Empty accepts all requests.
     pub accepted_keys: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ pub fn router(config: Config) -> Router {
         .with_state(model)
 }
 
-/// Serves until `shutdown` is ready; streams that still run are then cut.
+/// Serves until `shutdown` is ready, then cuts open streams.
 ///
 /// # Errors
 /// What accepting on the listener fails with.
@@ -106,7 +106,7 @@ impl Model {
                 .any(|key| keys.iter().any(|k| k == key))
     }
 
-    /// Counts the request; answers how many like it came before.
+    /// Counts a request; returns the number of earlier ones like it.
     fn count(&self, asked: &Asked) -> u64 {
         let mut counts = self.counts();
         counts.requests += 1;
@@ -150,7 +150,7 @@ async fn messages(State(model): State<Model>, headers: HeaderMap, body: Bytes) -
     }
     let script = script::parse(&asked.prompt);
     let before = model.count(&asked);
-    // Only the first turn fails: by the second the tool has run, and the faults were had.
+    // Only the first turn fails: before the second one, the tool has run and all faults are used.
     let fault = if asked.results.is_empty() {
         script.fault(before, asked.stream)
     } else {
@@ -170,7 +170,7 @@ async fn messages(State(model): State<Model>, headers: HeaderMap, body: Bytes) -
     answer(asked, &steps, cut, model.config.delay).await
 }
 
-/// A title, as JSON where the request asks for that.
+/// Returns a title, as JSON if the request asks for JSON.
 fn side_answer(body: &Value) -> String {
     let wants_json =
         !body["output_config"].is_null() || body["system"].to_string().contains("JSON");

@@ -76,5 +76,6 @@ pub fn error(status: u16, message: &str) -> Value {
         529 => "overloaded_error",
         _ => "api_error",
     };
-    json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_scripted"})
+    json!({"type": "error", "error": {"type": kind, "message": message},
+        "request_id": "req_scripted"})
 }

@@ -1,4 +1,5 @@
-//! A client that does anything a client may do, and some things that it may not, over connections that break.
+//! A client that makes all requests that a client may make, and some invalid ones, over connections
+//! that break.
 
 mod actions;
 mod answers;
@@ -24,12 +25,12 @@ use super::{
 };
 use link::Link;
 
-/// Between two actions.
+/// The pause between two actions.
 const PACE_MS: std::ops::Range<u64> = 5..150;
-/// A quiet moment in which nothing is done, while all settles.
+/// The pause between two steps after the last fault.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Lives until all that it has looked at is over.
+/// Runs a client until all executions that it views have ended.
 pub(super) async fn run(world: Arc<World>, number: usize, seed: u64) {
     let mut actor = Actor {
         name: format!("client {number}"),
@@ -42,7 +43,7 @@ pub(super) async fn run(world: Arc<World>, number: usize, seed: u64) {
         if actor.world.phase() == Phase::Settle && actor.is_done() {
             return actor.leave().await;
         }
-        actor.live().await;
+        actor.step().await;
     }
 }
 
@@ -56,8 +57,8 @@ struct Actor {
 }
 
 impl Actor {
-    /// One step: connect, or a message, or an action.
-    async fn live(&mut self) {
+    /// Takes one step: connects, or receives messages and then acts.
+    async fn step(&mut self) {
         if self.link.is_none() {
             return self.connect().await;
         }
@@ -92,7 +93,7 @@ impl Actor {
         }
     }
 
-    /// The connection is gone, `rule`: and broke a rule in doing so.
+    /// Handles the end of the connection; `rule` is the rule that its end broke.
     fn lost(&mut self, rule: Option<String>) {
         if let Some(rule) = rule {
             self.violate(&rule);
@@ -124,7 +125,7 @@ impl Actor {
         }
     }
 
-    /// Goes on with each view that this connection does not have: from where it is, mostly.
+    /// Resumes each view that this connection does not have, mostly at the byte that it reached.
     async fn view_again(&mut self) {
         for execution in self.sorted_views(|view| !view.active && !view.ended) {
             let id = &execution.id;
@@ -142,7 +143,7 @@ impl Actor {
                 self.execute_again(&execution).await;
             } else {
                 let offset = match self.rng.random_range(0..10) {
-                    // An explicit 0 is refused where the beginning is gone.
+                    // claude-api refuses an explicit 0 after it has freed the beginning.
                     _ if reach == 0 => None,
                     0 => None,
                     1 => Some(self.rng.random_range(0..=reach)),
@@ -153,7 +154,7 @@ impl Actor {
         }
     }
 
-    /// Takes a message: the rules of order first, then what is in it.
+    /// Checks a message: first the rules of order, then its content.
     fn received(&mut self, text: &str) {
         self.world.messages.fetch_add(1, Ordering::Relaxed);
         let mut message: Value = match serde_json::from_str(text) {
@@ -175,7 +176,8 @@ impl Actor {
         }
     }
 
-    /// After a broken rule the connection is of no use: what follows would only repeat it.
+    /// Reports a violation and drops the connection: later messages would only repeat the
+    /// violation.
     fn lost_with(&mut self, rule: &str) {
         self.violate(rule);
         self.lost(None);
@@ -199,7 +201,7 @@ impl Actor {
                 .judge(&execution, params, false)
                 .map_err(|rule| format!("{id}: {rule}"))?;
         }
-        // The order of what is not viewed is the checker's concern.
+        // The checker handles messages about executions that this client does not view.
         let Some(view) = self.views.get_mut(id) else {
             return Ok(());
         };

@@ -1,4 +1,5 @@
-//! The last look: everything has ended, is to be had again from both services, was started once, and left nothing.
+//! The final audit: every execution has ended, both services still return it, its CLI was started
+//! once, and it left no process.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -8,18 +9,18 @@ use std::{
 use futures::FutureExt;
 use serde_json::Value;
 
-use super::{execution::Execution, family, said, survey::brief, world::World};
+use super::{execution::Execution, family, panic_message, survey::brief, world::World};
 use crate::{
     harness::{Stack, processes},
     http::read_output,
 };
 
-/// For all to end when the clients are gone.
+/// The time for all executions to end after the last client.
 const ENDS: Duration = Duration::from_secs(30);
 const LEFT: Duration = Duration::from_secs(5);
-/// The bridge drops spare connections after 20 s, at a look that it takes as often.
+/// The bridge checks every 20 s for connections that were idle for 20 s, and drops them.
 const SPARE: Duration = Duration::from_secs(45);
-/// Descriptors of a service without clients: what it has at its start, some spare connections.
+/// The limit of a service's descriptors without clients: those at its start, and idle connections.
 const DESCRIPTORS: usize = 80;
 
 /// Waits until each accepted execution has ended.
@@ -44,7 +45,7 @@ pub(super) async fn all_ended(world: &World) {
                 world.violate(
                     "claude-api",
                     &format!(
-                        "I1: {} has no end {ENDS:?} after the clients went: {status}",
+                        "I1: {} has not ended {ENDS:?} after the last client: {status}",
                         one.id
                     ),
                 );
@@ -55,25 +56,25 @@ pub(super) async fn all_ended(world: &World) {
     }
 }
 
-/// Looks at everything once more.
+/// Audits all executions and both services.
 pub(super) async fn run(world: &Arc<World>, stack: &mut Stack) {
     for (name, service) in [
         ("claude-api", &mut stack.api),
         ("bridge", &mut stack.bridge),
     ] {
         if let Some(status) = service.exited() {
-            return world.violate(name, &format!("it ended by itself: {status}"));
+            return world.violate(name, &format!("the service ended by itself: {status}"));
         }
     }
     let stack = &*stack;
     let executions = world.executions();
     world.say(&format!(
-        "reads all {} executions once more",
+        "reading all {} executions again",
         executions.len()
     ));
     for execution in &executions {
-        if let Err(rule) = once_more(world, execution).await {
-            world.violate("the last look", &format!("{}: {rule}", execution.id));
+        if let Err(rule) = read_again(world, execution).await {
+            world.violate("the audit", &format!("{}: {rule}", execution.id));
         }
     }
     for execution in executions.iter().rev().take(200) {
@@ -102,7 +103,7 @@ pub(super) async fn run(world: &Arc<World>, stack: &mut Stack) {
     }
 }
 
-/// What the last clients had is closed after them; what stays is kept.
+/// Checks that a service closes the descriptors of its clients; an open one after that is a leak.
 async fn descriptors(world: &World, name: &str, pid: i32) {
     let end = Instant::now() + SPARE;
     loop {
@@ -119,16 +120,16 @@ async fn descriptors(world: &World, name: &str, pid: i32) {
                 return world.violate(name, &text);
             }
             Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            // Whoever is not root may not look at a process that is not dumpable.
+            // Only root may read the descriptors of a process that is not dumpable.
             Err(error) => {
-                return world.remark(format!("descriptors of {name}: not looked at ({error})"));
+                return world.remark(format!("descriptors of {name}: not checked ({error})"));
             }
         }
     }
 }
 
-/// The status and the kept output, straight from claude-api.
-async fn once_more(world: &World, execution: &Execution) -> Result<(), String> {
+/// Checks the status and the kept output, read directly from claude-api.
+async fn read_again(world: &World, execution: &Execution) -> Result<(), String> {
     let (deleted, accepted) = {
         let facts = execution.facts();
         (facts.deleted, facts.accepted)
@@ -143,7 +144,9 @@ async fn once_more(world: &World, execution: &Execution) -> Result<(), String> {
         return Ok(());
     }
     if code != 200 {
-        return Err(format!("its status is answered with {code}: {status}"));
+        return Err(format!(
+            "the request for its status returned {code}: {status}"
+        ));
     }
     world.judge(execution, &status, !deleted)?;
     let kept = status["keptFrom"].as_u64().unwrap_or_default();
@@ -158,7 +161,7 @@ async fn once_more(world: &World, execution: &Execution) -> Result<(), String> {
     }
     if kept + output.bytes.len() as u64 != status["outputBytes"].as_u64().unwrap_or_default() {
         return Err(format!(
-            "{} bytes are to be had from {kept} on: {}",
+            "the output has {} bytes from {kept} on: {}",
             output.bytes.len(),
             brief(&status)
         ));
@@ -179,7 +182,7 @@ async fn once_more(world: &World, execution: &Execution) -> Result<(), String> {
     Ok(())
 }
 
-/// The text in the event lines is what the stand-in was told to say.
+/// Checks that the text in the event lines is the text of a plan.
 fn deltas(execution: &Execution, output: &[u8], status: &Value) -> Result<(), String> {
     let mut text = Vec::new();
     for line in output.split(|byte| *byte == b'\n') {
@@ -208,21 +211,25 @@ fn deltas(execution: &Execution, output: &[u8], status: &Value) -> Result<(), St
         .map(|plan| plan.deltas.len())
         .collect();
     Err(format!(
-        "the events say {} bytes of text, the CLI {due:?}; or others",
+        "the events hold {} bytes of text, the CLI wrote {due:?}, or the texts differ",
         text.len()
     ))
 }
 
-/// As [`late_viewer`]; what makes its client panic is a violation as well.
+/// Runs [`late_viewer`] and turns a panic of its client into a violation.
 async fn seen_late(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
     let viewer = std::panic::AssertUnwindSafe(late_viewer(world, stack, execution));
-    viewer
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| Err(format!("{}: {}", execution.id, said(panic.as_ref()))))
+    viewer.catch_unwind().await.unwrap_or_else(|panic| {
+        Err(format!(
+            "{}: {}",
+            execution.id,
+            panic_message(panic.as_ref())
+        ))
+    })
 }
 
-/// A new client that attaches long after the end sees the whole, or a gap and the rest.
+/// Checks that a client that attaches long after the end receives all output, or a gap and the
+/// rest.
 async fn late_viewer(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
     let mut client = stack.client().await;
     client

@@ -1,5 +1,5 @@
-//! Makes the faults: on each hop, and to the processes, each from a stream of choices of its own. Only what has hit something
-//! counts.
+//! Makes the faults on each hop and to the processes, each from its own stream of random choices.
+//! Only faults with an effect count.
 
 mod ends;
 
@@ -13,18 +13,18 @@ use crate::{
     harness::Stack,
 };
 
-/// The streams of faults made here; clients make about 40 % of all by themselves.
+/// The number of fault streams here; clients make about 40 % of all faults.
 const STREAMS: f64 = 3.0;
 const SHARE: f64 = 0.6;
-/// The part of the time that is meant to be enough: faults that last take longer than the pauses.
+/// The planned part of the time for pauses: lasting faults take longer than the pauses.
 const TIME: f64 = 0.25;
-/// A cut is made by the tasks of the connections.
+/// The timeout for a cut, which the tasks of the connections make.
 const CUT: Duration = Duration::from_secs(1);
 
-/// Makes faults until there were enough, or time is up; then heals everything.
+/// Makes faults until there are enough or the time is up; then removes all faults.
 ///
 /// # Panics
-/// If a service does not end, or does not start again.
+/// If a service does not end or start.
 pub(super) async fn run(world: &World, stack: &mut Stack, seed: u64) {
     let mut seeds = StdRng::seed_from_u64(seed);
     let (front, middle, services) = (seeds.random(), seeds.random(), seeds.random());
@@ -46,7 +46,7 @@ pub(super) async fn run(world: &World, stack: &mut Stack, seed: u64) {
     tokio::join!(hops, ends::run(world, api, bridge, services));
 }
 
-/// The time between two faults of one of the three streams.
+/// Returns a random pause between two faults of one of the three streams.
 pub(super) fn pause(world: &World, rng: &mut StdRng) -> Duration {
     let faults = f64::from(u32::try_from(world.options.faults.max(1)).unwrap_or(u32::MAX));
     let each = Duration::from_secs(world.options.seconds).mul_f64(TIME * STREAMS / SHARE / faults);
@@ -54,7 +54,7 @@ pub(super) fn pause(world: &World, rng: &mut StdRng) -> Duration {
         .mul_f64(rng.random_range(0.3..1.7))
 }
 
-/// Faults of one hop.
+/// Makes the faults of one hop.
 async fn hop(world: &World, proxy: &FaultProxy, front: bool, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     while world.under_fire() {
@@ -122,7 +122,7 @@ async fn hop(world: &World, proxy: &FaultProxy, front: bool, seed: u64) {
         let (cuts, connections, open) = (proxy.cuts(), proxy.connections(), proxy.open());
         proxy.set(faults);
         if faults.entry != Entry::Open {
-            // Only who comes anew meets it.
+            // Only new connections get this fault, so the open ones are cut.
             cut_now(proxy, Cut::Reset).await;
         }
         tokio::time::sleep(Duration::from_millis(rng.random_range(20..longest))).await;
@@ -137,15 +137,15 @@ async fn hop(world: &World, proxy: &FaultProxy, front: bool, seed: u64) {
     proxy.heal();
 }
 
-/// Cuts all connections; whether there was one.
+/// Cuts all connections; returns whether there was one.
 async fn cut_now(proxy: &FaultProxy, cut: Cut) -> bool {
-    let before = proxy.cuts();
+    let cuts = proxy.cuts();
     if proxy.open() == 0 {
         return false;
     }
     proxy.cut_now(cut);
     let moved = async {
-        while proxy.cuts() == before {
+        while proxy.cuts() == cuts {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

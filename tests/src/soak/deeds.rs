@@ -1,41 +1,42 @@
-//! What was done to claude-api and to single processes, and when. Only that may have ended an execution before its time.
+//! The deeds of the run, which are kills and stops of claude-api and of single processes, with
+//! their times. Only these may interrupt an execution.
 
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// Statuses tell times in milliseconds.
+/// The rounding of times: statuses have milliseconds.
 const SLACK: SignedDuration = SignedDuration::from_millis(5);
 
-/// What ends executions.
+/// An action that ends executions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deed {
     /// claude-api was killed.
     Kill,
     /// claude-api was stopped.
     Stop,
-    /// A runner was killed: of this conversation; `None` where its CLI could not be seen.
+    /// The runner of this conversation was killed; `None` if its CLI was not visible.
     Runner(Option<String>),
     /// The CLI of this conversation was killed.
     Cli(String),
 }
 
-/// What may be said of an execution's end.
+/// The ends of an execution that the deeds allow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Suffered {
-    /// It may be `interrupted`.
+pub(super) struct AllowedEnds {
+    /// Whether it may be `interrupted`.
     pub(super) interrupt: bool,
     /// Whether a stop of claude-api may have ended the CLI between its last result and its exit.
     pub(super) stop: bool,
-    /// It may have failed with `killed_by_signal`.
+    /// Whether it may have failed with `killed_by_signal`.
     pub(super) die: bool,
 }
 
-/// A deed, from when, until when; `None` while it is being done.
+/// A deed with its begin and its end; the end is `None` while the deed is in progress.
 type Entry = (Deed, Timestamp, Option<Timestamp>);
 
-/// All of them.
+/// All deeds of the run.
 #[derive(Debug, Default)]
 pub(super) struct Deeds {
     /// No await happens inside the lock.
@@ -43,14 +44,15 @@ pub(super) struct Deeds {
 }
 
 impl Deeds {
-    /// It is about to be done: what comes of it may be seen at once.
+    /// Records the begin of a deed; call it before the deed, whose effects may be visible
+    /// immediately.
     pub(super) fn begin(&self, deed: Deed) -> usize {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.push((deed, Timestamp::now(), None));
         all.len() - 1
     }
 
-    /// It is done.
+    /// Records the end of a deed.
     pub(super) fn done(&self, number: usize) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, _, until)) = all.get_mut(number) {
@@ -58,32 +60,33 @@ impl Deeds {
         }
     }
 
-    /// What was done to one of a conversation while it ran, as its terminal status says.
-    pub(super) fn during(&self, conversation: &str, status: &Value) -> Suffered {
+    /// Returns the ends that the deeds allow for an execution of a conversation. The terminal
+    /// status holds the times between which it ran.
+    pub(super) fn during(&self, conversation: &str, status: &Value) -> AllowedEnds {
         let at = |name: &str| status[name].as_str()?.parse::<Timestamp>().ok();
         let (Some(started), Some(ended)) = (at("startedAt"), at("endedAt")) else {
-            return Suffered::default();
+            return AllowedEnds::default();
         };
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut suffered = Suffered::default();
+        let mut allowed_ends = AllowedEnds::default();
         for (deed, from, until) in all.iter() {
-            let before = *from <= ended + SLACK;
-            if !before || until.is_some_and(|until| until + SLACK < started) {
+            let began_in_time = *from <= ended + SLACK;
+            if !began_in_time || until.is_some_and(|until| until + SLACK < started) {
                 continue;
             }
             match deed {
-                Deed::Kill => suffered.interrupt = true,
+                Deed::Kill => allowed_ends.interrupt = true,
                 Deed::Stop => {
-                    suffered.interrupt = true;
-                    suffered.stop = true;
+                    allowed_ends.interrupt = true;
+                    allowed_ends.stop = true;
                 }
                 Deed::Runner(of) => {
-                    suffered.interrupt |= of.as_ref().is_none_or(|of| of == conversation);
+                    allowed_ends.interrupt |= of.as_ref().is_none_or(|of| of == conversation);
                 }
-                Deed::Cli(of) => suffered.die |= of == conversation,
+                Deed::Cli(of) => allowed_ends.die |= of == conversation,
             }
         }
-        suffered
+        allowed_ends
     }
 }
 
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_done_while_it_ran_counts_and_only_to_it() {
+    fn only_deeds_during_the_run_and_to_the_conversation_count() {
         let deeds = Deeds::default();
         let second = |at: i64| Timestamp::new(at, 0).expect("a time");
         let done = |deed, from, until: Option<i64>| {
@@ -107,7 +110,7 @@ mod tests {
         done(Deed::Stop, 500, Some(501));
         let ran = |conversation: &str, from, until| {
             let status = json!({"startedAt": second(from), "endedAt": second(until)});
-            let Suffered {
+            let AllowedEnds {
                 interrupt,
                 die,
                 stop,
@@ -124,6 +127,6 @@ mod tests {
         assert_eq!(ran("b", 400, 401), (true, false));
         assert_eq!(ran("b", 400, 500), (true, false));
         let queued = json!({"startedAt": null, "endedAt": second(301)});
-        assert_eq!(deeds.during("b", &queued), Suffered::default());
+        assert_eq!(deeds.during("b", &queued), AllowedEnds::default());
     }
 }

@@ -1,4 +1,5 @@
-//! One execution as the run knows it: what was asked, what may come of it, what was seen of it by anybody.
+//! One execution as the run knows it: its request, its possible ends, and all that clients
+//! received.
 
 mod verdict;
 
@@ -10,31 +11,31 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{input::Input, known::Known, plan::Plan};
-/// What was done to it, and seen of it.
+/// The changing facts about an execution: what clients did to it, and what they received.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    /// Somebody had an answer that it exists.
+    /// Whether a client has an answer that the execution exists.
     pub(super) accepted: bool,
-    /// Refused for good (what it continues is continued by another): it must never run.
+    /// Refused for good (another execution continues the same one): it must never run.
     pub(super) refused: bool,
     pub(super) may_cancel: bool,
-    /// A cancel was answered before its end: nothing else may come of it.
+    /// A cancel was accepted before its end, so it must end as cancelled.
     pub(super) must_cancel: bool,
-    /// It was found to run for too long; that is told once.
+    /// It ran for too long, which is reported once.
     pub(super) overdue: bool,
-    /// A DELETE was sent; it may be gone from then on.
+    /// A DELETE was sent: claude-api may have deleted it.
     pub(super) deleted: bool,
-    /// Paused by a client, to be resumed at that time.
+    /// The time to resume it, if a client paused it.
     pub(super) resume_at: Option<Instant>,
-    /// The terminal status that was seen first, and when.
+    /// The first terminal status that was received, and when.
     pub(super) terminal: Option<(Value, Instant)>,
-    /// The end of the last byte that anybody has received.
+    /// The end of the output that any client has received.
     pub(super) length: u64,
-    /// What it is continued by, once anybody has seen that.
+    /// The execution that continues it, if known.
     pub(super) continued_by: Option<String>,
-    /// What its clients send, where it takes input.
+    /// The input of its clients, if it has any.
     pub(super) input: Option<Input>,
-    /// Which of the plans what was seen does not agree with.
+    /// For each plan, whether the received output contradicts it.
     ruled_out: Vec<bool>,
     known: Known,
 }
@@ -43,9 +44,9 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(super) struct Execution {
     pub(super) id: String,
-    /// The parameters of `execute`; of one that a policy made only what is known of its body.
+    /// The parameters of `execute`; for one that a policy created, the known ones.
     pub(super) params: Value,
-    /// What it may be doing: one plan, but for what a policy made.
+    /// The possible plans: one, or several for an execution that a policy created.
     pub(super) plans: Vec<Plan>,
     pub(super) conversation: String,
     pub(super) born: Instant,
@@ -54,7 +55,8 @@ pub(super) struct Execution {
 }
 
 impl Execution {
-    /// One that a client asks for, with more parameters; in a conversation of its own where none is named.
+    /// Creates an execution of a client, with further parameters. Without a conversation it begins
+    /// a new one.
     pub(super) fn new(id: String, plan: Plan, extra: Value, conversation: Option<String>) -> Self {
         let mut params = json!({"executionId": id, "prompt": plan.prompt});
         if plan.events {
@@ -85,16 +87,16 @@ impl Execution {
         }
     }
 
-    /// The one that the policy of `parent` has made.
+    /// Creates the execution that the policy of `parent` created.
     pub(super) fn child(id: String, parent: &Self) -> Self {
-        let before = parent.facts();
+        let parent_facts = parent.facts();
         let mut plans: Vec<Plan> = vec![parent.plans[0].continued()];
-        // What has shown text was asked. Nobody asks that again. The first event line comes before the CLI has read its
-        // prompt: it may be killed in between.
-        if before.length == 0 || parent.events() {
+        // After any output in format text, claude-api does not send the prompt again. The first
+        // event line precedes the CLI's read of its prompt: the CLI may be killed in between.
+        if parent_facts.length == 0 || parent.events() {
             plans.extend(parent.plans.clone());
         }
-        // A cancel for when nobody views is inherited.
+        // The child inherits `onDisconnect`.
         let on_disconnect = &parent.params["onDisconnect"];
         let facts = Facts {
             accepted: true,
@@ -115,17 +117,17 @@ impl Execution {
         }
     }
 
-    /// Whether a policy made it: no client knows its body.
+    /// Returns whether a policy created it: no client knows its body.
     pub(super) fn is_child(&self) -> bool {
         self.params["executionId"].is_null()
     }
 
-    /// How much of its input was taken; `None` where it takes none.
+    /// Returns how many bytes of its input were accepted; `None` if it has no input.
     pub(super) fn taken(&self) -> Option<u64> {
         self.facts().input.as_ref().map(Input::taken)
     }
 
-    /// How long it may run, its input aside.
+    /// Returns how long it may run, without the time for its input.
     pub(super) fn longest(&self) -> Duration {
         let plans = self.plans.iter().map(|plan| plan.longest);
         plans.max().unwrap_or_default()
@@ -143,7 +145,7 @@ impl Execution {
         self.facts().terminal.is_some()
     }
 
-    /// Whether nothing more can come of it: it is over, or was refused for good.
+    /// Returns whether it has ended, or was refused for good.
     pub(super) fn is_done(&self) -> bool {
         let facts = self.facts();
         facts.terminal.is_some() || facts.refused

@@ -1,5 +1,5 @@
-//! Executions of one conversation: who continues whom, that no two of them ever run at once, and that each was started
-//! once.
+//! Checks the executions of one conversation: which one continues which, that no two of them run at
+//! the same time, and that each was started once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,10 +14,10 @@ use super::{execution::Execution, plant::spoil_status, world::World};
 use crate::harness::processes::{self, Process};
 
 impl World {
-    /// A status of an execution was seen, by whomever. What a policy has made is known from then on.
+    /// Checks a status of an execution, and adds the execution that a policy created after it.
     ///
     /// # Errors
-    /// The rule that it breaks.
+    /// The rule that the status breaks.
     pub(super) fn judge(
         &self,
         execution: &Execution,
@@ -25,9 +25,9 @@ impl World {
         asked_over: bool,
     ) -> Result<(), String> {
         let status = &spoil_status(self.plant(), status);
-        let suffered = self.deeds.during(&execution.conversation, status);
-        execution.judge(status, asked_over, suffered)?;
-        // The bridge knows nothing of what is lost.
+        let allowed_ends = self.deeds.during(&execution.conversation, status);
+        execution.judge(status, asked_over, allowed_ends)?;
+        // For a lost execution the bridge knows no other fields.
         if status["reason"] == "lost" {
             return Ok(());
         }
@@ -45,10 +45,10 @@ impl World {
         }
     }
 
-    /// It was seen that `by` continues an execution.
+    /// Records that `by` continues an execution.
     ///
     /// # Errors
-    /// It cannot.
+    /// If another execution continues it, or `by` continues another one.
     pub(super) fn continued(&self, execution: &Execution, by: &str) -> Result<(), String> {
         let first = {
             let mut facts = execution.facts();
@@ -58,7 +58,7 @@ impl World {
                 .clone()
         };
         if first != by {
-            return Err(format!("it is continued by {first}, and by {by}"));
+            return Err(format!("both {first} and {by} continue it"));
         }
         if execution.params["onInterrupt"] == "continue" {
             self.add_unless_known(by, || Execution::child(by.to_owned(), execution));
@@ -68,11 +68,13 @@ impl World {
         if claims == Some(execution.id.as_str()) {
             return Ok(());
         }
-        Err(format!("it is continued by {by}, which says {claims:?}"))
+        Err(format!(
+            "`continuedBy` is {by}, but that one continues {claims:?}"
+        ))
     }
 }
 
-/// What its policy should have followed was followed, or says why not.
+/// Checks that an interrupted execution was continued if its policy says so, or has a warning.
 fn is_followed(execution: &Execution, status: &Value) -> Result<(), String> {
     let due = execution.params["onInterrupt"] == "continue" && status["state"] == "interrupted";
     let excused = || {
@@ -80,12 +82,12 @@ fn is_followed(execution: &Execution, status: &Value) -> Result<(), String> {
         warnings.is_some_and(|all| all.iter().any(|one| one["code"] == "not_continued"))
     };
     if due && !excused() {
-        return Err("it was interrupted, and its policy was not followed".into());
+        return Err("it was interrupted, but not continued as its policy says".into());
     }
     Ok(())
 }
 
-/// The conversation of a CLI, by its arguments.
+/// Returns the conversation of a CLI from its arguments.
 pub(super) fn conversation(arguments: &str) -> Option<&str> {
     let mut words = arguments.split(' ');
     words.find_map(|word| {
@@ -94,8 +96,12 @@ pub(super) fn conversation(arguments: &str) -> Option<&str> {
     })
 }
 
-/// Looks for two CLIs of one conversation; `told` are those that were found before.
-pub(super) fn two_at_once(world: &World, everybody: &[Process], told: &mut HashSet<String>) {
+/// Reports conversations that two CLIs run; `reported` holds those that were reported before.
+pub(super) fn report_concurrent_runs(
+    world: &World,
+    everybody: &[Process],
+    reported: &mut HashSet<String>,
+) {
     let mut seen: HashMap<&str, &Process> = HashMap::new();
     for one in everybody.iter().filter(|one| one.state != 'Z') {
         let Some(name) = conversation(&one.arguments) else {
@@ -104,21 +110,22 @@ pub(super) fn two_at_once(world: &World, everybody: &[Process], told: &mut HashS
         let Some(other) = seen.insert(name, one) else {
             continue;
         };
-        // What has been forked only just has its parent's arguments; and each was looked at in its own moment.
+        // A process that was forked just now has its parent's arguments. The list is not a
+        // snapshot, so both processes are checked again.
         let related = one.parent == other.pid || other.parent == one.pid;
         if !related
             && world.find(name).is_some()
             && processes::is_alive(one.pid)
             && processes::is_alive(other.pid)
-            && told.insert(name.to_owned())
+            && reported.insert(name.to_owned())
         {
-            let text = format!("one conversation runs twice at once: {one:?} and {other:?}");
+            let text = format!("two CLIs run one conversation: {one:?} and {other:?}");
             world.violate("claude-api", &text);
         }
     }
 }
 
-/// The last look at all conversations.
+/// Audits all conversations at the end.
 pub(super) fn audit(world: &World, executions: &[Arc<Execution>]) {
     let mut continued: HashMap<&str, &Execution> = HashMap::new();
     for execution in executions {
@@ -130,7 +137,7 @@ pub(super) fn audit(world: &World, executions: &[Arc<Execution>]) {
             continue;
         };
         if let Some(other) = continued.insert(old, execution) {
-            let text = format!("{old} is continued by {} and {}", other.id, execution.id);
+            let text = format!("both {} and {} continue {old}", other.id, execution.id);
             world.violate("claude-api", &text);
         }
         let Some(old) = world.find(old) else { continue };
@@ -138,7 +145,7 @@ pub(super) fn audit(world: &World, executions: &[Arc<Execution>]) {
         let named = facts.continued_by.as_deref();
         if named != Some(execution.id.as_str()) && !facts.deleted && !deleted {
             let text = format!(
-                "{} continues {}, which says {named:?}",
+                "{} continues {}, whose `continuedBy` is {named:?}",
                 execution.id, old.id
             );
             world.violate("claude-api", &text);
@@ -156,7 +163,7 @@ pub(super) fn audit(world: &World, executions: &[Arc<Execution>]) {
     }
 }
 
-/// When it ran, as its terminal status says; `None` if it did not.
+/// Returns when an execution ran, from its terminal status; `None` if it did not.
 fn ran(execution: &Execution) -> Option<(Timestamp, Timestamp)> {
     let facts = execution.facts();
     let (status, _) = facts.terminal.as_ref()?;
@@ -175,14 +182,15 @@ fn one_at_a_time(world: &World, members: &[&Execution]) {
         let ((started, _), second) = &pair[1];
         if started < ended {
             let text = format!(
-                "one conversation ran twice at once: {first} until {ended}, {second} from {started}"
+                "two runs of one conversation overlap: \
+                 {first} until {ended}, {second} from {started}"
             );
             world.violate("claude-api", &text);
         }
     }
 }
 
-/// How often each conversation's CLI was started.
+/// Counts the starts of each conversation's CLI.
 fn counts(world: &World) -> HashMap<String, usize> {
     let log = fs::read_to_string(&world.spawns_log).unwrap_or_default();
     let mut counts = HashMap::new();
@@ -195,7 +203,8 @@ fn counts(world: &World) -> HashMap<String, usize> {
     counts
 }
 
-/// I4: each member was started at most once, by the log of all starts of the conversation, and by its own prompt's.
+/// Checks I4: each member was started at most once, by the log of all starts of the conversation
+/// and by the log of its own prompt.
 fn spawns(world: &World, members: &[&Execution], starts: usize) {
     let state = |one: &Execution, name: &str| {
         let facts = one.facts();
@@ -205,7 +214,7 @@ fn spawns(world: &World, members: &[&Execution], starts: usize) {
     let may = members
         .iter()
         .filter(|one| one.is_over() && ran(one).is_some());
-    // What was deleted before anybody saw its end may have run.
+    // An execution that was deleted before any client received its end may have run.
     let unseen = members
         .iter()
         .filter(|one| !one.is_over() && one.facts().accepted);
@@ -218,7 +227,7 @@ fn spawns(world: &World, members: &[&Execution], starts: usize) {
         );
         world.violate("claude-api", &text);
     }
-    // A policy's may bring the prompt once more.
+    // The policy's executions may send the prompt again.
     let children = members.iter().filter(|one| one.is_child()).count();
     for one in members.iter().filter(|one| !one.is_child()) {
         let own = fs::read_to_string(world.starts.join(&one.id)).unwrap_or_default();

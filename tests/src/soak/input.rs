@@ -1,28 +1,28 @@
-//! What clients send to the stdin of one execution: any of them any part of the known lines, with overlaps, repeats and
-//! holes; and what claude-api may say to that. Pure.
+//! The input of one execution: clients send parts of known lines, with overlaps, repeats and holes,
+//! and this checks the answers of claude-api. Pure.
 
 use std::sync::Arc;
 
 use rand::{Rng, rngs::StdRng};
 
-/// One request.
+/// One request with input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) offset: u64,
-    /// Where it ends.
+    /// The offset after its last byte.
     end: u64,
-    /// What was known to be taken when it was made.
+    /// The accepted bytes that were known when it was made.
     taken: u64,
 }
 
-/// The lines of one execution, and how far they are known to have come.
+/// The lines of one execution, and how much of them was sent and accepted.
 #[derive(Debug)]
 pub(super) struct Input {
     text: Arc<str>,
-    /// The end of what could have been taken: sent by anybody, without a hole before it.
+    /// The end of the bytes that were sent without a hole: claude-api may have accepted these.
     sent: u64,
-    /// What was sent behind a hole. It waits for the start of the execution as all else does, and is taken if the hole is
-    /// filled before its turn.
+    /// The ranges that were sent after a hole. claude-api queues them until the execution starts,
+    /// and accepts them if the hole is filled before their turn.
     early: Vec<(u64, u64)>,
     /// The most that an answer has counted.
     taken: u64,
@@ -65,7 +65,7 @@ impl Input {
         (offer, self.text[from..to].to_owned())
     }
 
-    /// The next request of some client, and whether it ends the input.
+    /// Creates the next request of some client; the flag says whether it ends the input.
     pub(super) fn next(&mut self, rng: &mut StdRng) -> (Offer, String, bool) {
         let whole = self.text.len();
         let taken = usize::try_from(self.taken).unwrap_or(whole);
@@ -85,12 +85,12 @@ impl Input {
         (offer, data, eof)
     }
 
-    /// All of it once more, to be ended with.
+    /// Creates a request with the whole input, to end it.
     pub(super) fn all(&mut self) -> (Offer, String) {
         self.piece(0, self.text.len())
     }
 
-    /// The planted bug: the first line a second time, behind what was taken. Nobody counts it.
+    /// Injects a bug: sends the first line again after the accepted bytes, and does not count it.
     pub(super) fn first_line_again(&mut self) -> Option<(Offer, String)> {
         let taken = usize::try_from(self.taken).ok()?;
         let line = self.text.split_inclusive('\n').next()?;
@@ -107,19 +107,19 @@ impl Input {
         Some((offer, line))
     }
 
-    /// An offer was taken.
+    /// Records the total after an accepted offer.
     ///
     /// # Errors
-    /// The total cannot be.
+    /// If the total is impossible.
     pub(super) fn accepted(&mut self, offer: Offer, total: u64) -> Result<(), String> {
         if total < offer.taken.max(offer.end) {
             return Err(format!(
-                "input: {total} bytes are accepted after {offer:?} was taken"
+                "input: only {total} bytes are accepted after {offer:?} was"
             ));
         }
         if total > self.sent {
             return Err(format!(
-                "input: {total} bytes are accepted, {} were sent without a hole",
+                "input: {total} bytes are accepted, but only {} were sent without a hole",
                 self.sent
             ));
         }
@@ -127,17 +127,17 @@ impl Input {
         Ok(())
     }
 
-    /// An offer was refused, because there is a hole before it.
+    /// Checks an offer that was refused for a hole before it.
     ///
     /// # Errors
-    /// There cannot be one.
+    /// If there cannot be a hole.
     pub(super) fn hole(&self, offer: Offer, total: Option<u64>) -> Result<(), String> {
         let possible = |total| offer.taken <= total && total < offer.offset && total <= self.sent;
         if total.is_some_and(possible) {
             return Ok(());
         }
         Err(format!(
-            "input: {offer:?} was refused for a hole behind {total:?}, {} were sent",
+            "input: {offer:?} was refused for a hole after {total:?}, but {} bytes were sent",
             self.sent
         ))
     }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_always_a_part_and_comes_to_the_whole() {
+    fn requests_are_parts_of_the_input_and_together_send_all_of_it() {
         let mut rng = StdRng::seed_from_u64(3);
         let (mut holes, mut overlaps) = (0, 0);
         for _ in 0..50 {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_too_early_counts_once_the_hole_is_filled() {
+    fn bytes_after_a_hole_count_once_the_hole_is_filled() {
         let mut input = input();
         let (late, _) = input.piece(12, 17);
         let (later, _) = input.piece(7, 12);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_that_cannot_be_are_found() {
+    fn an_impossible_total_is_an_error() {
         let mut input = input();
         let (whole, _) = input.all();
         assert!(input.accepted(whole, whole.end - 1).is_err());

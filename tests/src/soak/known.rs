@@ -1,7 +1,7 @@
-//! Bytes of one output as several viewers bring them, in any order: the second one to bring a byte must bring the
-//! same. For output whose content nobody knows beforehand (event lines carry random ids).
+//! The bytes of one output from several viewers, in any order: all viewers must receive the same
+//! bytes. For output that is not known beforehand (event lines have random ids).
 
-/// What is known so far.
+/// The known bytes so far.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     bytes: Vec<u8>,
@@ -10,10 +10,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Takes what a viewer has received at an offset.
+    /// Adds the bytes that a viewer received at an offset.
     ///
     /// # Errors
-    /// The offset of the first byte that another viewer has seen differently.
+    /// The offset of the first byte that differs from another viewer's.
     pub(super) fn take(&mut self, offset: u64, content: &[u8]) -> Result<(), u64> {
         let from = usize::try_from(offset).map_err(|_| offset)?;
         let end = from + content.len();
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_found() {
+    fn a_byte_that_differs_between_viewers_is_found() {
         let mut known = Known::default();
         assert_eq!(known.take(4, b"efgh"), Ok(()));
         assert_eq!(known.take(0, b"abcdef"), Ok(()));

@@ -1,5 +1,5 @@
-//! A random prompt for the stand-in, and what is known of its run beforehand. Derived from the stand-in's table of
-//! directives, not from the code under test.
+//! A random prompt for the stand-in, and the known result of its run. Derived from the stand-in's
+//! table of directives, not from the code under test.
 
 mod writer;
 
@@ -9,10 +9,11 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use writer::Writer;
 
-/// What claude-api asks when a policy continues a conversation; without a directive the stand-in answers its length.
+/// The answer when a policy continues a conversation: claude-api's prompt has no directive, so the
+/// stand-in answers its length.
 const CONTINUED: &str = "A stand-in's answer to a prompt of 28 bytes.";
 
-/// How a run ends when nobody interferes.
+/// How a run ends without interference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     Completed,
@@ -20,28 +21,28 @@ pub(super) enum Ending {
     Deadline,
 }
 
-/// A prompt and its consequences.
+/// A prompt and its expected result.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) prompt: String,
-    /// The lines that clients send to the CLI while it runs, one prompt each; then its stdin ends. `None` where it
-    /// takes no input.
+    /// The lines that clients send to the CLI while it runs, one prompt each; then its stdin ends.
+    /// `None` where it takes no input.
     pub(super) input: Option<Arc<str>>,
     /// Whether the output is event lines instead of text.
     pub(super) events: bool,
     /// The whole output in format `text`.
     pub(super) text: Arc<[u8]>,
-    /// The same without what stands between blocks: the deltas joined.
+    /// The joined deltas: the text without the separators between blocks.
     pub(super) deltas: Arc<[u8]>,
     pub(super) ending: Ending,
-    /// In seconds of running time.
+    /// The limit in seconds of running time.
     pub(super) deadline: Option<u64>,
-    /// What it takes by itself, all waits in it added up.
+    /// The sum of all waits in the prompt.
     pub(super) longest: Duration,
 }
 
 impl Plan {
-    /// Makes one up.
+    /// Creates a random plan.
     pub(super) fn random(rng: &mut StdRng) -> Self {
         let events = rng.random_bool(0.25);
         let input = rng.random_bool(0.15);
@@ -76,7 +77,7 @@ impl Plan {
                 writer.say(rng);
             }
             let (line, ending) = *ENDINGS.choose(rng).unwrap_or(&ENDINGS[0]);
-            // The result of an earlier turn would count.
+            // With input, the result of an earlier turn would count.
             let (line, ending) = match ending {
                 Ending::Failed("no_result") if input => ENDINGS[0],
                 _ => (line, ending),
@@ -86,7 +87,7 @@ impl Plan {
             }
             ending
         };
-        // In parts only what is short: each takes a millisecond.
+        // Splits only short answers: each part takes a millisecond.
         if writer.said() < 2000 && rng.random_bool(0.2) {
             writer.line("@split");
             writer.seconds += 5.0;
@@ -98,7 +99,7 @@ impl Plan {
         }
         let longest = Duration::from_secs_f64(writer.seconds);
         let (prompt, mut lines) = writer.prompts();
-        // The end of the input ends its last line, too.
+        // The last line may lack its newline: the end of the input ends it too.
         if rng.random_bool(0.3) {
             lines.pop();
         }
@@ -114,7 +115,7 @@ impl Plan {
         }
     }
 
-    /// What the same execution does when a policy goes on in its conversation.
+    /// Returns the plan of the execution with which a policy continues the conversation.
     pub(super) fn continued(&self) -> Self {
         Self {
             prompt: String::new(),
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_lines_of_input_and_their_texts_stand_apart() {
+    fn turns_are_lines_of_input_and_their_texts_are_separated() {
         let mut rng = StdRng::seed_from_u64(1);
         let plan = loop {
             let plan = Plan::random(&mut rng);

@@ -1,15 +1,15 @@
-//! Bugs put in on purpose, most of them between the socket and the checks, to see that the run finds them.
+//! Injected bugs that the run must find, most of them between the socket and the checks.
 
 use serde_json::Value;
 
-/// Which bug.
+/// An injected bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Plant {
     /// The first character of the first output after an attach from an offset is lost.
     ResumeDropsByte,
-    /// The same between the services: the first byte of an output that the bridge resumes.
+    /// The first byte of an output that the bridge resumes is lost between the services.
     UpstreamDropsByte,
-    /// A terminal statusUpdate comes twice.
+    /// A terminal statusUpdate is received twice.
     SecondTerminal,
     /// A repeated execute starts the CLI again.
     SecondSpawn,
@@ -17,13 +17,13 @@ pub enum Plant {
     SwappedBytes,
     /// A line of input reaches the CLI a second time.
     InputTwice,
-    /// What continues another has started before that one has ended.
+    /// An execution starts before the execution that it continues has ended.
     TwoAtOnce,
-    /// Who continues an execution is forgotten.
+    /// `continuedBy` is missing.
     LostLink,
 }
 
-/// Changes a status as the bug would have, wherever it was seen.
+/// Changes a status as the bug would.
 pub(super) fn spoil_status(plant: Option<Plant>, status: &Value) -> Value {
     let mut status = status.clone();
     match plant {
@@ -38,7 +38,7 @@ pub(super) fn spoil_status(plant: Option<Plant>, status: &Value) -> Value {
     status
 }
 
-/// Changes a message as the bug would have; answers how often it comes.
+/// Changes a message as the bug would; returns how many times it is received.
 pub(super) fn spoil(plant: Option<Plant>, message: &mut Value, resumed: bool) -> usize {
     let Some(plant) = plant else { return 1 };
     let terminal = message["params"]["crc32"].is_string();
@@ -51,7 +51,7 @@ pub(super) fn spoil(plant: Option<Plant>, message: &mut Value, resumed: bool) ->
         (Plant::SwappedBytes, Some("output")) if resumed => {
             edit(message, |content| {
                 let mut characters: Vec<char> = content.chars().collect();
-                // Two neighbours that differ: what is equal cannot be seen to be swapped.
+                // Two neighbours that differ: a swap of equal ones has no effect.
                 if let Some(at) = characters
                     .windows(2)
                     .position(|pair| pair[0] != pair[1] && pair[0].len_utf8() == pair[1].len_utf8())

@@ -1,4 +1,4 @@
-//! Looks for what hangs: what is queued though nothing keeps it from running.
+//! Finds executions that stay queued although they could run.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::world::World;
 
-/// A free place is taken long before.
+/// The limit for a queued execution that could run.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The default of `runningExecutions` (docs/protocol.md, "Limits").
 const SLOTS: usize = 8;
 
-/// Since when each has waited for nothing, under this claude-api.
+/// Since when each execution is queued without a reason, under this claude-api.
 #[derive(Debug, Default)]
 pub(super) struct Stuck {
     api: i32,
@@ -22,7 +22,7 @@ pub(super) struct Stuck {
 }
 
 impl Stuck {
-    /// Looks at all that live under a claude-api; `None` where they are not all known.
+    /// Checks all live executions of a claude-api; `None` if some statuses are missing.
     pub(super) fn look(&mut self, world: &World, api: i32, statuses: Option<Vec<Value>>) {
         let same = std::mem::replace(&mut self.api, api) == api;
         let Some(mut statuses) = statuses.filter(|_| same) else {
@@ -35,19 +35,18 @@ impl Stuck {
         for id in idle {
             let since = self.since.entry(id.to_owned()).or_insert_with(Instant::now);
             if since.elapsed() > PATIENCE {
-                // Told again when it has waited for as long once more.
+                // Reported again after the same time.
                 *since = Instant::now();
-                let text = format!(
-                    "I1: {id} is queued, and for {PATIENCE:?} nothing has kept it from running"
-                );
+                let text =
+                    format!("I1: {id} is still queued, although it could run for {PATIENCE:?}");
                 world.violate("claude-api", &text);
             }
         }
     }
 }
 
-/// Of a list, newest first: the ids of those that are queued though there is a slot, no older one of their lane or
-/// conversation lives, and no younger one of it runs.
+/// Returns the ids of queued executions that could run: there is a free slot, no older execution of
+/// their lane or conversation lives, and no younger one runs. The list is sorted, newest first.
 fn idle(list: &[Value]) -> Vec<&str> {
     let runs = |one: &Value| matches!(one["state"].as_str(), Some("running" | "paused"));
     let queued = |one: &Value| one["state"] == "queued";
@@ -74,11 +73,12 @@ mod tests {
     use super::*;
 
     fn one(id: &str, state: &str, lane: &str, conversation: &str) -> Value {
-        json!({"executionId": id, "state": state, "lane": lane, "conversation": conversation, "notBefore": null})
+        json!({"executionId": id, "state": state, "lane": lane, "conversation": conversation,
+            "notBefore": null})
     }
 
     #[test]
-    fn who_waits_for_nothing_is_found() {
+    fn a_queued_execution_that_could_run_is_found() {
         let first = one("first", "queued", "a", "x");
         let second = one("second", "queued", "a", "y");
         let other = one("other", "queued", "b", "x");
@@ -87,7 +87,7 @@ mod tests {
         let list = [runs, other.clone(), second, first.clone()];
         assert!(
             idle(&list).is_empty(),
-            "the conversation runs, and the lane waits behind it"
+            "the conversation runs, and the lane waits for it"
         );
         assert_eq!(
             idle(&[one("old", "completed", "a", "x"), first.clone()]),

@@ -1,5 +1,5 @@
-//! Looks at the services from outside, again and again: memory, zombies, processes of what has ended; and sees to
-//! it that nothing waits for ever for a client that paused it and went away.
+//! Checks the services regularly from outside: their memory, zombies, and processes of ended
+//! executions. Also resumes executions whose client paused them and left.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,22 +19,23 @@ use crate::harness::processes;
 
 const EVERY: Duration = Duration::from_millis(250);
 const REPORT: Duration = Duration::from_secs(5);
-/// A zombie that is older is kept, not just about to be reaped; a process that is there so long after the end was
-/// seen is left behind.
+/// A zombie that is older than this is a leak. So is a process that exists so long after the end of
+/// its execution.
 const LEFT: Duration = Duration::from_secs(3);
-/// Input that clients have not ended by then is ended: the run must go on.
+/// The survey ends input that no client has ended by then: otherwise the execution would not end.
 const UNFED: Duration = Duration::from_secs(4);
-/// claude-api answers a few requests about one execution long before.
+/// The timeout for a few requests about one execution.
 const ANSWER: Duration = Duration::from_secs(20);
-/// What runs for so much longer than its plan says hangs. A busy machine takes some of it.
+/// An execution that runs so much longer than its plan hangs. This includes delays of a busy
+/// machine.
 const SLACK: Duration = Duration::from_secs(15);
 
-/// Looks until the run is over.
+/// Checks the services until the run is over.
 pub(super) async fn run(world: Arc<World>) {
     let mut reported = Instant::now();
     let mut zombies: HashMap<i32, Instant> = HashMap::new();
     let mut remains: HashMap<i32, Instant> = HashMap::new();
-    let mut told = HashSet::new();
+    let mut conversations = HashSet::new();
     while world.phase() < Phase::Over {
         tokio::time::sleep(EVERY).await;
         let (api, bridge) = (
@@ -43,7 +44,7 @@ pub(super) async fn run(world: Arc<World>) {
         );
         memory(&world, api, bridge);
         let everybody = processes::all();
-        family::two_at_once(&world, &everybody, &mut told);
+        family::report_concurrent_runs(&world, &everybody, &mut conversations);
         let dead: Vec<_> = everybody
             .iter()
             .filter(|one| one.state == 'Z' && api != 0 && one.parent == api)
@@ -64,7 +65,7 @@ pub(super) async fn run(world: Arc<World>) {
             if since(&mut remains, one.pid) > LEFT {
                 world.violate(
                     "claude-api",
-                    &format!("I5: a process of what has ended is there: {one:?}"),
+                    &format!("I5: a process of an ended execution is left: {one:?}"),
                 );
                 remains.insert(one.pid, Instant::now());
             }
@@ -80,7 +81,7 @@ fn since(times: &mut HashMap<i32, Instant>, pid: i32) -> Duration {
     times.entry(pid).or_insert_with(Instant::now).elapsed()
 }
 
-/// Whether the arguments name a conversation (an execution's, mostly) whose end was seen.
+/// Returns whether the arguments name a conversation (mostly an execution's id) that has ended.
 fn is_remains(world: &World, arguments: &str) -> bool {
     arguments
         .split([' ', '='])
@@ -100,7 +101,8 @@ fn report(world: &World, api: i32, bridge: i32) {
     let (made, live) = world.census();
     let mib = |pid| processes::resident_bytes(pid).unwrap_or(0) >> 20;
     world.say(&format!(
-        "{}/{} faults, {made} executions ({live} live), {} messages, {} MB compared, claude-api {} MiB, bridge {} MiB, {} violations",
+        "{}/{} faults, {made} executions ({live} live), {} messages, {} MB compared, \
+         claude-api {} MiB, bridge {} MiB, {} violations",
         world.fault_count.load(Ordering::Relaxed),
         world.options.faults,
         world.messages.load(Ordering::Relaxed),
@@ -111,8 +113,8 @@ fn report(world: &World, api: i32, bridge: i32) {
     ));
 }
 
-/// Resumes what was paused, ends the input that nobody ends, and is a witness of every end. It helps nothing that hangs, but
-/// tells of it.
+/// Resumes paused executions, ends input that no client ends, and reads the end of every execution.
+/// It reports executions that hang, but does not help them.
 pub(super) async fn janitor(world: Arc<World>) {
     let mut stuck = Stuck::default();
     loop {
@@ -129,7 +131,7 @@ pub(super) async fn janitor(world: Arc<World>) {
                 world.violate("claude-api", &text);
                 None
             });
-            // Who was not asked may be what the others wait for.
+            // The others may wait for an execution without an answer.
             statuses = statuses.zip(status).map(|(mut all, status)| {
                 all.push(status);
                 all
@@ -140,7 +142,8 @@ pub(super) async fn janitor(world: Arc<World>) {
     }
 }
 
-/// Its status, null where there is none; `None` when claude-api is not reached.
+/// Tends one execution and returns its status, null if it has none; `None` when claude-api is not
+/// reachable.
 async fn tend(world: &World, execution: &Execution) -> Option<Value> {
     let due = execution
         .facts()
@@ -175,7 +178,7 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
         feed(world, execution).await;
     }
     if due && status["state"] == "running" {
-        // Another pause may have come meanwhile; it has set a time of its own.
+        // Another pause may have set a new time meanwhile.
         let mut facts = execution.facts();
         if facts.resume_at.is_some_and(|at| at <= Instant::now()) {
             facts.resume_at = None;
@@ -184,15 +187,15 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
     Some(status)
 }
 
-/// What runs for longer than it can take hangs.
+/// Reports an execution that runs longer than it can take.
 fn overdue(world: &World, execution: &Execution, status: &Value) {
     let ran = Duration::from_millis(status["durationMs"].as_u64().unwrap_or_default());
     let input = execution.taken().map_or(Duration::ZERO, |_| UNFED);
     let longest = execution.longest() + input + SLACK;
-    let told = std::mem::replace(&mut execution.facts().overdue, ran > longest);
-    if status["state"] == "running" && ran > longest && !told {
+    let reported = std::mem::replace(&mut execution.facts().overdue, ran > longest);
+    if status["state"] == "running" && ran > longest && !reported {
         let text = format!(
-            "I1: {} has run for {ran:?}, where {longest:?} is more than enough\n{}",
+            "I1: {} has run for {ran:?}, longer than its limit of {longest:?}\n{}",
             execution.id,
             brief(status)
         );
@@ -200,7 +203,7 @@ fn overdue(world: &World, execution: &Execution, status: &Value) {
     }
 }
 
-/// Sends all input once more, and its end.
+/// Sends all input again, and its end.
 async fn feed(world: &World, execution: &Execution) {
     let offered = execution.facts().input.as_mut().map(|input| input.all());
     let Some((offer, data)) = offered else { return };
@@ -218,17 +221,17 @@ async fn feed(world: &World, execution: &Execution) {
             let input = facts.input.as_mut();
             input.map_or(Ok(()), |input| input.accepted(offer, total))
         }
-        // It has ended meanwhile, or was deleted, or the service ends.
+        // The execution has ended meanwhile, or was deleted, or the service stops.
         (409, _) if answer["state"].is_string() => Ok(()),
         (404 | 410 | 503, _) => Ok(()),
-        _ => Err(format!("input from 0 on is answered with {code}: {answer}")),
+        _ => Err(format!("the input from offset 0 returned {code}: {answer}")),
     };
     if let Err(rule) = judged {
         world.violate("claude-api", &format!("{}: {rule}", execution.id));
     }
 }
 
-/// A status for a message.
+/// Formats a status for a message.
 pub(super) fn brief(status: &Value) -> String {
     let mut status = status.clone();
     status["stderrTail"] = Value::Null;

@@ -1,4 +1,4 @@
-//! What one client has of one execution, joined over all its connections.
+//! One client's view of one execution, joined over all its connections.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use serde_json::Value;
 
 use super::execution::Execution;
 
-/// One client's view of one execution. The order within a connection is the `Checker`'s concern; this is what a user
-/// has in hand after reconnects.
+/// One client's view of one execution: the output that a user has after reconnects. The `Checker`
+/// checks the order within a connection.
 pub(super) struct View {
     pub(super) execution: Arc<Execution>,
-    /// The next byte that is missing.
+    /// The offset of the next missing byte.
     pub(super) reach: u64,
-    /// Everything from 0 was received, without a gap.
+    /// Whether all output from offset 0 was received, without a gap.
     whole: bool,
     crc32: crc32fast::Hasher,
-    /// This connection views it, or has asked to.
+    /// Whether this connection views the execution, or has requested that.
     pub(super) active: bool,
     pub(super) ended: bool,
-    /// `onSlow: "skip"`: gaps may be made by the bridge too.
+    /// `onSlow: "skip"`: the bridge may make gaps too.
     pub(super) skip: bool,
     last_gap: u64,
-    /// The next output is the first after an attach from an offset.
+    /// Whether the next output is the first after an attach from an offset.
     pub(super) resumed: bool,
 }
 
@@ -40,7 +40,7 @@ impl View {
         }
     }
 
-    /// An attach was answered: what comes begins at this offset, or a few bytes before it.
+    /// Handles the answer to an attach: the output begins at this offset, or a few bytes before it.
     pub(super) fn attached(&mut self, offset: Option<u64>) {
         let offset = offset.unwrap_or(0);
         self.resumed = offset > 0;
@@ -51,7 +51,7 @@ impl View {
         }
     }
 
-    /// Output came.
+    /// Checks and adds output; returns its length in bytes.
     pub(super) fn output(&mut self, params: &Value) -> Result<u64, String> {
         let offset = params["offset"].as_u64().unwrap_or_default();
         let content = params["content"].as_str().unwrap_or_default().as_bytes();
@@ -71,7 +71,7 @@ impl View {
         Ok(content.len() as u64)
     }
 
-    /// A gap was announced.
+    /// Handles a gap.
     pub(super) fn gap(&mut self, params: &Value) {
         let to = params["to"].as_u64().unwrap_or_default();
         if to > self.reach {
@@ -83,7 +83,7 @@ impl View {
         }
     }
 
-    /// The terminal statusUpdate came.
+    /// Checks the terminal statusUpdate.
     pub(super) fn end(&mut self, status: &Value) -> Result<(), String> {
         self.ended = true;
         self.active = false;
@@ -93,11 +93,11 @@ impl View {
         let length = status["outputBytes"].as_u64().unwrap_or_default();
         if self.reach != length {
             return Err(format!(
-                "I2: {} bytes were received or announced as a gap, the end says {length}",
+                "I2: {} bytes were received or in a gap, but `outputBytes` is {length}",
                 self.reach
             ));
         }
-        // What is deleted under a viewer is a gap to its end.
+        // The deletion of a viewed execution makes a gap up to its end.
         let deleted = self.execution.facts().deleted;
         if !deleted
             && status["keptFrom"]
@@ -105,14 +105,14 @@ impl View {
                 .is_some_and(|kept| self.last_gap > kept)
         {
             return Err(format!(
-                "a gap up to {} where {} is the oldest kept",
+                "a gap up to {}, but the output from {} on is kept",
                 self.last_gap, status["keptFrom"]
             ));
         }
         let crc32 = format!("{:08x}", self.crc32.clone().finalize());
         if self.whole && status["crc32"] != crc32.as_str() {
             return Err(format!(
-                "I3: crc32 {} where the joined output has {crc32}",
+                "I3: crc32 {}, but the joined output has {crc32}",
                 status["crc32"]
             ));
         }

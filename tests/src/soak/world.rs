@@ -1,4 +1,4 @@
-//! What all parts of a run share.
+//! The state that all parts of a run share.
 
 mod summary;
 
@@ -19,17 +19,17 @@ use tokio::sync::watch;
 use super::{Options, Plant, deeds::Deeds, execution::Execution};
 use crate::{harness::Stack, http::Http};
 
-/// More are not shown as they come.
+/// The number of violations that are printed immediately.
 const VIOLATIONS: usize = 50;
 
-/// Where the run is.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum Phase {
     /// Faults are made.
     Fire,
-    /// No more faults, no new executions; all comes to its end.
+    /// No more faults and no new executions; the run waits for all ends.
     Settle,
-    /// Nobody does anything any more.
+    /// All clients have stopped.
     Over,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct World {
     pub(super) front: SocketAddr,
     pub(super) http: Http,
     pub(super) spawns_log: PathBuf,
-    /// A file for each prompt, with a line for each time that a CLI has read it.
+    /// The folder with a file for each prompt, which has a line for each CLI that has read it.
     pub(super) starts: PathBuf,
     phase: watch::Sender<Phase>,
     /// No await happens inside the locks.
@@ -48,7 +48,7 @@ pub(super) struct World {
     by_id: Mutex<HashMap<String, Arc<Execution>>>,
     conversations: Mutex<HashMap<String, Vec<Arc<Execution>>>>,
     violations: Mutex<Vec<String>>,
-    /// What could not be looked at, and the like.
+    /// Remarks for the summary, such as a check that was not possible.
     remarks: Mutex<Vec<String>>,
     pub(super) deeds: Deeds,
     faults: Mutex<HashMap<&'static str, u64>>,
@@ -58,12 +58,12 @@ pub(super) struct World {
     pub(super) checked: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) unavailable: AtomicU64,
-    /// Starts of claude-api after which what had run was seen to have ended.
+    /// Starts of claude-api after which all earlier executions got their end in time.
     pub(super) recoveries: AtomicU64,
     /// The services' process ids, 0 while one is down.
     pub(super) api_pid: AtomicI32,
     pub(super) bridge_pid: AtomicI32,
-    /// The most that was resident: claude-api, bridge, both together.
+    /// The peak resident memory in bytes: claude-api, bridge, both together.
     pub(super) resident: [AtomicU64; 3],
     progress: Box<dyn Fn(&str) + Send + Sync>,
 }
@@ -114,7 +114,7 @@ impl World {
         self.phase.send_replace(phase);
     }
 
-    /// Whether faults are still to be made. A bug that was put in and is found needs no more of them.
+    /// Returns whether the run needs more faults. It needs none after an injected bug is found.
     pub(super) fn under_fire(&self) -> bool {
         self.phase() == Phase::Fire
             && !self.plant_found()
@@ -127,20 +127,20 @@ impl World {
         self.fault_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A client may make a fault of its own: at most 40 % of all are theirs.
+    /// Returns whether a client may make a fault: clients make at most 40 % of all faults.
     pub(super) fn own_fault_is_due(&self) -> bool {
         let all = self.fault_count.load(Ordering::Relaxed);
         let own = self.own_faults.load(Ordering::Relaxed);
         own * 5 <= all * 2
     }
 
-    /// A client has made one.
+    /// Counts a fault of a client.
     pub(super) fn own_fault(&self, kind: &'static str) {
         self.own_faults.fetch_add(1, Ordering::Relaxed);
         self.fault(kind);
     }
 
-    /// Something for the summary.
+    /// Adds a remark to the summary.
     pub(super) fn remark(&self, text: String) {
         lock(&self.remarks).push(text);
     }
@@ -169,7 +169,7 @@ impl World {
         self.enlist(&mut lock(&self.by_id), execution);
     }
 
-    /// Adds one that was made by a policy, where nobody has seen it before.
+    /// Adds an execution that a policy created, unless it is known.
     pub(super) fn add_unless_known(&self, id: &str, make: impl FnOnce() -> Execution) {
         let mut known = lock(&self.by_id);
         if !known.contains_key(id) {
@@ -186,7 +186,7 @@ impl World {
         lock(&self.executions).push(execution);
     }
 
-    /// Whether this is a conversation of which nothing runs any more: somebody has seen the end of all of it.
+    /// Returns whether all executions of a known conversation have ended.
     pub(super) fn is_silent(&self, conversation: &str) -> bool {
         lock(&self.conversations)
             .get(conversation)
@@ -201,7 +201,7 @@ impl World {
         lock(&self.executions).clone()
     }
 
-    /// How many were made, and how many of them have not ended yet.
+    /// Returns how many executions were created, and how many of them are live.
     pub(super) fn census(&self) -> (usize, usize) {
         let executions = lock(&self.executions);
         (
@@ -210,12 +210,12 @@ impl World {
         )
     }
 
-    /// Any execution, recent ones rather.
+    /// Returns a random execution, mostly a recent one.
     pub(super) fn any(&self, rng: &mut StdRng) -> Option<Arc<Execution>> {
         self.any_that(rng, |_| true)
     }
 
-    /// The same, of those that are like this.
+    /// Returns a random execution among those that match, mostly a recent one.
     pub(super) fn any_that(
         &self,
         rng: &mut StdRng,
@@ -233,7 +233,7 @@ impl World {
             .then(|| Arc::clone(executions[rng.random_range(from..executions.len())]))
     }
 
-    /// Whether the bug that was put in is found.
+    /// Returns whether the injected bug is found.
     pub(super) fn plant_found(&self) -> bool {
         self.options.plant.is_some() && self.violation_count() > 0
     }

@@ -1,4 +1,4 @@
-//! The CLI's flags: those that take a value, those that do not; any other is refused as the CLI does.
+//! The CLI's flags, with and without a value. Refuses any other flag as the CLI does.
 
 use std::collections::HashMap;
 
@@ -41,19 +41,19 @@ const PLAIN: [&str; 10] = [
     "replay-user-messages",
 ];
 
-/// The flags, understood.
+/// The parsed flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     values: HashMap<String, String>,
-    /// What is neither a flag nor a flag's value.
+    /// Arguments that are neither a flag nor a flag's value.
     pub positional: Vec<String>,
 }
 
 impl Flags {
-    /// Reads the arguments, the program's name left out.
+    /// Parses the arguments without the program's name.
     ///
     /// # Errors
-    /// The CLI's own text for a flag that it does not know, or that lacks its value.
+    /// The CLI's own text for an unknown flag, or for a flag without its value.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut flags = Self::default();
         let mut rest = arguments.iter();
@@ -85,7 +85,7 @@ impl Flags {
         Ok(flags)
     }
 
-    /// A flag's value; an empty one for a flag that takes none.
+    /// Returns a flag's value, which is empty for a flag that takes none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)

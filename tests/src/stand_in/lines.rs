@@ -9,7 +9,7 @@ pub(super) struct Lines {
     pub(super) model: String,
 }
 
-/// The text as it stands inside of a JSON string.
+/// Escapes text for a JSON string.
 pub(super) fn escaped(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
@@ -28,9 +28,12 @@ impl Lines {
 
     pub(super) fn init(&self, cwd: &str, permission_mode: &str) -> String {
         self.with_ids(json!({
-            "type": "system", "subtype": "init", "cwd": cwd, "tools": ["Task", "Bash", "Edit", "Read", "Write"],
-            "mcp_servers": [], "model": self.model, "permissionMode": permission_mode, "slash_commands": [],
-            "apiKeySource": "none", "claude_code_version": "2.1.329", "output_style": "default", "agents": [],
+            "type": "system", "subtype": "init", "cwd": cwd, "tools": ["Task", "Bash", "Edit",
+            "Read", "Write"],
+            "mcp_servers": [], "model": self.model, "permissionMode": permission_mode,
+            "slash_commands": [],
+            "apiKeySource": "none", "claude_code_version": "2.1.329", "output_style": "default",
+            "agents": [],
             "skills": [], "plugins": [],
         }))
     }
@@ -46,14 +49,16 @@ impl Lines {
             "unknown"
         };
         self.with_ids(json!({
-            "type": "system", "subtype": "api_retry", "attempt": attempt, "max_retries": max_retries,
+            "type": "system", "subtype": "api_retry", "attempt": attempt,
+            "max_retries": max_retries,
             "retry_delay_ms": 500 * attempt, "error_status": status, "error": error,
         }))
     }
 
     pub(super) fn stream(&self, message: &str, event: Value, parent: Option<&str>) -> String {
         let line = json!({
-            "type": "stream_event", "event": event, "parent_tool_use_id": parent, "api_message_id": message,
+            "type": "stream_event", "event": event, "parent_tool_use_id": parent,
+            "api_message_id": message,
         });
         self.with_ids(line)
     }
@@ -67,7 +72,8 @@ impl Lines {
 
     pub(super) fn message_start(&self, message: &str, parent: Option<&str>) -> String {
         let start = json!({
-            "content": [], "id": message, "model": self.model, "role": "assistant", "stop_reason": null,
+            "content": [], "id": message, "model": self.model, "role": "assistant",
+            "stop_reason": null,
             "stop_sequence": null, "type": "message", "usage": usage(),
         });
         self.stream(
@@ -77,12 +83,13 @@ impl Lines {
         )
     }
 
-    /// A text delta around text that is escaped already. Built without a parse: this is the fast path.
+    /// Returns a text delta around escaped text. Built without a parse, which is the fast path.
     pub(super) fn text_delta(&self, message: &str, index: usize, escaped: &str) -> String {
         format!(
             concat!(
-                r#"{{"type":"stream_event","event":{{"delta":{{"text":"{}","type":"text_delta"}},"index":{},"#,
-                r#""type":"content_block_delta"}},"session_id":"{}","parent_tool_use_id":null,"uuid":"{}","#,
+                r#"{{"type":"stream_event","event":{{"delta":{{"text":"{}","type":"text_delta"}},"#,
+                r#""index":{},"type":"content_block_delta"}},"session_id":"{}","#,
+                r#""parent_tool_use_id":null,"uuid":"{}","#,
                 r#""api_message_id":"{}"}}"#
             ),
             escaped,
@@ -93,13 +100,15 @@ impl Lines {
         )
     }
 
-    /// The whole of a text block, around text that is escaped already.
+    /// Returns the line of a whole text block around escaped text.
     pub(super) fn assistant_text(&self, message: &str, escaped: &str) -> String {
         format!(
             concat!(
-                r#"{{"type":"assistant","message":{{"content":[{{"text":"{}","type":"text"}}],"id":"{}","#,
-                r#""model":"{}","role":"assistant","stop_reason":null,"stop_sequence":null,"type":"message","#,
-                r#""usage":{},"context_management":null}},"parent_tool_use_id":null,"session_id":"{}","uuid":"{}"}}"#
+                r#"{{"type":"assistant","message":{{"content":[{{"text":"{}","type":"text"}}],"#,
+                r#""id":"{}","model":"{}","role":"assistant","stop_reason":null,"#,
+                r#""stop_sequence":null,"type":"message","#,
+                r#""usage":{},"context_management":null}},"parent_tool_use_id":null,"#,
+                r#""session_id":"{}","uuid":"{}"}}"#
             ),
             escaped,
             message,
@@ -114,19 +123,22 @@ impl Lines {
         self.with_ids(json!({
             "type": "assistant", "parent_tool_use_id": parent,
             "message": {
-                "content": [block], "id": message, "model": self.model, "role": "assistant", "stop_reason": null,
-                "stop_sequence": null, "type": "message", "usage": usage(), "context_management": null,
+                "content": [block], "id": message, "model": self.model, "role": "assistant",
+                "stop_reason": null,
+                "stop_sequence": null, "type": "message", "usage": usage(),
+                "context_management": null,
             },
         }))
     }
 
-    /// The error text that the CLI itself makes up.
+    /// Returns a message with an error text of the CLI itself.
     pub(super) fn synthetic(&self, text: &str, error: &str, status: Option<u16>) -> String {
         self.with_ids(json!({
             "type": "assistant", "parent_tool_use_id": null,
             "message": {
                 "content": [{"type": "text", "text": text}], "id": uuid(), "model": "<synthetic>",
-                "role": "assistant", "stop_reason": "stop_sequence", "stop_sequence": "", "type": "message",
+                "role": "assistant", "stop_reason": "stop_sequence", "stop_sequence": "",
+                "type": "message",
                 "usage": usage(), "context_management": null,
             },
             "error": error, "is_api_error_message": true, "api_error_status": status,
@@ -135,7 +147,8 @@ impl Lines {
 
     pub(super) fn user(&self, content: Value, more: Value) -> String {
         let mut line = json!({
-            "type": "user", "message": {"role": "user", "content": content}, "parent_tool_use_id": null,
+            "type": "user", "message": {"role": "user", "content": content},
+            "parent_tool_use_id": null,
         });
         if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
             line.extend(more);
@@ -145,8 +158,10 @@ impl Lines {
 
     pub(super) fn result(&self, index: u64, ending: Value) -> String {
         let mut line = json!({
-            "type": "result", "subtype": "success", "duration_api_ms": 1, "duration_ms": 2, "num_turns": 1,
-            "stop_reason": "end_turn", "total_cost_usd": 0.000_136, "usage": usage(), "modelUsage": {},
+            "type": "result", "subtype": "success", "duration_api_ms": 1, "duration_ms": 2,
+            "num_turns": 1,
+            "stop_reason": "end_turn", "total_cost_usd": 0.000_136, "usage": usage(),
+            "modelUsage": {},
             "permission_denials": [], "terminal_reason": "completed", "is_error": false,
             "api_error_status": null, "result_index": index, "queued_turn_count": 0,
         });
@@ -163,6 +178,7 @@ fn escaped_model(model: &str) -> String {
 
 fn usage() -> Value {
     json!({
-        "input_tokens": 12, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 2,
+        "input_tokens": 12, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+        "output_tokens": 2,
     })
 }

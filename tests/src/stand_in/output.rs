@@ -1,20 +1,20 @@
-//! Writes lines to stdout as the settings say: at once, split inside characters, with CR LF, without the
-//! last newline. A pipe that nobody reads any more stops nothing, as with the real CLI.
+//! Writes lines to stdout as configured: whole, split inside characters, with CR LF, or without the
+//! last newline. A pipe without a reader does not end the run, as with the real CLI.
 
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-/// Between the parts of a line that is split, so that the reader sees them apart.
+/// The pause between the parts of a split line, so the reader gets them separately.
 const SPLIT_PAUSE: Duration = Duration::from_millis(1);
-/// A line is split in at most so many places.
+/// The maximum number of splits in a line.
 const SPLITS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) split: bool,
     pub(super) crlf: bool,
-    /// Holds a newline back until the next line, so that the last line has none.
+    /// Holds a newline back until the next line, so the last line has none.
     pub(super) no_final_newline: bool,
     owed: bool,
     closed: bool,
@@ -44,7 +44,7 @@ impl Output {
         }
     }
 
-    /// Ends each part behind the first byte of a character that has several.
+    /// Splits after the first byte of each multi-byte character.
     fn in_parts(&mut self, bytes: &[u8]) {
         let mut from = 0;
         let inside = (0..bytes.len())
@@ -58,7 +58,7 @@ impl Output {
         self.raw(&bytes[from..]);
     }
 
-    /// Writes all, as it is; blocks while the pipe is full.
+    /// Writes all bytes unchanged; blocks while the pipe is full.
     pub(super) fn raw(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.closed {
             match rustix::io::write(rustix::stdio::stdout(), bytes) {

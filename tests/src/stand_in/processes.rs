@@ -1,5 +1,5 @@
-//! The processes that a run leaves behind: the stand-in starts itself with a role of its own. Each carries
-//! the session id as an argument, and ends by itself after [`LIFE`], should a test fail to end it.
+//! The processes that a run leaves behind: the stand-in starts itself with a role. Each has the
+//! session id as an argument, and ends by itself after [`LIFE`], in case a test does not end it.
 
 use std::{
     io::Write,
@@ -9,7 +9,7 @@ use std::{
 
 const LIFE: Duration = Duration::from_secs(300);
 const PACE: Duration = Duration::from_millis(10);
-/// Children of one process of a tree.
+/// The number of children of one process of a tree.
 const FAN: u64 = 4;
 
 /// The first argument of such a process.
@@ -37,7 +37,7 @@ fn start(
     }
 }
 
-/// A daemon: session of its own, double fork, cleared environment, nothing inherited.
+/// Starts a daemon: its own session, a double fork, a cleared environment, nothing inherited.
 pub(super) fn daemon(session: &str, file: Option<&str>) {
     start(
         "daemon-parent",
@@ -47,7 +47,7 @@ pub(super) fn daemon(session: &str, file: Option<&str>) {
     );
 }
 
-/// A tree of so many processes, the first in a session of its own.
+/// Starts a tree of processes; the first one has its own session.
 pub(super) fn tree(session: &str, count: u64, file: Option<&str>) {
     if count > 0 {
         let more = [count.to_string(), file.unwrap_or_default().to_owned()];
@@ -55,7 +55,7 @@ pub(super) fn tree(session: &str, count: u64, file: Option<&str>) {
     }
 }
 
-/// A grandchild that keeps stdout open.
+/// Starts a grandchild that keeps stdout open.
 pub(super) fn hold_stdout(session: &str, time: Duration) {
     start(
         "holder-parent",
@@ -65,7 +65,7 @@ pub(super) fn hold_stdout(session: &str, time: Duration) {
     );
 }
 
-/// What a process with a role does. `arguments`: role, session, then what the role needs.
+/// Runs a process with a role. `arguments`: role, session, then the role's own arguments.
 pub(super) fn play(arguments: &[String]) -> ExitCode {
     let word = |at: usize| arguments.get(at).map_or("", String::as_str);
     let (role, session, first) = (word(0), word(1), word(2));
@@ -97,7 +97,7 @@ pub(super) fn play(arguments: &[String]) -> ExitCode {
 }
 
 fn own_session() {
-    // It fails only for the leader of a group, which a child that was just started is not.
+    // This fails only for the leader of a group, which a new child is not.
     let _ = rustix::process::setsid();
 }
 
@@ -118,7 +118,7 @@ fn grow(session: &str, count: u64, file: &str) {
     count_in(file, LIFE);
 }
 
-/// Writes a rising number to the file, or sleeps where there is none.
+/// Writes an increasing number to the file, or sleeps without a file.
 fn count_in(file: &str, life: Duration) {
     if file.is_empty() {
         return std::thread::sleep(life);
@@ -127,7 +127,7 @@ fn count_in(file: &str, life: Duration) {
     let mut count = 0_u64;
     while Instant::now() < end {
         count += 1;
-        // A reader must never see an empty file: the number is always as long.
+        // A reader must never see an empty file: the number has a fixed length.
         if let Ok(mut out) = std::fs::OpenOptions::new()
             .write(true)
             .create(true)

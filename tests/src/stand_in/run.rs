@@ -1,4 +1,4 @@
-//! One life of the stand-in: flags, stdin, the turns, the end.
+//! One run of the stand-in: flags, stdin, the turns, the end.
 
 use std::{
     io::{BufRead, Write},
@@ -24,10 +24,10 @@ use super::{
 
 /// The CLI's code after SIGTERM.
 const TERMINATED: i32 = 143;
-/// A line that is longer than any pipe.
+/// The length of a line that is longer than any pipe.
 const LONG_LINE: u64 = 1_000_000;
 
-/// Lives one life. `arguments` are those of the process, its name left out.
+/// Runs the stand-in. `arguments`: those of the process, without its name.
 #[must_use]
 pub fn main(arguments: &[String]) -> ExitCode {
     match arguments.first().map(String::as_str) {
@@ -138,7 +138,7 @@ impl Life<'_> {
         ExitCode::from(code)
     }
 
-    /// Answers one prompt; answers the code to exit with.
+    /// Answers one prompt; returns the exit code.
     fn turn(&mut self, session: &Session, lines: &Lines, prompt: &str, verbatim: bool) -> u8 {
         if prompt.trim().is_empty() {
             complain("Error: Input must be provided either through stdin or as a prompt argument");
@@ -193,7 +193,7 @@ impl Life<'_> {
             }
             code = u8::from(ending["is_error"] == true);
             for _ in 0..script.results {
-                // Not decoded: it may hold half an emoji, which no string can.
+                // Not decoded: the text may hold half an emoji, which no string can.
                 self.out.line(
                     &lines
                         .result(self.results, ending.clone())
@@ -215,7 +215,7 @@ impl Life<'_> {
     }
 }
 
-/// What a step may need to know.
+/// The context of a step.
 struct Context<'a> {
     prompt: &'a str,
     earlier: (usize, String),
@@ -245,7 +245,7 @@ const TEXT: &str = "@the-last-text@";
 
 type Synthetic = (&'static str, &'static str, Option<u16>);
 
-/// The result line's own fields, and the error text that comes before it.
+/// Returns the result line's own fields, and the error text before it.
 fn ending(verdict: &Verdict) -> Option<(Value, Option<Synthetic>)> {
     let error = |text: &'static str, kind: &'static str, status: Option<u16>, reason: &str| {
         let ending = json!({
@@ -373,7 +373,7 @@ fn perform(turn: &mut Turn<'_>, step: &Step, context: &Context<'_>) {
                 .create(true)
                 .append(true)
                 .open(file);
-            // A file that cannot be written is seen by whoever waits for it.
+            // A test that waits for the file notices when the write fails.
             let _ = opened.and_then(|mut file| file.write_all(b"here\n"));
         }
     }
@@ -447,7 +447,7 @@ fn stderr(bytes: u64) {
     let mut write = |length: u64| {
         let mut line = vec![b'e'; usize::try_from(length.saturating_sub(1)).unwrap_or(0)];
         line.push(b'\n');
-        // Nobody reads: then nobody misses it.
+        // A closed stdout has no reader.
         let _ = stderr.write_all(&line);
     };
     if left > LONG_LINE {
@@ -489,8 +489,10 @@ fn subagent(turn: &mut Turn<'_>, text: &str) {
     turn.end_message("tool_use");
     let parent = Some("toolu_parent");
     let message = format!("msg_{}", lines::uuid());
-    let start = json!({"content_block": {"text": "", "type": "text"}, "index": 0, "type": "content_block_start"});
-    let delta = json!({"delta": {"text": text, "type": "text_delta"}, "index": 0, "type": "content_block_delta"});
+    let start = json!({"content_block": {"text": "", "type": "text"}, "index": 0,
+        "type": "content_block_start"});
+    let delta = json!({"delta": {"text": text, "type": "text_delta"}, "index": 0,
+        "type": "content_block_delta"});
     let stop = json!({"index": 0, "type": "content_block_stop"});
     turn.out.line(&turn.lines.message_start(&message, parent));
     for event in [start, delta, stop, json!({"type": "message_stop"})] {

@@ -1,5 +1,5 @@
-//! The directives of a prompt, one a line. Steps are carried out in order; settings count wherever they
-//! stand. Seconds may be fractions. Lines that are no directive are ignored in a prompt that has some.
+//! The directives of a prompt, one a line. Steps run in order; settings apply to the whole prompt.
+//! Seconds may be fractions. A prompt with directives may have other lines, which are ignored.
 //!
 //! Steps that answer
 //!
@@ -7,39 +7,47 @@
 //! |---|---|
 //! | `@say TEXT` | TEXT, a delta per word; `\n` in it is a newline |
 //! | `@tokens N` | `word1 word2 ...`, a delta each |
-//! | `@volume N L [WORD]` | N deltas of L bytes each: a number of 12 digits, filling, a newline (L at least 14). The filling is WORD again and again, then `x` (default `x` alone) |
-//! | `@megabytes M [L]` | so many deltas of L (default 8192) bytes that M million bytes of text are had |
-//! | `@long M` | M million bytes as one text block: also its `assistant` line and the result's text have all of it |
-//! | `@rate R` | what follows: at most R deltas a second (0: as fast as it goes, the default) |
-//! | `@block BYTES` | a text block ends after so many bytes (default 1 MiB); blocks are joined by a blank line |
+//! | `@volume N L [WORD]` | N deltas of L bytes each (L at least 14), see below |
+//! | `@megabytes M [L]` | deltas of L (default 8192) bytes with M million bytes of text in total |
+//! | `@long M` | M million bytes as one text block, whole in `assistant` and in the result |
+//! | `@rate R` | limits the following deltas to R a second (0: no limit, the default) |
+//! | `@block BYTES` | ends text blocks after BYTES (default 1 MiB); a blank line joins blocks |
 //! | `@echo` | the prompt |
 //! | `@echo-digest` | `bytes=N sha256=HEX` of the prompt |
-//! | `@argv` · `@env` · `@cwd` | its arguments as a JSON list, its environment as a JSON object, its directory |
-//! | `@recall` | `turns=N first=LINE`: what is known of this conversation's earlier turns |
-//! | `@surrogates` | an emoji whose halves come in two deltas, then a lone half |
+//! | `@argv` · `@env` · `@cwd` | its arguments (JSON list), environment (JSON object), directory |
+//! | `@recall` | `turns=N first=LINE` of this conversation's earlier turns |
+//! | `@surrogates` | an emoji whose halves are in two deltas, then a lone half |
 //! | `@invalid-utf8` | a delta with the bytes ff fe in its text |
 //!
-//! Steps that do something else
+//! A delta of `@volume` is a number of 12 digits, a space, filling, and a newline. The filling
+//! repeats WORD as often as it fits, then `x` (without WORD only `x`).
+//!
+//! Other steps
 //!
 //! | line | does |
 //! |---|---|
 //! | `@think SECONDS` | a thinking block of that length |
 //! | `@silence SECONDS` | nothing |
-//! | `@wait FILE` | nothing, until FILE is there |
+//! | `@wait FILE` | nothing, until FILE exists |
 //! | `@tool SECONDS` | uses Bash: the event, silence (the tool runs), the result |
 //! | `@cpu SECONDS` | burns a core, silent |
-//! | `@garbage N` | N lines that are no JSON, invalid UTF-8 and an empty one among them |
+//! | `@garbage N` | N lines that are not JSON, including invalid UTF-8 and an empty line |
 //! | `@raw TEXT` | ends the message, then TEXT as a line; `\e` in it is an escape, `\0` a NUL |
-//! | `@unknown N` | N JSON lines of a type that nobody knows |
+//! | `@unknown N` | N JSON lines of an unknown type |
 //! | `@stderr BYTES` | that much to stderr, a line of 1 MB first if there is room |
 //! | `@complain TEXT` | a line of TEXT to stderr |
 //! | `@api-retry N [STATUS]` | N `api_retry` events (default status 529) |
-//! | `@restart KIND` | an answer that breaks after `alpha beta `, then `same`: `alpha beta gamma delta`; `other`: `quite other words`; `late`: the whole in `assistant` alone; `resume`: a whole block survives and the rest follows |
-//! | `@subagent TEXT` | a sub-agent's answer, which is not the answer |
-//! | `@daemon [FILE]` | leaves a daemon behind: session of its own, double fork, cleared environment; counts in FILE |
-//! | `@tree N [FILE]` | starts a tree of N processes, the first in a session of its own, that stay; one counts in FILE |
-//! | `@hold-stdout SECONDS` | a grandchild keeps stdout open for so long |
-//! | `@touch FILE` | appends a line to FILE: a mark that the run came this far |
+//! | `@restart KIND` | an answer that breaks after `alpha beta `, see below |
+//! | `@subagent TEXT` | a sub-agent's answer, which is not part of the output |
+//! | `@daemon [FILE]` | leaves a daemon (own session, double fork, no environment), may count |
+//! | `@tree N [FILE]` | leaves a tree of N processes, the first in its own session; one counts |
+//! | `@hold-stdout SECONDS` | a grandchild keeps stdout open for that long |
+//! | `@touch FILE` | appends a line to FILE, as a mark of progress |
+//!
+//! After its break, `@restart same` answers `alpha beta gamma delta`, `other` answers `quite other
+//! words`, and `late` sends the whole text in `assistant` alone. With `resume` a whole block
+//! survives, and the rest follows. The daemon of `@daemon`, and one process of `@tree`, count in
+//! FILE.
 //!
 //! Settings
 //!
@@ -47,18 +55,18 @@
 //! |---|---|
 //! | `@exit CODE` | ends with this code |
 //! | `@signal N` | kills itself with this signal at the end of the turn |
-//! | `@result KIND` | `none`, `error`, `max-turns`, `execution-error`, `too-long`, or an HTTP status (`401`, `429`, `529`) |
-//! | `@results N` | N result lines in place of one (background work), a second apart by `@linger` none |
+//! | `@result KIND` | `none`, `error`, `max-turns`, `execution-error`, `too-long`, HTTP status |
+//! | `@results N` | N result lines instead of one, as for background work |
 //! | `@linger SECONDS` | stays after the last result |
 //! | `@ignore-term` | SIGTERM has no effect |
-//! | `@split` | writes end inside of each character that has several bytes |
+//! | `@split` | splits writes inside each multi-byte character |
 //! | `@crlf` | lines end with CR LF |
-//! | `@no-final-newline` | the last line has no end |
+//! | `@no-final-newline` | the last line has no newline |
 //! | `@spawn-log FILE` | the line of `spawns.log` also goes to FILE |
 
 use std::time::Duration;
 
-/// One thing to do.
+/// One step of a prompt.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(
     missing_docs,
@@ -108,7 +116,7 @@ pub enum Step {
     Touch(String),
 }
 
-/// How the last result reads.
+/// The kind of the last result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[allow(
     missing_docs,
@@ -125,7 +133,7 @@ pub enum Verdict {
     Status(u16),
 }
 
-/// A prompt, understood.
+/// A parsed prompt.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[allow(
     missing_docs,
@@ -145,7 +153,7 @@ pub struct Script {
     pub spawn_log: Option<String>,
 }
 
-/// Understands a prompt.
+/// Parses a prompt.
 #[must_use]
 pub fn parse(prompt: &str) -> Script {
     let mut script = Script {
@@ -153,7 +161,7 @@ pub fn parse(prompt: &str) -> Script {
         ..Script::default()
     };
     for line in prompt.lines() {
-        // What is no directive is ignored.
+        // Other lines are ignored.
         let _ = directive(line.trim_end(), &mut script);
     }
     script

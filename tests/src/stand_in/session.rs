@@ -1,4 +1,4 @@
-//! What the stand-in keeps on disk: which sessions it knows, and each start.
+//! The stand-in's files: the known sessions, and the log of starts.
 
 use std::{fs, io::Write, path::PathBuf};
 
@@ -11,12 +11,12 @@ pub(super) struct Session {
     directory: Option<PathBuf>,
 }
 
-/// Why a session cannot be had.
+/// Why a session is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// `--session-id` names one that exists.
     InUse(String),
-    /// `--resume` names none that exists here.
+    /// `--resume` names a session that does not exist here.
     Unknown(String),
 }
 
@@ -61,7 +61,7 @@ impl Session {
     }
 
     fn file(&self) -> Option<PathBuf> {
-        // The directory is part of the name: the real CLI finds a session only where it began.
+        // The directory is part of the name: the real CLI finds a session only in its directory.
         let cwd = std::env::current_dir()
             .unwrap_or_default()
             .to_string_lossy()
@@ -75,14 +75,14 @@ impl Session {
         )
     }
 
-    /// Notes a prompt.
+    /// Records a prompt.
     pub(super) fn remember(&self, prompt: &str) {
         let line =
             serde_json::json!({"type": "user", "message": {"role": "user", "content": prompt}});
         append(self.file(), &format!("{line}\n"));
     }
 
-    /// How many prompts were noted, and the first line of the first.
+    /// Returns the number of recorded prompts, and the first line of the first one.
     pub(super) fn recall(&self) -> (usize, String) {
         let text = self
             .file()

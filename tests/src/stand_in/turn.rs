@@ -1,4 +1,5 @@
-//! One answer: keeps the order of the CLI's lines (message, blocks, deltas, the whole block in `assistant`).
+//! Writes one answer in the order of the CLI's lines: message, blocks, deltas, the whole block in
+//! `assistant`.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,9 @@ use super::{
     output::Output,
 };
 
-/// A text block ends after so many bytes; its text comes again as a whole in `assistant`.
+/// The default length of a text block in bytes; `assistant` repeats its whole text.
 const BLOCK_BYTES: usize = 1024 * 1024;
-/// Lines are gathered into writes of this size where speed matters.
+/// The size of writes that gather several lines, for speed.
 const WRITE_BYTES: usize = 256 * 1024;
 /// The length of a delta of a long block, in bytes.
 const LONG_DELTA_BYTES: usize = 1000;
@@ -25,9 +26,9 @@ pub(super) struct Turn<'a> {
     pub(super) block_bytes: usize,
     /// A longer last text is left out of `result`.
     pub(super) result_bytes: usize,
-    /// Between two deltas.
+    /// The pause between two deltas.
     pace: Duration,
-    /// When the next delta is due, where there is a pace.
+    /// When the next delta is due, if there is a pace.
     due: Instant,
     message: Option<String>,
     index: usize,
@@ -67,7 +68,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The open message's id; opens one where there is none.
+    /// Returns the open message's id; opens a message if there is none.
     pub(super) fn message(&mut self) -> String {
         if let Some(message) = &self.message {
             return message.clone();
@@ -84,7 +85,8 @@ impl<'a> Turn<'a> {
         let message = self.message();
         if self.block.is_none() {
             let start = json!({
-                "content_block": {"text": "", "type": "text"}, "index": self.index, "type": "content_block_start",
+                "content_block": {"text": "", "type": "text"}, "index": self.index,
+                "type": "content_block_start",
             });
             self.out.line(&self.lines.stream(&message, start, None));
             self.block = Some(String::new());
@@ -92,12 +94,12 @@ impl<'a> Turn<'a> {
         message
     }
 
-    /// A text delta.
+    /// Writes a text delta.
     pub(super) fn text(&mut self, text: &str) {
         self.escaped(&lines::escaped(text));
     }
 
-    /// A text delta of text that is escaped already.
+    /// Writes a text delta of escaped text.
     pub(super) fn escaped(&mut self, escaped: &str) {
         self.wait();
         let message = self.open_block();
@@ -114,7 +116,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// A text delta whose text is not valid UTF-8.
+    /// Writes a text delta whose text is not valid UTF-8.
     pub(super) fn invalid(&mut self) {
         let message = self.open_block();
         let line = self.lines.text_delta(&message, self.index, "bad ?? bytes ");
@@ -126,7 +128,8 @@ impl<'a> Turn<'a> {
         self.grow("bad \\ufffd\\ufffd bytes ");
     }
 
-    /// Many deltas of one size, each with a number; fast, where no pace and no special writing is asked.
+    /// Writes many deltas of one size, each with a number; fast without a pace and without special
+    /// writing.
     pub(super) fn volume(&mut self, count: u64, bytes: usize, word: &str) {
         let filling = lines::escaped(&filling(bytes.saturating_sub(14), word));
         let plain =
@@ -154,7 +157,7 @@ impl<'a> Turn<'a> {
         self.end_block();
     }
 
-    /// Writes deltas until the block is full; answers the last number written.
+    /// Writes deltas until the block is full; returns the last number written.
     fn fill_block(&mut self, message: &str, mut number: u64, count: u64, filling: &str) -> u64 {
         let text = format!("{:012} {filling}\\n", 0);
         let mut line = self
@@ -195,8 +198,9 @@ impl<'a> Turn<'a> {
         let message = self.message();
         self.out.line(&self.lines.assistant_text(&message, &text));
         self.stop_block();
-        // The real CLI's result repeats the last text whole. A part of it, as here, says nothing that was not shown. It ends
-        // before a blank, because it is escaped already and must not end inside of an escape.
+        // The real CLI's result repeats the whole last text. A part of it adds nothing to the
+        // output either. The part ends before a blank: the text is escaped, and must not end in an
+        // escape.
         let mut end = text.len();
         if end > self.result_bytes {
             let part = &text[..text.floor_char_boundary(self.result_bytes)];
@@ -264,7 +268,7 @@ impl<'a> Turn<'a> {
         self.out.line(&self.lines.abandoned(&message, from));
     }
 
-    /// A message that comes as a whole, without a stream.
+    /// Writes a whole message, without a stream.
     pub(super) fn whole(&mut self, text: &str) {
         self.end_message("end_turn");
         let message = format!("msg_{}", uuid::Uuid::new_v4().simple());
@@ -275,7 +279,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// So many bytes: a word again and again as often as it fits, then `x`.
+/// Returns a filling of this length: a word as often as it fits, then `x`.
 fn filling(bytes: usize, word: &str) -> String {
     let mut text = word.repeat(bytes.checked_div(word.len()).unwrap_or(0));
     text.push_str(&"x".repeat(bytes - text.len()));

@@ -1,9 +1,9 @@
-//! The rules of docs/protocol.md for one WebSocket session, as a pure type. It is fed the messages
-//! of both sides, and says which rule a message breaks.
+//! The rules of docs/protocol.md for one WebSocket session, as a pure type. The [`Checker`] gets
+//! the messages of both sides, and reports the rule that a message breaks.
 //!
-//! It reads raw JSON and has its own limits, codes and field lists. It uses no type of
-//! `protocol::message`: the bridge encodes with these, so a field that such a type forgets, or
-//! names wrongly, would be missed on both sides.
+//! The checker reads raw JSON and has its own limits, codes and field lists. It uses no type of
+//! `protocol::message`: the bridge encodes with these types, so both sides would miss a field that
+//! such a type omits or misnames.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,10 +17,10 @@ const CODES: [i64; 14] = [
     -32700, -32600, -32601, -32602, -32603, -32001, -32002, -32003, -32004, -32005, -32006, -32007,
     -32008, -32009,
 ];
-/// The close codes that the bridge may send, and those that answer a close of the client (1000,
-/// none), and the connection that ends without a close (1006).
+/// The close codes that the bridge may send, the answers to a client's close (1000, and 1005 for
+/// none), and 1006 for a connection that ends without a close.
 const CLOSE_CODES: [u16; 9] = [1000, 1002, 1005, 1006, 1007, 1009, 1011, 1012, 1013];
-/// Errors that may come where the request's id is unknown.
+/// The errors that the bridge may send without a request's id.
 const WITHOUT_ID: [i64; 3] = [-32700, -32600, -32001];
 
 #[derive(Debug, Clone)]
@@ -30,25 +30,26 @@ struct Pending {
     offset: Option<u64>,
 }
 
-/// Follows one session.
+/// The state of one session, as its messages define it.
 #[derive(Default)]
 pub struct Checker {
     connected: bool,
     pending: HashMap<String, Pending>,
     viewers: HashMap<String, Viewer>,
     detached: HashSet<String>,
-    /// Executes without an id that were not heard of yet.
+    /// Executes without an id that had neither a status nor a rejection yet.
     unanswered: usize,
 }
 
 impl Checker {
-    /// A session of which nothing is known yet.
+    /// Creates the state of a new session.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes what the client sends: a request, a notification or a batch. Malformed messages are no concern.
+    /// Records a message of the client: a request, a notification or a batch. Ignores malformed
+    /// messages.
     pub fn sent(&mut self, message: &Value) {
         if let Some(batch) = message.as_array() {
             batch.iter().for_each(|one| self.sent(one));
@@ -74,10 +75,10 @@ impl Checker {
         );
     }
 
-    /// Checks a message that came, of so many bytes.
+    /// Checks a received message of `bytes` bytes.
     ///
     /// # Errors
-    /// The rule that it breaks. The state is of no use then.
+    /// The rule that the message breaks. The state is invalid afterwards.
     pub fn received(&mut self, message: &Value, bytes: usize) -> Result<(), String> {
         if let Some(batch) = message.as_array() {
             if batch.is_empty() {
@@ -97,10 +98,11 @@ impl Checker {
         Ok(())
     }
 
-    /// Checks the end of the connection: its close code, 1005 for none, 1006 without a close frame.
+    /// Checks the end of the connection by its close code: 1005 for none, 1006 without a close
+    /// frame.
     ///
     /// # Errors
-    /// The rule that it breaks.
+    /// The rule that the close code breaks.
     pub fn closed(&self, code: u16) -> Result<(), String> {
         if CLOSE_CODES.contains(&code) {
             Ok(())
@@ -109,10 +111,11 @@ impl Checker {
         }
     }
 
-    /// Checks that nothing is owed: each request was answered, each view ended, each notification was heard of.
+    /// Checks that nothing is missing: each request has its answer, each view its end, and each
+    /// execute without an id a status or a rejection.
     ///
     /// # Errors
-    /// What is missing.
+    /// The missing message.
     pub fn finished(&self) -> Result<(), String> {
         if let Some((id, pending)) = self.pending.iter().next() {
             return Err(format!("no answer to {} with id {id}", pending.method));
@@ -121,7 +124,7 @@ impl Checker {
             return Err(format!("no terminal statusUpdate of {id}"));
         }
         if self.unanswered > 0 {
-            return Err("nothing was heard of an execute without an id".into());
+            return Err("an execute without an id has neither a status nor a rejection".into());
         }
         Ok(())
     }
@@ -132,19 +135,19 @@ impl Checker {
         }
         let first = message["method"] == "connected";
         if first == self.connected {
-            // A session that is refused gets one error in place of `connected`.
+            // A refused session gets one error instead of `connected`.
             let refused = message["error"]["code"] == -32001;
             return if refused {
                 Ok(())
             } else {
-                Err("connected comes first, and once".into())
+                Err("connected must be the first message, and only that".into())
             };
         }
         self.connected = true;
         Ok(())
     }
 
-    /// Checks one answer; says whether it was a list.
+    /// Checks one answer.
     fn answer(&mut self, message: &Value) -> Result<(), String> {
         self.envelope(message)?;
         let Some(id) = message.get("id") else {
@@ -161,7 +164,7 @@ impl Checker {
             }
         }
         let Some(pending) = self.pending.remove(&id.to_string()) else {
-            return Err(format!("an answer to {id}, which was not asked"));
+            return Err(format!("an answer to {id}, but no request has that id"));
         };
         let Some(result) = result else {
             return Ok(());
@@ -175,7 +178,7 @@ impl Checker {
                     .to_owned();
                 if pending.execution.is_some_and(|asked| asked != execution) {
                     return Err(format!(
-                        "an answer about {execution}, which was not asked for"
+                        "an answer about {execution}, but the request named another execution"
                     ));
                 }
                 self.detached.remove(&execution);
@@ -259,7 +262,7 @@ impl Checker {
         self.viewer(params, "statusUpdate")?.status_update(params)
     }
 
-    /// An execute without an id that was refused.
+    /// Checks the rejection of an execute without an id.
     fn rejected(&mut self, params: &Value) -> Result<(), String> {
         if params["status"] != "FAILED" || params["reason"] != "rejected" {
             return Err("a statusUpdate without executionId that is no rejection".into());
@@ -268,7 +271,7 @@ impl Checker {
         self.unanswered = self
             .unanswered
             .checked_sub(1)
-            .ok_or("a rejection of nothing")?;
+            .ok_or("a rejection without an execute")?;
         Ok(())
     }
 
@@ -285,7 +288,7 @@ impl Checker {
             .any(|pending| pending.method == "execute");
         match self.viewers.get(id) {
             Some(viewer) => viewer.notice(),
-            // Its acceptance is still being tried.
+            // The bridge still retries its acceptance.
             None if awaited || self.unanswered > 0 => Ok(()),
             None => Err(format!(
                 "a notice of {id}, which this session does not view"

@@ -1,4 +1,5 @@
-//! The client itself: how it connects and sends. [`waits`] and [`received`] have the rest.
+//! Connects a client and sends its messages. [`waits`] waits for messages, and [`received`] returns
+//! the received ones.
 
 mod received;
 mod waits;
@@ -14,7 +15,7 @@ use super::{Recorded, reader::Shared};
 
 pub use client::ConnectError;
 
-/// How a client behaves.
+/// The options of a client.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The path, default `/ws`.
@@ -23,9 +24,9 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// Whether output is kept (default), or only counted and checked.
     pub keep_output: bool,
-    /// How long a helper waits for what it waits for, default 30 s.
+    /// The timeout of each wait, default 30 s.
     pub patience: Duration,
-    /// The receive buffer of the socket in bytes, to be a slow client sooner.
+    /// The receive buffer of the socket in bytes: a small one makes a slow client sooner.
     pub receive_buffer: Option<u32>,
     /// Whether every message is kept for [`Client::recorded`]; off by default.
     pub record: bool,
@@ -44,9 +45,9 @@ impl Default for Options {
     }
 }
 
-/// One session, on the low layer of the Rust client ([`Connection`]). Every helper panics, with the
-/// transcript, when the protocol was broken or time is up. Dropping it panics too, when a violation
-/// was not seen before.
+/// One session, on the low layer of the Rust client ([`Connection`]). Every method panics, with the
+/// transcript, after a violation of the protocol or a timeout. Dropping the client panics on a
+/// violation that no method has reported.
 pub struct Client {
     writer: ConnectionWriter,
     shared: Shared,
@@ -65,7 +66,7 @@ impl Client {
         Self::connect_with(bridge, Options::default()).await
     }
 
-    /// The same, with options.
+    /// Connects with options, and waits for `connected`.
     ///
     /// # Panics
     /// If there is no session in time.
@@ -117,13 +118,13 @@ impl Client {
         })
     }
 
-    /// What `connected` said.
+    /// Returns the params of `connected`.
     #[must_use]
     pub fn connected(&self) -> Value {
         self.shared.lock().connected.clone().unwrap_or_default()
     }
 
-    /// The session's id.
+    /// Returns the session's id.
     #[must_use]
     pub fn session_id(&self) -> String {
         self.connected()["sessionId"]
@@ -132,12 +133,12 @@ impl Client {
             .to_owned()
     }
 
-    /// Stops reading from the socket, as a client that hangs does; or goes on.
+    /// Stops reading from the socket, like a client that hangs, or resumes.
     pub fn read(&self, on: bool) {
         self.reading.send_replace(on);
     }
 
-    /// Sends a text frame as it is, well formed or not.
+    /// Sends a text frame unchanged, well formed or not.
     ///
     /// # Panics
     /// If the socket is closed.
@@ -147,11 +148,11 @@ impl Client {
         }
     }
 
-    /// Sends a text frame to a bridge that may have closed the session, or takes no more. When the
+    /// Sends a text frame to a bridge that may have closed the session, or may not read. When the
     /// returned future is dropped, the frame may still be sent before the next one.
     ///
     /// # Errors
-    /// The socket is closed.
+    /// If the socket is closed.
     pub async fn try_send_text(&mut self, text: &str) -> Result<(), SendError> {
         match serde_json::from_str(text) {
             Ok(message) => self.shared.sent(&message),
@@ -170,7 +171,7 @@ impl Client {
         }
     }
 
-    /// Sends a request; answers its id.
+    /// Sends a request and returns its id.
     ///
     /// # Panics
     /// If the socket is closed.
@@ -182,7 +183,7 @@ impl Client {
         self.next_id
     }
 
-    /// Sends a notification: nobody answers it.
+    /// Sends a notification, which has no answer.
     ///
     /// # Panics
     /// If the socket is closed.
@@ -194,19 +195,19 @@ impl Client {
     /// Sends a request and waits for its answer.
     ///
     /// # Panics
-    /// If none comes in time.
+    /// If no answer arrives in time.
     ///
     /// # Errors
-    /// The error object that it was answered with.
+    /// The error object of the answer.
     pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         let id = self.request(method, params).await;
         self.answer(id).await
     }
 
-    /// Executes a prompt; `extra` is an object with further fields. Answers the status.
+    /// Executes a prompt and returns the status. `extra` is an object with further parameters.
     ///
     /// # Panics
-    /// If it is refused.
+    /// If the execute is refused.
     pub async fn execute(&mut self, prompt: &str, extra: Value) -> Value {
         let mut params = json!({"prompt": prompt});
         if let (Value::Object(params), Value::Object(extra)) = (&mut params, extra) {
@@ -217,10 +218,10 @@ impl Client {
             .unwrap_or_else(|error| panic!("execute was refused: {error}"))
     }
 
-    /// Executes a prompt and answers the execution's id.
+    /// Executes a prompt and returns the execution's id.
     ///
     /// # Panics
-    /// If it is refused.
+    /// If the execute is refused.
     pub async fn start(&mut self, prompt: &str) -> String {
         let status = self.execute(prompt, json!({})).await;
         status["executionId"]
@@ -229,20 +230,20 @@ impl Client {
             .to_owned()
     }
 
-    /// Executes a prompt to its end: output and terminal status.
+    /// Executes a prompt and waits for its end; returns the output and the terminal status.
     ///
     /// # Panics
-    /// If it is refused, or does not end in time.
+    /// If the execute is refused, or the execution does not end in time.
     pub async fn run(&mut self, prompt: &str) -> (Vec<u8>, Value) {
         let id = self.start(prompt).await;
         self.wait_terminal(&id).await
     }
 
-    /// Attaches to an execution, from an offset or the beginning. What an earlier view of it
-    /// received is forgotten.
+    /// Attaches to an execution, from an offset or the beginning. The client discards the messages
+    /// of an earlier view of that execution.
     ///
     /// # Panics
-    /// If no answer comes in time.
+    /// If no answer arrives in time.
     ///
     /// # Errors
     /// The error object.
@@ -258,10 +259,10 @@ impl Client {
         self.call("attach", params).await
     }
 
-    /// PAUSE, RESUME or CANCEL.
+    /// Sends the control PAUSE, RESUME or CANCEL, and waits for its answer.
     ///
     /// # Panics
-    /// If no answer comes in time.
+    /// If no answer arrives in time.
     ///
     /// # Errors
     /// The error object.
@@ -273,7 +274,7 @@ impl Client {
         self.call("control", params).await
     }
 
-    /// Says that nothing is owed any more, then closes in order (1000) and waits for the end.
+    /// Checks that no message is missing, closes with code 1000, and waits for the end.
     ///
     /// # Panics
     /// If an answer or an end is missing.
@@ -289,7 +290,7 @@ impl Client {
         }
     }
 
-    /// Goes away without a word: the connection is dropped.
+    /// Drops the connection without a close frame.
     pub fn vanish(self) {
         self.task.abort();
     }

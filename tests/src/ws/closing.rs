@@ -9,11 +9,11 @@ pub(crate) const NO_CODE: u16 = 1005;
 /// The code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
 pub(crate) const BROKEN: u16 = 1006;
 
-/// For the server to close the connection when the close was answered. A server that keeps it open
-/// says nothing more, either.
+/// The time for the server to end the connection after the closing handshake. A server that keeps
+/// the connection open must not send either.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Checks that nothing follows a close. `next` reads on behind it, to the end of the connection or
+/// Checks that no frame follows a close. `next` continues to read, to the end of the connection or
 /// for a second.
 ///
 /// # Errors
@@ -42,7 +42,7 @@ mod tests {
     const CLOSE_1008: [u8; 4] = [0x88, 2, 0x03, 0xf0];
     const TEXT: [u8; 4] = [0x81, 2, b'{', b'}'];
 
-    /// A server that sends these frames at once to whoever comes, then ends.
+    /// Starts a server that sends these frames to its first client, then ends.
     async fn server(frames: Vec<u8>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("bound");
@@ -52,7 +52,7 @@ mod tests {
                 .await
                 .expect("an upgrade");
             socket.get_mut().write_all(&frames).await.expect("sends");
-            // The client's answer: nothing of what was sent may be lost.
+            // Reads the client's answer first: an earlier close could discard sent frames.
             let _ = socket.get_mut().read(&mut [0; 100]).await;
         });
         addr
@@ -68,18 +68,18 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "a message after a close")]
-    async fn what_follows_a_close_is_found() {
+    async fn a_message_after_a_close_is_a_violation() {
         closed(&[&CLOSE_1012, &TEXT]).await;
     }
 
     #[tokio::test]
     #[should_panic(expected = "close code 1008")]
-    async fn a_code_that_the_bridge_never_sends_is_found() {
+    async fn a_code_that_the_bridge_never_sends_is_a_violation() {
         closed(&[&CLOSE_1008]).await;
     }
 
     #[tokio::test]
-    async fn a_close_alone_is_none() {
+    async fn a_close_alone_is_no_violation() {
         assert_eq!(closed(&[&CLOSE_1012]).await, 1012);
     }
 }

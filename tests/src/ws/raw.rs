@@ -1,5 +1,5 @@
 //! Raw connections and frames, for tests that send what no WebSocket client would: half frames,
-//! handshakes that are wrong, fragments that never end. Everything else uses
+//! wrong handshakes, endless fragments. All other tests use
 //! [`Client`](super::Client).
 
 use std::{io, net::SocketAddr};
@@ -28,18 +28,18 @@ pub const FRAGMENT: u8 = 0x00;
 /// The first byte of a frame: a ping.
 pub const PING: u8 = 0x89;
 
-/// A connection on which the handshake was sent. Its answer is not read yet.
+/// Connects and sends the handshake. The caller reads its answer.
 ///
 /// # Errors
-/// The bridge does not accept the connection.
+/// If the bridge does not accept the connection.
 pub async fn upgraded(bridge: SocketAddr) -> io::Result<TcpStream> {
     upgraded_with(bridge, "Host: localhost\r\n").await
 }
 
-/// The same with these headers, each with its line end, beside the handshake's own.
+/// Connects and sends the handshake with further headers, each with its line end.
 ///
 /// # Errors
-/// The bridge does not accept the connection.
+/// If the bridge does not accept the connection.
 pub async fn upgraded_with(bridge: SocketAddr, headers: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(bridge).await?;
     let request = format!("GET /ws HTTP/1.1\r\n{headers}{UPGRADE}\r\n");
@@ -47,10 +47,10 @@ pub async fn upgraded_with(bridge: SocketAddr, headers: &str) -> io::Result<TcpS
     Ok(stream)
 }
 
-/// The head of an answer, up to its empty line.
+/// Reads the head of an answer, up to its empty line.
 ///
 /// # Errors
-/// The connection ends before that.
+/// If the connection ends before the empty line.
 pub async fn head(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -59,8 +59,8 @@ pub async fn head(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// The head of a masked frame with a payload of `length` bytes. The mask is zero, so the payload
-/// that follows is sent as it is.
+/// Returns the head of a masked frame with a payload of `length` bytes. The mask is zero, so the
+/// payload needs no masking.
 #[must_use]
 pub fn frame_head(first: u8, length: u64) -> Vec<u8> {
     let mut head = vec![first, 0x80 | 127];
@@ -69,15 +69,15 @@ pub fn frame_head(first: u8, length: u64) -> Vec<u8> {
     head
 }
 
-/// A text frame with these bytes, which need not be UTF-8, for
+/// Returns a text frame with these bytes, which need not be UTF-8, for
 /// [`Client::send_frame`](super::Client::send_frame).
 #[must_use]
 pub fn text_frame(bytes: Vec<u8>) -> Message {
     Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true))
 }
 
-/// Whether these bytes of a server contain a close frame with this code. The other frames must not
-/// contain the code's two bytes.
+/// Returns whether these bytes of a server contain a close frame with this code. The other frames
+/// must not contain the code's two bytes.
 #[must_use]
 pub fn has_close(bytes: &[u8], code: u16) -> bool {
     bytes.windows(2).any(|two| two == code.to_be_bytes())

@@ -1,4 +1,4 @@
-//! What one client has received: kept, checked, and waited for.
+//! Reads, checks and keeps the messages that one client receives.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,26 +16,26 @@ use super::{Checker, closing, transcript::Transcript};
 pub(super) struct Inner {
     pub(super) checker: Checker,
     pub(super) connected: Option<Value>,
-    /// By the id's JSON text.
+    /// Answers by the id's JSON text.
     pub(super) answers: HashMap<String, Value>,
-    /// Answers with id null that are in no batch, and whole batches.
+    /// Answers with id null outside a batch, and whole batches.
     pub(super) loose: Vec<Value>,
-    /// By execution: the output that came since the last answer about it, gaps left out.
+    /// By execution: the output of the current view, without gaps.
     pub(super) outputs: HashMap<String, Vec<u8>>,
-    /// By execution: bytes of output received, kept or not.
+    /// By execution: the received bytes of output, kept or not.
     pub(super) received: HashMap<String, u64>,
     pub(super) gaps: HashMap<String, Vec<(u64, u64)>>,
-    /// By execution (`""` for rejections): the params, in order.
+    /// By execution (`""` for rejections): the params of the statusUpdates, in order.
     pub(super) updates: HashMap<String, Vec<Value>>,
     pub(super) notices: Vec<Value>,
-    /// How the socket ended: a close code, 1005 for none, 1006 for a broken connection.
+    /// The close code of the socket: 1005 for none, 1006 for a broken connection.
     pub(super) closed: Option<u16>,
     pub(super) violation: Option<String>,
     transcript: Transcript,
-    /// Requests whose answer begins a view.
+    /// The ids of requests whose answer begins a view.
     views: HashSet<String>,
     pub(super) keep_output: bool,
-    /// Every message, where the options ask for that.
+    /// Every message, if the options ask for that.
     pub(super) recorded: Option<Vec<Recorded>>,
 }
 
@@ -50,7 +50,7 @@ pub enum Recorded {
     Closed(u16),
 }
 
-/// Shared by the client and its reading task.
+/// The state that the client and its reading task share.
 #[derive(Clone)]
 pub(super) struct Shared {
     /// No await happens inside the lock.
@@ -75,7 +75,7 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads to the end of the connection, while `may_read` holds.
+    /// Reads to the end of the connection, whenever `may_read` is true.
     pub(super) async fn read_all(
         self,
         mut reader: ConnectionReader,
@@ -98,7 +98,7 @@ impl Shared {
                 Ok(Frame::Binary(_)) => self.fail("a binary frame from the server"),
                 Ok(Frame::Ping(_) | Frame::Pong(_)) => {}
                 Err(ReadError::Closed(close)) => {
-                    // Before the end is known: a test that waits for it may drop the client then.
+                    // Checked before the end is published: a test may then drop the client.
                     if let Err(rule) = closing::nothing_follows(reader.next()).await {
                         self.fail(&rule);
                     }
@@ -242,7 +242,7 @@ impl Inner {
         }
     }
 
-    /// A new view of an execution begins: forgets what earlier views brought.
+    /// Discards the messages of earlier views of an execution when a new one begins.
     fn forget(&mut self, execution: &str) {
         self.outputs.remove(execution);
         self.received.remove(execution);

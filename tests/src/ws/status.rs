@@ -1,8 +1,8 @@
-//! The status object (docs/protocol.md, "Status object"): every field, and what may stand in it.
+//! The rules of the status object (docs/protocol.md, "Status object") for every field.
 
 use serde_json::Value;
 
-/// The states that are final.
+/// The terminal states.
 pub const TERMINAL: [&str; 5] = [
     "completed",
     "failed",
@@ -11,9 +11,9 @@ pub const TERMINAL: [&str; 5] = [
     "interrupted",
 ];
 const LIVE: [&str; 3] = ["queued", "running", "paused"];
-/// The largest status.
+/// The maximum length of a status.
 const STATUS_BYTES: usize = 64 * 1024;
-/// What a statusUpdate has beside the status object.
+/// The allowance for a statusUpdate's other fields.
 const ENVELOPE_BYTES: usize = 1024;
 
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ enum Kind {
     Any,
 }
 
-/// Name, kind, whether it may be null.
+/// The fields: name, kind, and whether the value may be null.
 const FIELDS: [(&str, Kind, bool); 30] = [
     ("executionId", Kind::Text, false),
     ("state", Kind::Text, false),
@@ -61,7 +61,7 @@ const FIELDS: [(&str, Kind, bool); 30] = [
     ("stderrTail", Kind::Text, true),
 ];
 
-/// Whether a state is final.
+/// Returns whether a state is terminal.
 #[must_use]
 pub fn is_terminal(state: &str) -> bool {
     TERMINAL.contains(&state)
@@ -70,12 +70,12 @@ pub fn is_terminal(state: &str) -> bool {
 /// Checks a status object on its own.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that the status breaks.
 pub fn check(status: &Value) -> Result<(), String> {
     let Some(object) = status.as_object() else {
         return Err(format!("a status must be an object: {status}"));
     };
-    // `lost` is made by the bridge alone, which does not know these.
+    // Only the bridge creates a `lost` status, and it does not know these fields.
     let lost = status["reason"] == "lost";
     for (name, kind, nullable) in FIELDS {
         let Some(value) = object.get(name) else {
@@ -158,12 +158,17 @@ pub(crate) mod tests {
             _ => None,
         };
         json!({
-            "executionId": id, "state": state, "reason": reason, "error": null, "exitCode": null, "outputBytes": 0,
-            "keptFrom": 0, "crc32": end.map(|_| "00000000"), "sha256": null, "createdAt": "2026-01-01T00:00:00Z",
-            "startedAt": null, "endedAt": end, "durationMs": null, "queuePosition": null, "activity": null,
-            "stalled": false, "workspace": "default", "lane": null, "conversation": null, "continues": null,
+            "executionId": id, "state": state, "reason": reason, "error": null, "exitCode": null,
+            "outputBytes": 0,
+            "keptFrom": 0, "crc32": end.map(|_| "00000000"), "sha256": null,
+            "createdAt": "2026-01-01T00:00:00Z",
+            "startedAt": null, "endedAt": end, "durationMs": null, "queuePosition": null,
+            "activity": null,
+            "stalled": false, "workspace": "default", "lane": null, "conversation": null,
+            "continues": null,
             "continuedBy": null, "notBefore": null, "model": null, "usage": null, "costUsd": null,
-            "permissionDenials": [], "restarts": 0, "noiseLines": 0, "warnings": [], "stderrTail": "",
+            "permissionDenials": [], "restarts": 0, "noiseLines": 0, "warnings": [],
+            "stderrTail": "",
             "metadata": {},
         })
     }

@@ -1,10 +1,10 @@
-//! The last messages of a session, for whoever reads that a test failed.
+//! The last messages of a session, for the message of a failing test.
 
 use std::{collections::VecDeque, fmt};
 
-/// The most messages that are kept.
+/// The maximum number of kept messages.
 const MESSAGES: usize = 120;
-/// The most characters that are kept of a message.
+/// The maximum number of kept characters of a message.
 const CHARS: usize = 400;
 
 /// The last messages of a session, each shortened.
@@ -12,12 +12,12 @@ const CHARS: usize = 400;
 pub(crate) struct Transcript(VecDeque<String>);
 
 impl Transcript {
-    /// Notes a message of the client.
+    /// Adds a message of the client.
     pub(crate) fn sent(&mut self, text: &str) {
         self.note("->", text);
     }
 
-    /// Notes a message of the bridge.
+    /// Adds a message of the bridge.
     pub(crate) fn received(&mut self, text: &str) {
         self.note("<-", text);
     }

@@ -1,14 +1,14 @@
-//! What one viewer of one execution may see, in which order.
+//! The order of the messages that one viewer of one execution receives.
 //!
 //! ```text
-//! answer -> (the answer's state, unless that is terminal) -> output, gap, statusUpdate ... -> terminal -> nothing
+//! answer -> (the answer's state, unless terminal) -> output, gap, statusUpdate ... -> terminal
 //! ```
 
 use serde_json::Value;
 
 use super::status;
 
-/// One `output` carries at most this.
+/// The maximum content of one `output`.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +19,11 @@ enum Phase {
     Done,
 }
 
-/// Where the next output begins.
+/// The offset at which the next output must begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     At(u64),
-    /// At this offset, or at the first byte of the character that it lies in.
+    /// At this offset, or at the first byte of the character that contains it.
     Near(u64),
 }
 
@@ -32,7 +32,7 @@ enum Next {
 pub(super) struct Viewer {
     phase: Phase,
     next: Next,
-    /// From offset 0 without a gap: then the digests can be compared.
+    /// Whether the output has no gap from offset 0, so the digests can be compared.
     whole: bool,
     crc32: crc32fast::Hasher,
     sha256: ring::digest::Context,
@@ -51,7 +51,7 @@ fn rank(state: &str) -> u8 {
 }
 
 impl Viewer {
-    /// Begins with an answer. `offset`: the one that was asked for.
+    /// Begins a view with an answer; `offset` is the requested one.
     pub(super) fn answered(answer: &Value, offset: Option<u64>) -> Self {
         let state = answer["state"].as_str().unwrap_or_default();
         let phase = if status::is_terminal(state) {
@@ -62,7 +62,7 @@ impl Viewer {
         Self::new(phase, rank(state).min(1), offset)
     }
 
-    /// Begins without an answer: the execute was a notification.
+    /// Begins a view without an answer, after an execute without an id.
     pub(super) fn unanswered() -> Self {
         Self::new(Phase::Open, 0, None)
     }
@@ -185,7 +185,7 @@ impl Viewer {
     }
 
     fn end(&self, params: &Value) -> Result<(), String> {
-        // The bridge alone says `lost`; then nobody knows the whole.
+        // Only the bridge sends `lost`, and it does not know the whole output.
         if params["reason"] == "lost" {
             return Ok(());
         }

@@ -9,17 +9,17 @@ use crate::{
     ws::{Client, Options},
 };
 
-/// The real CLI on a busy machine takes its time.
+/// The timeout of waits: the real CLI is slow on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Project {
-    /// A client of claude-api.
+    /// Returns a client of claude-api.
     #[must_use]
     pub fn http(&self) -> Http {
         Http::new(self.api)
     }
 
-    /// A session with patience for the real CLI.
+    /// Connects a session with a timeout for the real CLI.
     ///
     /// # Panics
     /// If there is none.
@@ -27,7 +27,7 @@ impl Project {
         self.client_at(self.bridge).await
     }
 
-    /// The same through another address, such as a proxy's.
+    /// Connects a session through another address, such as a proxy's.
     ///
     /// # Panics
     /// If there is none.
@@ -35,7 +35,7 @@ impl Project {
         self.connect(address, Options::default()).await
     }
 
-    /// The same at the bridge's own address, on another path than `/ws`.
+    /// Connects a session at the bridge's own address, on another path than `/ws`.
     ///
     /// # Panics
     /// If there is none.

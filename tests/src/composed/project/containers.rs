@@ -1,4 +1,4 @@
-//! What a test does with single containers of a project.
+//! Actions of a test on single containers of a project.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -30,7 +30,7 @@ impl Project {
             .unwrap_or_else(|error| panic!("{error:#}"));
     }
 
-    /// Takes a service off a network of this project, or puts it back under these names.
+    /// Disconnects a service from a network of this project, or connects it under these names.
     ///
     /// # Panics
     /// If it fails.
@@ -47,7 +47,7 @@ impl Project {
             .unwrap_or_else(|error| panic!("{error:#}"));
     }
 
-    /// Runs a command in a service's container; answers its standard output.
+    /// Runs a command in a service's container and returns its standard output.
     ///
     /// # Errors
     /// If it fails.
@@ -62,8 +62,9 @@ impl Project {
     /// If it cannot be written.
     pub async fn write(&self, service: &str, path: &str, text: &str) {
         let container = self.container(service);
-        // Under another name first: nobody reads half of it.
-        let script = "umask 077; mkdir -p \"$(dirname \"$1\")\" && cat >\"$1.part\" && mv \"$1.part\" \"$1\"";
+        // Written under another name first, so nobody reads a partial file.
+        let script = "umask 077; mkdir -p \"$(dirname \"$1\")\" && \
+                      cat >\"$1.part\" && mv \"$1.part\" \"$1\"";
         let command = docker::command(["exec", "-i", &container, "sh", "-c", script, "sh", path]);
         let ran = docker::ran(command, text.as_bytes())
             .await
@@ -83,7 +84,7 @@ impl Project {
             .unwrap_or_else(|error| panic!("{error:#}"));
     }
 
-    /// What `docker inspect` says of a service with this template.
+    /// Returns the output of `docker inspect` for a service with this template.
     ///
     /// # Panics
     /// If there is no such container.
@@ -124,7 +125,8 @@ impl Project {
         .await;
     }
 
-    /// Waits until a service answers `GET path` with 200: sooner than Docker notices.
+    /// Waits until a service answers `GET path` with 200, which is sooner than Docker's
+    /// healthcheck.
     ///
     /// # Panics
     /// If it does not in a minute.
@@ -137,8 +139,8 @@ impl Project {
         .await;
     }
 
-    /// The command line client, in a container of its own on this project's network: it outlives the bridge. It
-    /// counts as one session, so run it once.
+    /// Returns the command of ccb in its own container on this project's network, which survives
+    /// the bridge. It counts as one session, so run it once.
     #[must_use]
     pub fn ccb(&self, arguments: &[&str]) -> Command {
         if self.own.is_none() {
@@ -171,7 +173,7 @@ impl Project {
         docker::command(words.iter().chain(url.iter()).chain(arguments.iter()))
     }
 
-    /// The CLI's own record of a conversation, as it lies in the container. Empty if there is none.
+    /// Returns the CLI's own record of a conversation in the container; empty without one.
     pub async fn transcript(&self, conversation: &str) -> String {
         let script = "cat \"$HOME/.claude/projects/$1\"/-*/\"$1\".jsonl";
         self.exec("claude-api", &["sh", "-c", script, "sh", conversation])

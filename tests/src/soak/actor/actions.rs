@@ -1,4 +1,4 @@
-//! What a client does of its own accord.
+//! The actions of a client.
 
 use std::{
     sync::Arc,
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::{
     Actor,
-    link::{Asked, What},
+    link::{Request, RequestKind},
 };
 use crate::soak::execution::Execution;
 
 impl Actor {
-    /// Does one thing.
+    /// Takes one random action.
     pub(super) async fn act(&mut self) {
         let good = match self.rng.random_range(0..100) {
             0..21 => self.execute_new().await,
@@ -56,13 +56,13 @@ impl Actor {
         }
     }
 
-    pub(super) async fn send(&mut self, method: &str, params: Value, asked: Asked) -> bool {
+    pub(super) async fn send(&mut self, method: &str, params: Value, request: Request) -> bool {
         let Some(link) = &mut self.link else {
             return true;
         };
         let id = link.id();
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        link.send(&message, vec![(id.into(), asked)]).await
+        link.send(&message, vec![(id.into(), request)]).await
     }
 
     async fn attach_anywhere(&mut self) -> bool {
@@ -77,11 +77,11 @@ impl Actor {
             _ => Some(self.rng.random_range(0..=length)),
         };
         let skip = self.rng.random_bool(0.2);
-        // A view of its own from the answer on, not what an earlier one has.
+        // The answer begins a new view, which does not continue an earlier one.
         self.send_attach(&execution, offset, skip, true).await
     }
 
-    /// Goes on with the view there is, from an offset or the beginning.
+    /// Resumes the existing view, from an offset or the beginning.
     pub(super) async fn attach(
         &mut self,
         execution: &Arc<Execution>,
@@ -108,13 +108,13 @@ impl Actor {
         if skip {
             params["onSlow"] = "skip".into();
         }
-        let what = What::Attach {
+        let what = RequestKind::Attach {
             offset,
             seen,
             fresh,
             skip,
         };
-        self.send("attach", params, Asked::about(what, execution))
+        self.send("attach", params, Request::about(what, execution))
             .await
     }
 
@@ -123,12 +123,12 @@ impl Actor {
         let Some(execution) = active.choose(&mut self.rng).cloned() else {
             return true;
         };
-        let asked = Asked::about(What::Detach, &execution);
-        self.send("detach", json!({"executionId": execution.id}), asked)
+        let request = Request::about(RequestKind::Detach, &execution);
+        self.send("detach", json!({"executionId": execution.id}), request)
             .await
     }
 
-    /// In the order of birth: a map's own order would not come from the seed.
+    /// Returns views in the order of creation: a map's own order does not depend on the seed.
     pub(super) fn sorted_views(
         &self,
         which: impl Fn(&crate::soak::view::View) -> bool,
@@ -162,13 +162,13 @@ impl Actor {
             }
         }
         let what = if kind == "CANCEL" {
-            What::Cancel
+            RequestKind::Cancel
         } else {
-            What::Control
+            RequestKind::Control
         };
-        let asked = Asked::about(what, &execution);
+        let request = Request::about(what, &execution);
         let params = json!({"type": kind, "executionId": execution.id});
-        self.send("control", params, asked).await
+        self.send("control", params, request).await
     }
 
     async fn ask(&mut self, method: &str) -> bool {
@@ -177,18 +177,26 @@ impl Actor {
                 let Some(execution) = self.world.any(&mut self.rng) else {
                     return true;
                 };
-                let asked = Asked::about(What::Control, &execution);
-                self.send("status", json!({"executionId": execution.id}), asked)
+                let request = Request::about(RequestKind::Control, &execution);
+                self.send("status", json!({"executionId": execution.id}), request)
                     .await
             }
             "list" => {
                 let limit = self.rng.random_range(1..100);
-                self.send("list", json!({"limit": limit}), Asked::nothing(What::Other))
-                    .await
+                self.send(
+                    "list",
+                    json!({"limit": limit}),
+                    Request::without_execution(RequestKind::Other),
+                )
+                .await
             }
             _ => {
-                self.send("ping", json!({}), Asked::nothing(What::Other))
-                    .await
+                self.send(
+                    "ping",
+                    json!({}),
+                    Request::without_execution(RequestKind::Other),
+                )
+                .await
             }
         }
     }

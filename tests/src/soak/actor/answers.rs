@@ -1,4 +1,4 @@
-//! What answers mean, and which errors may come.
+//! Handles answers, and checks which errors are allowed.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{
     Actor,
-    feed::{fed, unfed},
-    link::{Asked, What},
+    feed::{input_accepted, input_refused},
+    link::{Request, RequestKind},
 };
 use crate::soak::execution::Execution;
 
@@ -17,47 +17,47 @@ impl Actor {
             return Ok(());
         };
         if answer["id"].is_null() {
-            return link.nonsense.refused(answer);
+            return link.malformed.refused(answer);
         }
-        link.nonsense.answered(&answer["id"])?;
-        // The checker knows which ids are owed an answer.
-        let Some(asked) = link.pending.remove(&answer["id"].to_string()) else {
+        link.malformed.answered(&answer["id"])?;
+        // The checker reports an answer to an unknown id.
+        let Some(request) = link.pending.remove(&answer["id"].to_string()) else {
             return Ok(());
         };
         if let Some(error) = answer.get("error") {
             let code = error["code"].as_i64().unwrap_or_default();
             return self
-                .refused(&asked, code, error)
+                .refused(&request, code, error)
                 .map_err(|rule| format!("{rule}: {error}"));
         }
         let status = &answer["result"];
-        if asked.what == What::Bad {
-            return Err(format!("nonsense was answered: {status}"));
+        if request.what == RequestKind::Bad {
+            return Err(format!("an invalid request got a result: {status}"));
         }
-        let Some(execution) = asked.execution else {
+        let Some(execution) = request.execution else {
             return Ok(());
         };
-        match asked.what {
-            What::Conflict => {
+        match request.what {
+            RequestKind::Conflict => {
                 return Err(format!(
                     "{} was executed again with another body",
                     execution.id
                 ));
             }
-            What::Detach => {
+            RequestKind::Detach => {
                 self.views.remove(&execution.id);
                 return Ok(());
             }
-            What::Input(offer) => return fed(&execution, offer, status),
+            RequestKind::Input(offer) => return input_accepted(&execution, offer, status),
             _ => {}
         }
         self.world
-            .judge(&execution, status, asked.over)
+            .judge(&execution, status, request.ended)
             .map_err(|rule| format!("{}: {rule}", execution.id))?;
-        match asked.what {
-            What::Execute => self.begin(&execution, None),
-            What::Cancel => execution.cancelled(status)?,
-            What::Attach {
+        match request.what {
+            RequestKind::Execute => self.begin(&execution, None),
+            RequestKind::Cancel => execution.cancelled(status)?,
+            RequestKind::Attach {
                 offset,
                 fresh,
                 skip,
@@ -80,54 +80,59 @@ impl Actor {
         view.attached(offset);
     }
 
-    /// Which errors may come, and what follows from them.
-    fn refused(&mut self, asked: &Asked, code: i64, error: &Value) -> Result<(), String> {
+    /// Checks that an error is allowed, and applies its consequences.
+    fn refused(&mut self, request: &Request, code: i64, error: &Value) -> Result<(), String> {
         if code == -32005 {
             self.world.unavailable.fetch_add(1, Ordering::Relaxed);
         }
-        let Some(execution) = &asked.execution else {
+        let Some(execution) = &request.execution else {
             return Ok(());
         };
         let deleted = execution.facts().deleted;
-        let unknown = deleted || !asked.accepted;
-        match (asked.what, code) {
-            (What::Conflict, -32009 | -32004 | -32005) => Ok(()),
-            (What::Input(offer), _) => unfed(asked, execution, offer, error),
-            // The view there was stays as it is.
-            (What::Attach { fresh: true, .. }, -32003 | -32009) if unknown => Ok(()),
-            (What::Attach { fresh: true, .. }, -32005 | -32007) => Ok(()),
-            (What::Attach { seen: false, .. }, -32602) => Ok(()),
-            (What::Attach { .. }, -32602) => Err("what was seen before was taken back".into()),
-            (What::Attach { .. }, -32007) => self.begin_at_the_oldest(execution),
-            (What::Attach { .. } | What::Detach, -32003 | -32009) if unknown => {
+        let unknown = deleted || !request.accepted;
+        match (request.what, code) {
+            (RequestKind::Conflict, -32009 | -32004 | -32005) => Ok(()),
+            (RequestKind::Input(offer), _) => input_refused(request, execution, offer, error),
+            // The existing view does not change.
+            (RequestKind::Attach { fresh: true, .. }, -32003 | -32009) if unknown => Ok(()),
+            (RequestKind::Attach { fresh: true, .. }, -32005 | -32007) => Ok(()),
+            (RequestKind::Attach { seen: false, .. }, -32602) => Ok(()),
+            (RequestKind::Attach { .. }, -32602) => {
+                Err("an offset that was reached is refused".into())
+            }
+            (RequestKind::Attach { .. }, -32007) => self.begin_at_the_oldest(execution),
+            (RequestKind::Attach { .. } | RequestKind::Detach, -32003 | -32009) if unknown => {
                 self.forget(execution)
             }
-            (What::Execute, -32009) if deleted => self.forget(execution),
-            (What::Execute, -32009) if error["data"]["reason"] == "cancelled_before_accepted" => {
-                self.cancelled_before(execution, asked)
+            (RequestKind::Execute, -32009) if deleted => self.forget(execution),
+            (RequestKind::Execute, -32009)
+                if error["data"]["reason"] == "cancelled_before_accepted" =>
+            {
+                self.cancelled_before(execution, request)
             }
-            (What::Execute, -32003 | -32008) if execution.continues().is_some() => {
-                self.too_late(execution, asked, error)?;
+            (RequestKind::Execute, -32003 | -32008) if execution.continues().is_some() => {
+                self.too_late(execution, request, error)?;
                 self.forget(execution)
             }
-            // Full, or not reached in time: it is tried again.
-            (What::Execute, -32004 | -32005) | (What::Attach { .. }, -32005) => {
+            // The service is full or not reachable: the client retries.
+            (RequestKind::Execute, -32004 | -32005) | (RequestKind::Attach { .. }, -32005) => {
                 self.inactive(execution)
             }
-            (What::Control | What::Cancel, -32003 | -32009) if unknown => Ok(()),
-            // Not viewed here any more.
-            (What::Detach, -32003) => self.forget(execution),
-            (What::Control | What::Cancel, -32005 | -32008) | (What::Detach, -32005) => Ok(()),
+            (RequestKind::Control | RequestKind::Cancel, -32003 | -32009) if unknown => Ok(()),
+            // The session has no view any more.
+            (RequestKind::Detach, -32003) => self.forget(execution),
+            (RequestKind::Control | RequestKind::Cancel, -32005 | -32008)
+            | (RequestKind::Detach, -32005) => Ok(()),
             (what, _) => Err(format!("{what:?} of {} was refused", execution.id)),
         }
     }
 
-    /// Checks an execution whose execute a bridge gave up: nobody has seen it accepted, and
-    /// somebody asked for a cancel.
-    fn cancelled_before(&mut self, execution: &Execution, asked: &Asked) -> Result<(), String> {
+    /// Checks an execution whose execute a bridge gave up: no client has an answer that it exists,
+    /// and a client requested a cancel.
+    fn cancelled_before(&mut self, execution: &Execution, request: &Request) -> Result<(), String> {
         {
             let mut facts = execution.facts();
-            if asked.accepted || facts.accepted || !facts.may_cancel {
+            if request.accepted || facts.accepted || !facts.may_cancel {
                 return Err(format!(
                     "{} was cancelled before it was accepted",
                     execution.id
@@ -138,10 +143,15 @@ impl Actor {
         self.forget(execution)
     }
 
-    /// What it was to continue is continued by another, or deleted.
-    fn too_late(&self, execution: &Execution, asked: &Asked, error: &Value) -> Result<(), String> {
+    /// Checks a refused execution: another one continues the same execution, or that is deleted.
+    fn too_late(
+        &self,
+        execution: &Execution,
+        request: &Request,
+        error: &Value,
+    ) -> Result<(), String> {
         let known = execution.continues().and_then(|old| self.world.find(old));
-        let Some(old) = known.filter(|_| !asked.accepted) else {
+        let Some(old) = known.filter(|_| !request.accepted) else {
             return Err(format!("{} was refused", execution.id));
         };
         execution.facts().refused = true;
@@ -167,7 +177,7 @@ impl Actor {
         Ok(())
     }
 
-    /// What was freed meanwhile is gone: the view begins anew, with a gap.
+    /// Restarts a view whose next bytes were freed: the new one begins with a gap.
     fn begin_at_the_oldest(&mut self, execution: &Arc<Execution>) -> Result<(), String> {
         self.views.remove(&execution.id);
         self.view(execution, false);

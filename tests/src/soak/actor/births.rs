@@ -1,4 +1,4 @@
-//! How executions come to be: new ones, some of them in a conversation that there is, and known ones once more.
+//! Creates executions, some of them in an existing conversation, and repeats known executes.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::{
     Actor,
-    link::{Asked, What},
+    link::{Request, RequestKind},
 };
 use crate::soak::{execution::Execution, plan::Plan, plant::Plant};
 
-/// No new executions while so many have not ended.
+/// The limit of live executions: a client creates no more.
 const LIVE: usize = 24;
-/// One client looks at so many at once.
+/// The limit of one client's concurrent views.
 const VIEWS: usize = 16;
 
 impl Actor {
@@ -28,7 +28,7 @@ impl Actor {
             _ => {}
         }
         let mut plan = Plan::random(&mut self.rng);
-        // What its clients said would have to be said again.
+        // No policy for an execution with input: its clients would have to send the input again.
         if plan.input.is_none() && self.rng.random_bool(0.2) {
             extra["onInterrupt"] = "continue".into();
         }
@@ -53,13 +53,13 @@ impl Actor {
         self.execute_again(&execution).await
     }
 
-    /// Goes on in a conversation: by `continues` after what may be continued, else by its name.
+    /// Continues a conversation: with `continues` after a continuable execution, or by its name.
     pub(super) async fn execute_further(&mut self) -> bool {
         if !self.has_room() {
             return true;
         }
         let by_request = self.rng.random_bool(0.7);
-        // Now and then what somebody continues already, which must be refused.
+        // Sometimes an execution that is continued already: claude-api must refuse that.
         let late = self.rng.random_bool(0.2);
         let old = self.world.any_that(&mut self.rng, |one| {
             let facts = one.facts();
@@ -79,7 +79,7 @@ impl Actor {
         self.execute_again(&execution).await
     }
 
-    /// An execute of the same id with the same body: the same execution.
+    /// Sends an execute with the same id and the same body: it must return the same execution.
     pub(super) async fn execute_again(&mut self, execution: &Arc<Execution>) -> bool {
         let skip = execution.params["onSlow"] == "skip";
         let over = execution.is_over();
@@ -89,17 +89,18 @@ impl Actor {
         if self.world.plant() == Some(Plant::SecondSpawn) && over {
             self.spawn_twice(execution);
         }
-        let asked = Asked::about(What::Execute, execution);
-        self.send("execute", execution.params.clone(), asked).await
+        let request = Request::about(RequestKind::Execute, execution);
+        self.send("execute", execution.params.clone(), request)
+            .await
     }
 
-    /// The planted bug: as if the CLI had been started once more.
+    /// Injects a bug: pretends that the CLI was started again.
     fn spawn_twice(&self, execution: &Execution) {
         use std::io::Write;
         let log = std::fs::OpenOptions::new()
             .append(true)
             .open(&self.world.spawns_log);
-        // Where there is no log yet, nothing was started.
+        // Without a log, no CLI was started.
         let _ = log.and_then(|mut log| writeln!(log, "1 {}", execution.conversation));
     }
 
@@ -113,7 +114,7 @@ impl Actor {
             return self.execute_again(&execution).await;
         }
         let params = json!({"executionId": execution.id, "prompt": "@say another body"});
-        let asked = Asked::about(What::Conflict, &execution);
-        self.send("execute", params, asked).await
+        let request = Request::about(RequestKind::Conflict, &execution);
+        self.send("execute", params, request).await
     }
 }

@@ -1,18 +1,18 @@
-//! Input: what a client sends to a CLI that runs.
+//! Sends input to a running CLI.
 
 use rand::Rng;
 use serde_json::{Value, json};
 
 use super::{
     Actor,
-    link::{Asked, What},
+    link::{Request, RequestKind},
 };
 use crate::soak::{execution::Execution, input::Offer, plant::Plant};
 
 impl Actor {
-    /// Sends some part of the input of any execution that takes some.
+    /// Sends a part of the input of some execution.
     pub(super) async fn feed(&mut self) -> bool {
-        // Now and then to one that has ended, or is not there yet.
+        // Sometimes to an execution that has ended, or does not exist yet.
         let any = self.rng.random_bool(0.1);
         let hungry = |one: &Execution| {
             let facts = one.facts();
@@ -43,30 +43,34 @@ impl Actor {
         if eof {
             params["eof"] = true.into();
         }
-        let asked = Asked::about(What::Input(offer), &execution);
-        self.send("input", params, asked).await
+        let request = Request::about(RequestKind::Input(offer), &execution);
+        self.send("input", params, request).await
     }
 }
 
-/// Input was taken.
-pub(super) fn fed(execution: &Execution, offer: Offer, answer: &Value) -> Result<(), String> {
+/// Checks the answer to accepted input.
+pub(super) fn input_accepted(
+    execution: &Execution,
+    offer: Offer,
+    answer: &Value,
+) -> Result<(), String> {
     let Some(total) = answer["accepted"].as_u64() else {
-        return Err(format!("input is answered with {answer}"));
+        return Err(format!("the answer to input has no `accepted`: {answer}"));
     };
     let mut facts = execution.facts();
     let input = facts.input.as_mut();
     input.map_or(Ok(()), |input| input.accepted(offer, total))
 }
 
-/// Input was refused.
-pub(super) fn unfed(
-    asked: &Asked,
+/// Checks the answer to refused input.
+pub(super) fn input_refused(
+    request: &Request,
     execution: &Execution,
     offer: Offer,
     error: &Value,
 ) -> Result<(), String> {
     let facts = execution.facts();
-    let unknown = facts.deleted || !asked.accepted;
+    let unknown = facts.deleted || !request.accepted;
     match error["code"].as_i64().unwrap_or_default() {
         -32602 if error["data"]["reason"] == "input_hole" => {
             let total = error["data"]["accepted"].as_u64();
@@ -74,7 +78,7 @@ pub(super) fn unfed(
             input.map_or(Ok(()), |input| input.hole(offer, total))
         }
         -32003 | -32009 if unknown => Ok(()),
-        // It waits, or its CLI takes no more.
+        // The execution is queued, or its CLI accepts no more input.
         -32008 | -32005 => Ok(()),
         _ => Err(format!("input of {} was refused", execution.id)),
     }

@@ -11,34 +11,34 @@ use client::{Connection, ConnectionOptions, Frame, Message, ReadError};
 use serde_json::Value;
 
 use crate::{
-    soak::{actor::nuisances::Nonsense, execution::Execution, input::Offer},
+    soak::{actor::nuisances::MalformedFrames, execution::Execution, input::Offer},
     ws::{Checker, closing, transcript::Transcript},
 };
 
-/// To connect, to send one frame, to close.
+/// The timeout to connect, to send one frame, and to close.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Codes that a good client does not see: its frames are WebSocket, and no view may fail.
+/// Close codes that this client must not receive: its frames are valid, and no view may fail.
 const UNEXPECTED_CODES: [u16; 3] = [1002, 1007, 1011];
 
-/// What an answer will be about, and what was known when it was asked.
+/// A pending request, and what was known of its execution when it was sent.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) what: What,
-    /// `None` where it is about nothing that is followed.
+pub(super) struct Request {
+    pub(super) what: RequestKind,
+    /// The execution of the request, if it names one.
     pub(super) execution: Option<Arc<Execution>>,
-    /// Somebody had an answer that it exists.
+    /// Whether a client had an answer that the execution exists.
     pub(super) accepted: bool,
-    /// Somebody had seen its end.
-    pub(super) over: bool,
+    /// Whether a client had seen its end.
+    pub(super) ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum RequestKind {
     Execute,
-    /// With a body that it was not made with.
+    /// An execute of a known id with another body.
     Conflict,
-    /// `seen`: somebody has seen the output that far, so that the offset must be good. `fresh`: not to go on with the
-    /// view there is.
+    /// `seen`: a client has received the output up to the offset, so the offset must be accepted.
+    /// `fresh`: begins a new view instead of resuming the existing one.
     Attach {
         offset: Option<u64>,
         seen: bool,
@@ -50,41 +50,41 @@ pub(super) enum What {
     Cancel,
     Input(Offer),
     Other,
-    /// It must be refused.
+    /// An invalid request, which must be refused.
     Bad,
 }
 
-impl Asked {
-    pub(super) fn about(what: What, execution: &Arc<Execution>) -> Self {
+impl Request {
+    pub(super) fn about(what: RequestKind, execution: &Arc<Execution>) -> Self {
         let facts = execution.facts();
         Self {
             what,
             execution: Some(Arc::clone(execution)),
             accepted: facts.accepted,
-            over: facts.terminal.is_some(),
+            ended: facts.terminal.is_some(),
         }
     }
 
-    pub(super) fn nothing(what: What) -> Self {
+    pub(super) fn without_execution(what: RequestKind) -> Self {
         Self {
             what,
             execution: None,
             accepted: false,
-            over: false,
+            ended: false,
         }
     }
 }
 
-/// A connection with all that is known of it.
+/// A connection with its checker and its pending requests.
 pub(super) struct Link {
     connection: Connection,
     checker: Checker,
-    pub(super) pending: HashMap<String, Asked>,
-    /// Frames that were not right.
-    pub(super) nonsense: Nonsense,
+    pub(super) pending: HashMap<String, Request>,
+    /// Malformed frames that await their errors.
+    pub(super) malformed: MalformedFrames,
     next: u64,
     transcript: Transcript,
-    /// Nothing is read until then.
+    /// Until this time the client does not read.
     pub(super) deaf_until: Option<Instant>,
 }
 
@@ -104,17 +104,17 @@ impl Link {
             connection,
             checker: Checker::new(),
             pending: HashMap::new(),
-            nonsense: Nonsense::default(),
+            malformed: MalformedFrames::default(),
             next: 0,
             transcript: Transcript::default(),
             deaf_until: None,
         })
     }
 
-    /// The next text message before `due`, else `None`.
+    /// Returns the next text message, or `None` at `due`.
     ///
     /// # Errors
-    /// The connection is gone; with the rule that it broke, if it did.
+    /// When the connection has ended: the rule that its end broke, if any.
     pub(super) async fn next(&mut self, due: Instant) -> Result<Option<String>, Option<String>> {
         if let Some(until) = self.deaf_until {
             if Instant::now() < until {
@@ -144,7 +144,7 @@ impl Link {
         }
     }
 
-    /// A close frame came: its code is one of the bridge's, and nothing follows.
+    /// Checks a close frame: the bridge may send its code, and no frame follows.
     async fn closed(&mut self, code: u16) -> Result<(), String> {
         self.transcript.received(&format!("closed {code}"));
         self.checker.closed(code)?;
@@ -162,30 +162,33 @@ impl Link {
         self.checker.finished()
     }
 
-    /// The id of the next request.
+    /// Returns the id of the next request.
     pub(super) fn id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    /// Sends a request, a notification or a batch; `asked` by the ids in it.
-    pub(super) async fn send(&mut self, message: &Value, asked: Vec<(Value, Asked)>) -> bool {
-        self.pending
-            .extend(asked.into_iter().map(|(id, asked)| (id.to_string(), asked)));
+    /// Sends a request, a notification or a batch; `request` holds the requests in it by id.
+    pub(super) async fn send(&mut self, message: &Value, request: Vec<(Value, Request)>) -> bool {
+        self.pending.extend(
+            request
+                .into_iter()
+                .map(|(id, request)| (id.to_string(), request)),
+        );
         self.checker.sent(message);
         let text = message.to_string();
         self.transcript.sent(&text);
         self.frame(Message::text(text)).await
     }
 
-    /// Sends any frame; says whether the connection is still good.
+    /// Sends any frame; returns whether the connection still works.
     pub(super) async fn frame(&mut self, frame: Message) -> bool {
         let sent = tokio::time::timeout(PATIENCE, self.connection.send_frame(frame));
         matches!(sent.await, Ok(Ok(())))
     }
 
     pub(super) async fn close(mut self) {
-        // The other side may be gone: then there is nothing to wait for.
+        // The bridge may be gone: its close is not required.
         let _ = tokio::time::timeout(PATIENCE, self.connection.close(1000, "")).await;
     }
 

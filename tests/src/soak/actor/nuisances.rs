@@ -1,4 +1,4 @@
-//! What a client does that it should not, and what is rare.
+//! Sends malformed frames, batches and deletes.
 
 use client::Message;
 use rand::Rng;
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{
     Actor,
-    link::{Asked, What},
+    link::{Request, RequestKind},
 };
 
-/// A text frame, the code of each error it is answered with, and how many they are.
+/// Malformed text frames: the text, the code of each error in the answer, and the number of errors.
 const MALFORMED: [(&str, i64, usize); 10] = [
     ("{", -32700, 1),
     ("", -32700, 1),
@@ -27,26 +27,26 @@ const MALFORMED: [(&str, i64, usize); 10] = [
     ("[1,2,3]", -32600, 3),
 ];
 
-/// The frames of a connection that were not right: each is refused with an error without an id, before a ping that was sent
-/// behind it is answered.
+/// The malformed frames of a connection. Each gets an error without an id, before the answer to the
+/// ping that follows the frame.
 #[derive(Debug, Default)]
-pub(super) struct Nonsense {
-    /// The code that is due, and the id of the ping behind it.
+pub(super) struct MalformedFrames {
+    /// The code of each missing error, and the id of the ping that follows its frame.
     due: Vec<(i64, Value)>,
 }
 
-impl Nonsense {
-    /// An error without an id came.
+impl MalformedFrames {
+    /// Checks an error without an id.
     pub(super) fn refused(&mut self, answer: &Value) -> Result<(), String> {
         let code = answer["error"]["code"].as_i64();
         let Some(at) = self.due.iter().position(|(due, _)| Some(*due) == code) else {
-            return Err(format!("{answer}, where {:?} is due", self.due));
+            return Err(format!("{answer}, but {:?} are due", self.due));
         };
         self.due.remove(at);
         Ok(())
     }
 
-    /// An answer with an id came.
+    /// Checks an answer with an id.
     pub(super) fn answered(&self, id: &Value) -> Result<(), String> {
         match self.due.iter().find(|(_, ping)| ping == id) {
             None => Ok(()),
@@ -56,7 +56,7 @@ impl Nonsense {
 }
 
 impl Actor {
-    /// Frames that are wrong in one way or another; the session lives on.
+    /// Sends an invalid frame, which must not end the session.
     pub(super) async fn malformed(&mut self) -> bool {
         let kind = self.rng.random_range(0..14);
         let good = match kind {
@@ -71,7 +71,8 @@ impl Actor {
                     ("attach", json!({"executionId": "no uuid"})),
                 ][kind - 1]
                     .clone();
-                self.send(method, params, Asked::nothing(What::Bad)).await
+                self.send(method, params, Request::without_execution(RequestKind::Bad))
+                    .await
             }
             kind => {
                 let (text, code, count) = MALFORMED[kind - 4];
@@ -84,18 +85,21 @@ impl Actor {
         good
     }
 
-    /// Sends a frame that has no id to be answered by, and a ping behind it.
+    /// Sends a frame without a usable id, then a ping.
     async fn unanswerable(&mut self, frame: Message, code: i64, count: usize) -> bool {
         let Some(link) = &mut self.link else {
             return true;
         };
         let ping = link.id();
         let due = std::iter::repeat_n((code, ping.into()), count);
-        link.nonsense.due.extend(due);
+        link.malformed.due.extend(due);
         let message = json!({"jsonrpc": "2.0", "id": ping, "method": "ping", "params": {}});
         link.frame(frame).await
             && link
-                .send(&message, vec![(ping.into(), Asked::nothing(What::Other))])
+                .send(
+                    &message,
+                    vec![(ping.into(), Request::without_execution(RequestKind::Other))],
+                )
                 .await
     }
 
@@ -112,14 +116,17 @@ impl Actor {
         link.send(
             &batch,
             vec![
-                (first.into(), Asked::nothing(What::Other)),
-                (second.into(), Asked::nothing(What::Other)),
+                (first.into(), Request::without_execution(RequestKind::Other)),
+                (
+                    second.into(),
+                    Request::without_execution(RequestKind::Other),
+                ),
             ],
         )
         .await
     }
 
-    /// Deletes one that is over, past the bridge. It must never run again.
+    /// Deletes an ended execution directly at claude-api. It must never run again.
     pub(super) async fn delete(&mut self) -> bool {
         let Some(execution) = self.world.any(&mut self.rng) else {
             return true;
@@ -128,7 +135,8 @@ impl Actor {
             return true;
         }
         execution.facts().deleted = true;
-        // It may fail while claude-api is down: then it is still there, which is allowed as well.
+        // The request may fail while claude-api is down: then the execution still exists, which is
+        // allowed too.
         let _ = self
             .world
             .http

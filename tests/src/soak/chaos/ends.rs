@@ -1,4 +1,4 @@
-//! Kills and stops of the services, kills of runners and of the CLI. Each is noted before it is done.
+//! Kills and stops services, and kills runners and CLIs. Each deed is recorded before it is done.
 
 use std::{
     sync::atomic::Ordering,
@@ -21,10 +21,10 @@ use crate::{
 
 /// The time after a start of claude-api in which it records what it interrupted (docs/protocol.md,
 /// "State names").
-const TRUTH: Duration = Duration::from_secs(5);
+const RECOVERY: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Makes them until there were faults enough.
+/// Ends processes until the run has enough faults.
 ///
 /// # Panics
 /// If a service does not end, or does not start again.
@@ -47,7 +47,7 @@ async fn end_bridge(world: &World, bridge: &mut Service, rng: &mut StdRng, hard:
     world.bridge_pid.store(0, Ordering::SeqCst);
     end(world, "bridge", bridge, hard).await;
     world.fault(if hard { "kill bridge" } else { "stop bridge" });
-    again(world, rng, bridge).await;
+    restart(world, rng, bridge).await;
     world.bridge_pid.store(bridge.pid(), Ordering::SeqCst);
 }
 
@@ -62,29 +62,32 @@ async fn end_api(world: &World, api: &mut Service, rng: &mut StdRng, hard: bool)
     } else {
         "stop claude-api"
     });
-    // Who runs from now on was started later.
+    // Executions that start from now on are not recovered ones.
     let ended = Timestamp::now();
-    again(world, rng, api).await;
+    restart(world, rng, api).await;
     world.api_pid.store(api.pid(), Ordering::SeqCst);
-    truth(world, ended).await;
+    check_recovery(world, ended).await;
 }
 
 /// Ends a service that must have lived until now.
 async fn end(world: &World, name: &str, service: &mut Service, hard: bool) {
     if let Some(status) = service.exited() {
-        return world.violate(name, &format!("it ended by itself: {status}"));
+        return world.violate(name, &format!("the service ended by itself: {status}"));
     }
     if hard {
         return service.kill();
     }
     let status = service.stop().await;
     if !status.success() {
-        world.violate(name, &format!("a SIGTERM ended it with {status}"));
+        world.violate(
+            name,
+            &format!("the service ended with {status} after SIGTERM"),
+        );
     }
 }
 
-/// A service is started again after a short while.
-async fn again(world: &World, rng: &mut StdRng, service: &mut Service) {
+/// Starts a service again after a short pause.
+async fn restart(world: &World, rng: &mut StdRng, service: &mut Service) {
     tokio::time::sleep(Duration::from_millis(rng.random_range(0..300))).await;
     let began = Instant::now();
     service.start_again().await;
@@ -96,9 +99,9 @@ async fn again(world: &World, rng: &mut StdRng, service: &mut Service) {
     }
 }
 
-/// What ran under the claude-api that was ended is told to have ended, in time.
-async fn truth(world: &World, ended: Timestamp) {
-    let due = Instant::now() + TRUTH;
+/// Checks that claude-api records in time the end of every execution that ran before its restart.
+async fn check_recovery(world: &World, ended: Timestamp) {
+    let due = Instant::now() + RECOVERY;
     loop {
         let left = left_from_before(world, ended).await;
         match left {
@@ -107,7 +110,9 @@ async fn truth(world: &World, ended: Timestamp) {
                 return;
             }
             left if Instant::now() > due => {
-                let text = format!("{TRUTH:?} after its start still from before: {left:?}");
+                let text = format!(
+                    "{RECOVERY:?} after a start, executions from before have no end: {left:?}"
+                );
                 return world.violate("claude-api", &text);
             }
             _ => tokio::time::sleep(ASK_AGAIN).await,
@@ -122,7 +127,7 @@ async fn left_from_before(world: &World, ended: Timestamp) -> Result<Vec<String>
         .await
         .map_err(|error| error.to_string())?;
     let all = list["executions"].as_array().filter(|_| code == 200);
-    let all = all.ok_or_else(|| format!("the list is answered with {code}: {list}"))?;
+    let all = all.ok_or_else(|| format!("the list returned {code}: {list}"))?;
     let from_before = |status: &&Value| {
         let live = matches!(status["state"].as_str(), Some("running" | "paused"));
         let started = status["startedAt"].as_str();
@@ -144,7 +149,7 @@ fn kill_cli(world: &World, rng: &mut StdRng, api: i32) {
 }
 
 fn kill_runner(world: &World, rng: &mut StdRng, api: i32) {
-    // It is started by whatever path leads to the same binary.
+    // The runner's path differs, so this matches its last argument.
     let found = victim(rng, api, |arguments| arguments.ends_with(" runner"));
     let Some(process) = found else { return };
     let of = processes::descendants(process.pid)
@@ -155,14 +160,14 @@ fn kill_runner(world: &World, rng: &mut StdRng, api: i32) {
     }
 }
 
-/// One descendant of claude-api whose arguments say what it is.
+/// Returns a random descendant of claude-api whose arguments match.
 fn victim(rng: &mut StdRng, api: i32, which: impl Fn(&str) -> bool) -> Option<Process> {
     let mut found = processes::descendants(api);
     found.retain(|process| process.state != 'Z' && which(&process.arguments));
     found.choose(rng).cloned()
 }
 
-/// Whether it was still there.
+/// Kills a process; returns whether it still existed.
 fn kill(world: &World, process: &Process, deed: Deed) -> bool {
     let deed = world.deeds.begin(deed);
     let killed = Pid::from_raw(process.pid)

@@ -1,9 +1,9 @@
-//! Whether what was seen of an execution may be: its output against its plans, its statuses against what was done to it.
+//! Checks an execution: its output against its plans, its statuses against the deeds of the run.
 //!
-//! A stop of claude-api between a successful result and the exit hides the exit code that was due:
+//! A stop of claude-api between a successful result and the exit hides the expected exit code:
 //! such an execution is `completed` with `lingered` (the truth table's row for "one
 //! that lingers after its result and is ended by us"; claude-api's `verdict.rs` has the decision).
-//! A kill of claude-api leaves no such end, and an error result makes none.
+//! Neither a kill of claude-api nor an error result leads to this end.
 
 use std::time::Instant;
 
@@ -13,17 +13,18 @@ use super::{Execution, Facts};
 use crate::{
     soak::{
         KEPT_BYTES,
-        deeds::Suffered,
+        deeds::AllowedEnds,
         plan::{Ending, Plan},
     },
     ws::status::is_terminal,
 };
 
-/// The cap frees in steps of a thirty-second part, and up to a character: so much is kept for sure where more was written.
+/// The minimum that claude-api keeps of a longer output: it frees in steps of a thirty-second of
+/// the cap, and up to the end of a character.
 const KEPT_AT_LEAST: u64 = KEPT_BYTES - KEPT_BYTES / 16 - 4096;
 
 impl Execution {
-    /// Output at an offset was received by somebody.
+    /// Checks output that a client received at an offset.
     pub(in crate::soak) fn content(&self, offset: u64, content: &[u8]) -> Result<(), String> {
         let mut facts = self.facts();
         let end = offset + content.len() as u64;
@@ -56,7 +57,7 @@ impl Execution {
                 broken = rule;
             }
         }
-        // What agrees with nothing rules nothing out.
+        // Output that contradicts every plan is a violation, and rules out none.
         if ruled_out.iter().all(|out| *out) {
             return Err(broken);
         }
@@ -64,13 +65,13 @@ impl Execution {
         Ok(())
     }
 
-    /// A status was seen: checks what can be said of it alone and against what was seen before. `asked_over`: it was asked
-    /// for after somebody had seen the end. `suffered`: what was done to it while it ran.
+    /// Checks a status, alone and against earlier ones. `asked_over`: the request was sent after a
+    /// client had received the end. `allowed_ends`: the ends that the deeds allow.
     pub(in crate::soak) fn judge(
         &self,
         status: &Value,
         asked_over: bool,
-        suffered: Suffered,
+        allowed_ends: AllowedEnds,
     ) -> Result<(), String> {
         let state = status["state"].as_str().unwrap_or_default();
         let mut facts = self.facts();
@@ -106,10 +107,10 @@ impl Execution {
             return Ok(());
         }
         facts.terminal = Some((status.clone(), Instant::now()));
-        self.allowed(state, status, &facts, suffered)
+        self.allowed(state, status, &facts, allowed_ends)
     }
 
-    /// A cancel was answered with a state that was not the end: it was accepted.
+    /// Records an accepted cancel: its answer has a state that is not terminal.
     pub(in crate::soak) fn cancelled(&self, answer: &Value) -> Result<(), String> {
         if answer["state"].as_str().is_none_or(is_terminal) {
             return Ok(());
@@ -132,7 +133,7 @@ impl Execution {
         state: &str,
         status: &Value,
         facts: &Facts,
-        suffered: Suffered,
+        allowed_ends: AllowedEnds,
     ) -> Result<(), String> {
         let reason = status["reason"].as_str();
         let length = status["outputBytes"].as_u64().unwrap_or_default();
@@ -145,7 +146,7 @@ impl Execution {
         let plans = || self.possible(facts);
         let failed = |due| state == "failed" && reason == Some(due);
         // The CLI's last result was a success, and a stop ended the CLI before it could fail.
-        let stopped = suffered.stop && state == "completed" && reason == Some("lingered");
+        let stopped = allowed_ends.stop && state == "completed" && reason == Some("lingered");
         let due = |plan: &Plan| match plan.ending {
             Ending::Failed("nonzero_exit" | "killed_by_signal") if stopped => {
                 status["exitCode"].is_null()
@@ -157,14 +158,15 @@ impl Execution {
         let good = match state {
             "cancelled" => facts.may_cancel,
             _ if facts.must_cancel => false,
-            "failed" if suffered.die && reason == Some("killed_by_signal") => true,
-            "interrupted" => suffered.interrupt,
+            "failed" if allowed_ends.die && reason == Some("killed_by_signal") => true,
+            "interrupted" => allowed_ends.interrupt,
             _ => plans().any(due),
         };
         if !good {
             let endings: Vec<_> = plans().map(|plan| plan.ending).collect();
             return Err(format!(
-                "it ended {state} ({reason:?}, startedAt {}, endedAt {}), where {endings:?} was due (cancel asked {}, accepted {}; {suffered:?})",
+                "it ended {state} ({reason:?}, startedAt {}, endedAt {}), but {endings:?} was due \
+                 (cancel requested {}, accepted {}; {allowed_ends:?})",
                 status["startedAt"], status["endedAt"], facts.may_cancel, facts.must_cancel
             ));
         }
@@ -182,14 +184,14 @@ impl Execution {
         Ok(())
     }
 
-    /// The plans that agree with all that was seen.
+    /// Returns the plans that the received output does not contradict.
     fn possible<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a Plan> {
         let all = self.plans.iter().zip(&facts.ruled_out);
         all.filter(|(_, out)| !**out).map(|(plan, _)| plan)
     }
 }
 
-/// Nothing of the output goes without need.
+/// Checks that claude-api frees no output below the cap.
 fn kept(status: &Value) -> Result<(), String> {
     let (Some(length), Some(from)) = (status["outputBytes"].as_u64(), status["keptFrom"].as_u64())
     else {
@@ -208,7 +210,7 @@ fn kept(status: &Value) -> Result<(), String> {
     ))
 }
 
-/// Whether a plan has this at that offset.
+/// Checks that a plan has this content at that offset.
 fn follows(plan: &Plan, offset: u64, content: &[u8]) -> Result<(), String> {
     let from = usize::try_from(offset).unwrap_or(usize::MAX);
     let rest = plan.text.get(from..);
@@ -243,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    /// The execution of a plan that ends so.
+    /// Creates an execution whose plan has this ending.
     fn due(ending: Ending) -> Execution {
         let mut rng = StdRng::seed_from_u64(1);
         let plan = loop {
@@ -258,23 +260,23 @@ mod tests {
     /// The soak's seed 904417.
     #[test]
     fn a_stop_between_the_result_and_the_exit_may_hide_the_failure_and_nothing_else_may() {
-        let stop = Suffered {
+        let stop = AllowedEnds {
             interrupt: true,
             stop: true,
             die: false,
         };
-        let kill = Suffered {
+        let kill = AllowedEnds {
             stop: false,
             ..stop
         };
-        for (ending, reason, suffered, good) in [
+        for (ending, reason, allowed_ends, good) in [
             ("nonzero_exit", json!("lingered"), stop, true),
             ("killed_by_signal", json!("lingered"), stop, true),
             ("nonzero_exit", json!("lingered"), kill, false),
             (
                 "nonzero_exit",
                 json!("lingered"),
-                Suffered::default(),
+                AllowedEnds::default(),
                 false,
             ),
             ("nonzero_exit", json!(null), stop, false),
@@ -285,8 +287,12 @@ mod tests {
             let length = execution.plans[0].text.len();
             let status = json!({"state": "completed", "reason": reason, "exitCode": null,
                 "outputBytes": length, "keptFrom": length.saturating_sub(1 << 20)});
-            let judged = execution.judge(&status, false, suffered);
-            assert_eq!(judged.is_ok(), good, "{ending} {suffered:?}: {judged:?}");
+            let judged = execution.judge(&status, false, allowed_ends);
+            assert_eq!(
+                judged.is_ok(),
+                good,
+                "{ending} {allowed_ends:?}: {judged:?}"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Writes the prompts of one run, and the text that the stand-in will make of them.
+//! Writes the prompts of one run, and the stand-in's answer to them.
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 
-/// The stand-in ends a text block after so many bytes, where the prompt says nothing else.
+/// The stand-in's default length of a text block.
 const BLOCK_BYTES: usize = 1 << 20;
 const WORDS: [&str; 8] = [
     "plain",
@@ -16,7 +16,7 @@ const WORDS: [&str; 8] = [
     "\u{1F468}\u{200d}\u{1F469}",
 ];
 
-/// Follows the text as the prompts are made.
+/// The prompts so far, and the expected answer.
 pub(super) struct Writer {
     /// The prompt of each turn, the last one unfinished.
     prompts: Vec<String>,
@@ -25,9 +25,9 @@ pub(super) struct Writer {
     block_limit: usize,
     block: usize,
     open: bool,
-    /// Where the text of this turn begins.
+    /// The offset at which the text of this turn begins.
     began: usize,
-    /// All waits so far.
+    /// The sum of all waits so far.
     pub(super) seconds: f64,
 }
 
@@ -45,7 +45,7 @@ impl Writer {
         }
     }
 
-    /// What follows is another prompt of the same run. Settings count for their own turn.
+    /// Begins another prompt of the same run. Settings apply only to their own turn.
     pub(super) fn next_turn(&mut self) {
         self.prompts.push(String::new());
         self.block_limit = BLOCK_BYTES;
@@ -53,12 +53,12 @@ impl Writer {
         self.began = self.text.len();
     }
 
-    /// How much this turn says, in bytes.
+    /// Returns the length of this turn's text in bytes.
     pub(super) fn said(&self) -> usize {
         self.text.len() - self.began
     }
 
-    /// The first prompt, and the lines that bring the others.
+    /// Returns the first prompt, and the input lines with the others.
     pub(super) fn prompts(&self) -> (String, String) {
         let line = |prompt: &String| {
             let message = json!({"role": "user", "content": prompt});
@@ -80,7 +80,8 @@ impl Writer {
         self.line(&format!("@block {bytes}"));
     }
 
-    /// `escaped`: its length inside of a JSON string, which is what blocks are measured by.
+    /// Adds a delta. `escaped`: its length in a JSON string, which counts for the length of a
+    /// block.
     fn delta(&mut self, text: &str, escaped: usize) {
         if !self.open {
             if !self.text.is_empty() {
@@ -122,7 +123,7 @@ impl Writer {
             _ if events => (rng.random_range(500..2000), 1000),
             _ => (rng.random_range(500..1500), 4000),
         };
-        // Most take their time, so that faults fall into them.
+        // Most volumes are slow, so faults hit them.
         if rng.random_bool(0.7) {
             let seconds = rng.random_range(0.2..3.0);
             let rate = (f64::from(u32::try_from(count).unwrap_or(1)) / seconds).ceil();
@@ -130,11 +131,11 @@ impl Writer {
             self.seconds += seconds;
         }
         self.volume(count, bytes);
-        // Words that follow need not wait.
+        // The following steps are not slow.
         self.line("@rate 0");
     }
 
-    /// A directive that takes some time.
+    /// Adds a directive that takes time.
     fn lasting(&mut self, name: &str, seconds: f64) {
         self.line(&format!("{name} {seconds:.2}"));
         self.seconds += seconds;

@@ -1,4 +1,4 @@
-//! What a run comes to.
+//! The summary of a run.
 
 use std::{collections::HashMap, fs, sync::atomic::Ordering};
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl World {
-    /// Adds up; keeps the logs when something was violated.
+    /// Returns the result of the run, and copies the logs after a violation.
     pub(in crate::soak) fn finish(&self, stack: &Stack) -> Outcome {
         let violations = lock(&self.violations).clone();
         let mut notes = self.notes();
@@ -22,7 +22,7 @@ impl World {
                 .and_then(|_| fs::write(keep.join("violations.txt"), violations.join("\n\n")));
             notes.push_str(&match saved {
                 Ok(()) => format!("\nlogs and violations: {}", keep.display()),
-                Err(error) => format!("\nthe logs could not be kept: {error}"),
+                Err(error) => format!("\ncould not copy the logs: {error}"),
             });
         }
         Outcome {
@@ -64,7 +64,12 @@ impl World {
             .collect();
         let taken: u64 = all.iter().filter_map(|one| one.taken()).sum();
         format!(
-            "faults: {}\nexecutions: {}\ncontinued: {} by request, {} by policy, {} more in a conversation; input: {} executions, {} KB; a full disk is no part of this (the service tests have one)\n{} messages, {} MB of output compared; -32005 {} times; at most resident: claude-api {} MiB, bridge {} MiB, both {} MiB\n{} starts of claude-api after which all that had run was told to have ended{remarks}",
+            "faults: {}\nexecutions: {}\ncontinued: {} by request, {} by policy, \
+             {} more in a conversation; input: {} executions, {} KB; \
+             a full disk is tested elsewhere (the service tests)\n\
+             {} messages, {} MB of output compared; -32005 {} times; \
+             peak memory: claude-api {} MiB, bridge {} MiB, both {} MiB\n\
+             {} starts of claude-api after which all earlier executions got their end{remarks}",
             kinds.join(", "),
             ends.join(", "),
             count(|one| !one.is_child() && one.continues().is_some()),

@@ -1,4 +1,4 @@
-//! Each rule is seen to fire: a good session, then the same with one thing wrong.
+//! Tests each rule with a good session, then with one mistake in it.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,8 @@ fn output(offset: u64, content: &str) -> Value {
 }
 
 fn gap(from: u64, to: u64) -> Value {
-    json!({"jsonrpc": "2.0", "method": "gap", "params": {"executionId": ID, "from": from, "to": to}})
+    json!({"jsonrpc": "2.0", "method": "gap", "params": {"executionId": ID, "from": from,
+        "to": to}})
 }
 
 fn end(text: &str) -> Value {
@@ -68,7 +69,8 @@ fn execute() -> Value {
 }
 
 fn attach(offset: u64) -> Value {
-    json!({"jsonrpc": "2.0", "id": 1, "method": "attach", "params": {"executionId": ID, "offset": offset}})
+    json!({"jsonrpc": "2.0", "id": 1, "method": "attach", "params": {"executionId": ID,
+        "offset": offset}})
 }
 
 #[track_caller]
@@ -149,10 +151,10 @@ fn good_sessions_pass() {
 }
 
 #[test]
-fn connected_is_first_and_once() {
+fn connected_is_first_and_sent_once() {
     let mut checker = Checker::new();
     assert!(checker.received(&update("QUEUED"), 10).is_err());
-    bad("connected comes first", &execute(), &[connected()]);
+    bad("connected must be the first", &execute(), &[connected()]);
     let mut checker = Checker::new();
     let mut half = connected();
     half["params"]
@@ -163,7 +165,7 @@ fn connected_is_first_and_once() {
 }
 
 #[test]
-fn the_answer_comes_first_then_its_state() {
+fn the_answer_is_first_then_its_state() {
     bad("no answer yet", &execute(), &[update("QUEUED")]);
     bad("no answer yet", &execute(), &[output(0, "a")]);
     bad(
@@ -184,7 +186,7 @@ fn the_answer_comes_first_then_its_state() {
 }
 
 #[test]
-fn output_continues_exactly() {
+fn output_continues_at_the_next_byte() {
     let begin = [answer("running"), update("RUNNING"), output(0, "ab")];
     let then = |more: &[Value]| [&begin[..], more].concat();
     bad("output at 3", &execute(), &then(&[output(3, "x")]));
@@ -210,7 +212,7 @@ fn output_continues_exactly() {
 }
 
 #[test]
-fn the_end_is_once_and_last_and_true() {
+fn the_end_is_sent_once_last_and_with_correct_digests() {
     let begin = [answer("running"), update("RUNNING"), output(0, "ab")];
     let then = |more: &[Value]| [&begin[..], more].concat();
     bad(
@@ -250,7 +252,7 @@ fn the_end_is_once_and_last_and_true() {
 }
 
 #[test]
-fn statuses_are_true() {
+fn statuses_follow_the_rules() {
     let begin = [answer("running"), update("RUNNING")];
     let then = |more: Value| [&begin[..], &[more]].concat();
     bad(
@@ -297,13 +299,13 @@ fn statuses_are_true() {
 }
 
 #[test]
-fn envelopes_are_right() {
+fn envelopes_follow_the_rules() {
     let mut answered = answer("running");
     answered["jsonrpc"] = "1.0".into();
     bad("jsonrpc", &execute(), &[answered]);
     let mut other = answer("running");
     other["id"] = 2.into();
-    bad("not asked", &execute(), &[other]);
+    bad("no request has that id", &execute(), &[other]);
     let mut both = answer("running");
     both["error"] = json!({});
     bad("either result or error", &execute(), &[both]);
@@ -320,7 +322,10 @@ fn envelopes_are_right() {
         &execute(),
         &[json!({"jsonrpc": "2.0", "method": "what", "params": {}})],
     );
-    let error = |code: i64, data: Value| json!({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": "m", "data": data}});
+    let error = |code: i64, data: Value| {
+        json!({"jsonrpc": "2.0", "id": 1, "error": {"code": code,
+        "message": "m", "data": data}})
+    };
     good(
         &execute(),
         &[error(-32004, json!({"reason": "queue_full"}))],
@@ -333,7 +338,7 @@ fn envelopes_are_right() {
     bad("data.reason", &execute(), &[error(-32004, json!(null))]);
     let asked =
         json!({"jsonrpc": "2.0", "id": 1, "method": "execute", "params": {"executionId": "other"}});
-    bad("was not asked for", &asked, &[answer("running")]);
+    bad("named another execution", &asked, &[answer("running")]);
 }
 
 #[test]
@@ -350,12 +355,13 @@ fn a_connection_ends_with_a_code_that_the_bridge_sends() {
 }
 
 #[test]
-fn sizes_are_kept() {
+fn sizes_have_limits() {
     let mut checker = session(&execute(), &[]).unwrap_or_else(|rule| panic!("{rule}"));
     assert!(checker.received(&answer("running"), 600_000).is_err());
     // A list was the exception.
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "list", "params": {}});
-    let listed = json!({"jsonrpc": "2.0", "id": 1, "result": {"executions": [example(ID, "running")], "next": null}});
+    let listed = json!({"jsonrpc": "2.0", "id": 1, "result": {"executions": [example(ID,
+        "running")], "next": null}});
     for (bytes, good) in [(512 * 1024, true), (512 * 1024 + 1, false)] {
         let mut checker = session(&list, &[]).unwrap_or_else(|rule| panic!("{rule}"));
         assert_eq!(checker.received(&listed, bytes).is_ok(), good);
@@ -386,18 +392,18 @@ fn a_detached_execution_is_silent() {
 }
 
 #[test]
-fn a_refused_notification_is_heard_of() {
+fn a_rejection_answers_an_execute_without_an_id() {
     let unasked = json!({"jsonrpc": "2.0", "method": "execute", "params": {}});
     let rejected = json!({"jsonrpc": "2.0", "method": "statusUpdate", "params": {
         "status": "FAILED", "reason": "rejected",
         "error": {"code": -32602, "message": "m", "data": {"reason": "no_prompt"}},
     }});
     good(&unasked, std::slice::from_ref(&rejected));
-    bad("a rejection of nothing", &execute(), &[rejected]);
+    bad("a rejection without an execute", &execute(), &[rejected]);
 }
 
 #[test]
-fn a_batch_is_one_message_and_the_views_begin_behind_it() {
+fn a_batch_is_one_message_and_its_views_begin_after_it() {
     let batch = json!([execute()]);
     good(
         &batch,

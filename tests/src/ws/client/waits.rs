@@ -1,5 +1,5 @@
-//! What a test waits for: answers, updates, output, notices, the close. Every wait panics, with the
-//! transcript, when [`Options::patience`](super::Options::patience) is over or the session ended.
+//! Waits for answers, updates, output, notices and the close. Every wait panics, with the
+//! transcript, after [`Options::patience`](super::Options::patience) or when the session has ended.
 
 use std::{fmt::Display, time::Instant};
 
@@ -12,7 +12,7 @@ impl Client {
     /// Waits for the answer to a request and returns its result.
     ///
     /// # Panics
-    /// If no answer comes in time.
+    /// If no answer arrives in time.
     ///
     /// # Errors
     /// The error object of the answer.
@@ -30,11 +30,11 @@ impl Client {
         }
     }
 
-    /// Waits for the terminal statusUpdate of the present view. Returns the output since the
+    /// Waits for the terminal statusUpdate of the current view. Returns the output since the
     /// view's beginning, and the status.
     ///
     /// # Panics
-    /// If it does not come in time.
+    /// If it does not arrive in time.
     pub async fn wait_terminal(&self, execution: impl Display) -> (Vec<u8>, Value) {
         let execution = execution.to_string();
         self.until(&format!("the end of {execution}"), |inner| {
@@ -44,12 +44,12 @@ impl Client {
         .await
     }
 
-    /// Waits for the terminal statusUpdate of the present view or the end of the session,
-    /// whichever comes first. Returns the output since the view's beginning, and the status if it
-    /// came.
+    /// Waits for the terminal statusUpdate of the current view or the end of the session,
+    /// whichever is first. Returns the output since the view's beginning, and the status if it
+    /// arrived.
     ///
     /// # Panics
-    /// If neither comes in time.
+    /// If neither arrives in time.
     pub async fn wait_terminal_or_closed(
         &self,
         execution: impl Display,
@@ -63,11 +63,11 @@ impl Client {
         .await
     }
 
-    /// Waits for a statusUpdate with this status (in capitals) in the present view, and returns
+    /// Waits for a statusUpdate with this status (in capitals) in the current view, and returns
     /// the newest one.
     ///
     /// # Panics
-    /// If it does not come in time.
+    /// If it does not arrive in time.
     pub async fn wait_status(&self, execution: impl Display, status: &str) -> Value {
         let execution = execution.to_string();
         self.until(&format!("{status} of {execution}"), |inner| {
@@ -77,11 +77,11 @@ impl Client {
         .await
     }
 
-    /// Waits for a statusUpdate with this status (in capitals), behind the first `seen` of the
-    /// present view.
+    /// Waits for a statusUpdate with this status (in capitals), after the first `seen` updates of
+    /// the current view.
     ///
     /// # Panics
-    /// If it does not come in time.
+    /// If it does not arrive in time.
     pub async fn wait_update(&self, execution: impl Display, seen: usize, status: &str) -> Value {
         let execution = execution.to_string();
         self.until(&format!("{status} of {execution}"), |inner| {
@@ -92,11 +92,11 @@ impl Client {
         .await
     }
 
-    /// Waits until the present view has `count` statusUpdates for which `matches` holds, and
+    /// Waits until the current view has `count` statusUpdates for which `matches` holds, and
     /// returns these, the oldest first.
     ///
     /// # Panics
-    /// If they do not come in time.
+    /// If they do not arrive in time.
     pub async fn wait_updates(
         &self,
         execution: impl Display,
@@ -113,11 +113,11 @@ impl Client {
         .await
     }
 
-    /// Waits until the present view received so many bytes of output, and returns their count,
-    /// which may be larger.
+    /// Waits until the current view has received at least `bytes` bytes of output, and returns
+    /// their count.
     ///
     /// # Panics
-    /// If they do not come in time.
+    /// If they do not arrive in time.
     pub async fn wait_output(&self, execution: impl Display, bytes: u64) -> u64 {
         let execution = execution.to_string();
         self.until(&format!("{bytes} bytes of {execution}"), |inner| {
@@ -127,10 +127,10 @@ impl Client {
         .await
     }
 
-    /// Waits until the present view has so many gaps, and returns all of them.
+    /// Waits until the current view has at least `count` gaps, and returns all of them.
     ///
     /// # Panics
-    /// If they do not come in time.
+    /// If they do not arrive in time.
     pub async fn wait_gaps(&self, execution: impl Display, count: usize) -> Vec<(u64, u64)> {
         let execution = execution.to_string();
         self.until(&format!("{count} gaps of {execution}"), |inner| {
@@ -143,7 +143,7 @@ impl Client {
     /// Waits for a notice with this code, and returns the first one of the session.
     ///
     /// # Panics
-    /// If it does not come in time.
+    /// If it does not arrive in time.
     pub async fn wait_notice(&self, code: &str) -> Value {
         self.until(&format!("a notice {code}"), |inner| {
             let mut notices = inner.notices.iter();
@@ -152,7 +152,7 @@ impl Client {
         .await
     }
 
-    /// Waits for an answer with id null, or a batch of answers, and takes it.
+    /// Waits for an answer with id null, or a batch of answers, and removes and returns it.
     ///
     /// # Panics
     /// If none comes in time.
@@ -163,10 +163,10 @@ impl Client {
         .await
     }
 
-    /// Waits for the rejection of an execute that had no id, and takes it.
+    /// Waits for the rejection of an execute without an id, and removes and returns it.
     ///
     /// # Panics
-    /// If none comes in time.
+    /// If none arrives in time.
     pub async fn wait_rejection(&self) -> Value {
         self.until("a rejection", |inner| {
             inner.updates.get_mut("").and_then(Vec::pop)
@@ -178,12 +178,12 @@ impl Client {
     /// code, 1006 for a broken connection.
     ///
     /// # Panics
-    /// If it does not come in time.
+    /// If it does not arrive in time.
     pub async fn wait_closed(&self) -> u16 {
         self.until("the close", |inner| inner.closed).await
     }
 
-    /// Waits until `look` returns something. It is called again after each message.
+    /// Waits until `look` returns a value; calls it again after each message.
     pub(super) async fn until<T>(
         &self,
         what: &str,
@@ -225,13 +225,13 @@ impl Client {
 }
 
 impl Inner {
-    /// The terminal statusUpdate of the present view.
+    /// The terminal statusUpdate of the current view.
     fn end(&self, execution: &str) -> Option<Value> {
         let last = self.updates.get(execution)?.last()?;
         status::is_terminal(last["state"].as_str()?).then(|| last.clone())
     }
 
-    /// The output of the present view.
+    /// The output of the current view.
     fn output(&self, execution: &str) -> Vec<u8> {
         self.outputs.get(execution).cloned().unwrap_or_default()
     }
