@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use crate::config::NetworkArgs;
 
-/// Whether the box reaches the service through its published port.
+/// Whether the box (the container in which commands of the model run) reaches the service through
+/// its published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     /// The calls at the start have not ended.
@@ -28,7 +29,8 @@ enum Reach {
     Yes,
 }
 
-/// The rule of a boxed service, and its knowledge about the box.
+/// The guard of a service that runs in the box, the container in which commands of the model run.
+/// It recognises requests of such commands, which must not use the service.
 #[derive(Debug)]
 pub(crate) struct Boxed {
     own: OwnAddresses,
@@ -38,7 +40,8 @@ pub(crate) struct Boxed {
 }
 
 impl Boxed {
-    /// Creates the rule of a service with these settings; `None` if the service is not boxed.
+    /// Creates the guard; `None` if the settings say that the service is not boxed. With a
+    /// published port, requests wait until the calls at the start have ended ([`crate::reach`]).
     ///
     /// # Errors
     /// The addresses of this container cannot be read.
@@ -57,13 +60,15 @@ impl Boxed {
         }))
     }
 
-    /// Returns whether a peer has an address of this container.
+    /// Returns whether a peer has an address of this container, so that it may be a command of the
+    /// model.
     pub(crate) fn includes(&self, peer: IpAddr) -> bool {
         self.own.include_peer(peer)
     }
 
-    /// Notes that a call of this process returned from outside. Returns false for the nonce of
-    /// another process.
+    /// Notes that a call of this process to its published port has returned, so commands of the
+    /// model can reach the service on that way, too. From then on only health is served. Returns
+    /// false, without effect, for the nonce of another process.
     pub(crate) fn note_return(&self, nonce: &str) -> bool {
         let same = nonce.parse() == Ok(self.nonce);
         if same && self.reach.send_replace(Reach::Yes) != Reach::Yes {
@@ -76,8 +81,8 @@ impl Boxed {
         same
     }
 
-    /// Returns whether the box reaches the service from outside. Waits for the calls at the start,
-    /// which take at most [`crate::reach::LIMIT`].
+    /// Returns whether commands of the model reach the service through its published port. Waits
+    /// for the calls at the start, which take at most [`crate::reach::LIMIT`].
     pub(crate) async fn is_reached(&self) -> bool {
         let mut reach = self.reach.subscribe();
         match reach.wait_for(|reach| *reach != Reach::Unknown).await {
@@ -92,7 +97,7 @@ impl Boxed {
         self.nonce
     }
 
-    /// Notes that the calls at the start have ended.
+    /// Notes that the calls at the start have ended. If none has returned, requests are served now.
     pub(crate) fn end_calls(&self) {
         self.reach.send_if_modified(|reach| {
             let unknown = *reach == Reach::Unknown;

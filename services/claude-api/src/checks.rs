@@ -20,7 +20,7 @@ use requirements::{ROOM_BYTES, Requirements};
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
 /// The pause after an inconclusive check of the CLI: its runner did not start, or died.
 const CLI_RETRY: Duration = Duration::from_secs(5);
-/// The time that the runner of a check has to end after its kill command.
+/// The time limit for the end of a check's runner after the command to kill its process tree.
 const RUNNER_END: Duration = Duration::from_secs(5);
 /// The time limit of `--version`: a cold start on a busy machine takes seconds.
 const CLI_LIMIT: Duration = Duration::from_secs(60);
@@ -28,10 +28,11 @@ const CLI_LIMIT: Duration = Duration::from_secs(60);
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
 /// The time after which a check of the disks counts as hanging.
 const DISK_LIMIT: Duration = Duration::from_secs(10);
-/// The code of a disk that does not answer.
+/// The code of the obstacle for a disk that does not answer.
 const HANGS: &str = "disk-hangs";
 
-/// Returns the obstacle for an error of the spool.
+/// Returns the obstacle for an error of the spool: `spool-unwritable`, or `no-room` for a full
+/// disk.
 fn unwritable_or_full(error: &str) -> Obstacle {
     if error.contains("cannot be written") && !error.contains("No space left") {
         unwritable(error)
@@ -40,7 +41,8 @@ fn unwritable_or_full(error: &str) -> Obstacle {
     }
 }
 
-/// Repeats the checks until `stop`.
+/// Checks the CLI, the folders and the disks again and again, and caches the obstacles in the
+/// engine's readiness. Ends at `stop`.
 pub(crate) async fn keep_checking(engine: Arc<Engine>, stop: CancellationToken) {
     let mut requirements = check_disks(&engine, Requirements::default(), DISK_LIMIT).await;
     let mut cli_due = tokio::time::Instant::now();
@@ -178,7 +180,7 @@ fn check_writable(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The end of a run of `claude --version`.
+/// The end of a run of `claude --version`, which checks the CLI.
 enum VersionRun {
     /// The CLI ended: its exit code, its stdout, and whether processes are left.
     Ended(Option<i32>, Vec<u8>, bool),
@@ -188,8 +190,9 @@ enum VersionRun {
     RunnerDied(String),
 }
 
-/// Checks the CLI: runs `claude --version` through a runner, as the service starts every process.
-/// No process of the check is left when the function returns.
+/// Checks that the CLI can be started and has the expected version; otherwise returns the obstacle.
+/// Runs `claude --version` through a runner, as the service starts every process. No process of the
+/// check is left when the function returns.
 async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
     let args = &engine.settings.args;
     let remedy = format!(

@@ -104,7 +104,8 @@ pub fn repository_arguments(
     }
 }
 
-/// Returns the variable that makes the CLI read `CLAUDE.md` of the folders of `--add-dir`.
+/// Returns the variable that makes the CLI read `CLAUDE.md` of the folders of `--add-dir`; `None`
+/// for settings other than `instructions`.
 #[must_use]
 pub fn repository_variable(setting: RepositorySettings) -> Option<(String, String)> {
     let name = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
@@ -130,7 +131,8 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     line
 }
 
-/// Returns whether stdin is closed after the first message.
+/// Returns whether the CLI's stdin is closed after the first message, because the client did not
+/// ask for `"input": "stream"`.
 #[must_use]
 pub fn closes_stdin(body: &Body) -> bool {
     body.input == InputMode::None

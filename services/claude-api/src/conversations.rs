@@ -1,4 +1,5 @@
-//! The known conversations: a note for each, with its workspace and whether the CLI has begun it.
+//! The known conversations (sessions of the CLI that later executions can continue): a note for
+//! each, with its workspace and whether the CLI has begun it.
 //!
 //! Notes are not flushed to the disk, so acceptances and starts do not wait for it. Anything lost
 //! in a power cut is rebuilt: a note from the records of the executions that were accepted last,
@@ -23,7 +24,7 @@ struct Note {
     begun: bool,
 }
 
-/// The folder of notes. Cheap to clone.
+/// The folder with a note for each known conversation. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Conversations {
     dir: Arc<PathBuf>,
@@ -100,7 +101,8 @@ impl Conversations {
         }
     }
 
-    /// Returns whether the CLI begins the conversation or continues it. Blocks on the disk.
+    /// Returns whether the CLI must begin the conversation or can continue it, by its note and by
+    /// the CLI's transcripts in `config_dir`. Blocks on the disk.
     #[must_use]
     pub fn kind(&self, conversation: &str, config_dir: &Path) -> Conversation {
         if self.read(conversation).is_some_and(|note| note.begun)
@@ -148,7 +150,12 @@ impl Conversations {
 
 fn warn(conversation: &str, written: std::io::Result<()>) {
     if let Err(error) = written {
-        tracing::warn!(%error, conversation, "could not write the note of a conversation");
+        tracing::warn!(
+            %error,
+            conversation,
+            "could not update the note of a conversation; its next execution may begin the \
+             conversation instead of continuing it, or the other way round, and fail"
+        );
     }
 }
 

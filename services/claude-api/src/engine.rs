@@ -19,18 +19,19 @@ use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
 use sweeps::Sweeps;
 
-/// The pause before the next sweep while processes are left.
+/// The pause before processes that outlived SIGKILL are killed and reaped again.
 const SWEEP_RETRY: Duration = Duration::from_secs(2);
 
 /// The time limit of the CLI's Bash tool if its environment sets none.
 const TOOL_LIMIT_MS: u64 = 120_000;
 
-/// The error of settings whose contradiction shows only on the disk.
+/// The error of settings that contradict each other, found only when their folders are opened. An
+/// example is a spool in a folder that executions may use.
 #[derive(Debug, thiserror::Error)]
 #[error("bad configuration:\n  {0}")]
 pub struct BadSettings(String);
 
-/// The resources that all executions share.
+/// The resources that all executions share. The service has one engine.
 pub struct Engine {
     /// The configuration.
     pub settings: Settings,
@@ -46,11 +47,11 @@ pub struct Engine {
     pub(crate) conversations: Conversations,
     /// The counters of `/metrics`.
     pub(crate) metrics: Metrics,
-    /// The sandbox policy; `None` if executions may use everything that the service may.
+    /// The sandbox policy; `None` if executions run without a sandbox.
     pub(crate) sandbox: Option<Policy>,
-    /// Runs the disk work of running executions.
+    /// Runs short disk work of running executions on the runtime's own threads.
     pub(crate) in_place: Arc<InPlace>,
-    /// The sweep of processes that outlived SIGKILL.
+    /// Kills and reaps processes that outlived SIGKILL.
     sweeps: Sweeps,
 }
 
@@ -100,7 +101,7 @@ impl Engine {
         Ok((engine, warnings))
     }
 
-    /// Starts to sweep until every process that outlived SIGKILL has died and been reaped. Such
+    /// Starts to kill and reap the processes that outlived SIGKILL, until none is left. Such
     /// processes became children of this process when their runner ended. Returns immediately.
     pub(crate) fn start_sweeping(self: &Arc<Self>) {
         let engine = Arc::clone(self);
@@ -113,12 +114,13 @@ impl Engine {
         });
     }
 
-    /// Returns the maximum length of a status, bytes.
+    /// Returns the maximum length of an execution's status as JSON, bytes.
     pub(crate) fn status_bytes(&self) -> usize {
         self.registry.status_bytes()
     }
 
-    /// Returns the time limit of the CLI's Bash tool.
+    /// Returns the time limit of a call of the CLI's Bash tool that sets none:
+    /// `BASH_DEFAULT_TIMEOUT_MS` of the CLI's environment, or 120 s.
     pub(crate) fn tool_limit(&self) -> Duration {
         let text = self.environment.get("BASH_DEFAULT_TIMEOUT_MS");
         Duration::from_millis(text.and_then(|t| t.parse().ok()).unwrap_or(TOOL_LIMIT_MS))

@@ -1,4 +1,4 @@
-//! The life of one execution. Knows nothing of HTTP.
+//! The life of one execution: one run of the Claude CLI for one prompt. Knows nothing of HTTP.
 //!
 //! ```text
 //!            permit, `running` on disk      stop walk

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// The time limit of each step.
+/// The time limit of the connect, of each read and of each write.
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// Requests `url` (http only), and checks that the status is 200.

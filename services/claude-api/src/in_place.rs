@@ -47,7 +47,8 @@ pub(crate) struct InPlace {
     watch: thread::Thread,
 }
 
-/// Returns the number of threads of the service's runtime.
+/// Returns the number of threads of the service's runtime: one for each core, on which disk work
+/// may hang, and two that stay free.
 #[must_use]
 pub fn threads() -> usize {
     cores() + FREE_THREADS
@@ -57,7 +58,7 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(2, usize::from)
 }
 
-/// A held slot, freed when dropped.
+/// A held slot for disk work, freed when dropped.
 struct Slot<'a>(&'a AtomicU64);
 
 impl Drop for Slot<'_> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// The factor by which JSON may lengthen a text: `\u0000` for one byte.
 const ESCAPE_FACTOR: u64 = 6;
-/// The room for everything but the three texts, bytes.
+/// The room in a body for everything but the prompt and the two system prompts, bytes.
 const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
 /// The time limit for the arrival of a body. The time that the body waits for room does not count.
 const ARRIVAL: Duration = Duration::from_secs(120);
@@ -30,10 +30,11 @@ const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
 const FREE_BYTES: u64 = 16 * 1024;
 /// The maximum size of a small body, bytes. Small bodies have their own part of the budget.
 const SMALL_BYTES: u64 = 256 * 1024;
-/// The divisor of the budget that gives the part of small bodies.
+/// Small bodies have the budget divided by this number, and larger ones have the rest.
 const SMALL_SHARE: u64 = 8;
 
-/// The part of the budget that one body holds. It must be held as long as the body is in memory.
+/// The part of the memory budget that one request body holds. It must be held as long as the body
+/// is in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     small: Option<OwnedSemaphorePermit>,
@@ -79,7 +80,7 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Creates a budget of `bytes`.
+    /// Creates a budget of `bytes`, of which one part is for small bodies.
     #[must_use]
     pub(crate) fn new(bytes: u64) -> Self {
         let small = bytes / SMALL_SHARE;
@@ -91,7 +92,8 @@ impl Inbound {
         }
     }
 
-    /// Reads a body of at most `max_bytes`.
+    /// Reads a body of at most `max_bytes` into memory. Returns the body, and its share of the
+    /// budget, which must be held as long as the body.
     ///
     /// # Errors
     /// `too-large` with `advice`; `inbound-full` if the budget has no room for the body;
@@ -147,7 +149,8 @@ impl Inbound {
         Ok(())
     }
 
-    /// Reads and parses the body of a new execution.
+    /// Reads and parses the body of a request for a new execution. Its share of the budget must be
+    /// held as long as the body.
     ///
     /// # Errors
     /// As [`Inbound::read`], or the fault of the body.
@@ -165,10 +168,11 @@ impl Inbound {
     }
 }
 
-/// The error of a budget without room.
+/// The error that the budget had no room for a body in time.
 struct Full;
 
-/// Acquires permits until the held ones cover `bytes`.
+/// Takes bytes of `part` until `held` covers `bytes`, or all of a part that is smaller. Waits up to
+/// `patience` for room.
 async fn charge(
     part: &Part,
     held: &mut Option<OwnedSemaphorePermit>,

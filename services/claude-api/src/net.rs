@@ -32,7 +32,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// The send buffer of the kernel for a peer that does not read, bytes. The kernel doubles this
 /// value. By default it would use up to several MiB for each reader of an output.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// The divisor of the descriptors that gives the maximum for connections. Executions need the rest.
+/// Connections may use the process's limit of descriptors divided by this number. Executions need
+/// the rest.
 const DESCRIPTOR_DIVISOR: u64 = 2;
 /// The pause between two attempts to make room when no connection can be closed.
 const EVICT_RETRY: Duration = Duration::from_millis(100);
@@ -47,7 +48,8 @@ pub(crate) fn connection_limit(allowed: u64) -> usize {
     usize::try_from(allowed.min(descriptors / DESCRIPTOR_DIVISOR).max(1)).unwrap_or(usize::MAX)
 }
 
-/// A listener that gives each connection a permit.
+/// A listener that bounds the number of open connections: each connection holds a permit while it
+/// is open.
 pub(crate) struct Connections {
     listener: TcpListener,
     permits: Arc<Semaphore>,
@@ -86,7 +88,7 @@ impl OpenConnections {
         act(next, open)
     }
 
-    /// Closes the connection that has waited longest for its client.
+    /// Closes the connection that has waited longest for its client, if one waits.
     fn make_room(&self) {
         self.with(|_, open| {
             let waiting = open.values().filter_map(|a| Some((a.waiting_since()?, a)));
@@ -107,7 +109,9 @@ impl Connections {
         }
     }
 
-    /// Accepts the next connection, once there is a permit for it.
+    /// Accepts the next connection, and waits for a permit for it. Returns the connection, its
+    /// peer's address, its activity, and its permit, which the caller holds until the connection is
+    /// closed.
     pub(crate) async fn accept(&mut self) -> (Connection, IpAddr, Activity, ConnectionPermit) {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         prepare(&stream);
@@ -127,7 +131,7 @@ impl Connections {
         (connection, peer.ip(), activity, permit)
     }
 
-    /// Waits for a permit. Closes waiting connections until one is free.
+    /// Waits for a permit. Closes connections that wait for their clients until a permit is free.
     async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         loop {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {

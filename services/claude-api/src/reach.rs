@@ -1,5 +1,6 @@
-//! The calls at the start: claude-api calls its own published port at the addresses that its box
-//! would use. If a call returns to this process, the box can reach the service, too.
+//! The calls at the start: claude-api calls its own published port at the addresses that commands
+//! of the model, in the same container (the box), would use. If a call returns to this process, the
+//! box can reach the service, too.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,15 +14,15 @@ use crate::boxed::default_gateways;
 use crate::config::NetworkArgs;
 use crate::service::Service;
 
-/// The time limit of one call.
+/// The time limit of each call to the published port at the start.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1);
 /// The name of the host in Docker's containers, if it has one.
 const HOST_NAME: &str = "host.docker.internal";
 /// The maximum number of bytes read of an answer.
 const ANSWER_BYTES: u64 = 4096;
 
-/// Calls the published port, and notes whether the box reaches the service. Returns immediately if
-/// no port is published or the service is not boxed.
+/// Calls the service's own published port, and notes whether commands of the model (the box) reach
+/// the service there. Returns immediately if no port is published or the service is not boxed.
 pub(crate) async fn call_published_port(service: Arc<Service>) {
     let args = &service.engine.settings.args.network;
     let (Some(boxed), Some(port)) = (&service.boxed, args.published_port) else {
@@ -67,7 +68,12 @@ fn addresses(args: &NetworkArgs) -> Vec<IpAddr> {
 async fn call(addresses: &[SocketAddr], path: &str) {
     for address in addresses {
         if let Err(error) = request(*address, path).await {
-            tracing::debug!(%address, %error, "could not reach the published port from here");
+            tracing::debug!(
+                %address,
+                %error,
+                "a call to claude-api's own published port failed, which is expected: commands of \
+                 the model must not reach it"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::{Credential, Environment};
 pub use obstacle::Obstacle;
 pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, unwritable};
 
-/// The results of the last checks.
+/// The results of the last checks, from which `/health/ready` answers.
 #[derive(Debug)]
 struct Cache {
     /// The result of the last check of the CLI.
@@ -25,11 +25,11 @@ struct Cache {
     refused: Option<Credential>,
     /// Whether the service is stopping.
     stopping: bool,
-    /// Whether the box reaches the service from outside.
+    /// Whether commands of the model (the box) reach the service through its published port.
     reached: bool,
 }
 
-/// The cached results. Cheap to clone.
+/// The obstacles that keep executions from starting, as the last checks found them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     // Held briefly for reads and writes; no await happens inside.
@@ -40,7 +40,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Creates the cache from before the first check.
+    /// Creates the state before the first check: the CLI counts as unchecked, which is an obstacle.
     #[must_use]
     pub fn new(environment: Arc<Environment>) -> Self {
         let cache = Cache {
@@ -152,7 +152,8 @@ impl Readiness {
         self.environment.credential()
     }
 
-    /// Notes that a CLI was started. That ends the obstacles to a start that the last check found.
+    /// Notes that a CLI was started, so the CLI is present and runners work. Removes a cached
+    /// obstacle that denies this.
     pub fn spawned(&self) {
         self.with(|cache| {
             let ended = [MISSING, NO_RUNNER, RUNNER_DIED];
@@ -162,8 +163,8 @@ impl Readiness {
         });
     }
 
-    /// Notes that an acceptance could not be written to the spool, until the next check of the
-    /// disk.
+    /// Notes that an execution could not be accepted, because the spool could not be written. The
+    /// obstacle stays until the next check of the disk.
     pub fn unwritable(&self, error: &str) {
         let obstacle = unwritable(error);
         self.with(|cache| cache.disk = Some(obstacle));
@@ -180,7 +181,8 @@ impl Readiness {
         self.with(|cache| cache.disk = Some(obstacle));
     }
 
-    /// Notes that the box reaches the service from outside, for the life of this process.
+    /// Notes that commands of the model (the box) reach the service through its published port.
+    /// This stays an obstacle for the life of this process.
     pub(crate) fn box_reaches_service(&self) {
         self.with(|cache| cache.reached = true);
     }
@@ -198,7 +200,8 @@ impl Readiness {
         self.with(|cache| cache.folders = folders);
     }
 
-    /// Sets the obstacles of other requirements that are not met.
+    /// Sets the obstacles of the other requirements: the CLI's configuration, room on disks, the
+    /// workspace.
     pub(crate) fn set_unmet(&self, unmet: Vec<Obstacle>) {
         self.with(|cache| cache.unmet = unmet);
     }

@@ -45,7 +45,7 @@ const DEVICES: [&str; 8] = [
     "/dev/pts",
 ];
 
-/// Variables that name files or folders which the CLI reads.
+/// Variables that name files or folders which the CLI reads. Every execution may read these, too.
 const NAMING_READABLE: [&str; 4] = [
     "NODE_EXTRA_CA_CERTS",
     "SSL_CERT_FILE",
@@ -53,7 +53,7 @@ const NAMING_READABLE: [&str; 4] = [
     "GOOGLE_APPLICATION_CREDENTIALS",
 ];
 
-/// Variables that are set to the temporary folder.
+/// Variables that are set to the temporary folder of the execution's conversation.
 const NAMING_TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
 
 /// The variable that names a missing folder, so that the CLI creates no socket for messages. The
@@ -76,7 +76,7 @@ pub(crate) struct Policy {
     home: PathBuf,
 }
 
-/// The sandbox of one execution, and the variables that name its folders.
+/// The sandbox of one execution, the variables that name its folders, and the folders themselves.
 pub(crate) struct ExecutionSandbox {
     pub(crate) sandbox: runner::Sandbox,
     /// The variables that name the folders. They override those of a client.
@@ -154,8 +154,8 @@ impl Policy {
         Ok(Some(policy))
     }
 
-    /// Creates the folders of one execution, and returns its sandbox. `folder` is the workspace's.
-    /// Blocks on the disk.
+    /// Creates the folders of one execution, and returns its sandbox. `folder` is the folder of
+    /// `workspace`. Blocks on the disk.
     ///
     /// # Errors
     /// A folder cannot be created.
@@ -213,8 +213,8 @@ impl Policy {
         })
     }
 
-    /// Removes the temporary folders of conversations that are neither running nor `known`. Blocks
-    /// on the disk.
+    /// Removes the temporary folders of conversations of which no execution runs and that are not
+    /// `known`. Blocks on the disk.
     ///
     /// # Errors
     /// The parent folder cannot be listed.
@@ -233,7 +233,8 @@ impl Policy {
     }
 }
 
-/// Refuses a private folder that is in one of the open folders.
+/// Returns an error if a private folder is in one of the folders that every execution may use.
+/// `what` describes the private folder in the error's text.
 fn refuse_exposed(open: &[PathBuf], folder: &Path, what: &str) -> Result<(), String> {
     // A folder that does not exist yet has an ancestor that does.
     let real = folder

@@ -1,4 +1,4 @@
-//! The limit of open streams.
+//! The limit of open streams, over which clients follow outputs, events and statuses.
 
 use std::sync::Arc;
 

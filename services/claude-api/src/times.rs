@@ -16,7 +16,8 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Creates the clock of an execution. Its times follow the newest time in the status.
+    /// Creates the clock of an execution. Its times begin after the newest time in the status, even
+    /// if the wall clock was set back.
     pub(crate) fn following(status: &Status) -> Self {
         let mut wall = Timestamp::now().max(status.created_at);
         let warned = status.warnings.iter().map(|warning| warning.at);

@@ -234,7 +234,7 @@ async fn a_runner_that_fails_has_its_reason_in_the_status_and_in_the_log() {
     let message = end["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("Invalid argument"), "{end}");
     let log = stack.api.log();
-    assert!(log.contains("the runner died") && log.contains("Invalid argument"));
+    assert!(log.contains("the runner of an execution died") && log.contains("Invalid argument"));
     stack.assert_nothing_left(&id).await;
     stack.assert_quiet();
 }

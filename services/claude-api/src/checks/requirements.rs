@@ -15,7 +15,7 @@ pub(super) const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 /// The pause before a broken configuration is read again: the CLI may be writing it.
 const REREAD: Duration = Duration::from_millis(100);
 
-/// The checks of these requirements.
+/// Checks the requirements of an execution other than writable folders.
 ///
 /// A whole configuration of the CLI is read again only when its file changed. A broken one is read
 /// each time: the cause may be a mode, an owner or a backup, and none of them changes the file's

@@ -111,7 +111,8 @@ const MODEL_ACCESS: [&str; 3] = [
 /// The maximum number of bytes read of a credential's file. A credential is one line.
 const SECRET_BYTES: u64 = 64 * 1024;
 
-/// The environment that all executions have in common.
+/// The environment from which every execution's CLI is started: variables of the service, and
+/// defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     vars: BTreeMap<String, String>,
@@ -168,7 +169,7 @@ impl Environment {
         Self { vars, files }
     }
 
-    /// Returns the value of a variable.
+    /// Returns the value of a variable; `None` if it is not set, or is not one that the CLI gets.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
@@ -259,7 +260,8 @@ impl Environment {
         matches!(self.credential(), Credential::Present(name) if name.starts_with(&login))
     }
 
-    /// Looks for a credential. Reads files, and returns only a fingerprint of a secret.
+    /// Returns the credential that the CLI would use now, in the CLI's order of precedence. Reads
+    /// files, and returns only a fingerprint of a secret.
     #[must_use]
     pub fn credential(&self) -> Credential {
         let variable = |name: &str| self.get(name).map(|_| Credential::Present(name.to_owned()));

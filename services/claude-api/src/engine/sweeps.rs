@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A sweep that all callers share. It repeats until no process is left.
+/// A sweep (kill and reap) that all callers share. It repeats until no process is left.
 ///
 /// Sweeps run one after the other, and each takes seconds while a process outlives SIGKILL. With
 /// one sweep for each execution that left processes, the sweep after a runner's death would wait
@@ -15,8 +15,9 @@ pub(super) struct Sweeps {
 }
 
 impl Sweeps {
-    /// Sweeps until no process is left. Returns immediately while another call sweeps: that call
-    /// then sweeps once more.
+    /// Calls `sweep` until it returns true, which means that no process is left, with `pause`
+    /// between two calls. Returns immediately while another call sweeps: that call then sweeps once
+    /// more.
     pub(super) async fn run<F: Future<Output = bool>>(
         &self,
         pause: Duration,

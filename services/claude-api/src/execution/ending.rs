@@ -23,17 +23,18 @@ const DIGEST_IN_STATUS_BYTES: u64 = 1024 * 1024;
 pub(crate) const EMPTY_SHA256: &str =
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// An end that is to be recorded.
+/// The end of an execution, which its caller is to record: the terminal status, and the facts for
+/// what follows it.
 pub(crate) struct Ended {
     /// The terminal status.
     pub(crate) status: Status,
     /// The facts for the policies; `None` if the execution never began, so that no policy applies.
     pub(crate) context: Option<EndContext>,
-    /// Whether the output is still to be hashed.
+    /// Whether the SHA-256 of the output is still to be computed, after the end is recorded.
     pub(crate) digest_is_due: bool,
 }
 
-/// The result of a finished run.
+/// A run of which no process is left, with all of its output written.
 pub(super) struct FinishedRun {
     pub(super) machine: Machine,
     pub(super) marks: Marks,
@@ -57,7 +58,8 @@ pub(super) fn cancelled_in_queue(owner: &mut Owner, mut status: Status) -> Ended
     }
 }
 
-/// Ends an execution whose CLI was never started: for `reason`, or because of a control.
+/// Ends an execution whose CLI was never started: for `reason`, or because of a control. Without a
+/// control, a check of the CLI is requested, too.
 pub(super) fn failed_to_start(
     owner: &mut Owner,
     mut status: Status,
@@ -100,7 +102,9 @@ fn without_output(mut status: Status) -> Ended {
     }
 }
 
-/// Ends an execution whose run is finished.
+/// Makes the terminal status of a finished run: applies the verdict, adds the length and the
+/// checksum of the output, and warns of processes that are left, an empty answer or a missing
+/// transcript. Also tells readiness whether the credential and the CLI worked.
 pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
     let FinishedRun {
         mut machine,
@@ -216,7 +220,8 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     }
 }
 
-/// Changes an end that is not recorded yet into that of a cancel.
+/// Turns a terminal status that is not recorded yet into `cancelled`, because a cancel arrived in
+/// time.
 pub(crate) fn cancelled(status: &mut Status, at: jiff::Timestamp) {
     let exit = Exit::reaped(status.exit_code, None);
     apply_without_result(status, at, EndedBy::Cancel, &exit);

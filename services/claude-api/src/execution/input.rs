@@ -22,7 +22,7 @@ use buffer::{Buffer, Next};
 pub use buffer::{Offer, Refusal};
 pub use rules::{Fault, Rules, line_bytes};
 
-/// The reason why an offer was refused as a whole.
+/// The reason why a client's input was refused as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// The execution does not run yet.
@@ -33,7 +33,7 @@ pub enum Refused {
     Buffer(Refusal),
 }
 
-/// The state of a gate.
+/// Whether a gate accepts input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GateState {
     /// The execution does not run yet.
@@ -44,7 +44,8 @@ enum GateState {
     Closed,
 }
 
-/// The buffer between the requests and the one task that writes to stdin.
+/// The gate between clients that append input and the task that writes it to the CLI's stdin. It
+/// accepts input only while the CLI reads, and buffers a limited number of bytes.
 #[derive(Debug)]
 pub struct Gate {
     // Held briefly; the longest work inside is the parsing of one request's lines. No await happens
@@ -78,14 +79,15 @@ impl Gate {
         result
     }
 
-    /// Returns the offset at which the next offer must begin.
+    /// Returns the number of bytes accepted so far, which is the offset at which the next offer
+    /// must begin.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         guard.1.accepted()
     }
 
-    /// Opens the gate: the CLI runs.
+    /// Opens the gate, because the CLI runs now. No effect on a closed gate.
     pub fn open(&self) {
         self.change(|state, _| {
             if *state == GateState::Waiting {
@@ -94,7 +96,8 @@ impl Gate {
         });
     }
 
-    /// Closes the gate: the CLI reads no more.
+    /// Closes the gate for good, because the CLI reads no more. Drops lines that are not written
+    /// yet.
     pub fn close(&self) {
         self.change(|state, buffer| {
             *state = GateState::Closed;
@@ -102,8 +105,9 @@ impl Gate {
         });
     }
 
-    /// Accepts all of an offer or none of it. Returns the accepted total in bytes. Cancel safe: an
-    /// offer whose future is dropped was not accepted.
+    /// Accepts the input of one request, all of it or none, and returns the accepted total in
+    /// bytes. Waits up to the gate's patience while the execution does not run yet or the buffer is
+    /// full. Cancel safe: an offer whose future is dropped was not accepted.
     ///
     /// # Errors
     /// The reason for the refusal.
@@ -141,8 +145,8 @@ impl Gate {
         Ok(accepted)
     }
 
-    /// Writes accepted lines to stdin. Ends after `eof`, when the gate is closed, or when the CLI
-    /// closes its stdin.
+    /// Writes accepted lines to the CLI's stdin. Ends after the last line of the input (`eof`),
+    /// when the gate is closed, or when the CLI closes its stdin.
     pub async fn feed(&self, stdin: &mut (impl AsyncWrite + Unpin)) {
         let mut changed = self.changed.subscribe();
         loop {

@@ -16,8 +16,8 @@ use crate::times::millis;
 /// (docs/protocol.md, "Controls").
 pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);
 
-/// The published status. Its readers fill in the counters that change with every byte
-/// ([`Live::fill`]).
+/// The published status of an execution. Its readers fill in the counters that change with every
+/// byte ([`Live::fill`]).
 #[derive(Debug, Clone)]
 pub struct Published {
     /// The status without current counters.
@@ -29,7 +29,8 @@ pub struct Published {
     pub since: Option<Instant>,
 }
 
-/// A live execution. Cheap to clone.
+/// A handle to a live execution (accepted and not ended): its status, its files, and the way to
+/// send controls. Cheap to clone.
 #[derive(Clone)]
 pub struct Live {
     /// The id of the execution.

@@ -14,7 +14,8 @@ use super::phase::{Input, Order, Phase, RunEnd, TimeLimit};
 use super::timers::{TimerState, Timers};
 use crate::times::Times;
 
-/// The state of a running execution.
+/// The state of a running execution: its phase, its timers and its status. It decides when and why
+/// the run ends; the owner's loop carries that out.
 #[derive(Debug)]
 pub(crate) struct Machine {
     phase: Phase,
@@ -25,7 +26,7 @@ pub(crate) struct Machine {
     timers: Timers,
     /// The clock for the times of warnings.
     times: Times,
-    /// The last result.
+    /// The last result that the CLI reported.
     outcome: Option<Outcome>,
     /// The tail of stderr.
     stderr: Vec<u8>,
@@ -94,7 +95,8 @@ impl Machine {
         order
     }
 
-    /// Checks the time limits: updates `stalled`, and ends an execution whose limit has passed.
+    /// Checks the time limits. Updates `stalled` in the status. Returns the order to end the
+    /// process tree if a limit has passed.
     pub(crate) fn check_limits(&mut self, now: Instant) -> Option<Order> {
         if !self.phase.is_underway() {
             return None;
@@ -199,7 +201,8 @@ impl Machine {
         self.resets_at
     }
 
-    /// Returns whether a result is the last event, and no input could still wait for an answer.
+    /// Returns whether the last event of the CLI is a result, and no later input could still wait
+    /// for an answer.
     pub(crate) fn has_answered(&self) -> bool {
         !self.accepted_input && self.linger_at.is_some()
     }

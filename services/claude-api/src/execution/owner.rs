@@ -15,7 +15,8 @@ use crate::registry::record::{Accepted, CliProcess, Record};
 use crate::sandbox::Folders;
 use crate::times::Times;
 
-/// The state of an execution that only its owner task changes.
+/// The state of an execution that only its owner changes: the one task that runs the execution and
+/// writes its status.
 pub(crate) struct Owner {
     /// The resources that all executions share.
     pub(crate) engine: Arc<Engine>,
@@ -76,8 +77,8 @@ impl Owner {
         }
     }
 
-    /// Writes a status to the spool that is not terminal. Terminal ones: see
-    /// [`crate::execution::ending`].
+    /// Writes a status to the spool that is not terminal ([`crate::execution::ending`] makes the
+    /// terminal ones). With `durable`, the write survives a power cut.
     ///
     /// # Errors
     /// The write failed; the spool still has the previous status.
@@ -89,8 +90,9 @@ impl Owner {
         spool::blocking::run_io(write).await
     }
 
-    /// Starts writing the status, and that the conversation has begun, without waiting. After a
-    /// kill of the service, the next start reads both. Only the terminal status is written durably.
+    /// Starts to write a status that is not terminal, and with `begun` the note that the
+    /// conversation has begun. The caller may await the returned work. The next start of the
+    /// service reads both, also after a kill; a power cut may lose them.
     pub(crate) fn begin_record(
         &self,
         status: Option<&Status>,
@@ -109,7 +111,8 @@ impl Owner {
         })
     }
 
-    /// Publishes the status to all readers.
+    /// Publishes a status to all readers. `before` is the running time up to `since`, and `since`
+    /// is the start of the present stretch of running; `None` while the execution does not run.
     pub(crate) fn show(&self, status: &Status, before: Duration, since: Option<Instant>) {
         self.publish.send_replace(Published {
             status: Arc::new(status.clone()),

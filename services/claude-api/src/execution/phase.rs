@@ -40,8 +40,8 @@ const RUNNER_GRACE: Duration = Duration::from_secs(4);
 /// was stopped by a signal does not answer, and is killed.
 const RUNNER_ANSWER: Duration = Duration::from_millis(500);
 
-/// The phase of a run. A runner that does not report until `kill_runner_at` is killed; `None` once
-/// that was ordered.
+/// The phase of a run, from the start of its runner to the end of its last process. A runner that
+/// does not report until `kill_runner_at` is killed; `None` once that was ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The runner is starting the CLI.
@@ -68,7 +68,7 @@ pub(crate) enum Phase {
     Finished(RunEnd),
 }
 
-/// The end of a run.
+/// The end of a run, from which the verdict is made: its cause, and how the CLI exited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunEnd {
     /// The cause.
@@ -184,7 +184,8 @@ impl Phase {
         }
     }
 
-    /// Starts to end the run for a cause that replaces no other one.
+    /// Begins to end the run for a cause other than a cancel. No effect if the run is already being
+    /// ended.
     fn ending(self, cause: Cause, now: Instant) -> Self {
         if !self.is_underway() {
             return self;
@@ -224,8 +225,8 @@ impl Phase {
         RunEnd { ended_by, exit }
     }
 
-    /// Returns the end of a run that is done. A CLI that no signal can end is never reaped: its
-    /// cause stays then.
+    /// Returns the end of a run whose runner made its last report. A CLI that no signal can end is
+    /// never reaped: the cause for which it was to be ended stays then.
     fn done(self, exit: Exit) -> RunEnd {
         match self {
             Self::Finished(end) => end,

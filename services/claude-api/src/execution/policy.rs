@@ -11,15 +11,15 @@ use crate::registry::record::Chain;
 /// The number of interruptions in a row after which an execution is not continued any more: the
 /// execution may be the reason why the service ends.
 pub const MAX_INTERRUPTIONS: u32 = 10;
-/// The length of a run that starts a new row of interruptions.
+/// The length of a run after which the interruptions in a row are counted from zero again.
 const LONG_RUN: SignedDuration = SignedDuration::from_mins(10);
-/// The farthest reset that is believed. The longest usage limit lasts a week.
+/// The longest time to the reset of a usage limit that is believed. The longest limit lasts a week.
 const FARTHEST_RESET: SignedDuration = SignedDuration::from_hours(32 * 24);
 /// The waits after usage limits in a row without a known reset, as multiples of the first: by
 /// default 5, 10 and 20 minutes, then 60 each time.
 const WAITS: [u32; 4] = [1, 2, 4, 12];
 
-/// Facts from before the end that the policies need.
+/// Facts of a finished run that decide whether a new execution continues it.
 #[derive(Debug, Clone, Copy)]
 pub struct EndContext {
     /// Whether the model was asked ([`was_asked`]).
@@ -28,7 +28,7 @@ pub struct EndContext {
     pub resets_at: Option<i64>,
 }
 
-/// The decision of the policies.
+/// The decision whether a new execution continues one that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follow {
     /// No policy applies to this end.
@@ -44,8 +44,10 @@ pub enum Follow {
     },
 }
 
-/// Returns what follows `status`, which is terminal. `resets_at` is the reset of the usage limit in
-/// Unix seconds, if it is known; otherwise `first_wait` is the first wait.
+/// Decides whether a new execution continues one that ended with `status`, by the policies in its
+/// `body`. `chain` counts the interruptions and usage limits in a row before it. `resets_at` is the
+/// reset of the usage limit in Unix seconds. Without a known reset, the first continuation waits
+/// `first_wait`, and later ones wait longer.
 #[must_use]
 pub fn follow(
     status: &Status,
@@ -107,7 +109,8 @@ pub fn was_asked(status: &Status) -> bool {
     status.started_at.is_some() && status.activity.as_deref() != Some(&starting)
 }
 
-/// Returns whether an execution with this end may be continued by a request.
+/// Returns whether a client may continue an execution with this end: it was interrupted, or a usage
+/// limit ended it.
 #[must_use]
 pub fn is_continuable(status: &Status) -> bool {
     status.state == State::Interrupted || status.reason == Some(Reason::UsageLimit)

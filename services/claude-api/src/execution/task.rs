@@ -15,7 +15,7 @@ use super::owner::Owner;
 use super::wish::EndWish;
 use crate::registry::Ticket;
 
-/// The interval at which a wait for a wall-clock time reads the clock.
+/// The interval at which a wait for a wall-clock time (`notBefore`) reads the clock again.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Owner {
@@ -34,8 +34,8 @@ impl Owner {
         }
     }
 
-    /// Waits in the queue for the permit. Returns false when the execution was cancelled there. A
-    /// stop of the service leaves it queued for the next start.
+    /// Waits in the queue for the permit (the right to run). Returns false if a cancel arrived
+    /// first. A stop of the service leaves the execution queued for the next start.
     async fn wait(&mut self, ticket: &mut Ticket) -> bool {
         let mut not_before = self.publish.borrow().status.not_before;
         loop {

@@ -10,12 +10,13 @@ const CPU_PER_MINUTE: Duration = Duration::from_secs(2);
 /// the kernel's ticks of 10 ms would decide.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
 
-/// The state of the timers.
+/// The result of a check of the timers: whether the execution makes progress, or the limit that
+/// passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimerState {
     /// There was progress recently.
     Progressing,
-    /// There was no progress for `stalled`.
+    /// There was no progress for `stalledMs`. The status shows this, and the execution continues.
     Stalled,
     /// There was no progress for the idle timeout.
     Idle,
@@ -23,7 +24,8 @@ pub(crate) enum TimerState {
     Deadline,
 }
 
-/// The timers of one execution.
+/// The timers of one execution: how long it has run, and when it last made progress (stdout, CPU
+/// time or a running tool).
 #[derive(Debug)]
 pub(crate) struct Timers {
     stalled: Duration,
@@ -50,6 +52,8 @@ struct CpuTime {
 }
 
 impl Timers {
+    /// Creates timers that run from `now`. Without progress, the execution is stalled after
+    /// `stalled` and idle after `idle`. `deadline` limits its running time; `None` sets no limit.
     pub(crate) fn new(
         now: Instant,
         stalled: Duration,
@@ -76,11 +80,13 @@ impl Timers {
                 .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
+    /// Stops the timers while the process tree is stopped.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.accumulated = self.running_time(now);
         self.since = None;
     }
 
+    /// Lets the timers run again. No effect on running timers.
     pub(crate) fn resume(&mut self, now: Instant) {
         if self.since.is_none() {
             self.since = Some(now);
@@ -89,7 +95,7 @@ impl Timers {
         }
     }
 
-    /// Notes that bytes arrived on stdout.
+    /// Notes that bytes arrived on stdout, which is progress.
     pub(crate) fn output(&mut self, now: Instant) {
         self.progress = self.running_time(now);
     }
@@ -108,7 +114,8 @@ impl Timers {
         !self.tools && silence >= self.interval().min(CPU_WINDOW)
     }
 
-    /// Notes the CPU time that the tree has used so far.
+    /// Notes the CPU time that the process tree has used so far. More than 2 s in a minute since
+    /// the last sample is progress.
     pub(crate) fn cpu_sample(&mut self, now: Instant, used: Duration) {
         let at = self.running_time(now);
         let Some(last) = self.cpu else {
@@ -128,7 +135,7 @@ impl Timers {
         }
     }
 
-    /// Returns the state of the timers.
+    /// Checks the timers at `now`: first the deadline, then the idle timeout, then the stall.
     pub(crate) fn state(&mut self, now: Instant) -> TimerState {
         let running = self.running_time(now);
         if self.deadline.is_some_and(|deadline| running >= deadline) {
@@ -147,7 +154,8 @@ impl Timers {
         }
     }
 
-    /// Returns the longest time between two checks.
+    /// Returns the longest time between two checks: a quarter of the stall time, from 20 ms to
+    /// 10 s.
     fn interval(&self) -> Duration {
         (self.stalled / 4).clamp(Duration::from_millis(20), Duration::from_secs(10))
     }

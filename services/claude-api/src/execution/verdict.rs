@@ -19,7 +19,8 @@
 use protocol::{ErrorInfo, Reason, State};
 use renderer::Outcome;
 
-/// The cause of the end of an execution.
+/// The event that ended an execution. With the CLI's exit and its result, it decides the terminal
+/// state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndedBy {
     /// The CLI ended on its own.
@@ -79,7 +80,7 @@ pub struct Facts<'a> {
     pub ended_by: EndedBy,
     /// The exit of the CLI.
     pub exit: &'a Exit,
-    /// The last result.
+    /// The last result that the CLI reported; `None` if it reported none.
     pub outcome: Option<&'a Outcome>,
     /// Whether the last result answers everything: stdin is closed, and no other turn has begun.
     pub answered: bool,
@@ -100,7 +101,8 @@ pub struct Verdict {
     pub error: Option<ErrorInfo>,
 }
 
-/// Returns the verdict on these facts.
+/// Decides the terminal state, the reason, the exit code and the error of an execution, from the
+/// facts of its end (docs/protocol.md, "Ends").
 #[must_use]
 pub fn verdict(facts: &Facts<'_>) -> Verdict {
     let ended = |state, reason, exit_code| Verdict {
@@ -136,7 +138,8 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
     }
 }
 
-/// Returns the first reason that applies, in the order of docs/protocol.md, "Reasons".
+/// Returns the reason of a failed execution: the first that applies, in the order of
+/// docs/protocol.md, "Reasons".
 fn failure_reason(facts: &Facts<'_>) -> Reason {
     if let Exit::NotStarted(_) = facts.exit {
         return Reason::SpawnFailed;

@@ -110,7 +110,12 @@ impl Views {
         let viewing = Viewing(Arc::clone(self));
         if cleared && let Err(error) = self.record(entry).await {
             let execution = entry.id();
-            tracing::warn!(%execution, %error, "could not remove the note of a scheduled cancel");
+            tracing::warn!(
+                %execution,
+                %error,
+                "could not remove the note of a scheduled cancel from the spool; a restart of \
+                 claude-api may schedule the cancel again"
+            );
         }
         viewing
     }

@@ -30,7 +30,8 @@ pub(crate) enum EndWish {
     Cancel,
 }
 
-/// The merged result of all controls so far.
+/// The merged result of all controls of an execution so far: whether it is to be paused, and
+/// whether it is to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Wish {
     /// The number of controls so far. A waiting answer compares it with the revision that was acted
@@ -159,7 +160,8 @@ impl Wishes {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Merges a control, and sends the command for it to the runner if there is one.
+    /// Merges a control into the wish, and sends the command for it to the runner if there is one.
+    /// Returns the event that the client's answer waits for.
     ///
     /// # Errors
     /// The state that does not allow the control: a queued execution has no process to pause.
@@ -190,7 +192,8 @@ impl Wishes {
         }
     }
 
-    /// Waits until the signal for this revision was sent or was not needed. Cancel safe.
+    /// Waits until the runner has sent the signal for the control with this revision, or no signal
+    /// is needed. Cancel safe.
     pub(crate) async fn wait_until_acted(&self, revision: u64) {
         let mut acted = self.acted.subscribe();
         // The sender is `self`.
@@ -210,7 +213,8 @@ impl Wishes {
         self.newest.subscribe()
     }
 
-    /// Waits for a wish to end the execution that takes precedence over `least`. Cancel safe.
+    /// Waits for a wish to end the execution that takes precedence over `least`; with `None`, for
+    /// any. Cancel safe.
     pub(crate) async fn wait_for_end_above(&self, least: Option<EndWish>) -> Option<EndWish> {
         let mut newest = self.newest.subscribe();
         // The sender is `self`.
@@ -218,7 +222,8 @@ impl Wishes {
         wish.ok().and_then(|wish| wish.end)
     }
 
-    /// Leaves the queue. Returns false if a cancel arrived first: no process may start then.
+    /// Moves the execution from the queue to its start. Returns false if a cancel arrived first: no
+    /// process may start then.
     pub(crate) fn leave_queue(&self) -> bool {
         let mut inner = self.lock();
         if self.newest.borrow().end == Some(EndWish::Cancel) {
@@ -228,7 +233,8 @@ impl Wishes {
         true
     }
 
-    /// Connects the runner, and sends the wish of controls that arrived before the start.
+    /// Connects the runner, to which `send` sends commands, and sends the wish of controls that
+    /// arrived before the start.
     pub(crate) fn run(&self, send: SendCommand) {
         let mut inner = self.lock();
         inner.stage = Stage::Running(send);
@@ -284,7 +290,8 @@ impl Wishes {
         self.note_acted(self.newest.borrow().revision);
     }
 
-    /// Closes the value to later controls, and returns the end that was requested so far.
+    /// Ends the controls, because the terminal status is being decided. Returns the reason to end
+    /// the execution that was requested so far. Later controls change nothing.
     pub(crate) fn seal(&self) -> Option<EndWish> {
         let mut inner = self.lock();
         inner.stage = Stage::Ended;

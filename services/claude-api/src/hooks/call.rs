@@ -19,14 +19,14 @@ const STDERR_BYTES: usize = 4 * 1024;
 /// The time that a runner has to kill the process tree of a hook before it is killed itself.
 const RUNNER_END: Duration = Duration::from_secs(4);
 
-/// The end of a run of a hook.
+/// The end of one run of a hook, a program of the operator.
 #[derive(Debug)]
 pub(crate) enum Ended<T> {
     /// The hook exited with code 0.
     Succeeded,
     /// The hook failed.
     Failed(Failure),
-    /// The caller halted the run.
+    /// The caller halted the run, for this reason.
     Halted(T),
 }
 
@@ -102,7 +102,8 @@ pub(crate) async fn call<T>(
     }
 }
 
-/// The state of one run.
+/// The state of one run of a hook. After an interruption, [`Run::clean_up`] waits for its
+/// processes.
 #[derive(Default)]
 struct Run {
     /// The runner; `None` once no process of the hook is left.

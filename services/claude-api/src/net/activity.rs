@@ -25,7 +25,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A state of the module's diagram. The time is the start of the wait for the client.
+/// The state of a connection, as in the diagram of this module. The time is when the connection
+/// began to wait for its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Head(Instant),
@@ -74,7 +75,8 @@ impl Activity {
         self.change(|state| matches!(state, State::Idle(_)).then(|| State::Head(Instant::now())));
     }
 
-    /// Notes a write to the client. `is_blocked` means that the client does not read.
+    /// Notes a write to the client. `is_blocked` means that the client does not read, so the socket
+    /// is full.
     pub(super) fn sent(&self, is_blocked: bool) {
         self.change(|state| match state {
             State::Working if is_blocked => Some(State::Sending(Instant::now(), false)),
@@ -85,13 +87,14 @@ impl Activity {
         });
     }
 
-    /// Notes that the head of a request is complete. Returns the guard of the request.
+    /// Notes that the head of a request is complete. Returns the guard of the request: when it is
+    /// dropped, the connection is idle.
     pub(crate) fn begin(&self) -> Exchange {
         self.change(|state| (state != State::Evicted).then_some(State::Working));
         Exchange(self.clone())
     }
 
-    /// Notes that the answer is a stream.
+    /// Notes that the answer is a stream, so the connection is not closed for another.
     pub(crate) fn stream(&self) {
         self.change(|state| (state != State::Evicted).then_some(State::Streaming));
     }

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-/// The code of a CLI that cannot be started.
+/// The code of the obstacle for a CLI that cannot be started.
 pub(crate) const MISSING: &str = "cli-missing";
-/// The code of a check whose runner could not be started.
+/// The code of the obstacle for a check of the CLI whose runner (the process that starts the CLI)
+/// could not be started.
 pub(crate) const NO_RUNNER: &str = "no-runner";
-/// The code of a check whose runner died.
+/// The code of the obstacle for a check of the CLI whose runner died.
 pub(crate) const RUNNER_DIED: &str = "runner-died";
 
 /// A condition that keeps executions from starting, or a warning, with its remedy.

@@ -30,7 +30,7 @@ const LINKED: [&str; 9] = [
 /// `session-env` when it continues a conversation, so no script of an earlier execution may remain.
 const EMPTIED: [&str; 3] = ["shell-snapshots", "session-env", "plans"];
 
-/// The configuration of one start.
+/// The paths of the CLI's configuration for one start, which the sandbox must open.
 #[derive(Debug)]
 pub(super) struct Configuration {
     /// The targets of its links, which the execution may read.

@@ -20,7 +20,7 @@ const LINKED: [&str; 5] = [".git-credentials", ".ssh", ".netrc", ".npmrc", ".pyp
 /// The person's settings of git.
 const GIT: &str = ".gitconfig";
 
-/// The home of a workspace.
+/// The home folder that the executions of one workspace share.
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) folder: PathBuf,

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::remove::remove_tree;
 use crate::cli::create_private;
 
-/// The suffix of a conversation's private folder, which is next to its temporary folder.
+/// The suffix of a conversation's private folder, which is next to its temporary folder and is
+/// created anew at each start.
 const PRIVATE: &str = ".private";
 /// The free part of the disk below which idle folders are removed.
 const LOW_FREE_PART: f64 = 0.10;
@@ -40,7 +41,7 @@ pub(super) struct Temporary {
 /// The number of executions that use the folders of each conversation.
 type Conversations = HashMap<String, usize>;
 
-/// The folders of one execution. They are kept at least until this is dropped.
+/// The folders of one execution. While this value exists, they are not removed.
 #[derive(Debug)]
 pub(crate) struct Folders {
     /// The folder that all executions of a conversation share.
@@ -82,7 +83,8 @@ impl Temporary {
         }
     }
 
-    /// Creates the folders of an execution. Blocks on the disk.
+    /// Creates the folders of an execution that starts in this conversation; the private one is
+    /// emptied. Blocks on the disk.
     ///
     /// # Errors
     /// A folder cannot be created or emptied.
@@ -205,7 +207,8 @@ impl Temporary {
                 tracing::warn!(
                     %error,
                     folder = %folder.display(),
-                    "could not remove a temporary folder; retrying later"
+                    "could not remove all temporary files of a conversation; the next cleanup \
+                     retries"
                 );
                 false
             }

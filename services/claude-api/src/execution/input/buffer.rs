@@ -1,8 +1,9 @@
-//! The buffer of accepted input, as a plain value.
+//! The buffer of input that was accepted and the CLI has not read yet, as a plain value without
+//! I/O.
 
 use super::rules::{Fault, Rules};
 
-/// The bytes of one request.
+/// The input of one request: bytes for the CLI's stdin, and the offset at which they begin.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
     /// The offset of the first byte, counted from the first byte that a client sent.
@@ -100,13 +101,15 @@ impl Buffer {
         self.held = Vec::new();
     }
 
-    /// Returns whether all of an offer was accepted before.
+    /// Returns whether all of an offer was accepted before, so that it is only a repeat.
     pub(super) fn contains(&self, offer: &Offer<'_>) -> bool {
         let end = offer.offset.saturating_add(offer.data.len() as u64);
         end <= self.accepted && (self.ended || !offer.eof)
     }
 
-    /// Accepts the new part of an offer, all of it or none. Returns the accepted total.
+    /// Accepts the part of an offer that is new, all of it or none, if its lines obey `rules` and
+    /// fit. Returns the accepted total in bytes. Bytes that were accepted before are skipped, so a
+    /// client may repeat an offer.
     pub(super) fn offer(&mut self, offer: Offer<'_>, rules: &Rules) -> Result<u64, Refusal> {
         let accepted = self.accepted;
         let Some(overlap) = accepted.checked_sub(offer.offset) else {

@@ -10,7 +10,7 @@ const REQUEST_ID_BYTES: usize = 256;
 /// The room in a line for everything but the content, in bytes.
 const OTHER_FIELDS_BYTES: usize = 64 * 1024;
 
-/// The fault of a line.
+/// The reason why a line of input must not reach the CLI.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The line is not a message that the CLI would understand.
@@ -54,7 +54,7 @@ fn content_bytes(content: &Value) -> usize {
     }
 }
 
-/// The rules for the lines of one execution.
+/// The rules that every line of input for one execution must obey.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// The control requests that the operator allows.
@@ -84,7 +84,8 @@ impl Rules {
         }
     }
 
-    /// Checks a line, and returns it in the form that the CLI gets, with its newline.
+    /// Checks a line of a client, and returns the line for the CLI, with its newline. Allowed are a
+    /// user message, and a control request that the operator allows.
     pub(super) fn check(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
         let value: Value = match protocol::json::from_slice(line) {
             Ok(value) => value,

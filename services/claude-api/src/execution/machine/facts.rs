@@ -65,7 +65,7 @@ impl Machine {
         self.stderr.drain(..excess);
     }
 
-    /// Notes what the renderer found in the CLI's events.
+    /// Updates the status and the timers for one fact that the renderer found in the CLI's events.
     pub(crate) fn fact(&mut self, fact: Fact, now: Instant) {
         match fact {
             Fact::Init { model, .. } => {
@@ -103,8 +103,8 @@ impl Machine {
             Fact::HookFailed { message } => {
                 self.warn("hook_failed", message, serde_json::Value::Null)
             }
-            // The CLI also reports it while the limit is not reached. It matters when the usage limit
-            // ends the execution.
+            // The CLI also reports a limit that is not reached. The reset matters only if the
+            // limit ends the execution.
             Fact::RateLimit { resets_at, .. } => self.resets_at = resets_at.or(self.resets_at),
             Fact::Result(outcome) => self.result(*outcome, now),
         }

@@ -60,7 +60,7 @@ pub(crate) enum Input {
     Done(Exit),
     /// The runner died without a last report.
     RunnerDied,
-    /// Time has passed.
+    /// Time has passed, so a runner that does not report may have to be killed.
     Tick,
 }
 

@@ -7,16 +7,17 @@ use spool::{Appended, EventsStorage, Writer};
 use crate::execution::lost::Lost;
 use crate::metrics::OutputCounters;
 
-/// The largest buffer kept between two chunks, bytes. A long line may have grown the buffer much
-/// further.
+/// The capacity to which the buffers of rendered output are shrunk after each chunk, bytes. A long
+/// line may have grown them much further, and the execution may hold them for hours.
 const KEPT_CAPACITY_BYTES: usize = 256 << 10;
 
-/// The renderer and the spool writer of one execution. Readers see bytes only after `append`
-/// returned.
+/// The path of one execution's output: renders the CLI's stdout, appends the result to the spool,
+/// and counts the bytes that are lost. Readers of the spool see bytes only after they are written.
 pub(super) struct Output {
     renderer: Renderer,
     rendered: Rendered,
-    /// The form of the output with `format: "events"`.
+    /// The renderer for `"format": "events"`, whose output is the CLI's event lines; `None` for
+    /// text.
     events: Option<EventsOutput>,
     bytes: Vec<u8>,
     patches: Vec<Patch>,
@@ -31,7 +32,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Opens the spool of an execution for writing.
+    /// Opens the spool of an execution for writing its output in this format. `counters` are those
+    /// of `/metrics`.
     ///
     /// # Errors
     /// The spool cannot be written.
@@ -58,7 +60,9 @@ impl Output {
         })
     }
 
-    /// Appends a chunk of stdout, and returns the facts in it.
+    /// Renders a chunk of the CLI's stdout, appends the result to the spool, and returns the facts
+    /// that the chunk reports, such as a retry or a result. Bytes that a full disk refuses are
+    /// counted as lost. Blocks on the disk.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Vec<Fact> {
         let kept = self.writer.append_events(chunk);
         self.note_events(kept);
@@ -69,7 +73,8 @@ impl Output {
         self.flush()
     }
 
-    /// Appends the rest after the end of stdout, and returns the facts in it.
+    /// Renders and appends what is left at the end of stdout, such as a last line without a
+    /// newline. Returns the facts in it. Blocks on the disk.
     pub(super) fn end(&mut self) -> Vec<Fact> {
         self.renderer.finish(&mut self.rendered);
         if let Some(events) = &mut self.events {
@@ -123,12 +128,14 @@ impl Output {
         self.has_begun
     }
 
-    /// Returns how much could not be written so far, if the disk was full since the last call.
+    /// Returns all bytes that were lost so far, if the disk was full since the last call; otherwise
+    /// `None`.
     pub(super) fn take_disk_full(&mut self) -> Option<Lost> {
         std::mem::take(&mut self.disk_full).then_some(self.lost)
     }
 
-    /// Publishes the end of the output, and returns its marks.
+    /// Publishes the end of the output to its readers. Returns its final marks: the length, the
+    /// oldest byte that is kept, and the checksum.
     pub(super) fn finish(self) -> spool::Marks {
         let marks = self.writer.marks();
         self.writer.finish();

@@ -36,14 +36,16 @@ use waits::{Sample, finished, sleep_until};
 /// The maximum size of one read from stdout, bytes. Each read costs a write to the disk and wakes
 /// the readers. A pipe holds up to twice as much ([`start`]).
 const CHUNK_BYTES: usize = 128 * 1024;
-/// The longest time for which a start holds its slot: a silent CLI must not keep others from
-/// starting.
+/// The longest time for which an execution counts as starting. Only some executions may start at
+/// the same time, and a silent CLI must not keep the others waiting.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// The longest time between two yields of a loop that never has to wait. A yield at every chunk
-/// made text slower.
+/// The longest time for which the loop of a busy execution runs before it yields to other tasks. A
+/// yield after every chunk made text slower.
 const YIELD_AFTER: Duration = Duration::from_millis(1);
 
-/// Runs the execution to its end.
+/// Runs an execution that has its permit (the right to run): records `running`, runs the before
+/// hook, starts the CLI, and follows it until no process is left. Returns the end, which the caller
+/// records.
 pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) -> Ended {
     // `running` is on disk before a process exists: after a kill of the service the execution is
     // interrupted, and never runs a second time.
@@ -53,7 +55,8 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
             tracing::error!(
                 execution = %status.execution_id,
                 %error,
-                "could not write the status `running`"
+                "could not write the status `running` to the spool; the execution fails without a \
+                 start of the CLI"
             );
             let reason = format!("the spool cannot be written: {error}");
             return ending::failed_to_start(owner, status, EndedBy::Itself, &reason);
@@ -123,7 +126,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     ending::ended(owner, finished).await
 }
 
-/// The event that woke the loop.
+/// The event that woke the loop of [`Running::drive`].
 enum Step {
     Runner(Option<runner::Event>),
     Wish,
@@ -273,7 +276,8 @@ impl<'a> Running<'a> {
                         tracing::warn!(
                             execution = %self.machine.status().execution_id,
                             %error,
-                            "could not write the status"
+                            "could not write the status of a running execution to the spool; the \
+                             status is written again after a later change"
                         );
                     }
                 }

@@ -1,4 +1,5 @@
-//! The before hook, which runs before the CLI is started.
+//! The before hook: a program of the operator that runs before the CLI of each execution is
+//! started.
 
 use std::time::Instant;
 
@@ -20,8 +21,8 @@ pub(super) enum NoStart {
     Refused(Failure),
 }
 
-/// Runs the before hook, if there is one. The failure of an advisory hook becomes a warning in
-/// `status`, which is published.
+/// Runs the operator's before hook, if one is set. The failure of an advisory hook becomes a
+/// warning in `status`, which is published.
 ///
 /// A cancel or `deadline` ends the hook at once. A stop of the service ends it when the service's
 /// time for running executions is over. A pause takes effect when the CLI starts.

@@ -12,7 +12,8 @@ use spool::blocking::Work;
 const RESEND: Duration = Duration::from_millis(100);
 
 impl Running<'_> {
-    /// Returns when the loop must wake up even without an event.
+    /// Returns when the loop must wake up even without an event: to check a time limit, to kill the
+    /// runner, or to resend a command. `None` if none of these is due.
     pub(super) fn wake_time(&self) -> Option<Instant> {
         let now = Instant::now();
         // The end of a sample wakes the loop.
@@ -25,7 +26,8 @@ impl Running<'_> {
         [next, kill_runner_at, resend].into_iter().flatten().min()
     }
 
-    /// Starts to sample the CPU time of a silent tree.
+    /// Starts to measure the CPU time of the process tree if the execution is silent, because CPU
+    /// time counts as progress. No effect while another measurement is under way.
     pub(super) fn sample_cpu(&mut self) {
         let now = Instant::now();
         if self.machine.needs_cpu_sample(now) && self.sample.is_none() {
@@ -68,7 +70,8 @@ impl Running<'_> {
         self.record();
     }
 
-    /// Carries out an order of the machine.
+    /// Carries out an order of the machine: ends the process tree, or kills a runner that does not
+    /// report.
     pub(super) fn obey(&mut self, order: Option<Order>) {
         match order {
             None => {}
@@ -76,14 +79,16 @@ impl Running<'_> {
             Some(Order::KillRunner) => {
                 tracing::warn!(
                     execution = %self.machine.status().execution_id,
-                    "the runner does not end; killing the runner"
+                    "the runner of an execution did not report in time; killing the runner, then \
+                     the processes that it leaves"
                 );
                 self.control.kill_runner();
             }
         }
     }
 
-    /// Starts the due write unless one is under way. A slow disk then delays no step.
+    /// Starts to write the status to the spool if it is due and no other write is under way. The
+    /// loop does not wait for the write, so a slow disk delays no step.
     fn record(&mut self) {
         if self.recording.is_some() || !(self.status_due || self.begun_due) {
             return;
@@ -93,7 +98,8 @@ impl Running<'_> {
         self.recording = Some(self.owner.begin_record(status, begun));
     }
 
-    /// Waits for all writes that are under way or due. The terminal status must be written last.
+    /// Waits for all status writes that are under way or due, so that the terminal status is
+    /// written last.
     pub(super) async fn finish_writes(&mut self) {
         while self.recording.is_some() || self.status_due || self.begun_due {
             self.record();

@@ -7,7 +7,9 @@ use renderer::{Activity, Fact};
 use super::running::Running;
 
 impl Running<'_> {
-    /// Counts the facts of a chunk of the CLI's output that was appended.
+    /// Updates `/metrics` after a chunk of the CLI's output was appended: the time to the first
+    /// byte and to the first text, and the retries, restarts and lost events among the chunk's
+    /// facts.
     pub(super) fn count(&mut self, facts: &[Fact], now: Instant) {
         let metrics = &self.owner.engine.metrics;
         if !self.counted.first_byte && self.output.has_begun() {

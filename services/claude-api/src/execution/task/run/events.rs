@@ -10,8 +10,9 @@ use crate::execution::verdict::Exit;
 use crate::registry::record::CliProcess;
 
 impl Running<'_> {
-    /// Applies the newest wish to the machine. Its command was already sent to the runner
-    /// ([`crate::execution::wish`]), unless the socket was full: then this sends it again.
+    /// Applies the newest wish (all controls of clients, merged) to the machine. The wish itself
+    /// sent its command to the runner ([`crate::execution::wish`]). If the runner's socket was
+    /// full, the command is sent again here.
     pub(super) fn follow_wish(&mut self, now: Instant) {
         self.owner.wishes.resend();
         // Applied even if the wish looks unchanged: the branch that wakes the loop has already
@@ -81,7 +82,11 @@ impl Running<'_> {
             }
             Event::Sweeping { left } => {
                 let id = &self.machine.status().execution_id;
-                tracing::info!(execution = %id, left, "still killing processes");
+                tracing::info!(
+                    execution = %id,
+                    left,
+                    "still killing the processes that a CLI left; its execution ends after them"
+                );
                 self.input(Input::StillSweeping, now);
             }
             Event::Failed { message } => self.runner_failure = Some(message),
@@ -98,7 +103,11 @@ impl Running<'_> {
             None => self.events.runner_end(),
         };
         let id = &self.machine.status().execution_id;
-        tracing::warn!(execution = %id, reason, "the runner died");
+        tracing::warn!(
+            execution = %id,
+            reason,
+            "the runner of an execution died; killing the processes that it left"
+        );
         self.runner_failure = Some(reason);
         self.input(Input::RunnerDied, Instant::now());
         self.unkillable = self.owner.engine.runners.sweep_orphans().await;

@@ -13,7 +13,8 @@ use crate::execution::machine::Machine;
 use crate::execution::owner::Owner;
 use crate::execution::wish::Wish;
 
-/// The state of a running execution. The other files of this folder implement the steps.
+/// The state of the loop that follows one execution, from the start of its runner until no process
+/// is left. The other files of this folder implement the loop's steps.
 pub(super) struct Running<'a> {
     pub(super) owner: &'a mut Owner,
     pub(super) machine: Machine,
@@ -47,7 +48,7 @@ pub(super) struct Running<'a> {
     pub(super) counted: Counted,
 }
 
-/// The events that are counted once for each execution, and whether they were.
+/// Events that `/metrics` counts only once for each execution, and whether they were counted.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) first_byte: bool,

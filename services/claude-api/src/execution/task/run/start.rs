@@ -20,7 +20,8 @@ use crate::sandbox::restore_transcript;
 /// not fit into the pipe.
 const PIPE_BYTES: usize = 256 * 1024;
 /// The maximum number of retries of a start while the machine is short of descriptors or processes.
-/// The runner has the same time limit for the start of the CLI.
+/// With the pause [`SHORTAGE_RETRY`] they take 30 s; the runner has the same time for the start of
+/// the CLI.
 const START_RETRIES: u32 = 120;
 
 /// Starts the CLI, and returns its runner with the first message for stdin. After a cancel or stop,
@@ -72,6 +73,7 @@ async fn wait_for_end(wishes: &Wishes, time: Duration) -> Option<EndedBy> {
     wish.ok().and_then(ended_by)
 }
 
+/// Converts a wish to end the execution into the cause of its end.
 pub(super) fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
     match wish? {
         EndWish::Cancel => Some(EndedBy::Cancel),
@@ -91,8 +93,9 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
     }
 }
 
-/// Prepares the start of the CLI from files on disk, and returns it with the first message for
-/// stdin.
+/// Prepares the start of the CLI: reads the prompt, and creates the workspace, the folders of the
+/// sandbox and the arguments. Returns the task for the runner, and the first message for stdin. An
+/// error names the part that failed. Blocks on the disk.
 fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
     // Since the acceptance, the prompt was only on disk.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
