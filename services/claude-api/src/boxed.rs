@@ -1,5 +1,5 @@
-//! The rule for a boxed service: commands of the model run in the container of claude-api (the box)
-//! and must not use the service.
+//! The guard of a boxed service: its container (the box) also runs the commands of the model, and
+//! these must not use the service.
 //!
 //! - A peer with an address of this container gets 401 for every request except health.
 //! - A request that leaves the container and returns through the published port arrives from the

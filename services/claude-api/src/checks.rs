@@ -22,7 +22,8 @@ const CLI_INTERVAL: Duration = Duration::from_secs(300);
 const CLI_RETRY: Duration = Duration::from_secs(5);
 /// The time limit for the end of a check's runner after the command to kill its process tree.
 const RUNNER_END: Duration = Duration::from_secs(5);
-/// The time limit of `--version`: a cold start on a busy machine takes seconds.
+/// The time limit of a check of the CLI (`claude --version`): a cold start on a busy machine takes
+/// seconds.
 const CLI_LIMIT: Duration = Duration::from_secs(60);
 /// The pause between two checks of folders and disks.
 const DISK_INTERVAL: Duration = Duration::from_secs(3);

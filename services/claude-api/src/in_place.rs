@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// The pause between two checks of the watch. Sockets wait at most twice as long for a write that
-/// hangs.
+/// The pause between two checks of the watch, the thread that notices disk work that hangs. Sockets
+/// wait at most twice as long for such work.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// The number of checks without any work after which the watch sleeps: 1 s.
 const IDLE_CHECKS: u32 = 50;
@@ -117,8 +117,9 @@ impl InPlace {
     }
 }
 
-/// Runs the watch: wakes a thread of the runtime at each check that finds the same work in a slot
-/// as the check before.
+/// Runs the watch, the thread that notices disk work that hangs. At each check that finds the same
+/// work in a slot as the check before, it wakes a thread of the runtime, which then polls the
+/// sockets.
 fn watch(in_place: &Weak<InPlace>, runtime: &Handle) {
     let mut seen = vec![0; cores()];
     let (mut last, mut idle) = (0, 0);

@@ -30,7 +30,7 @@ const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
 const FREE_BYTES: u64 = 16 * 1024;
 /// The maximum size of a small body, bytes. Small bodies have their own part of the budget.
 const SMALL_BYTES: u64 = 256 * 1024;
-/// Small bodies have the budget divided by this number, and larger ones have the rest.
+/// The divisor of the budget that gives the part of small bodies. Larger bodies have the rest.
 const SMALL_SHARE: u64 = 8;
 
 /// The part of the memory budget that one request body holds. It must be held as long as the body
@@ -80,7 +80,7 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Creates a budget of `bytes`, of which one part is for small bodies.
+    /// Creates a budget of `bytes`: a part for small request bodies, and the rest for larger ones.
     #[must_use]
     pub(crate) fn new(bytes: u64) -> Self {
         let small = bytes / SMALL_SHARE;

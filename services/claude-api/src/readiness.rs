@@ -67,7 +67,8 @@ impl Readiness {
         act(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the obstacles to the start of the service: those of the CLI and the folders.
+    /// Returns the obstacles to the start of the service (`/health/startup`): those of the CLI and
+    /// the folders.
     #[must_use]
     pub fn startup(&self) -> Vec<Obstacle> {
         self.with(|cache| {
@@ -78,7 +79,8 @@ impl Readiness {
         })
     }
 
-    /// Returns the obstacles to an execution that would start now.
+    /// Returns all obstacles to an execution that would start now (`/health/ready`); empty if it
+    /// would start. Reads the credential's file.
     #[must_use]
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles = self.startup();

@@ -61,7 +61,8 @@ const NAMING_TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDI
 /// the conversation. Measured with 2.1.329.
 const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 
-/// The paths that every execution may use, and the folders in which its own folders are created.
+/// The sandbox policy of the service: the paths that every execution may use, and the folders in
+/// which each execution's own folders are created.
 #[derive(Debug)]
 pub(crate) struct Policy {
     read_only: Vec<PathBuf>,
@@ -261,7 +262,8 @@ fn program_folders(environment: &Environment) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the folder of the file to which a program's links lead.
+/// Returns the folder of a program after its links are followed; `None` if the program does not
+/// exist.
 fn folder_of_program(program: &Path) -> Option<PathBuf> {
     let real = program.canonicalize().ok()?;
     real.parent().map(Path::to_owned)

@@ -1,4 +1,4 @@
-//! The sweep of processes that outlived SIGKILL.
+//! The sweep (kill and reap) of processes that outlived SIGKILL.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

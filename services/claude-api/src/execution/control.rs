@@ -1,4 +1,4 @@
-//! The controls of an execution.
+//! The controls of an execution: pause, resume, cancel and stop.
 
 /// A request to an execution, from a client or from the service's stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -200,7 +200,8 @@ pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
     }
 }
 
-/// Warns if the CLI's transcript did not grow. The CLI does not report a full disk.
+/// Adds a warning to the status if the CLI's transcript did not grow, so that the conversation
+/// cannot be continued. The usual cause is a full disk, which the CLI does not report.
 async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     let config_dir = owner.engine.environment.config_dir();
     let conversation = owner.accepted.conversation.clone();

@@ -85,7 +85,8 @@ impl Live {
         self.fill(&published, Instant::now())
     }
 
-    /// Returns a published status with its counters at `now`.
+    /// Returns a published status with its counters at `now`: the running time, and the length of
+    /// the output.
     #[must_use]
     pub fn fill(&self, published: &Published, now: Instant) -> Status {
         let mut status = Status::clone(&published.status);

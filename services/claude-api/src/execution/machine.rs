@@ -87,7 +87,8 @@ impl Machine {
         }
     }
 
-    /// Applies an input to the phase, and returns the order that follows from it.
+    /// Applies an event of the run to the phase, and returns the order that the caller must carry
+    /// out.
     pub(crate) fn apply(&mut self, input: Input, now: Instant) -> Option<Order> {
         let phase = std::mem::replace(&mut self.phase, Phase::Starting);
         let (phase, order) = phase.step(input, now, self.kill_grace);
@@ -145,12 +146,12 @@ impl Machine {
         self.phase.is_underway() && self.timers.needs_cpu_sample(now)
     }
 
-    /// Notes the CPU time that the tree had used at `at`.
+    /// Notes the CPU time that the process tree had used at `at`, which may show progress.
     pub(crate) fn cpu_sample(&mut self, at: Instant, used: Duration) {
         self.timers.cpu_sample(at, used);
     }
 
-    /// Notes that bytes arrived on stdout.
+    /// Notes that bytes arrived on stdout, which is progress.
     pub(crate) fn output(&mut self, now: Instant) {
         self.timers.output(now);
         self.has_output = true;
@@ -212,7 +213,8 @@ impl Machine {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// Returns the facts for the verdict: the last status, the last result, and the end of the run.
+    /// Returns the facts for the verdict: the last status, the last result of the CLI, and the end
+    /// of the run.
     pub(crate) fn into_end(self) -> (Status, Option<Outcome>, RunEnd) {
         (self.status, self.outcome, self.phase.into_end())
     }

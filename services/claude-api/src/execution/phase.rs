@@ -33,11 +33,12 @@ pub(crate) use input::{Cause, Input, Order, TimeLimit};
 use super::verdict::{EndedBy, Exit};
 use super::wish::EndWish;
 
-/// The time that the runner has for its sweep after the kill grace, before it is killed itself.
-/// After the CLI's exit, and after each report of a long sweep, the runner has twice this time.
+/// How long a runner may kill and reap the process tree after the kill grace, before claude-api
+/// kills the runner. After the CLI's exit, and after each report of a long sweep, the runner has
+/// twice this time.
 const RUNNER_GRACE: Duration = Duration::from_secs(4);
-/// The time limit for the answer to TERM. A runner answers every command immediately. A runner that
-/// was stopped by a signal does not answer, and is killed.
+/// The time limit for a runner's answer to the command to end the process tree. A runner answers
+/// every command immediately. One that was stopped by a signal does not answer, and is killed.
 const RUNNER_ANSWER: Duration = Duration::from_millis(500);
 
 /// The phase of a run, from the start of its runner to the end of its last process. A runner that
@@ -133,8 +134,8 @@ impl Phase {
         }
     }
 
-    /// Returns the same phase with another time for the runner. A phase without such a time stays
-    /// unchanged.
+    /// Returns the same phase with another time at which a silent runner is killed. A phase without
+    /// such a time stays unchanged.
     fn killing_runner_at(mut self, time: Option<Instant>) -> Self {
         match &mut self {
             Self::Ending { kill_runner_at, .. }

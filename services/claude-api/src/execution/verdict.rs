@@ -27,15 +27,15 @@ pub enum EndedBy {
     Itself,
     /// A client's cancel.
     Cancel,
-    /// The idle timeout.
+    /// The idle timeout: there was no progress for too long.
     Idle,
     /// The client's deadline.
     Deadline,
-    /// The linger grace after the last result.
+    /// The linger grace: the CLI did not exit in time after its last result.
     Linger,
     /// The stop of the service.
     Stop,
-    /// The death of the runner.
+    /// The death of the runner, the process that started the CLI.
     RunnerDeath,
     /// The failure of the required before hook.
     Hook,
@@ -73,7 +73,7 @@ impl Exit {
     }
 }
 
-/// The facts at the end of an execution.
+/// The facts at the end of an execution, from which [`verdict`] decides its terminal state.
 #[derive(Debug)]
 pub struct Facts<'a> {
     /// The cause of the end.

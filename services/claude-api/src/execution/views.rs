@@ -47,7 +47,8 @@ struct State {
     scheduled: u64,
 }
 
-/// The streams of one execution.
+/// The open streams of one execution, and the cancel that is due when none has been open for a
+/// while.
 ///
 /// - A stream is counted from its opening until it is dropped. The number of connections bounds the
 ///   streams. One task waits for the latest scheduled cancel: the task of an earlier cancel ends

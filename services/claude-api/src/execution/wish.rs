@@ -91,7 +91,7 @@ enum Stage {
 pub(crate) enum Answer {
     /// No event: the control is answered immediately.
     Now,
-    /// The first signal for this revision.
+    /// The first signal that the runner sends for the control with this revision.
     Signal(u64),
     /// The terminal status.
     End {
@@ -115,8 +115,9 @@ struct Inner {
     ending: bool,
 }
 
-/// The controls of one execution as one shared value. Its cost is fixed: any number of controls is
-/// one value, and a request that waits for an answer waits in its own task.
+/// The controls of one execution (pause, resume, cancel, stop), merged into one shared value. Any
+/// number of controls costs the same memory, and a request that waits for an answer waits in its
+/// own task.
 pub(crate) struct Wishes {
     // Held briefly; no await happens inside. Commands are sent under the lock, to keep their order.
     inner: Mutex<Inner>,

@@ -30,7 +30,7 @@ pub(crate) enum Ended<T> {
     Halted(T),
 }
 
-/// The failure of a hook.
+/// The failure of a hook, for a warning in the status or for its error.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
     /// The failure in words, with the tail of stderr.

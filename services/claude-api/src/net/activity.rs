@@ -99,7 +99,8 @@ impl Activity {
         self.change(|state| (state != State::Evicted).then_some(State::Streaming));
     }
 
-    /// Returns when the wait for the client began, if the connection may be closed for another.
+    /// Returns when the wait for the client began; `None` if the connection must not be closed for
+    /// another.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         match *self.0.borrow() {
             State::Head(since)
@@ -115,7 +116,8 @@ impl Activity {
         self.0.send_replace(State::Evicted);
     }
 
-    /// Waits until the connection must be closed, and returns the reason.
+    /// Waits until the connection must be closed: a time limit has passed, or another connection
+    /// needs its permit. Returns the reason in words.
     pub(crate) async fn close_due(&self, timeouts: Timeouts) -> &'static str {
         let mut state = self.0.subscribe();
         loop {
@@ -194,7 +196,7 @@ impl<B> Drop for Received<B> {
     }
 }
 
-/// The body of an answer, and the exchange that ends with it.
+/// The body of an answer, which keeps its request counted until the answer has ended.
 pub(crate) struct Answered<B> {
     pub(crate) body: B,
     pub(crate) _exchange: Exchange,

@@ -17,7 +17,7 @@ const FOLDER: &str = ".workspace-homes";
 /// A workspace's home gets a link to each, and every execution can read them.
 const LINKED: [&str; 5] = [".git-credentials", ".ssh", ".netrc", ".npmrc", ".pypirc"];
 
-/// The person's settings of git.
+/// The git settings of the person who runs the service.
 const GIT: &str = ".gitconfig";
 
 /// The home folder that the executions of one workspace share.

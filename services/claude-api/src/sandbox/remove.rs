@@ -1,4 +1,4 @@
-//! The removal of folders that tools may have filled with any tree.
+//! The removal of folders that tools may have filled with a tree of any depth and any modes.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};

@@ -3,7 +3,7 @@
 use crate::execution::verdict::{EndedBy, Exit};
 use crate::execution::wish::EndWish;
 
-/// The reason why claude-api ends a tree.
+/// The reason why claude-api ends the process tree of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A client's cancel.
@@ -21,7 +21,7 @@ pub(crate) enum TimeLimit {
     Idle,
     /// The client's deadline.
     Deadline,
-    /// The linger grace after the last result.
+    /// The linger grace: the CLI did not exit in time after its last result.
     Linger,
 }
 

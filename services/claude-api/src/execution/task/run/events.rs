@@ -21,7 +21,7 @@ impl Running<'_> {
         self.input(Input::Wished(wish.end), now);
     }
 
-    /// Applies an input to the machine, and carries out its order.
+    /// Applies an event of the run to the machine, and carries out the order that follows.
     pub(super) fn input(&mut self, input: Input, now: Instant) {
         let order = self.machine.apply(input, now);
         self.obey(order);

@@ -1,4 +1,5 @@
-//! The start of the CLI: the prompt from the disk, the arguments, the runner.
+//! The start of an execution's CLI: reads the prompt from the disk, makes the arguments, and starts
+//! the runner.
 
 use std::io;
 use std::sync::Arc;
