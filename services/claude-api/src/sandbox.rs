@@ -3,8 +3,9 @@
 //! credential files, other workspaces and files of other conversations are outside. The runner
 //! enforces the policy ([`runner::Sandbox`]).
 
-mod configuration;
+mod cli_configuration;
 mod home;
+mod paths;
 mod remove;
 mod temporary;
 mod warnings;
@@ -13,7 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use configuration::restore_transcript;
+pub(crate) use cli_configuration::restore_transcript;
+use paths::SharedPaths;
 use protocol::Body;
 use runner::MissingProtection;
 pub(crate) use temporary::Folders;
@@ -22,36 +24,6 @@ pub(crate) use warnings::warnings;
 
 use crate::cli::Environment;
 use crate::config::ServeArgs;
-
-/// Folders of programs, libraries and the machine's configuration. `/run` is not among them,
-/// because secrets are mounted there.
-const SYSTEM: [&str; 13] = [
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix",
-    "/proc", "/sys", "/var",
-];
-
-/// The folder of POSIX shared memory. An operator who opens it also allows System V shared memory.
-const SHARED_MEMORY: &str = "/dev/shm";
-
-/// Devices that hold no data of another process. [`SHARED_MEMORY`] is not among them.
-const DEVICES: [&str; 8] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/tty",
-    "/dev/ptmx",
-    "/dev/pts",
-];
-
-/// Variables that name files or folders which the CLI reads. Every execution may read these, too.
-const NAMING_READABLE: [&str; 4] = [
-    "NODE_EXTRA_CA_CERTS",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-];
 
 /// Variables that are set to the temporary folder of the execution's conversation.
 const NAMING_TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
@@ -65,11 +37,8 @@ const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 /// which each execution's own folders are created.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    read_only: Vec<PathBuf>,
-    /// Devices, and the paths that the operator opened.
-    read_write: Vec<PathBuf>,
-    /// Whether the operator opened [`SHARED_MEMORY`].
-    allow_ipc: bool,
+    /// The paths that every execution may use.
+    shared: SharedPaths,
     /// The temporary folders of conversations.
     temporary: Temporary,
     environment: Arc<Environment>,
@@ -122,36 +91,23 @@ impl Policy {
         if !args.sandbox || runner::missing_protections().contains(&MissingProtection::Landlock) {
             return Ok(None);
         }
-        let mut read_only: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
-        read_only.extend(program_folders(environment));
-        read_only.extend(folder_of_program(&args.claude_bin));
-        let named = NAMING_READABLE
-            .iter()
-            .filter_map(|name| environment.get(name));
-        read_only.extend(named.map(PathBuf::from));
-        let mut read_write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
-        read_write.extend(args.sandbox_paths().cloned());
-        let mut opened = args.sandbox_paths();
         let temporary = environment.get("TMPDIR").unwrap_or("/tmp").into();
         let policy = Self {
-            read_only,
-            read_write,
-            allow_ipc: opened.any(|path| Path::new(SHARED_MEMORY).starts_with(path)),
+            shared: SharedPaths::new(args, environment),
             temporary: Temporary::new(temporary, &args.spool_dir),
             environment: Arc::clone(environment),
             home: environment.get("HOME").unwrap_or("/").into(),
         };
-        let mut open = [policy.read_only.clone(), policy.read_write.clone()].concat();
-        refuse_exposed(&open, &policy.home, "the homes of all executions")?;
+        policy
+            .shared
+            .refuse_exposed(&policy.home, "the homes of all executions")?;
         // If the CLI uses its own login, executions can use the service's home.
-        open.extend([policy.home.clone(), environment.config_dir()]);
-        refuse_exposed(&open, &args.spool_dir, "the spool")?;
-        refuse_exposed(&open, &args.workspace_root, "the workspaces")?;
-        refuse_exposed(
-            &open,
-            &policy.temporary.root,
-            "temporary files of all executions",
-        )?;
+        let mut open = policy.shared.clone();
+        open.read_write
+            .extend([policy.home.clone(), environment.config_dir()]);
+        open.refuse_exposed(&args.spool_dir, "the spool")?;
+        open.refuse_exposed(&args.workspace_root, "the workspaces")?;
+        open.refuse_exposed(&policy.temporary.root, "temporary files of all executions")?;
         Ok(Some(policy))
     }
 
@@ -175,9 +131,9 @@ impl Policy {
             .to_vec();
         variables.extend(NO_SOCKETS.map(|(name, value)| (name, value.into())));
         let mut sandbox = runner::Sandbox {
-            read_only: self.read_only.clone(),
-            read_write: self.read_write.clone(),
-            allow_ipc: self.allow_ipc,
+            read_only: self.shared.read_only.clone(),
+            read_write: self.shared.read_write.clone(),
+            allow_ipc: self.shared.allow_ipc,
         };
         sandbox
             .read_write
@@ -190,7 +146,7 @@ impl Policy {
         } else {
             let config_dir = self.environment.config_dir();
             let home = home::create(&self.home, workspace, &config_dir)?;
-            let configuration = configuration::create(
+            let configuration = cli_configuration::create(
                 private,
                 &config_dir,
                 &self.environment.config_file(),
@@ -232,41 +188,6 @@ impl Policy {
     pub(crate) fn make_room(&self) -> io::Result<usize> {
         self.temporary.make_room()
     }
-}
-
-/// Returns an error if a private folder is in one of the folders that every execution may use.
-/// `what` describes the private folder in the error's text.
-fn refuse_exposed(open: &[PathBuf], folder: &Path, what: &str) -> Result<(), String> {
-    // A folder that does not exist yet has an ancestor that does.
-    let real = folder
-        .ancestors()
-        .find_map(|part| part.canonicalize().ok())
-        .unwrap_or_else(|| folder.to_owned());
-    let mut open = open.iter().filter_map(|open| open.canonicalize().ok());
-    match open.find(|open| real.starts_with(open)) {
-        None => Ok(()),
-        Some(open) => Err(format!(
-            "--sandbox: {what}, {}, would be open to every execution, because {} is: remove that \
-             from --sandbox-paths (CLAUDE_API_SANDBOX_PATHS) or PATH, or move one of them",
-            folder.display(),
-            open.display()
-        )),
-    }
-}
-
-/// Returns the absolute folders of `PATH`.
-fn program_folders(environment: &Environment) -> Vec<PathBuf> {
-    let path = environment.get("PATH").unwrap_or_default();
-    std::env::split_paths(path)
-        .filter(|folder| folder.is_absolute())
-        .collect()
-}
-
-/// Returns the folder of a program after its links are followed; `None` if the program does not
-/// exist.
-fn folder_of_program(program: &Path) -> Option<PathBuf> {
-    let real = program.canonicalize().ok()?;
-    real.parent().map(Path::to_owned)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use protocol::{Limits, State, Status};
 use renderer::{Outcome, RunningTool};
 
 use super::phase::{Input, Order, Phase, RunEnd, TimeLimit};
-use super::timers::{TimerState, Timers};
+use super::progress::{TimerState, Timers};
 use crate::times::Times;
 
 /// The state of a running execution: its phase, its timers and its status. It decides when and why

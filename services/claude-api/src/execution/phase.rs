@@ -22,7 +22,7 @@
 //! - The death of a runner in `Starting` or `Running` is itself the cause of the end. In `Ending`
 //!   and `Terminated` the cause stays; in `Sweeping` the end of the CLI is already known.
 //! - A pause is no phase: a tree that is being ended may be stopped. A pause stops the clock of the
-//!   execution ([`super::timers`]).
+//!   execution ([`super::progress`]).
 
 mod input;
 

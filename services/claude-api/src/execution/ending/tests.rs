@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::execution::Control;
 use crate::execution::phase::Input;
-use crate::execution::timers::Timers;
+use crate::execution::progress::Timers;
 use crate::execution::wish::{Answer, EndWish};
 use crate::registry::record::begin;
 use crate::service::testing::{accepted, end, open, others, owner, status};

@@ -23,7 +23,7 @@ use crate::cli;
 use crate::execution::ending::{self, Ended, FinishedRun};
 use crate::execution::machine::Machine;
 use crate::execution::owner::Owner;
-use crate::execution::timers::Timers;
+use crate::execution::progress::Timers;
 use crate::execution::verdict::EndedBy;
 use crate::registry::Ticket;
 use crate::registry::record::begin;
