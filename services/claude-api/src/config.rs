@@ -250,7 +250,7 @@ pub struct ServeArgs {
 /// The checked settings of `serve`: the arguments, and the values that are computed from them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The arguments as given, but with an absolute path of the CLI.
+    /// The arguments as given, except that a relative path of the CLI is made absolute.
     pub args: ServeArgs,
     /// The permissions of the CLI's tools.
     pub tools: ToolPolicy,

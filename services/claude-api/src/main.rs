@@ -64,6 +64,7 @@ fn arguments() -> Vec<std::ffi::OsString> {
     args
 }
 
+/// Prints an error for a person at a terminal and returns the exit code.
 #[allow(
     clippy::print_stderr,
     reason = "errors before the log is set up, for a person at a terminal"
@@ -73,6 +74,7 @@ fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Runs the service until it is stopped, and returns the exit code of the process.
 fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     let settings = match Settings::check(args, mistakes) {
         Ok(settings) => settings,
@@ -105,6 +107,7 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     }
 }
 
+/// Sets up the log on stderr. Colours are used only if stderr is a terminal.
 fn init_log(args: &ServeArgs) {
     let filter = args
         .log_level
@@ -135,6 +138,7 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Opens and recovers the service, then serves until SIGTERM or SIGINT.
 async fn start(settings: Settings) -> anyhow::Result<()> {
     let address = (settings.args.host, settings.args.port);
     raise_descriptor_limit();

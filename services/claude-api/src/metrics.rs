@@ -34,6 +34,7 @@ const TOKENS: [(&str, &str); 4] = [
     ("cache_creation", "cache_creation_input_tokens"),
 ];
 
+/// The labels of the counter of ended executions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabels {
     state: &'static str,
@@ -49,21 +50,25 @@ impl EndLabels {
     }
 }
 
+/// The label of the gauge of executions that have not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
 }
 
+/// The label of the counter of tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
 
+/// The label of the counter of dropped bytes: `output` or `events`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TrackLabel {
     track: &'static str,
 }
 
+/// The label of the counter of refused requests: the type of the problem.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabel {
     reason: String,

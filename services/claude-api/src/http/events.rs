@@ -66,6 +66,7 @@ pub(crate) async fn events(
     Ok(response)
 }
 
+/// The events of one execution, opened for a stream.
 struct Opened {
     reader: EventsReader,
     /// The offset of the first byte, and the extent of the events when the stream was opened;

@@ -24,6 +24,7 @@ use crate::streams::StreamPermit;
 /// "Calls").
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// The state of one stream of statuses between two lines.
 struct Follow {
     service: Arc<Service>,
     live: Live,

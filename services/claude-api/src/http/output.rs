@@ -77,8 +77,8 @@ pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamMarker;
 
-/// Marks a response as a stream for this service's connection limits, for caches and for proxies
-/// that buffer (nginx).
+/// Marks a response as a stream: for this service, which never closes its connection as idle, for
+/// caches, and for proxies that buffer (nginx).
 pub(super) fn mark_stream(response: &mut Response) {
     response.extensions_mut().insert(StreamMarker);
     let headers = response.headers_mut();
@@ -135,11 +135,13 @@ pub(crate) fn viewer(headers: &HeaderMap) -> Option<&str> {
     (name.len() <= VIEWER_BYTES).then_some(name)
 }
 
+/// The state of an output stream between two frames.
 enum Step {
     Data(spool::Reader),
     Finished,
 }
 
+/// The next part of a stream: data or trailers, or an error that aborts the connection.
 pub(super) type FrameResult = Result<Frame<Bytes>, std::io::Error>;
 
 /// The backpressure of one stream: limits the chunks that hyper holds. The next chunk is read after

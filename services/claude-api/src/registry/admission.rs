@@ -21,6 +21,7 @@ pub(super) struct Admission {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// The state of the queue, with a channel to each waiting execution over which it gets its permit.
 #[derive(Debug)]
 struct Inner {
     lanes: Lanes,

@@ -32,6 +32,7 @@ impl QueueFull {
     }
 }
 
+/// An execution in the queue, with the lane and the conversation for which it waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: ExecutionId,
