@@ -247,10 +247,10 @@ pub struct ServeArgs {
     pub limits: LimitArgs,
 }
 
-/// The checked settings of `serve`.
+/// The checked settings of `serve`: the arguments, and the values that are computed from them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The arguments as given.
+    /// The arguments as given, except that a relative path of the CLI is made absolute.
     pub args: ServeArgs,
     /// The permissions of the CLI's tools.
     pub tools: ToolPolicy,
@@ -263,7 +263,8 @@ pub struct Settings {
 }
 
 impl ServeArgs {
-    /// Returns the paths that sandboxed executions may use besides their own.
+    /// Returns the paths of `--sandbox-paths`, which every sandboxed execution may use besides its
+    /// own folders.
     pub(crate) fn sandbox_paths(&self) -> impl Iterator<Item = &PathBuf> {
         // `CLAUDE_API_SANDBOX_PATHS=` parses as one empty path.
         let paths = self.sandbox_paths.iter();
@@ -272,7 +273,8 @@ impl ServeArgs {
 }
 
 impl Settings {
-    /// Checks the arguments. `mistakes` are those of the parser.
+    /// Checks the arguments together and computes the settings. `mistakes` are those that the
+    /// parser found; they are reported with all others.
     ///
     /// # Errors
     /// All mistakes, one text each.

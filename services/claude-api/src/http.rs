@@ -1,5 +1,5 @@
-//! The calls of docs/protocol.md, "HTTP of claude-api". This module only adapts HTTP; the service
-//! makes all decisions.
+//! The HTTP interface of claude-api, which docs/protocol.md, "HTTP of claude-api", describes. This
+//! module parses requests and writes responses; [`crate::service`] makes all decisions.
 
 pub(crate) mod boxed;
 pub(crate) mod events;
@@ -41,7 +41,8 @@ pub(crate) fn is_stream(response: &Response) -> bool {
         .is_some()
 }
 
-/// Returns all routes, behind the checks of Host, Origin and peer.
+/// Returns the router for all paths of claude-api. It refuses requests with a foreign `Host` or
+/// `Origin`, and requests from the service's own container if it is boxed (`--boxed`).
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.engine.settings.args;
     let own_name = ["claude-api".to_owned()];
@@ -121,7 +122,8 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
         .max_age(PREFLIGHT)
 }
 
-/// Refuses foreign hosts and origins before the request is handled.
+/// Refuses a request whose `Host` or `Origin` the operator does not allow, before it is handled:
+/// otherwise a web page in a browser of this machine could use the service.
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,

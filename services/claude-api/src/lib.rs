@@ -1,4 +1,5 @@
-//! `claude-api`: runs the Claude CLI in its own process tree and streams plain text over HTTP.
+//! `claude-api`: the service that runs the Claude CLI, in a process tree of its own, for each
+//! prompt that it accepts over HTTP, and streams the answer as plain text.
 //!
 //! ```text
 //! http ──▶ service ──▶ execution (one owner task each) ──▶ runner ──▶ claude ──▶ tools

@@ -1,4 +1,7 @@
-//! The `claude-api` binary: parses arguments, sets up logs, then runs [`claude_api::server::run`].
+//! The program `claude-api`: parses its arguments, sets up the log, recovers the executions of its
+//! last run, and serves HTTP ([`claude_api::server::run`]).
+//!
+//! With `runner` as its first argument it is a runner instead: the parent process of one CLI.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -16,8 +19,8 @@ use claude_api::service::Service;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long threads that wait for a disk may delay the exit. Writes that are not done by then are
-/// as safe as under a kill.
+/// The longest wait, at exit, for threads that a slow or broken disk blocks. Records on disk
+/// survive a write that is cut off then, as they survive a kill of the process.
 const DISK_THREADS_WAIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -51,8 +54,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the command line without the default `serve`: then the flags of `serve` are parsed at
-/// the top level, with or without it.
+/// Returns the command line without the subcommand `serve`, which is the default. The flags of
+/// `serve` also exist at the top level, so clap parses them there with or without that word.
 fn arguments() -> Vec<std::ffi::OsString> {
     let mut args: Vec<_> = std::env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == "serve") {
@@ -61,6 +64,7 @@ fn arguments() -> Vec<std::ffi::OsString> {
     args
 }
 
+/// Prints an error for a person at a terminal and returns the exit code.
 #[allow(
     clippy::print_stderr,
     reason = "errors before the log is set up, for a person at a terminal"
@@ -70,6 +74,7 @@ fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Runs the service until it is stopped, and returns the exit code of the process.
 fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     let settings = match Settings::check(args, mistakes) {
         Ok(settings) => settings,
@@ -102,6 +107,7 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     }
 }
 
+/// Sets up the log on stderr. Colours are used only if stderr is a terminal.
 fn init_log(args: &ServeArgs) {
     let filter = args
         .log_level
@@ -125,10 +131,14 @@ fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "could not raise the limit of open files");
+        tracing::warn!(
+            %error,
+            "could not raise the soft limit of open files; there is room for fewer connections"
+        );
     }
 }
 
+/// Opens and recovers the service, then serves until SIGTERM or SIGINT.
 async fn start(settings: Settings) -> anyhow::Result<()> {
     let address = (settings.args.host, settings.args.port);
     raise_descriptor_limit();
@@ -139,7 +149,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         )
     })?;
     if let Err(problem) = runner::init_parent() {
-        tracing::warn!(%problem, "process protection is incomplete");
+        tracing::warn!(%problem, "could not protect processes completely; starting anyway");
     }
     let variables = std::env::vars_os()
         .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
@@ -150,7 +160,10 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         let init = runners.clone();
         tokio::spawn(async move {
             if let Err(error) = init.reap_as_init().await {
-                tracing::warn!(%error, "could not reap adopted processes; the next sweep does");
+                tracing::warn!(
+                    %error,
+                    "could not reap the processes that PID 1 adopts; the next sweep of orphans does"
+                );
             }
         });
     }
@@ -174,7 +187,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping");
+        tracing::info!("received a signal to stop; refusing new executions");
     };
     tracing::info!(
         addr = %listener.local_addr()?,
@@ -185,6 +198,6 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         "listening"
     );
     server::run(service, listener, shutdown).await?;
-    tracing::info!("stopped");
+    tracing::info!("stopped; exiting");
     Ok(())
 }

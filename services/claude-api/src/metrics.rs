@@ -25,7 +25,8 @@ use serde_json::Value;
 
 /// The value of the label `reason` for a state without a reason.
 const NO_REASON: &str = "none";
-/// The kinds of tokens, each with its member in `usage` of the CLI's result.
+/// The kinds of tokens that are counted: the value of the label `kind`, and the name of the count
+/// in the object `usage` of a status, which has the CLI's own names.
 const TOKENS: [(&str, &str); 4] = [
     ("input", "input_tokens"),
     ("output", "output_tokens"),
@@ -33,6 +34,7 @@ const TOKENS: [(&str, &str); 4] = [
     ("cache_creation", "cache_creation_input_tokens"),
 ];
 
+/// The labels of the counter of ended executions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabels {
     state: &'static str,
@@ -48,21 +50,25 @@ impl EndLabels {
     }
 }
 
+/// The label of the gauge of executions that have not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
 }
 
+/// The label of the counter of tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
 
+/// The label of the counter of dropped bytes: `output` or `events`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TrackLabel {
     track: &'static str,
 }
 
+/// The label of the counter of refused requests: the type of the problem.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabel {
     reason: String,
@@ -77,8 +83,8 @@ impl RefusalLabel {
     }
 }
 
-/// The counters and gauges of one service. Counting is cheap; a scrape holds no lock for longer
-/// than the read of one number.
+/// The metrics of one service, which `/metrics` shows. Counting is cheap; a scrape holds no lock
+/// for longer than the read of one number.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -95,7 +101,7 @@ pub(crate) struct Metrics {
     duration: Histogram,
     /// Accepted executions, continuations included.
     pub(crate) accepted: Counter,
-    /// Stalls of executions.
+    /// The times that an execution made no progress for `stalledMs`.
     pub(crate) stalls: Counter,
     /// Requests to the model's API that the CLI repeated.
     pub(crate) api_retries: Counter,
@@ -103,11 +109,12 @@ pub(crate) struct Metrics {
     pub(crate) restarts: Counter,
     /// Events of the CLI that could not be read.
     pub(crate) events_lost: Counter,
-    /// The counters of the data path.
+    /// The bytes of output and events that were produced or dropped.
     pub(crate) output: OutputCounters,
 }
 
-/// The counters of the data path. Clones share the same numbers.
+/// The counters of the data path, which carries output from the CLI to the disk. Clones share the
+/// same numbers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OutputCounters {
     /// Bytes of output that executions produced, dropped bytes included.
@@ -118,7 +125,8 @@ pub(crate) struct OutputCounters {
     pub(crate) dropped_events: Counter,
 }
 
-/// The values of the gauges at a scrape.
+/// The values of the gauges at a scrape, which describe the executions that have not ended and the
+/// disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Gauges {
     /// Executions that wait in the queue.
@@ -134,7 +142,8 @@ pub(crate) struct Gauges {
 }
 
 impl Metrics {
-    /// Counts the waiting time of an execution that starts to run.
+    /// Adds the time from the acceptance of an execution to its start to the histogram of waiting
+    /// times. Does nothing if `status` has no start.
     pub(crate) fn started(&self, status: &Status) {
         if let Some(started) = status.started_at {
             let waited = started.duration_since(status.created_at);
@@ -142,17 +151,17 @@ impl Metrics {
         }
     }
 
-    /// Counts the running time until the first byte of an execution's output.
+    /// Adds the running time until the first byte of an execution's output to its histogram.
     pub(crate) fn first_byte(&self, after: Duration) {
         self.first_byte.observe(after.as_secs_f64());
     }
 
-    /// Counts the running time until the first text of the model in an execution.
+    /// Adds the running time until the first text of the model in an execution to its histogram.
     pub(crate) fn first_text(&self, after: Duration) {
         self.first_text.observe(after.as_secs_f64());
     }
 
-    /// Counts an execution that has ended with this status.
+    /// Counts an ended execution: its state and reason, its running time, its tokens and its cost.
     pub(crate) fn ended(&self, status: &Status) {
         let labels = EndLabels::new(status.state, status.reason);
         self.ended.get_or_create(&labels).inc();
@@ -175,7 +184,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a refused request.
+    /// Counts a refused request by the type of its problem.
     pub(crate) fn refused(&self, kind: ProblemType) {
         // `not-ready` is an answer of the health page, which refuses nothing.
         if kind != ProblemType::NotReady {
@@ -184,7 +193,7 @@ impl Metrics {
         }
     }
 
-    /// Returns the page with these values of the gauges.
+    /// Returns the text of the page `/metrics` in `format`, with these values of the gauges.
     pub(crate) fn page(&self, gauges: Gauges, format: Exposition) -> String {
         let Gauges {
             queued,
@@ -212,7 +221,7 @@ impl Metrics {
             Exposition::Text => prometheus_text::encode(&mut page, &self.registry),
         };
         if let Err(error) = encoded {
-            tracing::error!(%error, "could not encode the metrics");
+            tracing::error!(%error, "could not encode all metrics; the answer is incomplete");
         }
         page
     }

@@ -18,19 +18,19 @@
 //!
 //! The service decides what follows an end, and how often a failed write is retried.
 //!
-//! Bounded resources, beside id locks and burned ids, which are described at their types:
+//! These resources are bounded (so are id locks and burned ids, which their types describe):
 //!
-//! - Slots of the queue: at most `queued`, for one lane at most `queuedPerLane`. A restart and a
-//!   policy's continuation acquire one even beyond these limits. A reservation acquires a slot; the
-//!   slot is released with the permit, or when the execution leaves the queue. Nothing waits for a
-//!   slot: a full queue refuses. A slot sends nothing.
-//! - Permits: at most `runningExecutions`. The first execution of its lane and its conversation
-//!   acquires a permit. The permit is released with the ticket, when nothing of the execution is
-//!   left. Executions wait in the order accepted, each for its lane and its conversation. The
-//!   ticket gets one message, and sends nothing.
-//! - Simultaneous starts: at most `simultaneousStarts`. A start is acquired with the permit, and
-//!   released when the CLI has started, or with the ticket. Executions wait in the same order. A
-//!   start sends nothing.
+//! - Slots of the queue, one for each waiting execution: at most `queued`, for one lane at most
+//!   `queuedPerLane`. A restart and a policy's continuation acquire one even beyond these limits. A
+//!   reservation acquires a slot; the slot is released when the execution gets its permit or leaves
+//!   the queue. Nothing waits for a slot: a full queue refuses.
+//! - Permits to run: at most `runningExecutions`. The first execution of its lane and its
+//!   conversation acquires a permit. The permit is released with the ticket, when nothing of the
+//!   execution is left. Executions wait in the order accepted, each for its lane and its
+//!   conversation.
+//! - Simultaneous starts of CLIs: at most `simultaneousStarts`. A start is acquired with the
+//!   permit, and released when the CLI has started, or with the ticket. Executions wait in the same
+//!   order.
 //!
 //! A registry that several machines share would answer these methods from one store: `reserve`,
 //! `admit` and `restore` (the permit), `accept`, `accept_continuation`, `burn`, `finish`, `amend`,
@@ -75,15 +75,15 @@ use admission::Admission;
 use burned_ids::BurnedIds;
 use id_locks::IdLocks;
 
-/// The largest limit of a status, in bytes. A status slot of the spool (72 KiB) also holds the
-/// CLI's process.
+/// The upper bound for the limit of a status as JSON, in bytes. The spool reserves 72 KiB for a
+/// status, in which the identity of the CLI's process must also fit.
 const STATUS_BYTES_MAX: usize = 64 * 1024;
 
 /// Decides which executions exist, which may start, and how each one ended.
 pub struct Registry {
     /// The records of all executions on disk.
     spool: Spool,
-    /// The queue.
+    /// The queue, which decides which execution may start now.
     admission: Admission,
     /// The ids that were cancelled before they were accepted.
     burned: BurnedIds,
@@ -95,12 +95,13 @@ pub struct Registry {
     /// The lock that serializes changes of terminal statuses. Held during the write; no await
     /// happens inside.
     amending: std::sync::Mutex<()>,
-    /// The limit of a status in bytes.
+    /// The maximum length of a status as JSON, in bytes.
     status_bytes: usize,
 }
 
 impl Registry {
-    /// Opens the registry in a folder. Returns it with warnings for the log. Blocks on the disk.
+    /// Opens the registry whose records are in the folder `dir`, and returns it with warnings for
+    /// the log. Blocks on the disk.
     ///
     /// # Errors
     /// The spool cannot be used.
@@ -126,7 +127,7 @@ impl Registry {
         Ok((registry, warnings))
     }
 
-    /// Returns the limit of a status in bytes.
+    /// Returns the maximum length of a status as JSON, in bytes.
     #[must_use]
     pub fn status_bytes(&self) -> usize {
         self.status_bytes

@@ -1,4 +1,5 @@
-//! The server: accepts connections on a bound listener until a shutdown, then drains them.
+//! The HTTP server: accepts connections on a bound listener until a shutdown begins. Then it lets
+//! running executions and open responses end within a time limit.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,14 +25,15 @@ use crate::net::{Connection, ConnectionPermit, Connections};
 use crate::reach;
 use crate::service::Service;
 
-/// How long open responses may take after every execution has ended; never beyond `shutdownMs`.
+/// How long open responses may take after every execution has ended. The limit of the whole stop,
+/// `shutdownMs`, may cut this time short.
 const LAST_RESPONSES_WAIT: Duration = Duration::from_secs(2);
 /// The read buffer of one connection, which also bounds the head of a request, in bytes.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Serves until `shutdown` resolves, then stops. Running executions become `interrupted` with
-/// `service_stopped`, except those whose answer is complete (docs/protocol.md, "Ends"). The stop
-/// takes at most `shutdownMs` (docs/protocol.md, "Limits").
+/// Serves HTTP on `listener` until `shutdown` resolves, then stops the service. Executions that
+/// still run become `interrupted` with `service_stopped`, except those whose answer is complete
+/// (docs/protocol.md, "Ends"). The stop takes at most `shutdownMs` (docs/protocol.md, "Limits").
 ///
 /// # Errors
 /// None at present.
@@ -78,7 +80,9 @@ pub async fn run(
     Ok(())
 }
 
-/// Serves one connection to its end, then releases `permit`.
+/// Serves the requests of one client until its connection ends, then releases `permit`, which
+/// counts against the limit of connections. A connection that exceeds one of `timeouts` is closed.
+/// When `stop` is cancelled, a response that has begun is finished first.
 async fn serve(
     stream: Connection,
     peer: Peer,
@@ -121,7 +125,7 @@ async fn serve(
     let result = tokio::select! {
         result = connection.as_mut() => result,
         reason = activity.close_due(timeouts) => {
-            tracing::debug!(why = reason, "closed a connection");
+            tracing::debug!(why = reason, "closed the connection of a client");
             Ok(())
         }
         () = stop.cancelled() => {
@@ -130,7 +134,7 @@ async fn serve(
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%error, "a connection failed");
+        tracing::debug!(%error, "the connection of a client ended with an error");
     }
     drop(permit);
 }

@@ -49,24 +49,26 @@ use crate::inbound::Inbound;
 use crate::registry::RegistryError;
 use crate::streams::Streams;
 
-/// The service: its executions, its connections and its background tasks.
+/// The state of a running claude-api: its executions that have not ended, the limits that its
+/// requests share, and its background tasks.
 pub struct Service {
     /// The resources that executions share.
     pub engine: Arc<Engine>,
-    /// The rule for requests from this container; `None` when the service is not boxed.
+    /// Refuses requests from the container of claude-api, in which the model's commands run. `None`
+    /// if `--boxed` is off: then all requests are served.
     pub(crate) boxed: Option<Boxed>,
     pub(crate) inbound: Inbound,
-    /// The maximum number of connections.
+    /// The maximum number of open connections of clients.
     pub(crate) connection_limit: usize,
     pub(crate) streams: Streams,
-    /// The live executions: those with an owner. A lock, because lookups are short and synchronous;
-    /// no await happens inside.
+    /// The live executions: each has an owner, the one task that runs it and writes its status. A
+    /// lock, because lookups are short and synchronous; no await happens inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
-    /// The outputs that wait for their SHA-256.
+    /// The ended outputs whose SHA-256 is not computed yet.
     pub(crate) digest_queue: DigestQueue,
-    /// The permits of hooks after executions.
+    /// The limits of after hooks, the operator's programs that run when an execution has ended.
     pub(crate) hook_queue: HookQueue,
-    /// The tasks that a stop waits for.
+    /// The background tasks, such as hooks, that a stop of the service waits for.
     background: TaskTracker,
     /// Cancelled when a stop begins.
     stopping: CancellationToken,
@@ -80,12 +82,16 @@ fn spool_unwritable() -> Problem {
     )
 }
 
-/// Returns the problem that a client may read for a failure of the registry, and logs the details.
+/// Returns the problem (the JSON body of an error) that answers a client after a failure of the
+/// registry. The client learns that the disk cannot be written; other details go to the log alone.
 fn problem(failure: &RegistryError) -> Problem {
     match failure {
         RegistryError::Unwritable { .. } => spool_unwritable(),
         other => {
-            tracing::error!(error = %other, "the spool failed");
+            tracing::error!(
+                error = %other,
+                "could not use the spool for a request; answered with an error"
+            );
             Problem::new(
                 ProblemType::Internal,
                 "the spool failed; the log of claude-api says why",
@@ -109,7 +115,8 @@ pub(crate) fn deleted(id: ExecutionId) -> Problem {
 }
 
 impl Service {
-    /// Opens the service. Returns it with warnings for the log. Blocks on the disk.
+    /// Opens the spool and all that requests share, and returns the service with warnings for the
+    /// log. Call [`Self::recover`] before serving. Blocks on the disk.
     ///
     /// # Errors
     /// The spool or the settings cannot be used; the text says why and what to do.
@@ -139,17 +146,18 @@ impl Service {
         Ok((service, warnings))
     }
 
-    /// Starts a task that a stop waits for.
+    /// Starts a background task. A stop of the service waits for it, within the stop's time limit.
     pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.background.spawn(work);
     }
 
-    /// Makes a stop wait, as for a task of [`Self::background`], until the token is dropped.
+    /// Returns a token that counts like a task of [`Self::background`]: a stop waits until the
+    /// token is dropped.
     pub(crate) fn background_token(&self) -> TaskTrackerToken {
         self.background.token()
     }
 
-    /// Returns an execution that has an owner.
+    /// Returns a live execution. `None` if no task runs it: it has ended, or the id is unknown.
     fn live(&self, id: ExecutionId) -> Option<Live> {
         self.live
             .read()
@@ -167,7 +175,8 @@ impl Service {
             .collect()
     }
 
-    /// Removes an execution from the live ones: from now on requests read it from the spool.
+    /// Removes an execution whose end is on disk from the live ones: from now on requests read it
+    /// from the spool.
     pub(crate) fn retire(&self, id: ExecutionId) {
         self.live
             .write()

@@ -88,7 +88,7 @@ impl HookMoment {
     }
 }
 
-/// One hook.
+/// One hook: a program of the operator that runs before or after each execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
     /// The moment at which the hook runs.
@@ -111,7 +111,8 @@ impl Hook {
         })
     }
 
-    /// Returns the reason why the program cannot be run now, if there is one. Blocks on the disk.
+    /// Returns the reason why the program cannot be run now, with a remedy; `None` if it can be
+    /// run. Blocks on the disk.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
         let reason = execution_obstacle(&self.program)?;
@@ -135,14 +136,14 @@ fn execution_obstacle(program: &Path) -> Option<String> {
     }
 }
 
-/// The hooks in force.
+/// The hooks that the operator has set, with their common time limit.
 #[derive(Debug, Clone)]
 pub struct Hooks {
-    /// The hook before each execution.
+    /// The hook that runs before the CLI of each execution starts; `None` if none is set.
     pub before: Option<Hook>,
-    /// The hook after each execution.
+    /// The hook that runs after the end of each execution; `None` if none is set.
     pub after: Option<Hook>,
-    /// The time limit of one run of a hook.
+    /// The time limit of one run of a hook, after which its processes are killed.
     pub limit: Duration,
 }
 
@@ -157,7 +158,8 @@ impl Hooks {
 }
 
 impl HookArgs {
-    /// Checks the arguments. A required hook that cannot be run is a mistake.
+    /// Returns the hooks that the arguments set. A required hook whose program cannot be run is
+    /// added to `mistakes`.
     pub(super) fn check(&self, mistakes: &mut Vec<String>) -> Hooks {
         let hook = |moment, path: &Option<OsString>, mode| Hook::new(moment, path.as_deref(), mode);
         let hooks = Hooks {

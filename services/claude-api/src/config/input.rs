@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-/// The subtype of a control request that clients may send to the CLI.
+/// The subtype of a control request that clients may send to the CLI, such as `interrupt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlRequest(String);
 
 impl ControlRequest {
-    /// Parses a subtype.
+    /// Parses a subtype: 1 to 64 lowercase letters and underscores.
     ///
     /// # Errors
     /// The text is no subtype; the error shows an example of one.

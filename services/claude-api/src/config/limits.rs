@@ -72,7 +72,7 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// Returns the limits in force.
+    /// Returns the limits in force: those that the flags set, and the default for each other one.
     #[must_use]
     pub fn limits(&self) -> Limits {
         let Self {
@@ -126,7 +126,8 @@ impl LimitArgs {
     }
 }
 
-/// Returns the mistakes in these limits.
+/// Returns the mistakes in these limits, one text each: a 0 where at least 1 is needed, or limits
+/// that contradict each other.
 pub(super) fn check(limits: &Limits) -> Vec<String> {
     let mut mistakes = Vec::new();
     for (flag, value) in [

@@ -54,7 +54,8 @@ pub struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// Returns the mistake in these settings, if there is one.
+    /// Returns the mistake in these settings: a published address that other machines may reach,
+    /// without `--allow-unauthenticated`. `None` if there is no mistake.
     pub(super) fn check(&self) -> Option<String> {
         let address = self.published_on?.to_canonical();
         if address.is_loopback() || self.allow_unauthenticated {

@@ -15,7 +15,8 @@ pub enum Parsed<T> {
     Other(Error),
 }
 
-/// Parses the command line and the environment.
+/// Parses the command line and the environment. A value that does not parse becomes a mistake in
+/// the result and is replaced by a valid one, so that all wrong values are reported together.
 pub fn parse_all<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Parsed<T> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let mut mistakes = Vec::new();
@@ -44,7 +45,7 @@ pub fn parse_all<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Parsed<
     }
 }
 
-/// Returns the argument that the error is about.
+/// Returns the argument that the error is about; `None` if the error names no known flag.
 fn argument_in<'a>(error: &Error, command: &'a Command) -> Option<&'a Arg> {
     let ContextValue::String(text) = error.get(ContextKind::InvalidArg)? else {
         return None;

@@ -72,7 +72,8 @@ pub struct ToolArgs {
     pub disallowed_tools: String,
 }
 
-/// The operator's checked settings for tools.
+/// The operator's settings for the CLI's tools: the defaults of executions, and the ceiling that no
+/// client may exceed.
 #[derive(Debug, Clone, Default)]
 pub struct ToolPolicy {
     mode: PermissionMode,
@@ -82,7 +83,7 @@ pub struct ToolPolicy {
     disallowed: Vec<String>,
 }
 
-/// The permissions of one execution, resolved once at acceptance.
+/// What the CLI's tools may do in one execution, resolved once at acceptance.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Permissions {
     /// The value of the CLI's `--permission-mode`.
@@ -150,7 +151,8 @@ impl ToolPolicy {
         }
     }
 
-    /// Resolves the permissions of an execution with this body.
+    /// Returns the permissions of an execution: those that its body sets, and the operator's
+    /// defaults for the others.
     ///
     /// # Errors
     /// The body names a mode or a tool beyond the operator's ceiling, or an entry that is no tool.
@@ -232,7 +234,7 @@ fn tool_name(entry: &str) -> Option<&str> {
     (good_name && good_rule).then_some(name)
 }
 
-/// Splits a list at commas outside parentheses.
+/// Splits a list of tools at commas outside parentheses. Empty entries are left out.
 fn split_entries(text: &str) -> Vec<String> {
     let mut depth = 0_i32;
     text.split(|c| {

@@ -1,5 +1,6 @@
-//! The rule for requests from the box (see [`crate::boxed`]), and the page that the start calls to
-//! find out whether the box reaches the service.
+//! The refusal of requests from the box, the container in which claude-api and the model's commands
+//! run (see [`crate::boxed`]). Also the page that claude-api calls at its start to find out whether
+//! the box reaches the service through its published port.
 
 use std::net::IpAddr;
 
@@ -15,15 +16,16 @@ use super::reply::json_response;
 use super::reply::{App, Reply, unknown_path};
 use crate::service::Service;
 
-/// The peer of a connection, for the rule of the box.
+/// The other end of a connection, classified for the refusal of requests from the box.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
-    /// Whether the peer has an address of this container.
+    /// Whether the peer has an address of this container, so it may be a command of the model.
+    /// Always false if the service is not boxed.
     pub(crate) is_own: bool,
 }
 
 impl Peer {
-    /// Classifies the peer of a new connection.
+    /// Classifies the peer of a new connection by its address.
     pub(crate) fn new(service: &Service, address: IpAddr) -> Self {
         let boxed = service.boxed.as_ref();
         Self {
@@ -32,7 +34,9 @@ impl Peer {
     }
 }
 
-/// Refuses requests from the box before any other check.
+/// Refuses requests from the box before any other check. If the box reaches the service through its
+/// published port, its requests look like those of the host, so all are refused. Health pages are
+/// always served, and so is everything if the service is not boxed.
 pub(super) async fn check(State(service): App, request: Request, next: Next) -> Response {
     let Some(boxed) = &service.boxed else {
         return next.run(request).await;
@@ -68,8 +72,9 @@ fn box_reaches_service() -> Problem {
     )
 }
 
-/// `GET /health/box/{nonce}`: receives a call that the start made, if it arrives from outside the
-/// box. Then the box reaches this service.
+/// `GET /health/box/{nonce}`: the page that claude-api calls at its start through its published
+/// port. A call with its own nonce that arrives from outside the box shows that the box reaches
+/// this service, and is noted. Any other call gets 404.
 pub(crate) async fn returned_call(
     State(service): App,
     peer: Option<Extension<Peer>>,

@@ -1,5 +1,5 @@
-//! The stream of the CLI's stdout. A clean end means that the stream is complete; after a failure
-//! the connection is aborted.
+//! The stream of an execution's events, which are the stdout of the CLI, byte for byte. A clean end
+//! means that the stream is complete; after a failure the connection is aborted.
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, Version};
@@ -66,13 +66,17 @@ pub(crate) async fn events(
     Ok(response)
 }
 
+/// The events of one execution, opened for a stream.
 struct Opened {
     reader: EventsReader,
-    /// The first offset and the present extent; `None` for a stream that follows.
+    /// The offset of the first byte, and the extent of the events when the stream was opened;
+    /// `None` for a stream that follows the execution to its end.
     extent: Option<(u64, EventsExtent)>,
 }
 
-/// Opens the events. Blocks on the disk; with an offset it may read all patches.
+/// Opens a reader of the events from `offset`, by default from the oldest kept byte. It `follows`
+/// the execution to its end, or ends at the present end. Blocks on the disk; with an offset it may
+/// read all patches, the differences between the output and the CLI's stdout.
 fn open(entry: &Entry, offset: Option<u64>, follows: bool) -> Result<Opened, ReadError> {
     if follows && offset.is_none() {
         let reader = entry.events_reader()?;

@@ -1,4 +1,4 @@
-//! The calls that accept, read, control, list and delete executions.
+//! The HTTP calls that accept, read, control, list and delete executions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,9 @@ const PAGE_MAX: u64 = 1000;
 /// The longest `ifUnviewedForMs` of a cancel, in milliseconds: a day.
 const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 
-/// `PUT /v1/executions/{id}`: accepts an execution.
+/// `PUT /v1/executions/{id}`: accepts an execution under the client's id. Answers with the output
+/// as a stream, or with the status if the client accepts JSON. A repeated request finds the same
+/// execution, and gets 200 instead of 201.
 pub(crate) async fn accept(
     State(service): App,
     Id(id): Id,
@@ -37,7 +39,8 @@ pub(crate) async fn accept(
     submit(&service, id, version, &headers, request).await
 }
 
-/// `POST /v1/executions`: accepts an execution with an id of the server.
+/// `POST /v1/executions`: accepts an execution under a random id, which the header `Execution-Id`
+/// names. Otherwise like [`accept`], but a repeated request creates another execution.
 pub(crate) async fn create(
     State(service): App,
     _: NoQuery,
@@ -106,7 +109,8 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `GET /v1/executions/{id}`: returns or follows the status.
+/// `GET /v1/executions/{id}`: returns the present status, or with `follow=true` a stream of all
+/// statuses until the end.
 pub(crate) async fn status(
     State(service): App,
     Id(id): Id,
@@ -142,17 +146,18 @@ async fn control(
     ))
 }
 
-/// `POST .../pause`: pauses an execution.
+/// `POST .../pause`: pauses all processes of an execution, and answers with the status.
 pub(crate) async fn pause(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     control(&service, id, Control::Pause).await
 }
 
-/// `POST .../resume`: resumes an execution.
+/// `POST .../resume`: resumes a paused execution, and answers with the status.
 pub(crate) async fn resume(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     control(&service, id, Control::Resume).await
 }
 
-/// `POST .../cancel`: cancels an execution, or burns its id.
+/// `POST .../cancel`: cancels an execution, with `ifUnviewedForMs` only when nobody views it. With
+/// `ifUnknown=burn`, an unknown id is burned: for an hour it cannot be accepted.
 pub(crate) async fn cancel(
     State(service): App,
     Id(id): Id,
@@ -187,14 +192,14 @@ pub(crate) async fn cancel(
     Ok(json_response(StatusCode::OK, body))
 }
 
-/// `DELETE /v1/executions/{id}`: deletes an ended execution.
+/// `DELETE /v1/executions/{id}`: deletes an ended execution, and answers with 204.
 pub(crate) async fn delete(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     service.delete(id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `GET /v1/executions`: lists executions. The page is streamed: a thousand statuses need the
-/// memory of one.
+/// `GET /v1/executions`: lists the statuses of executions in pages, newest first. The page is
+/// streamed: a thousand statuses need the memory of one.
 pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result<Response, Reply> {
     let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
     let limit = query.number("limit")?.unwrap_or(PAGE_DEFAULT);

@@ -24,6 +24,7 @@ use crate::streams::StreamPermit;
 /// "Calls").
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// The state of one stream of statuses between two lines.
 struct Follow {
     service: Arc<Service>,
     live: Live,
@@ -36,7 +37,9 @@ struct Follow {
     _viewing: Option<Viewing>,
 }
 
-/// Returns the response that follows the status of an execution.
+/// Returns a response that streams the status of an execution until its end; of an ended one it has
+/// one line. `viewer` is the name that the client gave, for cancels that wait until nobody views
+/// the execution.
 pub(crate) async fn response(
     service: Arc<Service>,
     view: View,

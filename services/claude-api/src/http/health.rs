@@ -20,7 +20,8 @@ pub(crate) async fn startup(State(service): App) -> Response {
     answer(&service.engine.readiness.startup())
 }
 
-/// `GET /health/ready`: succeeds if an execution would start now.
+/// `GET /health/ready`: succeeds if an execution would start now. Otherwise answers 503 with the
+/// reasons, each with its remedy.
 pub(crate) async fn ready(State(service): App) -> Response {
     // On a blocking thread: the check of the credential's file is a stat, which a dead disk blocks.
     let readiness = service.engine.readiness.clone();
@@ -55,7 +56,7 @@ fn answer(obstacles: &[Obstacle]) -> Response {
         .into_response()
 }
 
-/// `GET /v1/limits`: returns the limits.
+/// `GET /v1/limits`: returns the limits that this service enforces, as JSON.
 pub(crate) async fn limits(State(service): App) -> Response {
     json_response(StatusCode::OK, json(&service.engine.settings.limits))
 }

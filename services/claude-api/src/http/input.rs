@@ -11,7 +11,8 @@ use super::reply::{json, json_response};
 use crate::execution::input::Offer;
 use crate::service::View;
 
-/// Adds `accepted`, the offset of the next offer, to a refusal of input.
+/// Adds `accepted` to a refusal of input: the number of input bytes accepted so far, at which the
+/// client continues. Leaves the refusal unchanged if the execution takes no input.
 fn with_accepted(problem: Problem, view: &View) -> Problem {
     let View::Live(live) = view else {
         return problem;
@@ -22,7 +23,9 @@ fn with_accepted(problem: Problem, view: &View) -> Problem {
     }
 }
 
-/// Accepts lines for the CLI's stdin, and answers `{accepted}`.
+/// Accepts lines for the CLI's stdin, and answers with `accepted`, the number of input bytes
+/// accepted so far. `offset` is the number of bytes before these lines; `eof` closes stdin after
+/// them.
 pub(crate) async fn input(
     State(service): App,
     Id(id): Id,

@@ -1,5 +1,5 @@
-//! The stream of the output. A clean end means that the stream is complete; after a failure the
-//! connection is aborted.
+//! The stream of an execution's output. A clean end means that the stream is complete; after a
+//! failure the connection is aborted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +22,13 @@ use super::reply::{App, Reply};
 use crate::service::{Service, View, deleted};
 use crate::streams::StreamPermit;
 
-/// The maximum bytes of one read.
+/// The maximum size of one read from the disk, which becomes one chunk of a stream, in bytes.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 /// The chunks that hyper may hold for one connection. Without this limit hyper would buffer up to
 /// 400 KiB for each reader that does not read.
 const CHUNKS_IN_FLIGHT: usize = 1;
-/// The longest name of a viewer, in bytes. A bridge sends the session's id, which is a UUID.
+/// The longest name of a viewer, in bytes; a longer one is ignored. A bridge sends the id of its
+/// session, which is a UUID.
 const VIEWER_BYTES: usize = 64;
 /// The wait before an error, in which hyper flushes earlier data. hyper drops unflushed data at an
 /// error.
@@ -40,7 +41,8 @@ const NO_BUFFERING: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("no"),
 );
 
-/// `GET .../output?offset=N`: streams the output.
+/// `GET .../output?offset=N`: streams the output from byte N, by default from the first, until the
+/// execution ends.
 pub(crate) async fn output(
     State(service): App,
     Id(id): Id,
@@ -70,11 +72,13 @@ pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
     ))
 }
 
-/// The mark of a response that lasts as long as its execution.
+/// A marker in a response's extensions: the response is a stream, which lasts as long as its
+/// execution.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamMarker;
 
-/// Marks a response as a stream for this service, for caches and for buffering proxies (nginx).
+/// Marks a response as a stream: for this service, which never closes its connection as idle, for
+/// caches, and for proxies that buffer (nginx).
 pub(super) fn mark_stream(response: &mut Response) {
     response.extensions_mut().insert(StreamMarker);
     let headers = response.headers_mut();
@@ -82,7 +86,9 @@ pub(super) fn mark_stream(response: &mut Response) {
     headers.insert(NO_BUFFERING.0, NO_BUFFERING.1);
 }
 
-/// Streams the output from `offset`.
+/// Returns a response that streams the output of an execution from `offset` to its end, and then
+/// sends its length and checksum as trailers. While the response lasts, it holds `stream_permit`,
+/// and counts as a view by `viewer`, the name that the client gave.
 ///
 /// # Errors
 /// The byte at `offset` is no longer kept, or `offset` is beyond the output; a disk error.
@@ -122,17 +128,20 @@ pub(crate) async fn stream(
     Ok(stream_response("text/plain; charset=utf-8", frames, true))
 }
 
-/// Returns the viewer that opens a stream, if a bridge sent the name of its session.
+/// Returns the name of the viewer in the request header `viewer`: a bridge sends the id of its
+/// session. `None` if there is no name, or one that is too long.
 pub(crate) fn viewer(headers: &HeaderMap) -> Option<&str> {
     let name = headers.get(trailers::VIEWER)?.to_str().ok()?;
     (name.len() <= VIEWER_BYTES).then_some(name)
 }
 
+/// The state of an output stream between two frames.
 enum Step {
     Data(spool::Reader),
     Finished,
 }
 
+/// The next part of a stream: data or trailers, or an error that aborts the connection.
 pub(super) type FrameResult = Result<Frame<Bytes>, std::io::Error>;
 
 /// The backpressure of one stream: limits the chunks that hyper holds. The next chunk is read after
@@ -185,7 +194,7 @@ impl ChunkPermit {
     }
 }
 
-/// Returns the next frame of an output: data, then trailers or an error.
+/// Returns the next frame of an output: data, then trailers or an error. `None` after that.
 async fn next_frame(
     step: Step,
     permit: ChunkPermit,
@@ -205,7 +214,8 @@ async fn next_frame(
     }
 }
 
-/// Waits for the terminal status, which is published a moment after the end of the output.
+/// Waits for the terminal status, which is published a moment after the end of the output. `None`
+/// if the owner, the task that runs the execution, died, or if the status cannot be read.
 async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     match view {
         View::Live(live) => live.ended().await.ok(),
@@ -217,7 +227,8 @@ async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     }
 }
 
-/// Returns the error that aborts the connection, after earlier data was flushed.
+/// Waits until earlier data was flushed, then returns the error that makes hyper abort the
+/// connection: without a clean end, the client knows that the stream is incomplete.
 pub(super) async fn abort(reason: &str) -> FrameResult {
     tokio::time::sleep(FLUSH_WAIT).await;
     Err(std::io::Error::other(reason.to_owned()))
@@ -241,7 +252,8 @@ fn trailer(status: &Status) -> HeaderMap {
     map
 }
 
-/// Returns the response of a stream.
+/// Returns a response that streams `frames` with the content type `kind`. `trailers` is whether the
+/// frames end with trailers, which a header then announces.
 pub(super) fn stream_response(
     kind: &'static str,
     frames: impl Stream<Item = FrameResult> + Send + 'static,
@@ -265,7 +277,9 @@ pub(super) fn stream_response(
     response
 }
 
-/// Returns the problem of a stream that cannot be read. `track`: `output` or `events`.
+/// Returns the problem for a stream that cannot be opened: its offset is no longer kept or beyond
+/// the end, the execution was deleted, or the disk failed, which is logged. `track` names the
+/// stream: `output` or `events`.
 pub(super) fn read_problem(track: &str, id: ExecutionId, error: &ReadError) -> Problem {
     match error {
         ReadError::NotKept { kept_from, len } => Problem::new(
@@ -289,7 +303,7 @@ pub(super) fn read_problem(track: &str, id: ExecutionId, error: &ReadError) -> P
                 execution = %id,
                 error = %other,
                 what = track,
-                "could not read a stream"
+                "could not open a stream of an execution; answered with an error"
             );
             Problem::new(
                 ProblemType::Internal,

@@ -6,10 +6,10 @@ use protocol::{ExecutionId, Problem, ProblemType};
 
 use super::reply::Reply;
 
-/// The maximum characters of an unknown name that an error repeats.
+/// The maximum number of characters that an error repeats of an unknown parameter's name.
 const SHOWN_CHARS: usize = 64;
 
-/// Parses an execution id.
+/// Parses an execution id from a path or a query.
 ///
 /// # Errors
 /// `invalid-id`.
@@ -32,7 +32,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The parameters of a query string, each at most once. Unknown parameters are refused.
+/// The values of a query string's `N` known parameters, each given at most once. Unknown parameters
+/// are refused.
 #[derive(Debug)]
 pub(crate) struct Query<const N: usize> {
     values: [Option<String>; N],
@@ -52,7 +53,11 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
 }
 
 impl<const N: usize> Query<N> {
-    /// Parses a query string. Names and values are percent-decoded.
+    /// Parses a query string that may have the parameters `names`. Names and values are
+    /// percent-decoded.
+    ///
+    /// # Errors
+    /// `invalid-query` for an unknown parameter, or one that is given twice.
     pub(crate) fn parse(query: Option<&str>, names: [&'static str; N]) -> Result<Self, Problem> {
         let mut values = [const { None }; N];
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -79,7 +84,7 @@ impl<const N: usize> Query<N> {
         self.values[at].as_deref()
     }
 
-    /// Returns a parameter that is a whole number of at least 0.
+    /// Returns a parameter that is a whole number of at least 0; `None` without the parameter.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
         let Some(text) = self.get(name) else {
             return Ok(None);
@@ -116,7 +121,7 @@ impl<const N: usize> Query<N> {
         }
     }
 
-    /// Returns a parameter that is an execution id.
+    /// Returns a parameter that is an execution id; `None` without the parameter.
     pub(crate) fn id(&self, name: &str) -> Result<Option<ExecutionId>, Problem> {
         self.get(name).map(id).transpose()
     }

@@ -1,4 +1,4 @@
-//! Problems and statuses as responses.
+//! Responses with JSON: statuses, and problems, the errors of this service (RFC 9457).
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use protocol::{Problem, ProblemType, problem};
 
 use crate::service::Service;
 
-/// The seconds after which a refused client may try again.
+/// The seconds after which a refused client may try again, as the value of `Retry-After`.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// The state of every handler: the service.
 pub(crate) type App = State<Arc<Service>>;
 
-/// A problem as a response.
+/// A [`Problem`] as a response: its JSON, its status code, and the headers that go with it.
 #[derive(Debug)]
 pub(crate) struct Reply(pub(crate) Problem);
 
@@ -60,12 +60,13 @@ impl IntoResponse for Reply {
     }
 }
 
-/// Returns a value as JSON, on one line. The value must be serializable.
+/// Returns a value as one line of JSON. The value must be serializable: otherwise nothing is
+/// returned.
 pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     protocol::json::to_vec(value).unwrap_or_default()
 }
 
-/// Returns a JSON response.
+/// Returns a response with a status code and a body that is JSON already.
 pub(crate) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

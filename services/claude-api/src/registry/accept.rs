@@ -26,7 +26,7 @@ pub enum NotAccepted {
     /// The id was cancelled before it was accepted.
     #[error("the execution with this id was cancelled before it was accepted")]
     Burned,
-    /// The registry failed.
+    /// The disk failed, or a record is damaged.
     #[error(transparent)]
     Failed(RegistryError),
 }
@@ -42,18 +42,19 @@ impl From<SpoolError> for NotAccepted {
     }
 }
 
-/// An execution in the queue that is not recorded yet.
+/// An execution that is in the queue, but not on disk yet.
 #[derive(Debug)]
 pub struct Admitted {
     /// The status to record: running if the execution has its permit already.
     pub status: Status,
-    /// The execution's ticket. Dropping the ticket leaves the queue.
+    /// The execution's membership in the queue. Dropping it makes the execution leave the queue.
     pub ticket: Ticket,
 }
 
 impl Registry {
-    /// Puts an execution into the queue, before it is recorded. An execution that may run
-    /// immediately is accepted as running.
+    /// Puts an execution into its reserved slot of the queue, before the execution is on disk.
+    /// Returns the first status to record: `running` if the execution got its permit to run
+    /// immediately, otherwise `queued`.
     #[must_use]
     pub fn admit(
         &self,
@@ -70,8 +71,9 @@ impl Registry {
         Admitted { status, ticket }
     }
 
-    /// Accepts an execution; its record is on disk when this returns. `digest` is that of the body
-    /// as the client sent it. Blocks on the disk.
+    /// Accepts an execution, whose record is on disk when this returns. `digest` is the SHA-256 of
+    /// the body as the client sent it: a repeated request is recognised by it. `status` is the
+    /// first status. Blocks on the disk.
     ///
     /// # Errors
     /// See [`NotAccepted`].

@@ -21,6 +21,7 @@ pub(super) struct Admission {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// The state of the queue, with a channel to each waiting execution over which it gets its permit.
 #[derive(Debug)]
 struct Inner {
     lanes: Lanes,
@@ -28,8 +29,8 @@ struct Inner {
     closed: bool,
 }
 
-/// A slot of the queue for an execution that is not on disk yet. Dropping an unused reservation
-/// releases the slot.
+/// A reserved slot of the queue for an execution that is not on disk yet, so that an accepted
+/// execution always has one. Dropping an unused reservation releases the slot.
 #[derive(Debug)]
 pub struct Reservation {
     admission: Admission,
@@ -37,8 +38,8 @@ pub struct Reservation {
     used: bool,
 }
 
-/// A queued or permitted execution. Dropping it leaves the queue, or releases the permit, the lane
-/// and the conversation.
+/// The membership of an execution in the queue, and later its permit to run. Dropping it makes the
+/// execution leave the queue, or frees the permit, the lane and the conversation for others.
 #[derive(Debug)]
 pub struct Ticket {
     admission: Admission,
@@ -64,7 +65,8 @@ impl Admission {
         act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves a slot of the queue.
+    /// Reserves a slot of the queue for an execution of `lane`. `None` means no lane, for which
+    /// only the limit of the whole queue counts.
     ///
     /// # Errors
     /// The queue, or the lane's part of it, is full.
@@ -77,8 +79,8 @@ impl Admission {
         })
     }
 
-    /// Puts an accepted execution into the queue, even beyond the limits. An execution that is
-    /// `parked` does not start before [`Ticket::unpark`].
+    /// Puts an execution that was accepted earlier into the queue, even beyond the limits. An
+    /// execution that is `parked` does not start before [`Ticket::unpark`].
     #[must_use]
     pub(super) fn restore(
         &self,
@@ -91,7 +93,7 @@ impl Admission {
         self.enter(id, lane, conversation, parked)
     }
 
-    /// Reserves a slot of the queue, even beyond the limits.
+    /// Reserves a slot of the queue, even if the queue is full, for an id that is burned already.
     #[must_use]
     pub(super) fn reserve_beyond_limits(&self) -> Reservation {
         self.with(|inner| inner.lanes.reserve_beyond_limits(None));
@@ -123,18 +125,20 @@ impl Admission {
         }
     }
 
-    /// Stops granting permits. Waiting executions stay in the queue.
+    /// Stops granting permits to run, for a stop of the service. Waiting executions stay in the
+    /// queue.
     pub(super) fn close(&self) {
         self.with(|inner| inner.closed = true);
     }
 
-    /// Returns whether an execution has no permit yet. A parked one counts as waiting.
+    /// Returns whether an execution is in the queue, and so has no permit to run yet. A parked one
+    /// counts as waiting.
     #[must_use]
     pub(super) fn waits(&self, id: ExecutionId) -> bool {
         self.with(|inner| inner.lanes.waits(id))
     }
 
-    /// Returns the number of executions before this one in the queue; `None` when it does not wait,
+    /// Returns how many executions are before this one in the queue; `None` when it does not wait,
     /// or is parked.
     #[must_use]
     pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
@@ -163,7 +167,7 @@ impl Inner {
 }
 
 impl Reservation {
-    /// Puts the execution into the queue, in the reserved slot.
+    /// Puts an execution into the queue, in the reserved slot.
     #[must_use]
     pub(super) fn enter(mut self, id: ExecutionId, conversation: &str) -> Ticket {
         self.used = true;
@@ -182,7 +186,8 @@ impl Drop for Reservation {
 }
 
 impl Ticket {
-    /// Returns whether the execution may run now; then [`Ticket::permit`] returns immediately.
+    /// Returns whether the execution has its permit to run; then [`Ticket::permit`] returns
+    /// immediately.
     pub(super) fn may_run(&mut self) -> bool {
         if self
             .permit
@@ -194,7 +199,7 @@ impl Ticket {
         self.permit.is_none()
     }
 
-    /// Waits until the execution may run; forever once the queue is closed. Cancel safe.
+    /// Waits until the execution may run. Waits forever if the queue is closed first. Cancel safe.
     pub async fn permit(&mut self) {
         if let Some(permit) = &mut self.permit {
             if permit.await.is_err() {
@@ -204,7 +209,8 @@ impl Ticket {
         }
     }
 
-    /// Releases the simultaneous start of this execution, whose CLI has started.
+    /// Reports that the CLI of this execution has started. Then another one may start: the number
+    /// of CLIs that start at the same time is limited.
     pub fn started(&self) {
         self.admission.with(|inner| {
             inner.lanes.started(self.id);

@@ -11,7 +11,7 @@ use super::admission::QueueFull;
 use super::error::RegistryError;
 use super::id_locks::IdLock;
 
-/// The reason why an id was not burned. Nothing is recorded then.
+/// The reason why [`Registry::burn`] refused an id. Nothing is recorded then.
 #[derive(Debug)]
 pub enum NotBurned {
     /// The queue has no slot for another burned id.
@@ -20,13 +20,14 @@ pub enum NotBurned {
     Exists,
     /// The id was accepted, and its execution was deleted.
     Deleted,
-    /// The registry failed.
+    /// The disk failed.
     Failed(RegistryError),
 }
 
 impl Registry {
-    /// Burns an unknown id; the record is on disk when this returns. A repeated burn restarts the
-    /// hour and acquires no second slot. Blocks on the disk.
+    /// Burns an unknown id: records that it was cancelled, so that it cannot be accepted for an
+    /// hour. The record is on disk when this returns. A repeated burn restarts the hour and
+    /// acquires no second slot of the queue. Blocks on the disk.
     ///
     /// # Errors
     /// See [`NotBurned`].

@@ -1,4 +1,4 @@
-//! The burned ids in memory.
+//! The ids that were cancelled before they were accepted, in memory.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,12 @@ use protocol::ExecutionId;
 
 use super::admission::Reservation;
 
-/// The burned ids, each with its slot of the queue.
+/// The burned ids, which were cancelled before they were accepted. Each holds a slot of the queue
+/// from the record of its burn until it expires after an hour.
 ///
-/// Burned ids and waiting executions together are at most `queued`. A restart and a repeated burn
-/// acquire a slot even beyond the limit.
-///
-/// - Taken when: a burn of an unknown id is recorded; released when it expires after an hour.
-/// - Who waits behind whom: nobody. A burn without a slot is refused with `queue-full`, and
-///   nothing is recorded.
-/// - The other direction: a burned id sends nothing.
+/// Burned ids and waiting executions together are at most `queued`. A burn without a slot is
+/// refused with `queue-full`, and nothing is recorded. A restart and a repeated burn acquire a slot
+/// even beyond the limit.
 #[derive(Debug, Default)]
 pub(super) struct BurnedIds {
     // Held for one access to the map, never over an await.

@@ -23,11 +23,11 @@ pub enum Finish {
     EarlierStands,
 }
 
-/// An execution without an owner, as read from the disk.
+/// An execution that no task runs, for example after a restart, as read from the disk.
 pub struct Ownerless {
     /// The files of the execution.
     pub entry: Entry,
-    /// The record of the execution.
+    /// The newest readable status, with the identity of the CLI's process.
     pub record: Record,
     /// Whether a client's cancel was accepted, of this execution or of the one that it continues.
     pub cancelled: bool,
@@ -44,8 +44,9 @@ pub enum DamageOutcome {
 }
 
 impl Registry {
-    /// Records an end, which is on disk when this returns. The first end of an execution stands.
-    /// Blocks on the disk.
+    /// Writes the terminal status of an execution; it is on disk when this returns. If the
+    /// execution has ended already, the earlier end stands and nothing is written. `cli` is the
+    /// identity of the CLI's process, if it started. Blocks on the disk.
     ///
     /// # Errors
     /// A disk error: the execution has not ended then. `NotFound` after a deletion.
@@ -62,7 +63,8 @@ impl Registry {
         })
     }
 
-    /// Changes a terminal status that is on disk. Blocks on the disk.
+    /// Applies `change` to the terminal status of an ended execution, for facts that are known only
+    /// after the end, such as the SHA-256 of the output. Blocks on the disk.
     ///
     /// # Errors
     /// A disk error, `NotFound` after a deletion, `InvalidInput` while no end is on disk, or a
@@ -79,8 +81,9 @@ impl Registry {
         self.spool.replace_end(entry, &json)
     }
 
-    /// Ends an execution without an owner whose record is damaged. `end` makes the terminal status
-    /// of what can be read. An end that is intact on disk stands. Blocks on the disk.
+    /// Ends an execution that no task runs and whose record is damaged. Its files are repaired as
+    /// far as possible, and `end` computes the terminal status from what can be read. An end that
+    /// is intact on disk stands. Blocks on the disk.
     ///
     /// # Errors
     /// A disk error, or that of `end`; the execution has not ended then.

@@ -5,8 +5,8 @@ use std::io;
 use protocol::ExecutionId;
 use spool::SpoolError;
 
-/// An error of the disk or of a record. The error never says whether an id exists; the
-/// documentation of each method says what stays on disk.
+/// A failure of the disk, or a damaged record. It never means that an id does not exist; each
+/// method documents what is on disk after its errors.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The record cannot be written: the disk is full, read-only, over quota or broken.

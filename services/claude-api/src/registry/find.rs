@@ -1,4 +1,4 @@
-//! Lookup and lists.
+//! Lookup of an execution by its id, and lists of executions in the order of acceptance.
 
 use protocol::ExecutionId;
 use spool::{Entry, SpoolError};
@@ -6,7 +6,8 @@ use spool::{Entry, SpoolError};
 use super::Registry;
 use super::error::RegistryError;
 
-/// The answer to whether an id exists. `T` stands for the execution: its files, or a richer view.
+/// The answer to whether an id exists. `T` is what describes the execution: its files on disk, or a
+/// view of them.
 #[derive(Clone)]
 pub enum Lookup<T = Entry> {
     /// The id was accepted.
@@ -15,12 +16,12 @@ pub enum Lookup<T = Entry> {
     Deleted,
     /// The id was cancelled before it was accepted.
     Burned,
-    /// The id was never accepted, or is forgotten.
+    /// The id was never accepted, or all records of it have expired.
     Unknown,
 }
 
 impl<T> Lookup<T> {
-    /// Returns the execution, if there is one.
+    /// Returns the execution; `None` if the id is deleted, burned or unknown.
     #[must_use]
     pub fn into_option(self) -> Option<T> {
         match self {
@@ -50,19 +51,19 @@ pub struct Page {
     pub next: Option<ExecutionId>,
 }
 
-/// The reason why there is no page.
+/// The error of [`Registry::page`].
 #[derive(Debug, thiserror::Error)]
 pub enum NotListed {
-    /// The id to list before was never accepted, or is forgotten.
+    /// The id to list before was never accepted, or all records of it have expired.
     #[error("no execution {0} to list before")]
     UnknownBefore(ExecutionId),
-    /// The registry failed.
+    /// The disk failed.
     #[error(transparent)]
     Failed(RegistryError),
 }
 
 impl Registry {
-    /// Looks up an id. Blocks on the disk.
+    /// Looks up an id among the records on disk and the burned ids. Blocks on the disk.
     ///
     /// # Errors
     /// The registry cannot read the record. This is never reported as [`Lookup::Unknown`].
@@ -79,7 +80,8 @@ impl Registry {
         })
     }
 
-    /// Lists at most `limit` executions that were accepted before `before`. Blocks on the disk.
+    /// Lists at most `limit` executions that were accepted before the execution `before`, newest
+    /// first. Without `before`, the list begins with the newest execution. Blocks on the disk.
     ///
     /// # Errors
     /// See [`NotListed`].

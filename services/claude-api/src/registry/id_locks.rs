@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 /// The number of locks; ids share them by their first byte modulo this number.
 const STRIPES: usize = 64;
 
-/// A held lock of one id, which permits its acceptance or its burn. Dropping it releases the lock.
+/// The lock of one id, which permits its acceptance or its burn. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct IdLock {
     id: ExecutionId,
@@ -23,13 +23,12 @@ impl IdLock {
     }
 }
 
-/// The locks of all ids.
+/// The locks of all ids: a task locks an id before it accepts or burns the id, and unlocks it by
+/// dropping the [`IdLock`].
 ///
-/// - Taken when: a task accepts or burns an id; released when the [`IdLock`] is dropped. The memory
-///   is fixed for any number of ids.
-/// - Who waits behind whom: tasks wait in order for the same lock, which one id in 64 shares. A
-///   task never acquires a second lock while it holds one.
-/// - The other direction: a lock sends nothing.
+/// The memory is fixed, because all ids share 64 locks: an id may wait for an unrelated one. Tasks
+/// get a lock in the order in which they asked for it. A task never acquires a second lock while it
+/// holds one, so there is no deadlock.
 #[derive(Debug)]
 pub(super) struct IdLocks(Vec<Arc<Mutex<()>>>);
 

@@ -1,4 +1,5 @@
-//! The registry's methods for the queue, which is in `admission`, and for the locks of ids.
+//! The registry's methods for the queue of waiting executions, which is in `admission`, and for the
+//! locks of ids.
 
 use protocol::ExecutionId;
 
@@ -8,7 +9,8 @@ use super::id_locks::IdLock;
 use super::record::Accepted;
 
 impl Registry {
-    /// Reserves a slot of the queue. Dropping the reservation releases the slot.
+    /// Reserves a slot of the queue for an execution of `lane`. `None` means no lane, for which
+    /// only the limit of the whole queue counts. Dropping the reservation releases the slot.
     ///
     /// # Errors
     /// The queue, or the lane's part of it, is full.
@@ -16,8 +18,8 @@ impl Registry {
         self.admission.reserve(lane)
     }
 
-    /// Puts an accepted execution into the queue, even beyond the limits. An execution that is
-    /// `parked` does not start before [`Ticket::unpark`].
+    /// Puts an execution that was accepted earlier into the queue, even beyond the limits. An
+    /// execution that is `parked` does not start before [`Ticket::unpark`].
     #[must_use]
     pub fn restore(&self, id: ExecutionId, accepted: &Accepted, parked: bool) -> Ticket {
         let lane = accepted.body.lane.as_deref();
@@ -25,18 +27,20 @@ impl Registry {
         self.admission.restore(id, lane, conversation, parked)
     }
 
-    /// Stops granting permits. Waiting executions stay in the queue.
+    /// Stops granting permits to run, for a stop of the service. Waiting executions stay in the
+    /// queue.
     pub fn close(&self) {
         self.admission.close();
     }
 
-    /// Returns whether an execution has no permit yet. A parked one counts as waiting.
+    /// Returns whether an execution is in the queue, and so has no permit to run yet. A parked one
+    /// counts as waiting.
     #[must_use]
     pub fn waits(&self, id: ExecutionId) -> bool {
         self.admission.waits(id)
     }
 
-    /// Returns the number of executions before this one in the queue; `None` when it does not wait,
+    /// Returns how many executions are before this one in the queue; `None` when it does not wait,
     /// or is parked.
     #[must_use]
     pub fn position(&self, id: ExecutionId) -> Option<u64> {

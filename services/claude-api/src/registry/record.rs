@@ -1,4 +1,4 @@
-//! The parts of an execution that are on disk besides its output.
+//! The records of an execution on disk: the accepted request, and each status.
 
 use protocol::{Body, ExecutionId, Status};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::times::now;
 pub struct Accepted {
     /// The body that the client sent.
     pub body: Body,
-    /// The permissions of the CLI's tools.
+    /// The permissions of the CLI's tools, resolved from the body and the operator's settings.
     pub permissions: Permissions,
     /// The id of the conversation: from the body, or the execution's own id.
     pub conversation: String,
@@ -24,7 +24,8 @@ pub struct Accepted {
     pub chain: Chain,
 }
 
-/// The counters of a chain of continuations by policy.
+/// Counts that a continuation inherits from the execution that it continues by policy: after too
+/// many interruptions there is no further continuation, and the waits after usage limits grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Chain {
@@ -34,7 +35,8 @@ pub struct Chain {
     pub limits: u32,
 }
 
-/// The identity of the CLI's process. After a kill of the service, the next start sweeps by it.
+/// The identity of a CLI's process, valid even if the pid is used again. After a kill of the
+/// service, the next start finds and kills the CLI and its children by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CliProcess {
@@ -46,12 +48,12 @@ pub struct CliProcess {
     pub boot_id: String,
 }
 
-/// The content of a status slot of the spool.
+/// A status as it is stored in the spool, with the identity of the CLI's process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The status as clients see it.
     pub status: Status,
-    /// The CLI's process, once it has started.
+    /// The CLI's process; `None` until it has started.
     pub cli: Option<CliProcess>,
 }
 
@@ -76,7 +78,7 @@ impl Record {
     }
 }
 
-/// Returns the queued status of an execution that is being accepted.
+/// Returns the first status of an execution: queued, with the facts from its accepted request.
 pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     let Accepted {
         body, conversation, ..
@@ -90,7 +92,7 @@ pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     status
 }
 
-/// Marks the status as running since `at`.
+/// Changes a queued status to running since `at`.
 pub(crate) fn begin(status: &mut Status, at: jiff::Timestamp) {
     status.state = protocol::State::Running;
     status.started_at = Some(at);

@@ -1,4 +1,4 @@
-//! Removal of ended executions: by deletion and by retention.
+//! Removal of ended executions from the disk: by deletion on request, and by retention.
 
 use std::time::SystemTime;
 
@@ -15,13 +15,13 @@ pub enum NotDeleted {
     Living,
     /// The id is unknown.
     Unknown,
-    /// The registry failed.
+    /// The disk failed.
     Failed(RegistryError),
 }
 
 impl Registry {
-    /// Deletes an ended execution, whose id is then refused for 30 days. A repeated deletion
-    /// changes nothing. Blocks on the disk.
+    /// Deletes an ended execution. Its id is then refused for 30 days. A repeated deletion changes
+    /// nothing. Blocks on the disk.
     ///
     /// # Errors
     /// See [`NotDeleted`].
@@ -33,8 +33,8 @@ impl Registry {
         })
     }
 
-    /// Removes the ended executions that retention does not keep. Returns their ids. Blocks on the
-    /// disk.
+    /// Removes the ended executions that are too old at `now`, then the oldest ones until the rest
+    /// fits into the limit of size. Returns the removed ids. Blocks on the disk.
     ///
     /// # Errors
     /// A disk error; executions removed before the error stay removed.

@@ -1,5 +1,5 @@
-//! Acceptance: recorded on disk before it is answered, and at most once for an id, even if requests
-//! are repeated or cut.
+//! Acceptance of executions. A request is on disk before it is answered, and an id is accepted at
+//! most once, even if requests are repeated or cut.
 
 use std::sync::Arc;
 
@@ -12,12 +12,13 @@ use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
 use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Reservation};
 
-/// The result of an acceptance.
+/// The answer to a request for an execution: the execution, and whether this request created it.
 #[derive(Clone)]
 pub struct Acceptance {
-    /// The execution.
+    /// The execution, which may have ended already if an earlier request created it.
     pub view: View,
-    /// Whether this call created the execution; otherwise an earlier one did.
+    /// Whether this request created the execution. False if an earlier one with the same id and an
+    /// equal body did.
     pub created: bool,
 }
 
@@ -25,8 +26,8 @@ impl Service {
     /// Accepts an execution, or finds the one that was accepted under this id with an equal body.
     ///
     /// The acceptance completes even if the caller is dropped: a partial one would leave an id that
-    /// is neither accepted nor free. `share` is the body's share of the inbound memory; it is
-    /// dropped when the body has left memory.
+    /// is neither accepted nor free. `share` is the part of the memory budget for request bodies
+    /// that `body` holds; it is dropped when the body has left memory.
     ///
     /// # Errors
     /// All problems of a refused `PUT` (docs/protocol.md, "Problem types").
@@ -43,7 +44,10 @@ impl Service {
             service.accept_locked(&id_lock, body).await
         });
         work.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "an acceptance failed");
+            tracing::error!(
+                %error,
+                "could not accept an execution: its task panicked; answered with an error"
+            );
             Err(Problem::new(
                 ProblemType::Internal,
                 "the acceptance failed; the log of claude-api says why",
@@ -145,8 +149,10 @@ impl Service {
         Ok(self.start_owner(accepted, entry, status, ticket))
     }
 
-    /// Checks the body against the limits and the operator's ceiling, and resolves the operator's
-    /// defaults.
+    /// Turns a client's body into the request to record. Checks environment variables, permissions
+    /// and conversation against the operator's settings, and fills in the operator's defaults.
+    /// `continued` is the execution that the body continues: it sets the workspace and the default
+    /// conversation.
     fn check(
         &self,
         id: ExecutionId,

@@ -1,4 +1,5 @@
-//! The hook after each execution.
+//! Runs of the after hook, the operator's program that gets the terminal status of each execution
+//! on stdin.
 
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use crate::registry::Lookup;
 use crate::times::now;
 use protocol::Status;
 
-/// Starts the hook after an execution with this terminal status, if there is one, as a task of the
-/// service. Does not wait.
+/// Starts the operator's after hook for an execution that ended with `status`, as a background
+/// task, and returns immediately. Does nothing if no hook is set, or if the execution never
+/// started. A failure becomes a warning in the terminal status.
 pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
     let Some(hook) = service.engine.settings.hooks.after.clone() else {
         return;
@@ -37,7 +39,8 @@ pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
     });
 }
 
-/// Waits for a permit, then runs the hook.
+/// Waits for one of the permits for hooks, then runs the hook. A stop of the service counts as a
+/// failure: a waiting hook is not run, and a running one is killed.
 async fn run_queued(service: &Arc<Service>, hook: &Hook, status: &Status) -> Result<(), Failure> {
     let queue = &service.hook_queue;
     let stopped = |text| Err(Failure::new(hook, "stopped", text, b""));
@@ -51,7 +54,8 @@ async fn run_queued(service: &Arc<Service>, hook: &Hook, status: &Status) -> Res
     }
 }
 
-/// Logs the failure and adds it to the terminal status.
+/// Logs the failure of an after hook, and adds it as a warning to the terminal status on disk,
+/// unless the execution was deleted meanwhile.
 async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: Failure) {
     let execution = status.execution_id;
     match hook.mode {
@@ -68,7 +72,11 @@ async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: F
         }
     });
     if let Err(error) = amended.await {
-        tracing::warn!(%execution, %error, "could not record the warning of the hook");
+        tracing::warn!(
+            %execution,
+            %error,
+            "could not add the failure of the after hook to the status; only the log has it"
+        );
     }
 }
 

@@ -1,6 +1,6 @@
-//! Burned ids: `POST .../cancel?ifUnknown=burn`. A bridge that gives up a `PUT` cannot know whether
-//! claude-api will still read that `PUT`. The bridge burns the id: an unknown id is recorded as
-//! cancelled, and a later `PUT` with it is refused.
+//! Burned ids: an id that is cancelled before it is accepted (`POST .../cancel?ifUnknown=burn`) is
+//! refused for an hour. A bridge that gives up a `PUT` cannot know whether claude-api will still
+//! read that `PUT`. So the bridge burns the id: a later `PUT` with it is refused.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,22 +10,23 @@ use protocol::{ExecutionId, Problem, ProblemType, Status};
 use super::{Cancel, Service, deleted, problem};
 use crate::registry::{IdLock, Lookup, NotBurned};
 
-/// The outcome of a cancel that may burn the id.
+/// The outcome of [`Service::cancel_or_burn`].
 #[derive(Debug)]
 pub enum Burn {
     /// The id was known: the status after an ordinary cancel.
     Cancelled(Box<Status>),
-    /// The id was unknown and is burned now, or was burned before.
+    /// The id was unknown, or burned before: for an hour it cannot be accepted.
     Burned,
 }
 
 impl Service {
-    /// Cancels an execution, or burns an unknown id. The record is on disk when this returns, and
-    /// is written even if the caller is dropped.
+    /// Cancels an execution. An unknown id is burned instead: a later request to accept it is
+    /// refused. A burn is on disk when this returns. The work completes even if the caller is
+    /// dropped.
     ///
     /// # Errors
-    /// `queue-full` without a slot for another burned id; `deleted`; the errors of
-    /// [`Service::cancel`].
+    /// `queue-full` if the queue, to which burned ids count, is full; `deleted`; a disk error; the
+    /// errors of [`Service::cancel`].
     pub async fn cancel_or_burn(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -48,7 +49,10 @@ impl Service {
             Ok(Burn::Cancelled(Box::new(status)))
         });
         work.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a cancel failed");
+            tracing::error!(
+                %error,
+                "could not cancel or burn an id: its task panicked; answered with an error"
+            );
             Err(Problem::new(
                 ProblemType::Internal,
                 "the cancel failed; the log of claude-api says why",
@@ -56,7 +60,7 @@ impl Service {
         })
     }
 
-    /// Burns an unknown id.
+    /// Records the locked id, which is unknown or burned before, as burned for an hour from now.
     async fn burn(self: &Arc<Self>, id_lock: IdLock) -> Result<(), Problem> {
         let (service, id) = (Arc::clone(self), id_lock.id());
         match spool::blocking::run(move || service.engine.registry.burn(&id_lock)).await {
@@ -75,12 +79,16 @@ impl Service {
         }
     }
 
-    /// Forgets the ids that were burned over an hour ago.
+    /// Forgets the ids that were burned over an hour before `now`, which may then be accepted. Logs
+    /// a failure.
     pub(super) async fn expire_burned(self: &Arc<Self>, now: SystemTime) {
         let service = Arc::clone(self);
         let expire = move || service.engine.registry.expire_burned(now);
         if let Ok(Err(error)) = spool::blocking::run(expire).await {
-            tracing::warn!(%error, "could not remove expired cancelled ids; retrying later");
+            tracing::warn!(
+                %error,
+                "could not remove ids that were burned over an hour ago; retrying in a minute"
+            );
         }
     }
 }

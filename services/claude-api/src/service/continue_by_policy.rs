@@ -1,8 +1,9 @@
-//! Continuations by policy: a new execution resumes the conversation of an execution that was
-//! interrupted or that a usage limit ended. [`crate::execution::policy`] decides which. An id is
+//! Continuations by policy. If a client asked for it (`onInterrupt`, `onUsageLimit`), a new
+//! execution resumes the conversation of one that was interrupted or that a usage limit ended.
+//! [`crate::execution::policy`] decides whether; this module creates the new execution. An id is
 //! never reused.
 //!
-//! The order on disk survives a crash at any point:
+//! The order of the writes to disk survives a crash at any point:
 //!
 //! 1. The continuation's id is noted in the old execution's record. A start then never creates a
 //!    second continuation, even if the first has already ended.
@@ -10,7 +11,8 @@
 //! 3. The end of the old execution is recorded. [`Service::recover`] adds `continuedBy` to an end
 //!    that was not written or that lacks it.
 //!
-//! The continuation is the last of its lane.
+//! The continuation enters the queue as the last of its lane: executions with the same lane, a name
+//! in the body, run one at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +28,11 @@ use crate::execution::{Control, Live};
 use crate::registry::record::{Accepted, first_status};
 use crate::times::now;
 
-/// The prompt of a policy's continuation.
+/// The prompt of a continuation whose conversation already contains the original prompt.
 const PROMPT: &str = "Continue where you left off.";
 
-/// A policy's continuation that is on disk, but not in the queue yet.
+/// A new execution that a policy created to continue an ended one. It is on disk, but not in the
+/// queue yet.
 pub(crate) struct Continuation {
     accepted: Accepted,
     entry: spool::Entry,
@@ -37,8 +40,10 @@ pub(crate) struct Continuation {
 }
 
 impl Service {
-    /// Applies the policies to an end before the end is recorded: creates the continuation and sets
-    /// `continued_by` in `status`. Blocks on the disk.
+    /// Creates the continuation of an ended execution on disk, if its policies ask for one, and
+    /// sets `continued_by` in `status`. Must run before the end is recorded. Returns `None` without
+    /// a continuation; if a policy asked for one that was refused or failed, `status` gets the
+    /// warning `not_continued`. Blocks on the disk.
     pub(crate) fn create_continuation(
         &self,
         entry: &spool::Entry,
@@ -50,7 +55,11 @@ impl Service {
             Ok(Ok(accepted)) => accepted,
             other => {
                 let execution = status.execution_id;
-                tracing::error!(%execution, ?other, "could not read the body of an execution");
+                tracing::error!(
+                    %execution,
+                    ?other,
+                    "could not read the request of an ended execution; no policy continues it"
+                );
                 return None;
             }
         };
@@ -92,7 +101,7 @@ impl Service {
                             execution = %status.execution_id,
                             continued_by = %continuation.status.execution_id,
                             not_before = not_before.map(|at| at.to_string()),
-                            "continued by a policy"
+                            "created a continuation of the execution, as its policy asks"
                         );
                         return Some(continuation);
                     }
@@ -106,8 +115,9 @@ impl Service {
         None
     }
 
-    /// Returns the body of the continuation. The body has the old prompt if the CLI never asked the
-    /// model or left no transcript: then the conversation does not contain that prompt.
+    /// Returns the body of the continuation of the execution with `status`. `asked` is whether the
+    /// CLI sent a request to the model. If it did not, or left no transcript, the body repeats the
+    /// old prompt, because the conversation does not contain it.
     fn next_body(&self, accepted: &Accepted, status: &Status, asked: bool) -> Body {
         let mut body = Body {
             conversation: None,
@@ -126,8 +136,8 @@ impl Service {
         body
     }
 
-    /// Runs [`Service::create_continuation`] on a blocking thread. The caller queues or cancels the
-    /// continuation before it records the end.
+    /// Runs [`Service::create_continuation`] on a blocking thread, if `body` has a policy at all.
+    /// The caller queues or cancels the continuation before it records the end in `status`.
     pub(crate) async fn apply_policies(
         self: &Arc<Self>,
         body: &Body,
@@ -159,9 +169,10 @@ impl Service {
         }
     }
 
-    /// Cancels a policy's continuation before it runs. The cancel of the old execution is written
-    /// to disk before that of the continuation: otherwise the next start would report the old
-    /// execution as interrupted and continued. A failed write is logged.
+    /// Cancels a policy's continuation before it runs, because a client cancelled the execution
+    /// that it continues. The cancel of the old execution is written to disk before that of the
+    /// continuation: otherwise the next start would report the old execution as interrupted and
+    /// continued. A failed write is logged.
     pub(crate) async fn cancel_continuation(self: &Arc<Self>, continuation: Continuation) {
         if let Some(old) = continuation.status.continues {
             let service = Arc::clone(self);
@@ -171,7 +182,12 @@ impl Service {
                 entry.map_or(Ok(()), |entry| entry.note_cancel())
             });
             if let Err(error) = noted.await {
-                tracing::warn!(execution = %old, %error, "could not record a cancel");
+                tracing::warn!(
+                    execution = %old,
+                    %error,
+                    "could not write the cancel of an execution to disk; a restart before its end \
+                     is recorded would report it as interrupted"
+                );
             }
         }
         let live = self.enqueue(continuation);
@@ -180,7 +196,7 @@ impl Service {
     }
 
     /// Puts a policy's continuation into the queue. It starts after the old execution has released
-    /// the conversation.
+    /// the conversation, in which one execution runs at a time.
     pub(crate) fn enqueue(self: &Arc<Self>, continuation: Continuation) -> Live {
         let Continuation {
             accepted,
@@ -191,7 +207,9 @@ impl Service {
         self.restore(accepted, entry, status)
     }
 
-    /// Puts an execution that is on disk into the queue, even beyond the limits.
+    /// Makes an execution that is on disk live again: puts it into the queue, even beyond the
+    /// queue's limits, and starts its owner, the task that runs it. Also schedules the cancel that
+    /// is due when nobody views the execution, if one is on disk.
     pub(super) fn restore(
         self: &Arc<Self>,
         accepted: Accepted,
@@ -209,14 +227,19 @@ impl Service {
             Ok(None) => {}
             Err(error) => {
                 let execution = live.id;
-                tracing::error!(%execution, %error, "could not read the note of a cancel");
+                tracing::error!(
+                    %execution,
+                    %error,
+                    "could not read the scheduled cancel of an execution; it is not scheduled"
+                );
             }
         }
         live
     }
 }
 
-/// Returns the first status of a policy's continuation.
+/// Returns the first status of a policy's continuation, which gets a new random id. `not_before` is
+/// the earliest time of its start; `None` means immediately.
 fn next_status(accepted: &Accepted, not_before: Option<Timestamp>) -> Status {
     let mut status = first_status(ExecutionId::random(), accepted);
     // Rounded to whole milliseconds, like all times of a status.
@@ -225,14 +248,20 @@ fn next_status(accepted: &Accepted, not_before: Option<Timestamp>) -> Status {
     status
 }
 
-/// Copies the note of a cancel that is due when nobody views the execution, to its continuation.
-/// Blocks on the disk.
+/// Copies a scheduled cancel, which is due when nobody has viewed the execution for a time, from
+/// the old execution to its continuation. Does nothing without one; logs a failure. Blocks on the
+/// disk.
 pub(super) fn copy_unviewed_cancel(old: &spool::Entry, new: &spool::Entry) {
     let inherited = old.unviewed_cancel().and_then(|ms| match ms {
         None => Ok(()),
         ms => new.set_unviewed_cancel(ms),
     });
     if let Err(error) = inherited {
-        tracing::error!(execution = %new.id(), %error, "could not record a cancel");
+        tracing::error!(
+            execution = %new.id(),
+            %error,
+            "could not copy a scheduled cancel to a continuation, which may run although nobody \
+             views it"
+        );
     }
 }

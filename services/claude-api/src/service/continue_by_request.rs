@@ -12,8 +12,8 @@ use crate::execution::policy::is_continuable;
 use crate::registry::Lookup;
 use crate::registry::record::Record;
 
-/// An execution that a request may continue. While this is held, no other request continues an
-/// execution.
+/// An ended execution that a request may continue. While this value exists, no other request
+/// continues an execution.
 pub(super) struct ContinuedExecution {
     entry: spool::Entry,
     pub(super) conversation: String,
@@ -22,7 +22,9 @@ pub(super) struct ContinuedExecution {
 }
 
 impl Service {
-    /// Finds the execution that a body `continues`.
+    /// Finds and locks the execution that `body.continues` names; returns `None` if the body
+    /// continues none. The execution must have been interrupted, or ended by a usage limit, and
+    /// must have no continuation yet.
     ///
     /// # Errors
     /// `not-found`, `other-workspace`, or `wrong-state` with `state` and the reason.
@@ -100,7 +102,8 @@ impl Service {
         }))
     }
 
-    /// Records in the old execution's status that `next` continues it.
+    /// Writes to the status of the old execution that `next` continues it. A failure is only
+    /// logged, because `next` is accepted already.
     pub(super) async fn record_continued_by(
         self: &Arc<Self>,
         old: ContinuedExecution,
@@ -113,7 +116,11 @@ impl Service {
             service.engine.registry.amend(&entry, add)
         });
         if let Err(error) = noted.await {
-            tracing::warn!(%error, "could not record `continuedBy`; the next start will");
+            tracing::warn!(
+                %error,
+                "could not write `continuedBy` to the status of a continued execution; a restart \
+                 retries while the continuation has not ended"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Pause, resume and cancel on behalf of clients.
+//! Controls of executions on behalf of clients: pause, resume, and cancel, either now or when
+//! nobody views the execution any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +12,25 @@ use crate::execution::live::{Live, SIGNAL_WAIT};
 use crate::execution::views::Viewer;
 use crate::execution::wish::Answer;
 
-/// The time at which a cancel takes effect.
+/// When a cancel takes effect.
 #[derive(Debug, Clone)]
 pub enum Cancel {
     /// Immediately.
     Now,
-    /// When no output or follow stream has been open for `after`. A late stream of the viewer that
-    /// left does not clear the cancel.
+    /// Once no stream of the execution's output or status has been open for `after`. A new stream
+    /// clears the cancel, unless it belongs to the viewer that left: its request may just be late.
     Unviewed {
-        /// The time without an open stream.
+        /// The time without an open stream after which the cancel takes effect.
         after: Duration,
-        /// The viewer that left.
+        /// The viewer that left, as in the request header `viewer` (a bridge sends its session's
+        /// id); `None` if the client gave no name.
         viewer: Option<Arc<str>>,
     },
 }
 
 impl Service {
-    /// Cancels an execution, now or when nobody views it. Returns the present status.
+    /// Cancels an execution, now or when nobody views it, and returns the present status. A cancel
+    /// for later is on disk when this returns, so a restart does not lose it.
     ///
     /// # Errors
     /// `spool-unwritable` if the scheduled cancel could not be written to disk; the errors of
@@ -46,14 +49,21 @@ impl Service {
             // The execution ended and was deleted meanwhile.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(execution = %live.id, %error, "could not record a cancel");
+                tracing::warn!(
+                    execution = %live.id,
+                    %error,
+                    "could not write a scheduled cancel to disk; answered with an error, and a \
+                     restart forgets the cancel"
+                );
                 return Err(spool_unwritable());
             }
         }
         self.status(view).await
     }
 
-    /// Cancels a live execution when no stream has been open for `after`.
+    /// Starts a task that cancels a live execution once no stream of its output or status has been
+    /// open for `after`. A stop of the service ends the task, so the caller also writes the cancel
+    /// to disk.
     pub(super) fn cancel_unviewed(
         self: &Arc<Self>,
         live: &Live,
@@ -75,14 +85,19 @@ impl Service {
             tracing::info!(execution = %live.id, "nobody views the execution; cancelling");
             let id = live.id;
             if let Err(problem) = service.control(&View::Live(live), Control::Cancel).await {
-                tracing::error!(execution = %id, detail = problem.detail, "the cancel failed");
+                tracing::error!(
+                    execution = %id,
+                    detail = problem.detail,
+                    "could not cancel an execution that nobody views"
+                );
             }
         });
     }
 
-    /// Applies a control and returns the status. For a running execution this waits until the first
-    /// signal was sent, within 100 ms. For a queued execution that was cancelled, and for one whose
-    /// end is being recorded, this waits for the recorded terminal status.
+    /// Pauses, resumes or cancels an execution, and returns its status. For a running execution
+    /// this waits until the first signal was sent, within 100 ms. For a queued execution that was
+    /// cancelled, and for one whose end is being recorded, this waits for the recorded terminal
+    /// status.
     ///
     /// # Errors
     /// `wrong-state` for the pause of a queued execution; the errors of [`Service::status`].
@@ -121,8 +136,9 @@ impl Service {
     }
 }
 
-/// Notes a cancel on disk before the answer. After a kill of the service, the next start then
-/// neither runs nor continues the execution. The wait for a slow disk ends when the answer is due.
+/// Writes to disk that a client cancelled a live execution, before the client is answered. If the
+/// service is killed before the end, the next start then neither runs nor continues the execution.
+/// The wait for a slow disk ends when the answer is due. A failure is logged.
 async fn note_cancel(live: &Live) {
     let note = async {
         let mut noted = Arc::clone(&live.is_cancel_noted).lock_owned().await;
@@ -146,12 +162,17 @@ async fn note_cancel(live: &Live) {
             tracing::warn!(
                 %execution,
                 %error,
-                "could not record a cancel; a kill of the service before the end would lose it"
+                "could not write a cancel to disk; it takes effect now, but a kill of the service \
+                 before the end would lose it"
             );
         }
         Err(_) => {
             let execution = live.id;
-            tracing::warn!(%execution, "answered a cancel before it was on disk: the disk is slow");
+            tracing::warn!(
+                %execution,
+                "answered a cancel before it was on disk, because the disk is slow; a kill of the \
+                 service before the write would lose the cancel"
+            );
         }
     }
 }

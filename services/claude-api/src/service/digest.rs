@@ -1,4 +1,5 @@
-//! The SHA-256 of long outputs, added to the terminal status afterwards.
+//! The SHA-256 of long outputs. Hashing one would delay the end of its execution, so a background
+//! task does it later and adds the result to the terminal status.
 
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use crate::registry::Lookup;
 /// and memory, and no client waits for it.
 static DIGESTS: Semaphore = Semaphore::const_new(1);
 
-/// Queues an ended output, whose SHA-256 a background task computes and adds to the status.
+/// Queues the output of an ended execution: a background task computes its SHA-256 and adds it to
+/// the terminal status. Does nothing if the output is in the queue already. A stop of the service
+/// drops the work; a later read of the status queues it again.
 pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
     if !service.digest_queue.add(id) {
         return;
@@ -36,13 +39,19 @@ pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
             result = digest(&service, id) => result,
         };
         if let Err(error) = result {
-            tracing::warn!(execution = %id, %error, "could not record the SHA-256");
+            tracing::warn!(
+                execution = %id,
+                %error,
+                "could not add the SHA-256 of an output to its status; the next read of the \
+                 status retries"
+            );
         }
         service.digest_queue.remove(id);
     });
 }
 
-/// Computes the SHA-256 of an output and adds it to the terminal status, if all bytes are kept.
+/// Computes the SHA-256 of an output and adds it to the terminal status. Does nothing if the
+/// execution was deleted, or if bytes of the output are no longer kept.
 async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> {
     // Opened only now: a waiting output holds no open files.
     let opener = Arc::clone(service);
@@ -67,7 +76,8 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
 }
 
 impl Service {
-    /// Queues the SHA-256 of an ended output if a stop or a kill prevented it.
+    /// Queues the SHA-256 of an output whose terminal status lacks it, because a stop or a kill
+    /// came first. Does nothing if bytes of the output are no longer kept, or if the queue is long.
     pub(super) fn digest_if_missing(self: &Arc<Self>, status: &Status) {
         let all_kept = status.state.is_terminal() && status.kept_from == 0;
         if all_kept && status.sha256.is_none() && self.digest_queue.has_room() {

@@ -1,17 +1,17 @@
-//! The outputs that wait for their SHA-256, in memory.
+//! The queue of ended outputs whose SHA-256 is computed in the background.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::ExecutionId;
 
-/// The outputs that wait for their SHA-256 or are being hashed, each at most once.
+/// The ended outputs that wait for their SHA-256 or are being hashed, each at most once.
 ///
-/// - Taken when: an execution ends, without a limit, because an entry is only an id. A read of an
+/// - The end of an execution always adds its output, because an entry is only an id. A read of an
 ///   old status without a SHA-256 adds its output only below 64 entries; otherwise a later read
-///   tries again. An entry is removed when the digest is recorded or cannot be computed.
-/// - Who waits behind whom: outputs are hashed one at a time, in order. No client waits for them.
-/// - The other direction: a digest sends nothing.
+///   tries again.
+/// - Outputs are hashed one at a time, in order. No client waits for them.
+/// - An entry is removed when the digest is recorded or cannot be computed.
 #[derive(Debug, Default)]
 pub(crate) struct DigestQueue(Mutex<HashSet<ExecutionId>>);
 

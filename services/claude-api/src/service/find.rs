@@ -11,17 +11,17 @@ use crate::execution::views::Viewing;
 use crate::registry::record::Record;
 use crate::registry::{Lookup, RegistryError};
 
-/// The result of a lookup: a live or an ended execution.
+/// An execution that was found by its id: live, or only on disk.
 #[derive(Clone)]
 pub enum View {
-    /// The execution has an owner.
+    /// The execution has an owner, the one task that runs it and writes its status.
     Live(Live),
-    /// The execution ended, perhaps long ago.
+    /// The execution has no owner: it has ended, perhaps long ago, and its files are on disk.
     Ended(spool::Entry),
 }
 
 impl View {
-    /// Returns the files of the execution.
+    /// Returns the execution's files on disk: its record, output and events.
     #[must_use]
     pub fn entry(&self) -> &spool::Entry {
         match self {
@@ -32,7 +32,9 @@ impl View {
 }
 
 impl Service {
-    /// Counts an output or follow stream of a live execution, until the result is dropped.
+    /// Counts a stream of the output or the status as a view of the execution until the result is
+    /// dropped: meanwhile, a cancel for when nobody views the execution is not due. `viewer` is the
+    /// name that the client gave. `None` for an execution without an owner, which is not counted.
     pub(crate) async fn viewing(&self, view: &View, viewer: Option<&str>) -> Option<Viewing> {
         match view {
             View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
@@ -61,7 +63,9 @@ impl Service {
         }
     }
 
-    /// Looks up an id. An execution with a damaged record is ended.
+    /// Looks up an id, first among the live executions, then on disk. Does not wait for an
+    /// acceptance in progress, unlike [`Self::find`]. An execution with a damaged record is ended
+    /// first: otherwise its clients would wait forever.
     pub(super) async fn look_up(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -86,13 +90,14 @@ impl Service {
         }
     }
 
-    /// Returns the view of an execution that was read from the disk. The execution may have got an
-    /// owner meanwhile.
+    /// Returns the view of an execution that was read from the disk: live, if a task has started to
+    /// run it meanwhile.
     fn view(&self, id: ExecutionId, entry: spool::Entry) -> View {
         self.live(id).map_or(View::Ended(entry), View::Live)
     }
 
-    /// Returns the present status.
+    /// Returns the present status: of a live execution from memory, with current counters and
+    /// position in the queue; of any other from the disk.
     ///
     /// # Errors
     /// A disk error, or `deleted` if the execution was just deleted.
@@ -112,7 +117,11 @@ impl Service {
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(deleted(id)),
                     Err(error) => {
-                        tracing::error!(execution = %id, %error, "could not read a status");
+                        tracing::error!(
+                            execution = %id,
+                            %error,
+                            "could not read the status of an execution from disk; the request fails"
+                        );
                         Err(Problem::new(
                             ProblemType::Internal,
                             "the status cannot be read; the log of claude-api says why",
@@ -123,8 +132,9 @@ impl Service {
         }
     }
 
-    /// Reads the status of an execution without an owner. Replaces a damaged status of an ended
-    /// execution. Blocks on the disk.
+    /// Reads the status of an execution without an owner from its record. If the execution has
+    /// ended but this status is damaged, first replaces it by a new terminal one. Blocks on the
+    /// disk.
     pub(super) fn recorded_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
         let read = || {
             let json = entry.status()?;
@@ -148,7 +158,8 @@ impl Service {
         Ok(record?.status)
     }
 
-    /// Returns a published status with its present counters and its present position in the queue.
+    /// Completes the status that an owner published last with values that are not published at each
+    /// change: the counters, and the position in the queue.
     pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
         let mut status = live.fill(published, std::time::Instant::now());
         if status.state == State::Queued {

@@ -1,24 +1,24 @@
-//! The limits of hooks after executions.
+//! The limits of after hooks, the operator's programs that run when an execution has ended.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// The most hooks that run at the same time.
+/// The maximum number of after hooks that run at the same time.
 const RUNNING: usize = 4;
-/// The most hooks that wait or run. Each holds a status, which has at most 64 KiB.
+/// The maximum number of after hooks that wait or run. Each holds a status, which has at most 64
+/// KiB, in memory.
 pub(super) const SLOTS: usize = 256;
 
-/// The slots and permits of hooks after executions.
+/// Bounds the after hooks, the operator's programs that run when an execution has ended.
 ///
-/// - Taken when: an execution that had started ends. A slot is released when its hook has ended.
-/// - Who waits behind whom: hooks wait for one of 4 permits to run, in the order of the ends. No
-///   client, no execution and no lane waits for them. Without a free slot of 256, an end runs no
-///   hook; its status gets the warning `hook_failed`.
-/// - The other direction: a hook sends nothing. Its output is read immediately and discarded,
-///   except for the last bytes of stderr.
-/// - A stop of the service waits for the hooks within its own time limit, then [`HookQueue::stop`]
+/// - Slots: a hook holds one of 256 from the end of its execution to its own end. Without a free
+///   slot the hook is not run, and the status gets the warning `hook_failed`.
+/// - Permits: a running hook holds one of 4. Hooks wait for them in the order of the ends. No
+///   client, no execution and no lane waits for a hook.
+/// - Output: it is read immediately and discarded, except for the last bytes of stderr.
+/// - Stop: the service waits for the hooks within its own time limit, then [`HookQueue::stop`]
 ///   kills them.
 #[derive(Debug)]
 pub(crate) struct HookQueue {

@@ -1,4 +1,4 @@
-//! Input: lines of clients for the stdin of a running execution.
+//! Input: lines that clients send to the stdin of a running CLI.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use super::{Service, View};
 use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_bytes};
 use crate::registry::record::Accepted;
 
-/// How long an offer waits for the execution's start, or for room in the buffer. Shorter than any
-/// client's own timeout.
+/// How long a request with input waits for the start of its execution, or for room in the buffer,
+/// before it is refused. Shorter than any client's own timeout.
 const OFFER_WAIT: Duration = Duration::from_secs(2);
 
 impl Service {
-    /// Creates the gate to the CLI's stdin for an execution with `input: "stream"`. One request
-    /// always fits. The gate bounds the waiting lines of its execution, and `runningExecutions`
-    /// bounds the executions with a gate.
+    /// Creates the gate: the bounded buffer between the input of clients and the CLI's stdin.
+    /// `None` unless the body has `"input": "stream"`. The buffer has room for the largest request.
+    /// It accepts lines only while the execution runs, so `runningExecutions` bounds the memory of
+    /// all gates.
     pub(super) fn gate(&self, accepted: &Accepted) -> Option<Arc<Gate>> {
         let takes_input = accepted.body.input == InputMode::Stream;
         let limit = usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
@@ -29,14 +30,16 @@ impl Service {
         takes_input.then(|| Arc::new(Gate::new(line_bytes(limit), rules(), OFFER_WAIT)))
     }
 
-    /// Returns the maximum bytes of the lines in one request.
+    /// Returns the maximum size of the lines in one request, in bytes. It follows from the limit
+    /// `promptBytes`.
     pub(crate) fn input_bytes(&self) -> u64 {
         let content =
             usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
         line_bytes(content) as u64
     }
 
-    /// Accepts lines for the CLI's stdin, all or none. Returns the total of accepted bytes.
+    /// Accepts lines for the CLI's stdin, all or none, and returns the bytes that were accepted in
+    /// total. The offer names its offset, so a repeated line is not accepted twice.
     ///
     /// # Errors
     /// `wrong-state` if the execution accepts no input, `input-hole`, `input-full`, `invalid-body`,

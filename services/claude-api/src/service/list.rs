@@ -8,7 +8,8 @@ use super::{Service, not_found, problem};
 use crate::registry::{NotListed, Page};
 
 impl Service {
-    /// Returns one page of the list of executions.
+    /// Returns the ids of at most `limit` executions that were accepted before the execution
+    /// `before`, newest first. Without `before`, the page begins with the newest execution.
     ///
     /// # Errors
     /// `not-found` for an unknown `before`, or a disk error.

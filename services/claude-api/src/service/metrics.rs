@@ -1,4 +1,4 @@
-//! The gauges of the metrics that the service reads at a scrape.
+//! The page `/metrics`: counts the live executions at each scrape, and adds the counters.
 
 use std::sync::PoisonError;
 

@@ -1,5 +1,5 @@
-//! Ends of executions without an owner: found at a start, with a damaged record, or after a panic
-//! of the owner.
+//! Ends of executions without an owner, the task that runs an execution and normally records its
+//! end: found at a start, with a damaged record, or after a panic of the owner.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,13 @@ use crate::times::Times;
 /// The pause between attempts to record the end of an execution whose owner panicked.
 const ORPHAN_RETRY: Duration = Duration::from_secs(2);
 
-/// How long a runner may sweep after the panic of its execution's owner before it is killed itself.
+/// How long a runner may kill the processes of its execution after a panic of the owner, before the
+/// runner itself is killed.
 const RUNNER_END: Duration = Duration::from_secs(4);
 
 impl Service {
-    /// Reads an execution without an owner from the disk.
+    /// Reads the record of an execution that no task runs, and whether a client cancelled it.
+    /// Blocks on the disk.
     pub(super) fn read_ownerless(&self, id: ExecutionId) -> anyhow::Result<Ownerless> {
         let found = self.engine.registry.find(id)?;
         let entry = found
@@ -38,18 +40,29 @@ impl Service {
         })
     }
 
-    /// Ends an execution that cannot be recovered: otherwise its clients would wait forever.
+    /// Records an end for an execution that cannot be recovered because of `error`: otherwise its
+    /// clients would wait forever. If that fails too, it is logged, and the next start tries again.
+    /// Blocks on the disk.
     pub(super) fn end_unrecoverable(&self, id: ExecutionId, error: &anyhow::Error) {
         let cause = format!("{error:#}");
-        tracing::error!(execution = %id, error = cause, "could not recover an execution");
+        tracing::error!(
+            execution = %id,
+            error = cause,
+            "could not recover an execution from disk; recording an end for it"
+        );
         if let Err(error) = self.end_damaged(id, Reason::ServiceStopped, &cause) {
-            tracing::error!(execution = %id, %error, "could not record the end of an execution");
+            tracing::error!(
+                execution = %id,
+                %error,
+                "could not record the end of an unrecoverable execution; the next start retries"
+            );
         }
     }
 
-    /// Ends an execution without an owner whose record is damaged, as interrupted for `reason`. An
-    /// end that is intact on disk stands. Returns the entry, or `None` if the execution does not
-    /// exist any more. Blocks on the disk.
+    /// Records an end for an execution without an owner whose record is damaged: `interrupted` for
+    /// `reason`, or `cancelled` if a client had cancelled it. `cause` describes the damage to
+    /// clients. An end that is intact on disk stands. Returns the execution's files, or `None` if
+    /// the execution does not exist any more. Blocks on the disk.
     pub(super) fn end_damaged(
         &self,
         id: ExecutionId,
@@ -60,7 +73,7 @@ impl Service {
             tracing::error!(
                 execution = %id,
                 why = cause,
-                "ended an execution with a damaged record"
+                "ending an execution whose record is damaged on disk"
             );
             let (mut status, _) = terminal_status(ownerless, reason)?;
             status.error = Some(ErrorInfo {
@@ -81,7 +94,8 @@ impl Service {
         })
     }
 
-    /// Kills the remaining processes of an execution and records its end.
+    /// Kills the remaining processes of an execution and records its end: `interrupted` for
+    /// `reason`, or `cancelled` if a client had cancelled it.
     ///
     /// If a policy continues the execution, `continuation` is set, even if the end could not be
     /// recorded: the continuation is on disk, and the next attempt creates no second one. Blocks on
@@ -114,7 +128,7 @@ impl Service {
         Ok(())
     }
 
-    /// Counts and logs a recorded end.
+    /// Adds an end that was just recorded to the metrics, and logs it.
     fn report_end(&self, status: &Status) {
         self.engine.metrics.ended(status);
         tracing::info!(
@@ -165,14 +179,14 @@ impl Service {
                     tracing::error!(
                         execution = %id,
                         %error,
-                        "could not record the end of an execution; retrying"
+                        "could not record the end of an execution after a panic; retrying in 2 s"
                     );
                 }
                 Err(error) => {
                     tracing::error!(
                         execution = %id,
                         %error,
-                        "recording the end of an execution panicked; retrying"
+                        "a panic prevented the record of the end of an execution; retrying in 2 s"
                     );
                 }
             }
@@ -198,7 +212,11 @@ fn terminal_status(ownerless: &Ownerless, reason: Reason) -> std::io::Result<(St
     if let Some(cli) = &record.cli {
         let sweep = runner::sweep_stale(cli.pid, cli.start_ticks, &cli.boot_id);
         let execution = status.execution_id;
-        tracing::info!(%execution, ?sweep, "swept the processes of an execution");
+        tracing::info!(
+            %execution,
+            ?sweep,
+            "looked for processes that an execution left behind, and killed them"
+        );
     }
     let marks = *entry.marks()?.borrow();
     let context = EndContext {

@@ -15,8 +15,9 @@ use crate::registry::record::{Accepted, Record};
 use crate::registry::{Lookup, Ownerless};
 
 impl Service {
-    /// Ends the executions of the last run of the service, and queues those that were waiting.
-    /// Blocks on the disk; must run before serving.
+    /// Recovers the executions that had not ended when the service stopped or was killed. Those
+    /// that waited in the queue wait again. The others end: their processes are killed, and a
+    /// terminal status is recorded. Blocks on the disk; must run before serving.
     ///
     /// # Errors
     /// The spool cannot be listed.
@@ -53,7 +54,12 @@ impl Service {
                 execution.cancelled = true;
                 if let Err(error) = execution.entry.note_cancel() {
                     let execution = status.execution_id;
-                    tracing::error!(%execution, %error, "could not record a cancel");
+                    tracing::error!(
+                        %execution,
+                        %error,
+                        "could not write to disk that a continuation is cancelled; it is still \
+                         ended as cancelled now"
+                    );
                 }
             } else {
                 continued.insert(old, status.execution_id);
@@ -69,7 +75,7 @@ impl Service {
             tracing::info!(
                 queued = queued.len(),
                 ended = ended.len(),
-                "recovered executions"
+                "found unfinished executions; queueing those that waited, ending the others"
             );
         }
         // Executions that ran are ended first: no process of a conversation may be left when the
@@ -114,13 +120,18 @@ impl Service {
         {
             // Not fatal: only later requests for this conversation are refused as unknown.
             let execution = record.status.execution_id;
-            tracing::warn!(%execution, %error, "could not write the note of a conversation");
+            tracing::warn!(
+                %execution,
+                %error,
+                "could not write the note of a conversation; requests that name it are refused"
+            );
         }
         self.restore(accepted, entry, record.status);
         Ok(())
     }
 
-    /// Adds `continuedBy` to an end that was recorded without it.
+    /// Adds `continuedBy` to the status of an execution that ended without it, because a kill or a
+    /// disk error prevented the write. Does nothing if the status has one. Logs a failure.
     fn add_continued_by(&self, old: ExecutionId, next: ExecutionId) {
         let registry = &self.engine.registry;
         let Ok(Lookup::Found(entry)) = registry.find(old) else {
@@ -133,11 +144,16 @@ impl Service {
             && !has_it.unwrap_or(true)
             && let Err(error) = registry.amend(&entry, |status| status.continued_by = Some(next))
         {
-            tracing::warn!(execution = %old, %error, "could not record `continuedBy`");
+            tracing::warn!(
+                execution = %old,
+                %error,
+                "could not write `continuedBy` to the status of a continued execution"
+            );
         }
     }
 
-    /// Returns whether the id was ever accepted. An unreadable record counts as accepted.
+    /// Returns whether an execution with this id was ever accepted. An unreadable record counts as
+    /// accepted: then no second continuation is created.
     fn was_accepted(&self, id: ExecutionId) -> bool {
         match self.engine.registry.find(id) {
             Ok(Lookup::Found(_) | Lookup::Deleted) | Err(_) => true,

@@ -1,4 +1,4 @@
-//! Removal of ended executions: by request, and by age and size.
+//! Removal of ended executions: by request of a client, and by age and size.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,8 @@ use protocol::{ExecutionId, Problem, ProblemType};
 use super::{Service, View, deleted, problem};
 use crate::registry::NotDeleted;
 
-/// How long the note of a conversation is kept after its last execution.
+/// How long the note of a conversation, a small file with its workspace, is kept after the last
+/// execution of the conversation.
 const CONVERSATION_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The interval between two passes of retention.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
@@ -17,7 +18,8 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 const PASSES_PER_NOTE_REMOVAL: u32 = 60;
 
 impl Service {
-    /// Deletes an ended execution; a tombstone of the id stays for 30 days.
+    /// Deletes an ended execution from the disk. For 30 days a tombstone keeps its id, and requests
+    /// with that id are answered with `deleted`.
     ///
     /// # Errors
     /// `wrong-state` before the end, `not-found`, `deleted`, or a disk error.
@@ -44,7 +46,9 @@ impl Service {
         }
     }
 
-    /// Removes old notes of conversations, and the temporary folders of forgotten conversations.
+    /// Removes the notes of conversations that were not used for 30 days, or for the retention of
+    /// executions if that is longer. Then removes the temporary folders of conversations without a
+    /// note. A failure is logged.
     async fn expire_notes(self: &Arc<Self>) {
         let service = Arc::clone(self);
         // Notes are kept as long as tombstones, and at least as long as the executions themselves.
@@ -63,12 +67,14 @@ impl Service {
         if let Ok(Err(error)) = expired {
             tracing::warn!(
                 %error,
-                "could not remove the notes and temporary folders of old conversations"
+                "could not remove the notes and temporary folders of old conversations; retrying \
+                 in an hour"
             );
         }
     }
 
-    /// Removes idle temporary folders if space for temporary files is short.
+    /// Removes temporary folders of conversations that no execution uses, if their disk is nearly
+    /// full. Does nothing without the sandbox, which alone has such folders.
     async fn make_room(self: &Arc<Self>) {
         let engine = Arc::clone(&self.engine);
         let removed = spool::blocking::run(move || {
@@ -80,14 +86,19 @@ impl Service {
             Ok(Ok(folders)) => {
                 tracing::warn!(
                     folders,
-                    "removed idle folders: space for temporary files was short"
+                    "removed temporary folders of idle conversations: their disk was nearly full"
                 );
             }
-            Ok(Err(error)) => tracing::warn!(%error, "could not free space for temporary files"),
+            Ok(Err(error)) => tracing::warn!(
+                %error,
+                "could not free space for temporary files; checking again in a minute"
+            ),
         }
     }
 
-    /// Applies retention until the service stops.
+    /// Removes, once a minute until the service stops, what is no longer kept: ended executions
+    /// beyond the limits of age and size, burned ids, old notes of conversations (once an hour),
+    /// and idle temporary folders when space is short.
     pub(crate) async fn run_retention(self: Arc<Self>) {
         for pass in 0_u32.. {
             self.make_room().await;
@@ -96,10 +107,17 @@ impl Service {
                 .await
             {
                 Ok(Ok(expired)) if !expired.is_empty() => {
-                    tracing::info!(executions = expired.len(), "retention removed executions");
+                    tracing::info!(
+                        executions = expired.len(),
+                        "removed ended executions beyond the limits of age or size"
+                    );
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "retention failed; retrying at the next pass");
+                    tracing::warn!(
+                        %error,
+                        "could not remove ended executions beyond the limits of age or size; \
+                         retrying in a minute"
+                    );
                 }
                 Ok(Ok(_)) | Err(_) => {}
             }

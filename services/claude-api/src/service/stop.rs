@@ -12,17 +12,20 @@ use tokio::time::Instant;
 use super::Service;
 use crate::execution::Control;
 
-/// The time that the end of a tree needs after the kill grace, for the sweep and the durable
-/// status.
+/// The time that a stop reserves, after the grace `killMs`, for killing the remaining processes of
+/// the executions and writing their terminal statuses to disk.
 const SWEEP_AND_RECORD: Duration = Duration::from_millis(1250);
-/// The time for killing the hooks after executions, and for recording their failures.
+/// The time that a stop reserves for killing after hooks that still run, and for recording their
+/// failures.
 const KILL_HOOKS: Duration = Duration::from_millis(500);
 /// The part of `shutdownMs` that is reserved for the last responses, after the executions.
 const LAST_RESPONSES: Duration = Duration::from_millis(250);
 
 impl Service {
-    /// Stops the service within `shutdownMs` less 250 ms. Returns the time at which `shutdownMs`
-    /// have passed. The next start records the ends of executions that have not ended by then.
+    /// Stops the service: refuses new executions, lets running ones end, ends the rest as
+    /// interrupted, and waits for the background tasks. Takes at most `shutdownMs` less 250 ms, and
+    /// returns the time at which `shutdownMs` have passed. The next start records the ends of
+    /// executions that have not ended by then.
     pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
         self.engine.readiness.stop();
@@ -46,7 +49,10 @@ impl Service {
             })
             .collect();
         if !running.is_empty() {
-            tracing::info!(running = running.len(), "waiting for running executions");
+            tracing::info!(
+                running = running.len(),
+                "stopping; running executions may still end on their own"
+            );
         }
         let ends = join_all(running.iter().map(|live| live.ended()));
         if tokio::time::timeout_at(drain_until, ends).await.is_err() {
@@ -54,7 +60,10 @@ impl Service {
                 .iter()
                 .filter(|l| !l.status.borrow().status.state.is_terminal())
                 .collect();
-            tracing::info!(running = left.len(), "ending running executions");
+            tracing::info!(
+                running = left.len(),
+                "stopping; ending the executions that still run"
+            );
             let stops = join_all(left.iter().map(|live| live.control(Control::Stop)));
             let _ = tokio::time::timeout_at(executions_end, stops).await;
             let ends = join_all(left.iter().map(|live| live.ended()));
@@ -76,7 +85,7 @@ impl Service {
         shutdown_end
     }
 
-    /// Waits until a stop begins.
+    /// Waits until a stop of the service begins. Returns immediately during a stop.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;
     }

@@ -1,5 +1,6 @@
-//! Supervision of an execution, from its acceptance to its recorded end: starts the owner, applies
-//! the policies, records and publishes the end, and removes the execution from the live ones.
+//! Supervision of an execution, from its acceptance to its recorded end: starts its owner (the one
+//! task that runs it), applies the policies, records and publishes the end, and removes the
+//! execution from the live ones.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
@@ -20,20 +21,21 @@ use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
 use crate::registry::{Finish, Ticket};
 
-/// The attempts to write a terminal status before it is published unwritten. A disk may fail for a
-/// moment.
+/// The number of attempts to write a terminal status before clients see it although it is not on
+/// disk. A disk may fail for a moment.
 const WRITE_ATTEMPTS: u32 = 4;
-/// The pause between series of attempts, after the status was published unwritten.
+/// The pause between further series of attempts, while clients see a status that is not on disk.
 const WRITE_RETRY: Duration = Duration::from_secs(2);
 
-/// The work of an owner, from acceptance to the end; tests replace it.
+/// The function that runs an execution from its acceptance to its end; tests replace it.
 pub(super) type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, Ended>;
 
-/// The work of every execution outside of tests.
+/// The [`Work`] of every execution outside of tests.
 pub(super) const OWNER_WORK: Work = |owner, ticket| owner.drive(ticket).boxed();
 
 impl Service {
-    /// Starts the owner of an accepted execution, which makes the execution live.
+    /// Starts the owner of an accepted execution: the one task that runs it and writes its status.
+    /// From now on the execution is live, and requests use the returned handle.
     pub(super) fn start_owner(
         self: &Arc<Self>,
         accepted: Accepted,
@@ -68,8 +70,9 @@ impl Service {
         live
     }
 
-    /// Runs the owner of an execution and records its end. The ticket, which holds the lane, is
-    /// dropped only when no process of the execution is left, also after a panic of the owner.
+    /// Runs the owner of an execution and records its end. The ticket, which holds the permit to
+    /// run and the lane, is dropped only when no process of the execution is left, also after a
+    /// panic of the owner.
     pub(super) async fn supervise(
         self: Arc<Self>,
         mut owner: Owner,
@@ -84,13 +87,16 @@ impl Service {
             self.finish(&mut owner, ended).await;
         };
         if AssertUnwindSafe(owner_life).catch_unwind().await.is_err() {
-            tracing::error!(execution = %id, "the owner of the execution panicked");
+            tracing::error!(
+                execution = %id,
+                "the task that runs an execution panicked; killing the processes to end it"
+            );
             self.end_orphaned(id, owner.runner.take()).await;
         }
     }
 
-    /// Applies the policies to an end, records and publishes it, and removes the execution from the
-    /// live ones.
+    /// Completes an execution that has ended: applies the policies, records and publishes the end,
+    /// and removes the execution from the live ones.
     ///
     /// An end that cannot be written is still published. The execution stays live until the write
     /// succeeds: all clients then see the same end. A stop of the service ends the retries; the
@@ -124,13 +130,20 @@ impl Service {
         }
         let recorded = record_end(owner, &status).await;
         if recorded == Some(Finish::EarlierStands) {
-            tracing::error!(execution = %status.execution_id, "the execution had ended already");
+            tracing::error!(
+                execution = %status.execution_id,
+                "an execution has an earlier end on disk; that end is kept and published"
+            );
             let (service, entry) = (Arc::clone(self), owner.entry.clone());
             match spool::blocking::run_io(move || service.recorded_status(&entry)).await {
                 Ok(earlier) => status = earlier,
                 Err(error) => {
                     let execution = status.execution_id;
-                    tracing::error!(%execution, %error, "could not read the earlier end");
+                    tracing::error!(
+                        %execution,
+                        %error,
+                        "could not read the earlier end of an execution; publishing the new end"
+                    );
                 }
             }
         }
@@ -160,7 +173,8 @@ impl Service {
     }
 }
 
-/// Records the end; returns `None` if all attempts to write failed.
+/// Writes the terminal status to disk, in at most [`WRITE_ATTEMPTS`] attempts. Returns whether this
+/// end or an earlier one stands; `None` if all attempts failed.
 async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
     for attempt in 1..=WRITE_ATTEMPTS {
         let (engine, entry) = (Arc::clone(&owner.engine), owner.entry.clone());
@@ -170,7 +184,11 @@ async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
         match spool::blocking::run_io(finish).await {
             Ok(finish) => return Some(finish),
             Err(error) if attempt == WRITE_ATTEMPTS => {
-                tracing::warn!(%execution, %error, "could not write the terminal status");
+                tracing::warn!(
+                    %execution,
+                    %error,
+                    "all attempts to write the terminal status to disk failed"
+                );
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10 << attempt)).await,
         }
@@ -178,7 +196,8 @@ async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
     None
 }
 
-/// Logs the one wide event of an execution.
+/// Logs the line `execution ended`, one for each execution, with all facts about it that an
+/// operator may search for.
 fn log_end(status: &Status, prompt_bytes: usize) {
     let queued = status
         .started_at

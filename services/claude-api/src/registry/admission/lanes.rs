@@ -1,4 +1,5 @@
-//! The queue's state as a plain value, without locks.
+//! The state of the queue as a plain value, without locks: which executions wait, which run, and
+//! which may start next.
 
 use std::collections::{HashMap, HashSet};
 
@@ -31,6 +32,7 @@ impl QueueFull {
     }
 }
 
+/// An execution in the queue, with the lane and the conversation for which it waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: ExecutionId,
@@ -40,7 +42,7 @@ pub(super) struct Waiting {
     pub(super) parked: bool,
 }
 
-/// The limits of waiting executions, in all and in one lane, of running ones and of starting ones.
+/// The maximum numbers of executions that wait, wait in one lane, run, and start a CLI.
 #[derive(Debug)]
 struct QueueLimits {
     queued: u64,
@@ -56,7 +58,8 @@ struct RunningExecution {
     conversation: String,
 }
 
-/// The waiting and the running executions. An execution without a lane waits for its conversation
+/// The waiting and the running executions. A lane runs one execution at a time, in the order of
+/// acceptance, and so does a conversation. An execution without a lane waits for its conversation
 /// only.
 #[derive(Debug)]
 pub(super) struct Lanes {
@@ -122,7 +125,7 @@ impl Lanes {
         }
     }
 
-    /// Puts an execution into a reserved slot.
+    /// Puts an execution at the end of the queue. Its slot was reserved before.
     pub(super) fn enter(&mut self, id: ExecutionId, lane: Option<&str>, conversation: &str) {
         self.waiting.push(Waiting {
             id,
@@ -132,7 +135,9 @@ impl Lanes {
         });
     }
 
-    /// Moves the executions that may start now from waiting to running. Returns them in order.
+    /// Moves the executions that may start now from waiting to running, and returns them in the
+    /// order of acceptance. No execution overtakes an earlier one of its lane or its conversation,
+    /// except that a parked one does not hold up its lane.
     pub(super) fn start(&mut self) -> Vec<ExecutionId> {
         let mut lanes: HashSet<&str> = HashSet::new();
         let mut conversations: HashSet<&str> = HashSet::new();
@@ -190,7 +195,8 @@ impl Lanes {
         self.starting.remove(&id);
     }
 
-    /// Removes an execution: from the queue, or with its permit.
+    /// Removes an execution from the queue, or from the running ones: then its permit, its lane and
+    /// its conversation are free.
     pub(super) fn leave(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
         if self.running.remove(&id).is_some() {

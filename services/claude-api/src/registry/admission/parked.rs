@@ -16,7 +16,8 @@ impl Lanes {
 }
 
 impl Ticket {
-    /// Lets a parked execution start. The caller waits for its time (`notBefore`).
+    /// Lets a parked execution start as soon as it gets its permit. The caller calls this when the
+    /// time `notBefore` of the execution has come.
     pub fn unpark(&self) {
         self.admission.with(|inner| {
             inner.lanes.park(self.id, false);

@@ -1,5 +1,6 @@
-//! Notes of conversations that a power cut lost. An acceptance does not wait until its note is on
-//! disk, but the record of the execution is, and the note is rebuilt from it.
+//! Recovery of notes that a power cut lost. A note is a small file with the workspace of a
+//! conversation. An acceptance does not wait until its note is on disk, but the record of the
+//! execution is, and the note is rebuilt from it.
 
 use jiff::SignedDuration;
 use protocol::Status;
@@ -9,12 +10,13 @@ use super::Service;
 /// The time before the newest acceptance within which a note may be missing on disk. The kernel
 /// writes back after half a minute (proc_sys_vm(5), `dirty_expire_centisecs`).
 const UNWRITTEN: SignedDuration = SignedDuration::from_mins(5);
-/// The executions that are listed at a time.
+/// The number of executions that are listed at a time.
 const PAGE: usize = 1000;
 
 impl Service {
-    /// Writes the missing notes of the executions that were accepted last. A failure is not fatal:
-    /// later requests for that conversation are refused as unknown.
+    /// Writes the notes of conversations that are missing for the executions that were accepted
+    /// last. A failure is not fatal: later requests that name such a conversation are refused as
+    /// unknown.
     pub(super) fn restore_conversation_notes(&self) {
         let mut before = None;
         let mut newest = None;
@@ -22,7 +24,11 @@ impl Service {
             let page = match self.engine.registry.page(before, PAGE) {
                 Ok(page) => page,
                 Err(error) => {
-                    return tracing::warn!(%error, "could not check the notes of conversations");
+                    return tracing::warn!(
+                        %error,
+                        "could not list executions to rebuild lost notes of conversations; \
+                         requests for a conversation without a note are refused"
+                    );
                 }
             };
             for id in page.ids {
@@ -51,7 +57,11 @@ impl Service {
                 .add(conversation, &status.workspace)
         {
             let execution = status.execution_id;
-            tracing::warn!(%execution, %error, "could not write the note of a conversation");
+            tracing::warn!(
+                %execution,
+                %error,
+                "could not write the note of a conversation; requests that name it are refused"
+            );
         }
     }
 }
