@@ -38,7 +38,8 @@ pub struct EventsReader {
     /// The position of the next patch in the patch log (the `events` file), in bytes.
     log_at: u64,
     patch: Option<Patch>,
-    /// Original bytes of a patch that did not fit into the caller's `max`.
+    /// Original bytes of a patch that the caller's `max` left no room for; returned by the next
+    /// call.
     rest: Bytes,
     /// The bytes that may still be returned before the reader ends; None means no limit.
     remaining: Option<u64>,
