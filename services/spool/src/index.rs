@@ -86,7 +86,7 @@ pub(crate) enum Slot {
 #[derive(Debug)]
 pub(crate) struct Index {
     file: File,
-    /// All positions before this one are free.
+    /// The first position that may hold a row; scans begin here. All earlier positions are free.
     first: AtomicU64,
 }
 
@@ -122,8 +122,7 @@ impl Index {
         }
     }
 
-    /// Returns the number of positions in the file, used or free, which is also the next sequence
-    /// number. A torn last row counts as one.
+    /// Returns the number of positions in the file, used or free. A torn last row counts as one.
     pub(crate) fn positions(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len().div_ceil(ROW_BYTES))
     }
