@@ -32,11 +32,12 @@ pub(crate) struct Floor {
 /// writer appends; readers rebuild the CLI's stdout with them.
 pub(crate) struct PatchLog {
     file: Box<dyn SparseFile>,
-    /// The bytes of whole patches; readers read no further.
+    /// The length of all complete patches in the file, in bytes; readers read no further.
     len: AtomicU64,
     /// A lock, because the two offsets change together. No await happens under it.
     floor: Mutex<Floor>,
-    /// The summed growth of all patches ever appended. Only the writer uses this field.
+    /// How many bytes longer the CLI's stdout is than the output, summed over all patches ever
+    /// appended. Negative if shorter. Only the writer uses this field.
     growth: AtomicI64,
 }
 

@@ -1,4 +1,5 @@
-//! The registry of live runners among the children of this process.
+//! The list of live runners among the children of this process, by which runners are distinguished
+//! from orphans.
 
 use std::{
     collections::HashSet,
@@ -10,7 +11,8 @@ use std::{
 /// may see a runner between its spawn and its registration. No await happens under it.
 static LIVE: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
 
-/// The locked registry. While this exists, no runner is spawned and no orphans are listed.
+/// The locked list of live runners. While this exists, no runner is spawned and no orphans are
+/// listed.
 pub(super) struct Live(MutexGuard<'static, Option<HashSet<u32>>>);
 
 pub(super) fn lock() -> Live {
@@ -29,8 +31,8 @@ impl Live {
     }
 }
 
-/// The registration of a runner, which ends when this is dropped. The task that reaps the runner
-/// holds it.
+/// The membership of a runner in the list of live runners, which ends when this is dropped. The
+/// task that reaps the runner holds it.
 #[derive(Debug)]
 pub(super) struct Registration {
     pid: u32,

@@ -1,18 +1,18 @@
-//! Reaping the runner's dead children.
+//! Reaping dead children, that is, collecting how they ended (waitpid(2)).
 
 use rustix::{
     io::Errno,
     process::{WaitOptions, WaitStatus, wait},
 };
 
-/// The end of a process; exactly one of the two fields is set.
+/// How a process ended: with an exit code or by a signal. Exactly one of the two is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
 }
 
-/// The result of one wait.
+/// The result of [`reap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaped {
     /// A dead child was reaped.

@@ -1,5 +1,6 @@
-//! A seccomp filter (seccomp(2)) of system calls that reach other processes of the same user in
-//! ways that Landlock does not cover. Like the Landlock domain, it is inherited and cannot be left.
+//! A filter of system calls (seccomp(2)) that refuses those that reach other processes of the same
+//! user in ways that Landlock does not cover. Like the Landlock domain, it is inherited and cannot
+//! be left.
 //!
 //! A refused call fails with "Operation not permitted". A call of another architecture than the
 //! runner's ends its process (SIGSYS), because its call numbers differ.
@@ -53,14 +54,15 @@ const TARGET_KIND: [(libc::c_long, libc::c_uint); 2] = [
 /// without rules for those the filter could be bypassed.
 const X32: libc::c_long = 0x4000_0000;
 
-/// Whether this kernel and architecture support such filters.
+/// Whether this kernel and architecture support filters of system calls.
 pub(super) fn is_supported() -> bool {
     let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
     TargetArch::try_from(ARCH).is_ok()
         && actions.is_ok_and(|actions| actions.split_whitespace().any(|action| action == "errno"))
 }
 
-/// Returns the filter of an execution. With `allow_ipc`, the calls in [`USER_IPC`] stay allowed.
+/// Compiles the filter for one execution. With `allow_ipc`, the calls in [`USER_IPC`] (shared
+/// memory, queues and semaphores) stay allowed.
 ///
 /// # Errors
 /// The filter could not be compiled.
@@ -78,7 +80,8 @@ pub(super) fn filter(allow_ipc: bool) -> io::Result<BpfProgram> {
         .map_err(|error| io::Error::other(format!("could not compile the seccomp filter: {error}")))
 }
 
-/// Returns the refusal rules by call number. A call is refused if any of its rules matches.
+/// Returns the rules of refused calls, by call number. A call is refused if any of its rules
+/// matches, or if it has none.
 fn rules(allow_ipc: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let mut rules = BTreeMap::new();
     if !allow_ipc {

@@ -18,8 +18,9 @@ pub struct Page {
 }
 
 impl Spool {
-    /// Returns a page of at most `limit` ids, newest acceptance first. It begins after the
-    /// execution `before`, which may have been deleted; None begins at the newest.
+    /// Returns a page of at most `limit` ids that were accepted earlier than the execution
+    /// `before`, newest acceptance first. `before` may have been deleted; None begins at the
+    /// newest.
     ///
     /// # Errors
     /// `UnknownBefore` if `before` is not known, or the disk's.
