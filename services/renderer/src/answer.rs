@@ -1,4 +1,5 @@
-//! Finds the new text of the main conversation.
+//! Finds the text to show of the main conversation, each part exactly once. The CLI sends it twice
+//! (as stream events, then whole in `assistant` events), and again after a broken request.
 //!
 //! ```text
 //!              message_start             message_stop, complete
@@ -19,7 +20,7 @@ use crate::repeat::{Repeat, Step};
 use crate::wtf8::Literal;
 use message::{BLANK_LINE, Block, Broken, Message};
 
-/// The number of blocks that are remembered; no message of the CLI has more.
+/// The most content blocks of a message that are remembered; no message of the CLI has more.
 const REMEMBERED_BLOCKS: usize = 64;
 
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ pub(crate) struct Answer {
     broken: Option<Broken>,
 }
 
-/// A content block of an `assistant` event; None if it is not a text block.
+/// A content block of an `assistant` event: its text; None if it is not a text block.
 pub(crate) type AssistantBlock<'a> = Option<Literal<'a>>;
 
 impl Answer {
@@ -38,7 +39,8 @@ impl Answer {
         self.shown
     }
 
-    /// Begins a message. Returns true if this restarts a broken message; so do the methods below.
+    /// Begins a message at its `message_start`. New text is appended to `out`. Returns true if the
+    /// message restarts a broken one; so do the methods below.
     pub(crate) fn message_start(&mut self, id: Option<String>, out: &mut String) -> bool {
         self.begin(id, true, out)
     }
@@ -95,7 +97,8 @@ impl Answer {
         }
     }
 
-    /// Ends a message. `abandoned` means that the CLI discarded the message, from this block on.
+    /// Ends a message at its `message_stop`. `abandoned` is set if the CLI discarded the message,
+    /// with the index of the first discarded block if it is known.
     pub(crate) fn message_stop(&mut self, abandoned: Option<Option<u64>>, out: &mut String) {
         let Some(open) = &self.open else { return };
         if abandoned.is_some() || open.is_broken() {
@@ -122,8 +125,8 @@ impl Answer {
         restart
     }
 
-    /// Ends the answer at a `result`. `text` is the result's text if an event was lost before; the
-    /// part that the last message lacks is shown.
+    /// Ends the answer at a `result` event. `text` is the result's text if an event was lost
+    /// before, else None; the part of it that the last message lacks is shown.
     pub(crate) fn result(&mut self, text: Option<&str>, out: &mut String) {
         self.close(out);
         if let Some(text) = text.filter(|_| self.shown) {
@@ -133,8 +136,8 @@ impl Answer {
         self.broken = None;
     }
 
-    /// Shows the part of `text` that the last message lacks. Shows nothing if the last message is
-    /// too long to compare.
+    /// Shows the part of the result's `text` that the last message lacks. Shows nothing if the last
+    /// message is too long to compare.
     fn complete(&mut self, text: &str, out: &mut String) {
         let last = match (&self.open, &self.broken) {
             (Some(open), _) => open.last(),
@@ -153,14 +156,15 @@ impl Answer {
         }
     }
 
-    /// Ends the answer at the end of stdout. Text still held back in an unfinished answer equals
-    /// text that was already shown.
+    /// Ends the answer at the end of stdout. Text that is still held back in an unfinished answer
+    /// was already shown, so it is dropped.
     pub(crate) fn finish(&mut self, out: &mut String) {
         self.flush(out);
         self.close(out);
     }
 
-    /// Shows the text of a result, if no other text was shown.
+    /// Shows the text of a result as the answer. The caller has checked that no other text was
+    /// shown.
     pub(crate) fn show_fallback(&mut self, text: &str, out: &mut String) {
         self.shown |= !text.is_empty();
         out.push_str(text);
@@ -188,7 +192,7 @@ impl Answer {
         restart
     }
 
-    /// Ends the open message as complete or as broken.
+    /// Ends the open message: as complete, or as broken, so that its restart is compared with it.
     fn close(&mut self, out: &mut String) {
         if self.open.as_ref().is_some_and(Message::is_broken) {
             self.broken = self.open.take().map(|open| open.break_off(None));
@@ -197,7 +201,8 @@ impl Answer {
         }
     }
 
-    /// Ends an open message that is complete, and decides whether its held text is new.
+    /// Ends a complete open message, and shows its held text if it does not repeat text that was
+    /// shown.
     fn settle(&mut self, out: &mut String) {
         self.flush(out);
         let Some(open) = &mut self.open else { return };
@@ -208,7 +213,8 @@ impl Answer {
         }
     }
 
-    /// Replaces a pending half of a surrogate pair, which can no longer be completed.
+    /// Shows U+FFFD for half of a surrogate pair at the end of the last delta, which no text can
+    /// complete any more.
     fn flush(&mut self, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let mut half = String::new();
@@ -220,7 +226,8 @@ impl Answer {
         }
     }
 
-    /// Processes a whole block of an `assistant` event.
+    /// Compares a block of an `assistant` event, which has the whole text, with the block's deltas,
+    /// and shows the text that they lacked.
     fn confirm(&mut self, block: AssistantBlock<'_>, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let unconfirmed = open
@@ -253,7 +260,8 @@ impl Answer {
         self.forget_confirmed();
     }
 
-    /// Forgets confirmed blocks beyond the limit: a message may have any number of blocks.
+    /// Forgets the oldest confirmed blocks beyond the limit, which bounds memory: a message may
+    /// have any number of blocks.
     fn forget_confirmed(&mut self) {
         let Some(open) = &mut self.open else { return };
         if open.blocks.len() > REMEMBERED_BLOCKS {
@@ -266,7 +274,8 @@ impl Answer {
         }
     }
 
-    /// Adds text to a block of the open message, and the new part of it to the output.
+    /// Adds text to the block at position `at` of the open message, and shows it. Text of a
+    /// restarted answer is held back while it may repeat shown text.
     fn feed(&mut self, at: usize, text: &str, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let Some(block) = open.blocks.get_mut(at).filter(|_| !text.is_empty()) else {

@@ -1,20 +1,21 @@
-//! The results of the renderer.
+//! What the renderer finds in the CLI's events: text for the client, and facts for the status of
+//! the execution.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// The results of [`Renderer::push`](crate::Renderer::push). The renderer appends to this; the
-/// caller drains it.
+/// The text and facts that [`Renderer::push`](crate::Renderer::push) found. The renderer appends to
+/// both; the caller drains them.
 #[derive(Debug, Default)]
 pub struct Rendered {
-    /// New text of the answer.
+    /// New text of the answer, to be appended to the output.
     pub text: String,
     /// New facts, in the order of the CLI's events.
     pub facts: Vec<Fact>,
 }
 
-/// A fact from the CLI's events.
+/// Something that the CLI's events report besides text, such as a retry or the result.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     /// The CLI has started (`system/init`). Background work causes more than one of these.
@@ -39,11 +40,11 @@ pub enum Fact {
         /// The HTTP status of the failure; None if the connection broke.
         status: Option<u16>,
     },
-    /// An answer was broken off and started again.
+    /// The model's answer was broken off and started again, so text may differ from what was shown.
     Restart,
-    /// Lines that are not JSON, since the last push.
+    /// Lines on stdout that are not JSON, and so no events.
     Noise {
-        /// The number of lines.
+        /// The number of such lines since the last push.
         lines: u64,
     },
     /// An event was lost because it was damaged or too long. Its line also counts as noise.
@@ -71,22 +72,23 @@ pub enum Fact {
     Result(Box<Outcome>),
 }
 
-/// A tool use without a result.
+/// A tool that is running: its use was announced and its result has not arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningTool {
     /// The id of the tool use.
     pub id: String,
     /// The name of the tool.
     pub name: String,
-    /// The `timeout` in the tool's input, in milliseconds: the time limit that a call of Bash
-    /// requests.
+    /// The time limit that the call requests (`timeout` in the input of Bash), in milliseconds;
+    /// None if it requests none.
     pub timeout_ms: Option<u64>,
 }
 
-/// The present activity of the CLI. `Display` gives the words of the status object.
+/// What the CLI is doing now, as shown to clients. `Display` gives the words of the status object,
+/// such as `tool: Bash`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Activity {
-    /// The CLI has started, and has not sent a request to the model.
+    /// The CLI has started, and has not sent a request to the model yet.
     Starting,
     /// A request was sent to the model, or the model is thinking.
     Thinking,
@@ -111,32 +113,34 @@ impl fmt::Display for Activity {
     }
 }
 
-/// The content of a `result` event, with facts that only the preceding error message had.
+/// How the CLI says that its run ended: the content of its `result` event, with facts that only the
+/// preceding error message had.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
-    /// Whether the end is not a success, whatever `subtype` is.
+    /// Whether the run failed. `subtype` alone does not tell: API errors have the subtype
+    /// `success`.
     pub is_error: bool,
     /// `success` (also of API errors), `error_max_turns`, `error_max_budget_usd`,
     /// `error_during_execution`.
     pub subtype: String,
-    /// The HTTP status of a final API error.
+    /// The HTTP status of the API error that ended the run; None if none did.
     pub api_error_status: Option<u16>,
     /// The first 64 KiB of the result's text; for an error, its message.
     pub text: Option<String>,
-    /// The messages of a result without a text.
+    /// The error messages of a result that has no text.
     pub errors: Vec<String>,
-    /// Token counts, unchanged from the CLI.
+    /// The token counts, unchanged from the CLI; None if absent or over 16 KiB.
     pub usage: Option<Value>,
-    /// The cost in US dollars.
+    /// The cost of the run in US dollars, as the CLI computes it.
     pub cost_usd: Option<f64>,
     /// Every denied tool: `{tool_name, tool_use_id, tool_input}`, without large inputs.
     pub permission_denials: Vec<Value>,
     /// The model of the last `init`.
     pub model: Option<String>,
-    /// The number of turns.
+    /// The number of turns, as the CLI counts them.
     pub num_turns: Option<u64>,
-    /// `completed`, `api_error`, `prompt_too_long`, `max_turns`, `budget_exhausted`, `image_error`,
-    /// ...
+    /// The CLI's reason for the end: `completed`, `api_error`, `prompt_too_long`, `max_turns`,
+    /// `budget_exhausted`, `image_error`, ...
     pub terminal_reason: Option<String>,
     /// The model's reason to stop: `end_turn`, `refusal`, `stop_sequence` (errors), ...
     pub stop_reason: Option<String>,

@@ -34,7 +34,7 @@ pub struct Sandbox {
     /// Paths that may be read, executed, written, created and removed.
     pub read_write: Vec<PathBuf>,
     /// Whether shared memory, semaphores and message queues (System V and POSIX) may be used. All
-    /// processes of the user share them, so allowing them opens a way out of the sandbox.
+    /// processes of the user share them, so executions could then reach each other.
     pub allow_ipc: bool,
 }
 

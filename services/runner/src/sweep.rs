@@ -1,4 +1,4 @@
-//! A sweep kills all processes of an execution until none is left. This is its rule: whom to kill
+//! A sweep kills all processes of an execution until none is left. This is its rule: which to kill
 //! next, and when to give up. Pure: no I/O, so tests can simulate the processes.
 //!
 //! ```text

@@ -26,8 +26,8 @@ pub struct Spec {
     /// How long a failed start is retried while the machine is short of processes, memory or
     /// descriptors.
     pub start_patience: Duration,
-    /// The restrictions on the program and everything it starts. None means none: it has the rights
-    /// of the service.
+    /// The restrictions on the program and everything it starts. None means no restriction: it has
+    /// the rights of the service.
     pub sandbox: Option<Sandbox>,
 }
 

@@ -1,4 +1,4 @@
-//! The meaning of each event line.
+//! What each kind of event line means: which text and facts it adds.
 
 use memchr::memmem;
 use serde::Deserialize;
@@ -15,7 +15,8 @@ use crate::wtf8::{Literal, Raw};
 /// The longest message of a failed hook, in characters.
 const LONGEST_HOOK_MESSAGE: usize = 1000;
 
-/// The state that the event lines change.
+/// What the renderer remembers between event lines: the answer, the running tools, and facts for
+/// the result.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) want_text: bool,
@@ -26,22 +27,24 @@ pub(super) struct State {
     /// Whether an event was lost since the last result, so that the shown answer may lack text.
     incomplete: bool,
     model: Option<String>,
-    /// The content of the last message, if it was a synthetic error message.
+    /// The error message that the CLI itself created, if it was the last message. The result takes
+    /// its kind from it.
     error: Option<SyntheticError>,
     highest_result: u64,
-    /// The last result's text, if the result was a success and no other text was shown.
+    /// The text of the last result, shown at the end if no other text was; None if the result was
+    /// an error or text was shown.
     pub(super) fallback_text: Option<String>,
 }
 
-/// The content of an error message that the CLI itself created.
+/// An error message that the CLI itself created in place of an answer, such as for a usage limit.
 #[derive(Debug, Default)]
 struct SyntheticError {
     kind: Option<String>,
-    /// The time at which the usage limit is reset, in Unix seconds.
+    /// When the usage limit is reset, in Unix seconds; None if no limit was the cause.
     resets_at: Option<i64>,
 }
 
-/// The error for a line that could not be read as an event. It may still be JSON.
+/// The error for a line that is no event of the expected form. It may still be JSON.
 pub(super) struct Unreadable;
 
 impl State {
@@ -309,7 +312,7 @@ fn block_text<'a>(block: &Block<'a>, want_text: bool) -> Option<Literal<'a>> {
     block.is("text").then_some(text)
 }
 
-/// Parses a line as the given type.
+/// Parses a line as the struct `T` of its kind.
 fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(line).map_err(|_| Unreadable)
 }

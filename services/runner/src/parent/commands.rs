@@ -72,8 +72,8 @@ impl Control {
         self.send(&Command::Kill)
     }
 
-    /// Kills the runner process itself, if it no longer answers, for example because a tool stopped
-    /// it. The processes of its execution then become orphans of this process: call
+    /// Kills the runner process itself, if it no longer answers, for example because it was
+    /// stopped. The processes of its execution then become orphans of this process: call
     /// [`super::Runners::sweep_orphans`] once [`crate::Events::next`] has returned `None`.
     pub fn kill_runner(&self) {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
