@@ -23,6 +23,8 @@ use message::{BLANK_LINE, Block, Broken, Message};
 /// The most content blocks of a message that are remembered; no message of the CLI has more.
 const REMEMBERED_BLOCKS: usize = 64;
 
+/// The answer of the main conversation as far as it was shown: the message that is being received,
+/// and a broken one that may be repeated.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// Whether any text was shown.
@@ -35,6 +37,7 @@ pub(crate) struct Answer {
 pub(crate) type AssistantBlock<'a> = Option<Literal<'a>>;
 
 impl Answer {
+    /// Whether any text of the answer was shown.
     pub(crate) fn has_shown(&self) -> bool {
         self.shown
     }
@@ -45,6 +48,7 @@ impl Answer {
         self.begin(id, true, out)
     }
 
+    /// Begins the content block `index` of the open message, whose first text may be `text`.
     pub(crate) fn block_start(
         &mut self,
         index: u64,
@@ -65,6 +69,7 @@ impl Answer {
         restart | (!text.is_empty() && self.text_delta(index, text.text().as_bytes(), out))
     }
 
+    /// Adds a piece of text (WTF-8) to the content block `index` of the open message.
     pub(crate) fn text_delta(&mut self, index: u64, text: &[u8], out: &mut String) -> bool {
         let restart = self.expect_open(out);
         let Some(open) = &mut self.open else {
@@ -90,6 +95,7 @@ impl Answer {
         restart
     }
 
+    /// Marks the open message as complete: its `message_delta` follows the last block.
     pub(crate) fn message_delta(&mut self, out: &mut String) {
         self.flush(out);
         if let Some(open) = &mut self.open {
@@ -111,6 +117,8 @@ impl Answer {
         }
     }
 
+    /// Compares a whole message of an `assistant` event with its deltas, and shows the text that
+    /// they lacked. A message without deltas is shown from its start.
     pub(crate) fn assistant<'b>(
         &mut self,
         id: Option<String>,
@@ -170,10 +178,13 @@ impl Answer {
         out.push_str(text);
     }
 
+    /// Begins a message without an id if none is open, because its `message_start` was lost.
     fn expect_open(&mut self, out: &mut String) -> bool {
         self.open.is_none() && self.begin(None, true, out)
     }
 
+    /// Ends the open message and begins a new one. `streamed` is false if an `assistant` event
+    /// begins it. Returns whether it restarts a broken message.
     fn begin(&mut self, id: Option<String>, streamed: bool, out: &mut String) -> bool {
         self.close(out);
         let broken = self.broken.take();
@@ -310,6 +321,7 @@ impl Answer {
         }
     }
 
+    /// Carries out a decision about the held text of a restarted answer.
     fn take_step(&mut self, step: Step, out: &mut String) {
         let text = match step {
             Step::Hold => return,

@@ -13,6 +13,7 @@ pub(crate) struct ComparedText {
 }
 
 impl ComparedText {
+    /// Appends text. Beyond 2 MiB in total, drops the text and only counts it.
     pub(crate) fn push(&mut self, text: &str) {
         self.len += text.len();
         if self.len <= COMPARED_BYTES {
@@ -22,6 +23,7 @@ impl ComparedText {
         }
     }
 
+    /// Returns the length of all text in bytes, kept or not.
     pub(crate) fn len(&self) -> usize {
         self.len
     }

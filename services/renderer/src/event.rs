@@ -98,6 +98,7 @@ pub(crate) struct Block<'a> {
 }
 
 impl Block<'_> {
+    /// Whether the block has this `type`.
     pub(crate) fn is(&self, kind: &str) -> bool {
         is(self.kind.as_ref(), kind)
     }

@@ -97,6 +97,7 @@ impl EventsOutput {
         chunk
     }
 
+    /// Appends valid text to the output.
     fn copy(&mut self, valid: &[u8], out: &mut Vec<u8>) {
         let Some(last) = valid.last() else { return };
         self.mid_line = *last != b'\n';
@@ -104,6 +105,7 @@ impl EventsOutput {
         out.extend_from_slice(valid);
     }
 
+    /// Appends U+FFFD to the output in place of the bytes `invalid`, and records them in a patch.
     fn replace(&mut self, invalid: &[u8], out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         let offset = self.offset;
         self.copy(REPLACEMENT, out);

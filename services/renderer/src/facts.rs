@@ -117,8 +117,7 @@ impl fmt::Display for Activity {
 /// preceding error message had.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
-    /// Whether the run failed. `subtype` alone does not tell: API errors have the subtype
-    /// `success`.
+    /// Whether the run failed. Do not rely on `subtype`: API errors have the subtype `success`.
     pub is_error: bool,
     /// `success` (also of API errors), `error_max_turns`, `error_max_budget_usd`,
     /// `error_during_execution`.

@@ -35,6 +35,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    /// Passes each line that ends in `chunk` to `each`, in order, and holds the rest.
     pub(crate) fn push(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);

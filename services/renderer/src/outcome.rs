@@ -113,6 +113,8 @@ pub(crate) fn seconds(number: f64) -> i64 {
     number as i64
 }
 
+/// Returns the messages in the member `errors`, which may be a list or one value; at most
+/// [`MOST_ERRORS`].
 fn messages(raw: &RawValue) -> Vec<String> {
     let list = match value(raw) {
         Some(Value::Array(list)) => list,

@@ -72,6 +72,7 @@ impl Renderer {
 }
 
 impl State {
+    /// Reports the lines since the last call that were not JSON, if any.
     fn report_noise(&mut self, out: &mut Rendered) {
         let lines = std::mem::take(&mut self.noise_lines);
         if lines > 0 {
@@ -79,6 +80,7 @@ impl State {
         }
     }
 
+    /// Processes one line of stdout, and reports what is lost if it is damaged or too long.
     fn line(&mut self, line: &Line<'_>, out: &mut Rendered) {
         let line = match line {
             Line::Whole(line) => line.trim_ascii(),

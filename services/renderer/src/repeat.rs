@@ -31,6 +31,8 @@ pub(crate) struct Repeat {
 }
 
 impl Repeat {
+    /// Begins to compare a new answer with the `shown` text. The new text may begin with the shown
+    /// text from any of the offsets `starts`, which ascend.
     pub(crate) fn new(shown: String, starts: Vec<usize>) -> Self {
         Self {
             matching: starts.clone(),
@@ -46,6 +48,7 @@ impl Repeat {
         (self.shown, self.starts)
     }
 
+    /// Adds new text of the answer, and decides what to do with all text held so far.
     pub(crate) fn push(&mut self, text: &str) -> Step {
         let compared = self.held.len();
         self.held.push_str(text);

@@ -21,6 +21,7 @@ pub(crate) struct Tools {
     changed: bool,
 }
 
+/// A running tool, as stored by the id of its tool use.
 #[derive(Debug)]
 struct Running {
     name: String,

@@ -120,6 +120,8 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
+    /// Decodes the next string, and appends it to `out`. The first half of a surrogate pair at its
+    /// end is held for the next string.
     pub(crate) fn push(&mut self, mut bytes: &[u8], out: &mut String) {
         while !bytes.is_empty() {
             let (valid, rest) = match std::str::from_utf8(bytes) {

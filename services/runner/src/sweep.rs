@@ -82,6 +82,7 @@ enum Phase {
 }
 
 impl Sweep {
+    /// Begins a sweep at the time `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             begun: now,
@@ -145,6 +146,8 @@ impl Sweep {
         }
     }
 
+    /// Compares the processes alive at this kill of the whole tree with those at the last one, to
+    /// notice when nothing dies any more.
     fn compare(&mut self, now: Instant, survivors: BTreeSet<Identity>) {
         match &self.survivors {
             Some((previous, since)) if *previous == survivors => {

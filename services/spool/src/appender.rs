@@ -117,6 +117,7 @@ impl Appender {
         }
     }
 
+    /// Returns the present length, oldest kept offset and checksum.
     pub(crate) fn current_marks(&self) -> Marks {
         self.marks
     }

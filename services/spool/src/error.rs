@@ -74,6 +74,8 @@ impl SpoolError {
         }
     }
 
+    /// Returns a function for `map_err` that turns an error from writing `what`, a part of the
+    /// spool, into `Unwritable`.
     pub(crate) fn unwritable(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Unwritable { what, source }
     }

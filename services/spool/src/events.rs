@@ -46,6 +46,8 @@ pub struct EventsReader {
 }
 
 impl EventsReader {
+    /// Creates a reader that begins at the oldest kept byte, and waits if it is not known yet how
+    /// the events are kept.
     pub(crate) fn new(output: Arc<Track>, state: watch::Receiver<EventsState>) -> Self {
         Self::of(Source::Waiting(state), Reader::oldest(output))
     }
@@ -164,6 +166,8 @@ impl EventsReader {
         }
     }
 
+    /// Returns the next bytes of the CLI's stdout from the output, with the original bytes of
+    /// patches in place of the output's.
     async fn rebuild(
         &mut self,
         log: &Arc<PatchLog>,

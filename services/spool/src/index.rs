@@ -91,6 +91,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// Opens the index file, and creates it if it is missing.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = create_or_open(path)?;
         // Skip the hole at the beginning, if the file system reports one.
@@ -127,11 +128,13 @@ impl Index {
         Ok(self.file.metadata()?.len().div_ceil(ROW_BYTES))
     }
 
+    /// Writes the row of an execution at its position, without waiting for the disk.
     pub(crate) fn put(&self, sequence: u64, row: &Row) -> io::Result<()> {
         self.first.fetch_min(sequence, Ordering::SeqCst);
         self.file.write_all_at(&row.encode(), sequence * ROW_BYTES)
     }
 
+    /// Frees a position, after a deletion or a failed acceptance, without waiting for the disk.
     pub(crate) fn clear(&self, sequence: u64) -> io::Result<()> {
         self.file
             .write_all_at(&[0; ROW_BYTES as usize], sequence * ROW_BYTES)

@@ -116,10 +116,13 @@ impl PatchLog {
         }
     }
 
+    /// Returns the length of all complete patches, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.len.load(Ordering::SeqCst)
     }
 
+    /// Appends patches for output that follows. If they cannot be written, the log stays as it was,
+    /// but [`PatchLog::floor_at`] counts them.
     pub(crate) fn append(&self, patches: &[Patch]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for patch in patches {

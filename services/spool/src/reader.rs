@@ -49,6 +49,8 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Creates a reader that begins at `offset`. Fails with `Beyond` after the present end, and
+    /// with `NotKept` before the oldest kept byte.
     pub(crate) fn new(track: Arc<Track>, offset: u64) -> Result<Self, ReadError> {
         let Marks { len, kept_from, .. } = track.current_marks();
         if offset > len {

@@ -48,6 +48,7 @@ impl Version {
         bytes
     }
 
+    /// Returns the version in a slot; None if the slot is empty or its checksum is wrong.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < HEAD_BYTES {
             return None;
@@ -84,6 +85,7 @@ impl Slots {
         }
     }
 
+    /// Reads which versions the slots of a record hold. `InvalidData` if no slot is intact.
     pub(crate) fn load(file: &File) -> io::Result<Self> {
         let mut slots = Self::default();
         let mut newest = 0;
@@ -111,6 +113,7 @@ impl Slots {
         Ok(slots)
     }
 
+    /// Whether the newest status is terminal (final).
     pub(crate) fn terminal(&self) -> bool {
         self.terminal
     }
@@ -136,6 +139,7 @@ impl Slots {
             .unwrap_or(0)
     }
 
+    /// Reads the newest status, as the JSON bytes that were written.
     pub(crate) fn read(&self, file: &File) -> io::Result<Vec<u8>> {
         read_slot(file, self.newest())?
             .map(|version| version.json)

@@ -85,10 +85,13 @@ impl Store {
         Header::read_path(&record_path(&self.folder(id)))
     }
 
+    /// Returns the path of the folder of an accepted execution.
     pub(crate) fn folder(&self, id: Uuid) -> PathBuf {
         self.dir.join("executions").join(name(id))
     }
 
+    /// Returns the path at which the folder of an execution is created, and to which it is moved
+    /// before its removal.
     pub(crate) fn staging(&self, id: Uuid) -> PathBuf {
         self.dir.join("staging").join(name(id))
     }

@@ -63,6 +63,7 @@ impl Track {
         })
     }
 
+    /// Returns the present extent, as last published by the writer.
     pub(crate) fn current_marks(&self) -> Marks {
         *self.marks.borrow()
     }

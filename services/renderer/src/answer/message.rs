@@ -50,6 +50,8 @@ pub(super) struct Broken {
 }
 
 impl Message {
+    /// Whether the message ended too early: it was streamed, and neither its `message_delta` nor an
+    /// `assistant` event for each of its blocks was received.
     pub(super) fn is_broken(&self) -> bool {
         let confirmed = !self.blocks.is_empty() && self.blocks.iter().all(|block| block.confirmed);
         self.streamed && !self.complete && !confirmed

@@ -55,11 +55,13 @@ impl State {
         }
     }
 
+    /// Reports that an event was lost, so that the result's text is compared with the shown answer.
     pub(super) fn lost(&mut self, out: &mut Rendered) {
         self.incomplete = true;
         out.facts.push(Fact::EventLost);
     }
 
+    /// Processes one event line. An error means that the line is no event, and nothing was done.
     pub(super) fn event(&mut self, line: &[u8], out: &mut Rendered) -> Result<(), Unreadable> {
         let head: Head<'_> = read(line)?;
         let kind = head.kind.as_ref().map_or(&b""[..], Raw::bytes);
@@ -86,6 +88,8 @@ impl State {
         Ok(())
     }
 
+    /// Processes an event of the model's stream: text, the start of a block, or the end of a
+    /// message.
     fn stream_event(&mut self, head: &Head<'_>, out: &mut Rendered) {
         let Some(event) = &head.event else { return };
         let Rendered { text: shown, facts } = out;
@@ -142,6 +146,7 @@ impl State {
         }
     }
 
+    /// Processes an `assistant` line: tool uses, an error message of the CLI, or a whole message.
     fn assistant(
         &mut self,
         turn: &Turn<'_>,
@@ -196,6 +201,7 @@ impl State {
         }
     }
 
+    /// Processes a `user` line, whose tool results end running tools.
     fn user(&mut self, turn: Option<Turn<'_>>, out: &mut Rendered) {
         if let Some(turn) = turn {
             self.tools.ended(&turn.message.content);
@@ -203,6 +209,7 @@ impl State {
         }
     }
 
+    /// Processes a `system` line by its `subtype`, such as a retry or a denied tool.
     fn system(
         &mut self,
         subtype: Option<&Raw<'_>>,
@@ -262,6 +269,8 @@ impl State {
         Ok(())
     }
 
+    /// Processes a `result` line, which ends a run. A result that is older than an earlier line's
+    /// is dropped.
     fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
         let (outcome, text) = outcome::read(event);
         let index = outcome.result_index.unwrap_or(self.highest_result);

@@ -127,6 +127,7 @@ impl Stderr {
     }
 }
 
+/// Implements [`Stdout::drain_available`] for either pipe.
 fn drain(pipe: impl AsFd, mut sink: impl FnMut(&[u8])) -> io::Result<Drained> {
     let available = ioctl_fionread(&pipe)?;
     let mut buffer = vec![0; 64 << 10];

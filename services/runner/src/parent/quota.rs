@@ -40,6 +40,7 @@ pub(super) fn enlarge(pipe: impl AsFd, requested: usize) -> Option<Share> {
     Some(share)
 }
 
+/// Adds `bytes` to the reserved pipe memory; `None` if the sum would exceed `limit`.
 fn reserve(bytes: usize, limit: usize) -> Option<Share> {
     RESERVED_BYTES
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
@@ -49,6 +50,7 @@ fn reserve(bytes: usize, limit: usize) -> Option<Share> {
         .map(|_| Share { bytes })
 }
 
+/// Returns how many bytes all enlarged pipes may have: half of the kernel's limit for this user.
 fn limit() -> usize {
     let pages = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft")
         .ok()

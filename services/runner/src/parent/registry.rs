@@ -15,6 +15,7 @@ static LIVE: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
 /// listed.
 pub(super) struct Live(MutexGuard<'static, Option<HashSet<u32>>>);
 
+/// Locks the list of live runners. Blocks for at most the spawn of another runner.
 pub(super) fn lock() -> Live {
     // A panic under the lock leaves the set consistent.
     Live(LIVE.lock().unwrap_or_else(PoisonError::into_inner))
@@ -25,6 +26,7 @@ impl Live {
         self.0.as_ref().is_some_and(|set| set.contains(&pid))
     }
 
+    /// Adds the runner with this process id to the list until the result is dropped.
     pub(super) fn register(&mut self, pid: u32) -> Registration {
         self.0.get_or_insert_default().insert(pid);
         Registration { pid }

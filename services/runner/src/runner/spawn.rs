@@ -219,6 +219,7 @@ fn is_temporary(error: &io::Error) -> bool {
     })
 }
 
+/// Replaces the runner's own stdout and stderr, which the CLI has inherited, by `/dev/null`.
 fn close_output() -> io::Result<()> {
     let null = dev_null()?;
     dup2_stdout(&null)?;

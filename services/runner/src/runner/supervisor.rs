@@ -157,6 +157,8 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Carries out a command of claude-api. Does nothing once the CLI has ended or everything is
+    /// being killed.
     pub(super) fn handle(&mut self, command: Command) {
         if self.ending.is_some() || self.sweep.is_some() {
             return;
@@ -192,6 +194,7 @@ impl Supervisor {
         self.signalled(Action::Pause);
     }
 
+    /// Continues all processes after a pause, or during the attempt to stop them.
     fn resume(&mut self) {
         let previous = std::mem::replace(&mut self.motion, Motion::Running);
         let stopped = !matches!(previous, Motion::Running);
@@ -258,6 +261,7 @@ impl Supervisor {
         }
     }
 
+    /// Begins to kill everything that is left. Repeating the call changes nothing.
     fn begin_sweep(&mut self) {
         let now = Instant::now();
         self.report_at.get_or_insert(now + SWEEP_REPORT);

@@ -81,6 +81,7 @@ impl Entry {
         self.lock_tracks()
     }
 
+    /// Returns the open output and events, and opens them if needed.
     fn tracks(&self) -> io::Result<Arc<Tracks>> {
         let mut guard = self.lock_tracks();
         self.load(&mut guard)

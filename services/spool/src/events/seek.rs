@@ -78,6 +78,8 @@ pub(super) fn find(
     }
 }
 
+/// Finds `offset` by one pass over all patches, as [`find`] does. The result counts only if the
+/// floor of `log` is still `floor` afterwards.
 fn walk(
     marks: Marks,
     log: &PatchLog,

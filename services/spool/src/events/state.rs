@@ -20,6 +20,7 @@ pub enum EventsStorage {
 }
 
 impl EventsStorage {
+    /// Returns the number by which a mark stores this value.
     pub(crate) fn kind(self) -> u8 {
         match self {
             Self::Raw => 1,
@@ -27,6 +28,8 @@ impl EventsStorage {
         }
     }
 
+    /// Returns the value that a mark stores as `kind`; None for 0, which means that no writer has
+    /// chosen yet.
     pub(crate) fn from_kind(kind: u8) -> Option<Self> {
         match kind {
             1 => Some(Self::Raw),

@@ -107,6 +107,8 @@ impl Store {
     }
 }
 
+/// Adds the row of an execution whose folder has none, or removes the folder if its acceptance was
+/// interrupted.
 fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     if !is_whole(folder)? {
         return forget_unpromised(folder);
