@@ -12,8 +12,8 @@ use crate::{
 
 mod reclaim;
 
-/// The most bytes that one append frees when a file exceeds its limit (32 MiB): 2 ms of hole
-/// punching on ext4.
+/// The most bytes that one step frees beyond what the limit requires (32 MiB: 2 ms of hole punching
+/// on ext4), so that not every append frees.
 const STEP_BYTES_MAX: u64 = 32 << 20;
 /// The size of one read while a new writer recounts the lines of an existing output: 1 MiB.
 const COUNT_BYTES: u64 = 1 << 20;
@@ -40,19 +40,19 @@ pub(crate) struct Appender {
     cap: u64,
     /// The line counter; None if the number of lines is not limited.
     lines: Option<Lines>,
-    /// The kind of the `events` file, copied into each mark; 0 for the output.
+    /// The kind of the `events` file, copied into each checkpoint ([`Mark`]); 0 for the output.
     kind: u8,
     /// The present length, oldest kept offset and checksum, published to readers or about to be.
     marks: Marks,
     /// Blocks that end at or before this offset are already holes.
     punched: u64,
-    /// The length in the last mark that was written to the record.
+    /// The length in the last checkpoint that was written to the record.
     marked: u64,
     /// Whether the file system can free the beginning of a file. The first failure sets this to
     /// false; from then on, all kept bytes are dropped at the limit.
     can_punch: bool,
-    /// Whether bytes were lost and no mark on disk records the loss yet. Nothing is written before
-    /// such a mark: otherwise the next start would treat the gap as output.
+    /// Whether bytes were lost and no checkpoint on disk records the loss yet. Nothing is written
+    /// before such a checkpoint: otherwise the next start would treat the gap as output.
     unmarked_loss: bool,
 }
 
@@ -233,7 +233,7 @@ impl Appender {
     }
 
     /// Publishes the end of the track, so that readers return None after the last byte, and records
-    /// it in a mark.
+    /// it in a checkpoint.
     pub(crate) fn finish(&mut self) {
         self.marks.ended = true;
         self.mark();

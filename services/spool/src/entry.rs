@@ -98,8 +98,9 @@ impl Entry {
     /// Opens the entry with this id from disk; None if no record exists.
     ///
     /// # Errors
-    /// `InvalidData` if the record is damaged. An entry without a terminal status counts as damaged
-    /// if the index says that the execution ended. Otherwise the disk's error.
+    /// `InvalidData` or `UnexpectedEof` if the record is damaged. An entry without a terminal
+    /// status counts as damaged if the index says that the execution ended. Otherwise the disk's
+    /// error.
     pub(crate) fn open(
         store: Arc<Store>,
         open: Arc<OpenEntries>,

@@ -20,8 +20,8 @@ use memchr::memchr_iter;
 /// a time.
 const PARTS: u64 = 32;
 
-/// The count of an output's kept lines, which finds the offset to free before at the limit. Needs
-/// at most 512 bytes, whatever the limit.
+/// The count of an output's kept lines, which finds the bytes to free at the limit. Needs at most
+/// 512 bytes of memory, whatever the limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Lines {
     limit: u64,

@@ -80,9 +80,11 @@ impl Mark {
 /// The error of [`MarkSlots::mark_then_free`]: which of its two steps failed.
 #[derive(Debug)]
 pub(crate) enum Unfreed {
-    /// The mark could not be written, so no byte was freed.
+    /// The mark, the checkpoint that gives the bytes up, could not be written, so no byte was
+    /// freed.
     Mark(io::Error),
-    /// The mark is written, but the bytes before its `kept_from` may still be on disk.
+    /// The mark was written, but freeing failed: the bytes before its `kept_from` may still use
+    /// disk space.
     Bytes(io::Error),
 }
 
@@ -94,15 +96,15 @@ impl From<Unfreed> for io::Error {
     }
 }
 
-/// Which of an execution's two files a mark describes.
+/// Which of an execution's two files a mark (checkpoint) describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TrackKind {
     Output,
     Events,
 }
 
-/// The two places in the record for the marks of one file. They are written in turn, so a torn
-/// write leaves the previous mark.
+/// The two places in the record for the marks (checkpoints) of one file. They are written in turn,
+/// so a torn write leaves the previous mark.
 #[derive(Debug, Clone)]
 pub(crate) struct MarkSlots {
     record: Arc<File>,
@@ -111,8 +113,8 @@ pub(crate) struct MarkSlots {
 }
 
 impl MarkSlots {
-    /// Reads the newest intact mark of `track` from the record, and returns it with the places for
-    /// the next ones. The default mark (nothing written, all kept) if there is none yet.
+    /// Reads the newest intact mark (checkpoint) of `track` from the record, and returns it with
+    /// the places for the next ones. The default mark (nothing written yet) if there is none.
     pub(crate) fn load(record: Arc<File>, track: TrackKind) -> io::Result<(Self, Mark)> {
         let at = match track {
             TrackKind::Output => OUTPUT_MARKS_AT,
@@ -132,9 +134,9 @@ impl MarkSlots {
         Ok((Self { record, at, number }, mark))
     }
 
-    /// Frees bytes in the order that survives a kill: writes `mark`, which gives the bytes up, then
-    /// calls `free`. A reader after a restart thus never takes freed bytes (zeros) for output. If
-    /// the mark cannot be written, `free` is not called.
+    /// Frees bytes in the order that survives a kill: writes `mark`, the checkpoint that gives the
+    /// bytes up, then calls `free`. A reader after a restart thus never takes freed bytes (zeros)
+    /// for output. If the mark cannot be written, `free` is not called.
     pub(crate) fn mark_then_free(
         &mut self,
         mark: Mark,
@@ -144,13 +146,13 @@ impl MarkSlots {
         free().map_err(Unfreed::Bytes)
     }
 
-    /// Waits until the written marks are on disk.
+    /// Waits until the written checkpoints are on disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.record.sync_data()
     }
 
-    /// Writes a mark without waiting for the disk. The mark survives a kill of the service. A power
-    /// cut may lose it, but then also the output that it counts.
+    /// Writes a mark (checkpoint) without waiting for the disk. It survives a kill of the service.
+    /// A power cut may lose it, but then also the output that it counts.
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
         let number = self.number + 1;
         let at = self.at + (number % 2) * MARK_BYTES;

@@ -7,8 +7,8 @@ use std::{
 
 use uuid::Uuid;
 
-/// The values in use, by id. The table does not keep a value alive: its `Drop` calls
-/// [`OpenTable::forget_closed`], which removes the table's row.
+/// The values in use, by id. The table does not keep a value alive: the value's `Drop` must call
+/// [`OpenTable::forget_closed`], which removes its row.
 pub(crate) struct OpenTable<T> {
     /// A lock, because a lookup and its insertion must be one step. No value is dropped and no
     /// await happens under it.
@@ -22,7 +22,7 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Returns the value in use with this id; None if no one uses it.
+    /// Returns the value in use with this id; None if it is not in use.
     pub(crate) fn get(&self, id: Uuid) -> Option<Arc<T>> {
         self.lock().get(&id).and_then(Weak::upgrade)
     }

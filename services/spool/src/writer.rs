@@ -68,7 +68,7 @@ impl Entry {
 }
 
 impl EventsSide {
-    /// Opens the events for writing. The first writer of an entry records in a mark how they are
+    /// Opens the events for writing. The first writer of an entry records on disk how they are
     /// kept; `InvalidInput` if that was done with another `kept`.
     fn open(
         inner: &Inner,

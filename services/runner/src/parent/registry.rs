@@ -15,7 +15,7 @@ static LIVE: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
 /// listed.
 pub(super) struct Live(MutexGuard<'static, Option<HashSet<u32>>>);
 
-/// Locks the list of live runners. Blocks for at most the spawn of another runner.
+/// Locks the list of live runners. Blocks while another runner is spawned or children are listed.
 pub(super) fn lock() -> Live {
     // A panic under the lock leaves the set consistent.
     Live(LIVE.lock().unwrap_or_else(PoisonError::into_inner))

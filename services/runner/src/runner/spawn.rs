@@ -228,7 +228,7 @@ fn close_output() -> io::Result<()> {
 }
 
 /// Returns a message for the client that explains why the program could not be started. The error
-/// of `exec` does not tell causes apart: "no such file" is a missing directory, program or
+/// of `exec` does not distinguish causes: "no such file" is a missing directory, program or
 /// interpreter, and "permission denied" is the directory or the program.
 fn explain(spec: &Spec, error: &io::Error) -> String {
     let Spec { program, cwd, .. } = spec;

@@ -32,14 +32,15 @@ impl Appender {
     /// bytes.
     ///
     /// # Errors
-    /// The mark could not be written, and no disk space was freed.
+    /// The checkpoint that gives the bytes up could not be written, and no disk space was freed.
     pub(super) fn free_to(&mut self, target: u64, full: bool) -> io::Result<()> {
         self.marks.kept_from = self.character_at(target.min(self.marks.len));
         self.forget_lines();
         self.free_before_kept(full)
     }
 
-    /// Frees blocks that an earlier process gave up in a mark but was killed before it freed them.
+    /// Frees blocks that an earlier process gave up in a checkpoint but was killed before it freed
+    /// them.
     pub(super) fn free_leftover_blocks(&mut self) {
         if self.marks.kept_from - self.marks.kept_from % BLOCK > 0 {
             let _ = self.free_before_kept(false);
@@ -52,8 +53,9 @@ impl Appender {
         }
     }
 
-    /// Writes the mark, notifies the readers, and frees the whole blocks before `kept_from`. If the
-    /// file system cannot free them, drops all bytes at the limit or on a full disk.
+    /// Writes the checkpoint that gives up the bytes before `kept_from`, notifies the readers, and
+    /// frees the whole blocks of these bytes. If the file system cannot free them, drops all bytes
+    /// at the limit or on a full disk.
     fn free_before_kept(&mut self, full: bool) -> io::Result<()> {
         let end = self.marks.kept_from - self.marks.kept_from % BLOCK;
         let punches = self.can_punch && end > self.punched;
@@ -124,9 +126,9 @@ impl Appender {
         self.punched = len - len % BLOCK;
     }
 
-    /// Writes a mark of the present extent, then calls `free`, which frees blocks of the file.
-    /// Readers see the new extent in between; they see it even if the mark fails, and `free` is not
-    /// called then.
+    /// Writes a checkpoint of the present extent, then calls `free`, which frees blocks of the
+    /// file. Readers see the new extent in between. If the checkpoint fails, they see it too, but
+    /// `free` is not called.
     fn mark_then(
         &mut self,
         free: impl FnOnce(&dyn SparseFile) -> io::Result<()>,

@@ -42,7 +42,7 @@ impl Tracks {
     }
 
     /// Opens the events of an entry whose first writer has just chosen how to keep them (`kept`),
-    /// and publishes them to waiting readers. `mark` is the newest mark of `slots`.
+    /// and publishes them to waiting readers. `mark` is the newest checkpoint in `slots`.
     pub(crate) fn begin_events(
         &self,
         folder: &Path,

@@ -20,7 +20,7 @@ pub enum EventsStorage {
 }
 
 impl EventsStorage {
-    /// Returns the number by which a mark stores this value.
+    /// Returns the number that stands for this value in a checkpoint on disk.
     pub(crate) fn kind(self) -> u8 {
         match self {
             Self::Raw => 1,
@@ -28,8 +28,8 @@ impl EventsStorage {
         }
     }
 
-    /// Returns the value that a mark stores as `kind`; None for 0, which means that no writer has
-    /// chosen yet.
+    /// Returns the value for a number in a checkpoint on disk; None for 0, which means that no
+    /// writer has chosen yet.
     pub(crate) fn from_kind(kind: u8) -> Option<Self> {
         match kind {
             1 => Some(Self::Raw),
@@ -50,8 +50,8 @@ pub(crate) enum EventsState {
 
 impl EventsState {
     /// Opens the events in `file`, kept as `kept`, and repairs them after a crash. `mark` is the
-    /// newest mark of `slots`, and `output_len` the length of the output. `ended` means that no
-    /// more bytes are appended.
+    /// newest checkpoint in `slots`, and `output_len` the length of the output. `ended` means that
+    /// no more bytes are appended.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         kept: EventsStorage,
