@@ -27,7 +27,7 @@ const REMEMBERED_BLOCKS: usize = 64;
 /// and a broken one that may be repeated.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// Whether any text was shown.
+    /// Whether any text of the answer was shown to the client.
     shown: bool,
     open: Option<Message>,
     broken: Option<Broken>,

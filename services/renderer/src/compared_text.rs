@@ -33,7 +33,7 @@ impl ComparedText {
         self.text.get(start..end)
     }
 
-    /// Returns the whole text; empty if it is too long to be kept.
+    /// Returns the whole text; empty if it is longer than 2 MiB and was dropped.
     pub(crate) fn into_text(self) -> String {
         self.text
     }

@@ -11,8 +11,8 @@ use crate::sanitise::value;
 /// whole file.
 const LONGEST_DENIAL_BYTES: usize = 1 << 10;
 
-/// The longest message of a denial, in characters. Its first sentence is for people; the rest is
-/// for the model.
+/// The most characters that are kept of the message of a denied tool. Its first sentence is for
+/// people; the rest is for the model.
 const LONGEST_MESSAGE_CHARS: usize = 300;
 
 /// Returns the denial that a `system/permission_denied` event announces, as a JSON object.

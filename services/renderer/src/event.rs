@@ -236,7 +236,7 @@ pub(crate) struct RateLimitInfo<'a> {
     pub(crate) resets_at: Option<f64>,
 }
 
-/// Whether the string is present and equals `expected`.
+/// Whether the string is present in the line and equals `expected`.
 pub(crate) fn is(string: Option<&Raw<'_>>, expected: &str) -> bool {
     string.is_some_and(|string| string.bytes() == expected.as_bytes())
 }

@@ -14,9 +14,9 @@ const LONGEST_PATCH_BYTES: usize = 32 << 10;
 /// chunks.
 #[derive(Debug, Default)]
 pub struct EventsOutput {
-    /// The number of bytes of output so far.
+    /// The length of the output so far, in bytes.
     offset: u64,
-    /// The beginning of an incomplete character, at most three bytes.
+    /// The first bytes of a character whose other bytes have not arrived, at most three.
     held: Vec<u8>,
     /// Whether the output ends inside a line, so that a line feed is missing.
     mid_line: bool,

@@ -73,7 +73,8 @@ impl Repeat {
         }
     }
 
-    /// Whether the held text has repeated all shown text from `start`.
+    /// Whether the held text is at least as long as the shown text from the offset `start`, so that
+    /// a match repeats all of it.
     fn covers(&self, start: usize) -> bool {
         self.held.len() >= self.shown.len() - start
     }

@@ -30,11 +30,11 @@ const MOST_WHOLE: usize = 4096;
 /// What [`salvage`] found in a damaged line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Salvaged<'a> {
-    /// The objects that are whole, in order.
+    /// The whole JSON objects in the line, in order.
     pub(crate) objects: Vec<&'a [u8]>,
     /// Whether the line has bytes other than whole objects and blanks, so that it counts as noise.
     pub(crate) noise: bool,
-    /// Whether an object that began like an event is not whole.
+    /// Whether an event is lost: an object began like one but is not whole.
     pub(crate) lost: bool,
 }
 

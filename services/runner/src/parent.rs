@@ -70,9 +70,9 @@ impl Runners {
         }
     }
 
-    /// Reaps dead orphans as they arrive, as PID 1 of a container must: the kernel makes orphans
-    /// its children, for example those of a killed container health check. Live orphans continue
-    /// until a sweep.
+    /// Reaps dead processes that the kernel made children of this process, as PID 1 of a container
+    /// must; for example those of a killed container health check. Live ones (orphans) continue
+    /// until [`Self::sweep_orphans`].
     ///
     /// Runs forever. After a cancellation, the next sweep reaps the remaining orphans.
     ///

@@ -41,15 +41,16 @@ pub struct Sandbox {
 /// A protection of the sandbox that the running kernel cannot provide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingProtection {
-    /// There is no sandbox at all. The kernel has no Landlock, or a version without moves of files
-    /// between folders (before Linux 5.19), which would break git.
+    /// There is no sandbox at all. The kernel has no Landlock (its sandbox of files), or a version
+    /// without moves of files between folders (before Linux 5.19), which would break git.
     Landlock,
-    /// Files that cannot be read can still be emptied (before Linux 6.2).
+    /// Tools can empty files that they cannot read (before Linux 6.2).
     Truncate,
-    /// Signals and abstract sockets reach every process of the same user (before Linux 6.12).
+    /// Tools can send signals and connect to abstract sockets of every process of the same user
+    /// (before Linux 6.12).
     Signals,
-    /// Limits, priorities and System V memory of every process of the same user can be changed. The
-    /// kernel or the architecture has no filters of system calls.
+    /// Tools can change limits, priorities and System V memory of every process of the same user,
+    /// because the kernel or the architecture has no filters of system calls.
     Seccomp,
 }
 

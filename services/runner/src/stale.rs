@@ -20,10 +20,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// How long killed processes may take to die before they count as unkillable (2 s).
 const DEATH_LIMIT: Duration = Duration::from_secs(2);
 
-/// The result of [`sweep_stale`].
+/// What [`sweep_stale`] found of an earlier run; empty if nothing was left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaleSweep {
-    /// The number of processes that were sent SIGKILL.
+    /// The number of processes that were killed (sent SIGKILL).
     pub killed: usize,
     /// The processes that were still alive after 2 s.
     pub unkillable: Vec<Unkillable>,

@@ -38,10 +38,10 @@ pub(crate) struct Observation {
 pub(crate) enum Condition {
     /// The process can run.
     Active,
-    /// The process is stopped, or uninterruptible with SIGSTOP pending: it runs no code before
-    /// SIGCONT.
+    /// The process runs no code before SIGCONT: it is stopped, or in an uninterruptible wait with
+    /// SIGSTOP pending.
     Held,
-    /// The process is dead and not reaped.
+    /// The process has ended, and its parent has not reaped it yet.
     Dead,
 }
 
@@ -55,7 +55,8 @@ pub(crate) trait Table {
     /// Sends SIGSTOP to an observed process, unless the id now belongs to another process or its
     /// parent has changed.
     fn stop(&mut self, observed: &Observation);
-    /// Reaps our own dead children, and returns their number.
+    /// Reaps the dead children of this process, and returns their number; always 0 if another
+    /// process reaps them.
     fn reap(&mut self) -> usize;
 }
 

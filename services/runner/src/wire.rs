@@ -12,7 +12,7 @@ use crate::sandbox::Sandbox;
 /// arguments or environment.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Spec {
-    /// The program. A name without a slash is searched in the `PATH` of `env`.
+    /// The path of the program. A name without a slash is searched in the `PATH` of `env`.
     pub program: PathBuf,
     /// The arguments, without argv\[0\].
     pub args: Vec<String>,
@@ -72,13 +72,13 @@ impl Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// SIGSTOP to the whole tree.
+    /// All processes of the execution are sent SIGSTOP.
     Pause,
-    /// SIGCONT to the whole tree.
+    /// All processes of the execution are sent SIGCONT.
     Resume,
-    /// SIGTERM to the whole tree, then SIGKILL after a grace period.
+    /// All processes of the execution are sent SIGTERM, and SIGKILL after a grace period.
     Terminate,
-    /// SIGKILL to the whole tree.
+    /// All processes of the execution are sent SIGKILL.
     Kill,
 }
 
@@ -106,23 +106,24 @@ pub enum Event {
     /// A command was carried out: its first signal was sent. Answers every command, including
     /// repeated ones, except after the CLI has exited.
     Signalled {
-        /// The command.
+        /// Which command was carried out.
         action: Action,
     },
-    /// Every process of the execution is stopped.
+    /// Every process of the execution is stopped, except those that a preceding `pause_incomplete`
+    /// warning counts.
     Paused {
-        /// The number of stopped processes.
+        /// The number of processes that are stopped.
         processes: u32,
-        /// The time from the command until all were stopped, in microseconds.
+        /// The time from the command to this report, in microseconds.
         took_us: u64,
     },
     /// The processes of the execution run again.
     Resumed,
     /// The CLI has ended. Processes that it left are being killed.
     Exited {
-        /// The CLI's exit code, if it has one.
+        /// The CLI's exit code; None if a signal ended it.
         code: Option<i32>,
-        /// The signal that ended the CLI, if one did.
+        /// The number of the signal that ended the CLI; None if it exited by itself.
         signal: Option<i32>,
     },
     /// Killing the remaining processes takes long and continues. Sent about once a second, to
@@ -134,11 +135,12 @@ pub enum Event {
     /// No process of the execution is left (waitpid(2) returned ECHILD), except those in
     /// `unkillable`. This is the last event.
     Done {
-        /// The CLI's exit code, if it has one.
+        /// The CLI's exit code; None if a signal ended it or it was not reaped.
         code: Option<i32>,
-        /// The signal that ended the CLI, if one did.
+        /// The number of the signal that ended the CLI; None if it exited by itself or was not
+        /// reaped.
         signal: Option<i32>,
-        /// The number of processes, without the CLI, that were reaped after our SIGKILL.
+        /// The number of processes, without the CLI, that the runner had to kill with SIGKILL.
         killed: u32,
         /// The processes that survived SIGKILL; normally empty.
         unkillable: Vec<Unkillable>,
@@ -149,11 +151,11 @@ pub enum Event {
         /// The failure, in words.
         message: String,
     },
-    /// A problem that does not affect the execution, which continues.
+    /// Something went wrong that does not affect the execution, which continues.
     Warning {
         /// The stable name of the problem, such as `start_delayed`.
         code: String,
-        /// A description of the problem.
+        /// A description of the problem, for people.
         message: String,
     },
 }

@@ -44,7 +44,7 @@ pub(crate) struct Appender {
     kind: u8,
     /// The present length, oldest kept offset and checksum, published to readers or about to be.
     marks: Marks,
-    /// Blocks that end at or before this offset are already holes.
+    /// The offset before which all whole disk blocks were freed already.
     punched: u64,
     /// The length in the last checkpoint that was written to the record.
     marked: u64,

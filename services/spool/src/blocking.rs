@@ -25,7 +25,7 @@ impl From<Panicked> for io::Error {
 /// value does not stop work that has begun.
 #[derive(Debug)]
 pub struct Work<T> {
-    /// None once the runtime dropped the work.
+    /// The running task; None once a shutdown of the runtime dropped it.
     handle: Option<JoinHandle<T>>,
 }
 

@@ -54,8 +54,8 @@ pub(crate) struct Inner {
     /// The version numbers of the three status slots in the record. A lock, held during a write so
     /// that two writers take turns; never across an await.
     slots: Mutex<Slots>,
-    /// The open files, loaded when first needed. The lock also orders the creation of a writer
-    /// against the terminal status; never held across an await.
+    /// The open output and events, opened when first needed. The lock also orders the creation of a
+    /// writer against the terminal status; never held across an await.
     tracks: Mutex<Option<Arc<Tracks>>>,
     /// Whether a terminal (final) status was written. Separate from `slots`, whose lock is held
     /// while the disk syncs: async code reads this flag too.

@@ -9,7 +9,8 @@ use crate::files::is_damage;
 /// The reason why the spool refused or failed an operation on an execution.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// Another process has the spool open. Two processes would overwrite each other's statuses.
+    /// Another process has the spool's folder open. Two processes would overwrite each other's
+    /// statuses.
     #[error("the spool {dir} is in use by another process", dir = .0.display())]
     InUse(PathBuf),
     /// The spool already holds an execution with this id.
@@ -44,7 +45,7 @@ pub enum SpoolError {
     Unwritable {
         /// The part of the spool that was being written, such as `the index`.
         what: &'static str,
-        /// The system's error.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The files of this execution are damaged. [`crate::Spool::restore`] repairs them enough to
@@ -88,7 +89,7 @@ pub enum ReadError {
     /// full.
     #[error("offset is no longer kept; the oldest kept is {kept_from} of {len}")]
     NotKept {
-        /// The oldest offset that is kept.
+        /// The offset of the oldest byte that can still be read.
         kept_from: u64,
         /// The length: every byte ever written, kept or not.
         len: u64,
@@ -99,7 +100,7 @@ pub enum ReadError {
         /// The output's present length.
         len: u64,
     },
-    /// The writer was dropped without finishing, so the output may be incomplete.
+    /// The writer of the output was dropped without finishing, so bytes may be missing at the end.
     #[error("the output was cut off")]
     Aborted,
     /// The disk failed.

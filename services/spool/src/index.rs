@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::files::{self, BLOCK, array_at, create_or_open, u32_at, u64_at};
 
 const ROW_BYTES: u64 = 64;
-/// The number of rows in one read: 64 KiB.
+/// The number of rows that one read of the disk gets (64 KiB).
 const ROWS_AT_ONCE: u64 = 1024;
 
 /// The index row of one execution: its id, and its end once it has ended.

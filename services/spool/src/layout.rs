@@ -16,11 +16,11 @@ pub(crate) const HEADER_BYTES: usize = 512;
 /// The length of the place for one mark (a checkpoint of a file's extent), in bytes. Each mark has
 /// its own sector, because a disk writes a sector whole or not at all.
 pub(crate) const MARK_BYTES: u64 = 512;
-/// The offset of the output's two marks.
+/// The offset of the two marks (checkpoints) of the output, which are written in turn.
 pub(crate) const OUTPUT_MARKS_AT: u64 = MARK_BYTES;
-/// The offset of the events' two marks.
+/// The offset of the two marks (checkpoints) of the events, which are written in turn.
 pub(crate) const EVENTS_MARKS_AT: u64 = 3 * MARK_BYTES;
-/// The offset of the note of a client's cancel, in its own sector.
+/// The offset of the note that a client cancelled the execution, in its own sector.
 pub(crate) const CANCEL_AT: u64 = 5 * MARK_BYTES;
 /// The offset of the note that the execution is to be cancelled after a time without a viewer, in
 /// its own sector.

@@ -25,11 +25,12 @@ const PARTS: u64 = 32;
 #[derive(Debug, Clone)]
 pub(crate) struct Lines {
     limit: u64,
-    /// The number of lines in a part.
+    /// The number of lines in each group (part).
     step: u64,
-    /// The end offsets of the parts. Each part has `step` lines; the first may be partly freed.
+    /// The end offset of each kept group of `step` lines (part), oldest first; the first may be
+    /// partly freed.
     parts: VecDeque<u64>,
-    /// The number of lines after the last part.
+    /// The number of lines after the last complete group.
     open: u64,
     /// The end offset of the last dropped part: output before it need not be kept.
     floor: u64,

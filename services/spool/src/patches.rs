@@ -169,8 +169,8 @@ impl PatchLog {
         self.read_with(at, |at, n| block.read(&*self.file, at, n))
     }
 
-    /// Reads as [`PatchLog::read`] does, but only from memory. Fails with `WouldBlock` if the read
-    /// would wait for the disk.
+    /// Reads as [`PatchLog::read`] does, but only what is in memory already. Fails with
+    /// `WouldBlock` if the read would wait for the disk.
     pub(crate) fn read_cached(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_with(at, |at, n| {
             read_cached(&*self.file, at, n).ok_or_else(|| io::ErrorKind::WouldBlock.into())

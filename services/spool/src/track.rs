@@ -14,7 +14,7 @@ use crate::{
 /// be written. All zero and false if everything was written and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Appended {
-    /// The number of older bytes that were freed to stay within the cap or to make room on a full
+    /// The number of older bytes that were freed to stay within a limit or to make room on a full
     /// disk.
     pub freed: u64,
     /// The number of appended bytes that could not be written. They still count in the length, and

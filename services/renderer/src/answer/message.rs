@@ -7,7 +7,8 @@ use crate::compared_text::ComparedText;
 use crate::repeat::Repeat;
 use crate::wtf8::Decoder;
 
-/// The separator between two blocks, and before text that does not continue the shown text.
+/// The text between two content blocks of an answer, and before text that does not continue the
+/// shown text.
 pub(super) const BLANK_LINE: &str = "\n\n";
 
 /// A message of the main conversation while it is received: its blocks, its text, and the
@@ -119,7 +120,8 @@ impl Message {
 }
 
 impl Broken {
-    /// Returns the same as [`Message::last`].
+    /// Returns the shown text from the last start at which a restart may begin, and all shown text;
+    /// the broken form of [`Message::last`].
     pub(super) fn last(&self) -> (&str, &str) {
         let start = self.starts.last().copied().unwrap_or_default();
         (self.shown.get(start..).unwrap_or_default(), &self.shown)

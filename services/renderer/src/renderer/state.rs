@@ -12,7 +12,7 @@ use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::tools::Tools;
 use crate::wtf8::{Literal, Raw};
 
-/// The longest message of a failed hook, in characters.
+/// The most characters that are kept of the name and output of a failed hook of the CLI.
 const LONGEST_HOOK_MESSAGE: usize = 1000;
 
 /// What the renderer remembers between event lines: the answer, the running tools, and facts for
@@ -315,7 +315,8 @@ impl State {
     }
 }
 
-/// Returns the text of a text block; None for other blocks.
+/// Returns the text of a content block that is text, empty unless `want_text`; None for other
+/// blocks.
 fn block_text<'a>(block: &Block<'a>, want_text: bool) -> Option<Literal<'a>> {
     let text = block.text.filter(|_| want_text).unwrap_or_default();
     block.is("text").then_some(text)

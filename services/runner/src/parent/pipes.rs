@@ -81,7 +81,7 @@ pub struct Stderr {
 /// The result of draining a pipe after the CLI has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// The number of bytes read.
+    /// The number of bytes that were read and passed on.
     pub bytes: u64,
     /// Whether every write end is closed, so that no more bytes can follow.
     pub end_of_file: bool,
@@ -110,7 +110,7 @@ impl Stdout {
 }
 
 impl Stderr {
-    /// As [`Stdout::read`].
+    /// Reads bytes of the CLI's stderr into `buffer`, as [`Stdout::read`] does.
     ///
     /// # Errors
     /// The system's.
@@ -118,7 +118,8 @@ impl Stderr {
         self.pipe.read(buffer).await
     }
 
-    /// As [`Stdout::drain_available`].
+    /// Reads what is left in the stderr pipe after the CLI has ended, as
+    /// [`Stdout::drain_available`] does.
     ///
     /// # Errors
     /// The system's.

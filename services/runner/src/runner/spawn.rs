@@ -25,7 +25,7 @@ use crate::{
     wire::{Action, Command, Event, Spec},
 };
 
-/// The pause between two attempts to start the CLI during a shortage.
+/// The wait between two attempts to start the CLI while the machine is short of resources.
 const START_RETRY: Duration = Duration::from_millis(250);
 
 /// The OOM score adjustment of the CLI and its tools. When memory runs out, the kernel then kills
@@ -196,7 +196,8 @@ fn prefer_when_memory_runs_out() {
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
 }
 
-/// Reads the OOM score adjustment of a process; `None` if the process has ended.
+/// Reads how willingly the kernel kills a process when memory runs out (its `oom_score_adj`);
+/// `None` if the process has ended.
 fn oom_score(pid: u32) -> Option<String> {
     let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
     Some(score.trim().to_owned())

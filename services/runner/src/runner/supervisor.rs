@@ -237,7 +237,8 @@ impl Supervisor {
         self.control.send(&Event::Signalled { action });
     }
 
-    /// Reaps all dead children, and returns their number; `None` if no child is left.
+    /// Reaps all dead children, and returns their number; `None` if no child is left. Reports the
+    /// end of the CLI.
     fn reap_all(&mut self) -> Option<usize> {
         let mut count = 0;
         loop {

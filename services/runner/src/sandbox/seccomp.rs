@@ -34,24 +34,25 @@ const USER_IPC: [libc::c_long; 13] = [
     libc::SYS_mq_unlink,
 ];
 
-/// Calls that change the scheduling of the process in their first argument; 0 means the caller.
-/// `sched_setaffinity` is not included: thread libraries call it with the id of their own thread.
+/// Calls that change how a process is scheduled. Their first argument is the process; 0 means the
+/// caller. `sched_setaffinity` is not included: thread libraries call it with the id of their own
+/// thread.
 const SCHEDULING: [libc::c_long; 3] = [
     libc::SYS_sched_setscheduler,
     libc::SYS_sched_setparam,
     libc::SYS_sched_setattr,
 ];
 
-/// Calls whose first argument is the kind of target in the second one: a process, a group or a
-/// user. Each has the value that means a process; process 0 is the caller.
+/// Calls that change the priority of a process, a group or a user. Their first argument is the kind
+/// of target, the second its id. Each has the value that means a process; process 0 is the caller.
 const TARGET_KIND: [(libc::c_long, libc::c_uint); 2] = [
     (libc::SYS_setpriority, libc::PRIO_PROCESS),
     // IOPRIO_WHO_PROCESS of ioprio_set(2), which libc does not define.
     (libc::SYS_ioprio_set, 1),
 ];
 
-/// The bit of x32 call numbers. Linux on x86-64 may accept each call also by its x32 number, so
-/// without rules for those the filter could be bypassed.
+/// The bit that marks a system call of the x32 ABI. Linux on x86-64 may accept each call also by
+/// its x32 number, so without rules for those the filter could be bypassed.
 const X32: libc::c_long = 0x4000_0000;
 
 /// Whether this kernel and architecture support filters of system calls.

@@ -8,7 +8,7 @@ use crate::{
     index::{Row, Slot},
 };
 
-/// A page of the list of executions, newest acceptance first.
+/// One page of the list of executions that clients can read, newest acceptance first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The ids on this page.
