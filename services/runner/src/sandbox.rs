@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 /// protections, which [`missing_protections`] reports.
 const NEWEST: ABI = ABI::V6;
 
-/// The files and shared resources that an execution (the CLI and its tools) may use; everything
-/// else is refused. A folder includes everything below it; a path that does not exist is skipped.
+/// The files and shared memory that an execution (the CLI and its tools) may use; access to other
+/// files is refused. A folder includes everything below it; a path that does not exist is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
     /// Paths that may be read and executed.

@@ -23,7 +23,7 @@ pub(super) enum Reaped {
     NoneLeft,
 }
 
-/// Reaps one dead child without waiting.
+/// Reaps one dead child of any id, without waiting, and returns how it ended.
 // The lint protects claude-api, where this call would steal the runners of other executions. All
 // children of a runner belong to its own execution, and it must reap adopted ones with unknown ids.
 #[allow(clippy::disallowed_methods)]
