@@ -1,25 +1,25 @@
-//! The addresses of this process's network namespace.
+//! The IP addresses of this container, by which a service recognises clients that run inside it.
 //!
-//! A peer with one of these addresses runs in the same container (or on the same machine). A peer
-//! can open a TCP connection only from an address of its own namespace, except with a raw socket,
-//! which the containers may not open.
+//! A peer with an address of this process's network namespace runs in the same container (or on the
+//! same machine). A peer can open a TCP connection only from an address of its own namespace,
+//! except with a raw socket, which the containers may not open.
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// The addresses of all interfaces.
+/// The IP addresses of all network interfaces of this container or machine.
 ///
-/// They are read for each call, because a network may be connected to a running container. Reading
-/// needs a file descriptor; if the process has none left, the last result is used.
+/// They are read again for each call, because a network may be connected to a running container.
+/// Reading needs a file descriptor; if the process has none left, the last result is used.
 #[derive(Debug)]
 pub struct OwnAddresses {
-    /// The last result. A lock, held only for a copy; no await happens under it.
+    /// The last result that could be read. A lock, held only for a copy; no await happens under it.
     last: Mutex<Vec<IpAddr>>,
 }
 
 impl OwnAddresses {
-    /// Reads the addresses for the first time.
+    /// Reads the addresses for the first time, so that a later failed read has a result to use.
     ///
     /// # Errors
     /// The kernel's, if it cannot list the addresses.
@@ -29,26 +29,29 @@ impl OwnAddresses {
         })
     }
 
-    /// Whether an interface has this address now.
+    /// Whether a network interface has this address now. An IPv4-mapped IPv6 address counts as
+    /// IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.now().contains(&address.to_canonical())
     }
 
-    /// Whether the peer runs in this network namespace: it has the address of an interface or any
-    /// loopback address. No list of interfaces contains all of 127.0.0.0/8.
+    /// Whether the client with the address `peer` runs in this container (or on this machine): it
+    /// has the address of an interface or any loopback address. No list of interfaces contains all
+    /// of 127.0.0.0/8.
     #[must_use]
     pub fn include_peer(&self, peer: IpAddr) -> bool {
         peer.to_canonical().is_loopback() || self.contains(peer)
     }
 
-    /// Returns the present addresses of all interfaces.
+    /// Returns the present addresses of all interfaces, IPv4-mapped ones as IPv4.
     #[must_use]
     pub fn now(&self) -> Vec<IpAddr> {
         self.or_last(read_interfaces())
     }
 
-    /// Returns `read` if it succeeded, else the last result.
+    /// Returns the addresses in `read` and remembers them; if reading failed, returns the last
+    /// ones.
     fn or_last(&self, read: io::Result<Vec<IpAddr>>) -> Vec<IpAddr> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(addresses) = read {
@@ -58,7 +61,7 @@ impl OwnAddresses {
     }
 }
 
-/// Reads the addresses of all interfaces (getifaddrs(3)), IPv4-mapped ones as IPv4.
+/// Reads the addresses of all interfaces from the kernel (getifaddrs(3)), IPv4-mapped ones as IPv4.
 fn read_interfaces() -> io::Result<Vec<IpAddr>> {
     let interfaces = if_addrs::get_if_addrs()?;
     let addresses = interfaces.iter().map(|interface| interface.ip());

@@ -1,13 +1,14 @@
-//! The present activity of the CLI. Only changes become facts.
+//! What the CLI is doing now (thinking, writing, running a tool), so that only changes are
+//! reported.
 
 use crate::facts::{Activity, Fact};
 
-/// The last reported activity.
+/// The activity that was reported last; None before the first one and after a result.
 #[derive(Debug, Default)]
 pub(crate) struct CurrentActivity(Option<Activity>);
 
 impl CurrentActivity {
-    /// Sets the activity, and reports it if it changed.
+    /// Reports `activity` as a fact if it differs from the last one.
     pub(crate) fn set(&mut self, activity: Activity, facts: &mut Vec<Fact>) {
         if self.0.as_ref() != Some(&activity) {
             facts.push(Fact::Activity(activity.clone()));
@@ -15,12 +16,13 @@ impl CurrentActivity {
         }
     }
 
-    /// Forgets the activity, so that the next one is reported as a change.
+    /// Forgets the activity, so that the next one is reported even if it is the same.
     pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 
-    /// Sets the activity at the start of a content block.
+    /// Reports the activity at the start of a content block: `kind` is the block's `type`, and
+    /// `name` returns the name of the tool. Blocks of other kinds change nothing.
     pub(crate) fn block(
         &mut self,
         kind: &[u8],

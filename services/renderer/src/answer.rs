@@ -1,4 +1,5 @@
-//! Finds the new text of the main conversation.
+//! Finds the text to show of the main conversation, each part exactly once. The CLI sends it twice
+//! (as stream events, then whole in `assistant` events), and again after a broken request.
 //!
 //! ```text
 //!              message_start             message_stop, complete
@@ -19,30 +20,35 @@ use crate::repeat::{Repeat, Step};
 use crate::wtf8::Literal;
 use message::{BLANK_LINE, Block, Broken, Message};
 
-/// The number of blocks that are remembered; no message of the CLI has more.
+/// The most content blocks of a message that are remembered; no message of the CLI has more.
 const REMEMBERED_BLOCKS: usize = 64;
 
+/// The answer of the main conversation as far as it was shown: the message that is being received,
+/// and a broken one that may be repeated.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// Whether any text was shown.
+    /// Whether any text of the answer was shown to the client.
     shown: bool,
     open: Option<Message>,
     broken: Option<Broken>,
 }
 
-/// A content block of an `assistant` event; None if it is not a text block.
+/// A content block of an `assistant` event: its text; None if it is not a text block.
 pub(crate) type AssistantBlock<'a> = Option<Literal<'a>>;
 
 impl Answer {
+    /// Whether any text of the answer was shown.
     pub(crate) fn has_shown(&self) -> bool {
         self.shown
     }
 
-    /// Begins a message. Returns true if this restarts a broken message; so do the methods below.
+    /// Begins a message at its `message_start`. New text is appended to `out`. Returns true if the
+    /// message restarts a broken one; so do the methods below.
     pub(crate) fn message_start(&mut self, id: Option<String>, out: &mut String) -> bool {
         self.begin(id, true, out)
     }
 
+    /// Begins the content block `index` of the open message, whose first text may be `text`.
     pub(crate) fn block_start(
         &mut self,
         index: u64,
@@ -63,6 +69,7 @@ impl Answer {
         restart | (!text.is_empty() && self.text_delta(index, text.text().as_bytes(), out))
     }
 
+    /// Adds a piece of text (WTF-8) to the content block `index` of the open message.
     pub(crate) fn text_delta(&mut self, index: u64, text: &[u8], out: &mut String) -> bool {
         let restart = self.expect_open(out);
         let Some(open) = &mut self.open else {
@@ -88,6 +95,7 @@ impl Answer {
         restart
     }
 
+    /// Marks the open message as complete: its `message_delta` follows the last block.
     pub(crate) fn message_delta(&mut self, out: &mut String) {
         self.flush(out);
         if let Some(open) = &mut self.open {
@@ -95,7 +103,8 @@ impl Answer {
         }
     }
 
-    /// Ends a message. `abandoned` means that the CLI discarded the message, from this block on.
+    /// Ends a message at its `message_stop`. `abandoned` is set if the CLI discarded the message,
+    /// with the index of the first discarded block if it is known.
     pub(crate) fn message_stop(&mut self, abandoned: Option<Option<u64>>, out: &mut String) {
         let Some(open) = &self.open else { return };
         if abandoned.is_some() || open.is_broken() {
@@ -108,6 +117,8 @@ impl Answer {
         }
     }
 
+    /// Compares a whole message of an `assistant` event with its deltas, and shows the text that
+    /// they lacked. A message without deltas is shown from its start.
     pub(crate) fn assistant<'b>(
         &mut self,
         id: Option<String>,
@@ -122,8 +133,8 @@ impl Answer {
         restart
     }
 
-    /// Ends the answer at a `result`. `text` is the result's text if an event was lost before; the
-    /// part that the last message lacks is shown.
+    /// Ends the answer at a `result` event. `text` is the result's text if an event was lost
+    /// before, else None; the part of it that the last message lacks is shown.
     pub(crate) fn result(&mut self, text: Option<&str>, out: &mut String) {
         self.close(out);
         if let Some(text) = text.filter(|_| self.shown) {
@@ -133,8 +144,8 @@ impl Answer {
         self.broken = None;
     }
 
-    /// Shows the part of `text` that the last message lacks. Shows nothing if the last message is
-    /// too long to compare.
+    /// Shows the part of the result's `text` that the last message lacks. Shows nothing if the last
+    /// message is too long to compare.
     fn complete(&mut self, text: &str, out: &mut String) {
         let last = match (&self.open, &self.broken) {
             (Some(open), _) => open.last(),
@@ -153,23 +164,27 @@ impl Answer {
         }
     }
 
-    /// Ends the answer at the end of stdout. Text still held back in an unfinished answer equals
-    /// text that was already shown.
+    /// Ends the answer at the end of stdout. Text that is still held back in an unfinished answer
+    /// was already shown, so it is dropped.
     pub(crate) fn finish(&mut self, out: &mut String) {
         self.flush(out);
         self.close(out);
     }
 
-    /// Shows the text of a result, if no other text was shown.
+    /// Shows the text of a result as the answer. The caller has checked that no other text was
+    /// shown.
     pub(crate) fn show_fallback(&mut self, text: &str, out: &mut String) {
         self.shown |= !text.is_empty();
         out.push_str(text);
     }
 
+    /// Begins a message without an id if none is open, because its `message_start` was lost.
     fn expect_open(&mut self, out: &mut String) -> bool {
         self.open.is_none() && self.begin(None, true, out)
     }
 
+    /// Ends the open message and begins a new one. `streamed` is false if an `assistant` event
+    /// begins it. Returns whether it restarts a broken message.
     fn begin(&mut self, id: Option<String>, streamed: bool, out: &mut String) -> bool {
         self.close(out);
         let broken = self.broken.take();
@@ -188,7 +203,7 @@ impl Answer {
         restart
     }
 
-    /// Ends the open message as complete or as broken.
+    /// Ends the open message: as complete, or as broken, so that its restart is compared with it.
     fn close(&mut self, out: &mut String) {
         if self.open.as_ref().is_some_and(Message::is_broken) {
             self.broken = self.open.take().map(|open| open.break_off(None));
@@ -197,7 +212,8 @@ impl Answer {
         }
     }
 
-    /// Ends an open message that is complete, and decides whether its held text is new.
+    /// Ends a complete open message, and shows its held text if it does not repeat text that was
+    /// shown.
     fn settle(&mut self, out: &mut String) {
         self.flush(out);
         let Some(open) = &mut self.open else { return };
@@ -208,7 +224,8 @@ impl Answer {
         }
     }
 
-    /// Replaces a pending half of a surrogate pair, which can no longer be completed.
+    /// Shows U+FFFD for half of a surrogate pair at the end of the last delta, which no text can
+    /// complete any more.
     fn flush(&mut self, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let mut half = String::new();
@@ -220,7 +237,8 @@ impl Answer {
         }
     }
 
-    /// Processes a whole block of an `assistant` event.
+    /// Compares a block of an `assistant` event, which has the whole text, with the block's deltas,
+    /// and shows the text that they lacked.
     fn confirm(&mut self, block: AssistantBlock<'_>, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let unconfirmed = open
@@ -253,7 +271,8 @@ impl Answer {
         self.forget_confirmed();
     }
 
-    /// Forgets confirmed blocks beyond the limit: a message may have any number of blocks.
+    /// Forgets the oldest confirmed blocks beyond the limit, which bounds memory: a message may
+    /// have any number of blocks.
     fn forget_confirmed(&mut self) {
         let Some(open) = &mut self.open else { return };
         if open.blocks.len() > REMEMBERED_BLOCKS {
@@ -266,7 +285,8 @@ impl Answer {
         }
     }
 
-    /// Adds text to a block of the open message, and the new part of it to the output.
+    /// Adds text to the block at position `at` of the open message, and shows it. Text of a
+    /// restarted answer is held back while it may repeat shown text.
     fn feed(&mut self, at: usize, text: &str, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let Some(block) = open.blocks.get_mut(at).filter(|_| !text.is_empty()) else {
@@ -301,6 +321,7 @@ impl Answer {
         }
     }
 
+    /// Carries out a decision about the held text of a restarted answer.
     fn take_step(&mut self, step: Step, out: &mut String) {
         let text = match step {
             Step::Hold => return,

@@ -1,9 +1,11 @@
-//! The text of one message, kept to compare a restarted answer with it.
+//! The text of one message, kept so that a restarted answer can be compared with it.
 
-/// The longest text that is compared (2 MiB). Answers of today's models are shorter (128k tokens).
+/// The longest text that is kept for comparison (2 MiB). Answers of today's models are shorter
+/// (128k tokens).
 pub(crate) const COMPARED_BYTES: usize = 2 << 20;
 
-/// A growing text: its length, and the text itself while it is short enough.
+/// A growing text with a bounded memory: beyond 2 MiB, the text is dropped and only its length is
+/// counted.
 #[derive(Debug, Default)]
 pub(crate) struct ComparedText {
     text: String,
@@ -11,6 +13,7 @@ pub(crate) struct ComparedText {
 }
 
 impl ComparedText {
+    /// Appends text. Beyond 2 MiB in total, drops the text and only counts it.
     pub(crate) fn push(&mut self, text: &str) {
         self.len += text.len();
         if self.len <= COMPARED_BYTES {
@@ -20,16 +23,17 @@ impl ComparedText {
         }
     }
 
+    /// Returns the length of all text in bytes, kept or not.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Returns a part of the text; `None` if the text is too long to be kept.
+    /// Returns the text between two byte offsets; `None` if the text is too long to be kept.
     pub(crate) fn part(&self, start: usize, end: usize) -> Option<&str> {
         self.text.get(start..end)
     }
 
-    /// Returns the whole text; empty if it is too long to be kept.
+    /// Returns the whole text; empty if it is longer than 2 MiB and was dropped.
     pub(crate) fn into_text(self) -> String {
         self.text
     }

@@ -1,4 +1,5 @@
-//! The used fields of the CLI's event lines. Everything is borrowed from the line.
+//! The members of the CLI's event lines (JSON objects on its stdout) that are used, as structs.
+//! Everything is borrowed from the line.
 //!
 //! Each line is parsed as [`Head`], which is enough for a token line. Other lines are rarer, and
 //! are parsed again as the struct of their kind. Strings are [`Raw`] or [`Literal`], so no string
@@ -11,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::wtf8::{Literal, Raw};
 
-/// The fields that are read from every line.
+/// The members that are read from every line, which decide how the rest of it is read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Head<'a> {
     #[serde(borrow, rename = "type")]
@@ -25,7 +26,8 @@ pub(crate) struct Head<'a> {
     pub(crate) abandoned_blocks: Option<Abandoned>,
 }
 
-/// The fields that are read from a line that could not be parsed as an event of its kind.
+/// The members that are read from a line that could not be read as an event of its kind, to know
+/// whether text of the answer may be lost.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Kind<'a> {
     #[serde(borrow, rename = "type")]
@@ -34,15 +36,14 @@ pub(crate) struct Kind<'a> {
 }
 
 impl Kind<'_> {
-    /// Whether the line belongs to the answer: it may have text of the main conversation or the
-    /// result.
+    /// Whether the line may have text of the main conversation, or the result.
     pub(crate) fn is_of_answer(&self) -> bool {
         let kinds = ["stream_event", "assistant", "result"];
         self.parent_tool_use_id.is_none() && kinds.iter().any(|kind| is(self.kind.as_ref(), kind))
     }
 }
 
-/// The `event` of a `stream_event`.
+/// The member `event` of a `stream_event` line: one event of the model's streaming API.
 #[derive(Debug, Deserialize)]
 pub(crate) struct StreamEvent<'a> {
     #[serde(borrow, rename = "type")]
@@ -57,7 +58,8 @@ pub(crate) struct StreamEvent<'a> {
     pub(crate) message: Option<MessageId<'a>>,
 }
 
-/// The `delta` of a `content_block_delta`. Fields of other deltas are ignored.
+/// The member `delta` of a `content_block_delta`: a piece of a block's text. Members of other
+/// deltas are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Delta<'a> {
     #[serde(borrow, rename = "type")]
@@ -66,20 +68,21 @@ pub(crate) struct Delta<'a> {
     pub(crate) text: Option<Raw<'a>>,
 }
 
-/// The `message` of a `message_start`.
+/// The member `message` of a `message_start`, of which only the id is used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct MessageId<'a> {
     #[serde(borrow)]
     pub(crate) id: Option<Raw<'a>>,
 }
 
-/// The discarded blocks of a broken message.
+/// The member `abandoned_blocks`, by which the CLI says that it discarded a broken message, from
+/// this block on.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Abandoned {
     pub(crate) from_block_index: Option<u64>,
 }
 
-/// One content block.
+/// One content block of a message: text, a tool use or a tool result.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Block<'a> {
     #[serde(borrow, rename = "type")]
@@ -95,12 +98,14 @@ pub(crate) struct Block<'a> {
 }
 
 impl Block<'_> {
+    /// Whether the block has this `type`.
     pub(crate) fn is(&self, kind: &str) -> bool {
         is(self.kind.as_ref(), kind)
     }
 }
 
-/// An `assistant` or `user` line.
+/// An `assistant` or `user` line: a whole message, and the marks of an error message that the CLI
+/// itself created.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Turn<'a> {
     #[serde(borrow)]
@@ -124,22 +129,22 @@ pub(crate) struct Message<'a> {
     pub(crate) content: Vec<Block<'a>>,
 }
 
-/// The time limits of the tool uses in an `assistant` line. A line whose inputs cannot be parsed
-/// has no time limits; its other fields are still read.
+/// The time limits that the tool uses in an `assistant` line request. Read separately: if the tool
+/// inputs cannot be parsed, the line has no time limits, but its other members are still used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTimes<'a> {
     #[serde(borrow)]
     pub(crate) message: ToolTimesMessage<'a>,
 }
 
-/// The message of [`ToolTimes`].
+/// The member `message` of [`ToolTimes`].
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTimesMessage<'a> {
     #[serde(borrow)]
     pub(crate) content: Vec<ToolTime<'a>>,
 }
 
-/// A content block of [`ToolTimesMessage`].
+/// A tool use in [`ToolTimesMessage`], with its input.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTime<'a> {
     #[serde(borrow)]
@@ -147,26 +152,26 @@ pub(crate) struct ToolTime<'a> {
     pub(crate) input: Option<ToolInput>,
 }
 
-/// The input of a tool use.
+/// The input of a tool use, of which only the time limit in milliseconds is used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolInput {
     pub(crate) timeout: Option<f64>,
 }
 
-/// The cause of a synthetic error message.
+/// The member `api_error_params` of an error message that the CLI itself created.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorParams {
     pub(crate) rate_limit_info: Option<ResetTime>,
 }
 
-/// The time at which a limit is reset, in Unix seconds.
+/// When a usage limit is reset, in Unix seconds; None if the line does not say.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ResetTime {
     #[serde(rename = "resetsAt")]
     pub(crate) resets_at: Option<f64>,
 }
 
-/// `system/init`.
+/// A `system/init` line: the CLI has started, with this session and model.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Init<'a> {
     #[serde(borrow)]
@@ -175,14 +180,14 @@ pub(crate) struct Init<'a> {
     pub(crate) model: Option<Raw<'a>>,
 }
 
-/// `system/status`.
+/// A `system/status` line, such as the start of a request to the model.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Status<'a> {
     #[serde(borrow)]
     pub(crate) status: Option<Raw<'a>>,
 }
 
-/// `system/api_retry`.
+/// A `system/api_retry` line: a request to the model failed and is retried.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Retry {
     pub(crate) attempt: Option<f64>,
@@ -191,7 +196,7 @@ pub(crate) struct Retry {
     pub(crate) error_status: Option<f64>,
 }
 
-/// `system/permission_denied`.
+/// A `system/permission_denied` line: a tool call was refused.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Denied<'a> {
     #[serde(borrow)]
@@ -204,7 +209,7 @@ pub(crate) struct Denied<'a> {
     pub(crate) message: Option<Raw<'a>>,
 }
 
-/// `system/hook_response`.
+/// A `system/hook_response` line: a hook of the CLI has ended.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Hook<'a> {
     #[serde(borrow)]
@@ -215,14 +220,14 @@ pub(crate) struct Hook<'a> {
     pub(crate) output: Option<Raw<'a>>,
 }
 
-/// `rate_limit_event`.
+/// A `rate_limit_event` line: the state of a subscription's usage limit.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimitEvent<'a> {
     #[serde(borrow)]
     pub(crate) rate_limit_info: RateLimitInfo<'a>,
 }
 
-/// The `rate_limit_info` of a [`RateLimitEvent`].
+/// The member `rate_limit_info` of a [`RateLimitEvent`].
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimitInfo<'a> {
     #[serde(borrow)]
@@ -231,30 +236,32 @@ pub(crate) struct RateLimitInfo<'a> {
     pub(crate) resets_at: Option<f64>,
 }
 
-/// Whether the string is present and equals `expected`.
+/// Whether the string is present in the line and equals `expected`.
 pub(crate) fn is(string: Option<&Raw<'_>>, expected: &str) -> bool {
     string.is_some_and(|string| string.bytes() == expected.as_bytes())
 }
 
-/// Returns the text of a string, if present.
+/// Returns the text of a string, with U+FFFD for damaged characters; None if it is absent.
 pub(crate) fn text(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(Raw::text)
 }
 
-/// The most bytes that are kept of an id, a name or another word.
+/// The most bytes that are kept of an id, a name or another short string.
 const LONGEST_WORD_BYTES: usize = 256;
 
-/// Returns the beginning of a word, if present. The word is cut, because a line may be very long.
+/// Returns the first 256 bytes of a string that should be short, such as an id or a name; None if
+/// it is absent. The limit bounds memory, because a line may be very long.
 pub(crate) fn word(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(|string| short(&string.text()))
 }
 
-/// Returns the first [`LONGEST_WORD_BYTES`] of a word.
+/// Returns the first [`LONGEST_WORD_BYTES`] of a string, cut at the end of a character.
 pub(crate) fn short(word: &str) -> String {
     word[..word.floor_char_boundary(LONGEST_WORD_BYTES)].to_owned()
 }
 
-/// A field whose presence marks an error, whatever its type. `word` is its value if it is a string.
+/// A member whose presence marks an error, whatever its type; only `false` means no error. `word`
+/// is its value if it is a string.
 #[derive(Debug)]
 pub(crate) struct Marker<'a> {
     pub(crate) set: bool,

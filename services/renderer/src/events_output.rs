@@ -1,35 +1,37 @@
-//! The output of format `events`: stdout, made valid UTF-8 and ended by a line feed.
+//! The output of format `events`: the CLI's stdout, made valid UTF-8 and ended by a line feed.
 
 use protocol::Patch;
 
-/// The replacement of an invalid sequence.
+/// The text that replaces bytes that are not valid UTF-8.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
-/// The most original bytes of a joined patch (32 KiB). Adjacent patches are joined, so that garbage
-/// does not need one patch per byte.
+/// The most original bytes of one patch (32 KiB). Neighbouring patches are joined up to this size,
+/// so that garbage does not need one patch per byte.
 const LONGEST_PATCH_BYTES: usize = 32 << 10;
 
-/// Turns stdout into the output of format `events`; the result does not depend on the chunks.
+/// Turns the CLI's stdout into the output of format `events`, and records each changed part as a
+/// [`Patch`] from which stdout can be rebuilt. The result does not depend on how stdout is cut into
+/// chunks.
 #[derive(Debug, Default)]
 pub struct EventsOutput {
-    /// The number of bytes of output so far.
+    /// The length of the output so far, in bytes.
     offset: u64,
-    /// The beginning of an incomplete character, at most three bytes.
+    /// The first bytes of a character whose other bytes have not arrived, at most three.
     held: Vec<u8>,
     /// Whether the output ends inside a line, so that a line feed is missing.
     mid_line: bool,
 }
 
 impl EventsOutput {
-    /// Creates the state for an execution without output.
+    /// Creates the converter for a stdout of which nothing was read yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Processes the next bytes of stdout: appends output to `out`, and a patch for each changed
-    /// part to `patches`, in order. An incomplete character at the end of the chunk is held until
-    /// its other bytes arrive.
+    /// Converts the next bytes of stdout: appends output to `out`, and a patch for each changed
+    /// part to `patches`, in order. An incomplete character at the end of `chunk` is held until its
+    /// other bytes arrive.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         let mut rest = self.complete_held(chunk, out, patches);
         while !rest.is_empty() {
@@ -48,8 +50,8 @@ impl EventsOutput {
         }
     }
 
-    /// Processes the end of stdout: replaces an incomplete character, and adds a missing last line
-    /// feed.
+    /// Converts the end of stdout: replaces an incomplete character, and adds a line feed if the
+    /// last line has none.
     pub fn finish(&mut self, out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         if !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
@@ -65,7 +67,8 @@ impl EventsOutput {
         }
     }
 
-    /// Completes a held character with bytes of the chunk, and returns the rest of the chunk.
+    /// Completes a held character with the first bytes of the chunk, or replaces it if they do not
+    /// continue it. Returns the rest of the chunk.
     fn complete_held<'c>(
         &mut self,
         mut chunk: &'c [u8],
@@ -94,6 +97,7 @@ impl EventsOutput {
         chunk
     }
 
+    /// Appends valid text to the output.
     fn copy(&mut self, valid: &[u8], out: &mut Vec<u8>) {
         let Some(last) = valid.last() else { return };
         self.mid_line = *last != b'\n';
@@ -101,6 +105,7 @@ impl EventsOutput {
         out.extend_from_slice(valid);
     }
 
+    /// Appends U+FFFD to the output in place of the bytes `invalid`, and records them in a patch.
     fn replace(&mut self, invalid: &[u8], out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         let offset = self.offset;
         self.copy(REPLACEMENT, out);

@@ -1,39 +1,41 @@
-//! Splits stdout into lines; the result does not depend on the chunks.
+//! Splits the CLI's stdout into lines, with bounded memory. The result does not depend on how
+//! stdout is cut into chunks.
 
 use memchr::memmem;
 
-/// The longest JSON line (64 MiB). A longer line is dropped and counted as noise, so that memory
-/// stays bounded.
+/// The longest event line that is read (64 MiB). A longer line is dropped and counted as noise, so
+/// that memory stays bounded.
 pub const LONGEST_LINE_BYTES: usize = 64 << 20;
 
-/// The longest line without an event (64 KiB). A line with no beginning of an object in its first
-/// 64 KiB is dropped, which loses no event.
+/// The longest line that is read if it is no event (64 KiB). A line in whose first 64 KiB no JSON
+/// object begins is dropped, which loses no event.
 pub const LONGEST_NOISE_BYTES: usize = 64 << 10;
 
-/// The capacity that stays allocated between lines.
+/// The most buffer memory that stays allocated between lines (256 KiB).
 const KEPT_CAPACITY_BYTES: usize = 256 << 10;
 
-/// One line, without its line feed.
+/// One line of stdout, without its line feed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Line<'a> {
     Whole(&'a [u8]),
     /// The line was longer than its limit and was dropped.
     TooLong {
-        /// Whether the line began like an event.
+        /// Whether the line began like an event, so that an event is lost with it.
         event: bool,
     },
 }
 
-/// The state of splitting stdout into lines.
+/// Splits chunks of stdout into lines, and holds the beginning of an unfinished one.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     /// The beginning of a line whose end was not received yet.
     partial: Vec<u8>,
-    /// Set while a too long line is skipped: whether it began like an event.
+    /// Set while the rest of a too long line is skipped: whether it began like an event.
     too_long: Option<bool>,
 }
 
 impl Lines {
+    /// Passes each line that ends in `chunk` to `each`, in order, and holds the rest.
     pub(crate) fn push(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
@@ -48,7 +50,7 @@ impl Lines {
         self.extend(chunk);
     }
 
-    /// Ends stdout; bytes without a line feed are a line too.
+    /// Passes the last line to `each` if stdout ended without a line feed.
     pub(crate) fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
         if self.too_long.is_some() || !self.partial.is_empty() {
             self.end(&mut each);
@@ -87,12 +89,12 @@ impl Lines {
     }
 }
 
-/// Whether the line has an allowed length.
+/// Whether a line is short enough to be read.
 fn fits(line: &[u8]) -> bool {
     line.len() <= LONGEST_NOISE_BYTES || (line.len() <= LONGEST_LINE_BYTES && holds_object(line))
 }
 
-/// Whether an object begins in the first bytes of the line.
+/// Whether a JSON object begins in the first 64 KiB of the line, so that it may be an event.
 fn holds_object(line: &[u8]) -> bool {
     let head = &line[..line.len().min(LONGEST_NOISE_BYTES)];
     head.starts_with(b"{") || memmem::find(head, b"{\"").is_some()

@@ -1,4 +1,4 @@
-//! Reading a `result` event.
+//! Reads the CLI's `result` event, which says how its run ended.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,16 +10,19 @@ use crate::facts::Outcome;
 use crate::sanitise::value;
 use crate::wtf8::{Literal, Raw};
 
-/// The longest text in an outcome (64 KiB), which is enough for any message.
+/// The most bytes that are kept of a result's text (64 KiB), which is enough for any error message.
 const LONGEST_TEXT_BYTES: usize = 64 << 10;
 
-/// The longest `usage` object that is kept (16 KiB); a status has no room for a longer one.
+/// The longest `usage` object (token counts) that is kept (16 KiB); a status has no room for a
+/// longer one.
 const LONGEST_USAGE_BYTES: usize = 16 << 10;
 
-/// The most messages of `errors` that are kept, and the most bytes of each.
+/// The most error messages of a result that are kept.
 const MOST_ERRORS: usize = 16;
+/// The most bytes that are kept of each error message (2 KiB).
 const LONGEST_ERROR_BYTES: usize = 2 << 10;
 
+/// The members of a `result` line that are used, borrowed from the line.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ResultEvent<'a> {
     is_error: Option<bool>,
@@ -43,7 +46,8 @@ pub(crate) struct ResultEvent<'a> {
     result_index: Option<f64>,
 }
 
-/// Returns the outcome, and the result's whole text.
+/// Returns what a `result` line says about the end of the run, and the result's whole text; None if
+/// it has no text. The outcome holds only the beginning of long members.
 pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>) {
     let word = |raw: &Option<Raw<'_>>| word(raw.as_ref());
     let subtype = word(&event.subtype).unwrap_or_default();
@@ -82,14 +86,15 @@ fn is_error(flag: Option<bool>, subtype: &str, api_error_status: Option<u16>) ->
         || api_error_status.is_some_and(|status| status >= 400)
 }
 
-/// Returns the HTTP status, if the number can be one.
+/// Converts a JSON number to an HTTP status; None if it is absent or over 65,535.
 pub(crate) fn status(number: Option<f64>) -> Option<u16> {
     number
         .map(count)
         .and_then(|number| u16::try_from(number).ok())
 }
 
-/// Converts a count, which may be any number in JSON.
+/// Converts a JSON number, which may be negative or a fraction, to a count. Values out of range
+/// become the nearest count.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -99,7 +104,7 @@ pub(crate) fn count(number: f64) -> u64 {
     number as u64
 }
 
-/// Converts a time in Unix seconds, which may be any number in JSON.
+/// Converts a JSON number, which may be a fraction, to a time in Unix seconds.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "the cast saturates, which is right here"
@@ -108,6 +113,8 @@ pub(crate) fn seconds(number: f64) -> i64 {
     number as i64
 }
 
+/// Returns the messages in the member `errors`, which may be a list or one value; at most
+/// [`MOST_ERRORS`].
 fn messages(raw: &RawValue) -> Vec<String> {
     let list = match value(raw) {
         Some(Value::Array(list)) => list,

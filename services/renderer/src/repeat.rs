@@ -4,33 +4,35 @@
 //! it *continues* it: only the following text is new. If it differs, or ends before it has repeated
 //! all, it is *other* text, and is shown from its start.
 //!
-//!
 //! If earlier blocks of the broken message were kept, the new text may begin with them or with the
 //! first abandoned block. Both starts are tried.
 
-/// The decision about held text.
+/// What to do with the text of a restarted answer that was held back.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Not decided yet.
+    /// Hold it further: it still repeats the shown text.
     Hold,
-    /// This text directly continues the shown text.
+    /// Show this text, which directly continues the shown text.
     Continues(String),
-    /// This text is another answer.
+    /// Show this text as another answer: it differs from the shown text.
     Other(String),
 }
 
-/// The comparison of a restarted answer with the shown text.
+/// Compares a restarted answer with the text that was shown of its broken predecessor, to show only
+/// what is new.
 #[derive(Debug)]
 pub(crate) struct Repeat {
     shown: String,
-    /// The offsets in `shown` at which the new text may begin, ascending.
+    /// The offsets in `shown` with which the new text may begin, ascending.
     starts: Vec<usize>,
-    /// The starts that still match.
+    /// The `starts` that still match all text held so far.
     matching: Vec<usize>,
     held: String,
 }
 
 impl Repeat {
+    /// Begins to compare a new answer with the `shown` text. The new text may begin with the shown
+    /// text from any of the offsets `starts`, which ascend.
     pub(crate) fn new(shown: String, starts: Vec<usize>) -> Self {
         Self {
             matching: starts.clone(),
@@ -40,12 +42,13 @@ impl Repeat {
         }
     }
 
-    /// Returns the shown text and the starts, if the new answer was also broken off before a
-    /// decision.
+    /// Returns the shown text and the starts, to compare the next restart: this one was broken off
+    /// before a decision too.
     pub(crate) fn into_parts(self) -> (String, Vec<usize>) {
         (self.shown, self.starts)
     }
 
+    /// Adds new text of the answer, and decides what to do with all text held so far.
     pub(crate) fn push(&mut self, text: &str) -> Step {
         let compared = self.held.len();
         self.held.push_str(text);
@@ -62,7 +65,7 @@ impl Repeat {
         }
     }
 
-    /// Decides at the end of the new text.
+    /// Decides what to show of the held text when the new answer has ended.
     pub(crate) fn end(&mut self) -> Step {
         match self.matching.iter().find(|start| self.covers(**start)) {
             Some(start) => self.continues(*start),
@@ -70,7 +73,8 @@ impl Repeat {
         }
     }
 
-    /// Whether the held text has repeated all shown text from `start`.
+    /// Whether the held text is at least as long as the shown text from the offset `start`, so that
+    /// a match repeats all of it.
     fn covers(&self, start: usize) -> bool {
         self.held.len() >= self.shown.len() - start
     }

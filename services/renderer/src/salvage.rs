@@ -1,4 +1,4 @@
-//! Finding the whole events in a damaged line.
+//! Finds the whole events in a damaged line, so that only the damage is lost.
 //!
 //! A line is one event, but it may contain other bytes: an escape sequence before the event, a NUL
 //! after it, or a cut event joined with the next one. [`salvage`] finds every whole JSON object at
@@ -9,36 +9,37 @@ use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde_json::Deserializer;
 
-/// The beginning of an object. Each event of the CLI begins like this.
+/// How a JSON object begins. Each event of the CLI begins like this.
 const OBJECT: &[u8] = b"{\"";
 
-/// The beginning of an event, also of a cut one.
+/// How an event begins, even if it is cut off later.
 const EVENT: &[u8] = br#"{"type":""#;
 
 /// The most bytes that the parser reads of the next event before it notices the end of a cut one:
 /// the two of `{"`, and four hexadecimal digits after a cut escape.
 const OVERRUN_BYTES: usize = 8;
 
-/// The most broken objects that are searched in a line. The rest of the line then counts as noise,
-/// which bounds the time.
+/// The most broken objects after which a line is searched further, which bounds the time. The rest
+/// of the line then counts as noise.
 const MOST_BROKEN: usize = 1024;
 
-/// The most whole objects that are taken from a line. The rest of the line then counts as noise,
-/// which bounds the memory: a line of 64 MiB could have millions of objects.
+/// The most whole objects that are returned for a line, which bounds the memory: a line of 64 MiB
+/// could have millions. The rest of the line then counts as noise.
 const MOST_WHOLE: usize = 4096;
 
-/// The contents of a damaged line.
+/// What [`salvage`] found in a damaged line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Salvaged<'a> {
-    /// The objects that are whole, in order.
+    /// The whole JSON objects in the line, in order.
     pub(crate) objects: Vec<&'a [u8]>,
-    /// Whether the line has bytes other than whole objects and blanks.
+    /// Whether the line has bytes other than whole objects and blanks, so that it counts as noise.
     pub(crate) noise: bool,
-    /// Whether an object that began like an event is not whole.
+    /// Whether an event is lost: an object began like one but is not whole.
     pub(crate) lost: bool,
 }
 
-/// Searches a line that is not one JSON value, in time linear in its length.
+/// Finds the whole JSON objects in a line that is not one JSON value. Its time is linear in the
+/// length of the line.
 pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     let mut salvaged = Salvaged::default();
     let mut from = 0;
@@ -84,7 +85,7 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     salvaged
 }
 
-/// Whether another event may begin after the start of this line.
+/// Whether a second event may begin inside this line, so that it must not be skipped unparsed.
 pub(crate) fn has_another(line: &[u8]) -> bool {
     const NAMES: [&[u8]; 6] = [
         b"result\"",
@@ -105,7 +106,7 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.trim_ascii().is_empty()
 }
 
-/// Whether the following byte shows that an object is part of a larger one.
+/// Whether the text after an object shows that it is a member of a larger one, and so no event.
 fn is_part(following: &[u8]) -> bool {
     matches!(
         following.trim_ascii_start().first(),

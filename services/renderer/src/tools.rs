@@ -1,4 +1,5 @@
-//! The running tools of the whole run: tool uses without a result.
+//! Keeps track of the running tools of a run of the CLI, including those of sub-agents: tool uses
+//! whose result has not arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +10,10 @@ use crate::wtf8::Raw;
 /// The most tools that are tracked at the same time, which bounds memory. No run has so many.
 const MOST_TOOLS: usize = 4096;
 
-/// The longest name of a tool, in characters.
+/// The most characters that are kept of a tool's name.
 const NAME_CHARS: usize = 128;
 
-/// The running tools.
+/// The set of running tools, and whether it changed since it was last reported.
 #[derive(Debug, Default)]
 pub(crate) struct Tools {
     /// The running tools by the id of their tool use.
@@ -20,16 +21,20 @@ pub(crate) struct Tools {
     changed: bool,
 }
 
+/// A running tool, as stored by the id of its tool use.
 #[derive(Debug)]
 struct Running {
     name: String,
     timeout_ms: Option<u64>,
-    /// The id of the agent's tool use in which this tool runs.
+    /// The id of the tool use that started the sub-agent in which this tool runs; None in the main
+    /// conversation.
     parent: Option<String>,
 }
 
 impl Tools {
-    /// Adds the tools of an `assistant` event.
+    /// Adds the tool uses among `blocks`, the content of an `assistant` event. `parent` is the tool
+    /// use of the sub-agent that sent it; None for the main conversation. `line` is the whole
+    /// event, from which the time limits are read.
     pub(crate) fn started(&mut self, blocks: &[Block<'_>], parent: Option<&String>, line: &[u8]) {
         let uses: Vec<_> = blocks
             .iter()
@@ -53,8 +58,8 @@ impl Tools {
         }
     }
 
-    /// Removes the tools that have a result in a `user` event, and everything that ran in an ended
-    /// agent.
+    /// Removes the tools whose results are among `blocks`, the content of a `user` event. If such a
+    /// tool was a sub-agent, also removes the tools that ran in it.
     pub(crate) fn ended(&mut self, blocks: &[Block<'_>]) {
         for id in blocks
             .iter()
@@ -73,7 +78,7 @@ impl Tools {
     }
 
     /// Removes the tools of the main conversation, at a `result` or at a new request to the model:
-    /// no tool of it runs then, even if its result is missing because its message broke. Tools of
+    /// none of them runs then, even if a result is missing because its message broke. Tools of
     /// background agents continue; the agent's own tool use got its result at its start.
     pub(crate) fn end_main_tools(&mut self) {
         let is_main = |tool: &Running| tool.parent.is_none();
@@ -84,7 +89,7 @@ impl Tools {
         }
     }
 
-    /// Returns the running tools if they changed since the last call.
+    /// Returns all running tools if the set changed since the last call; None if it did not.
     pub(crate) fn take_changes(&mut self) -> Option<Vec<RunningTool>> {
         let tool = |(id, running): (&String, &Running)| RunningTool {
             id: id.clone(),
@@ -95,7 +100,8 @@ impl Tools {
     }
 }
 
-/// Returns the time limit that a call requests; None if it is missing or invalid.
+/// Returns the time limit that the tool use `id` requests, in milliseconds; None if it is missing
+/// or below 1.
 fn timeout_ms(times: &ToolTimes<'_>, id: &Raw<'_>) -> Option<u64> {
     let is_same = |other: &Raw<'_>| other.bytes() == id.bytes();
     let mut blocks = times.message.content.iter();

@@ -1,4 +1,5 @@
-//! JSON strings that need not be valid Unicode.
+//! JSON strings that need not be valid Unicode: reads them without an error, and replaces what is
+//! invalid.
 //!
 //! JavaScript can cut a string between the halves of a surrogate pair, so one event can end in
 //! `"\ud83d"` and the next begin with `"\ude00"`. `serde_json` rejects these as `str`, but returns
@@ -10,7 +11,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
-/// A JSON string as WTF-8 bytes, borrowed from the line unless it contains escapes.
+/// A JSON string as bytes in WTF-8 (UTF-8 that may contain halves of surrogate pairs). Borrowed
+/// from the line unless it contains escapes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Raw<'a>(Cow<'a, [u8]>);
 
@@ -19,7 +21,7 @@ impl Raw<'_> {
         &self.0
     }
 
-    /// Returns the string, with U+FFFD for lone surrogates.
+    /// Returns the string, with U+FFFD for halves of surrogate pairs that stand alone.
     pub(crate) fn text(&self) -> String {
         decode(&self.0).into_owned()
     }
@@ -44,8 +46,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     }
 }
 
-/// A JSON string in its escaped form, between its quotes. It may have megabytes, so it is decoded
-/// only on use, directly into the destination. A value that is no string counts as an empty one.
+/// A JSON string in its escaped form, as it stands between its quotes in the line. It may have
+/// megabytes, so it is decoded only on use, directly into the destination. A value that is no
+/// string counts as an empty one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Literal<'a>(&'a str);
 
@@ -54,7 +57,7 @@ impl<'a> Literal<'a> {
         self.0.is_empty()
     }
 
-    /// Returns the string, with U+FFFD for lone surrogates.
+    /// Returns the decoded string, with U+FFFD for halves of surrogate pairs that stand alone.
     pub(crate) fn text(self) -> Cow<'a, str> {
         if memchr::memchr(b'\\', self.0.as_bytes()).is_none() {
             return Cow::Borrowed(self.0);
@@ -65,7 +68,8 @@ impl<'a> Literal<'a> {
         Cow::Owned(text)
     }
 
-    /// Returns at least the first `bytes` of the string, and not many more.
+    /// Decodes at least the first `bytes` bytes of the string, and not many more; all of a shorter
+    /// string.
     pub(crate) fn beginning(self, bytes: usize) -> String {
         let mut text = String::new();
         self.decode(bytes, &mut text);
@@ -95,7 +99,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Literal<'a> {
     }
 }
 
-/// Decodes WTF-8; lone halves and other invalid sequences become U+FFFD.
+/// Decodes WTF-8 (UTF-8 that may contain halves of surrogate pairs). Lone halves and other invalid
+/// sequences become U+FFFD.
 pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -107,14 +112,16 @@ pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// A decoder of consecutive strings. It joins a high half at the end of one with a low half at the
-/// start of the next.
+/// Decodes consecutive strings of WTF-8, such as the deltas of one text. Joins the first half of a
+/// surrogate pair at the end of one string with the second half at the start of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     high: Option<u16>,
 }
 
 impl Decoder {
+    /// Decodes the next string, and appends it to `out`. The first half of a surrogate pair at its
+    /// end is held for the next string.
     pub(crate) fn push(&mut self, mut bytes: &[u8], out: &mut String) {
         while !bytes.is_empty() {
             let (valid, rest) = match std::str::from_utf8(bytes) {
@@ -136,7 +143,8 @@ impl Decoder {
         }
     }
 
-    /// Decodes one JSON escape, whose backslash is already removed, and returns the rest.
+    /// Decodes one JSON escape at the start of `text`, whose backslash is already removed, and
+    /// returns the rest.
     fn escape<'t>(&mut self, text: &'t str, out: &mut String) -> &'t str {
         let mut rest = text.chars();
         let plain = match rest.next() {
@@ -161,7 +169,7 @@ impl Decoder {
         rest.as_str()
     }
 
-    /// Decodes one unit of UTF-16.
+    /// Decodes one 16-bit unit of UTF-16, which may be half of a surrogate pair.
     fn unit(&mut self, unit: u16, out: &mut String) {
         match (unit, self.high) {
             (0xD800..=0xDBFF, _) => {
@@ -183,19 +191,19 @@ impl Decoder {
         }
     }
 
-    /// Ends the strings; a pending half becomes U+FFFD.
+    /// Ends the last string: the first half of a pair that is still pending becomes U+FFFD.
     pub(crate) fn finish(&mut self, out: &mut String) {
         if self.high.take().is_some() {
             out.push(char::REPLACEMENT_CHARACTER);
         }
     }
 
-    /// Discards a pending half.
+    /// Discards the first half of a pair that is still pending.
     pub(crate) fn clear(&mut self) {
         self.high = None;
     }
 
-    /// Decodes one invalid sequence at the start, and returns the rest.
+    /// Decodes the half or the invalid sequence at the start of `bytes`, and returns the rest.
     fn invalid<'b>(&mut self, bytes: &'b [u8], out: &mut String) -> &'b [u8] {
         let [0xED, second @ 0xA0..=0xBF, third @ 0x80..=0xBF, rest @ ..] = bytes else {
             let Err(error) = std::str::from_utf8(bytes) else {

@@ -1,4 +1,5 @@
-//! Processes: one runner process per execution, and the part of it that runs in claude-api.
+//! Starts, signals and cleans up the processes of executions: one runner process per execution, and
+//! the part that runs in claude-api and controls the runners.
 //!
 //! ```text
 //! claude-api ── control socket (JSON lines) ──▶ runner ── spawns, signals, reaps ──▶ CLI ──▶ tools

@@ -1,4 +1,4 @@
-//! The part of the runners that runs in claude-api.
+//! The part of this crate that runs in claude-api, the parent of all runner processes.
 
 mod commands;
 mod events;
@@ -22,9 +22,10 @@ pub use pipes::{Drained, Stderr, Stdin, Stdout};
 
 use crate::wire::Unkillable;
 
-/// Makes this process a child subreaper and hides its memory from tools of the same user. As a
-/// subreaper, it becomes the parent of a dead runner's orphans, so [`Runners::sweep_orphans`] finds
-/// them. Call this once, at the start.
+/// Prepares claude-api to have runners. Makes this process a child subreaper: when a runner dies,
+/// its processes become children of this process, so [`Runners::sweep_orphans`] finds them. Also
+/// hides this process's memory, which has credentials, from tools of the same user. Call this once,
+/// at the start.
 ///
 /// # Errors
 /// A message for the log. The service can continue: without the first step, a killed runner leaves
@@ -41,18 +42,18 @@ pub fn init_parent() -> Result<(), String> {
     }
 }
 
-/// Starts runners, and cleans up after dead ones. Cheap to clone.
+/// Starts runner processes, one per execution, and cleans up after dead ones. Cheap to clone.
 ///
 /// All values of this type share the process's one list of live runners.
 #[derive(Clone, Debug)]
 pub struct Runners {
     runner_exe: std::sync::Arc<PathBuf>,
-    /// The runtime whose tasks reap the runners and sweep.
+    /// The Tokio runtime whose tasks reap the runners and sweep their orphans.
     runtime: runtime::Handle,
 }
 
 impl Runners {
-    /// Creates a starter of runners. `runner_exe` is a program that calls [`crate::main`] if its
+    /// Creates the starter of runners. `runner_exe` is a program that calls [`crate::main`] if its
     /// only argument is `runner`. claude-api passes its own path; `/proc/self/exe` stays correct
     /// when an upgrade replaces the file.
     ///
@@ -69,9 +70,9 @@ impl Runners {
         }
     }
 
-    /// Reaps dead orphans as they arrive, as PID 1 of a container must: the kernel makes orphans
-    /// its children, for example those of a killed container health check. Live orphans continue
-    /// until a sweep.
+    /// Reaps dead processes that the kernel made children of this process, as PID 1 of a container
+    /// must; for example those of a killed container health check. Live ones (orphans) continue
+    /// until [`Self::sweep_orphans`].
     ///
     /// Runs forever. After a cancellation, the next sweep reaps the remaining orphans.
     ///
@@ -86,14 +87,13 @@ impl Runners {
         }
     }
 
-    /// Kills and reaps every child of this process that is not a live runner, which are the orphans
-    /// of dead runners. Requires [`init_parent`]. Any other child of this process would be killed
-    /// too, so start everything through a runner.
+    /// Kills and reaps the processes that dead runners left, which became children of this process.
+    /// Requires [`init_parent`]. Every child that is not a live runner is killed, so start every
+    /// process through a runner.
     ///
     /// Returns the processes that survived SIGKILL, after at most 60 s. It takes that long only if
-    /// orphans keep starting processes that can be neither stopped nor killed. It waits for single
-    /// process ids: a wait for any child would steal tokio's children. After a cancellation, a
-    /// blocking thread finishes the work.
+    /// orphans keep starting processes that can be neither stopped nor killed. After a
+    /// cancellation, a blocking thread finishes the work.
     pub async fn sweep_orphans(&self) -> Vec<Unkillable> {
         self.runtime
             .spawn_blocking(orphans::sweep)

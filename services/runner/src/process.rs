@@ -1,4 +1,5 @@
-//! Processes as shown in `/proc`, and signals that cannot hit the wrong process.
+//! Reading processes from `/proc`, and sending signals that cannot hit a later process with the
+//! same id.
 
 mod children;
 mod read;
@@ -14,7 +15,8 @@ pub(crate) use stat::{Identity, Stat, State};
 
 use crate::wire::Unkillable;
 
-/// Returns the kernel's id of this boot; empty if it cannot be read, which matches no boot.
+/// Returns the kernel's id of the present boot, to recognise whether a recorded process id can
+/// still be the same process. Empty if it cannot be read, which matches no boot.
 #[must_use]
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -22,13 +24,14 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// Whether SIGSTOP is pending, as for a vfork parent in state D. Such a process stops before it
-/// runs more code.
+/// Whether SIGSTOP was sent to the process but has not stopped it yet, as for a vfork parent that
+/// waits in state D. Such a process stops before it runs more code. False if it does not exist.
 pub(crate) fn stop_is_pending(pid: u32) -> bool {
     read_status(pid).is_some_and(|status| stat::stop_is_pending(&status))
 }
 
-/// Whether SIGSTOP or SIGKILL is pending. Such a process runs no more of its own code.
+/// Whether SIGSTOP or SIGKILL was sent to the process but has no effect yet. Such a process runs no
+/// more of its own code. False if it does not exist.
 pub(crate) fn halt_is_pending(pid: u32) -> bool {
     read_status(pid).is_some_and(|status| stat::halt_is_pending(&status))
 }
@@ -38,8 +41,9 @@ fn read_status(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&status).into_owned())
 }
 
-/// Sends a signal to exactly the process that was read: a pidfd pins it, then parent and start time
-/// are compared again. Returns false if the process ended or has another parent now.
+/// Sends `signal` to exactly the process that was read as `target`: a pidfd pins the process, then
+/// parent and start time are compared again. Returns false, and sends nothing, if the process ended
+/// or has another parent now.
 ///
 /// # Errors
 /// The kernel's, for example if the process belongs to another user.
@@ -76,7 +80,7 @@ fn was_sent(result: rustix::io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Converts an id for system calls; None if it is out of range.
+/// Converts a process id for system calls; None if it is 0 or out of range.
 pub(crate) fn to_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
@@ -86,7 +90,8 @@ pub(crate) fn own_pid() -> u32 {
     std::process::id()
 }
 
-/// Lists the live processes below `root`, parents first.
+/// Lists all live processes below the process `root`, without `root` itself, parents before their
+/// children. Processes that start meanwhile may be missing.
 pub(crate) fn descendants(root: u32) -> Vec<Stat> {
     let mut processes = Vec::new();
     let mut visited = std::collections::HashSet::from([root]);
@@ -106,8 +111,8 @@ pub(crate) fn descendants(root: u32) -> Vec<Stat> {
     processes
 }
 
-/// Returns the live processes among `pids`, for a report. Dead ones are left out: they wait for
-/// their parent, not for the kernel.
+/// Describes the processes among `pids` that are still alive, for a report of processes that
+/// survived SIGKILL. Dead ones are left out: they wait for their parent, not for the kernel.
 pub(crate) fn unkillable(pids: impl IntoIterator<Item = u32>) -> Vec<Unkillable> {
     pids.into_iter()
         .filter_map(read_stat)

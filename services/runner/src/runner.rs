@@ -46,13 +46,14 @@ use self::{
 };
 use crate::wire::{Command, Event};
 
-/// Runs the runner process. Call this before any async runtime or thread exists. Stdin is the
-/// control socket.
+/// Runs this program as a runner process, which executes one spec (the program to run, normally the
+/// CLI). Stdin is the control socket to claude-api. Call this before any async runtime or thread
+/// exists.
 ///
-/// Runs one execution, and returns when none of its processes is left or the rest cannot be killed.
-/// Returns exit code 70 on a failure of the runner itself. A runner has no log: it sends the reason
-/// to claude-api as [`Event::Failed`], and writes it to stderr, which is the execution's stderr
-/// until the CLI was started.
+/// Returns when none of the program's processes is left or the rest cannot be killed; exit code 70
+/// reports a failure of the runner itself. A runner has no log: it sends the reason to claude-api
+/// as [`Event::Failed`], and writes it to stderr, which is the execution's stderr until the CLI was
+/// started.
 #[must_use]
 pub fn main() -> ExitCode {
     // Copy the socket before `ControlSocket` takes it: the copy must outlive every failure.

@@ -21,40 +21,41 @@ use landlock::{
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
-/// The newest version of the kernel's interface that is used. An older kernel lacks protections
-/// ([`missing_protections`]).
+/// The newest version of the kernel's Landlock interface that is used. An older kernel lacks
+/// protections, which [`missing_protections`] reports.
 const NEWEST: ABI = ABI::V6;
 
-/// The paths and shared resources that an execution may use. A folder includes everything below it;
-/// a path that does not exist is skipped.
+/// The files and shared memory that an execution (the CLI and its tools) may use; access to other
+/// files is refused. A folder includes everything below it; a path that does not exist is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
     /// Paths that may be read and executed.
     pub read_only: Vec<PathBuf>,
     /// Paths that may be read, executed, written, created and removed.
     pub read_write: Vec<PathBuf>,
-    /// Whether memory, semaphores and queues of System V and POSIX may be used. All processes of
-    /// the user share them.
+    /// Whether shared memory, semaphores and message queues (System V and POSIX) may be used. All
+    /// processes of the user share them, so executions could then reach each other.
     pub allow_ipc: bool,
 }
 
-/// A protection that this kernel lacks.
+/// A protection of the sandbox that the running kernel cannot provide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingProtection {
-    /// There is no sandbox at all. The kernel has no Landlock, or a version without moves of files
-    /// between folders (before Linux 5.19), which would break git.
+    /// There is no sandbox at all. The kernel has no Landlock (its sandbox of files), or a version
+    /// without moves of files between folders (before Linux 5.19), which would break git.
     Landlock,
-    /// Files that cannot be read can still be emptied (before Linux 6.2).
+    /// Tools can empty files that they cannot read (before Linux 6.2).
     Truncate,
-    /// Signals and abstract sockets reach every process of the same user (before Linux 6.12).
+    /// Tools can send signals and connect to abstract sockets of every process of the same user
+    /// (before Linux 6.12).
     Signals,
-    /// Limits, priorities and System V memory of every process of the same user can be changed. The
-    /// kernel or the architecture has no filters of system calls.
+    /// Tools can change limits, priorities and System V memory of every process of the same user,
+    /// because the kernel or the architecture has no filters of system calls.
     Seccomp,
 }
 
 impl MissingProtection {
-    /// Returns the gap in words, for logs and health pages.
+    /// Returns what tools can do because the protection is missing, for logs and health pages.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -77,7 +78,8 @@ impl MissingProtection {
     }
 }
 
-/// Returns the protections that this kernel lacks. Does not restrict the caller.
+/// Returns the protections of the sandbox that the running kernel cannot provide; empty if it
+/// provides all. Only asks the kernel: the caller is not restricted.
 #[must_use]
 pub fn missing_protections() -> Vec<MissingProtection> {
     let has = |ruleset: Result<Ruleset, RulesetError>| ruleset.is_ok();
@@ -98,15 +100,16 @@ pub fn missing_protections() -> Vec<MissingProtection> {
     missing
 }
 
-/// A sandbox that is ready to be entered.
+/// A sandbox whose paths are open and whose filter is compiled, so that a forked child can enter
+/// it.
 pub(crate) struct Prepared {
     ruleset: RulesetCreated,
     filter: Option<BpfProgram>,
 }
 
 impl Prepared {
-    /// Puts this process, and everything it starts, into the sandbox permanently. Runs between fork
-    /// and exec. Returns whether it succeeded.
+    /// Puts this process, and everything it starts, into the sandbox permanently. Runs in the
+    /// forked child before exec. Returns false if the kernel refused.
     pub(crate) fn enter(self) -> bool {
         use RulesetStatus::{FullyEnforced, PartiallyEnforced};
         let entered = self.ruleset.restrict_self().map(|entered| entered.ruleset);
@@ -118,7 +121,7 @@ impl Prepared {
 }
 
 impl Sandbox {
-    /// Opens each path, and creates the ruleset and the filter.
+    /// Opens each allowed path, and creates the Landlock ruleset and the seccomp filter.
     ///
     /// # Errors
     /// The system's error if an existing path could not be opened or the kernel refused the
@@ -154,7 +157,8 @@ impl Sandbox {
     }
 }
 
-/// Returns the rule for one path; None if the path does not exist or this user cannot reach it.
+/// Returns the Landlock rule that allows `access` below one path; None if the path does not exist
+/// or this user cannot reach it.
 fn rule(path: &Path, access: BitFlags<AccessFs>) -> io::Result<Option<PathBeneath<PathFd>>> {
     let opened = match PathFd::new(path) {
         Ok(opened) => opened,

@@ -1,4 +1,5 @@
-//! Cleanup of processes that an earlier run of claude-api left because it and a runner were killed.
+//! Killing processes that an earlier run of claude-api left behind, because both it and a runner
+//! were killed.
 
 use std::{
     thread,
@@ -14,25 +15,25 @@ use crate::{
     wire::Unkillable,
 };
 
-/// The time limit of stopping the tree, after which it is killed anyway.
+/// How long the processes are stopped before they are killed anyway (1 s).
 const STOP_LIMIT: Duration = Duration::from_secs(1);
-/// The time after which a process that survives SIGKILL counts as unkillable.
+/// How long killed processes may take to die before they count as unkillable (2 s).
 const DEATH_LIMIT: Duration = Duration::from_secs(2);
 
-/// The result of [`sweep_stale`].
+/// What [`sweep_stale`] found of an earlier run; empty if nothing was left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaleSweep {
-    /// The number of processes that were sent SIGKILL.
+    /// The number of processes that were killed (sent SIGKILL).
     pub killed: usize,
     /// The processes that were still alive after 2 s.
     pub unkillable: Vec<Unkillable>,
 }
 
-/// Kills an earlier run's CLI and everything below it, if `pid` is still that process: same boot
-/// and same start time (clock ticks since the boot, from [`crate::Event::Spawned`]). Otherwise does
-/// nothing.
+/// Kills the CLI of an earlier run of claude-api and every process below it. `pid`, `start_ticks`
+/// (clock ticks since the boot) and `boot` are those of its [`crate::Event::Spawned`]. Does nothing
+/// if the process has ended or the machine was restarted, even if the id is used again.
 ///
-/// The tree is stopped first, so that no process escapes while it is killed. A process that left
+/// The processes are stopped first, so that none escapes while they are killed. A process that left
 /// the tree earlier, because its parent died, cannot be recognised and is not found.
 ///
 /// Blocks for up to 3 s: call this on a thread that may block.

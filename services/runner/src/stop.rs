@@ -1,4 +1,5 @@
-//! The rule that stops a whole tree of processes and decides that it is stopped; without I/O.
+//! The rule that stops all processes of an execution (its tree) for a pause, and decides when they
+//! really are stopped. Pure: no I/O, so tests can simulate the processes.
 //!
 //! ```text
 //! round: reap · walk from the root, parents first: SIGSTOP each active process · reap
@@ -23,7 +24,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::process::Identity;
 
-/// The observed state of one process.
+/// One process as seen at one moment. Signals are sent only if identity and parent are still the
+/// same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Observation {
     pub(crate) id: Identity,
@@ -31,58 +33,63 @@ pub(crate) struct Observation {
     pub(crate) condition: Condition,
 }
 
-/// The condition of a process, as far as stopping is concerned.
+/// Whether a process can still run code, as far as stopping and killing are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Condition {
     /// The process can run.
     Active,
-    /// The process is stopped, or uninterruptible with SIGSTOP pending: it runs no code before
-    /// SIGCONT.
+    /// The process runs no code before SIGCONT: it is stopped, or in an uninterruptible wait with
+    /// SIGSTOP pending.
     Held,
-    /// The process is dead and not reaped.
+    /// The process has ended, and its parent has not reaped it yet.
     Dead,
 }
 
-/// The process table, real or simulated.
+/// The processes that the rules of stopping and killing work on: the real ones from `/proc`, or
+/// simulated ones in tests.
 pub(crate) trait Table {
     /// Lists the children of a process, including dead ones.
     fn children(&mut self, parent: u32) -> Vec<u32>;
-    /// Observes one process; None if it does not exist.
+    /// Returns the present parent and condition of a process; None if it does not exist.
     fn observe(&mut self, pid: u32) -> Option<Observation>;
-    /// Sends SIGSTOP if the process is still the observed one, with the same parent.
+    /// Sends SIGSTOP to an observed process, unless the id now belongs to another process or its
+    /// parent has changed.
     fn stop(&mut self, observed: &Observation);
-    /// Reaps our own dead children, and returns their number.
+    /// Reaps the dead children of this process, and returns their number; always 0 if another
+    /// process reaps them.
     fn reap(&mut self) -> usize;
 }
 
-/// The root of a walk.
+/// Which processes a walk covers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Root {
-    /// Everything below this process, which itself keeps running: the runner.
+    /// Every process below this one, which itself keeps running: a runner stops its execution.
     Below(u32),
-    /// This process and everything below it.
+    /// This process and every process below it.
     With(u32),
 }
 
-/// The result of a round.
+/// The result of one round of stopping processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RoundResult {
-    /// Another round is needed. `active` processes were not held yet.
+    /// Another round is needed. `active` processes could still run when they were observed.
     Unsettled { active: usize },
-    /// The tree is stopped. It has `processes` live processes.
+    /// All processes are stopped. `processes` of them are alive.
     Stopped { processes: usize },
 }
 
-/// The state between rounds.
+/// Stops a tree of processes in rounds. This holds what must be compared between two rounds.
 #[derive(Debug, Default)]
 pub(crate) struct StopWalk {
-    /// The set of the last round, if that round was calm.
+    /// The processes and conditions of the last round, if it was calm: nothing was signalled,
+    /// reaped, vanished or moved. None if it was disturbed.
     calm: Option<BTreeSet<(Identity, Condition)>>,
 }
 
 impl StopWalk {
-    /// Runs one round. On [`RoundResult::Unsettled`] the caller does other urgent work and calls
-    /// again.
+    /// Runs one round: reaps, sends SIGSTOP to every process that can run, parents first, and
+    /// compares with the last round. On [`RoundResult::Unsettled`] the caller does other urgent
+    /// work, waits a moment and calls again.
     pub(crate) fn round(&mut self, root: Root, table: &mut impl Table) -> RoundResult {
         let mut disturbed = table.reap() > 0;
         let mut active = 0;

@@ -1,4 +1,5 @@
-//! The rule that kills everything below a process and decides when to give up; without I/O.
+//! A sweep kills all processes of an execution until none is left. This is its rule: which to kill
+//! next, and when to give up. Pure: no I/O, so tests can simulate the processes.
 //!
 //! ```text
 //! killing the children ──(4 rounds)──▶ stopping the tree ──(stopped or no progress)──▶ killing all
@@ -21,43 +22,49 @@ use crate::{
     stop::{Condition, Observation, Root, RoundResult, StopWalk, Table},
 };
 
-/// The time after which processes that survive SIGKILL count as unkillable. With a kill grace of 3
-/// s, the end is reported within the 5 s that a cancel may take.
+/// How long the same processes must survive SIGKILL to count as unkillable (1.5 s). With a kill
+/// grace of 3 s, the end is reported within the 5 s that a cancel may take.
 const STUCK: Duration = Duration::from_millis(1_500);
-/// The time limit of a sweep. Only a tree that keeps starting processes and can be neither stopped
-/// nor killed (it belongs to another user) reaches this limit.
+/// The time after which a sweep gives up (60 s). Only a tree that keeps starting processes and can
+/// be neither stopped nor killed (it belongs to another user) reaches this limit.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Rounds of killing direct children before the tree is stopped: 10 ms on an idle machine.
+/// How often direct children are killed before the whole tree is stopped first: 10 ms on an idle
+/// machine.
 const KILL_ROUNDS: u32 = 4;
-/// The time limit of a stop. A large tree on a busy machine needs seconds.
+/// The time that stopping the tree may take before it is killed anyway (5 s). A large tree on a
+/// busy machine needs seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// A stop ends after this many rounds without another stopped process, if [`VAIN_STOP_TIME`] has
-/// passed too: the other processes cannot be stopped.
+/// How many rounds of stopping may pass without one more stopped process. After them, and after
+/// [`VAIN_STOP_TIME`], the rest counts as impossible to stop and the tree is killed.
 const VAIN_STOP_ROUNDS: u32 = 20;
-/// The shortest time without another stopped process after which a stop ends.
+/// How long stopping continues at least without one more stopped process.
 const VAIN_STOP_TIME: Duration = Duration::from_millis(300);
-/// The pause between two rounds of a stop.
+/// The wait between two rounds of stopping the tree.
 const STOP_PAUSE: Duration = Duration::from_millis(1);
 
-/// A process table whose processes can be killed.
+/// A table of processes that can also be killed.
 pub(crate) trait KillTable: Table {
-    /// Sends SIGKILL to one of our own children that is not reaped yet.
+    /// Sends SIGKILL to a child of this process that is not reaped yet, so that no other process
+    /// can have its id.
     fn kill_child(&mut self, pid: u32);
-    /// Sends SIGKILL if the process is still the observed one, with the same parent. Called right
-    /// after [`Table::observe`].
+    /// Sends SIGKILL to an observed process, unless the id now belongs to another process or its
+    /// parent has changed. Called right after [`Table::observe`].
     fn kill(&mut self, observed: &Observation);
 }
 
-/// The progress of one sweep.
+/// The progress of one sweep: its phase, and which processes survived. The caller runs
+/// [`Sweep::round`] until no process is left or [`Sweep::gives_up`].
 #[derive(Debug)]
 pub(crate) struct Sweep {
     begun: Instant,
     phase: Phase,
-    /// The live processes in the last kill of the whole tree, and since when this set is unchanged.
+    /// The processes that were alive at the last kill of the whole tree, and since when this set is
+    /// unchanged.
     survivors: Option<(BTreeSet<Identity>, Instant)>,
     stuck: bool,
 }
 
+/// The step that the next round of a sweep takes.
 #[derive(Debug)]
 enum Phase {
     Killing {
@@ -75,6 +82,7 @@ enum Phase {
 }
 
 impl Sweep {
+    /// Begins a sweep at the time `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             begun: now,
@@ -84,7 +92,8 @@ impl Sweep {
         }
     }
 
-    /// Runs one round over everything below `root`, and returns the wait before the next round.
+    /// Kills processes below `root`, or stops them first if they multiply faster than they die.
+    /// Returns how long to wait for deaths before the next round.
     pub(crate) fn round(
         &mut self,
         now: Instant,
@@ -137,6 +146,8 @@ impl Sweep {
         }
     }
 
+    /// Compares the processes alive at this kill of the whole tree with those at the last one, to
+    /// notice when nothing dies any more.
     fn compare(&mut self, now: Instant, survivors: BTreeSet<Identity>) {
         match &self.survivors {
             Some((previous, since)) if *previous == survivors => {
@@ -146,13 +157,14 @@ impl Sweep {
         }
     }
 
-    /// Whether the sweep must give up: the same processes survive, or the time limit has passed.
+    /// Whether to end the sweep although processes are left: the same ones keep surviving SIGKILL,
+    /// or the time limit has passed.
     pub(crate) fn gives_up(&self, now: Instant) -> bool {
         self.stuck || now.duration_since(self.begun) >= LIMIT
     }
 }
 
-/// Sends SIGKILL to everything below `root`, and returns the processes that were alive.
+/// Sends SIGKILL to every process below `root`, and returns those that were alive.
 fn kill_all(root: u32, table: &mut impl KillTable) -> BTreeSet<Identity> {
     let mut alive = BTreeSet::new();
     let mut visited = BTreeSet::new();

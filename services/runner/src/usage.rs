@@ -1,16 +1,16 @@
-//! The CPU time of a tree of processes.
+//! The CPU time that an execution has used.
 
 use std::time::Duration;
 
 use crate::process::{descendants, read_stat};
 
-/// Returns the user and system time of `pid`, of every live process below it, and of all children
-/// that these have reaped. Zero if there is no such process.
+/// Returns the CPU time (user and system) of the process `pid`, of every live process below it, and
+/// of all children that these have reaped. Zero if there is no such process. A growing value shows
+/// that an execution is not stuck.
 ///
 /// Pass the runner's pid ([`crate::Control::runner_pid`]), not the CLI's. The runner reaps orphans,
 /// so their time stays in the sum; the runner's own time is a few milliseconds. From the CLI's pid,
 /// daemons that left the CLI would be missing.
-///
 ///
 /// The sum can still fall a little, because the time of children is lost if their parent ignores
 /// SIGCHLD. Compare with the highest value so far.

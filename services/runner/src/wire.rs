@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::Sandbox;
 
-/// The program to run. The spec is sent over the control socket, never in the runner's arguments or
-/// environment.
+/// The program that a runner is to run (the CLI, or a hook), with its arguments, environment and
+/// sandbox. Sent over the control socket, because other processes could read it in the runner's
+/// arguments or environment.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Spec {
-    /// The program. A name without a slash is searched in the `PATH` of `env`.
+    /// The path of the program. A name without a slash is searched in the `PATH` of `env`.
     pub program: PathBuf,
     /// The arguments, without argv\[0\].
     pub args: Vec<String>,
@@ -22,10 +23,11 @@ pub struct Spec {
     /// The requested capacity of the stdout pipe in bytes, at most 256 KiB. The pipe may stay
     /// smaller.
     pub stdout_pipe_bytes: usize,
-    /// The time for which the start is retried while the machine is short of processes, memory or
+    /// How long a failed start is retried while the machine is short of processes, memory or
     /// descriptors.
     pub start_patience: Duration,
-    /// The sandbox of the program and everything it starts. None means the rights of the service.
+    /// The restrictions on the program and everything it starts. None means no restriction: it has
+    /// the rights of the service.
     pub sandbox: Option<Sandbox>,
 }
 
@@ -45,7 +47,7 @@ impl fmt::Debug for Spec {
     }
 }
 
-/// A command from claude-api to its runner. Every command may be repeated.
+/// A command from claude-api to a runner. Every command may be repeated.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Command {
@@ -66,23 +68,23 @@ impl Command {
     }
 }
 
-/// The kind of a command that a runner carried out.
+/// The kind of a command that a runner carried out, in [`Event::Signalled`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// SIGSTOP to the whole tree.
+    /// All processes of the execution are sent SIGSTOP.
     Pause,
-    /// SIGCONT to the whole tree.
+    /// All processes of the execution are sent SIGCONT.
     Resume,
-    /// SIGTERM to the whole tree, then SIGKILL after a grace period.
+    /// All processes of the execution are sent SIGTERM, and SIGKILL after a grace period.
     Terminate,
-    /// SIGKILL to the whole tree.
+    /// All processes of the execution are sent SIGKILL.
     Kill,
 }
 
-/// The reports of a runner, in this order: `Spawned`, then any others, then `Exited`, then `Done`.
-/// A CLI that did not start gives `SpawnFailed`, preceded at most by warnings and the signal of an
-/// end. `Failed` may occur at any time.
+/// The reports of a runner to claude-api. Their order: `Spawned`, then any others, then `Exited`,
+/// then `Done`. If the CLI did not start: only warnings and the `Signalled` of an end, then
+/// `SpawnFailed`. `Failed` may occur at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -101,62 +103,65 @@ pub enum Event {
         /// The failure, with the path and the system's error.
         message: String,
     },
-    /// The first signal of a command was sent. This answers every command, including repeated ones,
-    /// except after the CLI has exited.
+    /// A command was carried out: its first signal was sent. Answers every command, including
+    /// repeated ones, except after the CLI has exited.
     Signalled {
-        /// The command.
+        /// Which command was carried out.
         action: Action,
     },
-    /// The whole tree is stopped.
+    /// Every process of the execution is stopped, except those that a preceding `pause_incomplete`
+    /// warning counts.
     Paused {
-        /// The number of stopped processes.
+        /// The number of processes that are stopped.
         processes: u32,
-        /// The time from the command to the end of the walk, in microseconds.
+        /// The time from the command to this report, in microseconds.
         took_us: u64,
     },
-    /// The whole tree runs again.
+    /// The processes of the execution run again.
     Resumed,
-    /// The CLI was reaped. Its remaining processes are being killed.
+    /// The CLI has ended. Processes that it left are being killed.
     Exited {
-        /// The CLI's exit code, if it has one.
+        /// The CLI's exit code; None if a signal ended it.
         code: Option<i32>,
-        /// The signal that ended the CLI, if one did.
+        /// The number of the signal that ended the CLI; None if it exited by itself.
         signal: Option<i32>,
     },
-    /// A long sweep continues. Sent about once a second, to distinguish a busy runner from a hung
-    /// one.
+    /// Killing the remaining processes takes long and continues. Sent about once a second, to
+    /// distinguish a busy runner from a hung one.
     Sweeping {
-        /// The number of processes left.
+        /// The number of processes that are left.
         left: u32,
     },
-    /// No process is left (ECHILD), except those in `unkillable`. This is the last event.
+    /// No process of the execution is left (waitpid(2) returned ECHILD), except those in
+    /// `unkillable`. This is the last event.
     Done {
-        /// The CLI's exit code, if it has one.
+        /// The CLI's exit code; None if a signal ended it or it was not reaped.
         code: Option<i32>,
-        /// The signal that ended the CLI, if one did.
+        /// The number of the signal that ended the CLI; None if it exited by itself or was not
+        /// reaped.
         signal: Option<i32>,
-        /// The number of processes, without the CLI, that were reaped after our SIGKILL.
+        /// The number of processes, without the CLI, that the runner had to kill with SIGKILL.
         killed: u32,
         /// The processes that survived SIGKILL; normally empty.
         unkillable: Vec<Unkillable>,
     },
-    /// The runner itself failed and ends now; claude-api sweeps its processes. This is the last
+    /// The runner itself failed and ends now; claude-api kills its processes. This is the last
     /// event.
     Failed {
         /// The failure, in words.
         message: String,
     },
-    /// A problem that does not affect the execution, which continues.
+    /// Something went wrong that does not affect the execution, which continues.
     Warning {
-        /// The stable name of the problem.
+        /// The stable name of the problem, such as `start_delayed`.
         code: String,
-        /// A description of the problem.
+        /// A description of the problem, for people.
         message: String,
     },
 }
 
 impl Event {
-    /// Creates a warning.
+    /// Creates a warning with the stable name `code` and a description for people.
     pub(crate) fn warning(code: &str, message: String) -> Self {
         Self::Warning {
             code: code.to_owned(),

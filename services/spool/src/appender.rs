@@ -1,4 +1,5 @@
-//! The writing side of a track: appends, and frees the oldest bytes at a cap or on a full disk.
+//! Writing a track (the file of an execution's output or events): appends bytes, and frees the
+//! oldest ones at a size limit or on a full disk.
 
 use std::sync::Arc;
 
@@ -11,48 +12,54 @@ use crate::{
 
 mod reclaim;
 
-/// The most bytes that one step frees at the cap: 2 ms of hole punching on ext4.
+/// The most bytes that one step frees beyond what the limit requires (32 MiB: 2 ms of hole punching
+/// on ext4), so that not every append frees.
 const STEP_BYTES_MAX: u64 = 32 << 20;
-/// The size of one read while lines are recounted: 1 MiB.
+/// The size of one read while a new writer recounts the lines of an existing output: 1 MiB.
 const COUNT_BYTES: u64 = 1 << 20;
-/// Bytes between two marks. A start after a crash reads at most this much of each output.
+/// The bytes appended between two marks (checkpoints in the execution's record): 64 MiB. A start
+/// after a crash reads at most this much of each output to restore its checksum.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 
-/// The limits on what a track keeps.
+/// The limits on how much of a track stays on disk. Beyond them, its oldest bytes are freed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cap {
-    /// The limit in bytes.
+    /// The most bytes that are kept.
     pub(crate) bytes: u64,
-    /// The limit in lines; 0 means no limit.
+    /// The most lines that are kept; 0 means no limit.
     pub(crate) lines: u64,
 }
 
-/// The one writer of a track.
+/// The only writer of a track, which is the file of an execution's output or of its raw events.
+/// Appends bytes, publishes the new length to readers, and frees the oldest bytes at the limits.
 pub(crate) struct Appender {
     track: Arc<Track>,
     slots: MarkSlots,
     encoding: Encoding,
-    /// The limit in bytes.
+    /// The most bytes that are kept.
     cap: u64,
-    /// The line counter, if lines are limited.
+    /// The line counter; None if the number of lines is not limited.
     lines: Option<Lines>,
+    /// The kind of the `events` file, copied into each checkpoint ([`Mark`]); 0 for the output.
     kind: u8,
-    /// The present marks, published or about to be published.
+    /// The present length, oldest kept offset and checksum, published to readers or about to be.
     marks: Marks,
-    /// Blocks that end at or before this offset are already holes.
+    /// The offset before which all whole disk blocks were freed already.
     punched: u64,
-    /// The length in the last mark.
+    /// The length in the last checkpoint that was written to the record.
     marked: u64,
     /// Whether the file system can free the beginning of a file. The first failure sets this to
-    /// false.
+    /// false; from then on, all kept bytes are dropped at the limit.
     can_punch: bool,
-    /// Bytes were lost, and no mark on disk records the loss yet. Nothing is written before such a
-    /// mark: otherwise the next start would treat the gap as output.
+    /// Whether bytes were lost and no checkpoint on disk records the loss yet. Nothing is written
+    /// before such a checkpoint: otherwise the next start would treat the gap as output.
     unmarked_loss: bool,
 }
 
 impl Appender {
-    /// Resumes at the end of the track, and publishes to readers that the track has a writer again.
+    /// Creates the writer of an existing track, and publishes to readers that the track has a
+    /// writer again. It appends after the last byte, and first frees blocks that a crash left
+    /// behind.
     pub(crate) fn new(
         track: Arc<Track>,
         slots: MarkSlots,
@@ -85,7 +92,9 @@ impl Appender {
         appender
     }
 
-    /// Counts the lines of the kept bytes: line counts are not stored on disk.
+    /// Counts the lines of the bytes that an earlier writer left, because line counts are not
+    /// stored on disk. If a read fails, the rest is not counted and more lines than the limit may
+    /// stay.
     fn recount_lines(&mut self) {
         let Some(lines) = &mut self.lines else { return };
         let mut at = self.marks.kept_from;
@@ -99,7 +108,8 @@ impl Appender {
                 other => {
                     tracing::warn!(
                         ?other,
-                        "could not recount lines; more lines than the limit may be kept"
+                        "could not count the lines of an existing output; more lines than the \
+                         limit may be kept"
                     );
                     return;
                 }
@@ -107,15 +117,17 @@ impl Appender {
         }
     }
 
+    /// Returns the present length, oldest kept offset and checksum.
     pub(crate) fn current_marks(&self) -> Marks {
         self.marks
     }
 
-    /// Appends `bytes`, and never fails. On a full disk, `rescue` first frees less important data
-    /// and returns whether it freed any. After that, the oldest bytes of this track are freed.
-    /// Bytes that still cannot be written count in the length, and `kept_from` lies after them.
+    /// Appends `bytes` and publishes them to readers. Never fails: [`Appended`] reports bytes that
+    /// are lost. On a full disk, `rescue` (given the bytes needed) first frees less important data
+    /// and returns whether it freed any; then the oldest bytes of this track are freed. Bytes that
+    /// still cannot be written count in the length, and `kept_from` then lies after them.
     ///
-    /// UTF-8 must be whole characters.
+    /// In a track with UTF-8, `bytes` must be whole characters.
     pub(crate) fn append(&mut self, bytes: &[u8], rescue: &mut dyn FnMut(u64) -> bool) -> Appended {
         let mut result = Appended::default();
         if bytes.is_empty() {
@@ -135,7 +147,12 @@ impl Appender {
                 if is_full(&error) && (rescue(room) || self.free_for(room)) {
                     continue;
                 }
-                tracing::warn!(%error, bytes = room, "could not write appended bytes to the spool");
+                tracing::warn!(
+                    %error,
+                    bytes = room,
+                    "could not write output or events to the spool; dropping these and all older \
+                     bytes of the file"
+                );
                 break true;
             };
         if self.encoding == Encoding::Utf8 {
@@ -160,8 +177,8 @@ impl Appender {
         result
     }
 
-    /// Counts the bytes appended at `start`, and returns the offset up to which bytes must be freed
-    /// to stay within the limits; None if nothing must be freed.
+    /// Counts the bytes appended at `start` against the limits on bytes and lines. Returns the
+    /// offset before which bytes must be freed; None if the limits are met.
     fn excess_end(&mut self, bytes: &[u8], start: u64) -> Option<u64> {
         let floor = self
             .lines
@@ -175,7 +192,7 @@ impl Appender {
         (target > self.marks.kept_from).then_some(target)
     }
 
-    /// Returns the mark of the present state.
+    /// Returns the checkpoint that describes the present length, oldest kept offset and checksum.
     fn current_mark(&self) -> Mark {
         let Marks {
             len,
@@ -193,11 +210,15 @@ impl Appender {
         }
     }
 
-    /// Writes a mark that frees nothing.
+    /// Writes a checkpoint of the present length to the record, without freeing anything. An error
+    /// is only logged: the next start then reads more of the file.
     fn mark(&mut self) {
         self.marked = self.marks.len;
         if let Err(error) = self.slots.write(self.current_mark()) {
-            tracing::warn!(%error, "could not write a mark; the next start reads more");
+            tracing::warn!(
+                %error,
+                "could not write a checkpoint of output or events; a start after a crash reads more"
+            );
         }
     }
 
@@ -211,14 +232,16 @@ impl Appender {
         self.track.marks.send_replace(self.marks);
     }
 
-    /// Publishes the end: readers see a clean end after the last byte.
+    /// Publishes the end of the track, so that readers return None after the last byte, and records
+    /// it in a checkpoint.
     pub(crate) fn finish(&mut self) {
         self.marks.ended = true;
         self.mark();
         self.publish();
     }
 
-    /// Publishes that no bytes follow and that some may be missing.
+    /// Publishes that the writer is gone without finishing: readers fail with `Aborted` after the
+    /// last byte, because bytes may be missing.
     pub(crate) fn abort(&mut self) {
         self.marks.aborted = true;
         self.publish();

@@ -1,4 +1,5 @@
-//! Blocking work, run on threads that may block.
+//! Runs blocking work, such as disk reads, on Tokio's threads that may block, and gives async
+//! callers its result.
 //!
 //! A runtime that shuts down drops work that has not begun, while other tasks may still run for a
 //! moment. Such a task must not treat the dropped work as a disk error: it would log the error, or
@@ -8,7 +9,8 @@ use std::io;
 
 use tokio::task::JoinHandle;
 
-/// The work panicked; its message went to the panic hook.
+/// The error of blocking work that panicked. The panic's message was already reported by the panic
+/// hook.
 #[derive(Debug, thiserror::Error)]
 #[error("the work panicked")]
 pub struct Panicked;
@@ -19,16 +21,17 @@ impl From<Panicked> for io::Error {
     }
 }
 
-/// Work on a thread that may block. If this value is dropped, the thread still finishes work that
-/// has begun.
+/// Blocking work that runs on another thread, and the handle to wait for its result. Dropping this
+/// value does not stop work that has begun.
 #[derive(Debug)]
 pub struct Work<T> {
-    /// None once the runtime dropped the work.
+    /// The running task; None once a shutdown of the runtime dropped it.
     handle: Option<JoinHandle<T>>,
 }
 
 impl<T: Send + 'static> Work<T> {
-    /// Begins work on a thread that may block.
+    /// Begins `work` on one of the current runtime's threads that may block, without waiting for
+    /// it.
     #[expect(
         clippy::disallowed_methods,
         reason = "all other blocking work goes through this function"
@@ -37,14 +40,15 @@ impl<T: Send + 'static> Work<T> {
         Self::from(tokio::task::spawn_blocking(work))
     }
 
-    /// Waits for the answer and returns it once. Work that was dropped by a runtime's shutdown
-    /// never answers.
+    /// Waits for the result of the work, and returns it once. If the runtime shuts down before the
+    /// work begins, this waits forever: the caller is dropped with the runtime, and must not treat
+    /// the shutdown as a failed disk.
     ///
     /// # Errors
     /// The work panicked.
     ///
     /// # Panics
-    /// When called again after it returned the answer.
+    /// When called again after it returned the result.
     ///
     /// # Cancellation
     /// Safe: a dropped call can be repeated.
@@ -68,7 +72,8 @@ impl<T> From<JoinHandle<T>> for Work<T> {
     }
 }
 
-/// Runs work on a thread that may block.
+/// Runs `work` on a thread that may block, and returns its result. Waits forever if a shutdown of
+/// the runtime drops the work (see [`Work::answer`]).
 ///
 /// # Errors
 /// The work panicked.
@@ -81,10 +86,11 @@ pub async fn run<T: Send + 'static>(
     Work::begin(work).answer().await
 }
 
-/// Runs disk work on a thread that may block.
+/// Runs `work` that reads or writes files on a thread that may block, and returns its result.
+/// Otherwise as [`run`].
 ///
 /// # Errors
-/// The work's, or that it panicked.
+/// The work's own error, or an error that says that it panicked.
 ///
 /// # Cancellation
 /// The thread still finishes work that has begun.

@@ -1,20 +1,21 @@
-//! SHA-256 of an output, computed by an ordinary reader outside the data path.
+//! The SHA-256 of an execution's output. An ordinary reader computes it after the fact, so hashing
+//! never delays the writer.
 
 use ring::digest::{Context, SHA256};
 
 use crate::{blocking, entry::Entry};
 
-/// The size of one read; also the most output that hashing holds in memory.
+/// The size of one read (64 KiB), which is also the most output that hashing holds in memory.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Bytes hashed between two checks for a dropped call: about 50 ms.
+/// The bytes hashed between two checks for a dropped call (16 MiB): about 50 ms.
 const TURN_BYTES: u64 = 16 << 20;
 
-/// Returns the SHA-256 of the whole output, once the output has ended. None if bytes were freed or
-/// cannot be read, or if the writer aborted. Hashes about 320 MB/s on one of Tokio's blocking
-/// threads.
+/// Waits until the output of `entry` has ended, and returns the SHA-256 of all its bytes. None if
+/// the digest cannot be known: bytes were freed, cannot be read, or are missing because the writer
+/// aborted. Hashes about 320 MB/s on one of Tokio's blocking threads.
 ///
 /// # Cancellation
-/// A dropped call stops after the bytes being hashed.
+/// A dropped call stops hashing after at most 16 MiB more.
 pub async fn sha256(entry: &Entry) -> Option<[u8; 32]> {
     // The first access to an entry opens its files and may read them.
     let opened = entry.clone();

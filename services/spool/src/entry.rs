@@ -1,4 +1,4 @@
-//! One execution on disk.
+//! One execution on disk: its record (body, status, marks), its output and its events.
 
 use std::{
     fs::File,
@@ -32,16 +32,18 @@ mod tracks;
 pub(crate) use lease::WriterLease;
 pub(crate) use tracks::Tracks;
 
-/// One execution's record, output and events. Cheap to clone. At first only `record` is open. The
-/// first read opens `output`, and `events` once their storage kind is known.
+/// One execution on disk, for reading its body, status, output and events and for writing them.
+/// Cheap to clone; all clones share the open files. Only the record is open at first: the first
+/// read opens the output, and the events file once it is known how the events are kept.
 #[derive(Clone)]
 pub struct Entry {
     inner: Arc<Inner>,
 }
 
-/// The entries that are in use, so that all users of an id share one value.
+/// The table of the entries in use: two lookups of the same id get the same shared value.
 pub(crate) type OpenEntries = OpenTable<Inner>;
 
+/// The state that all clones of an [`Entry`] share.
 pub(crate) struct Inner {
     header: Header,
     store: Arc<Store>,
@@ -49,28 +51,29 @@ pub(crate) struct Inner {
     open: Arc<OpenEntries>,
     pub(crate) folder: PathBuf,
     pub(crate) record: Arc<File>,
-    /// The numbers of the status slots. A lock, held during a write so that two writers take turns;
-    /// never across an await.
+    /// The version numbers of the three status slots in the record. A lock, held during a write so
+    /// that two writers take turns; never across an await.
     slots: Mutex<Slots>,
-    /// The open files, loaded when first needed. The lock also orders the creation of a writer
-    /// against the terminal status; never held across an await.
+    /// The open output and events, opened when first needed. The lock also orders the creation of a
+    /// writer against the terminal status; never held across an await.
     tracks: Mutex<Option<Arc<Tracks>>>,
-    /// Whether a terminal status was written. Separate from `slots`, whose lock is held while the
-    /// disk syncs: async code reads this flag too.
+    /// Whether a terminal (final) status was written. Separate from `slots`, whose lock is held
+    /// while the disk syncs: async code reads this flag too.
     terminal: AtomicBool,
-    /// Whether a writer's lease exists.
+    /// Whether a writer of the output and events exists now.
     writing: AtomicBool,
     /// Whether the entry was deleted; calls on this value then fail with `NotFound`.
     deleted: AtomicBool,
 }
 
 impl Inner {
-    /// The limits of the spool.
+    /// Returns the size and age limits of the spool that holds this entry.
     pub(crate) fn limits(&self) -> &SpoolLimits {
         &self.store.limits
     }
 
-    /// Writes the end and the size to the index, for retention.
+    /// Writes the time of the end and the size on disk to the index, where retention (deletion by
+    /// age and size) finds them. Does nothing for a live or deleted entry.
     fn note_size(&self) {
         if self.terminal.load(Ordering::SeqCst) && !self.deleted.load(Ordering::SeqCst) {
             let at_ms = SystemTime::now()
@@ -92,8 +95,12 @@ impl Drop for Inner {
 }
 
 impl Entry {
-    /// Opens the entry with this id; None if none exists. An entry without a terminal status is
-    /// damaged if the index says that the execution ended.
+    /// Opens the entry with this id from disk; None if no record exists.
+    ///
+    /// # Errors
+    /// `InvalidData` or `UnexpectedEof` if the record is damaged. An entry without a terminal
+    /// status counts as damaged if the index says that the execution ended. Otherwise the disk's
+    /// error.
     pub(crate) fn open(
         store: Arc<Store>,
         open: Arc<OpenEntries>,
@@ -120,7 +127,8 @@ impl Entry {
         Ok(Some(Self::new(store, open, folder, header, record, slots)))
     }
 
-    /// Creates the entry in `folder`, whose record is open for reading and writing.
+    /// Creates the entry for the execution in `folder`, whose `record` is already open for reading
+    /// and writing. Touches no file.
     pub(crate) fn new(
         store: Arc<Store>,
         open: Arc<OpenEntries>,
@@ -145,45 +153,48 @@ impl Entry {
         }
     }
 
-    /// Returns the entry with this id, if it is in use.
+    /// Returns the shared entry with this id if it is in use; None if the caller must open it from
+    /// disk.
     pub(crate) fn held(open: &OpenEntries, id: Uuid) -> Option<Self> {
         open.get(id).map(|inner| Self { inner })
     }
 
-    /// Returns the entry that all users share: this one, if it is the first.
+    /// Returns the entry that all users of this id share: the one already in use, else this one.
     pub(crate) fn shared(self) -> Self {
         let inner = self.inner.open.share(self.id(), &self.inner);
         Self { inner }
     }
 
-    /// Marks the entry as deleted.
+    /// Marks the entry as deleted: later calls on any clone fail with `NotFound`.
     pub(crate) fn set_deleted(&self) {
         self.inner.deleted.store(true, Ordering::SeqCst);
     }
 
-    /// The fixed facts of the entry.
+    /// Returns the facts of the entry that never change, as read from its record.
     pub(crate) fn header(&self) -> &Header {
         &self.inner.header
     }
 
-    /// The execution's id.
+    /// Returns the execution's id.
     pub fn id(&self) -> Uuid {
         self.inner.header.id
     }
 
-    /// The digest of the body that the execution was accepted with.
+    /// Returns the digest of the body that the execution was accepted with. The service compares it
+    /// to recognise a repeated request.
     pub fn body_digest(&self) -> [u8; 32] {
         self.inner.header.digest
     }
 
-    /// Returns the time of acceptance according to the file system, for an entry with damaged
-    /// statuses.
+    /// Returns when the record file was created, or last modified if the file system stores no
+    /// creation time. Stands in for the time of acceptance if the statuses are damaged; None if
+    /// unknown.
     pub fn file_time(&self) -> Option<SystemTime> {
         let metadata = self.inner.record.metadata().ok()?;
         metadata.created().or_else(|_| metadata.modified()).ok()
     }
 
-    /// Reads the body that the execution was accepted with.
+    /// Reads the body (the client's prompt and settings) that the execution was accepted with.
     ///
     /// # Errors
     /// The disk's, `InvalidData` if the body is damaged, `NotFound` once deleted.
@@ -192,12 +203,13 @@ impl Entry {
         record::read_body(&self.inner.record, &self.inner.header)
     }
 
-    /// Whether a terminal status was written.
+    /// Whether a terminal (final) status was written. Never touches the disk.
     pub fn is_terminal(&self) -> bool {
         self.inner.terminal.load(Ordering::SeqCst)
     }
 
-    /// Writes the end and the size to the index, for retention.
+    /// Writes the time of the end and the size on disk to the index, where retention (deletion by
+    /// age and size) finds them. Does nothing for a live or deleted entry.
     pub(crate) fn note_size(&self) {
         self.inner.note_size();
     }

@@ -1,4 +1,5 @@
-//! The CLI's exact stdout: read from its own file, or rebuilt from the output and its patches.
+//! The events of an execution, which are the CLI's exact stdout: read from their own file, or
+//! rebuilt from the output and its patches (the places where the two differ).
 
 mod seek;
 mod state;
@@ -20,34 +21,39 @@ use crate::{
     track::Track,
 };
 
+/// The place from which a reader gets the events.
 enum Source {
-    /// The kind is not known yet. The output shows if the execution ends without ever having a
-    /// writer.
+    /// Not known yet, because the execution has had no writer. The output shows if the execution
+    /// ends without one.
     Waiting(watch::Receiver<EventsState>),
     Raw(Reader),
     Rebuilt(Arc<PatchLog>),
 }
 
-/// A reader of the CLI's stdout, from the oldest kept byte or from an offset. It follows a live
-/// execution.
+/// A reader of the CLI's exact stdout, which also follows an execution that still runs. It begins
+/// at the oldest kept byte or at an offset, and hides whether the bytes have their own file.
 pub struct EventsReader {
     source: Source,
     output: Reader,
-    /// The position of the next patch in the log.
+    /// The position of the next patch in the patch log (the `events` file), in bytes.
     log_at: u64,
     patch: Option<Patch>,
-    /// Original bytes of a patch that did not fit into the caller's `max`.
+    /// Original bytes of a patch that the caller's `max` left no room for; returned by the next
+    /// call.
     rest: Bytes,
-    /// The number of bytes left until the reader ends; None means no limit.
+    /// The bytes that may still be returned before the reader ends; None means no limit.
     remaining: Option<u64>,
 }
 
 impl EventsReader {
+    /// Creates a reader that begins at the oldest kept byte, and waits if it is not known yet how
+    /// the events are kept.
     pub(crate) fn new(output: Arc<Track>, state: watch::Receiver<EventsState>) -> Self {
         Self::of(Source::Waiting(state), Reader::oldest(output))
     }
 
-    /// Begins at `offset`, or at the oldest kept byte. Blocks on the disk.
+    /// Creates a reader that begins at `offset`, and returns it with the present extent of the
+    /// events. None begins at the oldest kept byte. Blocks on the disk.
     pub(crate) fn starting_at(
         offset: Option<u64>,
         output: Arc<Track>,
@@ -95,16 +101,17 @@ impl EventsReader {
         }
     }
 
-    /// Makes the reader end after this many bytes.
+    /// Limits the reader: after `bytes` more bytes, [`Self::next`] returns None.
     pub fn end_after(&mut self, bytes: u64) {
         self.remaining = Some(bytes);
     }
 
-    /// Returns the next bytes, between 1 and `max`; None at the end. Cancellation as for
-    /// [`Reader::next`].
+    /// Waits for the next bytes of the CLI's stdout, and returns between 1 and `max` of them; None
+    /// at the end or at the limit of [`Self::end_after`]. Cancellation as for [`Reader::next`].
     ///
     /// # Errors
-    /// As for [`Reader::next`]; the offsets in `NotKept` count the bytes of the file that is read.
+    /// As for [`Reader::next`]. The offsets in `NotKept` count output bytes if the events are
+    /// rebuilt from the output.
     pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         let Some(remaining) = self.remaining else {
             return self.next_kept(max).await;
@@ -159,6 +166,8 @@ impl EventsReader {
         }
     }
 
+    /// Returns the next bytes of the CLI's stdout from the output, with the original bytes of
+    /// patches in place of the output's.
     async fn rebuild(
         &mut self,
         log: &Arc<PatchLog>,
@@ -207,8 +216,8 @@ impl EventsReader {
         }
     }
 
-    /// Reads patches up to the first one that ends after the offset. Earlier patches are about
-    /// freed output.
+    /// Advances to the next patch that ends after the reader's offset. Earlier patches describe
+    /// output that was freed.
     async fn find_next_patch(&mut self, log: &Arc<PatchLog>) -> Result<(), ReadError> {
         while self.patch.is_none() {
             let at = self.log_at;

@@ -21,26 +21,31 @@ mod modes;
 pub use modes::private_dir;
 pub(crate) use modes::{create_dir, create_or_open, private};
 
-/// The unit of hole punching, in bytes. A file system with larger blocks only frees more coarsely.
+/// The granularity of freeing a file's beginning (hole punching): 4 KiB. On a file system with
+/// larger blocks, less is freed at a time.
 pub(crate) const BLOCK: u64 = 4096;
-/// The type of a tmpfs in fstatfs(2).
+/// The file system type by which fstatfs(2) reports a tmpfs, whose files live in memory.
 pub(crate) const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// A file addressed by offset whose oldest bytes can be freed.
+/// A file that is read and written at offsets, and whose oldest bytes can be freed while its length
+/// stays. Tests replace it with one on a full disk.
 pub(crate) trait SparseFile: Send + Sync {
-    /// Writes some of `bytes` at `at`, as pwrite(2).
+    /// Writes the beginning of `bytes` at the offset `at`, and returns the number of bytes written,
+    /// as pwrite(2).
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
-    /// Appends to `into`, at most its spare capacity, from `at`, as pread(2).
+    /// Reads from the offset `at` and appends to `into`, at most its spare capacity. Returns the
+    /// number of bytes read, as pread(2); 0 at the end.
     fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize>;
     /// Fills `into` from `at`, but only with bytes that are already in memory (preadv2(2),
     /// RWF_NOWAIT). Fails with `WouldBlock` if the read would wait for the disk, and with another
     /// error if the file system cannot tell.
     fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
-    /// Frees the blocks of `[from, to)`; they then read as zeros, and the length stays.
+    /// Frees the disk blocks of the range `[from, to)`. The range then reads as zeros, and the
+    /// length of the file stays.
     fn punch(&self, from: u64, to: u64) -> io::Result<()>;
-    /// Truncates the file, or extends it by a hole.
+    /// Truncates the file to `len` bytes, or extends it with zeros that use no disk space.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// The length in bytes.
+    /// Returns the length in bytes, including freed ranges.
     fn len(&self) -> io::Result<u64>;
 }
 
@@ -85,7 +90,7 @@ impl SparseFile for File {
     }
 }
 
-/// Reads exactly `n` bytes at `at`, or fewer where the file ends.
+/// Reads `n` bytes at the offset `at`; fewer only where the file ends.
 pub(crate) fn read_up_to(file: &dyn SparseFile, at: u64, n: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(n);
     while bytes.len() < n {
@@ -102,8 +107,9 @@ pub(crate) fn read_up_to(file: &dyn SparseFile, at: u64, n: usize) -> io::Result
     Ok(bytes)
 }
 
-/// Returns the `n` bytes at `at` if all of them are already in memory; None if the read might wait
-/// for the disk.
+/// Returns the `n` bytes at the offset `at` if all of them are already in memory, so that async
+/// code need not use another thread. None if the read might wait for the disk, or the file system
+/// cannot tell.
 pub(crate) fn read_cached(file: &dyn SparseFile, at: u64, n: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; n];
     match file.read_cached(&mut bytes, at) {
@@ -113,7 +119,7 @@ pub(crate) fn read_cached(file: &dyn SparseFile, at: u64, n: usize) -> Option<Ve
     }
 }
 
-/// Writes all of `bytes` at `at`.
+/// Writes all of `bytes` at the offset `at`. On an error a part may be written.
 pub(crate) fn write_all(file: &dyn SparseFile, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, at) {
@@ -129,14 +135,14 @@ pub(crate) fn write_all(file: &dyn SparseFile, mut bytes: &[u8], mut at: u64) ->
     Ok(())
 }
 
-/// Makes the names in a folder durable. Syncing a file does not sync its entry in the folder:
-/// fsync(2).
+/// Waits until created, renamed and removed names in the folder `dir` are on disk. Syncing a file
+/// does not sync its name: fsync(2).
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Waits until all these files are on disk. Syncs them at the same time, so that they share one
-/// flush of the disk.
+/// Waits until all these files are on disk. Syncs them at the same time on several threads, so that
+/// they share one flush of the disk. Returns the first error.
 pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
     thread::scope(|scope| {
         let begin = |file| thread::Builder::new().spawn_scoped(scope, move || File::sync_all(file));
@@ -172,7 +178,8 @@ pub fn last_change(metadata: &fs::Metadata) -> SystemTime {
         .map_or(changed, |modified| modified.max(changed))
 }
 
-/// Whether an error means damaged or truncated data, rather than an unreadable disk.
+/// Whether an error from reading the spool means damaged or truncated data, which can be repaired,
+/// rather than a disk that cannot be read.
 pub(crate) fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! The folder of an execution: its record, its output and its events.
+//! The folder of one execution on disk, with its three files: record, output and events.
 
 use std::{
     fs::File,
@@ -13,17 +13,18 @@ use crate::{
     slots::Slots,
 };
 
-/// The name of the output's file.
+/// The name of the file that holds the output which clients read.
 pub(crate) const OUTPUT: &str = "output";
-/// The name of the events' file.
+/// The name of the file that holds the CLI's raw stdout, or what is needed to rebuild it.
 pub(crate) const EVENTS: &str = "events";
 
-/// Returns the path of the record in a folder.
+/// Returns the path of the record (the file with body, statuses and marks) in an execution's
+/// folder.
 pub(crate) fn record_path(folder: &Path) -> PathBuf {
     folder.join("record")
 }
 
-/// Creates the output and events files of a new execution.
+/// Creates the empty output and events files of a new execution. Fails if one exists.
 pub(crate) fn create_track_files(folder: &Path) -> io::Result<()> {
     for name in [OUTPUT, EVENTS] {
         private()
@@ -34,7 +35,7 @@ pub(crate) fn create_track_files(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates a missing output or events file of an existing execution.
+/// Creates the output or events file of a damaged execution if it is missing; existing files stay.
 pub(crate) fn restore_track_files(folder: &Path) -> io::Result<()> {
     for name in [OUTPUT, EVENTS] {
         private()
@@ -45,9 +46,9 @@ pub(crate) fn restore_track_files(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the acceptance of the entry in `folder` was promised, or wrote everything: see
-/// `store::acceptance`. A second status is written only after the promise, so an entry that has one
-/// is never treated as an unfinished acceptance.
+/// Whether the execution in `folder` was accepted completely, so that it must be kept after a power
+/// cut. True if a second status was written (which happens only after the acceptance), or if
+/// header, status, body and all three files are intact. See `store::acceptance`.
 pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     let file = match File::open(record_path(folder)) {
         Ok(file) => file,
@@ -66,7 +67,8 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     Ok(slots.is_some() && body.is_some() && has_track_files)
 }
 
-/// Returns the size of an execution's files on disk, in bytes.
+/// Returns the disk space that an execution's three files use, in bytes; freed ranges do not count.
+/// A missing file counts as 0.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     [
         record_path(folder),

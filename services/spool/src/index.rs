@@ -1,5 +1,5 @@
-//! The order of acceptance on disk: a row of 64 bytes per execution, at the position of its
-//! sequence number.
+//! The index: a file with the order in which executions were accepted. It has one row of 64 bytes
+//! per execution, at the position of the execution's sequence number.
 //!
 //! The folders are the truth. The index avoids reading every folder for lists, at the start and in
 //! retention. A position is never reused. A deleted execution leaves zeros; zeros at the old end
@@ -21,23 +21,23 @@ use uuid::Uuid;
 use crate::files::{self, BLOCK, array_at, create_or_open, u32_at, u64_at};
 
 const ROW_BYTES: u64 = 64;
-/// The number of rows in one read: 64 KiB.
+/// The number of rows that one read of the disk gets (64 KiB).
 const ROWS_AT_ONCE: u64 = 1024;
 
-/// The row of one execution.
+/// The index row of one execution: its id, and its end once it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) id: Uuid,
-    /// The end of the execution; None while it is live.
+    /// The end of the execution; None while it is queued or running.
     pub(crate) ended: Option<Ended>,
 }
 
-/// The facts about an ended execution that retention needs.
+/// The facts about an ended execution by which retention decides what to delete next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// The time of the end, in milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
-    /// The size on disk, in bytes.
+    /// The disk space of its files after the end, in bytes.
     pub(crate) bytes: u64,
 }
 
@@ -73,7 +73,8 @@ impl Row {
     }
 }
 
-/// The content of a position.
+/// The content of one position in the index: a row, zeros (`Free`: deleted or never used), or bytes
+/// whose checksum is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
     Free,
@@ -81,15 +82,16 @@ pub(crate) enum Slot {
     Row(Row),
 }
 
-/// The index file.
+/// The open index file, for reading, writing and scanning the rows of all executions.
 #[derive(Debug)]
 pub(crate) struct Index {
     file: File,
-    /// All positions before this one are free.
+    /// The first position that may hold a row; scans begin here. All earlier positions are free.
     first: AtomicU64,
 }
 
 impl Index {
+    /// Opens the index file, and creates it if it is missing.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = create_or_open(path)?;
         // Skip the hole at the beginning, if the file system reports one.
@@ -100,33 +102,39 @@ impl Index {
         })
     }
 
-    /// Returns the row at a position; `Free` after the last one.
+    /// Reads the row at the position `sequence`; `Free` for a position after the last row.
     pub(crate) fn at(&self, sequence: u64) -> io::Result<Slot> {
         let rows = self.read_rows(sequence, sequence + 1)?;
         Ok(rows.first().copied().unwrap_or(Slot::Free))
     }
 
-    /// Records that all rows before `first` are free, and frees their blocks on disk.
+    /// Records that all positions before `first` are free, so that scans skip them, and frees their
+    /// disk blocks. An error of the disk only leaves the file larger.
     fn raise_first(&self, first: u64) {
         let previous = self.first.fetch_max(first, Ordering::SeqCst);
         let whole = |rows: u64| rows * ROW_BYTES / BLOCK * BLOCK;
         if whole(first) > whole(previous)
             && let Err(error) = files::SparseFile::punch(&self.file, 0, whole(first))
         {
-            tracing::debug!(%error, "could not free the blocks of removed index rows");
+            tracing::debug!(
+                %error,
+                "could not free disk space at the beginning of the spool's index; it stays larger"
+            );
         }
     }
 
-    /// The number of positions, used or not. A torn last row counts as one.
+    /// Returns the number of positions in the file, used or free. A torn last row counts as one.
     pub(crate) fn positions(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len().div_ceil(ROW_BYTES))
     }
 
+    /// Writes the row of an execution at its position, without waiting for the disk.
     pub(crate) fn put(&self, sequence: u64, row: &Row) -> io::Result<()> {
         self.first.fetch_min(sequence, Ordering::SeqCst);
         self.file.write_all_at(&row.encode(), sequence * ROW_BYTES)
     }
 
+    /// Frees a position, after a deletion or a failed acceptance, without waiting for the disk.
     pub(crate) fn clear(&self, sequence: u64) -> io::Result<()> {
         self.file
             .write_all_at(&[0; ROW_BYTES as usize], sequence * ROW_BYTES)
@@ -156,7 +164,8 @@ impl Index {
             .collect())
     }
 
-    /// Calls `visit` for every position in order, oldest first, until it returns false.
+    /// Calls `visit` with the position and content of every position, oldest acceptance first,
+    /// until `visit` returns false.
     pub(crate) fn scan(&self, mut visit: impl FnMut(u64, Slot) -> bool) -> io::Result<()> {
         let end = self.positions()?;
         let mut from = self.first.load(Ordering::SeqCst);
@@ -180,7 +189,8 @@ impl Index {
         Ok(())
     }
 
-    /// Calls `visit` for every execution below `end`, newest first, until it returns false.
+    /// Calls `visit` with the row of every execution before the position `end`, newest acceptance
+    /// first, until `visit` returns false. Free and damaged positions are skipped.
     pub(crate) fn scan_back(&self, end: u64, mut visit: impl FnMut(Row) -> bool) -> io::Result<()> {
         let mut to = end.min(self.positions()?);
         let first = self.first.load(Ordering::SeqCst);
@@ -199,7 +209,8 @@ impl Index {
     }
 }
 
-/// An order-independent sum of ids, to compare two sets of ids.
+/// A count and a sum of ids that do not depend on their order. Two sets of ids are compared by it
+/// without holding either in memory.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IdSum {
     count: u64,

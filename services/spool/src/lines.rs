@@ -1,5 +1,5 @@
-//! Counts the kept lines without a list of all of them: only the ends of groups of lines are
-//! stored.
+//! Counts the kept lines of an output in constant memory, to limit it by lines: only the ends of
+//! groups of lines are stored, not every line's end.
 //!
 //! The kept output is a suffix, counted in parts of 1/32 of the limit (of one line each if the
 //! limit is below 64):
@@ -16,25 +16,29 @@ use std::collections::VecDeque;
 
 use memchr::memchr_iter;
 
-/// The number of parts that make up the limit. There are always fewer than twice as many.
+/// The number of groups of lines (parts) that make up the limit. Fewer than twice as many exist at
+/// a time.
 const PARTS: u64 = 32;
 
-/// The count of the kept lines. Takes at most 512 bytes, whatever the limit.
+/// The count of an output's kept lines, which finds the bytes to free at the limit. Needs at most
+/// 512 bytes of memory, whatever the limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Lines {
     limit: u64,
-    /// The number of lines in a part.
+    /// The number of lines in each group (part).
     step: u64,
-    /// The end offsets of the parts. Each part has `step` lines; the first may be partly freed.
+    /// The end offset of each kept group of `step` lines (part), oldest first; the first may be
+    /// partly freed.
     parts: VecDeque<u64>,
-    /// The number of lines after the last part.
+    /// The number of lines after the last complete group.
     open: u64,
-    /// The end offset of the last dropped part.
+    /// The end offset of the last dropped part: output before it need not be kept.
     floor: u64,
 }
 
 impl Lines {
-    /// Returns a counter, or None if the limit is 0, which means no limit.
+    /// Creates a counter that keeps the last `limit` lines; None if `limit` is 0, which means no
+    /// limit.
     pub(crate) fn new(limit: u64) -> Option<Self> {
         (limit > 0).then(|| Self {
             limit,
@@ -45,8 +49,8 @@ impl Lines {
         })
     }
 
-    /// Counts the bytes appended at `at`, and returns the offset from which the output must be
-    /// kept.
+    /// Counts the lines in `bytes`, which were appended at the offset `at`. Returns the offset
+    /// before which output need no longer be kept; 0 as long as all lines fit the limit.
     pub(crate) fn count(&mut self, bytes: &[u8], at: u64) -> u64 {
         // Counting newlines without their positions is several times faster, and usually enough.
         let all = memchr_iter(b'\n', bytes).count() as u64;
@@ -77,8 +81,8 @@ impl Lines {
         }
     }
 
-    /// Forgets the lines before `kept_from`, which were freed for another reason. `len` is the
-    /// length of the output.
+    /// Stops counting the lines before `kept_from`, which were freed for another reason, such as
+    /// the limit on bytes. `len` is the length of the output.
     pub(crate) fn forget(&mut self, kept_from: u64, len: u64) {
         while self.parts.front().is_some_and(|end| *end <= kept_from) {
             self.parts.pop_front();

@@ -1,4 +1,5 @@
-//! The length of an output and its oldest kept offset: as readers see them, and as stored on disk.
+//! The extent of an output or events file (its length and its oldest kept offset): as readers see
+//! it ([`Marks`]), and as a checkpoint on disk ([`Mark`]).
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -7,22 +8,26 @@ use crate::{
     layout::{EVENTS_MARKS_AT, MARK_BYTES, OUTPUT_MARKS_AT},
 };
 
-/// The extent of an output. All offsets and lengths count output bytes.
+/// The present extent of an execution's output, as published to its readers. Offsets and lengths
+/// count output bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {
     /// The length: every byte ever appended, kept or not.
     pub len: u64,
     /// The oldest kept offset. The kept bytes are always `kept_from..len`.
     pub kept_from: u64,
-    /// The crc32 (zlib's polynomial) of the whole output, kept or not.
+    /// The CRC-32 (zlib's polynomial) of the whole output, kept or not. A client verifies with it
+    /// what it received.
     pub crc32: u32,
-    /// Nothing will follow, and nothing is missing at the end.
+    /// Whether the output is complete: nothing will follow, and nothing is missing at the end.
     pub ended: bool,
-    /// The writer was dropped without finishing, and no other writer has taken over.
+    /// Whether the writer was dropped without finishing, so that bytes may be missing. False again
+    /// once another writer continues.
     pub aborted: bool,
 }
 
-/// A checkpoint on disk: the facts that a file no longer shows once its oldest bytes are freed.
+/// A checkpoint of a file's extent, stored in the record. It holds what the file no longer shows
+/// once its oldest bytes are freed, and saves reading all of the file after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
     pub(crate) kept_from: u64,
@@ -32,7 +37,7 @@ pub(crate) struct Mark {
     /// The crc32 of the first `len` bytes.
     pub(crate) crc32: u32,
     pub(crate) ended: bool,
-    /// The kind of the `events` file; meaningless for the output.
+    /// How the events are kept ([`crate::EventsStorage`]), 0 if unknown; 0 for the output.
     pub(crate) kind: u8,
 }
 
@@ -72,12 +77,14 @@ impl Mark {
     }
 }
 
-/// The reason why bytes were not freed.
+/// The error of [`MarkSlots::mark_then_free`]: which of its two steps failed.
 #[derive(Debug)]
 pub(crate) enum Unfreed {
-    /// The mark could not be written, and all bytes are still kept.
+    /// The mark, the checkpoint that gives the bytes up, could not be written, so no byte was
+    /// freed.
     Mark(io::Error),
-    /// The mark is written, but the bytes before its `kept_from` may still be on disk.
+    /// The mark was written, but freeing failed: the bytes before its `kept_from` may still use
+    /// disk space.
     Bytes(io::Error),
 }
 
@@ -89,14 +96,15 @@ impl From<Unfreed> for io::Error {
     }
 }
 
-/// The file of an entry that a mark describes.
+/// Which of an execution's two files a mark (checkpoint) describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TrackKind {
     Output,
     Events,
 }
 
-/// The two slots of a mark in the record, written in turn.
+/// The two places in the record for the marks (checkpoints) of one file. They are written in turn,
+/// so a torn write leaves the previous mark.
 #[derive(Debug, Clone)]
 pub(crate) struct MarkSlots {
     record: Arc<File>,
@@ -105,7 +113,8 @@ pub(crate) struct MarkSlots {
 }
 
 impl MarkSlots {
-    /// Finds the newest whole mark; the default mark if none was written yet.
+    /// Reads the newest intact mark (checkpoint) of `track` from the record, and returns it with
+    /// the places for the next ones. The default mark (nothing written yet) if there is none.
     pub(crate) fn load(record: Arc<File>, track: TrackKind) -> io::Result<(Self, Mark)> {
         let at = match track {
             TrackKind::Output => OUTPUT_MARKS_AT,
@@ -125,8 +134,9 @@ impl MarkSlots {
         Ok((Self { record, at, number }, mark))
     }
 
-    /// Frees bytes in the safe order: writes the mark, then calls `free`. After a kill between the
-    /// two, no reader treats a hole as output. If the mark cannot be written, `free` is not called.
+    /// Frees bytes in the order that survives a kill: writes `mark`, the checkpoint that gives the
+    /// bytes up, then calls `free`. A reader after a restart thus never takes freed bytes (zeros)
+    /// for output. If the mark cannot be written, `free` is not called.
     pub(crate) fn mark_then_free(
         &mut self,
         mark: Mark,
@@ -136,13 +146,13 @@ impl MarkSlots {
         free().map_err(Unfreed::Bytes)
     }
 
-    /// Waits until the marks are on disk.
+    /// Waits until the written checkpoints are on disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.record.sync_data()
     }
 
-    /// Writes a mark without syncing it: the mark survives a kill, and a power cut loses the output
-    /// too.
+    /// Writes a mark (checkpoint) without waiting for the disk. It survives a kill of the service.
+    /// A power cut may lose it, but then also the output that it counts.
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
         let number = self.number + 1;
         let at = self.at + (number % 2) * MARK_BYTES;

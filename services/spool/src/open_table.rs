@@ -1,4 +1,4 @@
-//! A table of open values: all users of an id share one value.
+//! A table of the values in use, so that all users of an id share one value.
 
 use std::{
     collections::HashMap,
@@ -7,8 +7,8 @@ use std::{
 
 use uuid::Uuid;
 
-/// The values in use, by id. A dropped value removes itself with [`OpenTable::forget_closed`], so
-/// the table holds only open values.
+/// The values in use, by id. The table does not keep a value alive: the value's `Drop` must call
+/// [`OpenTable::forget_closed`], which removes its row.
 pub(crate) struct OpenTable<T> {
     /// A lock, because a lookup and its insertion must be one step. No value is dropped and no
     /// await happens under it.
@@ -22,12 +22,13 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Returns the open value with this id.
+    /// Returns the value in use with this id; None if it is not in use.
     pub(crate) fn get(&self, id: Uuid) -> Option<Arc<T>> {
         self.lock().get(&id).and_then(Weak::upgrade)
     }
 
-    /// Returns the value that all users share: `value`, if it is the first.
+    /// Returns the value that all users of `id` share: the one in use, or else `value`, which is
+    /// then the shared one.
     pub(crate) fn share(&self, id: Uuid, value: &Arc<T>) -> Arc<T> {
         let mut open = self.lock();
         match open.get(&id).and_then(Weak::upgrade) {
@@ -39,7 +40,8 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Removes the value with this id if it is no longer in use.
+    /// Removes the row of a value that was just dropped. Keeps it if a new value with the same id
+    /// is already in use.
     pub(crate) fn forget_closed(&self, id: Uuid) {
         let mut open = self.lock();
         if open.get(&id).is_some_and(|value| value.strong_count() == 0) {
@@ -47,7 +49,8 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Removes the value with this id, even if it is in use.
+    /// Removes the row of this id even if its value is in use, so that the next user gets a new
+    /// one.
     pub(crate) fn remove(&self, id: Uuid) {
         self.lock().remove(&id);
     }

@@ -1,5 +1,6 @@
 //! The patches of an execution: the places where its output of format `events` differs from the
-//! CLI's stdout. With them, the output file holds both.
+//! CLI's stdout, because the output must be valid UTF-8. With the patches, the output file serves
+//! both, and stdout is not stored twice.
 
 use std::{
     io,
@@ -14,30 +15,34 @@ use protocol::Patch;
 use crate::files::{SparseFile, read_cached, read_up_to, u32_at, u64_at, write_all};
 
 const HEAD_BYTES: usize = 20;
-/// The size of one read during a walk over the whole log, in bytes.
+/// The size of one read while all patches of a log are read in turn: 256 KiB.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// The oldest position from which the events can be rebuilt. Earlier patches no longer exist.
+/// The oldest position from which the CLI's stdout can be rebuilt, in both offsets. Earlier patches
+/// no longer exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Floor {
-    /// The offset in the output.
+    /// The position as an offset in the output.
     pub(crate) output: u64,
-    /// The offset of the same position in the events.
+    /// The same position as an offset in the CLI's stdout.
     pub(crate) events: u64,
 }
 
-/// The patches of one execution, in order of offset, in its `events` file.
+/// The patches of one execution, in the order of their offsets, stored in its `events` file. One
+/// writer appends; readers rebuild the CLI's stdout with them.
 pub(crate) struct PatchLog {
     file: Box<dyn SparseFile>,
-    /// The bytes of whole patches; readers read no further.
+    /// The length of all complete patches in the file, in bytes; readers read no further.
     len: AtomicU64,
     /// A lock, because the two offsets change together. No await happens under it.
     floor: Mutex<Floor>,
-    /// The summed growth of all patches ever appended. Only the writer uses this field.
+    /// How many bytes longer the CLI's stdout is than the output, summed over all patches ever
+    /// appended. Negative if shorter. Only the writer uses this field.
     growth: AtomicI64,
 }
 
-/// A block of the log that a walk has read ahead.
+/// A part of the log that was read in advance, so that reading all patches in turn needs few reads
+/// of the disk.
 #[derive(Default)]
 pub(crate) struct Block {
     at: u64,
@@ -45,7 +50,8 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Reads exactly `n` bytes at `at`, or fewer where the file ends.
+    /// Returns `n` bytes at the offset `at`, from the part in memory or with a new read; fewer only
+    /// where the file ends.
     fn read(&mut self, file: &dyn SparseFile, at: u64, n: usize) -> io::Result<Vec<u8>> {
         let from = at.checked_sub(self.at).map(usize::try_from);
         if let Some(Ok(from)) = from
@@ -60,8 +66,9 @@ impl Block {
 }
 
 impl PatchLog {
-    /// Opens the log in `file`. After a crash (`ended` is false), cuts off a torn last patch and
-    /// patches for output that was never written.
+    /// Opens the patch log in `file`, whose patches begin at `floor`. After a crash (`ended` is
+    /// false), cuts off a torn last patch, and patches for output after `output_len`, which was
+    /// never written.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         floor: Floor,
@@ -94,12 +101,13 @@ impl PatchLog {
         self.floor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the position from which the events can be rebuilt.
+    /// Returns the oldest position from which the CLI's stdout can be rebuilt.
     pub(crate) fn floor(&self) -> Floor {
         *self.lock_floor()
     }
 
-    /// Returns the floor at an output offset after all patches.
+    /// Returns the position of `output` in both offsets. `output` must lie after all patches
+    /// appended so far.
     pub(crate) fn floor_at(&self, output: u64) -> Floor {
         let growth = self.growth.load(Ordering::SeqCst);
         Floor {
@@ -108,10 +116,13 @@ impl PatchLog {
         }
     }
 
+    /// Returns the length of all complete patches, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.len.load(Ordering::SeqCst)
     }
 
+    /// Appends patches for output that follows. If they cannot be written, the log stays as it was,
+    /// but [`PatchLog::floor_at`] counts them.
     pub(crate) fn append(&self, patches: &[Patch]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for patch in patches {
@@ -125,8 +136,8 @@ impl PatchLog {
         Ok(())
     }
 
-    /// Records that events before `floor` can no longer be rebuilt, although their patches may
-    /// still exist.
+    /// Records in memory that the CLI's stdout before `floor` can no longer be rebuilt, for patches
+    /// that could not be written or removed. A lower `floor` than the present one changes nothing.
     pub(crate) fn raise_floor(&self, floor: Floor) {
         let mut current = self.lock_floor();
         if floor.output > current.output {
@@ -134,21 +145,22 @@ impl PatchLog {
         }
     }
 
-    /// Removes every patch: the events can then be rebuilt only from `floor`.
+    /// Removes all patches from the file. The CLI's stdout can then be rebuilt only from `floor`
+    /// on.
     pub(crate) fn forget(&self, floor: Floor) -> io::Result<()> {
         *self.lock_floor() = floor;
         self.len.store(0, Ordering::SeqCst);
         self.file.set_len(0)
     }
 
-    /// Reads the patch at a position of the log, and returns it with the next position. None at the
-    /// end and for a torn patch. Blocks on the disk.
+    /// Reads the patch at the position `at` of the log, and returns it with the position of the
+    /// next one. None at the end and for a torn patch. Blocks on the disk.
     pub(crate) fn read(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_with(at, |at, n| read_up_to(&*self.file, at, n))
     }
 
-    /// Reads as [`PatchLog::read`] does, but in large blocks, for a walk over the whole log. If the
-    /// floor is unchanged after the walk, no patch was missed.
+    /// Reads as [`PatchLog::read`] does, but in large reads kept in `block`, to go through the
+    /// whole log. If [`PatchLog::floor`] is the same afterwards, no patch was removed meanwhile.
     pub(crate) fn read_ahead(
         &self,
         at: u64,
@@ -157,8 +169,8 @@ impl PatchLog {
         self.read_with(at, |at, n| block.read(&*self.file, at, n))
     }
 
-    /// Reads as [`PatchLog::read`] does, but only from memory. Fails with `WouldBlock` if the read
-    /// would wait for the disk.
+    /// Reads as [`PatchLog::read`] does, but only what is in memory already. Fails with
+    /// `WouldBlock` if the read would wait for the disk.
     pub(crate) fn read_cached(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_with(at, |at, n| {
             read_cached(&*self.file, at, n).ok_or_else(|| io::ErrorKind::WouldBlock.into())

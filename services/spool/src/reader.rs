@@ -1,4 +1,5 @@
-//! A reader of a track, from an offset to the end. It waits for bytes that are not written yet.
+//! Reading an execution's output from an offset to its end, waiting for bytes that are not written
+//! yet.
 
 use std::{io, sync::Arc};
 
@@ -22,10 +23,12 @@ use crate::{
 /// - Backpressure: each reader holds one chunk at a time.
 static DISK_READS: Semaphore = Semaphore::const_new(8);
 
-/// Runs a disk read on a thread that may block.
+/// Runs `read` on a thread that may block, and returns its result. At most eight such reads run at
+/// the same time; more wait for their turn.
 ///
 /// # Cancellation
-/// After a dropped call the thread still finishes the read.
+/// A dropped call that waits for its turn reads nothing. A read that has begun is finished by its
+/// thread.
 pub(crate) async fn run_disk_read<T: Send + 'static>(
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -37,7 +40,8 @@ pub(crate) async fn run_disk_read<T: Send + 'static>(
     blocking::run_io(read).await
 }
 
-/// A reader of an output. It holds no bytes between calls, so slow readers cost no memory.
+/// A reader of an execution's output, which also follows output that is still being written. It
+/// holds no bytes between calls, so slow readers cost no memory.
 pub struct Reader {
     track: Arc<Track>,
     marks: watch::Receiver<Marks>,
@@ -45,6 +49,8 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Creates a reader that begins at `offset`. Fails with `Beyond` after the present end, and
+    /// with `NotKept` before the oldest kept byte.
     pub(crate) fn new(track: Arc<Track>, offset: u64) -> Result<Self, ReadError> {
         let Marks { len, kept_from, .. } = track.current_marks();
         if offset > len {
@@ -56,13 +62,14 @@ impl Reader {
         Ok(Self::at(track, offset))
     }
 
-    /// Begins at the oldest kept byte.
+    /// Creates a reader that begins at the oldest kept byte.
     pub(crate) fn oldest(track: Arc<Track>) -> Self {
         let offset = track.current_marks().kept_from;
         Self::at(track, offset)
     }
 
-    /// Begins at an offset that the caller has checked. The first read checks it again.
+    /// Creates a reader that begins at `offset`, which the caller has checked against the kept
+    /// bytes. The first read checks it again.
     pub(crate) fn at(track: Arc<Track>, offset: u64) -> Self {
         let marks = track.marks.subscribe();
         Self {
@@ -72,18 +79,18 @@ impl Reader {
         }
     }
 
-    /// Returns the offset of the next byte.
+    /// Returns the offset in the output of the next byte to be read.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Returns the next bytes, between 1 and `max`; None at the end of a finished output. A chunk
-    /// may end inside a character.
+    /// Waits for output, and returns its next bytes, between 1 and `max`; None at the end of a
+    /// finished output. A chunk may end inside a character.
     ///
     /// # Errors
     /// See [`ReadError`]. On an error the offset stays, and the next call retries. `NotKept` means
-    /// that freeing overtook the reader. `Aborted` is returned only after every written byte was
-    /// read.
+    /// that the writer freed these bytes before they were read. `Aborted` is returned only after
+    /// every written byte was read.
     ///
     /// # Cancellation
     /// Safe: a dropped call has read nothing.
@@ -98,7 +105,8 @@ impl Reader {
         }
     }
 
-    /// Waits for bytes after the offset, and returns their number; None at the end.
+    /// Waits until bytes after the reader's offset are written, and returns how many; None at the
+    /// end of a finished output. Reads nothing.
     pub(crate) async fn wait(&mut self) -> Result<Option<u64>, ReadError> {
         // Otherwise a reader that never has to wait would block all other tasks on its thread.
         tokio::task::consume_budget().await;
@@ -125,7 +133,8 @@ impl Reader {
         }
     }
 
-    /// Reads exactly `n` bytes, which `wait` reported as available.
+    /// Reads exactly the next `n` bytes, which [`Reader::wait`] reported as available, and advances
+    /// the offset. From memory if possible, otherwise on another thread.
     pub(crate) async fn read_exact(&mut self, n: u64) -> Result<Bytes, ReadError> {
         let at = self.offset;
         let n = usize::try_from(n).map_err(io::Error::other)?;
@@ -141,7 +150,7 @@ impl Reader {
         self.finish_read(at, n, read)
     }
 
-    /// Reads as [`Reader::read_exact`] does, but waits for the disk on this thread.
+    /// Reads as [`Reader::read_exact`] does, but waits for the disk on the calling thread.
     pub(crate) fn read_exact_blocking(&mut self, n: usize) -> Result<Bytes, ReadError> {
         let read = read_up_to(&*self.track.file, self.offset, n);
         self.finish_read(self.offset, n, read)
@@ -167,7 +176,7 @@ impl Reader {
         Ok(Bytes::from(bytes))
     }
 
-    /// Skips `n` bytes, which `wait` reported as available.
+    /// Advances the offset by `n` bytes without reading them.
     pub(crate) fn skip(&mut self, n: u64) {
         self.offset += n;
     }

@@ -1,5 +1,5 @@
-//! The record of an execution: its header, and functions that write, read and repair the file. The
-//! layout is in `layout`.
+//! The record of an execution, the file with its fixed facts, statuses and body: writing, reading
+//! and repairing it. `layout` describes the file.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -13,11 +13,12 @@ use crate::{
 
 const MAGIC: [u8; 8] = *b"ccspool1";
 
-/// The facts of an entry that never change.
+/// The facts of an execution that never change, at the start of its record. A tombstone keeps them
+/// after a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) id: Uuid,
-    /// The position in the index, which is the order of acceptance.
+    /// The execution's position in the index. Positions ascend in the order of acceptance.
     pub(crate) sequence: u64,
     pub(crate) digest: [u8; 32],
     pub(crate) body_len: u64,
@@ -56,7 +57,8 @@ impl Header {
         })
     }
 
-    /// Reads the header at the start of a record or a tombstone.
+    /// Reads the header at the start of an open record or tombstone (what remains of a deleted
+    /// execution). `InvalidData` if its checksum is wrong.
     pub(crate) fn read(file: &File) -> io::Result<Self> {
         let mut bytes = [0; HEADER_BYTES];
         file.read_exact_at(&mut bytes, 0)?;
@@ -75,8 +77,9 @@ impl Header {
     }
 }
 
-/// Writes a whole record; the caller syncs it. Zeros are written, not only allocated: converting an
-/// unwritten extent can need a block that a full disk does not have.
+/// Creates the record of a new execution at `path`, with `first_slot` as its first status, and
+/// returns the open file; the caller syncs it. Empty places are written as zeros, not only
+/// allocated: writing into them later could need a disk block that a full disk does not have.
 pub(crate) fn write_new(
     path: &Path,
     header: &Header,
@@ -98,7 +101,8 @@ pub(crate) fn write_new(
     Ok(file)
 }
 
-/// Returns the value that was read; None if it is damaged or truncated.
+/// Turns an error that means damaged or truncated data into None, so that the caller can repair;
+/// other errors stay.
 pub(crate) fn if_intact<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
@@ -107,9 +111,10 @@ pub(crate) fn if_intact<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Repairs a damaged record at `path` enough to open it: restores the header and the slots from the
-/// remaining data. The status may still be missing. `sequence` is the entry's position in the
-/// index; `digest_of` computes the digest of a body.
+/// Repairs the damaged record at `path` enough to open it: rebuilds a damaged header from the body,
+/// and damaged status numbers as if nothing but a first status was written. The status itself may
+/// still be missing. `sequence` is the entry's position in the index; `digest_of` computes the
+/// digest of a body, or None for a damaged one.
 pub(crate) fn restore(
     path: &Path,
     id: Uuid,
@@ -146,7 +151,8 @@ pub(crate) fn restore(
     Ok((file, header, slots))
 }
 
-/// Reads the body and verifies its checksum.
+/// Reads the body (the client's prompt and settings) from the record, and verifies its checksum.
+/// `InvalidData` if it is damaged.
 pub(crate) fn read_body(file: &File, header: &Header) -> io::Result<Vec<u8>> {
     let len = usize::try_from(header.body_len).map_err(io::Error::other)?;
     let mut body = vec![0; len];

@@ -1,4 +1,5 @@
-//! The status, in three checksummed slots: a write that is cut anywhere leaves the previous status.
+//! The status of an execution, stored in three checksummed slots (places in the record) that are
+//! written in turn. A write that is cut off anywhere leaves the previous status.
 //!
 //! Two slots would be enough for a kill. The third is for a power cut: statuses without an fsync
 //! are written in turn into two slots, never over the last durable status.
@@ -11,16 +12,16 @@ use crate::{
 };
 
 const HEAD_BYTES: usize = 32;
-/// The largest status that fits in a slot, in bytes.
+/// The largest status that can be stored, in bytes (72 KiB less a head of 32 bytes).
 pub const STATUS_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES;
 
 const TERMINAL: u8 = 1;
 const DURABLE: u8 = 2;
 
-/// One version of the status.
+/// One written status with its number and flags, as stored in a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
-    /// The number of the write, from 1. The valid version with the highest number is the status.
+    /// The number of the write, from 1. The intact version with the highest number is the status.
     pub(crate) number: u64,
     pub(crate) terminal: bool,
     pub(crate) durable: bool,
@@ -28,8 +29,8 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Encodes `number`, crc of the rest, length, flags, then the status. The crc covers the number
-    /// too.
+    /// Returns the bytes of a slot: CRC-32 of the rest, number, length, flags, then the status. The
+    /// checksum covers the number too.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let Self {
             number,
@@ -47,6 +48,7 @@ impl Version {
         bytes
     }
 
+    /// Returns the version in a slot; None if the slot is empty or its checksum is wrong.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < HEAD_BYTES {
             return None;
@@ -63,7 +65,8 @@ impl Version {
     }
 }
 
-/// The version numbers of the slots. The statuses themselves stay on disk.
+/// Which status version is in which slot of one record, to find the newest and the next one to
+/// overwrite. The statuses themselves stay on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Slots {
     numbers: [u64; SLOTS],
@@ -72,7 +75,8 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Returns the slots of a record that was just accepted: one version, durable, not terminal.
+    /// Returns the state of a record that was just accepted: one version, which is durable and not
+    /// terminal.
     pub(crate) fn first() -> Self {
         Self {
             numbers: [1, 0, 0],
@@ -81,6 +85,7 @@ impl Slots {
         }
     }
 
+    /// Reads which versions the slots of a record hold. `InvalidData` if no slot is intact.
     pub(crate) fn load(file: &File) -> io::Result<Self> {
         let mut slots = Self::default();
         let mut newest = 0;
@@ -108,11 +113,12 @@ impl Slots {
         Ok(slots)
     }
 
+    /// Whether the newest status is terminal (final).
     pub(crate) fn terminal(&self) -> bool {
         self.terminal
     }
 
-    /// Returns the number of versions written.
+    /// Returns the number of the newest status: how many statuses were written so far.
     pub(crate) fn newest_number(&self) -> u64 {
         self.numbers[self.newest()]
     }
@@ -123,8 +129,8 @@ impl Slots {
             .unwrap_or(0)
     }
 
-    /// Returns the slot to write next: the oldest that is neither the newest nor the last durable
-    /// one.
+    /// Returns the slot to write next: the oldest that holds neither the newest status nor the
+    /// newest one that is certainly on disk.
     fn next(&self) -> usize {
         let newest = self.newest();
         (0..SLOTS)
@@ -133,14 +139,15 @@ impl Slots {
             .unwrap_or(0)
     }
 
+    /// Reads the newest status, as the JSON bytes that were written.
     pub(crate) fn read(&self, file: &File) -> io::Result<Vec<u8>> {
         read_slot(file, self.newest())?
             .map(|version| version.json)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the status slot is damaged"))
     }
 
-    /// Writes the next version. A terminal status stays terminal. On an error the previous version
-    /// stays.
+    /// Writes the next status. With `durable`, waits until it is on disk. Once a terminal status
+    /// was written, later ones are terminal too. On an error the previous status stays.
     pub(crate) fn write(
         &mut self,
         file: &File,

@@ -1,5 +1,5 @@
-//! All executions on disk: acceptance, lookup and deletion. Lists are in `list`, expiry in
-//! `retention`.
+//! The spool: all executions on disk, with their acceptance, lookup and deletion. Lists are in
+//! `list`, deletion by age and size in `retention`.
 
 use std::{
     fs::File,
@@ -29,8 +29,8 @@ mod tests;
 
 pub use list::Page;
 
-/// The spool. Cheap to clone. Its folder is locked for other processes until the last clone and the
-/// last entry are dropped.
+/// All executions on disk, in one folder that only this process may use. Cheap to clone. The folder
+/// stays locked for other processes until the last clone and the last [`Entry`] are dropped.
 #[derive(Clone)]
 pub struct Spool {
     store: Arc<Store>,
@@ -38,8 +38,9 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in `dir`, and creates it if it is missing. Returns warnings about the file
-    /// system.
+    /// Opens the spool in the folder `dir`, and creates it if it is missing. Finishes deletions and
+    /// repairs damage that a crash left. Returns warnings about the file system for the operator's
+    /// log.
     ///
     /// # Errors
     /// `InUse` while another process has it open, `Unwritable`, or the disk's.
@@ -52,8 +53,8 @@ impl Spool {
         Ok((spool, warnings))
     }
 
-    /// Checks for readiness that the disk is writable now and has `need_bytes` free. Takes a few
-    /// microseconds.
+    /// Checks that the disk is writable now and has `need_bytes` free, so that the service can
+    /// report whether it is ready. Takes a few microseconds.
     ///
     /// # Errors
     /// A description of the problem for the operator.
@@ -61,11 +62,12 @@ impl Spool {
         self.store.check_writable(need_bytes)
     }
 
-    /// Accepts an execution. When this returns, body and status are on disk and survive a power
-    /// cut.
+    /// Accepts an execution: stores its `body`, its digest and its first `status` under `id`. When
+    /// this returns, they are on disk and survive a power cut.
     ///
     /// # Errors
-    /// `Exists`, `Deleted`, `Burned`, or `Unwritable`. On an error nothing is recorded.
+    /// `Exists`, `Deleted` or `Burned` (cancelled before) if the id was used already; `Unwritable`.
+    /// On an error nothing is stored.
     pub fn create(
         &self,
         id: Uuid,
@@ -112,10 +114,10 @@ impl Spool {
         }
     }
 
-    /// Returns the entry with this id; None if none exists or it was deleted.
+    /// Returns the execution with this id; None if none exists or it was deleted.
     ///
     /// # Errors
-    /// `Damaged`, or the disk's.
+    /// `Damaged` if its record cannot be used (see [`Spool::restore`]), or the disk's.
     pub fn get(&self, id: Uuid) -> Result<Option<Entry>, SpoolError> {
         if let Some(entry) = Entry::held(&self.open, id) {
             return Ok(Some(entry));
@@ -125,10 +127,10 @@ impl Spool {
         Ok(entry.map(Entry::shared))
     }
 
-    /// Repairs a damaged entry from its remaining data enough to read and end it. Its status may
-    /// still be missing; the caller then writes a terminal one. `digest_of` computes the digest of
-    /// an intact body, so that a repeated acceptance finds its execution. For an intact entry this
-    /// creates missing files and otherwise equals [`Spool::get`].
+    /// Repairs a damaged execution from its remaining data enough to read and end it. Its status
+    /// may still be missing; the caller then writes a terminal one. `digest_of` computes the digest
+    /// of an intact body, by which a repeated request finds its execution. For an intact execution,
+    /// only creates missing files. None if no record exists.
     ///
     /// # Errors
     /// The disk's.
@@ -157,23 +159,25 @@ impl Spool {
         Ok(Some(self.entry(folder, header, record, slots)))
     }
 
-    /// Returns the entry with this open record, or the entry already in use.
+    /// Returns the entry for this open record, or the entry already in use for its id.
     fn entry(&self, folder: PathBuf, header: Header, record: File, slots: Slots) -> Entry {
         let (store, open) = (Arc::clone(&self.store), Arc::clone(&self.open));
         Entry::new(store, open, folder, header, record, slots).shared()
     }
 
-    /// Returns the digest of a deleted execution's body; None if this id was not deleted within 30
-    /// days. An unreadable tombstone counts, with a digest that no body has.
+    /// Returns the digest of the body of a deleted execution, by which a repeated request is
+    /// recognised; None if this id was not deleted within 30 days. If the tombstone (the file that
+    /// remembers the deletion) cannot be read, returns a digest that no body has.
     pub fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
         self.store.tombstone(id)
     }
 
-    /// Deletes a terminal execution and leaves a tombstone. Repeating the call changes nothing.
-    /// Works on a full disk. Open readers can continue to read.
+    /// Deletes an ended execution, and leaves a tombstone: a small file that remembers id and
+    /// digest for 30 days. Repeating the call changes nothing. Works on a full disk. Open readers
+    /// can continue to read.
     ///
     /// # Errors
-    /// `Live`, `Unknown`, `Damaged`, or the disk's.
+    /// `Live` if it has not ended, `Unknown`, `Damaged`, or the disk's.
     pub fn delete(&self, id: Uuid) -> Result<(), SpoolError> {
         let store = &self.store;
         let _busy = store.hold(id);
@@ -198,7 +202,7 @@ impl Spool {
         if let Err(error) = store.clear_away(entry.header()) {
             tracing::warn!(
                 %error, %id,
-                "could not remove the rest of a deleted execution; the next start retries"
+                "could not remove all files of a deleted execution; the next start removes them"
             );
         }
         Ok(())

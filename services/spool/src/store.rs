@@ -1,4 +1,4 @@
-//! The spool's folder: its paths, its locks and its index, and the steps of acceptance and deletion
+//! The files of the spool: its folder, locks and index, and the steps of acceptance and deletion
 //! that need no open entry.
 
 use std::{
@@ -24,33 +24,35 @@ mod repair_index;
 mod rows;
 mod tombstones;
 
-/// The state that all clones of a spool and its entries share. The folder is locked for other
-/// processes until this value is dropped.
+/// The spool's folder, index and locks, shared by all clones of a [`crate::Spool`] and by its
+/// entries. Other processes cannot open the folder until this value is dropped.
 pub(crate) struct Store {
     dir: PathBuf,
     pub(crate) limits: SpoolLimits,
-    /// The index. A lock, because changes of rows must be ordered against deletion; never held
-    /// across an await.
+    /// The order of acceptance on disk. A lock, because changes of rows must be ordered against
+    /// deletion; never held across an await.
     index: Mutex<Index>,
+    /// The position in the index that the next accepted execution gets.
     next_sequence: AtomicU64,
-    /// The ids that a task is accepting, burning, repairing or removing. A lock, never held across
-    /// an await.
+    /// The ids that a task is accepting, burning (refusing), repairing or deleting now. A lock,
+    /// never held across an await.
     busy: Mutex<HashSet<Uuid>>,
     /// Notified when an id is released from `busy`.
     released: Condvar,
-    /// The position of the search for old tombstones: see `tombstones`. A lock, never held across
-    /// an await.
+    /// Where the next search for old tombstones continues in their folder; None begins again. A
+    /// lock, never held across an await.
     sweep: Mutex<Option<fs::ReadDir>>,
-    /// The size of all executions on disk after the last pass of retention, in bytes.
+    /// The disk space of all executions as the last pass of retention measured it, in bytes.
     pub(crate) measured_bytes: AtomicU64,
+    /// A file of one block that readiness checks rewrite to test the disk.
     probe: File,
-    /// The file that holds the flock.
+    /// The file whose flock(2) keeps other processes out of the folder.
     _lock: File,
 }
 
 impl Store {
-    /// Prevents other tasks from accepting, burning, repairing or removing this id until the result
-    /// is dropped. Waits for a task that already holds the id.
+    /// Reserves an id for one task: other tasks that accept, burn (refuse), repair or delete the
+    /// same id wait here until the result is dropped. Blocks the thread.
     pub(crate) fn hold(&self, id: Uuid) -> Busy<'_> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         while !busy.insert(id) {
@@ -62,29 +64,34 @@ impl Store {
         Busy { store: self, id }
     }
 
+    /// Locks the index, the order of acceptance on disk.
     pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Allocates the next position in the index. No position is reused.
+    /// Allocates the position in the index for a new execution. No position is used twice.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.next_sequence.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// Whether an entry with this id exists.
+    /// Whether the record of an execution with this id exists, damaged or not.
     pub(crate) fn has_record(&self, id: Uuid) -> bool {
         record_path(&self.folder(id)).exists()
     }
 
-    /// Reads the header of the entry with this id; None if there is no entry.
+    /// Reads the header (the facts that never change) of the execution with this id; None if its
+    /// record does not exist.
     pub(crate) fn header(&self, id: Uuid) -> io::Result<Option<Header>> {
         Header::read_path(&record_path(&self.folder(id)))
     }
 
+    /// Returns the path of the folder of an accepted execution.
     pub(crate) fn folder(&self, id: Uuid) -> PathBuf {
         self.dir.join("executions").join(name(id))
     }
 
+    /// Returns the path at which the folder of an execution is created, and to which it is moved
+    /// before its removal.
     pub(crate) fn staging(&self, id: Uuid) -> PathBuf {
         self.dir.join("staging").join(name(id))
     }
@@ -98,7 +105,7 @@ impl Store {
     }
 }
 
-/// A hold on an id: no other task may accept, burn, repair or remove the id until this is dropped.
+/// A reservation of an id by one task, from [`Store::hold`]. Ends when this is dropped.
 pub(crate) struct Busy<'a> {
     store: &'a Store,
     id: Uuid,
@@ -115,12 +122,12 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Returns the name of an id's folder or file.
+/// Returns the name of the folder or file that belongs to an id: the hyphenated UUID.
 pub(crate) fn name(id: Uuid) -> String {
     id.hyphenated().to_string()
 }
 
-/// Lists the ids that name entries of a folder; skips other names.
+/// Lists the ids after which the files or folders in `dir` are named; skips names that are no id.
 fn ids_in(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<Uuid>> + use<>> {
     Ok(fs::read_dir(dir)?.filter_map(|entry| match entry {
         Ok(entry) => entry

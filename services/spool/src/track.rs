@@ -1,5 +1,5 @@
-//! A file that one writer appends to and any number of readers follow, and its recovery after a
-//! crash.
+//! A track: a file (an execution's output or raw events) that one writer appends to and any number
+//! of readers follow, and its recovery after a crash.
 
 use std::io;
 
@@ -10,38 +10,41 @@ use crate::{
     marks::{Mark, MarkSlots, Marks},
 };
 
-/// The result of an append.
+/// What an append to output or events cost: older bytes that were freed, and bytes that could not
+/// be written. All zero and false if everything was written and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Appended {
-    /// The number of older bytes that were freed to stay within the cap or to make room on a full
+    /// The number of older bytes that were freed to stay within a limit or to make room on a full
     /// disk.
     pub freed: u64,
-    /// The number of bytes that could not be written. They count in the length, and `kept_from`
-    /// lies after them.
+    /// The number of appended bytes that could not be written. They still count in the length, and
+    /// readers cannot read them.
     pub lost: u64,
-    /// Whether the disk or a quota was full.
+    /// Whether the disk or a quota was full during the append, even if freeing made room.
     pub disk_full: bool,
 }
 
-/// The encoding of a track's bytes.
+/// Whether the bytes of a file are text, which decides where it may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// UTF-8 with a crc, freed only at the boundaries of characters.
+    /// UTF-8 with a CRC-32 of all bytes; the oldest bytes are freed only at the boundaries of
+    /// characters.
     Utf8,
-    /// Arbitrary bytes without a crc, freed at any offset.
+    /// Arbitrary bytes without a checksum; the oldest may be freed at any offset.
     Bytes,
 }
 
-/// The part of a file that its writer and its readers share. `marks` changes only after bytes are
-/// written, and before bytes are freed.
+/// The file of an execution's output or raw events, shared by its writer and its readers. `marks`
+/// changes only after bytes are written, and before bytes are freed, so readers never read a hole.
 pub(crate) struct Track {
     pub(crate) file: Box<dyn SparseFile>,
     pub(crate) marks: watch::Sender<Marks>,
 }
 
 impl Track {
-    /// Opens the track of an existing file. `mark` is the newest mark of `slots`. `ended` means
-    /// that the execution is terminal, so nothing is appended even if the mark does not say so.
+    /// Opens an existing file as a track, and recovers its length and checksum after a crash.
+    /// `mark` is the newest checkpoint in `slots`. `ended` means that the execution is terminal, so
+    /// nothing is appended even if the mark does not say so.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         slots: &mut MarkSlots,
@@ -60,12 +63,13 @@ impl Track {
         })
     }
 
+    /// Returns the present extent, as last published by the writer.
     pub(crate) fn current_marks(&self) -> Marks {
         *self.marks.borrow()
     }
 }
 
-/// The size of one read during recovery: 1 MiB.
+/// The size of one read while the checksum is recovered after a crash: 1 MiB.
 const RECOVERY_BYTES: usize = 1 << 20;
 
 /// Restores the length, the crc and the oldest kept offset after a kill or a power cut.
@@ -74,7 +78,6 @@ const RECOVERY_BYTES: usize = 1 << 20;
 /// reader has seen that part, so a torn character at the end is cut off. A power cut can also lose
 /// bytes that a mark counts. The remaining bytes are then no longer a suffix, so nothing is kept,
 /// and the length and the crc stay correct.
-///
 ///
 /// A wrong mark is corrected on disk before this returns: an old mark would count bytes as kept
 /// that are a hole, or that were written later.
@@ -171,8 +174,8 @@ fn recover(
     })
 }
 
-/// Returns the length of an incomplete character at the end of `last`, which holds up to three
-/// bytes.
+/// Returns how many bytes of an incomplete character are at the end of `last`, which holds the last
+/// bytes of the file (up to three); 0 if it ends with a whole character.
 fn torn_character(last: &[u8]) -> usize {
     let Some(start) = last.iter().rposition(|byte| !is_continuation(*byte)) else {
         return 0;

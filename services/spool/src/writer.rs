@@ -1,4 +1,4 @@
-//! The one writer of an execution's output and events.
+//! The writer of an execution's output and events.
 
 use std::{io, sync::Arc};
 
@@ -14,11 +14,11 @@ use crate::{
     track::{Appended, Encoding},
 };
 
-/// The part of a writer that writes the events.
+/// The way in which a writer keeps the events (the CLI's exact stdout).
 enum EventsSide {
-    /// Appends raw stdout to its own file.
+    /// Appends the CLI's stdout to a file of its own.
     Raw(Appender),
-    /// Appends patches: the output holds the events.
+    /// Appends only patches, which are the places where the output differs from the CLI's stdout.
     InOutput {
         log: Arc<PatchLog>,
         slots: MarkSlots,
@@ -26,21 +26,22 @@ enum EventsSide {
     },
 }
 
-/// The writer of an execution's output and events. Its methods never fail: [`Appended`] reports the
-/// bytes that could not be written.
+/// The only writer of an execution's output and events. Its methods never fail, so that a full disk
+/// does not end an execution: [`Appended`] reports the bytes that could not be written.
 ///
 /// If the writer is dropped without [`Writer::finish`], its readers get an abort after the last
 /// byte: a panic never looks like a clean end.
 pub struct Writer {
-    /// Released when the writer is dropped.
+    /// The right to be the only writer, released when the writer is dropped.
     _lease: WriterLease,
     output: Appender,
     events: EventsSide,
 }
 
 impl Entry {
-    /// Returns the entry's only writer. After a crash, it continues after the last byte that
-    /// readers saw. `kept` must be the same for all writers of an entry.
+    /// Creates the entry's only writer. After a crash, it continues after the last byte that
+    /// readers saw. `kept` says how the CLI's exact stdout is kept, and must be the same for all
+    /// writers of an entry.
     ///
     /// # Errors
     /// `ResourceBusy` while another writer exists, `InvalidInput` when terminal or for a different
@@ -67,6 +68,8 @@ impl Entry {
 }
 
 impl EventsSide {
+    /// Opens the events for writing. The first writer of an entry records on disk how they are
+    /// kept; `InvalidInput` if that was done with another `kept`.
     fn open(
         inner: &Inner,
         tracks: &Tracks,
@@ -110,10 +113,10 @@ impl EventsSide {
 }
 
 impl Writer {
-    /// Appends output. `text` must be whole characters of UTF-8. Readers see all of `text` once
-    /// this returns.
+    /// Appends to the output that clients read. `text` must be whole characters of UTF-8. Readers
+    /// see all of `text` once this returns.
     ///
-    /// On a full disk the events are freed first, then the oldest output.
+    /// On a full disk, raw events are freed first, then the oldest output.
     pub fn append(&mut self, text: &[u8]) -> Appended {
         debug_assert!(
             std::str::from_utf8(text).is_ok(),
@@ -130,7 +133,8 @@ impl Writer {
         })
     }
 
-    /// Appends raw stdout of the CLI. Does nothing if the output holds the events.
+    /// Appends bytes of the CLI's exact stdout to the events. Does nothing if the events are
+    /// rebuilt from the output.
     pub fn append_events(&mut self, raw: &[u8]) -> Appended {
         match &mut self.events {
             EventsSide::Raw(appender) => appender.append(raw, &mut |_| false),
@@ -138,9 +142,10 @@ impl Writer {
         }
     }
 
-    /// Records where the output will differ from the CLI's bytes. Call this before appending that
-    /// output, in order of offset, with each `len` at least 1. If the patches cannot be kept,
-    /// `/events` begins after them, and `lost` counts their original bytes.
+    /// Records where the output will differ from the CLI's stdout, so that readers of `/events` get
+    /// the exact bytes. Call this before appending that output, in order of offset, with each `len`
+    /// at least 1. If the patches cannot be kept, `/events` begins after them, and `lost` counts
+    /// their original bytes. Does nothing if the events have their own file.
     pub fn append_patches(&mut self, patches: &[Patch]) -> Appended {
         debug_assert!(
             patches.iter().all(|patch| patch.len > 0),
@@ -166,7 +171,11 @@ impl Writer {
             // Readers must not skip a patch, even if it could not be written.
             log.raise_floor(floor);
             let error = io::Error::from(error);
-            tracing::warn!(%error, "could not empty the list of patches");
+            tracing::warn!(
+                %error,
+                "could not empty the list of patches to the CLI's stdout; `/events` begins after \
+                 them"
+            );
         }
         let lost = patches
             .iter()
@@ -180,12 +189,13 @@ impl Writer {
         }
     }
 
-    /// Returns the present extent of the output.
+    /// Returns the present length, oldest kept offset and checksum of the output.
     pub fn marks(&self) -> Marks {
         self.output.current_marks()
     }
 
-    /// Publishes the end. Syncs nothing: the durable terminal status records the end.
+    /// Publishes the end of output and events: readers return None after the last byte. Does not
+    /// wait for the disk, because the terminal status, written next, records the end durably.
     pub fn finish(mut self) {
         if let EventsSide::Raw(raw) = &mut self.events {
             raw.finish();

@@ -1,4 +1,4 @@
-//! A message of the main conversation, as far as it was received.
+//! One message of the main conversation, with the part of it that was received so far.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,37 +7,42 @@ use crate::compared_text::ComparedText;
 use crate::repeat::Repeat;
 use crate::wtf8::Decoder;
 
-/// The separator between two blocks, and before text that does not continue the shown text.
+/// The text between two content blocks of an answer, and before text that does not continue the
+/// shown text.
 pub(super) const BLANK_LINE: &str = "\n\n";
 
-/// A message of the main conversation, as far as it was received.
+/// A message of the main conversation while it is received: its blocks, its text, and the
+/// comparison with a broken predecessor.
 #[derive(Debug, Default)]
 pub(super) struct Message {
     pub(super) id: Option<String>,
-    /// Whether the message has stream events, not only `assistant`.
+    /// Whether the message was streamed, so that its end must be confirmed; false if only
+    /// `assistant` events had it.
     pub(super) streamed: bool,
-    /// Whether the `message_delta` was received.
+    /// Whether the `message_delta` was received, which follows the last block.
     pub(super) complete: bool,
     pub(super) blocks: Vec<Block>,
-    /// The text blocks, joined by blank lines.
+    /// The text of all text blocks, joined by blank lines.
     pub(super) text: ComparedText,
-    /// Set while the message may repeat text that was already shown.
+    /// The comparison with the text of a broken message that this one restarts; None if there is
+    /// none, or once it is decided.
     pub(super) repeat: Option<Repeat>,
     pub(super) decoder: Decoder,
 }
 
-/// A content block of a message.
+/// A content block (text, thinking or a tool use) of a message.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) index: u64,
     pub(super) is_text: bool,
-    /// Whether an `assistant` event confirmed the block.
+    /// Whether an `assistant` event confirmed that the block is whole.
     pub(super) confirmed: bool,
-    /// The range of the block in the message's text; `None` while the block is empty.
+    /// Where the block is in the message's text, in bytes; `None` while the block has no text.
     pub(super) range: Option<Range<usize>>,
 }
 
-/// The shown part of a broken message.
+/// A message that the CLI did not finish: its text that was shown, and the offsets in it at which a
+/// restart may begin.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub(super) id: Option<String>,
@@ -46,13 +51,16 @@ pub(super) struct Broken {
 }
 
 impl Message {
+    /// Whether the message ended too early: it was streamed, and neither its `message_delta` nor an
+    /// `assistant` event for each of its blocks was received.
     pub(super) fn is_broken(&self) -> bool {
         let confirmed = !self.blocks.is_empty() && self.blocks.iter().all(|block| block.confirmed);
         self.streamed && !self.complete && !confirmed
     }
 
-    /// Returns the text with which a restarted answer is compared. `from` is the first abandoned
-    /// block.
+    /// Ends the message as broken. Returns the text that was shown, with which a restarted answer
+    /// is compared. `from` is the index of the first discarded block; None if the CLI named none,
+    /// which discards all unconfirmed blocks.
     pub(super) fn break_off(self, from: Option<u64>) -> Broken {
         let Self {
             id,
@@ -79,7 +87,8 @@ impl Message {
         }
     }
 
-    /// Returns the part of a block that the deltas lacked. `text` is the block's whole text.
+    /// Returns the part of the whole text `text` of the block at position `at` that its deltas
+    /// lacked; empty if they had all of it.
     pub(super) fn missing<'t>(&self, at: usize, text: &'t str) -> Cow<'t, str> {
         let Range { start, end } = self.blocks[at].range.clone().unwrap_or_default();
         let Some(streamed) = self.text.part(start, end) else {
@@ -99,7 +108,8 @@ impl Message {
         }
     }
 
-    /// Returns the last text block and the whole text; `None` if the text is too long to be kept.
+    /// Returns the text of the last text block, and the text of the whole message; `None` if the
+    /// message is too long to be kept.
     pub(super) fn last(&self) -> Option<(&str, &str)> {
         let whole = self.text.part(0, self.text.len())?;
         let mut blocks = self.blocks.iter().rev();
@@ -110,7 +120,8 @@ impl Message {
 }
 
 impl Broken {
-    /// Returns the same as [`Message::last`].
+    /// Returns the shown text from the last start at which a restart may begin, and all shown text;
+    /// the broken form of [`Message::last`].
     pub(super) fn last(&self) -> (&str, &str) {
         let start = self.starts.last().copied().unwrap_or_default();
         (self.shown.get(start..).unwrap_or_default(), &self.shown)

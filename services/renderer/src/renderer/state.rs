@@ -1,4 +1,4 @@
-//! The meaning of each event line.
+//! What each kind of event line means: which text and facts it adds.
 
 use memchr::memmem;
 use serde::Deserialize;
@@ -12,10 +12,11 @@ use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::tools::Tools;
 use crate::wtf8::{Literal, Raw};
 
-/// The longest message of a failed hook, in characters.
+/// The most characters that are kept of the name and output of a failed hook of the CLI.
 const LONGEST_HOOK_MESSAGE: usize = 1000;
 
-/// The state that the event lines change.
+/// What the renderer remembers between event lines: the answer, the running tools, and facts for
+/// the result.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) want_text: bool,
@@ -26,22 +27,24 @@ pub(super) struct State {
     /// Whether an event was lost since the last result, so that the shown answer may lack text.
     incomplete: bool,
     model: Option<String>,
-    /// The content of the last message, if it was a synthetic error message.
+    /// The error message that the CLI itself created, if it was the last message. The result takes
+    /// its kind from it.
     error: Option<SyntheticError>,
     highest_result: u64,
-    /// The last result's text, if the result was a success and no other text was shown.
+    /// The text of the last result, shown at the end if no other text was; None if the result was
+    /// an error or text was shown.
     pub(super) fallback_text: Option<String>,
 }
 
-/// The content of an error message that the CLI itself created.
+/// An error message that the CLI itself created in place of an answer, such as for a usage limit.
 #[derive(Debug, Default)]
 struct SyntheticError {
     kind: Option<String>,
-    /// The time at which the usage limit is reset, in Unix seconds.
+    /// When the usage limit is reset, in Unix seconds; None if no limit was the cause.
     resets_at: Option<i64>,
 }
 
-/// The error for a line that could not be read as an event. It may still be JSON.
+/// The error for a line that is no event of the expected form. It may still be JSON.
 pub(super) struct Unreadable;
 
 impl State {
@@ -52,11 +55,13 @@ impl State {
         }
     }
 
+    /// Reports that an event was lost, so that the result's text is compared with the shown answer.
     pub(super) fn lost(&mut self, out: &mut Rendered) {
         self.incomplete = true;
         out.facts.push(Fact::EventLost);
     }
 
+    /// Processes one event line. An error means that the line is no event, and nothing was done.
     pub(super) fn event(&mut self, line: &[u8], out: &mut Rendered) -> Result<(), Unreadable> {
         let head: Head<'_> = read(line)?;
         let kind = head.kind.as_ref().map_or(&b""[..], Raw::bytes);
@@ -83,6 +88,8 @@ impl State {
         Ok(())
     }
 
+    /// Processes an event of the model's stream: text, the start of a block, or the end of a
+    /// message.
     fn stream_event(&mut self, head: &Head<'_>, out: &mut Rendered) {
         let Some(event) = &head.event else { return };
         let Rendered { text: shown, facts } = out;
@@ -139,6 +146,7 @@ impl State {
         }
     }
 
+    /// Processes an `assistant` line: tool uses, an error message of the CLI, or a whole message.
     fn assistant(
         &mut self,
         turn: &Turn<'_>,
@@ -193,6 +201,7 @@ impl State {
         }
     }
 
+    /// Processes a `user` line, whose tool results end running tools.
     fn user(&mut self, turn: Option<Turn<'_>>, out: &mut Rendered) {
         if let Some(turn) = turn {
             self.tools.ended(&turn.message.content);
@@ -200,6 +209,7 @@ impl State {
         }
     }
 
+    /// Processes a `system` line by its `subtype`, such as a retry or a denied tool.
     fn system(
         &mut self,
         subtype: Option<&Raw<'_>>,
@@ -259,6 +269,8 @@ impl State {
         Ok(())
     }
 
+    /// Processes a `result` line, which ends a run. A result that is older than an earlier line's
+    /// is dropped.
     fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
         let (outcome, text) = outcome::read(event);
         let index = outcome.result_index.unwrap_or(self.highest_result);
@@ -303,13 +315,14 @@ impl State {
     }
 }
 
-/// Returns the text of a text block; None for other blocks.
+/// Returns the text of a content block that is text, empty unless `want_text`; None for other
+/// blocks.
 fn block_text<'a>(block: &Block<'a>, want_text: bool) -> Option<Literal<'a>> {
     let text = block.text.filter(|_| want_text).unwrap_or_default();
     block.is("text").then_some(text)
 }
 
-/// Parses a line as the given type.
+/// Parses a line as the struct `T` of its kind.
 fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(line).map_err(|_| Unreadable)
 }

@@ -1,4 +1,4 @@
-//! Sending commands to a runner.
+//! The commands that claude-api sends to a runner: pause, resume, terminate and kill.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -11,9 +11,10 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::wire::Command;
 
-/// The commands to a runner. Cheap to clone; no call blocks or fails. Each command returns whether
-/// the socket accepted it. The runner answers accepted commands with [`crate::Event::Signalled`],
-/// immediately and in order. A command that was not accepted gets no answer and may be sent again.
+/// Sends commands to one runner. Cheap to clone; no command blocks or fails. Each returns whether
+/// the runner's socket accepted it. The runner answers an accepted command with
+/// [`crate::Event::Signalled`], immediately and in order. A command that was not accepted gets no
+/// answer and may be sent again.
 #[derive(Clone, Debug)]
 pub struct Control {
     inner: Arc<Inner>,
@@ -25,7 +26,7 @@ struct Inner {
     /// A pidfd of the runner: a signal through it never reaches a later process with the same id.
     runner: OwnedFd,
     pid: u32,
-    /// Closed once the runner was reaped.
+    /// Closed once the runner process has ended and was reaped.
     reaped: watch::Receiver<String>,
 }
 
@@ -46,39 +47,40 @@ impl Control {
         }
     }
 
-    /// Pauses the whole tree. The runner reports [`crate::Event::Signalled`], then
-    /// [`crate::Event::Paused`]. After a terminate, this does nothing.
+    /// Stops all processes of the execution (SIGSTOP). The runner reports
+    /// [`crate::Event::Signalled`], then [`crate::Event::Paused`] once all are stopped. After
+    /// [`Self::terminate`], nothing is stopped.
     pub fn pause(&self) -> bool {
         self.send(&Command::Pause)
     }
 
-    /// Resumes the whole tree. The runner reports [`crate::Event::Signalled`], then
-    /// [`crate::Event::Resumed`].
+    /// Continues all processes of the execution (SIGCONT). The runner reports
+    /// [`crate::Event::Signalled`], then [`crate::Event::Resumed`].
     pub fn resume(&self) -> bool {
         self.send(&Command::Resume)
     }
 
-    /// Sends TERM to the whole tree, the CLI first, and CONT if it was paused. Everything left once
-    /// the CLI has ended, or after `kill_after`, is killed. A repeated call can only shorten the
-    /// grace.
+    /// Asks all processes of the execution to end (SIGTERM), the CLI first, and continues them if
+    /// they were paused. Those left once the CLI has ended, or after `kill_after`, are killed. A
+    /// repeated call can only shorten that time.
     pub fn terminate(&self, kill_after: Duration) -> bool {
         self.send(&Command::terminate(kill_after))
     }
 
-    /// Kills the whole tree.
+    /// Kills all processes of the execution (SIGKILL).
     pub fn kill(&self) -> bool {
         self.send(&Command::Kill)
     }
 
-    /// Kills the runner itself, for a runner that no longer answers, for example because it was
-    /// stopped. Its processes then become orphans of this process: call
+    /// Kills the runner process itself, if it no longer answers, for example because it was
+    /// stopped. The processes of its execution then become orphans of this process: call
     /// [`super::Runners::sweep_orphans`] once [`crate::Events::next`] has returned `None`.
     pub fn kill_runner(&self) {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
     }
 
-    /// Waits until the runner has ended, and kills it after `limit`. For a caller without the
-    /// runner's [`crate::Events`]. Processes of a killed runner become orphans: call
+    /// Waits until the runner process has ended, and kills it after `limit`. For a caller that does
+    /// not hold the runner's [`crate::Events`]. Processes of a killed runner become orphans: call
     /// [`super::Runners::sweep_orphans`].
     pub async fn ended(&self, limit: Duration) {
         let mut reaped = self.inner.reaped.clone();
@@ -89,7 +91,7 @@ impl Control {
         }
     }
 
-    /// The runner's process id, for logs and [`crate::tree_cpu`].
+    /// Returns the runner's process id, for logs and [`crate::tree_cpu`].
     #[must_use]
     pub fn runner_pid(&self) -> u32 {
         self.inner.pid

@@ -1,4 +1,4 @@
-//! Receiving the events of a runner.
+//! The events that claude-api receives from a runner, such as the start and the end of the CLI.
 
 use std::{os::fd::AsFd, time::Duration};
 
@@ -8,20 +8,20 @@ use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, time::timeout};
 use super::commands::Control;
 use crate::wire::Event;
 
-/// The time limit from the end of a runner's socket to the end of its process. A runner does
-/// nothing in between.
+/// The time that a runner has from closing its socket to the end of its process (1 s), after which
+/// it is killed. It does nothing in between.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// The events of one runner. Dropping this before [`Event::Done`] ends the execution: the runner
-/// sees the end of its control socket and kills everything. So a lost task never leaves processes
-/// behind.
+/// The reports of one runner about its execution, in order. Dropping this before [`Event::Done`]
+/// ends the execution: the runner sees the end of its control socket and kills everything. So a
+/// lost task never leaves processes behind.
 #[derive(Debug)]
 pub struct Events {
     socket: UnixStream,
     unread: Vec<u8>,
     ended: bool,
     control: Control,
-    /// The runner's end in words, set once the runner was reaped.
+    /// The exit status of the runner in words, set once it was reaped.
     reaped: watch::Receiver<String>,
 }
 
@@ -40,9 +40,10 @@ impl Events {
         }
     }
 
-    /// Returns the next event, or `None` once the control socket has ended and the runner was
-    /// reaped. If neither [`Event::Done`] nor [`Event::SpawnFailed`] came first, the runner died:
-    /// call [`super::Runners::sweep_orphans`], which then finds all its processes. Cancel safe.
+    /// Waits for the runner's next report. `None` once the runner has closed its control socket and
+    /// its process was reaped. If neither [`Event::Done`] nor [`Event::SpawnFailed`] preceded, the
+    /// runner died: call [`super::Runners::sweep_orphans`], which then finds all its processes.
+    /// Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
@@ -50,7 +51,7 @@ impl Events {
                 let line = std::mem::replace(&mut self.unread, rest);
                 match serde_json::from_slice(&line) {
                     Ok(event) => return Some(event),
-                    Err(error) => tracing::warn!(%error, "ignored an invalid event of a runner"),
+                    Err(error) => tracing::warn!(%error, "ignored an invalid line from a runner"),
                 }
                 continue;
             }
@@ -64,16 +65,17 @@ impl Events {
         }
     }
 
-    /// Returns the end of the runner in words (`signal: 9 (SIGKILL)`); empty while it is alive. The
-    /// end is known once [`Self::next`] has returned `None`.
+    /// Returns how the runner process ended, in words (`signal: 9 (SIGKILL)`); empty while it is
+    /// alive. The end is known once [`Self::next`] has returned `None`.
     #[must_use]
     pub fn runner_end(&self) -> String {
         self.reaped.borrow().clone()
     }
 
-    /// Waits until the runner was reaped. The kernel first closes the files of a dying process and
-    /// later gives its children to another parent; a sweep between the two would find nothing. Once
-    /// the runner is reaped, all its children belong to this process.
+    /// Waits until the runner process was reaped, and kills it if it does not end. The kernel first
+    /// closes the files of a dying process and later gives its children to another parent; a sweep
+    /// between the two would find nothing. Once the runner is reaped, all its children belong to
+    /// this process.
     async fn reaped(&mut self) {
         // A runner that closed its socket has finished its work, so killing it loses nothing.
         let exits = timeout(EXIT_GRACE, self.reaped.changed());

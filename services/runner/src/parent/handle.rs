@@ -1,20 +1,21 @@
-//! The handle of one runner.
+//! The connection of claude-api to one runner and its CLI.
 
 use super::commands::Control;
 use super::events::Events;
 use super::pipes::{Stderr, Stdin, Stdout};
 
-/// The handle of one runner and its CLI. The parts can be moved out and used separately.
+/// Everything by which claude-api uses a started runner and its CLI: the CLI's pipes, and the
+/// runner's commands and events. The parts can be moved out and used separately.
 #[derive(Debug)]
 pub struct Handle {
-    /// The write end of the CLI's stdin.
+    /// Writes to the CLI's stdin; dropping it gives the CLI its end of file.
     pub stdin: Stdin,
-    /// The read end of the CLI's stdout.
+    /// Reads the CLI's stdout.
     pub stdout: Stdout,
-    /// The read end of the CLI's stderr.
+    /// Reads the CLI's stderr.
     pub stderr: Stderr,
-    /// Commands to the runner.
+    /// Sends commands to the runner, such as pause or kill.
     pub control: Control,
-    /// Events of the runner; dropping them ends the execution.
+    /// Receives the runner's reports; dropping this ends the execution.
     pub events: Events,
 }

@@ -1,4 +1,5 @@
-//! Killing and reaping the orphans of dead runners.
+//! Orphans are processes whose runner has died, which makes them children of claude-api. This
+//! module kills and reaps them.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -27,7 +28,8 @@ use crate::{
 /// - Backpressure: none, because a sweep sends nothing.
 static SWEEPING: Mutex<()> = Mutex::new(());
 
-/// Blocks until no orphan is left, or the rest cannot be killed. Returns the unkillable processes.
+/// Kills and reaps all orphans. Blocks until none is left, or the rest cannot be killed, and
+/// returns that rest.
 pub(super) fn sweep() -> Vec<Unkillable> {
     let _guard = SWEEPING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut sweep = Sweep::new(Instant::now());
@@ -53,24 +55,26 @@ pub(super) fn sweep() -> Vec<Unkillable> {
     }
 }
 
-/// Reaps the orphans that are already dead, as an init does. A running sweep does this itself.
+/// Reaps orphans that are already dead, so that they do not stay zombies. Does nothing while a
+/// sweep runs, which reaps them itself.
 pub(super) fn reap_dead() {
     if let Ok(_guard) = SWEEPING.try_lock() {
         reap();
     }
 }
 
-/// Lists the children that are not live runners.
+/// Lists the ids of the children of this process that are not live runners.
 ///
-/// Reads the children under the lock. A child that is not a runner now cannot become one, because
-/// its id stays in use until it is reaped here.
+/// Reads the children under the registry's lock. A child that is not a runner now cannot become
+/// one, because its id stays in use until it is reaped here.
 fn orphans() -> Vec<u32> {
     let live = registry::lock();
     let children = children(own_pid()).into_iter();
     children.filter(|pid| !live.contains(*pid)).collect()
 }
 
-/// Reaps dead orphans by their ids: a wait for any child would steal tokio's children.
+/// Reaps dead orphans and returns their number. Waits for single ids, because a wait for any child
+/// would steal tokio's children.
 fn reap() -> usize {
     let dead = |pid: &u32| {
         to_pid(*pid)
@@ -79,7 +83,7 @@ fn reap() -> usize {
     orphans().iter().filter(|pid| dead(pid)).count()
 }
 
-/// The process table below this process, without live runners.
+/// The process table of a sweep: the orphans and everything below them, without live runners.
 struct Orphans(LiveTable<fn() -> usize>);
 
 impl Table for Orphans {

@@ -1,4 +1,4 @@
-//! claude-api's ends of the CLI's pipes.
+//! The CLI's stdin, stdout and stderr, as seen from claude-api.
 
 use std::{
     io,
@@ -22,15 +22,16 @@ use tokio::{
 
 use super::quota::{self, Share};
 
-/// The size of the stdin and stderr pipes. stderr carries little and stdin is written once, so
-/// small pipes leave the user's quota to stdout. For a socket, the kernel doubles this size
-/// (socket(7)).
+/// The size of the stdin and stderr pipes (16 KiB). stderr carries little and stdin is written
+/// once, so small pipes leave the user's quota of pipe memory to stdout. For a socket, the kernel
+/// doubles this size (socket(7)).
 const SMALL_PIPE_BYTES: usize = 16 << 10;
 
-/// The write end of the CLI's stdin. Dropping it gives the CLI its end of file.
+/// Writes to the CLI's stdin. Dropping this gives the CLI its end of file.
 #[derive(Debug)]
 pub struct Stdin(StdinEnd);
 
+/// The kind of file that is the CLI's stdin.
 #[derive(Debug)]
 enum StdinEnd {
     Pipe(pipe::Sender),
@@ -64,31 +65,31 @@ impl AsyncWrite for Stdin {
     }
 }
 
-/// The read end of the CLI's stdout.
+/// Reads the CLI's stdout, without buffering.
 #[derive(Debug)]
 pub struct Stdout {
     pipe: pipe::Receiver,
     _share: Option<Share>,
 }
 
-/// The read end of the CLI's stderr.
+/// Reads the CLI's stderr, without buffering.
 #[derive(Debug)]
 pub struct Stderr {
     pipe: pipe::Receiver,
 }
 
-/// The result of a final drain.
+/// The result of draining a pipe after the CLI has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// The number of bytes read.
+    /// The number of bytes that were read and passed on.
     pub bytes: u64,
     /// Whether every write end is closed, so that no more bytes can follow.
     pub end_of_file: bool,
 }
 
 impl Stdout {
-    /// Reads the available bytes, and waits if there are none. Returns 0 at end of file. Cancel
-    /// safe.
+    /// Reads bytes into `buffer`, waits if there are none, and returns their number; 0 once every
+    /// writer has closed the pipe. Cancel safe.
     ///
     /// # Errors
     /// The system's.
@@ -96,10 +97,10 @@ impl Stdout {
         self.pipe.read(buffer).await
     }
 
-    /// Drains the pipe after [`crate::Event::Exited`]. Passes to `sink` at least everything that
-    /// was in the pipe at the moment of the call. It never waits, and ends even while a grandchild
-    /// keeps writing. Tokio's own reads cannot do this: once tokio's readiness is cleared, they
-    /// return "would block" although the pipe has bytes.
+    /// Reads what is left in the pipe after [`crate::Event::Exited`], and passes to `sink` at least
+    /// every byte that was in the pipe at the moment of the call. Never waits, and returns even
+    /// while a grandchild keeps writing. Tokio's own reads cannot do this: once tokio's readiness
+    /// is cleared, they return "would block" although the pipe has bytes.
     ///
     /// # Errors
     /// The system's.
@@ -109,7 +110,7 @@ impl Stdout {
 }
 
 impl Stderr {
-    /// As [`Stdout::read`].
+    /// Reads bytes of the CLI's stderr into `buffer`, as [`Stdout::read`] does.
     ///
     /// # Errors
     /// The system's.
@@ -117,7 +118,8 @@ impl Stderr {
         self.pipe.read(buffer).await
     }
 
-    /// As [`Stdout::drain_available`].
+    /// Reads what is left in the stderr pipe after the CLI has ended, as
+    /// [`Stdout::drain_available`] does.
     ///
     /// # Errors
     /// The system's.
@@ -126,6 +128,7 @@ impl Stderr {
     }
 }
 
+/// Implements [`Stdout::drain_available`] for either pipe.
 fn drain(pipe: impl AsFd, mut sink: impl FnMut(&[u8])) -> io::Result<Drained> {
     let available = ioctl_fionread(&pipe)?;
     let mut buffer = vec![0; 64 << 10];
@@ -161,7 +164,8 @@ fn drain(pipe: impl AsFd, mut sink: impl FnMut(&[u8])) -> io::Result<Drained> {
     }
 }
 
-/// Both ends of the CLI's three pipes.
+/// Both ends of the CLI's stdin, stdout and stderr: those of claude-api, and those that the CLI
+/// gets (`child_`).
 pub(super) struct Pipes {
     pub(super) stdin: Stdin,
     pub(super) stdout: Stdout,
@@ -172,8 +176,9 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Creates the pipes. Only our ends are non-blocking; the CLI's ends are separate open files
-    /// and stay blocking. `sandboxed` says whether the CLI runs in the sandbox.
+    /// Creates the pipes, with a capacity of `stdout_bytes` for stdout if the quota allows. Only
+    /// our ends are non-blocking; the CLI's ends are separate open files and stay blocking.
+    /// `sandboxed` says whether the CLI runs in the sandbox: its stdin is then a socket.
     pub(super) fn new(stdout_bytes: usize, sandboxed: bool) -> io::Result<Self> {
         let (child_stdin, stdin) = if sandboxed {
             stdin_socket()?
@@ -201,14 +206,15 @@ impl Pipes {
     }
 }
 
-/// Creates the CLI's end of its stdin, and our end.
+/// Creates the CLI's stdin as a pipe, and returns the CLI's end and ours.
 fn stdin_pipe() -> io::Result<(OwnedFd, StdinEnd)> {
     let (child, ours) = pipe_with(PipeFlags::CLOEXEC)?;
     let _ = fcntl_setpipe_size(&ours, SMALL_PIPE_BYTES);
     Ok((child, StdinEnd::Pipe(pipe::Sender::from_owned_fd(ours)?)))
 }
 
-/// Creates the same ends as [`stdin_pipe`], but as a socket.
+/// Creates the CLI's stdin as a socket, which no other process can reopen, and returns the CLI's
+/// end and ours.
 fn stdin_socket() -> io::Result<(OwnedFd, StdinEnd)> {
     let (child, ours) = socketpair(
         AddressFamily::UNIX,

@@ -1,4 +1,5 @@
-//! The quota of enlarged pipes.
+//! The quota of pipe memory: how much of the kernel's limit per user the enlarged stdout pipes of
+//! all executions may use.
 //!
 //! A user may hold `pipe-user-pages-soft` pages of pipe buffers (16,384 by default, pipe(7)).
 //! Beyond that limit, every new pipe has only two pages, including pipes of the tools. So all
@@ -12,22 +13,23 @@ use std::{
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
-/// The largest stdout pipe; larger ones are not faster.
+/// The largest capacity of a stdout pipe (256 KiB); larger ones are not faster.
 const LARGEST_BYTES: usize = 256 << 10;
-/// The kernel's default for the soft limit in pages.
+/// The kernel's default for `pipe-user-pages-soft`, in pages; used if the setting cannot be read.
 const DEFAULT_PAGES: usize = 16_384;
 
-/// The bytes of all enlarged pipes.
+/// The capacity of all enlarged pipes of this process, in bytes.
 static RESERVED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The share of the quota that an enlarged pipe holds; released when dropped.
+/// The part of the quota that one enlarged pipe uses; released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     bytes: usize,
 }
 
-/// Enlarges a pipe to `requested` bytes, at most [`LARGEST_BYTES`]. Returns `None` if the pipe is
-/// large enough or the quota is exhausted; the pipe then keeps its size.
+/// Enlarges the pipe to `requested` bytes, at most 256 KiB, and returns its share of the quota.
+/// `None` if the pipe is large enough already or the quota is exhausted; the pipe then keeps its
+/// size.
 pub(super) fn enlarge(pipe: impl AsFd, requested: usize) -> Option<Share> {
     let requested = requested.min(LARGEST_BYTES);
     if requested <= fcntl_getpipe_size(&pipe).ok()? {
@@ -38,6 +40,7 @@ pub(super) fn enlarge(pipe: impl AsFd, requested: usize) -> Option<Share> {
     Some(share)
 }
 
+/// Adds `bytes` to the reserved pipe memory; `None` if the sum would exceed `limit`.
 fn reserve(bytes: usize, limit: usize) -> Option<Share> {
     RESERVED_BYTES
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
@@ -47,6 +50,7 @@ fn reserve(bytes: usize, limit: usize) -> Option<Share> {
         .map(|_| Share { bytes })
 }
 
+/// Returns how many bytes all enlarged pipes may have: half of the kernel's limit for this user.
 fn limit() -> usize {
     let pages = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft")
         .ok()

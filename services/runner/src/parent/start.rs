@@ -1,4 +1,4 @@
-//! Starting a runner and sending it its spec.
+//! Starting a runner process and sending it its spec: the program to run and how to run it.
 
 use std::{
     io::{self, IoSlice},
@@ -29,12 +29,14 @@ use tokio::{
 use super::{Runners, commands::Control, events::Events, handle::Handle, pipes::Pipes, registry};
 use crate::{process::to_pid, wire};
 
-/// The time limit for sending the spec. A runner normally reads it within a millisecond.
+/// The time that a runner has to read its spec (10 s), after which it is killed. Normally it needs
+/// less than a millisecond.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(10);
 
 impl Runners {
-    /// Starts a runner and sends it `spec`. The CLI may still fail to start, or the runner may die
-    /// before it has read the whole spec: [`Events`] reports both.
+    /// Starts a runner process, sends it `spec` (the program to run), and returns the connection to
+    /// both. The program may still fail to start, or the runner may die before it has read the
+    /// whole spec: [`Events`] reports both.
     ///
     /// Dropping the future, or all parts of its result, ends the runner and everything it started.
     ///
@@ -88,9 +90,9 @@ impl Runners {
         })
     }
 
-    /// Spawns and registers a runner under the lock, so that no sweep treats the new runner as an
-    /// orphan. A task on the runtime of [`Runners::new`] then reaps it. Our copies of the runner's
-    /// ends close with the command.
+    /// Spawns a runner process and adds it to the list of live runners under one lock, so that no
+    /// sweep treats it as an orphan. A task on the runtime of [`Runners::new`] then reaps it. Our
+    /// copies of the runner's ends of the pipes close with the command.
     fn spawn(
         &self,
         ours: OwnedFd,
@@ -130,20 +132,21 @@ impl Runners {
             let _registration = registration;
             match child.wait().await {
                 Ok(status) => drop(sender.send_replace(status.to_string())),
-                Err(error) => tracing::warn!(pid, %error, "could not wait for a runner"),
+                Err(error) => tracing::warn!(pid, %error, "could not wait for a runner to exit"),
             }
         });
         Ok((Control::new(ours, pinned?, pid, reaped.clone()), reaped))
     }
 }
 
-/// Whether a write failed because the other end is closed.
+/// Whether a write to a runner failed because the runner has closed its socket or died.
 fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset};
     matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
-/// Sends the spec; the read end of the CLI's stdin goes with the first bytes.
+/// Sends the spec to a runner as the line `line`. The descriptor of the CLI's stdin is passed with
+/// its first bytes (SCM_RIGHTS, unix(7)).
 async fn send_spec(socket: &mut UnixStream, line: &[u8], stdin: OwnedFd) -> io::Result<()> {
     let first = socket
         .async_io(Interest::WRITABLE, || {

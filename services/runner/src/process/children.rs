@@ -1,13 +1,13 @@
-//! The children of a process: from `/proc/PID/task/*/children` of every thread, or by a scan of
-//! `/proc` if the kernel has no such file (`CONFIG_PROC_CHILDREN`).
+//! Lists the children of a process: from `/proc/PID/task/*/children` of every thread, or by a scan
+//! of `/proc` if the kernel has no such file (`CONFIG_PROC_CHILDREN`).
 
 use std::{fs, sync::OnceLock};
 
 use super::read::read_stat;
 
-/// Lists the children of a process, including zombies. The list can miss children that start or end
-/// meanwhile: proc(5) guarantees it only for stopped ones. A caller that needs all of them repeats
-/// the call until two results agree.
+/// Lists the ids of the children of the process `parent`, including zombies; empty if it does not
+/// exist. The list can miss children that start or end meanwhile: proc(5) guarantees it only for
+/// stopped ones. A caller that needs all of them repeats the call until two results agree.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     static KERNEL_LISTS_CHILDREN: OnceLock<bool> = OnceLock::new();
     let own = std::process::id();

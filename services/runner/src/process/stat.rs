@@ -1,15 +1,15 @@
 //! Parsers of `/proc/PID/stat` and of the pending signals in `/proc/PID/status` (proc_pid_stat(5),
 //! proc_pid_status(5)).
 
-/// The identity of a process. The start time distinguishes it from later processes with the same
-/// id.
+/// The identity of a process: its id, and its start time in clock ticks since the boot. The start
+/// time distinguishes it from later processes with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Identity {
     pub(crate) pid: u32,
     pub(crate) start_ticks: u64,
 }
 
-/// The state of a process.
+/// The state of a process, as far as stopping and killing are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Running, or asleep and able to run at any time.
@@ -22,7 +22,7 @@ pub(crate) enum State {
     Zombie,
 }
 
-/// The fields of `/proc/PID/stat` that are used.
+/// The facts about one process from `/proc/PID/stat` that this crate uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) id: Identity,
@@ -31,12 +31,13 @@ pub(crate) struct Stat {
     pub(crate) state: State,
     pub(crate) letter: char,
     pub(crate) threads: u64,
-    /// User and system time of the process and of the children it has reaped, in clock ticks.
+    /// The CPU time (user and system) of the process and of the children it has reaped, in clock
+    /// ticks.
     pub(crate) cpu_ticks: u64,
 }
 
 impl Stat {
-    /// Parses the content of the file; `None` if it is malformed.
+    /// Parses the content of `/proc/PID/stat`; `None` if it is malformed.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         // The name is in parentheses and may itself contain spaces and parentheses; the last one
         // closes it.
@@ -76,7 +77,7 @@ impl Stat {
         })
     }
 
-    /// Whether both are the same process with the same parent.
+    /// Whether `other` is the same process (id and start time) and still has the same parent.
     pub(crate) fn is_same_with_parent(&self, other: &Self) -> bool {
         self.id == other.id && self.parent == other.parent
     }

@@ -1,4 +1,4 @@
-//! The runner's end of the control socket.
+//! The control socket of a runner: receives commands from claude-api, and sends events to it.
 
 use std::{
     io::{self, IoSliceMut},
@@ -17,19 +17,21 @@ use rustix::{
 
 use crate::wire::{Command, Event};
 
-/// The runner's end of the control socket. Reads never block once the spec has arrived.
+/// The runner's end of the socket to claude-api. Reads never block once the spec (the program to
+/// run) has arrived.
 pub(super) struct ControlSocket {
     socket: OwnedFd,
     unread: Vec<u8>,
     ended: bool,
 }
 
-/// The longest accepted line. Only the spec is long: it holds arguments and environment, including
-/// system prompts. The limit rejects garbage.
+/// The longest spec that is accepted (8 MiB). It holds arguments and environment, including system
+/// prompts; the limit rejects garbage.
 const LINE_LIMIT: usize = 8 << 20;
 
 impl ControlSocket {
-    /// Takes the socket from stdin, and puts `/dev/null` in its place.
+    /// Takes the socket that claude-api passed as stdin, and puts `/dev/null` in its place, so that
+    /// the CLI does not inherit the socket.
     pub(super) fn from_stdin() -> io::Result<Self> {
         let socket = fcntl_dupfd_cloexec(stdin(), 3)?;
         dup2_stdin(dev_null()?)?;
@@ -40,7 +42,8 @@ impl ControlSocket {
         })
     }
 
-    /// Waits for the first command and the descriptor sent with it; `None` at end of file.
+    /// Waits for the first command, which is the spec, and the descriptor of the CLI's stdin sent
+    /// with it. `None` if claude-api closes the socket before.
     pub(super) fn receive_spec(&mut self) -> io::Result<Option<(Command, Option<OwnedFd>)>> {
         let mut received_fd = None;
         loop {
@@ -76,8 +79,9 @@ impl ControlSocket {
         }
     }
 
-    /// Returns the commands received since the last call. An invalid line is dropped: a newer
-    /// claude-api may have more commands, and an unknown command must not end the execution.
+    /// Returns the commands received since the last call, without waiting. An invalid line is
+    /// dropped: a newer claude-api may have more commands, and an unknown command must not end the
+    /// execution.
     pub(super) fn receive(&mut self) -> Vec<Command> {
         let mut bytes = [0; 4096];
         loop {
@@ -105,7 +109,7 @@ impl ControlSocket {
         }
     }
 
-    /// Whether claude-api ended or closed the socket of this execution.
+    /// Whether claude-api has ended or has closed this socket, so that the execution must end.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
@@ -125,13 +129,14 @@ impl ControlSocket {
             .map_err(io::Error::other)
     }
 
-    /// Sends an event without blocking: a claude-api that does not read must not stop the runner's
-    /// work. The socket holds hundreds of events, and an execution has only a few.
+    /// Sends an event to claude-api without waiting; drops it if the socket is full. A claude-api
+    /// that does not read must not stop the runner's work. The socket holds hundreds of events, and
+    /// an execution has only a few.
     pub(super) fn send(&self, event: &Event) {
         self.write(event, SendFlags::DONTWAIT);
     }
 
-    /// Sends the last event. Waits until the socket has room or claude-api has ended.
+    /// Sends the last event, and waits until the socket has room or claude-api has ended.
     pub(super) fn send_last(&self, event: &Event) {
         self.write(event, SendFlags::empty());
     }
@@ -140,7 +145,8 @@ impl ControlSocket {
         send(&self.socket, event, flags);
     }
 
-    /// Waits for a command, the end of the socket or `limit`. For use before the CLI exists.
+    /// Waits until a command arrives, the socket ends or `limit` has passed. Used between attempts
+    /// to start the CLI.
     pub(super) fn wait(&self, limit: Duration) {
         let limit = Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
@@ -154,7 +160,8 @@ impl ControlSocket {
     }
 }
 
-/// Sends one event as a line.
+/// Sends one event to claude-api as a JSON line. `flags` decide whether to wait for room; an event
+/// that cannot be sent is dropped.
 pub(super) fn send(socket: &OwnedFd, event: &Event, flags: SendFlags) {
     let Ok(mut line) = serde_json::to_vec(event) else {
         return;

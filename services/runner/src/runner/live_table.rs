@@ -1,4 +1,5 @@
-//! Stopping and continuing real processes.
+//! Observing, stopping, continuing and killing real processes, for the rules in `stop` and `sweep`,
+//! which know only a table of processes.
 
 use rustix::process::Signal;
 
@@ -11,15 +12,15 @@ use crate::{
     sweep::KillTable,
 };
 
-/// The real process table, from `/proc` and with real signals. `reap` reaps the dead children, and
-/// returns their number.
+/// The real process table: reads `/proc` and sends real signals. `reap` collects the dead children
+/// of this process, and returns their number.
 pub(crate) struct LiveTable<R> {
     reap: R,
     last: Option<Stat>,
 }
 
 impl LiveTable<fn() -> usize> {
-    /// Creates a table for the tree of another process, which reaps its own dead.
+    /// Creates a table for processes below another process, which reaps its own dead children.
     pub(crate) fn without_reaping() -> Self {
         Self {
             reap: || 0,
@@ -29,7 +30,8 @@ impl LiveTable<fn() -> usize> {
 }
 
 impl<R: FnMut() -> usize> LiveTable<R> {
-    /// Creates a table for our own tree. `reap` reaps all dead children, and returns their number.
+    /// Creates a table for the processes below this one. `reap` must reap all dead children, and
+    /// return their number.
     pub(crate) fn reaping(reap: R) -> Self {
         Self { reap, last: None }
     }
@@ -83,11 +85,12 @@ impl<R: FnMut() -> usize> KillTable for LiveTable<R> {
     }
 }
 
-/// The number of passes over stragglers. A process that is still stopped after them stopped itself.
+/// How often the tree is searched again for stopped processes after it was continued. A process
+/// that is still stopped then stopped itself.
 const STRAGGLER_PASSES: usize = 3;
 
-/// Sends SIGCONT to everything below `root`, from the leaves, so that no parent sees a stopped
-/// child.
+/// Sends SIGCONT to every process below `root`, children before parents, so that no parent sees a
+/// stopped child.
 ///
 /// Every process gets the signal, because a process that was just sent SIGSTOP may still look
 /// active and stop later. A process that stopped itself before the pause continues too: it cannot
@@ -98,8 +101,8 @@ pub(super) fn continue_tree(root: u32) {
     }
 }
 
-/// Sends SIGCONT to processes that [`continue_tree`] missed because they changed their parent
-/// during the walk.
+/// Sends SIGCONT to processes below `root` that are still stopped after [`continue_tree`], because
+/// they got another parent during its walk.
 pub(super) fn continue_stragglers(root: u32) {
     for _ in 0..STRAGGLER_PASSES {
         let mut any_stopped = false;
@@ -115,15 +118,16 @@ pub(super) fn continue_stragglers(root: u32) {
     }
 }
 
-/// Sends a signal to one of our own children that is not reaped yet, so no other process can have
-/// its id.
+/// Sends a signal to a child of this process. The child must not be reaped yet, so that no other
+/// process can have its id.
 pub(super) fn signal_child(pid: u32, signal: Signal) {
     if let Some(pid) = to_pid(pid) {
         let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
-/// Sends a signal to everything below `root` except `except`, parents first.
+/// Sends the signal `what` to every process below `root` except the process `except`, parents
+/// before children.
 pub(super) fn signal_others(root: u32, except: u32, what: Signal) {
     for process in descendants(root) {
         if process.id.pid != except {

@@ -1,18 +1,18 @@
-//! Reaping the runner's dead children.
+//! Reaping dead children, that is, collecting how they ended (waitpid(2)).
 
 use rustix::{
     io::Errno,
     process::{WaitOptions, WaitStatus, wait},
 };
 
-/// The end of a process; exactly one of the two fields is set.
+/// How a process ended: with an exit code or by a signal. Exactly one of the two is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
 }
 
-/// The result of one wait.
+/// The result of [`reap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaped {
     /// A dead child was reaped.
@@ -23,7 +23,7 @@ pub(super) enum Reaped {
     NoneLeft,
 }
 
-/// Reaps one dead child without waiting.
+/// Reaps one dead child of any id, without waiting, and returns how it ended.
 // The lint protects claude-api, where this call would steal the runners of other executions. All
 // children of a runner belong to its own execution, and it must reap adopted ones with unknown ids.
 #[allow(clippy::disallowed_methods)]

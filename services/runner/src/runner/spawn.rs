@@ -1,4 +1,4 @@
-//! Starting the CLI.
+//! Starting the CLI in its sandbox, with retries while the machine is short of resources.
 
 use std::{
     fs, io,
@@ -25,24 +25,24 @@ use crate::{
     wire::{Action, Command, Event, Spec},
 };
 
-/// The pause between two attempts to start the CLI during a shortage.
+/// The wait between two attempts to start the CLI while the machine is short of resources.
 const START_RETRY: Duration = Duration::from_millis(250);
 
-/// The OOM score adjustment of the CLI. When memory runs out, the kernel kills a CLI or one of its
-/// tools rather than the services (proc_pid_oom_score_adj(5); the maximum is 1000).
+/// The OOM score adjustment of the CLI and its tools. When memory runs out, the kernel then kills
+/// one of them rather than the services (proc_pid_oom_score_adj(5); the maximum is 1000).
 const OOM_SCORE_ADJ: &str = "500";
 
-/// The error number with which the child reports a refused sandbox. No other step of a start
-/// returns this number.
+/// The error number with which a forked child reports that it could not enter the sandbox. No other
+/// step of a start returns this number.
 const NO_SANDBOX: Errno = Errno::NOTRECOVERABLE;
 
-/// A started CLI.
+/// A CLI that was started, and what happened until then.
 pub(super) struct Spawned {
     pub(super) pid: u32,
     start_ticks: u64,
-    /// Warnings about problems that do not affect the execution.
+    /// Warnings to report: problems that do not affect the execution.
     pub(super) problems: Vec<Event>,
-    /// Commands that arrived before the CLI was started.
+    /// Pauses and resumes that arrived before the CLI was started, to be carried out now.
     pub(super) early_commands: Vec<Command>,
 }
 
@@ -57,8 +57,8 @@ impl Spawned {
 }
 
 /// Starts the program in its own session and process group, and in the sandbox if the spec has one.
-/// The program's stdin is the given descriptor; its stdout and stderr are the runner's. The runner
-/// then closes its own copies, because readers would otherwise never see the end of file.
+/// `stdin` becomes its stdin; it inherits stdout and stderr from the runner. The runner then closes
+/// its own copies, because readers would otherwise never see the end of file.
 ///
 /// A shortage of processes, memory or descriptors is temporary, and so is a program that is open
 /// for writing. Both are retried for the time in the spec. During the retries no process of the CLI
@@ -149,8 +149,8 @@ pub(super) fn spawn(
     })
 }
 
-/// Starts the CLI once, and returns its process id. The `Child` is dropped, which does not affect
-/// the process: the runner reaps all its children in the same way.
+/// Tries once to start the CLI, and returns its process id. The `Child` is dropped, which does not
+/// affect the process: the runner reaps all its children in the same way.
 fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
     let mut sandbox = spec.sandbox.as_ref().map(Sandbox::prepare).transpose()?;
     let mut command = std::process::Command::new(&spec.program);
@@ -196,14 +196,16 @@ fn prefer_when_memory_runs_out() {
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
 }
 
-/// Reads the OOM score adjustment of a process; `None` if the process has ended.
+/// Reads how willingly the kernel kills a process when memory runs out (its `oom_score_adj`);
+/// `None` if the process has ended.
 fn oom_score(pid: u32) -> Option<String> {
     let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
     Some(score.trim().to_owned())
 }
 
-/// Whether an error is temporary: a shortage of descriptors, processes or memory (fork(2),
-/// pipe(2)), or a program that is open for writing because it is being installed (execve(2)).
+/// Whether a failed start should be retried: a shortage of descriptors, processes or memory
+/// (fork(2), pipe(2)), or a program that is open for writing because it is being installed
+/// (execve(2)).
 fn is_temporary(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {
@@ -218,6 +220,7 @@ fn is_temporary(error: &io::Error) -> bool {
     })
 }
 
+/// Replaces the runner's own stdout and stderr, which the CLI has inherited, by `/dev/null`.
 fn close_output() -> io::Result<()> {
     let null = dev_null()?;
     dup2_stdout(&null)?;
@@ -225,9 +228,9 @@ fn close_output() -> io::Result<()> {
     Ok(())
 }
 
-/// Returns a message for an error of `exec`, which does not tell causes apart: "no such file" is a
-/// missing directory, program or interpreter, and "permission denied" is the directory or the
-/// program.
+/// Returns a message for the client that explains why the program could not be started. The error
+/// of `exec` does not distinguish causes: "no such file" is a missing directory, program or
+/// interpreter, and "permission denied" is the directory or the program.
 fn explain(spec: &Spec, error: &io::Error) -> String {
     let Spec { program, cwd, .. } = spec;
     let program = program.display();

@@ -1,4 +1,5 @@
-//! The main loop of a runner whose CLI was started.
+//! The main loop of a runner after the CLI was started: carries out commands, reaps the dead, and
+//! kills what is left at the end.
 
 use std::{
     io::{self, Read},
@@ -24,31 +25,36 @@ use crate::{
     wire::{Action, Command, Event, Unkillable},
 };
 
-/// The time limit of a pause. After it, the pause is reported as done, with a warning.
+/// The time within which all processes of an execution must be stopped for a pause (2 s). After it,
+/// the pause is reported as done, with a warning.
 const WALK_LIMIT: Duration = Duration::from_secs(2);
-/// The pause between two rounds of a walk: time for signals to take effect and for other commands.
+/// The wait between two rounds of stopping processes (1 ms): time for signals to take effect and
+/// for other commands.
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
 
-/// The interval between two reports of a long sweep.
+/// The interval between two [`Event::Sweeping`] reports while the killing of the last processes
+/// takes long.
 const SWEEP_REPORT: Duration = Duration::from_secs(1);
-/// The number of checks for children that died after the last wait.
+/// How often the runner checks, before it ends, for children that died after the last wait.
 const LAST_CHECKS: usize = 5;
 
+/// The state of a runner whose CLI was started. [`Supervisor::run`] ends when no process is left.
 pub(super) struct Supervisor {
     control: ControlSocket,
     wakeup: UnixStream,
     cli: u32,
     ending: Option<Ending>,
     motion: Motion,
-    /// The end of the kill grace, once TERM was sent.
+    /// When all processes are killed after a terminate; None before a terminate.
     kill_at: Option<Instant>,
     sweep: Option<Sweep>,
-    /// The time of the next [`Event::Sweeping`]; None before the sweep begins.
+    /// When the next [`Event::Sweeping`] is sent; None before the final killing (the sweep) begins.
     report_at: Option<Instant>,
     /// The number of processes, without the CLI, that were reaped after our SIGKILL.
     killed: u32,
 }
 
+/// Whether the processes of the execution run, are being stopped for a pause, or are paused.
 enum Motion {
     Running,
     Stopping { walk: StopWalk, since: Instant },
@@ -70,7 +76,11 @@ impl Supervisor {
         }
     }
 
-    /// Runs until no process is left, or the rest cannot be killed.
+    /// Runs until no process of the execution is left, or the rest cannot be killed. Sends
+    /// [`Event::Done`] as the last event.
+    ///
+    /// # Errors
+    /// The runner can no longer wait for events (poll(2) failed).
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut pause = None;
         loop {
@@ -109,8 +119,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Returns the live processes that are left. Also reaps children that died since the last wait:
-    /// they would become zombies of claude-api.
+    /// Returns the live processes that could not be killed. Also reaps children that died since the
+    /// last wait: they would become zombies of claude-api.
     fn survivors(&mut self) -> Vec<Unkillable> {
         for _ in 0..LAST_CHECKS {
             self.reap_all();
@@ -147,6 +157,8 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Carries out a command of claude-api. Does nothing once the CLI has ended or everything is
+    /// being killed.
     pub(super) fn handle(&mut self, command: Command) {
         if self.ending.is_some() || self.sweep.is_some() {
             return;
@@ -167,7 +179,8 @@ impl Supervisor {
         }
     }
 
-    /// Begins a pause. After TERM nothing is paused: a pause would prevent the CLI from ending.
+    /// Begins to stop all processes. After a terminate nothing is stopped: a stopped CLI could not
+    /// end.
     fn pause(&mut self) {
         if self.kill_at.is_none() {
             signal_child(self.cli, Signal::STOP);
@@ -181,6 +194,7 @@ impl Supervisor {
         self.signalled(Action::Pause);
     }
 
+    /// Continues all processes after a pause, or during the attempt to stop them.
     fn resume(&mut self) {
         let previous = std::mem::replace(&mut self.motion, Motion::Running);
         let stopped = !matches!(previous, Motion::Running);
@@ -194,11 +208,10 @@ impl Supervisor {
         self.control.send(&Event::Resumed);
     }
 
-    /// Ends the tree. Sends TERM to the CLI first, which then ends its tools itself. All other
-    /// processes get TERM next, so that daemons outside the CLI's control can clean up too. Then
-    /// sends CONT, because TERM stays pending in a stopped process. Processes that are left when
-    /// the CLI has ended, or after the grace, are killed. A repeated call can shorten the grace,
-    /// but not lengthen it.
+    /// Asks all processes to end, and sets the time at which the rest is killed. Sends TERM to the
+    /// CLI first, which then ends its tools itself. All other processes get TERM next, so that
+    /// daemons outside the CLI's control can clean up too. Then sends CONT, because TERM stays
+    /// pending in a stopped process. A repeated call can only shorten the time.
     fn terminate(&mut self, kill_after: Duration) {
         signal_child(self.cli, Signal::TERM);
         let previous = std::mem::replace(&mut self.motion, Motion::Running);
@@ -224,7 +237,8 @@ impl Supervisor {
         self.control.send(&Event::Signalled { action });
     }
 
-    /// Reaps all dead children, and returns their number; `None` if no child is left.
+    /// Reaps all dead children, and returns their number; `None` if no child is left. Reports the
+    /// end of the CLI.
     fn reap_all(&mut self) -> Option<usize> {
         let mut count = 0;
         loop {
@@ -248,13 +262,15 @@ impl Supervisor {
         }
     }
 
+    /// Begins to kill everything that is left. Repeating the call changes nothing.
     fn begin_sweep(&mut self) {
         let now = Instant::now();
         self.report_at.get_or_insert(now + SWEEP_REPORT);
         self.sweep.get_or_insert_with(|| Sweep::new(now));
     }
 
-    /// Runs one round of the sweep, and returns how long to wait for a death before the next round.
+    /// Runs one round of killing everything that is left, and returns how long to wait for a death
+    /// before the next round.
     fn sweep_round(&mut self) -> Duration {
         let Some(mut sweep) = self.sweep.take() else {
             return ROUND_PAUSE;
@@ -271,8 +287,8 @@ impl Supervisor {
         wait
     }
 
-    /// Runs one round of stopping the tree, and returns the wait before the next round, if another
-    /// is needed.
+    /// Runs one round of stopping all processes for a pause, and returns the wait before the next
+    /// round. None if nothing is being stopped, or the pause is complete or given up.
     fn walk_round(&mut self) -> Option<Duration> {
         let (mut walk, since) = match std::mem::replace(&mut self.motion, Motion::Running) {
             Motion::Stopping { walk, since } => (walk, since),

@@ -1,5 +1,6 @@
-//! A seccomp filter (seccomp(2)) of system calls that reach other processes of the same user in
-//! ways that Landlock does not cover. Like the Landlock domain, it is inherited and cannot be left.
+//! A filter of system calls (seccomp(2)) that refuses those that reach other processes of the same
+//! user in ways that Landlock does not cover. Like the Landlock domain, it is inherited and cannot
+//! be left.
 //!
 //! A refused call fails with "Operation not permitted". A call of another architecture than the
 //! runner's ends its process (SIGSYS), because its call numbers differ.
@@ -33,34 +34,36 @@ const USER_IPC: [libc::c_long; 13] = [
     libc::SYS_mq_unlink,
 ];
 
-/// Calls that change the scheduling of the process in their first argument; 0 means the caller.
-/// `sched_setaffinity` is not included: thread libraries call it with the id of their own thread.
+/// Calls that change how a process is scheduled. Their first argument is the process; 0 means the
+/// caller. `sched_setaffinity` is not included: thread libraries call it with the id of their own
+/// thread.
 const SCHEDULING: [libc::c_long; 3] = [
     libc::SYS_sched_setscheduler,
     libc::SYS_sched_setparam,
     libc::SYS_sched_setattr,
 ];
 
-/// Calls whose first argument is the kind of target in the second one: a process, a group or a
-/// user. Each has the value that means a process; process 0 is the caller.
+/// Calls that change the priority of a process, a group or a user. Their first argument is the kind
+/// of target, the second its id. Each has the value that means a process; process 0 is the caller.
 const TARGET_KIND: [(libc::c_long, libc::c_uint); 2] = [
     (libc::SYS_setpriority, libc::PRIO_PROCESS),
     // IOPRIO_WHO_PROCESS of ioprio_set(2), which libc does not define.
     (libc::SYS_ioprio_set, 1),
 ];
 
-/// The bit of x32 call numbers. Linux on x86-64 may accept each call also by its x32 number, so
-/// without rules for those the filter could be bypassed.
+/// The bit that marks a system call of the x32 ABI. Linux on x86-64 may accept each call also by
+/// its x32 number, so without rules for those the filter could be bypassed.
 const X32: libc::c_long = 0x4000_0000;
 
-/// Whether this kernel and architecture support such filters.
+/// Whether this kernel and architecture support filters of system calls.
 pub(super) fn is_supported() -> bool {
     let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
     TargetArch::try_from(ARCH).is_ok()
         && actions.is_ok_and(|actions| actions.split_whitespace().any(|action| action == "errno"))
 }
 
-/// Returns the filter of an execution. With `allow_ipc`, the calls in [`USER_IPC`] stay allowed.
+/// Compiles the filter for one execution. With `allow_ipc`, the calls in [`USER_IPC`] (shared
+/// memory, queues and semaphores) stay allowed.
 ///
 /// # Errors
 /// The filter could not be compiled.
@@ -78,7 +81,8 @@ pub(super) fn filter(allow_ipc: bool) -> io::Result<BpfProgram> {
         .map_err(|error| io::Error::other(format!("could not compile the seccomp filter: {error}")))
 }
 
-/// Returns the refusal rules by call number. A call is refused if any of its rules matches.
+/// Returns the rules of refused calls, by call number. A call is refused if any of its rules
+/// matches, or if it has none.
 fn rules(allow_ipc: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let mut rules = BTreeMap::new();
     if !allow_ipc {

@@ -1,4 +1,5 @@
-//! Freeing the oldest bytes, in a fixed order: write the mark, notify the readers, free the blocks.
+//! Freeing the oldest bytes of a track, in an order that survives a crash: write the mark (the
+//! checkpoint that gives the bytes up), notify the readers, free the blocks on disk.
 
 use std::io;
 
@@ -9,12 +10,13 @@ use crate::{
     track::{Encoding, is_continuation},
 };
 
-/// The least that one step frees on a full disk, so that not every small append punches a hole.
+/// The least room that one step makes on a full disk beyond the bytes to write (64 KiB), so that
+/// not every small append punches a hole.
 const ROOM_BYTES: u64 = 64 << 10;
 
 impl Appender {
-    /// Frees the oldest bytes so that about `room` more can be written. Returns false if nothing is
-    /// left to free.
+    /// Makes room on a full disk: frees the oldest bytes so that about `room` more can be written.
+    /// Returns false if nothing is left to free or the step could not be recorded.
     pub(crate) fn free_for(&mut self, room: u64) -> bool {
         let kept = self.marks.len - self.marks.kept_from;
         if kept == 0 {
@@ -25,18 +27,20 @@ impl Appender {
             .is_ok()
     }
 
-    /// Frees all bytes before `target`, rounded up to a whole character. `full` means that the disk
-    /// is full.
+    /// Frees all bytes before the offset `target`, rounded up to a whole character. With `full`
+    /// (the disk is full), a file system that cannot free the beginning of a file loses all kept
+    /// bytes.
     ///
     /// # Errors
-    /// The mark could not be written, and nothing was freed.
+    /// The checkpoint that gives the bytes up could not be written, and no disk space was freed.
     pub(super) fn free_to(&mut self, target: u64, full: bool) -> io::Result<()> {
         self.marks.kept_from = self.character_at(target.min(self.marks.len));
         self.forget_lines();
         self.free_before_kept(full)
     }
 
-    /// Frees the blocks that remained because of a kill between a mark and its hole.
+    /// Frees blocks that an earlier process gave up in a checkpoint but was killed before it freed
+    /// them.
     pub(super) fn free_leftover_blocks(&mut self) {
         if self.marks.kept_from - self.marks.kept_from % BLOCK > 0 {
             let _ = self.free_before_kept(false);
@@ -49,7 +53,9 @@ impl Appender {
         }
     }
 
-    /// Writes the mark, notifies the readers, and frees the whole blocks before `kept_from`.
+    /// Writes the checkpoint that gives up the bytes before `kept_from`, notifies the readers, and
+    /// frees the whole blocks of these bytes. If the file system cannot free them, drops all bytes
+    /// at the limit or on a full disk.
     fn free_before_kept(&mut self, full: bool) -> io::Result<()> {
         let end = self.marks.kept_from - self.marks.kept_from % BLOCK;
         let punches = self.can_punch && end > self.punched;
@@ -64,11 +70,19 @@ impl Appender {
             Ok(()) if punches => self.punched = end,
             Ok(()) => {}
             Err(Unfreed::Mark(error)) => {
-                tracing::warn!(%error, "could not write a mark; nothing is freed");
+                tracing::warn!(
+                    %error,
+                    "could not write the checkpoint that must precede freeing the oldest bytes; \
+                     their disk space is not freed"
+                );
                 return Err(error);
             }
             Err(Unfreed::Bytes(error)) => {
-                tracing::warn!(%error, "could not free only the oldest bytes; freeing all of them");
+                tracing::warn!(
+                    %error,
+                    "could not free the oldest bytes of a file alone; dropping all of its kept \
+                     bytes at its size limit or on a full disk"
+                );
                 self.can_punch = false;
             }
         }
@@ -81,7 +95,8 @@ impl Appender {
         Ok(())
     }
 
-    /// Frees everything before the present end, and sets the file's length to that end.
+    /// Gives up every byte written so far, and sets the file's length to the present end. Used for
+    /// bytes that could not be written, and on file systems that cannot free a beginning alone.
     pub(super) fn drop_all(&mut self) {
         self.marks.kept_from = self.marks.len;
         self.forget_lines();
@@ -89,13 +104,18 @@ impl Appender {
         match self.mark_then(|file| file.set_len(0).and_then(|()| file.set_len(len))) {
             Ok(()) => {}
             Err(Unfreed::Bytes(error)) => {
-                tracing::warn!(%error, "could not empty an output");
+                tracing::warn!(
+                    %error,
+                    "could not free the disk space of dropped output or events; readers no longer \
+                     get these bytes"
+                );
             }
             Err(Unfreed::Mark(error)) => {
                 if !self.unmarked_loss {
                     tracing::warn!(
                         %error,
-                        "could not write a mark; dropping output until a mark is written"
+                        "could not record a loss of output or events; dropping new bytes until it \
+                         is recorded"
                     );
                 }
                 self.unmarked_loss = true;
@@ -106,7 +126,9 @@ impl Appender {
         self.punched = len - len % BLOCK;
     }
 
-    /// Writes the present mark, then calls `free`. Notifies the readers even if the mark fails.
+    /// Writes a checkpoint of the present extent, then calls `free`, which frees blocks of the
+    /// file. Readers see the new extent in between. If the checkpoint fails, they see it too, but
+    /// `free` is not called.
     fn mark_then(
         &mut self,
         free: impl FnOnce(&dyn SparseFile) -> io::Result<()>,
@@ -124,7 +146,8 @@ impl Appender {
         freed
     }
 
-    /// Returns the first offset at or after `target` that begins a character.
+    /// Returns the first offset at or after `target` at which a character begins. For raw bytes
+    /// this is `target`; if the file cannot be read, the end of the track.
     fn character_at(&self, target: u64) -> u64 {
         if self.encoding == Encoding::Bytes || target >= self.marks.len {
             return target;

@@ -1,8 +1,10 @@
-//! The note of a client's cancel. It is on disk before the terminal status that the cancel causes.
+//! Notes in an execution's record that it is to be cancelled: by a client, or after a time without
+//! a viewer. A note is on disk before the terminal status that the cancel causes, so a restart of
+//! the service still carries out the cancel.
 //!
-//! The note has its own sector in the record. Statuses have one writer, the execution's driver, and
-//! accepting a cancel must not wait for that writer. The sector is written at acceptance, so the
-//! note can be written on a full disk.
+//! Each note has its own sector in the record. Statuses have one writer, the execution's driver,
+//! and accepting a cancel must not wait for that writer. The sectors are written at acceptance, so
+//! a note can be written on a full disk.
 
 use std::{io, os::unix::fs::FileExt};
 
@@ -18,11 +20,11 @@ const MAGIC: [u8; 8] = *b"cccancel";
 const NOTE_BYTES: usize = 24;
 
 const UNVIEWED_MAGIC: [u8; 8] = *b"ccunview";
-/// The magic, the id, and the milliseconds.
+/// The length of the note of a cancel without a viewer: the magic, the id, and the milliseconds.
 const UNVIEWED_BYTES: usize = 32;
 
-/// Returns the note's bytes. The sector otherwise holds zeros, so a note torn by a power cut does
-/// not count.
+/// Returns the bytes of a client's cancel note: a magic and the execution's id. The sector
+/// otherwise holds zeros, so a note torn by a power cut does not count.
 fn note(id: Uuid) -> [u8; NOTE_BYTES] {
     let mut bytes = [0; NOTE_BYTES];
     bytes[..8].copy_from_slice(&MAGIC);
@@ -31,8 +33,8 @@ fn note(id: Uuid) -> [u8; NOTE_BYTES] {
 }
 
 impl Entry {
-    /// Records that a client's cancel was accepted. The note is on disk when this returns;
-    /// repeating the call changes nothing.
+    /// Records on disk that a client's cancel of this execution was accepted. The note survives a
+    /// power cut once this returns; repeating the call changes nothing.
     ///
     /// # Errors
     /// `NotFound` once deleted, or the disk's.
@@ -43,7 +45,7 @@ impl Entry {
         record.sync_data()
     }
 
-    /// Whether a client's cancel was accepted.
+    /// Whether [`Entry::note_cancel`] recorded a client's cancel of this execution.
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].
@@ -54,8 +56,9 @@ impl Entry {
         Ok(bytes == note(self.id()))
     }
 
-    /// Records that the execution is to be cancelled after `after_ms` without a viewer; None
-    /// removes the note. The change is on disk when this returns.
+    /// Records that the execution is to be cancelled after `after_ms` milliseconds without a viewer
+    /// (a client that follows its output or status); None removes the note. The change is on disk
+    /// when this returns.
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].
@@ -72,8 +75,8 @@ impl Entry {
         record.sync_data()
     }
 
-    /// Returns after how many milliseconds without a viewer the execution is to be cancelled; None
-    /// without a note.
+    /// Returns the milliseconds without a viewer after which the execution is to be cancelled; None
+    /// if no such cancel is set.
     ///
     /// # Errors
     /// As [`Entry::note_cancel`].

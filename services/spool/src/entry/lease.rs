@@ -1,4 +1,4 @@
-//! The lease that an entry's one writer holds.
+//! The lease of an entry: the right to be the only writer of its output and events.
 
 use std::{
     io,
@@ -7,8 +7,8 @@ use std::{
 
 use super::{Entry, Inner, Tracks};
 
-/// The right to write an entry's output and events. An entry has at most one lease at a time. While
-/// the lease exists, a terminal status does not end the readers.
+/// The right to write an entry's output and events; at most one exists per entry. While it exists,
+/// a terminal status does not end the readers, because the writer may still append.
 ///
 /// Dropping the lease allows the next one, and writes the size of an ended entry to the index.
 pub(crate) struct WriterLease {
@@ -16,12 +16,13 @@ pub(crate) struct WriterLease {
 }
 
 impl Entry {
-    /// Returns the lease and the result of `prepare`. `prepare` runs under the lock of the files,
-    /// so no terminal status can end the readers in between.
+    /// Acquires the lease of this entry, and runs `prepare` to open what the new writer needs. Both
+    /// happen under the lock of the open files, so no terminal status can end the readers in
+    /// between.
     ///
     /// # Errors
     /// `ResourceBusy` while another lease exists, `InvalidInput` when terminal, `NotFound` once
-    /// deleted, the disk's, or those of `prepare`.
+    /// deleted, the disk's, or those of `prepare`. On an error no lease is held.
     pub(crate) fn lease<T>(
         &self,
         prepare: impl FnOnce(&Inner, &Tracks) -> io::Result<T>,

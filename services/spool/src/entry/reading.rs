@@ -1,4 +1,4 @@
-//! Reading an entry's output and events. The files are opened when first needed.
+//! Reading an entry's output and events. Their files are opened by the first call that needs them.
 
 use std::{
     io,
@@ -16,16 +16,17 @@ use crate::{
 };
 
 impl Entry {
-    /// Returns a reader of the output from `offset`. The first access to an entry after a start may
-    /// read up to 64 MiB of output.
+    /// Returns a reader of the output that begins at the byte `offset`. The first access to an
+    /// entry after a start of the service may read up to 64 MiB of output to verify it.
     ///
     /// # Errors
-    /// `Beyond`, `NotKept`, or the disk's.
+    /// `Beyond` if `offset` is after the end, `NotKept` if the bytes at `offset` were freed, or the
+    /// disk's.
     pub fn reader(&self, offset: u64) -> Result<Reader, ReadError> {
         Reader::new(Arc::clone(&self.tracks()?.output), offset)
     }
 
-    /// Returns a reader of the CLI's exact stdout, from the oldest kept byte.
+    /// Returns a reader of the events, which are the CLI's exact stdout, from the oldest kept byte.
     ///
     /// # Errors
     /// The disk's.
@@ -37,11 +38,13 @@ impl Entry {
         ))
     }
 
-    /// Returns a reader of the CLI's exact stdout from `offset`, or from the oldest kept byte, and
-    /// the present extent of the events. If the output holds the events, this reads all patches.
+    /// Returns a reader of the events (the CLI's exact stdout) from `offset`, and the present
+    /// extent of the events. None begins at the oldest kept byte. If the events are rebuilt from
+    /// the output, this reads all patches first.
     ///
     /// # Errors
-    /// `Beyond`, `NotKept`, or the disk's.
+    /// `Beyond` if `offset` is after the end, `NotKept` if the bytes at `offset` were freed, or the
+    /// disk's.
     pub fn events_from(
         &self,
         offset: Option<u64>,
@@ -54,17 +57,17 @@ impl Entry {
         )
     }
 
-    /// Returns the extent of the output, now and as it grows. The value changes once per append,
-    /// and never for a terminal entry.
+    /// Returns a channel with the present length, oldest kept offset and checksum of the output.
+    /// Its value changes once per append, and never for a terminal entry.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's, while the files are opened.
     pub fn marks(&self) -> io::Result<watch::Receiver<Marks>> {
         Ok(self.tracks()?.output.marks.subscribe())
     }
 
-    /// Returns the present extent of the output without waiting for the disk; None while the files
-    /// are closed or being opened.
+    /// Returns the present extent of the output without waiting for the disk, for async callers.
+    /// None while the files are closed or being opened.
     #[must_use]
     pub fn cached_marks(&self) -> Option<Marks> {
         let tracks = self.inner.tracks.try_lock().ok()?;
@@ -78,6 +81,7 @@ impl Entry {
         self.lock_tracks()
     }
 
+    /// Returns the open output and events, and opens them if needed.
     fn tracks(&self) -> io::Result<Arc<Tracks>> {
         let mut guard = self.lock_tracks();
         self.load(&mut guard)
@@ -94,8 +98,8 @@ impl Entry {
         Ok(loaded)
     }
 
-    /// Ends the readers at a terminal status if there is no writer, as for interrupted executions
-    /// and those cancelled in the queue.
+    /// Ends the readers when a terminal status is written and no writer exists to do it: for
+    /// executions that were interrupted, or cancelled in the queue.
     pub(super) fn end_readers(&self) {
         let guard = self.lock_tracks();
         if self.inner.writing.load(Ordering::SeqCst) {

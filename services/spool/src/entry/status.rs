@@ -1,4 +1,5 @@
-//! The status of an entry: written in place, and always read from disk.
+//! Reading and writing the status of an entry. The status is always read from disk, and overwritten
+//! in place, so a write needs no free space.
 
 use std::{
     io,
@@ -9,18 +10,18 @@ use super::Entry;
 use crate::slots::Slots;
 
 impl Entry {
-    /// Reads the newest status.
+    /// Reads the newest status of the execution, as the JSON bytes that were written.
     ///
     /// # Errors
-    /// As [`Entry::body`].
+    /// The disk's, `InvalidData` if the status is damaged, `NotFound` once deleted.
     pub fn status(&self) -> io::Result<Vec<u8>> {
         self.ensure_not_deleted()?;
         self.slots().read(&self.inner.record)
     }
 
-    /// Writes the next status of an execution that has not ended. The write is in place, so it
-    /// works on a full disk. With `durable`, waits until the status is on disk.
-    /// [`crate::Spool::end`] writes a terminal status.
+    /// Replaces the status of an execution that has not ended. Works on a full disk. With
+    /// `durable`, waits until the status is on disk; without, a power cut may restore an earlier
+    /// one. [`crate::Spool::end`] writes the terminal status.
     ///
     /// # Errors
     /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes or after the end, `NotFound` once
@@ -37,8 +38,8 @@ impl Entry {
         slots.write(&self.inner.record, json, durable, false)
     }
 
-    /// Writes a terminal status durably, and returns whether the entry had none before. `replaces`
-    /// allows replacing an existing terminal status.
+    /// Writes a terminal (final) status, and waits until it is on disk. Returns whether the entry
+    /// had none before. If it had one, nothing is written unless `replaces` is set.
     pub(crate) fn write_end(&self, json: &[u8], replaces: bool) -> io::Result<bool> {
         self.ensure_not_deleted()?;
         let first = {

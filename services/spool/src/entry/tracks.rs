@@ -12,15 +12,16 @@ use crate::{
     track::{Encoding, Track},
 };
 
-/// The open files of an entry and the marks that readers follow.
+/// The open output and events of an entry, with the extents that readers follow. One writer and all
+/// readers share them.
 pub(crate) struct Tracks {
     pub(crate) output: Arc<Track>,
     pub(crate) events: watch::Sender<EventsState>,
 }
 
 impl Tracks {
-    /// Opens the files in `folder`, whose marks are in `record`. `terminal` means that no more
-    /// bytes are appended.
+    /// Opens the output and events in `folder`, and recovers their lengths after a crash from the
+    /// marks in `record`. `terminal` means that no more bytes will be appended.
     pub(crate) fn load(folder: &Path, record: &Arc<File>, terminal: bool) -> io::Result<Self> {
         let (mut slots, mark) = MarkSlots::load(Arc::clone(record), TrackKind::Output)?;
         let file = open(folder, OUTPUT)?;
@@ -40,7 +41,8 @@ impl Tracks {
         })
     }
 
-    /// Opens the events of an entry that has none yet, and publishes them to the readers.
+    /// Opens the events of an entry whose first writer has just chosen how to keep them (`kept`),
+    /// and publishes them to waiting readers. `mark` is the newest checkpoint in `slots`.
     pub(crate) fn begin_events(
         &self,
         folder: &Path,
@@ -55,7 +57,7 @@ impl Tracks {
         Ok(())
     }
 
-    /// Publishes the clean end of output and events.
+    /// Publishes the clean end of output and events: readers return None after the last byte.
     pub(super) fn end(&self) {
         let end = |marks: &mut Marks| {
             marks.ended = true;

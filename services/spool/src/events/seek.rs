@@ -1,4 +1,4 @@
-//! Finding an offset of the events in the output and the patches.
+//! Finding where in the output an offset of the events (the CLI's exact stdout) lies.
 //!
 //! Between two patches, the output and the events have the same bytes. Each patch shifts all bytes
 //! after it. So one walk over the patches finds any offset without reading output.
@@ -12,19 +12,19 @@ use crate::{
     track::Track,
 };
 
-/// The extent of the events, in bytes of the CLI's stdout.
+/// Which part of the events exists and is kept. All numbers count bytes of the CLI's stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventsExtent {
-    /// The oldest offset that is kept.
+    /// The offset of the oldest byte that can still be read.
     pub kept_from: u64,
-    /// The length: every byte ever written, kept or not.
+    /// The length: every byte that the CLI wrote, kept or not.
     pub len: u64,
-    /// Nothing will follow, and nothing is missing at the end.
+    /// Whether the events are complete: nothing will follow, and nothing is missing at the end.
     pub ended: bool,
 }
 
 impl EventsExtent {
-    /// Returns the extent of a file that holds the events themselves.
+    /// Returns the extent of events that are kept in their own file.
     pub(super) fn of(marks: Marks) -> Self {
         let Marks {
             len,
@@ -39,7 +39,8 @@ impl EventsExtent {
         }
     }
 
-    /// Returns where a reader begins: at the offset asked for, or at the oldest kept byte.
+    /// Returns the offset at which a reader begins: `offset` if its bytes exist, or the oldest kept
+    /// byte for None. Fails with `Beyond` or `NotKept` outside of the extent.
     pub(super) fn start(self, offset: Option<u64>) -> Result<u64, ReadError> {
         let Self { kept_from, len, .. } = self;
         match offset.unwrap_or(kept_from) {
@@ -50,18 +51,18 @@ impl EventsExtent {
     }
 }
 
-/// The position at which a reader begins.
+/// The position in the output and in its patches at which a reader of rebuilt events begins.
 pub(super) struct StartPosition {
-    /// The next byte of the output.
+    /// The offset of the next byte to read from the output.
     pub(super) output: u64,
-    /// The next patch in the log.
+    /// The position of the next patch in the patch log.
     pub(super) log_at: u64,
-    /// Original bytes of a patch, to be read before the next byte of the output.
+    /// Original bytes of a patch that the reader returns before it reads the output.
     pub(super) rest: Bytes,
 }
 
-/// Finds `offset`, or the oldest kept byte, and the present extent of the events. Blocks on the
-/// disk.
+/// Finds the position in the output of `offset`, an offset of the events, and returns it with the
+/// present extent of the events. None finds the oldest kept byte. Blocks on the disk.
 pub(super) fn find(
     output: &Track,
     log: &PatchLog,
@@ -77,6 +78,8 @@ pub(super) fn find(
     }
 }
 
+/// Finds `offset` by one pass over all patches, as [`find`] does. The result counts only if the
+/// floor of `log` is still `floor` afterwards.
 fn walk(
     marks: Marks,
     log: &PatchLog,

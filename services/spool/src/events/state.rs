@@ -1,4 +1,4 @@
-//! The way in which an execution's events are kept, and the contents of its `events` file.
+//! How an execution's events (the CLI's exact stdout) are kept, and the open `events` file.
 
 use std::{io, sync::Arc};
 
@@ -9,16 +9,18 @@ use crate::{
     track::{Encoding, Track},
 };
 
-/// The way in which the CLI's stdout is kept for `/events`.
+/// How the CLI's exact stdout is kept, so that clients can read it from `/events`. Fixed by the
+/// execution's output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventsStorage {
-    /// In a separate file: format `text`.
+    /// In a file of its own, because the output is rendered text (format `text`).
     Raw,
-    /// In the output itself, with a list of patches: format `events`.
+    /// In the output itself, with a list of the places where the output differs (format `events`).
     InOutput,
 }
 
 impl EventsStorage {
+    /// Returns the number that stands for this value in a checkpoint on disk.
     pub(crate) fn kind(self) -> u8 {
         match self {
             Self::Raw => 1,
@@ -26,6 +28,8 @@ impl EventsStorage {
         }
     }
 
+    /// Returns the value for a number in a checkpoint on disk; None for 0, which means that no
+    /// writer has chosen yet.
     pub(crate) fn from_kind(kind: u8) -> Option<Self> {
         match kind {
             1 => Some(Self::Raw),
@@ -35,7 +39,8 @@ impl EventsStorage {
     }
 }
 
-/// The contents of the `events` file. Unknown until the execution's writer is created.
+/// The open events of an execution, as its readers see them. Unknown until the first writer of the
+/// execution chooses the storage.
 #[derive(Clone)]
 pub(crate) enum EventsState {
     Unknown,
@@ -44,8 +49,9 @@ pub(crate) enum EventsState {
 }
 
 impl EventsState {
-    /// Opens the events in `file`. `mark` is the newest mark of `slots`, and `output_len` the
-    /// length of the output. `ended` means that no more bytes are appended.
+    /// Opens the events in `file`, kept as `kept`, and repairs them after a crash. `mark` is the
+    /// newest checkpoint in `slots`, and `output_len` the length of the output. `ended` means that
+    /// no more bytes are appended.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         kept: EventsStorage,

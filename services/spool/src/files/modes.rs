@@ -1,4 +1,4 @@
-//! Modes of folders and files: only the owner may read prompts and outputs.
+//! Permissions of the spool's folders and files: only their owner may read prompts and outputs.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -11,7 +11,8 @@ use std::{
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Returns options with which a new file has mode 0600.
+/// Returns options for opening files that give a newly created file the mode 0600, whatever the
+/// umask.
 pub(crate) fn private() -> OpenOptions {
     let mut options = File::options();
     options.mode(FILE_MODE);
@@ -33,9 +34,9 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(FOLDER_MODE).create(path)
 }
 
-/// Creates a missing folder, and its missing parents, with mode 0700. In an existing folder,
-/// narrows the modes of its contents first and its own mode last, so that an interrupted start
-/// repeats the work.
+/// Makes sure that a folder exists and that only its owner can enter it: mode 0700, and 0600 for
+/// files in it. Creates missing parents too. In an existing folder that others may enter, narrows
+/// the contents first and the folder last, so that an interrupted start repeats the work.
 ///
 /// A folder of another owner keeps its mode; the modes of its contents are still narrowed.
 ///
@@ -81,7 +82,7 @@ fn narrow(path: &Path, mode: u32) -> io::Result<()> {
     match fs::set_permissions(path, Permissions::from_mode(mode)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let path = path.display();
-            tracing::debug!(%path, "could not change the mode of another owner's file");
+            tracing::debug!(%path, "could not make another owner's file private; its mode stays");
             Ok(())
         }
         narrowed => narrowed,

@@ -1,5 +1,5 @@
-//! Burned ids: ids of executions that were cancelled before their acceptance. `store` handles their
-//! files.
+//! Burned ids: ids that a client cancelled before their execution was accepted. They are refused
+//! for an hour, so that a late request cannot start a cancelled execution.
 
 use std::{
     fs, io,
@@ -11,12 +11,13 @@ use uuid::Uuid;
 use super::Spool;
 use crate::{error::SpoolError, files::last_change};
 
-/// The time for which a burned id is refused: far longer than an acceptance can be in transit.
+/// The time for which a burned id is refused (1 hour): far longer than a request can be under way.
 const BURN_AGE: Duration = Duration::from_secs(3600);
 
 impl Spool {
-    /// Refuses the acceptance of this id for the next hour. The burn is on disk when this returns.
-    /// A repeated burn restarts the hour. The caller limits the number of burned ids.
+    /// Refuses the acceptance of this id for the next hour, because a client cancelled it before it
+    /// was accepted. The refusal is on disk when this returns. A repeated call restarts the hour.
+    /// The caller limits the number of burned ids.
     ///
     /// # Errors
     /// `Exists`, `Deleted`, or `Unwritable`. On an error nothing is recorded.
@@ -37,7 +38,7 @@ impl Spool {
             .map_err(SpoolError::unwritable("the cancelled id"))
     }
 
-    /// Whether this id was burned.
+    /// Whether this id was cancelled before acceptance and is still refused.
     ///
     /// # Errors
     /// The disk's.
@@ -45,7 +46,8 @@ impl Spool {
         self.store.is_burned(id)
     }
 
-    /// Returns all burned ids, for the start of the service.
+    /// Returns all ids that were cancelled before acceptance and are still refused. The service
+    /// reads them at its start.
     ///
     /// # Errors
     /// The disk's.
@@ -53,7 +55,8 @@ impl Spool {
         self.store.burned()
     }
 
-    /// Removes the ids that were burned more than an hour ago, and returns them.
+    /// Ends the refusal of ids that were burned (cancelled before acceptance) more than an hour
+    /// before `now`, and returns these ids.
     ///
     /// # Errors
     /// The disk's; ids removed before the error stay removed.

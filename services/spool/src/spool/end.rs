@@ -7,9 +7,9 @@ use crate::entry::Entry;
 use crate::spool::Spool;
 
 impl Spool {
-    /// Writes the terminal status; it is on disk when this returns. The write is in place, so it
-    /// works on a full disk. Ends the entry's readers if there is no writer. Returns false if the
-    /// entry already has a terminal status, which stays.
+    /// Writes the terminal (final) status of an execution; it is on disk when this returns. Works
+    /// on a full disk, because the status is overwritten in place. Ends the execution's readers if
+    /// it has no writer. Returns false if it already has a terminal status, which then stays.
     ///
     /// # Errors
     /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes, `NotFound` once deleted, or the
@@ -18,8 +18,8 @@ impl Spool {
         entry.write_end(json, false)
     }
 
-    /// Writes a terminal status even if the entry has one: to add facts to it, or to replace a
-    /// damaged one.
+    /// Writes a terminal (final) status even if the execution already has one: to add facts to it,
+    /// or to replace a damaged one.
     ///
     /// # Errors
     /// As [`Spool::end`].

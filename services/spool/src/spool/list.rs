@@ -1,4 +1,4 @@
-//! Lists of executions.
+//! Lists of executions: pages for clients, and the unfinished ones for the start of the service.
 
 use uuid::Uuid;
 
@@ -8,20 +8,22 @@ use crate::{
     index::{Row, Slot},
 };
 
-/// A page of the list of executions, newest acceptance first.
+/// One page of the list of executions that clients can read, newest acceptance first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The ids on this page.
     pub ids: Vec<Uuid>,
-    /// The `before` of the next page. None if no older execution exists.
+    /// The id to pass as `before` for the next page; None if no older execution exists.
     pub next: Option<Uuid>,
 }
 
 impl Spool {
-    /// Returns a page of at most `limit` ids older than `before`, newest acceptance first.
+    /// Returns a page of at most `limit` ids that were accepted earlier than the execution
+    /// `before`, newest acceptance first. `before` may have been deleted; None begins at the
+    /// newest.
     ///
     /// # Errors
-    /// `UnknownBefore`, or the disk's.
+    /// `UnknownBefore` if `before` is not known, or the disk's.
     pub fn page(&self, before: Option<Uuid>, limit: usize) -> Result<Page, SpoolError> {
         let store = &self.store;
         let end = match before {
@@ -48,11 +50,11 @@ impl Spool {
         Ok(page)
     }
 
-    /// Returns the executions that are not terminal, in order of acceptance and including damaged
-    /// ones, for the start of the service.
+    /// Returns the executions that have no terminal (final) status, in order of acceptance, so that
+    /// a start of the service can end or continue them. Damaged executions are included.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's, while the index is read.
     pub fn unfinished(&self) -> Result<Vec<Uuid>, SpoolError> {
         let mut live = Vec::new();
         self.store.index().scan(|_, slot| {
@@ -68,7 +70,10 @@ impl Spool {
                 Ok(Some(_)) => unfinished.push(id),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(%error, %id, "could not read an execution in the spool");
+                    tracing::error!(
+                        %error, %id,
+                        "could not read an execution in the spool; treating it as unfinished"
+                    );
                     unfinished.push(id);
                 }
             }

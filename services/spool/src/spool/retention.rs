@@ -1,4 +1,4 @@
-//! Retention: deletes ended executions, oldest end first.
+//! Retention: deletes ended executions by age and total size, oldest end first.
 //!
 //! An execution that cannot be removed is logged, and the pass continues with the others. The
 //! tombstone of a damaged execution is made from its index row.
@@ -19,17 +19,18 @@ use crate::{
     record::Header,
 };
 
-/// The number of executions chosen in one scan, which bounds the memory of a pass.
+/// The most executions that one scan of the index chooses for deletion, which bounds memory.
 const BATCH: usize = 256;
 
 impl Spool {
-    /// Deletes executions that ended longer ago than the retention, then the oldest ended ones
-    /// until the rest fits into the size limit. Live executions count but stay. Each call also
-    /// removes some of the tombstones older than 30 days. Returns the deleted ids.
+    /// Deletes executions that ended longer ago than the configured retention, then the oldest
+    /// ended ones until the rest fits into the size limit. Live executions count but stay. Each
+    /// call also removes some of the tombstones (notes of deletions) older than 30 days. Returns
+    /// the deleted ids.
     ///
     /// # Errors
     /// The disk's; executions deleted before the error stay deleted. An execution that cannot be
-    /// deleted is not an error.
+    /// deleted is only logged.
     pub fn expire(&self, now: SystemTime) -> Result<Vec<Uuid>, SpoolError> {
         let now_ms = now
             .duration_since(UNIX_EPOCH)
@@ -61,7 +62,10 @@ impl Spool {
                     }
                     Err(error) => {
                         let id = candidate.id;
-                        tracing::error!(%error, %id, "could not remove an ended execution");
+                        tracing::error!(
+                            %error, %id,
+                            "could not delete an expired execution; the next pass retries"
+                        );
                         stuck.insert(candidate.id);
                     }
                 }
@@ -78,14 +82,15 @@ impl Spool {
         Ok(deleted)
     }
 
-    /// Returns the size of all executions on disk after the last pass of [`Self::expire`], in
-    /// bytes; 0 before the first pass. Never touches the disk.
+    /// Returns the disk space of all executions as the last [`Self::expire`] measured it, in bytes;
+    /// 0 before the first one. Never touches the disk.
     #[must_use]
     pub fn measured_bytes(&self) -> u64 {
         self.store.measured_bytes.load(Ordering::Relaxed)
     }
 
-    /// Removes an ended entry, damaged or not. Returns false if another task removed it.
+    /// Deletes an ended execution, even if it is damaged. Returns false if another task deleted it
+    /// or is ending it again.
     fn remove(&self, candidate: &Candidate) -> Result<bool, SpoolError> {
         match self.delete(candidate.id) {
             Ok(()) => Ok(true),
@@ -100,7 +105,9 @@ impl Spool {
         }
     }
 
-    /// Removes an entry that cannot be opened, and leaves a tombstone made from its index row.
+    /// Deletes an execution that cannot be opened. Its tombstone (the note of the deletion) is made
+    /// from its index row. Returns false, and deletes nothing, if it can be opened now or its row
+    /// is gone.
     fn remove_damaged(&self, candidate: &Candidate, reason: &str) -> Result<bool, SpoolError> {
         let store = &self.store;
         let &Candidate { id, sequence, .. } = candidate;
@@ -125,12 +132,12 @@ impl Spool {
             .write_tombstone(&header)
             .and_then(|()| store.clear_away(&header))
             .map_err(SpoolError::unwritable("the tombstone"))?;
-        tracing::error!(%id, why = reason, "retention removed a damaged execution");
+        tracing::error!(%id, why = reason, "deleted an expired execution that was damaged");
         Ok(true)
     }
 
     /// Returns the next executions to delete, oldest end first, at most `BATCH` and without
-    /// `excluded`; also the size of all executions on disk.
+    /// `excluded`. Also returns the disk space of all executions, in bytes.
     fn oldest_ended(&self, excluded: &HashSet<Uuid>) -> Result<(Vec<Candidate>, u64), SpoolError> {
         let mut total = 0_u64;
         let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(BATCH + 1);
@@ -166,7 +173,8 @@ impl Spool {
     }
 }
 
-/// An ended execution that retention may delete, ordered by the time of its end.
+/// An ended execution that retention may delete. The derived order compares the time of the end
+/// first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     at_ms: u64,

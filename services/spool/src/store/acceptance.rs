@@ -1,4 +1,4 @@
-//! Acceptance of an execution.
+//! Acceptance: storing a new execution so that it survives a power cut, with one wait for the disk.
 //!
 //! # Why one wait is enough
 //!
@@ -6,7 +6,6 @@
 //! for three things at the same time: the record's bytes, the names in its folder, its folder's
 //! name. The acceptance is promised only after this wait: then the client gets its answer, and a
 //! process may be started.
-//!
 //!
 //! A kill loses no write, so it leaves the folder in `staging` (not accepted) or whole in
 //! `executions`. A power cut before the promise may leave any part of the writes, in any order. An
@@ -33,7 +32,8 @@ use crate::{
 };
 
 impl Store {
-    /// Accepts an execution, and returns its record, open for reading and writing.
+    /// Stores a new execution with its first status, and waits until it is on disk. Returns its
+    /// record, open for reading and writing. After an error the caller calls [`Store::withdraw`].
     pub(crate) fn accept(
         &self,
         header: &Header,
@@ -71,14 +71,15 @@ impl Store {
         Ok(record)
     }
 
-    /// Removes the leftovers of a failed acceptance, which was never promised. The next start
-    /// removes whatever cannot be removed now.
+    /// Removes what a failed acceptance left on disk; it was never confirmed to a client. Files
+    /// that cannot be removed now are removed by the next start.
     pub(crate) fn withdraw(&self, header: &Header) {
         let _ = fs::remove_dir_all(self.staging(header.id));
         let _ = self.index().clear(header.sequence);
     }
 
-    /// Waits once, until everything that the acceptance wrote is on disk, except the index.
+    /// Waits until the execution's record, the names in its folder and the name of the folder are
+    /// on disk. After this the acceptance may be confirmed to the client.
     fn promise(&self, record: &File, folder: &Path) -> io::Result<()> {
         let names = [
             File::open(folder)?,

@@ -1,5 +1,5 @@
-//! The files of burned ids. Each file is empty and named after its id; its time is the time of the
-//! last burn.
+//! The files of burned ids (cancelled before acceptance, refused for an hour). Each file is empty
+//! and named after its id; its time is the time of the last burn.
 
 use std::{fs::File, io, time::SystemTime};
 
@@ -9,17 +9,18 @@ use super::{Store, ids_in};
 use crate::files::sync_together;
 
 impl Store {
-    /// Whether this id was burned.
+    /// Whether this id was cancelled before acceptance and is still refused.
     pub(crate) fn is_burned(&self, id: Uuid) -> io::Result<bool> {
         self.burned_path(id).try_exists()
     }
 
-    /// Returns all burned ids.
+    /// Returns all ids that were cancelled before acceptance and are still refused.
     pub(crate) fn burned(&self) -> io::Result<Vec<Uuid>> {
         ids_in(&self.dir.join("burned"))?.collect()
     }
 
-    /// Creates the file of a burned id, or renews its time. Waits until the file is on disk.
+    /// Creates the file by which an id is refused, or renews its time. Waits until the file is on
+    /// disk.
     pub(crate) fn write_burned(&self, id: Uuid) -> io::Result<()> {
         let file = File::options()
             .create(true)

@@ -21,8 +21,9 @@ use crate::{
 };
 
 impl Store {
-    /// Opens the store in `dir`, and creates it if it is missing. Returns warnings about the file
-    /// system.
+    /// Opens the spool's files in the folder `dir`, and creates them if they are missing. Locks the
+    /// folder, finishes interrupted deletions, removes unfinished acceptances and repairs the
+    /// index. Returns warnings about the file system.
     pub(crate) fn open(dir: &Path, limits: SpoolLimits) -> Result<(Self, Vec<String>), SpoolError> {
         for folder in ["executions", "staging", "tombstones", "burned"] {
             private_dir(&dir.join(folder))
@@ -61,7 +62,7 @@ impl Store {
     }
 }
 
-/// Empties a folder. Entries that cannot be removed are logged and stay.
+/// Removes everything in the folder `dir`. Entries that cannot be removed are logged and stay.
 fn empty(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -71,7 +72,11 @@ fn empty(dir: &Path) -> io::Result<()> {
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::error!(%error, path = %path.display(), "could not remove a leftover");
+            tracing::error!(
+                %error, path = %path.display(),
+                "could not remove a leftover of an unfinished acceptance or deletion; the next \
+                 start retries"
+            );
         }
     }
     Ok(())

@@ -7,12 +7,13 @@ use rustix::fs::{Access, access, fstatfs, fstatvfs};
 use super::Store;
 use crate::files::{BLOCK, SparseFile, TMPFS_MAGIC, create_or_open, is_full};
 
-/// The type of an overlayfs in fstatfs(2).
+/// The file system type by which fstatfs(2) reports an overlayfs, the file system of a container's
+/// own layer.
 const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
 
 impl Store {
-    /// Checks for readiness that the disk is writable now and has `need_bytes` free. Takes a few
-    /// microseconds.
+    /// Checks that the disk is writable now and has `need_bytes` and an inode free, for readiness.
+    /// Takes a few microseconds.
     ///
     /// # Errors
     /// A description of the problem for the operator.
@@ -40,7 +41,8 @@ impl Store {
     }
 }
 
-/// Writes the probe's block, and returns warnings about the file system.
+/// Creates the probe file, and tests with it what the file system can do. Returns the file and
+/// warnings for the operator, such as a full disk or a spool in memory.
 pub(super) fn create_probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
     let mut warnings = Vec::new();
     let file = create_or_open(&dir.join("probe"))?;

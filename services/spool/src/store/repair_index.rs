@@ -1,5 +1,5 @@
-//! The repair of the index at the start: the index is made to match the folders, and acceptances
-//! that a power cut interrupted are removed.
+//! The repair of the index (the order of acceptance) at the start: the index is made to match the
+//! folders, and acceptances that a power cut interrupted are removed.
 
 use std::{
     collections::HashMap,
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Store {
-    /// Repairs the index. If the index matches the folders, this reads only the index, the folders'
-    /// names and the records of live executions.
+    /// Makes the index match the executions on disk after a crash. If both match already, this
+    /// reads only the index, the folders' names and the records of live executions.
     pub(super) fn repair_index(&self) -> io::Result<()> {
         let index = self.index();
         let (mut damaged, mut unpromised) = (Vec::new(), Vec::new());
@@ -46,7 +46,11 @@ impl Store {
             let folder = self.folder(id);
             if let Err(error) = forget_unpromised(&folder) {
                 let folder = folder.display();
-                tracing::error!(%error, %folder, "could not remove a leftover");
+                tracing::error!(
+                    %error, %folder,
+                    "could not remove an execution whose acceptance was interrupted; the next \
+                     start retries"
+                );
             }
         }
         let mut on_disk = IdSum::default();
@@ -63,8 +67,8 @@ impl Store {
         self.refill(&index)
     }
 
-    /// Clears the rows without a folder, and adds the rows that a power cut lost. Holds the id of
-    /// each row in memory while it runs.
+    /// Clears index rows without a folder, and adds the rows of folders that have none, because a
+    /// power cut lost them. Holds the id of each row in memory while it runs.
     fn refill(&self, index: &Index) -> io::Result<()> {
         let mut rows = HashMap::new();
         let mut wrong = Vec::new();
@@ -88,7 +92,11 @@ impl Store {
             let folder = self.folder(id);
             if let Err(error) = index_folder(index, id, &folder) {
                 let folder = folder.display();
-                tracing::error!(%error, %folder, "an execution in the spool is damaged");
+                tracing::error!(
+                    %error, %folder,
+                    "could not add an execution to the spool's index, so lists lack it; the next \
+                     start retries"
+                );
             }
         }
         index.sync()
@@ -99,6 +107,8 @@ impl Store {
     }
 }
 
+/// Adds the row of an execution whose folder has none, or removes the folder if its acceptance was
+/// interrupted.
 fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     if !is_whole(folder)? {
         return forget_unpromised(folder);
@@ -125,15 +135,19 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     index.put(sequence, &Row { id, ended })
 }
 
-/// Removes the leftovers of an acceptance that was never promised. After a crash, the next start
-/// removes them again.
+/// Removes the folder of an acceptance that a power cut interrupted before it was confirmed to a
+/// client. A missing folder is no error.
 fn forget_unpromised(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         removed => {
             if removed.is_ok() {
                 let folder = folder.display();
-                tracing::warn!(%folder, "removed an unfinished acceptance after a power cut");
+                tracing::warn!(
+                    %folder,
+                    "removed an execution whose acceptance a power cut interrupted; no client got \
+                     a confirmation"
+                );
             }
             Ok(())
         }

@@ -1,4 +1,4 @@
-//! Reading and writing the index rows of entries.
+//! The index rows of single executions: finding a row, and writing the end of an execution to it.
 
 use std::io;
 
@@ -12,14 +12,15 @@ use crate::{
 };
 
 impl Store {
-    /// Whether the index says that this execution ended.
+    /// Whether the index says that this execution ended. If its record says otherwise, the record's
+    /// status is damaged.
     pub(crate) fn is_ended_in_index(&self, header: &Header) -> io::Result<bool> {
         let slot = self.index().at(header.sequence)?;
         Ok(matches!(slot, Slot::Row(Row { id, ended: Some(_) }) if id == header.id))
     }
 
-    /// Returns an entry's position in the index. Reads the whole index, so it serves only entries
-    /// with a damaged header.
+    /// Searches the whole index for an execution's position; None if it has no row. Needed only if
+    /// the header, which has the position too, is damaged.
     pub(crate) fn sequence_in_index(&self, id: Uuid) -> io::Result<Option<u64>> {
         let mut sequence = None;
         self.index().scan(|at, slot| {
@@ -31,7 +32,8 @@ impl Store {
         Ok(sequence)
     }
 
-    /// Returns the position of an existing or deleted entry in the list.
+    /// Returns the position in the index of an execution that exists or was deleted within 30 days;
+    /// None for any other id.
     pub(crate) fn sequence_of(&self, id: Uuid) -> io::Result<Option<u64>> {
         let header = match self.header(id) {
             Ok(None) => Header::read_path(&self.tombstone_path(id)),
@@ -43,7 +45,8 @@ impl Store {
         }
     }
 
-    /// Writes the end of an execution to its row.
+    /// Writes the time of the end and the size of an execution to its index row, for retention.
+    /// Does nothing if it was deleted. An error is only logged.
     pub(crate) fn note_end(&self, header: &Header, ended: Ended) {
         let index = self.index();
         // Deletion holds the same lock: a row that it cleared must not be written again.
@@ -58,7 +61,8 @@ impl Store {
         {
             tracing::warn!(
                 %error, id = %header.id,
-                "could not write the index; the next start repairs it"
+                "could not write the end of an execution to the spool's index; the next start \
+                 repairs the index"
             );
         }
     }

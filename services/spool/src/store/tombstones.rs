@@ -1,4 +1,5 @@
-//! Tombstones: the headers of deleted entries.
+//! Tombstones: small files that remember id and digest of deleted executions for 30 days, so that a
+//! repeated request cannot run one again.
 
 use std::{
     fs::{self, File},
@@ -18,15 +19,15 @@ use crate::{
     record::Header,
 };
 
-/// The time for which a deleted id is reported as `deleted`.
+/// The time for which a deleted id is remembered and refused (30 days).
 const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The number of tombstones that one pass checks; the next pass continues after them. At one pass a
+/// The most tombstones whose age one pass checks; the next pass continues after them. At one pass a
 /// minute, 1.4 million are checked within a day, which is exact enough for 30 days.
 const TOMBSTONES_AT_ONCE: usize = 1000;
 
 impl Store {
     /// Returns the digest of a deleted execution's body; None if this id was not deleted within 30
-    /// days. An unreadable tombstone counts, with a digest that no body has.
+    /// days. If the tombstone cannot be read, returns a digest that no body has.
     pub(crate) fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
         match Header::read_path(&self.tombstone_path(id)) {
             Ok(header) => header.map(|header| header.digest),
@@ -34,8 +35,9 @@ impl Store {
         }
     }
 
-    /// Turns an entry into a tombstone. One rename removes the entry and creates its tombstone, so
-    /// there is no state in between.
+    /// Deletes an execution by turning its record into its tombstone. One rename does both, so a
+    /// crash leaves either the execution or the tombstone. The other files stay until
+    /// [`Store::clear_away`].
     pub(crate) fn move_to_tombstone(&self, id: Uuid) -> io::Result<()> {
         let folder = self.folder(id);
         fs::rename(record_path(&folder), self.tombstone_path(id))?;
@@ -43,7 +45,8 @@ impl Store {
         sync_dir(&folder)
     }
 
-    /// Writes a tombstone with this header, for an entry whose record is damaged or missing.
+    /// Writes a tombstone with the facts in `header`, for an execution whose record is damaged or
+    /// missing and so cannot become one.
     pub(crate) fn write_tombstone(&self, header: &Header) -> io::Result<()> {
         let staged = format!("{}.tombstone", name(header.id));
         let staged = self.dir.join("staging").join(staged);
@@ -60,9 +63,9 @@ impl Store {
         sync_dir(&self.dir.join("tombstones"))
     }
 
-    /// Removes the row and the folder of an entry that has a tombstone. Truncating the tombstone to
-    /// its header is the last step: the next start treats a longer tombstone as an unfinished
-    /// deletion.
+    /// Removes what is left of an execution that has a tombstone: its index row, its folder, and
+    /// the rest of its record after the header. Truncating the tombstone is the last step: the next
+    /// start treats a longer tombstone as an unfinished deletion.
     pub(crate) fn clear_away(&self, header: &Header) -> io::Result<()> {
         self.index().clear(header.sequence)?;
         let (folder, staging) = (self.folder(header.id), self.staging(header.id));
@@ -77,7 +80,8 @@ impl Store {
             .set_len(SLOTS_AT)
     }
 
-    /// Finishes deletions that a crash interrupted: their tombstones are not truncated yet.
+    /// Finishes deletions that a crash interrupted, recognised by their long tombstones. A deletion
+    /// that fails again is logged and does not prevent the start.
     pub(super) fn finish_deletions(&self) -> io::Result<()> {
         for id in ids_in(&self.dir.join("tombstones"))? {
             let path = self.tombstone_path(id?);
@@ -92,14 +96,18 @@ impl Store {
             };
             // The leftovers of an unfinished deletion take space, but must not prevent the start.
             if let Err(error) = finished {
-                tracing::error!(%error, path = %path.display(), "could not finish a deletion");
+                tracing::error!(
+                    %error, path = %path.display(),
+                    "could not remove all files of a deleted execution; the next start retries"
+                );
             }
         }
         Ok(())
     }
 
-    /// Removes old tombstones among the next ones in directory order. After the last one, the next
-    /// call starts from the first again.
+    /// Removes tombstones older than 30 days among the next 1000 in their folder. Each call
+    /// continues after the last one; after the last tombstone, the next call begins with the first
+    /// again.
     pub(crate) fn expire_tombstones(&self, now: SystemTime) -> io::Result<()> {
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names = match sweep.take() {
@@ -120,7 +128,11 @@ impl Store {
                 && let Err(error) = fs::remove_file(&path)
             {
                 let path = path.display();
-                tracing::warn!(%error, %path, "could not remove an old tombstone");
+                tracing::warn!(
+                    %error, %path,
+                    "could not remove the tombstone of an execution deleted long ago; a later pass \
+                     retries"
+                );
             }
         }
         *sweep = Some(names);
