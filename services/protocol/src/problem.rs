@@ -1,4 +1,4 @@
-//! Errors of the HTTP side: `application/problem+json` (RFC 9457) with a stable `type`.
+//! Errors over HTTP: documents of type `application/problem+json` (RFC 9457).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,23 +8,24 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 macro_rules! problem_types {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal;)*) => {
-        /// The stable name of a problem, in the member `type`.
+        /// The kind of an error over HTTP: the member `type` of a problem, and its HTTP status. The
+        /// names do not change between versions.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ProblemType {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
 
         impl ProblemType {
-            /// Every type.
+            /// Every problem type.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the `type` member.
+            /// Returns the value of the member `type`, for example `not-found`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Returns the HTTP status code.
+            /// Returns the HTTP status code of answers with this problem.
             #[must_use]
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
@@ -45,7 +46,7 @@ problem_types! {
     FromBox = "from-the-box", 401;
     /// The request exceeds what the operator allows.
     NotAllowed = "not-allowed", 403;
-    /// The `Host` is not allowed.
+    /// The request's header `Host` is not on the operator's list.
     ForeignHost = "foreign-host", 403;
     /// The `Origin` is not allowed.
     ForeignOrigin = "foreign-origin", 403;
@@ -57,7 +58,7 @@ problem_types! {
     UnknownConversation = "unknown-conversation", 404;
     /// The path does not accept this method.
     MethodNotAllowed = "method-not-allowed", 405;
-    /// The id exists with another body.
+    /// An execution with this id exists, and its body differs.
     IdInUse = "id-in-use", 409;
     /// The conversation belongs to another workspace.
     OtherWorkspace = "other-workspace", 409;
@@ -69,7 +70,7 @@ problem_types! {
     Deleted = "deleted", 410;
     /// The execution was cancelled before it was accepted; its id cannot be used again.
     CancelledBeforeAccepted = "cancelled-before-accepted", 410;
-    /// The offset is before the oldest kept byte.
+    /// The output before this offset is no longer kept.
     OffsetNotKept = "offset-not-kept", 410;
     /// The prompt or the body is too large.
     TooLarge = "too-large", 413;
@@ -79,7 +80,7 @@ problem_types! {
     UpgradeRequired = "upgrade-required", 426;
     /// An error of the service; its log has the details.
     Internal = "internal", 500;
-    /// Not in this version.
+    /// The request is part of the protocol, but not of this version.
     NotImplemented = "not-implemented", 501;
     /// The queue is full; nothing was recorded.
     QueueFull = "queue-full", 503;
@@ -87,7 +88,7 @@ problem_types! {
     InputFull = "input-full", 503;
     /// The bodies of other requests leave no memory for this one; it had no effect.
     InboundFull = "inbound-full", 503;
-    /// Too many streams are open.
+    /// The service has too many open streams; the request may be retried.
     TooManyStreams = "too-many-streams", 503;
     /// All MCP sessions of the bridge are in use.
     TooManyMcpSessions = "too-many-mcp-sessions", 503;
@@ -102,23 +103,24 @@ problem_types! {
     SpoolUnwritable = "spool-unwritable", 507;
 }
 
-/// A problem document.
+/// The body of every error answer over HTTP (RFC 9457): a stable type for programs and a text for
+/// people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The stable name.
+    /// The stable name of the error, for programs.
     #[serde(rename = "type")]
     pub kind: ProblemType,
-    /// The HTTP status code.
+    /// The HTTP status code of the answer.
     pub status: u16,
-    /// What was wrong and what to do, for a person.
+    /// What was wrong and what to do, for people.
     pub detail: String,
-    /// Further members for programs (`keptFrom`, `length`, `state`, ...).
+    /// Further members for programs, for example `keptFrom`, `length` or `state`.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Problem {
-    /// Creates a problem of this type.
+    /// Creates a problem of this type, with the type's HTTP status.
     pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         Self {
             kind,
@@ -128,7 +130,7 @@ impl Problem {
         }
     }
 
-    /// Adds one member.
+    /// Adds one of the further members, and returns the problem.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.extra.insert(name.to_owned(), value.into());
