@@ -178,7 +178,7 @@ impl ClientTask {
         tracing::debug!(
             why = reason,
             ?delay,
-            "disconnected from the bridge; reconnecting"
+            "no connection to the bridge; trying to connect again after the delay"
         );
         self.machine.lost(reason, delay);
         let (address, options) = (self.address.clone(), self.options.clone());
