@@ -253,9 +253,8 @@ fn claude_api_not_checked(report: &mut Report) {
     );
 }
 
-/// Checks claude-api directly. `url` is `None` for the default address: then an unreachable
-/// claude-api is a failure only if the bridge is unreachable too, because clients need only the
-/// bridge.
+/// Checks claude-api directly. `url` is `None` for the default address. Clients need only the
+/// bridge, so an unreachable default address is a failure only if the bridge is unreachable too.
 async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool) {
     let shown = url.unwrap_or(CLAUDE_API);
     let authority = shown.trim_start_matches("http://").trim_end_matches('/');

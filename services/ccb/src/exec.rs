@@ -25,8 +25,8 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    /// Creates the task of `ccb exec`: reads the prompt, from stdin if it is not an argument, and
-    /// checks everything that does not depend on the operator's settings.
+    /// Creates the task of `ccb exec`: reads the prompt and checks the arguments. Without a prompt
+    /// argument, reads stdin. Rules that depend on the operator's settings are left to claude-api.
     ///
     /// # Errors
     /// The message says what is wrong with the arguments or the prompt.

@@ -25,9 +25,9 @@ const RUN_EVENTS: usize = 16;
 
 /// A client of a bridge, which executes prompts, attaches to executions and controls them.
 ///
-/// After a lost connection the client reconnects by itself, repeats the requests that have no
-/// answer, and resumes each [`Run`] at the byte that it has reached. Dropping the client and its
-/// runs closes the connection; the executions continue.
+/// After a lost connection the client reconnects by itself. It repeats the unanswered requests, and
+/// resumes each [`Run`] at the byte that the run has reached. Dropping the client and its runs
+/// closes the connection; the executions continue.
 #[derive(Debug)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,

@@ -10,8 +10,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{Error, Verdict};
 
-/// One event of a [`Run`](crate::Run). First comes [`Event::Answer`], then statuses, notices,
-/// output and gaps in any order, and last [`Event::Terminal`] (docs/protocol.md, "Order").
+/// One event of a [`Run`](crate::Run). The first is [`Event::Answer`] and the last
+/// [`Event::Terminal`]. Statuses, notices, output and gaps are in between (docs/protocol.md,
+/// "Order").
 #[derive(Debug, Clone)]
 pub enum Event {
     /// The JSON text of a message of the bridge, before the event that this message causes. Only

@@ -11,8 +11,8 @@
 //!                     attaching again, at the offset reached
 //! ```
 //!
-//! A view whose run does not read is detached when too many events wait for it, because the
-//! connection must always be read to answer pings. When the run has read the waiting events, the
+//! A view whose run does not read is detached when too many events wait for it. The connection must
+//! always be read, because pings have to be answered. When the run has read the waiting events, the
 //! view attaches again at the offset reached.
 
 mod view;
@@ -69,7 +69,7 @@ impl Unanswered {
 /// What a message of the bridge means for the connection.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Received {
-    /// The bridge serves this client: the time to give up begins anew.
+    /// The bridge serves this client, so the time until the client gives up starts again.
     Progress,
     /// The message has no effect.
     Nothing,
@@ -472,8 +472,8 @@ impl Machine {
     }
 
     /// Handles the error with which the bridge answered an execute or attach. A view that was
-    /// accepted before waits for claude-api, or continues after output that is no longer kept;
-    /// otherwise the view ends with the error.
+    /// accepted before survives two errors: claude-api is unavailable, or the output at its offset
+    /// is no longer kept. Otherwise the view ends with the error.
     fn open_refused(&mut self, id: ExecutionId, error: RpcError) -> Received {
         let accepted = self.views.get(&id).is_some_and(|view| view.accepted);
         if accepted && error.code == code::UNAVAILABLE {

@@ -32,8 +32,8 @@ pub enum Verdict {
     /// The whole output was received: every byte from 0, with the length and crc32 of the terminal
     /// status.
     Verified,
-    /// The length agrees with the terminal status, but bytes before the start or in gaps were not
-    /// received, so the crc32 could not be compared.
+    /// The length is right, but bytes before the start or in gaps were not received. The crc32
+    /// could not be compared.
     Partial {
         /// The number of bytes that were not received.
         missing: u64,

@@ -93,8 +93,8 @@ impl Failure {
         Self::new(code::INTERNAL_ERROR, "call_ended", message)
     }
 
-    /// Creates the failure of a call that ends because the server stops. It says how to continue,
-    /// because the execution goes on.
+    /// Creates the failure of a call that ends because the server stops. It says how to get the
+    /// result later, because the execution continues.
     pub(crate) fn stopping(id: ExecutionId) -> Self {
         let message = format!(
             "the bridge is stopping, and the execution continues; when the bridge runs again, call \

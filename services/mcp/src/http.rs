@@ -1,9 +1,8 @@
 //! The MCP server over streamable HTTP, as a service for one path (the bridge's `/mcp`).
 //!
 //! MCP versions before 2026-07-28 have sessions. A session begins with `initialize`. It ends with
-//! DELETE, after an idle hour, or when it is idle and a new session needs its slot (its place among
-//! the limited number of sessions). Later versions have no sessions; each request is complete in
-//! itself.
+//! DELETE or after an idle hour. The number of sessions is limited, so a new session may also end
+//! one that is idle. Later versions have no sessions; each request is complete in itself.
 //!
 //! A stop has two steps ([`Service::drain`]). First each running `execute`, `wait` and `output` is
 //! answered with an error that says how to continue. Then all streams and sessions end.
@@ -134,9 +133,9 @@ impl Service {
         }
     }
 
-    /// Waits until the token [`HttpSettings::stop`] is cancelled, and then ends the service:
-    /// clients get at most 2 s to read the answers to their calls, and all sessions and streams
-    /// end. Dropping the future leaves them open.
+    /// Waits until the token [`HttpSettings::stop`] is cancelled, lets clients read the answers to
+    /// their calls for at most 2 s, and then ends all sessions and streams. Dropping the future
+    /// leaves them open.
     pub async fn drain(self) {
         self.stop.cancelled().await;
         self.responses.close();

@@ -1,5 +1,5 @@
-//! The check of the parameters of MCP methods. If the MCP library cannot parse the parameters of a
-//! method, it would report the method as unknown; this check says what is wrong instead.
+//! The check of the parameters of MCP methods. The MCP library reports a method as unknown if it
+//! cannot parse its parameters. This check says what is wrong instead.
 
 use rmcp::model::{
     CallToolRequestParams, CancelTaskParams, GetTaskParams, InitializeRequestParams, JsonObject,

@@ -18,8 +18,8 @@ use crate::text::Text;
 /// Runs a prompt to its end and returns the output. Meanwhile sends progress to the client.
 ///
 /// The future must not be dropped early: `signals` end it, so that a cancel reaches the bridge.
-/// When `stream_closed` is cancelled, the call frees its place among the concurrent calls. When the
-/// execution is accepted, `charge` frees the memory of the request's body.
+/// When `stream_closed` is cancelled, the call no longer counts against the limit on concurrent
+/// calls. When the execution is accepted, `charge` frees the memory of the request's body.
 ///
 /// # Errors
 /// The bridge refuses the execution or is lost, too many calls run already, or a signal ended the
@@ -113,8 +113,8 @@ pub(crate) async fn start(slots: &Slots, mut execute: ExecuteParams) -> Result<S
     Ok(*status)
 }
 
-/// Cancels the execution of a call over the call's own connection, because the bridge accepts a
-/// cancel before the acceptance only from the session of the `execute`.
+/// Cancels the execution of a call over the call's own connection. Before the acceptance, the
+/// bridge accepts a cancel only from the session that sent the `execute`.
 async fn cancel(call: Call, id: ExecutionId) {
     match call.client.control(id, Control::Cancel).await {
         Ok(_) => tracing::info!(

@@ -16,8 +16,8 @@ use crate::text::Text;
 /// Collects output from an offset, or from the oldest kept byte, until the execution ends, `time`
 /// is over, or one result is full. Returns the output and the present status.
 ///
-/// When `stream_closed` is cancelled, the call frees its place among the concurrent calls. Dropping
-/// the future only detaches; the execution continues.
+/// When `stream_closed` is cancelled, the call no longer counts against the limit on concurrent
+/// calls. Dropping the future only detaches; the execution continues.
 ///
 /// # Errors
 /// The bridge refuses to send the output or is lost, or too many calls run already.

@@ -5,7 +5,7 @@
 //! first, some the last. Two programs would then see two different requests in one text, so
 //! [`refuse_repeated_members`] refuses it.
 //!
-//! RFC 8259 (section 7) also allows U+2028, U+2029 and U+0085 unescaped in a string, but several
+//! RFC 8259 (section 7) also allows U+2028, U+2029 and U+0085 unescaped in a string. Several
 //! readers of JSON lines end a line there (Python's `splitlines`, Node's `readline`). [`to_vec`]
 //! escapes these characters, and the control characters that a terminal would obey.
 

@@ -20,7 +20,7 @@ pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
 const METADATA_BYTES: usize = 4 * 1024;
 
 /// The answer to a cancel of an id that claude-api does not know. The id is now burned: for an
-/// hour, an execution with this id is refused, so that a late request cannot run after its cancel.
+/// hour, executions with this id are refused. Thus a late request cannot run after its cancel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Burned {

@@ -97,8 +97,8 @@ impl Server {
         Ok(result.into())
     }
 
-    /// Runs a prompt until its execution ends. If the client supports MCP tasks, and does not bind
-    /// the execution to the call, returns a task as soon as the execution is accepted.
+    /// Runs a prompt until its execution ends. For a client that supports MCP tasks, returns a task
+    /// as soon as the execution is accepted, except with `onDisconnect: "cancel"`.
     async fn execute(
         &self,
         arguments: Arguments,
@@ -187,8 +187,8 @@ impl Server {
         result.map_err(|failure| self.or_stopping(failure, id))
     }
 
-    /// Replaces a failure by that of the stop if the server stops: the bridge then refuses the
-    /// server's own requests, so the failure is only a consequence.
+    /// Replaces a failure by [`Failure::stopping`] if the server stops, because the bridge then
+    /// refuses the server's own requests too.
     fn or_stopping(&self, failure: Failure, id: ExecutionId) -> Failure {
         if self.stop.is_cancelled() {
             Failure::stopping(id)

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A JSON value as the text that was received, to be parsed once its type is known: the type of a
-/// result depends on the method of its request.
+/// A JSON value as the text that was received, to be parsed once its type is known. For example,
+/// the type of a result depends on the method of its request.
 ///
 /// Two values are equal if their texts are. Only `serde_json` can serialize it.
 #[derive(Clone)]

@@ -13,8 +13,8 @@ use crate::rpc::method;
 use crate::{Events, Page, Status};
 
 /// The parameters of a request. The trait connects them with the name of their method and the type
-/// of the result, so that a client can send a request and read its answer with the right types:
-/// docs/protocol.md, "Requests".
+/// of the result, so that a client reads the answer with the right type. See docs/protocol.md,
+/// "Requests".
 pub trait Method: Serialize + DeserializeOwned {
     /// The name of the method, as a message writes it.
     const NAME: &'static str;

@@ -54,9 +54,8 @@ pub struct ControlParams {
 pub struct AttachParams {
     /// The id of the execution.
     pub execution_id: ExecutionId,
-    /// The offset in the output from which to send: the number of bytes that the client has
-    /// already. None: from the beginning, with a `gap` first if the oldest bytes are no longer
-    /// kept.
+    /// The offset of the first byte to send, in bytes of the output: the number of bytes received
+    /// so far. None: 0, with a `gap` first if byte 0 is no longer kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// What the bridge does when this client reads the output more slowly than it is generated.

@@ -58,8 +58,8 @@ impl OutputType {
     }
 }
 
-/// The parameters of `gap`: a range of the output that the bridge does not send, because the bytes
-/// are no longer kept or the client reads too slowly and asked to skip.
+/// The parameters of `gap`: a range of the output that the bridge does not send. The bytes are no
+/// longer kept, or the client reads too slowly and requested `"onSlow": "skip"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
