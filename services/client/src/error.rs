@@ -46,7 +46,7 @@ pub enum Error {
     /// ([`Options::answer_timeout`](crate::Options::answer_timeout)).
     #[error("the bridge did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
-    /// The bridge sent a message that `docs/protocol.md` does not allow.
+    /// The bridge sent a message that `docs/protocol.md` does not allow, or has another version.
     #[error("the bridge broke the protocol: {0}")]
     Protocol(String),
     /// The received output has a hole, or another length or checksum than the terminal status.

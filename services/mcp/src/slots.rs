@@ -1,4 +1,5 @@
-//! The limit on concurrent calls: each call has a slot and its own connection to the bridge.
+//! The limit on concurrent MCP calls. Each call has its own connection to the bridge, and a slot:
+//! one of a limited number of permits.
 //!
 //! - A call acquires its slot before it connects to the bridge. It releases the slot when it ends,
 //!   or when its response stream is closed. The client may resume the stream, so the call then

@@ -39,7 +39,7 @@ problem_types! {
     InvalidId = "invalid-id", 400;
     /// The body is not as docs/protocol.md, "Body", describes it.
     InvalidBody = "invalid-body", 400;
-    /// A query parameter is wrong.
+    /// A parameter in the query of the URL is wrong.
     InvalidQuery = "invalid-query", 400;
     /// The request came from inside the container of claude-api: from a process that the model
     /// started.
@@ -48,21 +48,21 @@ problem_types! {
     NotAllowed = "not-allowed", 403;
     /// The request's header `Host` is not on the operator's list.
     ForeignHost = "foreign-host", 403;
-    /// The `Origin` is not allowed.
+    /// The request stems from a web page whose `Origin` is not on the operator's list.
     ForeignOrigin = "foreign-origin", 403;
-    /// No such execution.
+    /// claude-api knows no execution with this id.
     NotFound = "not-found", 404;
-    /// No such path.
+    /// The service has no resource at this path.
     UnknownPath = "unknown-path", 404;
-    /// The conversation to continue is unknown.
+    /// The body continues a conversation that claude-api does not know.
     UnknownConversation = "unknown-conversation", 404;
     /// The path does not accept this method.
     MethodNotAllowed = "method-not-allowed", 405;
     /// An execution with this id exists, and its body differs.
     IdInUse = "id-in-use", 409;
-    /// The conversation belongs to another workspace.
+    /// The body continues a conversation that belongs to another workspace.
     OtherWorkspace = "other-workspace", 409;
-    /// The execution's state does not allow this.
+    /// The state of the execution does not allow the request, for example input after its end.
     WrongState = "wrong-state", 409;
     /// The input begins after the end of the accepted input.
     InputHole = "input-hole", 409;
@@ -74,7 +74,7 @@ problem_types! {
     OffsetNotKept = "offset-not-kept", 410;
     /// The prompt or the body is too large.
     TooLarge = "too-large", 413;
-    /// The offset lies beyond the present end.
+    /// The offset lies beyond the present end of the output or events.
     OffsetBeyondEnd = "offset-beyond-end", 416;
     /// A stream was requested over HTTP/1.0, which cannot mark the end of a complete stream.
     UpgradeRequired = "upgrade-required", 426;
@@ -82,24 +82,25 @@ problem_types! {
     Internal = "internal", 500;
     /// The request is part of the protocol, but not of this version.
     NotImplemented = "not-implemented", 501;
-    /// The queue is full; nothing was recorded.
+    /// The queue or its lane is full. Nothing was recorded, so the request may be retried.
     QueueFull = "queue-full", 503;
     /// The CLI has not read enough of its input; no byte of the request was accepted.
     InputFull = "input-full", 503;
-    /// The bodies of other requests leave no memory for this one; it had no effect.
+    /// The bodies of other requests use all the memory for them. The request had no effect and may
+    /// be retried.
     InboundFull = "inbound-full", 503;
     /// The service has too many open streams; the request may be retried.
     TooManyStreams = "too-many-streams", 503;
-    /// All MCP sessions of the bridge are in use.
+    /// All MCP sessions that the bridge allows are in use; the request may be retried.
     TooManyMcpSessions = "too-many-mcp-sessions", 503;
-    /// The service is stopping.
+    /// The service is stopping and accepts no new request.
     Stopping = "stopping", 503;
-    /// A process in claude-api's container can reach claude-api from outside; only the health
-    /// endpoints are served.
+    /// Processes that the model started can reach claude-api through its published port. Therefore
+    /// claude-api serves only the health endpoints.
     BoxReachesService = "box-reaches-service", 503;
     /// The service is not ready; `reasons` lists the reasons and remedies.
     NotReady = "not-ready", 503;
-    /// The execution cannot be recorded.
+    /// claude-api cannot write the execution to disk, so it was not accepted.
     SpoolUnwritable = "spool-unwritable", 507;
 }
 

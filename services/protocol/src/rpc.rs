@@ -69,7 +69,7 @@ pub struct RpcError {
 }
 
 impl RpcError {
-    /// Creates an error whose `data` is `{reason}`.
+    /// Creates an error whose `data` has only this reason.
     pub fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,

@@ -33,7 +33,7 @@ pub struct Burned {
 }
 
 impl Burned {
-    /// Creates the answer for this id.
+    /// Creates the answer to a cancel of this unknown id.
     #[must_use]
     pub fn new(execution_id: ExecutionId) -> Self {
         Self {

@@ -1,4 +1,5 @@
-//! Turns the events of a run into stdout, stderr and an exit code.
+//! Streams an execution for `exec` and `attach`: turns its events into stdout, stderr and an exit
+//! code.
 
 use std::io;
 use std::sync::Arc;

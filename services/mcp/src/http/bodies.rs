@@ -1,4 +1,5 @@
-//! Receives request bodies with limits on size, time and memory.
+//! Receives request bodies with limits on size, time and memory, so that many or slow clients
+//! cannot exhaust the memory of the bridge.
 //!
 //! The memory for bodies ([`super::HttpSettings::inbound_bytes`]):
 //! - A body acquires memory when the head of its request is read, for the announced length; without

@@ -1,4 +1,4 @@
-//! The MCP sessions over HTTP: the library's sessions, with a limit on their number.
+//! The MCP sessions over HTTP: those of the MCP library (rmcp), with a limit on their number.
 //!
 //! Each session has a slot ([`super::HttpSettings::sessions`]):
 //! - An `initialize` acquires a slot before the library reads it. The slot is released when the

@@ -1,5 +1,5 @@
-//! A transport of the library with one message per line. It answers lines that are not messages
-//! with an error.
+//! The transport over stdin and stdout for the MCP library (rmcp), with one message per line. It
+//! answers lines that are not messages with an error.
 //!
 //! ```text
 //! stdin ─▶ reader task ──messages──▶ library ──answers──▶ stdout

@@ -1,4 +1,5 @@
-//! The parameters of all requests except `execute`: docs/protocol.md, "Request parameters".
+//! The parameters of all requests except `execute`, one type for each method: docs/protocol.md,
+//! "Request parameters".
 
 use serde::{Deserialize, Serialize};
 

@@ -144,7 +144,7 @@ pub enum Upstream {
 }
 
 impl Upstream {
-    /// Returns the word as a message writes it.
+    /// Returns the word as a message writes it, for example `unreachable`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -167,7 +167,7 @@ pub struct RejectedExecute {
 }
 
 impl RejectedExecute {
-    /// Creates the parameters for this error.
+    /// Creates the parameters that report this error.
     #[must_use]
     pub fn new(error: RpcError) -> Self {
         Self {
