@@ -46,7 +46,7 @@ problem_types! {
     FromBox = "from-the-box", 401;
     /// The request exceeds what the operator allows.
     NotAllowed = "not-allowed", 403;
-    /// The request's header `Host` is not on the operator's list.
+    /// The request's header `Host` is neither a local name nor on the operator's list.
     ForeignHost = "foreign-host", 403;
     /// The request stems from a web page whose `Origin` is not on the operator's list.
     ForeignOrigin = "foreign-origin", 403;

@@ -31,7 +31,7 @@ pub enum BodyError {
     NotAllowed {
         /// The field's name in JSON.
         field: &'static str,
-        /// What is not allowed, for the client.
+        /// What is not allowed, as a part of the message for the client.
         mistake: String,
     },
 }
