@@ -144,7 +144,7 @@ impl Service {
             let open = self.responses.len();
             tracing::warn!(
                 left = open,
-                "MCP clients did not read their answers within 2 s; ending their streams to stop"
+                "stopping: MCP clients did not read their answers within 2 s; ending their streams"
             );
         }
         self.end.cancel();

@@ -38,7 +38,7 @@ pub async fn serve(settings: Settings) -> Result<(), Error> {
     if let Err(error) = session.waiting().await {
         tracing::warn!(
             %error,
-            "the MCP session on stdin and stdout failed; waiting for its cancels, then exiting"
+            "the MCP session on stdin and stdout failed; exiting once its calls have ended"
         );
     }
     calls.close();

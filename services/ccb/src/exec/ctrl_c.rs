@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::progress::Progress;
 
-/// How far the cancel is that Ctrl-C requests.
+/// The progress of the cancel that the first Ctrl-C requests.
 pub(super) enum CancelRequest {
     /// Ctrl-C was not pressed.
     Nothing,

@@ -13,10 +13,11 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::quiet_stream::{PongSwitch, QuietStream};
 use crate::Address;
 
-/// The default of [`ConnectionOptions::message_bytes`]. The bridge sends at most 524,288 bytes:
-/// docs/protocol.md, "Flow control".
+/// The default of [`ConnectionOptions::message_bytes`], the maximum size of a message that is read.
+/// The bridge sends at most 524,288 bytes: docs/protocol.md, "Flow control".
 const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// The default of [`ConnectionOptions::read_buffer_bytes`]; the WebSocket library's own default.
+/// The default size of the read buffer of a connection, in bytes; the WebSocket library's own
+/// default.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 
 /// The settings of one connection: headers, buffer sizes and pings. The defaults suit a client that

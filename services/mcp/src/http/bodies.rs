@@ -51,8 +51,8 @@ impl Charge {
 pub(super) struct Bodies {
     /// The memory that is free for bodies, in bytes.
     free: Arc<Semaphore>,
-    /// All the memory for bodies, in bytes. A body that is larger waits until it can have all of
-    /// it, so that no body waits forever.
+    /// All the memory for bodies, in bytes. A larger body acquires all of it, so that a single body
+    /// always has enough.
     total: usize,
     max_body: usize,
     stop: CancellationToken,

@@ -78,8 +78,8 @@ impl Sessions {
             }
             let idle = self.table.remove_idle()?;
             tracing::debug!(
-                "as many MCP sessions are open as the limit allows; ending the session that has \
-                 been idle longest for a new one"
+                "the limit on MCP sessions is reached; ending the session that has been idle \
+                 longest, to make room for a new one"
             );
             if let Err(error) = self.inner.close_session(&idle).await {
                 tracing::debug!(
