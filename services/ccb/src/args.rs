@@ -1,4 +1,4 @@
-//! Command line arguments and help texts.
+//! The command line arguments of `ccb`, and its help texts.
 
 use std::time::Duration;
 
@@ -71,7 +71,8 @@ Examples:
 
 The exit code is 0 when a prompt would run, and 69 when not.";
 
-/// Headings of the options in the help texts, in the order in which `exec` shows them.
+/// The headings under which help texts group the options, in the order in which `exec --help` shows
+/// them.
 mod heading {
     pub(super) const EXECUTION: &str = "Execution";
     pub(super) const MODEL: &str = "Model";
@@ -305,7 +306,8 @@ pub(crate) struct AttachArgs {
     pub(crate) on_slow: OnSlow,
 }
 
-/// Defines the command line's names for the values of a protocol field (docs/protocol.md, "Body").
+/// Defines an option's enum from the enum of a protocol field, so that the command line has the
+/// same values (docs/protocol.md, "Body").
 macro_rules! choice {
     ($name:ident = $wire:ty { $($(#[$doc:meta])* $case:ident),* }) => {
         #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -1,5 +1,5 @@
-//! `ccb doctor` checks whether a prompt would run; if not, says how to fix it. It only sends
-//! requests, and starts nothing.
+//! `ccb doctor` checks whether a prompt would run, and if not, says how to fix that. It only sends
+//! requests; it starts and changes nothing.
 
 mod http;
 mod report;
@@ -15,17 +15,17 @@ use crate::args::{Common, DoctorArgs};
 use crate::exit::{self, Exit};
 use report::{Check, Report};
 
-/// Time limit of each request, so that a hanging service does not hang the report.
+/// Time limit of each request of the doctor, so that a hanging service does not hang the report.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Longest silence of a healthy run (measured: 330 s). A shorter idle timeout ends executions while
-/// the CLI still retries.
+/// Longest time in which a healthy execution made no progress (measured: 330 s, while the CLI
+/// retried). The doctor warns of a shorter idle timeout, which would end such executions.
 const HEALTHY_SILENCE_MS: u64 = 330_000;
-/// Number of newest executions that are checked.
+/// Number of newest executions that the doctor checks for failures.
 const NEWEST: u32 = 5;
-/// Default address of claude-api.
+/// Address of claude-api that the doctor tries if none is given.
 const CLAUDE_API: &str = "http://127.0.0.1:8002";
 
-/// Runs all checks and prints the report.
+/// Runs all checks, prints the report on stdout, and returns the exit code of `ccb doctor`.
 pub(crate) async fn run(args: DoctorArgs, common: &Common) -> Exit {
     let mut report = Report::default();
     for line in args.facts.lines() {
@@ -109,7 +109,7 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
     true
 }
 
-/// Returns the remedy for a connection that failed.
+/// Returns what the person can do about a failed connection to the bridge.
 fn connect_remedy(error: &Error) -> &'static str {
     match error {
         Error::Unreachable { .. } => {
@@ -130,7 +130,8 @@ fn connect_remedy(error: &Error) -> &'static str {
     }
 }
 
-/// Reports each reason and its remedy, as claude-api sent them.
+/// Reports each reason why a service is not ready, and its remedy, from the body of its HTTP
+/// answer. Without reasons, reports the HTTP status.
 fn not_ready(report: &mut Report, status: u16, body: &[u8]) {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let reasons = problem["reasons"].as_array().cloned().unwrap_or_default();
@@ -144,15 +145,16 @@ fn not_ready(report: &mut Report, status: u16, body: &[u8]) {
     }
 }
 
-/// Returns the limits exactly as the bridge wrote them: unknown limits of a newer bridge stay, and
-/// limits that an older bridge does not send get no defaults.
+/// Returns the limits from the bridge's first message exactly as the bridge wrote them. Thus limits
+/// of a newer bridge stay, and limits that an older one does not send get no defaults.
 fn greeted_limits(greeting: &str) -> Value {
     let mut greeting: Value = serde_json::from_str(greeting).unwrap_or_default();
     let limits = greeting.pointer_mut("/params/limits");
     limits.map(Value::take).unwrap_or_default()
 }
 
-/// Reports the limits of executions, and warns of a value that looks wrong.
+/// Reports the limits on executions that the bridge sent, and warns if the idle timeout is too
+/// short.
 fn check_limits(report: &mut Report, limits: &Value) {
     report.limits = limits.clone();
     let Ok(known) = serde_json::from_value::<Limits>(limits.clone()) else {
@@ -183,7 +185,8 @@ fn check_limits(report: &mut Report, limits: &Value) {
     }
 }
 
-/// Reports how the newest executions ended, newest first: they show faults that no probe finds.
+/// Reports how the newest executions ended, because they show faults that no other check finds. The
+/// list is sorted newest first.
 fn newest(report: &mut Report, executions: &[Status]) {
     let Some(status) = executions.first() else {
         report.ok("newest execution", "none yet");
@@ -241,8 +244,8 @@ fn newest(report: &mut Report, executions: &[Status]) {
     report.warn("newest execution", &outcome, remedy);
 }
 
-/// Reports that claude-api is checked only through the bridge. If only the bridge's address is
-/// given, a claude-api on the default port may belong to another stack.
+/// Reports that claude-api is checked only through the bridge. That is so if only the bridge's
+/// address is given, because a claude-api on the default port may not belong to this bridge.
 fn claude_api_not_checked(report: &mut Report) {
     report.ok(
         "claude-api",
@@ -250,8 +253,8 @@ fn claude_api_not_checked(report: &mut Report) {
     );
 }
 
-/// Checks claude-api itself. On the default address (`url` is `None`) an unreachable claude-api is
-/// a failure only if the bridge is unreachable too: clients need only the bridge.
+/// Checks claude-api directly. `url` is `None` for the default address. Clients need only the
+/// bridge, so an unreachable default address is a failure only if the bridge is unreachable too.
 async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool) {
     let shown = url.unwrap_or(CLAUDE_API);
     let authority = shown.trim_start_matches("http://").trim_end_matches('/');
@@ -288,7 +291,8 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
     }
 }
 
-/// Reports the warnings of a ready claude-api, such as a missing part of the sandbox.
+/// Reports the warnings from the body of a ready claude-api's answer, such as a missing part of the
+/// sandbox.
 fn warnings(report: &mut Report, body: &[u8]) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     for warning in body["warnings"].as_array().into_iter().flatten() {

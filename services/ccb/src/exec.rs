@@ -1,4 +1,4 @@
-//! `exec` and `attach`: stream a run to stdout.
+//! The commands `exec` and `attach`, which stream the output of an execution to stdout.
 
 mod ctrl_c;
 mod stream;
@@ -14,7 +14,7 @@ use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::{complain, values};
 
-/// The run to stream.
+/// The execution to stream: a new one, or an existing one.
 pub(crate) enum Task {
     Execute {
         id: ExecutionId,
@@ -25,7 +25,8 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    /// Reads the prompt and checks everything that does not depend on the operator's settings.
+    /// Creates the task of `ccb exec`: reads the prompt and checks the arguments. Without a prompt
+    /// argument, reads stdin. Rules that depend on the operator's settings are left to claude-api.
     ///
     /// # Errors
     /// The message says what is wrong with the arguments or the prompt.
@@ -116,7 +117,7 @@ fn prompt_from_stdin() -> Result<String, String> {
     })
 }
 
-/// Returns the client's options for these arguments.
+/// Returns the bridge client's settings for these command line options.
 pub(crate) fn options(common: &Common) -> Options {
     Options {
         give_up: common.reconnect_for,
@@ -124,7 +125,8 @@ pub(crate) fn options(common: &Common) -> Options {
     }
 }
 
-/// Streams the run until it ends, Ctrl-C is pressed, or stdout is closed.
+/// Connects and streams the output to stdout, until the execution ends, Ctrl-C is pressed, or
+/// stdout is closed. Returns the exit code of `ccb`.
 pub(crate) async fn run(task: Task, common: &Common) -> Exit {
     let mut stop = match Stop::new() {
         Ok(stop) => stop,
@@ -153,7 +155,7 @@ pub(crate) async fn run(task: Task, common: &Common) -> Exit {
     })
 }
 
-/// Returns the error's message with advice on what to do.
+/// Returns an error's message with advice for the person who called `ccb`.
 pub(crate) fn explain(error: &Error) -> String {
     let advice = match error {
         Error::Unreachable { .. } => {

@@ -1,19 +1,21 @@
-//! Exit codes: 64 to 77 are those of sysexits.h.
+//! The exit codes of `ccb`. 64 to 77 are those of sysexits.h; 124 and 130 are those of timeout(1)
+//! and of shells.
 
 use client::Error;
 use protocol::rpc::code;
 use protocol::{State, Status};
 use std::process::ExitCode;
 
-/// An exit code of ccb.
+/// An exit code of `ccb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit(pub(crate) u8);
 
 pub(crate) const OK: Exit = Exit(0);
 pub(crate) const FAILED: Exit = Exit(1);
-/// `EX_USAGE`: the command was used wrongly.
+/// `EX_USAGE`: the command line or the request is wrong.
 pub(crate) const USAGE: Exit = Exit(64);
-/// `EX_UNAVAILABLE`: a service is not available.
+/// `EX_UNAVAILABLE`: the bridge or claude-api cannot be reached, refuses the connection, or has no
+/// room.
 pub(crate) const UNAVAILABLE: Exit = Exit(69);
 /// `EX_SOFTWARE`: an error in this program or on this machine.
 pub(crate) const INTERNAL: Exit = Exit(70);
@@ -21,11 +23,11 @@ pub(crate) const INTERNAL: Exit = Exit(70);
 pub(crate) const INTERRUPTED: Exit = Exit(75);
 /// `EX_PROTOCOL`: the bridge broke the protocol, or the output is incomplete.
 pub(crate) const PROTOCOL: Exit = Exit(76);
-/// `EX_NOPERM`: not allowed.
+/// `EX_NOPERM`: the operator does not allow the request.
 pub(crate) const NOT_ALLOWED: Exit = Exit(77);
-/// The code that timeout(1) uses.
+/// The execution timed out; the code that timeout(1) uses.
 pub(crate) const TIMED_OUT: Exit = Exit(124);
-/// The code of a shell after Ctrl-C.
+/// The execution was cancelled; the code of a shell after Ctrl-C.
 pub(crate) const CANCELLED: Exit = Exit(130);
 
 impl From<Exit> for ExitCode {
@@ -34,7 +36,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Returns the exit code for the state of an execution.
+/// Returns the exit code for the state of an execution. A failed one has the CLI's exit code, if
+/// that is known and not 0; a live one has 0.
 pub(crate) fn of_status(status: &Status) -> Exit {
     match status.state {
         State::Completed => OK,
@@ -49,8 +52,8 @@ pub(crate) fn of_status(status: &Status) -> Exit {
     }
 }
 
-/// Returns the exit code for an execution whose output was streamed. `whole` means that no
-/// requested byte is missing.
+/// Returns the exit code for an ended execution whose output was streamed. `whole` says that no
+/// requested byte is missing; otherwise even a completed execution is not a success.
 pub(crate) fn of_end(status: &Status, whole: bool) -> Exit {
     match of_status(status) {
         OK if !whole => PROTOCOL,
@@ -58,7 +61,7 @@ pub(crate) fn of_end(status: &Status, whole: bool) -> Exit {
     }
 }
 
-/// Returns the exit code for an error.
+/// Returns the exit code for a request that failed.
 pub(crate) fn of_error(error: &Error) -> Exit {
     match error {
         Error::Address(_) | Error::TooLarge { .. } => USAGE,

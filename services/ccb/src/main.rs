@@ -1,4 +1,5 @@
-//! `ccb`, the command line client of the bridge.
+//! `ccb`, the command line client of the bridge: it runs prompts, streams their output and controls
+//! executions.
 
 mod args;
 mod doctor;
@@ -20,8 +21,8 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
-/// Tip for a prompt that begins with a dash. clap prints its own tip only when no option has a
-/// similar name.
+/// Tip for a prompt that begins with a dash, which clap takes for an option. clap prints a tip of
+/// its own only if no option has a similar name.
 const DASH_TIP: &str =
     "  tip: a prompt that begins with a dash goes after --, as in: ccb exec -- \"--fix it\"";
 
@@ -82,13 +83,14 @@ fn main() -> ExitCode {
     code.into()
 }
 
-/// Returns whether the command line has `exec` and no `--`.
+/// Returns whether the command is `exec` without `--`, so that a prompt with a leading dash may be
+/// the mistake.
 fn has_exec_without_dashes() -> bool {
     let has = |word: &str| std::env::args_os().any(|argument| argument == word);
     has("exec") && !has("--")
 }
 
-/// A parsed command, by the module that runs it.
+/// A parsed command, grouped by the module that runs it.
 enum Work {
     Run(exec::Task),
     Doctor(args::DoctorArgs),
@@ -96,8 +98,8 @@ enum Work {
     Query(Command),
 }
 
-/// Prints a message on stderr, without control characters: text from elsewhere must not move the
-/// terminal's cursor.
+/// Prints an error message on stderr. Control characters are replaced, because text of a service or
+/// a model must not move the terminal's cursor.
 fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "ccb: {}", show::message(message));
 }

@@ -1,4 +1,4 @@
-//! `ccb mcp`: the MCP server on stdin and stdout.
+//! The command `ccb mcp`: an MCP server on stdin and stdout.
 
 use mcp::{Settings, stdio};
 
@@ -6,8 +6,8 @@ use crate::args::Common;
 use crate::exit::{self, Exit};
 use crate::{complain, exec};
 
-/// Serves until the client closes stdin. The bridge may be unreachable at the start: each call
-/// connects by itself.
+/// Serves MCP until the client closes stdin, and returns the exit code. The bridge need not be
+/// reachable at the start, because each call connects by itself.
 pub(crate) async fn run(common: &Common) -> Exit {
     let settings = Settings {
         client: exec::options(common),

@@ -1,5 +1,5 @@
-//! State and activity on stderr: on a terminal one line that is overwritten, otherwise a line for
-//! each change.
+//! State and activity of an execution on stderr: on a terminal one line that is overwritten,
+//! otherwise a line for each change.
 
 use std::io::{IsTerminal, Write};
 
@@ -8,23 +8,23 @@ use client::StatusUpdate;
 use crate::show;
 
 const CLEAR: &str = "\r\x1b[K";
-/// Width of the progress line, characters: a longer line wraps on a narrow terminal, and a wrapped
-/// line cannot be overwritten.
+/// Maximum width of the progress line, in characters. A longer line would wrap on a narrow
+/// terminal, and a wrapped line cannot be overwritten.
 const WIDTH: usize = 78;
 
-/// The progress line and the messages on stderr.
+/// Writes the progress line and messages to stderr, without disturbing the output on stdout.
 pub(crate) struct Progress {
     quiet: bool,
-    /// stderr is a terminal.
+    /// Whether stderr is a terminal, so that the progress line can be overwritten.
     terminal: bool,
-    /// stdout is a terminal too. The progress line must be cleared before output is written, and
-    /// may be drawn only at the beginning of a line.
+    /// Whether stdout is a terminal too. The progress line must then be cleared before output is
+    /// written, and may be drawn only at the beginning of a line.
     shared: bool,
-    /// The last output byte on the terminal was a newline.
+    /// Whether the last output byte on the terminal was a newline, or nothing was written.
     at_line_start: bool,
-    /// The progress line is on the terminal.
+    /// Whether the progress line is on the terminal now.
     drawn: bool,
-    /// The last text of the progress line.
+    /// The text that the progress line had last.
     last: String,
 }
 
@@ -40,7 +40,7 @@ impl Progress {
         }
     }
 
-    /// Shows a status.
+    /// Shows the state and activity of an execution on the progress line, unless quiet.
     pub(crate) fn status(&mut self, update: &StatusUpdate) {
         let mut activity = show::activity(&update.status);
         if let Some(upstream) = update.upstream {
@@ -49,7 +49,8 @@ impl Progress {
         self.activity(activity, Some(update.elapsed_ms));
     }
 
-    /// Shows the present activity, unless quiet.
+    /// Shows what happens now on the progress line, with the elapsed time in milliseconds if it is
+    /// known. Does nothing when quiet.
     pub(crate) fn activity(&mut self, activity: String, elapsed_ms: Option<u64>) {
         if self.quiet {
             return;
@@ -67,14 +68,14 @@ impl Progress {
         }
     }
 
-    /// Prints a message that stays on the terminal, unless quiet.
+    /// Prints a message on stderr that stays on the terminal. Does nothing when quiet.
     pub(crate) fn note(&mut self, text: &str) {
         if !self.quiet {
             self.say(text);
         }
     }
 
-    /// Prints a message, also when quiet.
+    /// Prints a message on stderr that stays on the terminal, even when quiet.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
         let newline = if self.shared && self.terminal && !self.at_line_start {
@@ -87,7 +88,8 @@ impl Progress {
         put(&format!("{newline}ccb: {}\n", show::message(text)));
     }
 
-    /// Clears the progress line before output is written.
+    /// Makes room for output on stdout: clears the progress line if stdout is a terminal. `bytes`
+    /// is the output that follows.
     pub(crate) fn before_output(&mut self, bytes: &[u8]) {
         if self.shared {
             self.clear();
@@ -97,8 +99,8 @@ impl Progress {
         }
     }
 
-    /// Clears the progress line at the end. On a terminal, ends the last line, so that the shell's
-    /// prompt begins a new one; a pipe gets only the output.
+    /// Clears the progress line at the end of the command. On a terminal, also ends the last line
+    /// of the output, so that the shell's prompt begins on a new one; a pipe gets only the output.
     pub(crate) fn finish(mut self) {
         self.clear();
         if self.shared && !self.at_line_start {
@@ -131,7 +133,7 @@ impl Drop for Progress {
     }
 }
 
-/// Writes to stderr and ignores errors: a closed stderr is no reason to stop.
+/// Writes text to stderr and ignores errors, because a closed stderr is no reason to stop.
 fn put(text: &str) {
     let mut stderr = std::io::stderr();
     let _ = stderr.write_all(text.as_bytes());

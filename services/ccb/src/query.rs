@@ -1,4 +1,4 @@
-//! The commands with one answer: `list`, `status`, `pause`, `resume` and `cancel`.
+//! The commands that print one answer: `list`, `status`, `pause`, `resume` and `cancel`.
 
 use std::io::{self, Write};
 
@@ -34,7 +34,7 @@ fn write(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Runs a command, and returns its text for stdout and the exit code.
+/// Sends the request of a command, and returns the text for stdout and the exit code.
 async fn answer(command: Command, common: &Common) -> Result<(String, Exit), Error> {
     let client = Client::connect(common.url.as_str(), exec::options(common)).await?;
     let answer = match command {

@@ -1,5 +1,5 @@
-//! Writes stdout without delaying signals, and flushes it after each message. A file or a pipe gets
-//! every byte unchanged; a terminal gets no control characters.
+//! Writes stdout so that signals are handled meanwhile, and flushes after each message. A file or a
+//! pipe gets every byte unchanged; a terminal gets no control characters.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncWriteExt, Stdout};
 
 use crate::show;
 
-/// An asynchronous writer of stdout.
+/// A writer of stdout for async code, so that a slow reader does not block the program.
 pub(crate) struct StdoutWriter {
     stdout: Stdout,
     terminal: bool,
@@ -22,7 +22,7 @@ impl StdoutWriter {
         }
     }
 
-    /// Writes and flushes. The flush reports the errors of the write.
+    /// Writes the bytes to stdout and flushes. The error is that of the write or of the flush.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let bytes = if self.terminal {
             Cow::Owned(show::for_terminal(bytes))
@@ -34,7 +34,7 @@ impl StdoutWriter {
     }
 }
 
-/// Returns a JSON message as one line, safe for stdout.
+/// Returns a JSON message as one line for stdout. On a terminal, control characters are escaped.
 pub(crate) fn json_line(message: &str) -> String {
     let mut line = if message.contains(['\n', '\r']) {
         serde_json::from_str::<serde_json::Value>(message)

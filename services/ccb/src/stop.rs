@@ -1,10 +1,10 @@
-//! The signals that stop ccb.
+//! The signals that stop `ccb`.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A listener for SIGINT (Ctrl-C) and SIGTERM.
+/// A listener for the signals that stop `ccb`: SIGINT (Ctrl-C) and SIGTERM.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -18,7 +18,7 @@ impl Stop {
         })
     }
 
-    /// Waits for the next of both signals. Cancel-safe.
+    /// Waits until either signal arrives. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,10 +1,10 @@
-//! Parsers of option values.
+//! Parsers for the values of command line options.
 
 use std::time::Duration;
 
 use client::Address;
 
-/// Parses `NAME=VALUE`.
+/// Parses `NAME=VALUE`, the value of an option like `--env`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -12,7 +12,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Parses seconds, or a number with `s`, `m` or `h`. Returns seconds.
+/// Parses a time in seconds, or with the unit `s`, `m` or `h`, like `90` or `15m`. Returns seconds.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1.0),
@@ -26,19 +26,19 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Parses a time as [`seconds`] does, and cuts it at ten years.
+/// Parses a time as [`seconds`] does, but returns at most ten years.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const MAX_SECONDS: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
     Ok(Duration::from_secs_f64(seconds(text)?.min(MAX_SECONDS)))
 }
 
-/// Parses the bridge's address.
+/// Parses the bridge's `ws://` address, the value of `--url`.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.parse().map_err(|e: client::Error| e.to_string())
 }
 
-/// Splits lists of tool names at commas. A comma inside parentheses belongs to the name, as in
-/// `Bash(cut -d, *)`. Returns `None` without lists.
+/// Splits lists of tool names, the values of a repeatable option, at commas. A comma inside
+/// parentheses belongs to the name, as in `Bash(cut -d, *)`. Returns `None` if there is no list.
 pub(crate) fn tools(lists: &[String]) -> Option<Vec<String>> {
     if lists.is_empty() {
         return None;

@@ -10,12 +10,12 @@ use crate::Error;
 /// The address at which a bridge listens by default.
 pub const DEFAULT_URL: &str = "ws://127.0.0.1:8003/ws";
 
-/// A `ws://` address. An address without a path means `/ws`.
+/// The `ws://` address of a bridge. An address without a path means `/ws`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(String);
 
 impl Address {
-    /// Returns the address as text.
+    /// Returns the address as text, with the path.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -23,7 +23,7 @@ impl Address {
 }
 
 impl Address {
-    /// Returns `host:port`.
+    /// Returns `host:port`; the port is 80 if the address has none.
     pub(crate) fn authority(&self) -> String {
         let rest = self.0.trim_start_matches("ws://");
         let authority = rest.split('/').next().unwrap_or(rest);

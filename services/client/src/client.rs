@@ -1,4 +1,4 @@
-//! [`Client`]: the handle of a client that reconnects.
+//! [`Client`]: the entry point of this crate, a client that reconnects by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +20,14 @@ use crate::run::Run;
 use crate::task::ClientTask;
 use crate::{Address, Error, Options};
 
-/// The number of events that a run buffers; one carries at most 64 KiB of output.
+/// The number of events in the channel to each [`Run`]. An event has at most 64 KiB of output.
 const RUN_EVENTS: usize = 16;
 
-/// A client of a bridge that reconnects by itself.
+/// A client of a bridge, which executes prompts, attaches to executions and controls them.
 ///
-/// After a lost connection the client reconnects, repeats the unanswered requests, and resumes each
-/// run at its offset. Dropping the client and its runs closes the connection; executions continue.
+/// After a lost connection the client reconnects by itself. It repeats the unanswered requests, and
+/// resumes each [`Run`] at the byte that the run has reached. Dropping the client and its runs
+/// closes the connection; the executions continue.
 #[derive(Debug)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
@@ -37,11 +38,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects and reads `connected`.
+    /// Connects to the bridge at this `ws://` address, and reads its greeting.
     ///
     /// # Errors
-    /// The address is wrong, no bridge answers, or the bridge refuses. A connection that is lost
-    /// later is no error: the client reconnects.
+    /// The address is wrong, no bridge answers, or the bridge refuses. Only this first connection
+    /// can fail here: later, the client reconnects.
     pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
         let address: Address = url.parse()?;
         let connection = Box::pin(LiveConnection::connect(&address, &options)).await?;
@@ -58,25 +59,28 @@ impl Client {
         })
     }
 
-    /// Returns the `connected` of the first connection.
+    /// Returns the bridge's first message, parsed: its version, capabilities and limits. A
+    /// reconnect does not update it.
     #[must_use]
     pub fn connected(&self) -> &Connected {
         &self.connected
     }
 
-    /// Returns the text of the first message of the first connection.
+    /// Returns the bridge's first message as JSON text, with the members that this crate does not
+    /// know. A reconnect does not update it.
     #[must_use]
     pub fn greeting(&self) -> &str {
         &self.greeting
     }
 
-    /// Executes a prompt and views the execution. If the parameters have no id, the client chooses
-    /// one, so that repeating the request never runs the prompt twice.
+    /// Executes a prompt. The returned run yields the answer, the output and the statuses.
     ///
-    /// The first event of the run says whether the execution was accepted.
+    /// If the parameters have no id, the client chooses one, so that a repeated request never runs
+    /// the prompt twice. The request is only queued here: the first event of the run is the
+    /// acceptance, or its error the refusal.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]: the message exceeds the bridge's limit.
+    /// [`Error::TooLarge`]: the message exceeds the bridge's limit, and is not sent.
     pub fn execute(&self, mut execute: ExecuteParams) -> Result<Run, Error> {
         let id = execute.ensure_id();
         let on_slow = execute.on_slow;
@@ -90,7 +94,8 @@ impl Client {
         Ok(self.open(id, 0, on_slow, request))
     }
 
-    /// Views an existing execution, which may have ended.
+    /// Receives the output and statuses of an existing execution, live or ended. An unknown id is
+    /// an error of the run's first event.
     #[must_use]
     pub fn attach(&self, attach: AttachParams) -> Run {
         let AttachParams {
@@ -116,7 +121,8 @@ impl Client {
         }
     }
 
-    /// Pauses, resumes or cancels an execution. A repeated control changes nothing.
+    /// Pauses, resumes or cancels an execution, and returns its status. A repeated control changes
+    /// nothing and is no error.
     ///
     /// # Errors
     /// The bridge refuses, or does not answer in time ([`Options::answer_timeout`]).
@@ -129,7 +135,7 @@ impl Client {
         .await
     }
 
-    /// Returns the status of one execution.
+    /// Returns the present status of an execution, live or ended.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -138,8 +144,8 @@ impl Client {
         self.request(StatusParams { execution_id }).await
     }
 
-    /// Returns a page of executions, newest first: at most `limit`, and only those older than
-    /// `before`.
+    /// Returns the statuses of executions, newest first: at most `limit` of them, and only those
+    /// older than `before`. [`Page::next`] is the `before` of the next page.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -148,8 +154,8 @@ impl Client {
         self.request(ListParams { limit, before }).await
     }
 
-    /// Returns at most `max_bytes` of the present events of an execution: the CLI's stdout from a
-    /// byte offset, or from the oldest kept byte.
+    /// Returns at most `max_bytes` of the stdout that the CLI of an execution has written so far,
+    /// from the byte `offset` on. Without an offset, begins at the oldest byte that is kept.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -167,7 +173,8 @@ impl Client {
         .await
     }
 
-    /// Ends a view; the execution continues.
+    /// Stops receiving messages about an execution, and returns when the bridge has confirmed that.
+    /// The execution continues.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -177,7 +184,7 @@ impl Client {
         self.ping().await
     }
 
-    /// Checks that the bridge answers.
+    /// Checks that the bridge answers, and waits for its answer.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -185,11 +192,11 @@ impl Client {
         self.request(PingParams {}).await.map(drop)
     }
 
-    /// Sends a request of any method and returns its result, for example
-    /// [`protocol::message::InputParams`].
+    /// Sends a request of any method, for example [`protocol::message::InputParams`], and returns
+    /// its result.
     ///
-    /// For an execute or attach use [`Client::execute`] and [`Client::attach`]: here, no run would
-    /// read the messages of the view.
+    /// Use [`Client::execute`] and [`Client::attach`] for these two methods: with this function no
+    /// [`Run`] would receive the output.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -208,8 +215,8 @@ impl Client {
             .map_err(|e| Error::Protocol(format!("bad answer to {}: {e}", P::NAME)))
     }
 
-    /// Sends the queued requests and closes the connection. Every run of this client ends with
-    /// [`Error::Closed`].
+    /// Sends the queued requests and closes the connection with a close frame. Every open [`Run`]
+    /// of this client ends with [`Error::Closed`]; the executions continue.
     pub async fn close(self) {
         let (tx, rx) = oneshot::channel();
         if self.commands.send(Command::Close(tx)).is_ok() {

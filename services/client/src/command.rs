@@ -1,4 +1,4 @@
-//! The commands from the handles of a client to its task.
+//! The commands that a client and its runs send to the client's background task.
 
 use protocol::ExecutionId;
 use protocol::message::Request;
@@ -9,11 +9,11 @@ use crate::machine::{AnswerSender, View};
 /// A command from a [`Client`](crate::Client) or a [`Run`](crate::Run) to the task that owns the
 /// connection.
 pub(crate) enum Command {
-    /// Begins a view with an execute or an attach.
+    /// Sends an execute or attach, whose view (the messages about this execution) goes to a run.
     Open(ExecutionId, View, Request),
-    /// Sends a request whose answer goes to the sender.
+    /// Sends a request. Its answer goes to the sender, for the caller that waits.
     Request(Request, AnswerSender),
-    /// Ends the view with this token: its run was dropped.
+    /// Ends the view with this token, because its run was dropped.
     Forget(ExecutionId, u64),
     /// Sends the queued requests, closes the connection, and then notifies the sender.
     Close(oneshot::Sender<()>),

@@ -52,7 +52,8 @@ use quiet_stream::{PongSwitch, QuietStream};
 pub use read::{Close, Frame, ReadError};
 pub use write::SendError;
 
-/// One WebSocket connection to a bridge. Dropping it ends the TCP connection without a close frame.
+/// One WebSocket connection to a bridge, without reconnects or timeouts. Dropping it ends the TCP
+/// connection without a close frame.
 #[derive(Debug)]
 pub struct Connection {
     socket: WebSocketStream<QuietStream>,
@@ -60,12 +61,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects and upgrades to WebSocket, without reading a message.
+    /// Connects over TCP and upgrades to WebSocket. The bridge's greeting is not read yet.
     ///
-    /// Dropping the future ends the attempt.
+    /// Dropping the future ends the attempt. There is no timeout.
     ///
     /// # Errors
-    /// No program listens at the address, or the upgrade is refused.
+    /// No program listens at the address, or it refuses the upgrade.
     pub async fn connect(
         address: &Address,
         options: &ConnectionOptions,
@@ -74,16 +75,17 @@ impl Connection {
         Ok(Self { socket, pongs })
     }
 
-    /// Reads the next frame of data, ping or pong. Cancel-safe.
+    /// Reads the next frame: text, binary, ping or pong. Cancel-safe: no frame is lost if the
+    /// future is dropped.
     ///
     /// # Errors
-    /// The connection has ended. After [`ReadError::Closed`], another call detects a frame that
-    /// follows the close frame, which the bridge must not send.
+    /// The connection has ended or is broken. After [`ReadError::Closed`], call again to detect a
+    /// frame that follows the close frame, which the protocol forbids.
     pub async fn next(&mut self) -> Result<Frame, ReadError> {
         read::frame(&mut self.socket).await
     }
 
-    /// Reads the next text frame, and skips pings and pongs. Cancel-safe.
+    /// Reads the next text frame, which has one message. Skips pings and pongs. Cancel-safe.
     ///
     /// # Errors
     /// As [`Self::next`]; a binary frame is [`ReadError::Binary`].
@@ -91,7 +93,7 @@ impl Connection {
         read::text(&mut self.socket).await
     }
 
-    /// Reads the next message. Cancel-safe.
+    /// Reads and parses the next message of the bridge. Skips pings and pongs. Cancel-safe.
     ///
     /// # Errors
     /// As [`Self::next_text`]; a text that is not a message is [`ReadError::BadMessage`].
@@ -109,7 +111,7 @@ impl Connection {
         self.send_text(message.to_json()).await
     }
 
-    /// Sends any text, JSON or not, as one frame.
+    /// Sends any text as one text frame, even if it is not valid JSON.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -117,7 +119,7 @@ impl Connection {
         self.send_frame(Message::Text(text.into())).await
     }
 
-    /// Sends any bytes as one binary frame, which the bridge refuses.
+    /// Sends any bytes as one binary frame. The protocol has none, so the bridge refuses it.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -133,7 +135,8 @@ impl Connection {
         write::frame(&mut self.socket, &self.pongs, frame).await
     }
 
-    /// Sends a close frame. The bridge's answer is an error of the next read.
+    /// Sends a close frame with this code and reason. The next read then returns the bridge's close
+    /// frame as [`ReadError::Closed`].
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -141,7 +144,7 @@ impl Connection {
         self.send_frame(write::close(code, reason)).await
     }
 
-    /// Splits the connection, so that one task reads while another task writes.
+    /// Splits the connection into two halves, so that one task reads while another one writes.
     ///
     /// With [`ConnectionOptions::answer_pings`] off, a ping that is read while the writer sends may
     /// still be answered.

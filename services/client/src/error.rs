@@ -1,4 +1,4 @@
-//! The errors of a client. Their messages are for people who have to act on them.
+//! The errors of a client. Their messages tell people what to do.
 
 use std::time::Duration;
 
@@ -6,49 +6,53 @@ use protocol::rpc::{RpcError, code};
 
 use crate::OutputError;
 
-/// An error of the client. `Clone`, because a lost connection ends every run of its session.
+/// The reason why a connection, a request or a [`Run`](crate::Run) failed. It is `Clone`, because
+/// one lost connection can end several runs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The text is not the address of a bridge.
+    /// The text is not a `ws://` address.
     #[error("{0}")]
     Address(String),
-    /// No bridge answers at the address. A retry may succeed.
+    /// No bridge answers at the address, or it cannot serve now. A retry may succeed.
     #[error("no bridge answers at {url}: {reason}")]
     Unreachable {
-        /// The address.
+        /// The address of the bridge.
         url: String,
-        /// The reason.
+        /// The reason of the failure, for people.
         reason: String,
     },
-    /// The server at the address refuses the connection. A retry does not help.
+    /// The server at the address refuses the connection, for example because of its host name. A
+    /// retry does not help.
     #[error("{url} refuses the connection: {reason}")]
     Refused {
-        /// The address.
+        /// The address of the bridge.
         url: String,
-        /// The reason that the server gave.
+        /// The reason that the server gave, for people.
         reason: String,
     },
-    /// The bridge answered a request with an error.
+    /// The bridge refused a request. The error has a code and a reason for programs.
     #[error("{}", .0.message)]
     Rpc(RpcError),
-    /// The connection was lost, and the client could not reconnect in time.
+    /// The connection was lost, and the client could not reconnect within
+    /// [`Options::give_up`](crate::Options::give_up).
     #[error("lost the bridge and could not reconnect within {} s: {reason}", .after.as_secs())]
     GaveUp {
-        /// The time for which the client tried.
+        /// The time for which the client tried to reconnect.
         after: Duration,
-        /// The reason of the last failure.
+        /// The reason of the last failed attempt, for people.
         reason: String,
     },
-    /// The request did not get an answer in time.
+    /// The bridge did not answer the request within this time
+    /// ([`Options::answer_timeout`](crate::Options::answer_timeout)).
     #[error("the bridge did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
-    /// The bridge sent a message that `docs/protocol.md` does not allow.
+    /// The bridge sent a message that `docs/protocol.md` does not allow, or has another version.
     #[error("the bridge broke the protocol: {0}")]
     Protocol(String),
-    /// The received output is inconsistent.
+    /// The received output has a hole, or another length or checksum than the terminal status.
     #[error("the output is incomplete or broken: {0}")]
     Output(#[from] OutputError),
-    /// The request exceeds the bridge's limit.
+    /// The request is larger than the bridge accepts, and was not sent.
     #[error("the request has {bytes} bytes; the bridge accepts at most {limit}")]
     TooLarge {
         /// The size of the request, in bytes.
@@ -56,13 +60,15 @@ pub enum Error {
         /// The maximum size of a message to the bridge, in bytes.
         limit: usize,
     },
-    /// A newer run of this client views the same execution, or the client was closed.
+    /// The client was closed, or a newer [`Run`](crate::Run) of this client views the same
+    /// execution.
     #[error("the client was closed, or a newer view of the same execution replaced this one")]
     Closed,
 }
 
 impl Error {
-    /// Returns whether a retry may succeed a moment later.
+    /// Returns whether the same request may succeed a moment later. True if the bridge cannot be
+    /// reached, has too many sessions, or cannot reach claude-api.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

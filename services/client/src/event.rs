@@ -1,4 +1,4 @@
-//! The events of a run.
+//! The events that a [`Run`](crate::Run) yields.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -10,47 +10,50 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{Error, Verdict};
 
-/// One event of a run. The order is that of docs/protocol.md, "Order": first the answer, then
-/// statuses, notices, output and gaps, last the terminal status.
+/// One event of a [`Run`](crate::Run). The first is [`Event::Answer`] and the last
+/// [`Event::Terminal`]. Statuses, notices, output and gaps are in between (docs/protocol.md,
+/// "Order").
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// The text of a message of the bridge, before the event that the message causes; only with
-    /// [`crate::Options::raw`].
+    /// The JSON text of a message of the bridge, before the event that this message causes. Only
+    /// with [`crate::Options::raw`].
     Message(Utf8Bytes),
-    /// The execution is durably accepted, or exists already. A run yields this event once, however
-    /// often the client reconnects.
+    /// The execution is accepted and on disk, or existed already. A run yields this event once,
+    /// even if the client reconnects.
     Answer(Box<Status>),
-    /// A status that is not terminal: a change, or a heartbeat.
+    /// The execution has not ended; its status has changed, or is repeated as a heartbeat.
     Status(Box<StatusUpdate>),
-    /// The next bytes of the output. A run delivers each byte once.
+    /// The next bytes of the output. A run yields each byte once, in order.
     Output {
-        /// The offset of the first byte.
+        /// The offset of the first byte in the output.
         offset: u64,
-        /// The bytes; at least one.
+        /// The output bytes; at least one.
         bytes: Bytes,
     },
-    /// The offsets of output bytes that the run does not deliver.
+    /// A range of offsets whose output bytes the run will not yield, because they are no longer
+    /// kept or were skipped.
     Gap(Range<u64>),
-    /// A notice, which changes no state: docs/protocol.md, "Notices".
+    /// An incident for people and programs, such as a retry of the model's API. It changes no
+    /// state: docs/protocol.md, "Notices".
     Notice(Box<Notice>),
-    /// The connection was lost, or an attempt to reconnect failed. The event is repeated for each
+    /// The connection is lost, and the client will try to reconnect. The event is repeated for each
     /// attempt until [`Event::Reconnected`].
     Disconnected {
-        /// The reason.
+        /// The reason of the loss, or of the last failed attempt, for people.
         reason: String,
-        /// The delay before the next attempt.
+        /// The delay before the next attempt to connect.
         retry_in: Duration,
     },
-    /// The client has reconnected, and the view resumes at its offset.
+    /// The client has reconnected, and the output continues at the byte that the run had reached.
     Reconnected,
-    /// The execution has ended. No event follows.
+    /// The execution has ended. This is the last event.
     Terminal {
-        /// The terminal status.
+        /// The final status of the execution.
         update: Box<StatusUpdate>,
-        /// The evidence that the whole output was received.
+        /// Whether the whole output was received.
         verdict: Verdict,
     },
 }
 
-/// An item of a run's channel.
+/// What the task of a client sends to a run: its next event, or the error that ends it.
 pub(crate) type Item = Result<Event, Error>;

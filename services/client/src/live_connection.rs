@@ -1,4 +1,4 @@
-//! A connection after the bridge's greeting, with pings in both directions.
+//! A connection that the bridge has greeted, with pings that detect a lost one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,39 +18,43 @@ use crate::connection::{
 };
 use crate::{Address, Error, Options};
 
-/// The maximum time to write one message: 13 MiB over a slow line may take longer than two pings.
+/// The maximum time to write one message. It is longer than two ping intervals, because 13 MiB over
+/// a slow line may take long.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// The maximum time for the closing handshake.
+/// The maximum time to wait for the bridge's close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection after its `connected`. A separate task writes, so that reading never waits for a
-/// bridge that does not read.
+/// A connection that is ready for requests: the bridge's first message, `connected`, was read.
+///
+/// It sends pings and reports a silent bridge as lost. A separate task writes, so that reading
+/// never waits for a bridge that does not read.
 pub(crate) struct LiveConnection {
     pub(crate) connected: Arc<Connected>,
-    /// The text of the message `connected`.
+    /// The JSON text of the bridge's first message.
     pub(crate) greeting: Utf8Bytes,
     reader: ConnectionReader,
     outbound: mpsc::UnboundedSender<Message>,
     writer: JoinHandle<()>,
     ticks: Interval,
-    /// The silence after which the connection counts as lost.
+    /// The time without any frame after which the connection counts as lost: two ping intervals.
     dead_after: Duration,
     last_frame_at: Instant,
 }
 
-/// The consequence of a connection's end.
+/// What a client must do after the end of its connection. The texts are the reasons, for people.
 #[derive(Debug)]
 pub(crate) enum Lost {
-    /// A new connection may succeed.
+    /// Reconnect: a new connection may succeed.
     Retry(String),
-    /// A request exceeds the bridge's limit. The other requests may be retried.
+    /// Fail the request that exceeds the bridge's limit, reconnect, and repeat the other requests.
     TooBig(String),
-    /// A new connection would not help.
+    /// Fail all requests and views: a new connection would not help.
     Final(Error),
 }
 
 impl LiveConnection {
-    /// Connects and reads `connected`, within the connect timeout.
+    /// Connects and reads the bridge's first message, both within [`Options::connect_timeout`].
+    /// Refuses a bridge with another version of the protocol.
     pub(crate) async fn connect(address: &Address, options: &Options) -> Result<Self, Error> {
         let limit = options.connect_timeout;
         match timeout(limit, Self::connect_and_greet(address, options)).await {
@@ -89,17 +93,19 @@ impl LiveConnection {
         })
     }
 
-    /// Returns the maximum size of a message to the bridge, in bytes.
+    /// Returns the maximum size of a message that the bridge accepts, in bytes.
     pub(crate) fn message_bytes(&self) -> usize {
         message_bytes(&self.connected)
     }
 
-    /// Queues a request. [`Self::next`] reports a lost connection.
+    /// Queues a request for the writer and returns immediately. If the connection is lost,
+    /// [`Self::next`] reports that.
     pub(crate) fn send(&self, text: String) {
         let _ = self.outbound.send(Message::text(text));
     }
 
-    /// Returns the next text message. Cancel-safe.
+    /// Waits for the next text message, and sends a ping in each interval. Returns an error when
+    /// the connection is lost. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, Lost> {
         loop {
             let frame = tokio::select! {
@@ -127,7 +133,7 @@ impl LiveConnection {
         }
     }
 
-    /// Sends the queued messages and a close frame, and waits for the answer, at most
+    /// Sends the queued messages and a close frame. Waits for the bridge's close frame for at most
     /// [`CLOSE_TIMEOUT`].
     pub(crate) async fn close(mut self) {
         let frame = CloseFrame {
@@ -152,8 +158,8 @@ impl Drop for LiveConnection {
     }
 }
 
-/// Returns the maximum size of a message to a bridge, in bytes; the default of `messageBytes` if
-/// `connected` has no limits.
+/// Returns the maximum size of a message that a bridge accepts, in bytes: its limit `messageBytes`,
+/// or the default if it sent no limits.
 pub(crate) fn message_bytes(connected: &Connected) -> usize {
     let limits = connected.limits.as_ref();
     let bytes = limits.map_or_else(
@@ -163,7 +169,7 @@ pub(crate) fn message_bytes(connected: &Connected) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Writes queued messages until the connection is lost or the queue is closed.
+/// Writes queued messages to the bridge, until the connection is lost or the queue is closed.
 async fn write(mut writer: ConnectionWriter, mut queue: mpsc::UnboundedReceiver<Message>) {
     while let Some(message) = queue.recv().await {
         match timeout(SEND_TIMEOUT, writer.send_frame(message)).await {
@@ -175,7 +181,7 @@ async fn write(mut writer: ConnectionWriter, mut queue: mpsc::UnboundedReceiver<
     }
 }
 
-/// Reads `connected`, and returns it with its text.
+/// Reads the bridge's first message. Returns it parsed and as text.
 async fn greet(
     connection: &mut Connection,
     address: &Address,
@@ -212,7 +218,8 @@ async fn greet(
     }
 }
 
-/// Returns the consequence of a connection's end: docs/protocol.md, "Close codes".
+/// Returns what to do after a connection has ended, from its close code: docs/protocol.md,
+/// "Close codes".
 fn lost(error: &ReadError) -> Lost {
     let reason = error.to_string();
     let code = match error {
@@ -226,7 +233,8 @@ fn lost(error: &ReadError) -> Lost {
     }
 }
 
-/// Converts an error, and adds the detail of a refused upgrade.
+/// Converts a failed connection to an error for the client's user, with the detail of a refused
+/// upgrade. A refusal with an HTTP status of 500 or more may be retried.
 fn connect_error(address: &Address, error: ConnectError) -> Error {
     let url = address.to_string();
     let response = match error {

@@ -1,6 +1,8 @@
-//! The requests and views of one client, as a state machine without I/O: it receives messages of the
-//! bridge, and produces requests to send and events to deliver. The [task](crate::task) does the
-//! I/O.
+//! The requests and views of one client, as a state machine without I/O. A view is the messages
+//! about one execution, for one [`Run`](crate::Run).
+//!
+//! The machine receives the messages of the bridge, and produces requests to send and events for
+//! the runs. The [task](crate::task) of the client does the I/O.
 //!
 //! ```text
 //! opening --answer--> viewing --terminal statusUpdate--> removed
@@ -9,9 +11,9 @@
 //!                     attaching again, at the offset reached
 //! ```
 //!
-//! A view whose run does not read is detached once too many events wait for it, so that the
-//! connection is always read and answers pings. The view attaches again, at the offset reached,
-//! when its run has read the waiting events.
+//! A view whose run does not read is detached when too many events wait for it. The connection must
+//! always be read, because pings have to be answered. When the run has read the waiting events, the
+//! view attaches again at the offset reached.
 
 mod view;
 mod waiting_events;
@@ -33,61 +35,65 @@ use crate::output_tracker::Verdict;
 pub(crate) use view::View;
 use waiting_events::{SMALL_BYTES, WaitingEvents};
 
-/// The sender for the answer to a request.
+/// The sender through which the answer to a request reaches the caller that waits for it.
 pub(crate) type AnswerSender = oneshot::Sender<Result<JsonText, Error>>;
 
-/// A request without an answer so far.
+/// A request that the bridge has not answered yet.
 struct Unanswered {
-    /// The message, which is sent again on a new connection.
+    /// The request as JSON text, which is sent again unchanged on a new connection.
     text: String,
     receiver: Receiver,
 }
 
-/// The receiver of an answer.
+/// The receiver of the answer to a request.
 enum Receiver {
-    /// The view that the request opens, an execute or attach.
+    /// The view of this execution, which the execute or attach opens.
     View(ExecutionId),
-    /// A waiting caller.
+    /// A caller that waits for the answer.
     Caller(AnswerSender),
 }
 
 impl Unanswered {
-    /// Returns whether the caller has stopped waiting: the request must not take effect later.
+    /// Returns whether the caller has stopped waiting. The request is then not sent any more, so
+    /// that it takes no effect later.
     fn is_abandoned(&self) -> bool {
         matches!(&self.receiver, Receiver::Caller(answer) if answer.is_closed())
     }
 
-    /// Returns whether this request opens the view of the execution.
+    /// Returns whether this request is the execute or attach that opens the view of this execution.
     fn opens(&self, id: ExecutionId) -> bool {
         matches!(self.receiver, Receiver::View(of) if of == id)
     }
 }
 
-/// The effect of a message on the task.
+/// What a message of the bridge means for the connection.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Received {
-    /// The bridge serves this client.
+    /// The bridge serves this client, so the time until the client gives up starts again.
     Progress,
-    /// Nothing changed.
+    /// The message has no effect.
     Nothing,
-    /// The bridge cannot serve this client now. The client reconnects later.
+    /// The bridge cannot serve this client now, for this reason. The client closes the connection
+    /// and reconnects after a delay.
     RetryLater(String),
 }
 
-/// The state machine.
+/// The state of one client: its unanswered requests, its views, and the events that wait for its
+/// runs.
 #[derive(Default)]
 pub(crate) struct Machine {
     views: HashMap<ExecutionId, View>,
-    /// Unanswered requests by their ids, in the order in which they were made.
+    /// The unanswered requests by id. Ids ascend, so the order is that in which the requests were
+    /// made.
     requests: BTreeMap<u64, Unanswered>,
     last_id: u64,
-    /// Requests to send, with their ids.
+    /// Requests to send on the present connection, as ids and JSON text.
     outbound: VecDeque<(u64, String)>,
     events: WaitingEvents,
-    /// Whether runs also get the text of each message.
+    /// Whether runs also get the JSON text of each message ([`Options::raw`](crate::Options::raw)).
     raw: bool,
-    /// The maximum size of a message to the bridge, in bytes. A larger request fails alone and is
-    /// not sent.
+    /// The maximum size of a message to the bridge, in bytes. A larger request fails and is not
+    /// sent; the others continue. None until the first connection.
     limit: Option<usize>,
 }
 
@@ -99,7 +105,8 @@ impl Machine {
         }
     }
 
-    /// Sets the maximum size of a message on the present connection, in bytes.
+    /// Sets the maximum size of a message that the bridge on the present connection accepts, in
+    /// bytes.
     pub(crate) fn set_limit(&mut self, bytes: usize) {
         self.limit = Some(bytes);
     }
@@ -116,26 +123,29 @@ impl Machine {
         self.requests.insert(id, Unanswered { text, receiver });
     }
 
-    /// Queues a detach. Its answer has no receiver.
+    /// Queues a detach, after which the bridge sends nothing more about the execution. Its answer
+    /// is ignored.
     fn detach(&mut self, execution_id: ExecutionId) {
         let id = self.new_id();
         let detach = ClientMessage::request(id, DetachParams { execution_id });
         self.outbound.push_back((id, detach.to_json()));
     }
 
-    /// Opens a view with an execute or attach, and ends an older view of the same execution.
+    /// Opens a view by an execute or attach. An older view of the same execution ends, because a
+    /// client has only one for each execution.
     pub(crate) fn open(&mut self, id: ExecutionId, view: View, request: Request) {
         self.drop_view(id);
         self.views.insert(id, view);
         self.queue(request, Receiver::View(id));
     }
 
-    /// Queues a request whose answer goes to the sender.
+    /// Queues a request. Its answer, or its error, goes to the sender.
     pub(crate) fn request(&mut self, request: Request, answer: AnswerSender) {
         self.queue(request, Receiver::Caller(answer));
     }
 
-    /// Handles a dropped run: detaches, unless a newer run views the same execution.
+    /// Handles a dropped run: removes its events and detaches, unless a newer run views the same
+    /// execution.
     pub(crate) fn forget(&mut self, id: ExecutionId, token: u64) {
         self.events.remove(token);
         if self.views.get(&id).is_some_and(|view| view.token == token) {
@@ -144,13 +154,14 @@ impl Machine {
         }
     }
 
-    /// Removes a view and the request that opens it.
+    /// Removes a view, and the execute or attach that opens it if that is unanswered.
     fn drop_view(&mut self, id: ExecutionId) -> Option<View> {
         self.requests.retain(|_, request| !request.opens(id));
         self.views.remove(&id)
     }
 
-    /// Returns the next request to send on the present connection.
+    /// Returns the JSON text of the next request to send. Drops requests whose caller has stopped
+    /// waiting, and fails those that exceed the limit.
     pub(crate) fn next_request(&mut self) -> Option<String> {
         while let Some((id, text)) = self.outbound.pop_front() {
             let request = self.requests.get(&id);
@@ -169,7 +180,7 @@ impl Machine {
         None
     }
 
-    /// Fails one request of any kind.
+    /// Fails the request with this id. Its caller or its run gets the error.
     fn refuse(&mut self, request: u64, error: &Error) {
         match self
             .requests
@@ -184,8 +195,8 @@ impl Machine {
         }
     }
 
-    /// Fails the largest unanswered request: the bridge closed the connection because of a request
-    /// that is too large, and did not say which. Returns false if no request is unanswered.
+    /// Fails the largest unanswered request. For a bridge that closed the connection because some
+    /// request was too large, and did not say which. Returns false if no request is unanswered.
     pub(crate) fn refuse_largest(&mut self, error: &Error) -> bool {
         let requests = self.requests.iter();
         let largest = requests.max_by_key(|(_, request)| request.text.len());
@@ -196,19 +207,20 @@ impl Machine {
         true
     }
 
-    /// Returns whether no connection is needed: there are no views, and no caller waits.
+    /// Returns whether the client needs no connection, because it has no views and no caller waits.
     pub(crate) fn is_idle(&self) -> bool {
         let mut requests = self.requests.values();
         self.views.is_empty() && requests.all(Unanswered::is_abandoned)
     }
 
-    /// Returns whether events wait for a run to read them.
+    /// Returns whether [`Self::deliver`] has events to deliver.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// Delivers the oldest event of a run that has room for it. Attaches a detached view again when
-    /// its last event is delivered. Cancel-safe: the event stays queued until there is room.
+    /// Waits until a run has room in its channel, and sends it its oldest event. After the last
+    /// event of a detached view, attaches the view again. Cancel-safe: an event stays queued until
+    /// there is room.
     pub(crate) async fn deliver(&mut self) {
         if self.events.is_empty() {
             return;
@@ -225,8 +237,9 @@ impl Machine {
         }
     }
 
-    /// Queues an item for the run of a view. A run with `onSlow: "skip"` drops its oldest output to
-    /// make room.
+    /// Queues an event or error for the run of a view. `bytes` is its size, which counts against
+    /// the limit of waiting events. A run with `onSlow: "skip"` drops its oldest output to make
+    /// room.
     fn emit(&mut self, id: ExecutionId, mut item: Item, bytes: usize) {
         let Some(view) = self.views.get_mut(&id) else {
             return;
@@ -252,7 +265,8 @@ impl Machine {
         self.events.push(view.token, &view.tx, item, bytes);
     }
 
-    /// Queues an event for every attached run that has room for it.
+    /// Queues an event for every run, except those that are detached or have too many waiting
+    /// events.
     fn emit_all(&mut self, event: &Event, bytes: usize) {
         for view in self.views.values() {
             if !view.detached && !self.events.is_full(view.token) {
@@ -262,7 +276,7 @@ impl Machine {
         }
     }
 
-    /// Detaches the views of runs that have too many waiting bytes.
+    /// Detaches the views of runs that read too slowly: their waiting events exceed the limit.
     fn detach_slow(&mut self) {
         let mut slow = Vec::new();
         for (id, view) in &mut self.views {
@@ -277,8 +291,8 @@ impl Machine {
         }
     }
 
-    /// Handles a lost connection: reports the reason, and the delay before the next attempt, to
-    /// every run.
+    /// Handles a lost connection: drops the requests to send, and tells every run the reason and
+    /// the delay before the next attempt.
     pub(crate) fn lost(&mut self, reason: &str, retry_in: Duration) {
         self.outbound.clear();
         let reason = reason.to_owned();
@@ -286,7 +300,7 @@ impl Machine {
     }
 
     /// Handles a new connection: repeats the unanswered requests unchanged, and attaches every
-    /// accepted view at the offset reached.
+    /// accepted view at the offset that its run has reached.
     pub(crate) fn connected(&mut self, greeting: &Utf8Bytes) {
         if self.raw {
             self.emit_all(&Event::Message(greeting.clone()), greeting.len());
@@ -312,7 +326,7 @@ impl Machine {
         }
     }
 
-    /// Queues an attach at the offset reached.
+    /// Queues an attach that continues a view at the offset reached.
     fn attach_again(&mut self, id: ExecutionId) {
         let Some(view) = self.views.get(&id) else {
             return;
@@ -325,7 +339,7 @@ impl Machine {
         self.queue(attach.into(), Receiver::View(id));
     }
 
-    /// Ends every request and every view with this error.
+    /// Ends every request and every view with this error, which their callers and runs get.
     pub(crate) fn fail(&mut self, error: &Error) {
         for request in std::mem::take(&mut self.requests).into_values() {
             if let Receiver::Caller(answer) = request.receiver {
@@ -339,7 +353,8 @@ impl Machine {
         self.outbound.clear();
     }
 
-    /// Handles a message of the bridge.
+    /// Handles the JSON text of a message of the bridge, and then detaches views whose runs read
+    /// too slowly. An error means that the bridge broke the protocol.
     pub(crate) fn message(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
         if self.raw {
             self.emit_all(&Event::Message(text.clone()), text.len());
@@ -380,14 +395,14 @@ impl Machine {
         Ok(Received::Progress)
     }
 
-    /// Returns whether the request that opens this view is unanswered. Until its answer, messages
-    /// belong to an older view.
+    /// Returns whether the execute or attach of this view is unanswered. Until the answer,
+    /// notifications about the execution belong to an older view, and are ignored.
     fn is_opening(&self, id: ExecutionId) -> bool {
         self.requests.values().any(|request| request.opens(id))
     }
 
-    /// Handles a notification as [`Self::handle`] does, unless the view is detached: it ignores
-    /// notifications until its new attach.
+    /// Handles a notification about an execution as [`Self::handle`] does, but ignores it while the
+    /// view is detached.
     fn handle_notification(
         &mut self,
         id: ExecutionId,
@@ -399,8 +414,8 @@ impl Machine {
         }
     }
 
-    /// Applies a message of `bytes` to a view, and queues the resulting item for its run. A
-    /// terminal status or an error ends the view.
+    /// Applies a message to a view, and queues the resulting event for its run. `bytes` is the size
+    /// of the message. A terminal status or an error ends the view.
     fn handle(
         &mut self,
         id: ExecutionId,
@@ -456,7 +471,9 @@ impl Machine {
         }
     }
 
-    /// Handles the error of a request that opens a view.
+    /// Handles the error with which the bridge answered an execute or attach. A view that was
+    /// accepted before survives two errors: claude-api is unavailable, or the output at its offset
+    /// is no longer kept. Otherwise the view ends with the error.
     fn open_refused(&mut self, id: ExecutionId, error: RpcError) -> Received {
         let accepted = self.views.get(&id).is_some_and(|view| view.accepted);
         if accepted && error.code == code::UNAVAILABLE {

@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
-/// The settings of a client. The defaults suit a bridge on this machine or nearby.
+/// The timeouts, reconnect delays and ping interval of a client. The defaults suit a bridge on this
+/// machine or nearby.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The maximum time of one attempt to connect, the bridge's greeting included.
+    /// The maximum time of one attempt to connect, including the bridge's first message.
     pub connect_timeout: Duration,
-    /// The first delay before a reconnect. Delays double with jitter up to [`Options::max_delay`].
+    /// The delay before the first reconnect. Each further delay is about twice as long, with
+    /// jitter, up to [`Options::max_delay`].
     pub first_delay: Duration,
     /// The maximum delay before a reconnect.
     pub max_delay: Duration,
-    /// The time without progress after which a disconnected client gives up.
+    /// The time for which a client tries to reconnect. Then its runs and requests end with
+    /// [`Error::GaveUp`](crate::Error::GaveUp).
     pub give_up: Duration,
-    /// The interval of pings to the bridge. The client drops a connection that is silent for two
-    /// intervals.
+    /// The interval of pings to the bridge. A connection without any frame for two intervals counts
+    /// as lost.
     pub ping: Duration,
-    /// The maximum time to the answer to a request, reconnects included. `execute` and `attach`
-    /// have no such limit.
+    /// The maximum time until a request is answered, including reconnects. `execute` and `attach`
+    /// have no such limit, because their runs report a lost connection.
     pub answer_timeout: Duration,
-    /// Whether a run also yields the text of each message of the bridge
-    /// ([`crate::Event::Message`]).
+    /// Whether a run also yields the JSON text of each message of the bridge, as
+    /// [`crate::Event::Message`].
     pub raw: bool,
 }
 

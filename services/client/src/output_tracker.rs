@@ -1,56 +1,63 @@
-//! The check of the output of one execution. Each piece must continue at the offset reached: an
-//! overlap is cut, a hole is an error. At the end, the length and the crc32 must be those of the
-//! terminal status (docs/protocol.md, "Invariants", 2 and 3).
+//! The check that the output of an execution was received completely and unchanged.
+//!
+//! Each piece must continue where the last one ended: an overlap is cut, a hole is an error. At the
+//! end, the length and the crc32 must be those of the terminal status (docs/protocol.md,
+//! "Invariants", 2 and 3).
 
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-/// The maximum distance, in bytes, from an offset inside a character to the character's first byte:
-/// the longest character of UTF-8 has 4 bytes.
+/// The maximum distance from an offset inside a character back to the character's first byte, in
+/// bytes: a character of UTF-8 has at most 4.
 const MAX_BYTES_TO_CHARACTER_START: u64 = 3;
 
-/// The received part of one output: its offsets, length and crc32, not its bytes. It does no I/O.
+/// Checks the pieces of one output as they arrive. It counts bytes and computes the crc32, but does
+/// not keep the bytes and does no I/O.
 #[derive(Debug, Clone)]
 pub struct OutputTracker {
     start: u64,
     next: u64,
-    /// Whether a piece or a gap was received. Only the first piece may begin before `start`.
+    /// Whether a piece or a gap was received. Only the first one may begin before the start of the
+    /// tracker.
     seen: bool,
-    /// The number of bytes that gaps announced as missing.
+    /// The number of output bytes that are missing because of gaps.
     missing: u64,
     crc: crc32fast::Hasher,
 }
 
-/// The evidence that the whole output was received.
+/// The result of comparing a received output with the execution's terminal status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every byte from 0 was received, with the crc32 of the terminal status.
+    /// The whole output was received: every byte from 0, with the length and crc32 of the terminal
+    /// status.
     Verified,
-    /// The end was reached, but bytes before the start or in gaps were not received.
+    /// The length is right, but bytes before the start or in gaps were not received. The crc32
+    /// could not be compared.
     Partial {
         /// The number of bytes that were not received.
         missing: u64,
     },
-    /// The terminal status has no crc32, for example because the service lost the execution.
+    /// The whole output cannot be checked: the terminal status has no crc32, for example because
+    /// claude-api lost the execution.
     Unknown,
 }
 
-/// An inconsistency of a received output.
+/// A contradiction in a received output: bytes were lost or changed on their way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {
-    /// Bytes are missing and no gap announced them.
+    /// Bytes are missing, and no gap was announced for them.
     #[error("bytes {expected} to {got} are missing, and no gap was announced")]
     Hole {
-        /// The offset reached, where the next piece must begin.
+        /// The offset that was reached, where the next piece must begin.
         expected: u64,
-        /// The offset where the next piece begins.
+        /// The offset where the next piece or gap begins instead.
         got: u64,
     },
     /// The received output has another length than the terminal status.
     #[error("{got} bytes were received, but the length is {expected}")]
     Length {
-        /// The offset reached.
+        /// The offset that was reached at the end.
         got: u64,
         /// `outputBytes` of the terminal status.
         expected: u64,
@@ -66,7 +73,7 @@ pub enum OutputError {
 }
 
 impl OutputTracker {
-    /// Creates a tracker that begins at this offset.
+    /// Creates a tracker for an output that is received from this offset on.
     #[must_use]
     pub fn new(start: u64) -> Self {
         Self {
@@ -78,16 +85,17 @@ impl OutputTracker {
         }
     }
 
-    /// Returns the offset reached, where an `attach` resumes.
+    /// Returns the offset after the last received byte or gap, where an `attach` resumes.
     #[must_use]
     pub fn reached(&self) -> u64 {
         self.next
     }
 
-    /// Accepts a piece of output, and returns the bytes that were not received before.
+    /// Accepts a piece of output that begins at `offset`, and returns the bytes of it that are new.
     ///
     /// # Errors
-    /// [`OutputError::Hole`]: the piece begins after the offset reached.
+    /// [`OutputError::Hole`]: the piece begins after the offset reached, so bytes in between are
+    /// missing.
     pub fn accept(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, OutputError> {
         let early = self.next.saturating_sub(offset);
         if !self.seen && early > 0 && early <= MAX_BYTES_TO_CHARACTER_START {
@@ -108,10 +116,12 @@ impl OutputTracker {
         Ok(bytes)
     }
 
-    /// Accepts an announced gap, and returns its part after the offset reached.
+    /// Accepts the announcement that the bytes `from..to` are not sent. Returns the part of this
+    /// range after the offset reached; None if there is none.
     ///
     /// # Errors
-    /// [`OutputError::Hole`]: the gap begins after the offset reached.
+    /// [`OutputError::Hole`]: the gap begins after the offset reached, so bytes in between are
+    /// missing.
     pub fn gap(&mut self, from: u64, to: u64) -> Result<Option<Range<u64>>, OutputError> {
         if from > self.next {
             return Err(OutputError::Hole {
@@ -129,10 +139,11 @@ impl OutputTracker {
         Ok(Some(missing))
     }
 
-    /// Compares the received output with the terminal status.
+    /// Compares the received output with `outputBytes` and `crc32` of the terminal status.
     ///
     /// # Errors
-    /// The length differs, or the crc32 of an output that was received from 0 without gaps.
+    /// The lengths differ, or the crc32 differs although the output was received from 0 without
+    /// gaps.
     pub fn finish(&self, output_bytes: u64, crc32: Option<&str>) -> Result<Verdict, OutputError> {
         if self.next != output_bytes {
             return Err(OutputError::Length {

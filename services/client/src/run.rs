@@ -1,4 +1,4 @@
-//! The view of one execution.
+//! The messages about one execution, as a stream of events.
 
 use protocol::ExecutionId;
 use tokio::sync::mpsc;
@@ -7,12 +7,13 @@ use crate::Error;
 use crate::command::Command;
 use crate::event::{Event, Item};
 
-/// A view of one execution, from [`crate::Client::execute`] or [`crate::Client::attach`].
+/// The stream of events of one execution, from [`crate::Client::execute`] or
+/// [`crate::Client::attach`]: statuses and output, until the end. It continues across reconnects.
 ///
-/// Dropping a run detaches; the execution continues. A slow run delays no other run: when about
-/// 1 MiB of messages waits for it, the client detaches it, and attaches it again at the same offset
-/// once these messages are read. With `onSlow: "skip"` the client instead drops the oldest output
-/// and announces it as a gap.
+/// Dropping a run detaches; the execution continues. A slow run delays no other run. When about 1
+/// MiB of messages waits for it, the client detaches it, and attaches it again at the same offset
+/// once these messages are read. With `onSlow: "skip"` the client instead drops the oldest output,
+/// and the run yields a gap for it.
 #[derive(Debug)]
 pub struct Run {
     pub(crate) id: ExecutionId,
@@ -23,18 +24,18 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns the id of the execution, even before its acceptance.
+    /// Returns the id of the execution, which is known even before the bridge accepts it.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.id
     }
 
-    /// Returns the next event; `None` after the terminal one. Cancel-safe: no event is lost if the
-    /// future is dropped.
+    /// Waits for the next event. Returns `None` after [`Event::Terminal`] and after an error.
+    /// Cancel-safe: no event is lost if the future is dropped.
     ///
     /// # Errors
     /// The request was refused, the client could not reconnect in time, or the output is
-    /// inconsistent. A run yields nothing after an error.
+    /// inconsistent.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if self.ended {
             return Ok(None);

@@ -1,4 +1,5 @@
-//! The task that owns the connection of a client, and reconnects while requests or views are open.
+//! The background task of a client, which owns its connection and reconnects while there are open
+//! requests or runs.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,21 +14,24 @@ use crate::live_connection::{LiveConnection, Lost};
 use crate::machine::{Machine, Received};
 use crate::{Address, Error, Options};
 
-/// The task of a client: the connection, the commands and the state machine.
+/// The background task of a client: it reads and writes the connection, and applies commands and
+/// messages to the state machine.
 pub(crate) struct ClientTask {
     address: Address,
     options: Options,
     commands: mpsc::UnboundedReceiver<Command>,
     machine: Machine,
     backoff: ExponentialBackoff,
-    /// The time of the disconnect after which there was no progress; `None` while there is.
+    /// The time at which the connection was lost, if the bridge has not served this client since;
+    /// None otherwise. After [`Options::give_up`] the client gives up.
     stuck_since: Option<Instant>,
 }
 
-/// The end of the task; the sender, if any, reports it to a caller that waits.
+/// The order to end the task: the client was closed or dropped. The sender, if any, notifies the
+/// caller of `Client::close`.
 struct Stop(Option<oneshot::Sender<()>>);
 
-/// The reason to stop serving a connection.
+/// Why the task stops using a connection.
 enum End {
     Stop(Stop),
     Lost(Lost),
@@ -59,7 +63,8 @@ impl ClientTask {
         }
     }
 
-    /// Runs until the last handle is dropped, or the client is closed.
+    /// Serves the client, beginning with this connection, until the client is closed or it and all
+    /// its runs are dropped.
     pub(crate) async fn run(mut self, first: LiveConnection) {
         let mut connection = first;
         self.machine.set_limit(connection.message_bytes());
@@ -166,14 +171,14 @@ impl ClientTask {
         }
     }
 
-    /// Makes one attempt to connect after the delay. Applies commands and delivers events
-    /// meanwhile.
+    /// Waits for the delay, and makes one attempt to connect. Meanwhile applies commands and
+    /// delivers events. `reason` is why the last connection ended.
     async fn try_once(&mut self, reason: &str) -> Result<Result<LiveConnection, Error>, Stop> {
         let delay = self.backoff.next_backoff().unwrap_or(Duration::ZERO);
         tracing::debug!(
             why = reason,
             ?delay,
-            "disconnected from the bridge; reconnecting"
+            "no connection to the bridge; trying to connect again after the delay"
         );
         self.machine.lost(reason, delay);
         let (address, options) = (self.address.clone(), self.options.clone());

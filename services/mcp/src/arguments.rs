@@ -1,4 +1,4 @@
-//! The arguments of tools. They have the names of the WebSocket's parameters.
+//! The arguments of tool calls. They have the same names as the parameters of WebSocket requests.
 
 use client::{Control, ExecuteParams};
 use protocol::rpc::OnDisconnect;
@@ -10,10 +10,12 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// The maximum length of a quoted mistake in a message, in characters; the same as the bridge's.
+/// The maximum length of a faulty value that an error message quotes, in characters; the same as
+/// the bridge's.
 const QUOTED_CHARS: usize = 512;
 
-/// The unread arguments of a call.
+/// The arguments of one tool call that have not been read yet. Reading removes an argument, so that
+/// [`Self::finish`] finds unknown ones.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments(JsonObject);
 
@@ -22,7 +24,7 @@ impl Arguments {
         Self(arguments.unwrap_or_default())
     }
 
-    /// Removes and reads one argument; null is the same as absent.
+    /// Removes an argument and deserializes it. None if it is null or absent.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Failure> {
         let Some(value) = self.0.remove(name).filter(|value| !value.is_null()) else {
             return Ok(None);
@@ -33,13 +35,13 @@ impl Arguments {
             .map_err(|error| Failure::arguments(format!("{name}: {}", quoted(&error))))
     }
 
-    /// Removes and reads `executionId`, which is required.
+    /// Removes and parses the argument `executionId`, which is required.
     pub(crate) fn execution_id(&mut self) -> Result<ExecutionId, Failure> {
         let id = self.take("executionId")?;
         id.ok_or_else(|| Failure::arguments("missing field `executionId`"))
     }
 
-    /// Removes and reads a number, which must be in this range.
+    /// Removes and parses an optional number. A number outside this range is refused.
     pub(crate) fn number(
         &mut self,
         name: &str,
@@ -56,7 +58,7 @@ impl Arguments {
         }
     }
 
-    /// Removes and reads `action`, which is required.
+    /// Removes and parses the argument `action` (pause, resume or cancel), which is required.
     pub(crate) fn action(&mut self) -> Result<Control, Failure> {
         let action: Option<String> = self.take("action")?;
         match action.as_deref() {
@@ -67,7 +69,7 @@ impl Arguments {
         }
     }
 
-    /// Refuses any argument that is still unread.
+    /// Refuses the call if an argument is left, because the tool does not know it.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.0.keys().next() {
             None => Ok(()),
@@ -78,7 +80,8 @@ impl Arguments {
         }
     }
 
-    /// Reads an execution: the fields of [`Body`], `executionId` and `onDisconnect`.
+    /// Parses the arguments of the tool `execute`: the fields of [`Body`], `executionId` and
+    /// `onDisconnect`.
     pub(crate) fn execute(mut self) -> Result<ExecuteParams, Failure> {
         let id = self.take::<ExecutionId>("executionId")?;
         let on_disconnect = self.take::<OnDisconnect>("onDisconnect")?;
@@ -95,7 +98,8 @@ impl Arguments {
         Ok(execute)
     }
 
-    /// Reads an execution for the tool `start`, which does not wait for the end.
+    /// Parses the arguments of the tool `start`, which returns before the execution ends: those of
+    /// `execute` without `onDisconnect`.
     pub(crate) fn start(self) -> Result<ExecuteParams, Failure> {
         let execute = self.execute()?;
         if execute.on_disconnect == OnDisconnect::Cancel {

@@ -1,4 +1,4 @@
-//! The errors that MCP clients receive.
+//! The errors of MCP calls, and their conversion to what MCP clients receive.
 
 use client::Error;
 use protocol::ExecutionId;
@@ -16,7 +16,8 @@ const TOO_MANY_CALLS: &str = "too_many_calls";
 pub(crate) const MISSING_CAPABILITY: &str = "missing_capability";
 pub(crate) const UNKNOWN_METHOD: &str = "unknown_method";
 
-/// The reasons of refusals by this server itself, before the bridge gets the request.
+/// The reasons with which the MCP server refuses requests by itself, without asking the bridge.
+/// They are label values of a metric.
 pub const REASONS: [&str; 8] = [
     INVALID_PARAMS,
     INTERNAL,
@@ -28,16 +29,18 @@ pub const REASONS: [&str; 8] = [
     UNKNOWN_METHOD,
 ];
 
-/// A failed call. If the bridge refused, the message and the reason are the bridge's.
+/// The error of a failed call: a code, a reason for programs and a message. If the bridge refused
+/// the request, they are the bridge's.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
     error: RpcError,
-    /// The reason, one of [`REASONS`], if this server refused by itself.
+    /// The reason if this server refused the request by itself, one of [`REASONS`]; None for all
+    /// other failures.
     refusal: Option<&'static str>,
 }
 
 impl Failure {
-    /// Creates a failure with a JSON-RPC code, a machine-readable reason and a message for people.
+    /// Creates a failure with a JSON-RPC code, a reason for programs and a message for people.
     fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
         Self {
             error: RpcError::new(code, reason, message),
@@ -45,7 +48,7 @@ impl Failure {
         }
     }
 
-    /// Creates the failure of a request that this server refuses by itself.
+    /// Creates the failure of a request that this server refuses without asking the bridge.
     fn refusal(code: i64, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             refusal: Some(reason),
@@ -53,23 +56,23 @@ impl Failure {
         }
     }
 
-    /// Refuses wrong arguments.
+    /// Creates the failure of a call with wrong arguments.
     pub(crate) fn arguments(message: impl Into<String>) -> Self {
         Self::refusal(code::INVALID_PARAMS, INVALID_PARAMS, message)
     }
 
-    /// Refuses an unknown execution, task or resource.
+    /// Creates the failure of a call for an execution, task or resource that does not exist.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::refusal(code::NO_SUCH_EXECUTION, NOT_FOUND, message)
     }
 
-    /// Refuses a call because `limit` calls run already.
+    /// Creates the failure of a call that is refused because `limit` calls run already.
     pub(crate) fn too_many_calls(limit: usize) -> Self {
         let message = format!("{limit} MCP calls run already (the limit); try again later");
         Self::refusal(code::UNAVAILABLE, TOO_MANY_CALLS, message).with("limit", limit)
     }
 
-    /// Refuses a method that this server does not have.
+    /// Creates the failure of a request whose method this server does not have.
     pub(crate) fn unknown_method(method: &str) -> Self {
         let method: String = method.chars().take(64).collect();
         let message = format!(
@@ -79,18 +82,19 @@ impl Failure {
         Self::refusal(code::METHOD_NOT_FOUND, UNKNOWN_METHOD, message)
     }
 
-    /// Reports an error of this program.
+    /// Creates the failure of a call that a fault of this program ended.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::refusal(code::INTERNAL_ERROR, INTERNAL, message)
     }
 
-    /// Ends a call that the client cancelled, or whose client disconnected.
+    /// Creates the failure of a call that the client cancelled, or whose client disconnected.
     pub(crate) fn cancelled() -> Self {
         let message = "the call was cancelled, or its client disconnected";
         Self::new(code::INTERNAL_ERROR, "call_ended", message)
     }
 
-    /// Ends a call because the server stops; the execution continues.
+    /// Creates the failure of a call that ends because the server stops. It says how to get the
+    /// result later, because the execution continues.
     pub(crate) fn stopping(id: ExecutionId) -> Self {
         let message = format!(
             "the bridge is stopping, and the execution continues; when the bridge runs again, call \
@@ -99,7 +103,7 @@ impl Failure {
         Self::new(code::UNAVAILABLE, "stopping", message).with("executionId", id.to_string())
     }
 
-    /// Adds one member to the data.
+    /// Adds one member to the data of the error, and returns the failure.
     pub(crate) fn with(self, name: &str, value: impl Into<Value>) -> Self {
         let Self { error, refusal } = self;
         Self {
@@ -108,12 +112,14 @@ impl Failure {
         }
     }
 
-    /// Returns the reason if this server refused by itself; the bridge counts its own refusals.
+    /// Returns the reason if this server refused by itself, for its metrics. `None` for a refusal
+    /// by the bridge, which the bridge counts.
     pub(crate) fn own_reason(&self) -> Option<&'static str> {
         self.refusal
     }
 
-    /// Converts to the result of a tool, which MCP clients show to the model.
+    /// Converts to the result of a tool call. MCP clients show such an error to the model, which
+    /// can react.
     pub(crate) fn into_result(self) -> CallToolResult {
         let Self { error, .. } = self;
         let reason = error.data["reason"].clone();
@@ -128,12 +134,13 @@ impl Failure {
         self.into_error(ErrorCode::INVALID_PARAMS)
     }
 
-    /// Converts to the JSON-RPC error of a resource method.
+    /// Converts to the JSON-RPC error of a resource method. An unknown execution is an unknown
+    /// resource.
     pub(crate) fn into_resource_error(self) -> ErrorData {
         self.into_error(ErrorCode::RESOURCE_NOT_FOUND)
     }
 
-    /// Converts to the JSON-RPC error of an unknown method or of invalid parameters.
+    /// Converts to the JSON-RPC error of an unknown method, or of parameters that are not valid.
     pub(crate) fn into_method_error(self) -> ErrorData {
         let code = match self.error.code {
             code::INVALID_PARAMS => ErrorCode::INVALID_PARAMS,

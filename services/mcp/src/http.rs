@@ -1,8 +1,8 @@
-//! The MCP server over streamable HTTP, as a service for one path.
+//! The MCP server over streamable HTTP, as a service for one path (the bridge's `/mcp`).
 //!
-//! Protocol versions before 2026-07-28 have sessions. A session begins with `initialize`. It ends
-//! with DELETE, after an idle hour, or when it is idle and a new session needs its slot. Later
-//! versions have no sessions; each request is complete in itself.
+//! MCP versions before 2026-07-28 have sessions. A session begins with `initialize`. It ends with
+//! DELETE or after an idle hour. The number of sessions is limited, so a new session may also end
+//! one that is idle. Later versions have no sessions; each request is complete in itself.
 //!
 //! A stop has two steps ([`Service::drain`]). First each running `execute`, `wait` and `output` is
 //! answered with an error that says how to continue. Then all streams and sessions end.
@@ -32,59 +32,61 @@ pub(crate) use bodies::Charge;
 use bodies::{BODY_TIME, Bodies, SMALL_BYTES};
 use sessions::Sessions;
 
-/// The time without any message after which a session ends. A call that sends progress keeps its
-/// session open.
+/// The time without any message after which an MCP session ends. Progress notifications count, so a
+/// long call keeps its session open.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
-/// The maximum time for clients to read their last answers at a stop.
+/// The maximum time that clients get to read their last answers when the server stops.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
-/// Settings of the HTTP side.
+/// The settings of the MCP server that apply only over HTTP.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// The maximum size of a request body, in bytes.
     pub body_bytes: usize,
-    /// The total memory for bodies that are being received or handled, in bytes.
+    /// The memory for the bodies of all requests that are being received or handled, in bytes.
     pub inbound_bytes: usize,
     /// The maximum number of open MCP sessions.
     pub sessions: usize,
-    /// Ends all calls; [`Service::drain`] then ends all sessions and streams.
+    /// The stop of the server: cancelling it ends all calls, and lets [`Service::drain`] end all
+    /// sessions and streams.
     pub stop: CancellationToken,
 }
 
-/// A request that was refused before any MCP method was called.
+/// The reason to refuse an HTTP request before any MCP method is called.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The body exceeds the limit.
+    /// The body exceeds this limit, in bytes.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
-    /// The body did not arrive in time, or is incomplete.
+    /// The body did not arrive completely in time.
     #[error("the body did not arrive completely within {} s", BODY_TIME.as_secs())]
     Incomplete,
-    /// The body is not a message.
+    /// The body is not an MCP message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The bodies of other requests leave no memory for this one.
+    /// The bodies of other requests use all the memory for bodies; the request may be retried.
     #[error("other MCP requests leave no memory for this body; try again later")]
     InboundFull,
-    /// Too many MCP sessions are in use.
+    /// All sessions that the limit allows are open, and none is idle.
     #[error("{0} MCP sessions are in use (the limit); end one with DELETE, or try again later")]
     TooManySessions(usize),
-    /// The server stops, and the body has not arrived.
+    /// The server stops before the body has arrived completely.
     #[error("the bridge is stopping; send the request again when the bridge is back")]
     Stopping,
 }
 
-/// The HTTP service. The caller must check `Host` and `Origin` first (`protocol::guard::Guard`).
+/// The MCP server as an HTTP service. The caller must check `Host` and `Origin` first
+/// (`protocol::guard::Guard`).
 #[derive(Clone)]
 pub struct Service {
     inner: StreamableHttpService<Server, Sessions>,
     sessions: Arc<Sessions>,
     max_sessions: usize,
     bodies: Bodies,
-    /// Responses to POST requests.
+    /// The open responses to POST requests, for which [`Self::drain`] waits.
     responses: TaskTracker,
     stop: CancellationToken,
-    /// Ends the library's sessions and streams.
+    /// Cancelled to end the sessions and streams of the MCP library.
     end: CancellationToken,
 }
 
@@ -95,7 +97,8 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
-    /// Creates a service with its own slots for calls.
+    /// Creates the service. Its limit on concurrent calls is its own, not shared with another
+    /// service.
     #[must_use]
     pub fn new(settings: Settings, http: HttpSettings) -> Self {
         let HttpSettings {
@@ -130,8 +133,9 @@ impl Service {
         }
     }
 
-    /// Waits for the stop, lets the clients read the answers to their calls for at most 2 s, and
-    /// then ends all sessions and streams. Dropping the future leaves them open.
+    /// Waits until the token [`HttpSettings::stop`] is cancelled, lets clients read the answers to
+    /// their calls for at most 2 s, and then ends all sessions and streams. Dropping the future
+    /// leaves them open.
     pub async fn drain(self) {
         self.stop.cancelled().await;
         self.responses.close();
@@ -140,16 +144,16 @@ impl Service {
             let open = self.responses.len();
             tracing::warn!(
                 left = open,
-                "MCP clients did not read their answers; ending the streams"
+                "stopping: MCP clients did not read their answers within 2 s; ending their streams"
             );
         }
         self.end.cancel();
     }
 
-    /// Answers one request.
+    /// Answers one HTTP request: receives its body, checks the message, and calls the MCP method.
     ///
     /// # Errors
-    /// See [`Refusal`].
+    /// The request is refused before any method is called. [`Refusal`] lists the reasons.
     pub async fn handle<B>(
         &self,
         request: Request<B>,
@@ -213,13 +217,14 @@ impl Service {
     }
 }
 
-/// Returns the session id of a request. The library ignores an id that is not ASCII.
+/// Returns the session id of a request. None if the request has none, or one that is not ASCII,
+/// which the MCP library ignores too.
 fn session(headers: &HeaderMap) -> Option<&str> {
     headers.get("mcp-session-id")?.to_str().ok()
 }
 
-/// Returns what is wrong with the parameters of an `initialize`. The library would answer that the
-/// session id is missing.
+/// Returns what is wrong with the parameters of an `initialize`; None if nothing is. For wrong
+/// parameters the MCP library would answer that the session id is missing.
 fn mistake(body: &[u8]) -> Option<String> {
     let Ok(ClientJsonRpcMessage::Request(request)) = serde_json::from_slice(body) else {
         return None;
@@ -230,7 +235,7 @@ fn mistake(body: &[u8]) -> Option<String> {
     methods::mistake(&request.method, request.params.as_ref())
 }
 
-/// The content type of a request.
+/// The content type of a request: JSON, another type, or none given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Json,

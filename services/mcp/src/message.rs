@@ -1,7 +1,8 @@
-//! The check of client messages before the library reads them, over HTTP and over stdio.
+//! The check of client messages before the MCP library parses them, over HTTP and over stdio.
 //!
-//! The library reads the last of two members with the same name, and ignores or misreports messages
-//! that it cannot read. `read` therefore runs first, and refuses what the WebSocket refuses.
+//! Of two members with the same name the library uses the last, and it ignores or misreports
+//! messages that it cannot parse. `read` therefore runs first, and refuses what the WebSocket
+//! refuses too.
 
 use std::fmt;
 
@@ -11,7 +12,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// A refused message.
+/// A message of an MCP client that was refused before it was handled, with the JSON-RPC error to
+/// answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct Malformed {
@@ -21,7 +23,8 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// Refuses a text that is not JSON; the error has no id.
+    /// Creates the refusal of a text that is not valid JSON. The error has no id, because none
+    /// could be read.
     fn json(error: impl fmt::Display) -> Self {
         Self {
             code: ErrorCode::PARSE_ERROR,
@@ -30,7 +33,8 @@ impl Malformed {
         }
     }
 
-    /// Refuses JSON that is not a request, notification or response.
+    /// Creates the refusal of JSON that is not a request, notification or response. `id` is that of
+    /// the message, if it could be read.
     pub(crate) fn request(id: Option<RequestId>, message: impl Into<String>) -> Self {
         Self {
             code: ErrorCode::INVALID_REQUEST,
@@ -39,7 +43,7 @@ impl Malformed {
         }
     }
 
-    /// Refuses a message that the library cannot read.
+    /// Creates the refusal of a message that is JSON-RPC, but that the MCP library cannot parse.
     pub(crate) fn shape(envelope: Envelope) -> Self {
         let message = "the message is not a JSON-RPC 2.0 request, notification or response: a \
                        request has the members jsonrpc (\"2.0\"), id (a string or an integer), \
@@ -47,7 +51,7 @@ impl Malformed {
         Self::request(envelope.id, message)
     }
 
-    /// Refuses the parameters of a method.
+    /// Creates the refusal of a request whose parameters are wrong. The message says which ones.
     pub(crate) fn params(envelope: Envelope, message: impl Into<String>) -> Self {
         Self {
             code: ErrorCode::INVALID_PARAMS,
@@ -55,7 +59,8 @@ impl Malformed {
         }
     }
 
-    /// Returns the JSON-RPC error. It has no id if the id could not be read (MCP 2025-11-25).
+    /// Returns the JSON-RPC error with which to answer. It has no id if the id could not be read
+    /// (MCP 2025-11-25).
     #[must_use]
     pub fn response(&self) -> ServerJsonRpcMessage {
         let error = ErrorData::new(self.code, self.message.clone(), None);
@@ -63,7 +68,7 @@ impl Malformed {
     }
 }
 
-/// The members of a message that are read before the library reads the message.
+/// The id and method of a message, read before the MCP library parses the whole message.
 #[derive(Debug, Default)]
 pub(crate) struct Envelope {
     /// The id; None if it is absent or has a wrong type.
@@ -81,10 +86,10 @@ impl Envelope {
     }
 }
 
-/// Reads the envelope of a message.
+/// Reads the id and method of a client's message, and checks the JSON of the whole message.
 ///
 /// # Errors
-/// The text is not a JSON object, or one of its objects has two members with the same name.
+/// The text is not a JSON object, or an object in it has two members with the same name.
 pub(crate) fn read(json: &[u8]) -> Result<Envelope, Malformed> {
     let text = std::str::from_utf8(json).map_err(Malformed::json)?;
     let members = serde_json::from_str::<Members>(text);
@@ -109,7 +114,7 @@ pub(crate) fn read(json: &[u8]) -> Result<Envelope, Malformed> {
     }
 }
 
-/// The members of a message, of any type.
+/// The members of a JSON-RPC message. Each may have any type, so that a wrong one can be reported.
 #[derive(Deserialize)]
 struct Members {
     #[serde(default, deserialize_with = "present")]
@@ -119,12 +124,12 @@ struct Members {
     _params: Checked,
 }
 
-/// Reads a member that is present, so that null differs from absent.
+/// Deserializes a member that is present, even if it is null, so that null differs from absent.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
-/// A JSON value that is checked and dropped. Unlike serde's `IgnoredAny` it reads texts and
+/// A JSON value that is checked and dropped. Unlike serde's `IgnoredAny` it parses texts and
 /// numbers, so that a lone surrogate is an error.
 #[derive(Default)]
 struct Checked;

@@ -1,5 +1,5 @@
-//! Errors in the parameters of this server's methods. If the library cannot read the parameters of
-//! a known method, it reports the request as one of an unknown method.
+//! The check of the parameters of MCP methods. The MCP library reports a method as unknown if it
+//! cannot parse its parameters. This check says what is wrong instead.
 
 use rmcp::model::{
     CallToolRequestParams, CancelTaskParams, GetTaskParams, InitializeRequestParams, JsonObject,
@@ -8,11 +8,12 @@ use rmcp::model::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The maximum length of a quoted mistake in a message, in characters; the same as the bridge's.
+/// The maximum length of a faulty value that an error message quotes, in characters; the same as
+/// the bridge's.
 const QUOTED_CHARS: usize = 512;
 
-/// Returns what is wrong with the parameters of a method. None for a method that this server does
-/// not have.
+/// Returns what is wrong with parameters that the MCP library could not parse. None if this server
+/// does not have the method.
 pub(crate) fn mistake(method: &str, params: Option<&Value>) -> Option<String> {
     let error = match method {
         "initialize" => error::<InitializeRequestParams>(params),

@@ -1,4 +1,4 @@
-//! Progress notifications of one call.
+//! The progress notifications that an MCP client gets during a long call.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use rmcp::service::RequestContext;
 use rmcp::{Peer, RoleServer};
 use tokio::time::Instant;
 
-/// The progress of one call. If the client requested progress, a notification is sent when the
-/// message changes, and at least every [`crate::Settings::progress`].
+/// The progress of one call. If the client requested progress, a notification is sent whenever the
+/// message changes, and otherwise at an interval ([`crate::Settings::progress`]).
 #[derive(Debug)]
 pub(crate) struct Progress {
     peer: Peer<RoleServer>,
@@ -18,7 +18,7 @@ pub(crate) struct Progress {
     interval: Duration,
     started: Instant,
     due: Instant,
-    /// The last sent value; each value is larger than the previous one.
+    /// The number in the last notification. MCP requires that the numbers increase.
     last: f64,
     message: String,
 }
@@ -37,7 +37,8 @@ impl Progress {
         }
     }
 
-    /// Updates the message from an event; a changed message is due immediately.
+    /// Updates the progress message from an event of the execution. If the message changes, a
+    /// notification is due immediately.
     pub(crate) fn update(&mut self, event: &Event) {
         let message = match event {
             Event::Answer(status) => activity(status),
@@ -51,7 +52,8 @@ impl Progress {
         }
     }
 
-    /// Waits until a notification is due; forever if the client requested none. Cancel-safe.
+    /// Waits until the next notification is due. Waits forever if the client did not request
+    /// progress. Cancel-safe.
     pub(crate) async fn due(&self) {
         if self.token.is_none() {
             std::future::pending::<()>().await;
@@ -59,7 +61,7 @@ impl Progress {
         tokio::time::sleep_until(self.due).await;
     }
 
-    /// Sends a notification, and waits while the client does not read. Dropping the future loses at
+    /// Sends a notification. Waits while the client does not read; dropping the future loses at
     /// most this notification.
     pub(crate) async fn send(&mut self) {
         self.due = Instant::now() + self.interval;
@@ -71,7 +73,10 @@ impl Progress {
         let progress = ProgressNotificationParam::new(token, self.last);
         let progress = progress.with_message(self.message.clone());
         if let Err(error) = self.peer.notify_progress(progress).await {
-            tracing::debug!(%error, "could not send progress");
+            tracing::debug!(
+                %error,
+                "could not send a progress notification to an MCP client; its call continues"
+            );
         }
     }
 }
@@ -83,7 +88,8 @@ fn update_text(update: &StatusUpdate) -> String {
     }
 }
 
-/// Returns the activity of an execution, for a person.
+/// Returns what an execution does now, for people: its activity, its position in the queue, or its
+/// state.
 pub(crate) fn activity(status: &Status) -> String {
     match (&status.activity, status.queue_position) {
         (Some(activity), _) => activity.clone(),

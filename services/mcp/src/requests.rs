@@ -1,6 +1,6 @@
-//! The requests of one session that are in flight, and the end of the session.
+//! The requests in flight of one MCP session, and the signal that the session has ended.
 //!
-//! Every request of a session has a [`Handled`] in its extensions until its handler returns.
+//! Every request of a session has a [`Handled`] in its extensions until it is answered.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::message::Malformed;
 
-/// The requests of one session.
+/// The requests in flight of one MCP session. It refuses a second request with the same id.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requests {
-    /// Fires when the session ends.
+    /// Cancelled when the session ends.
     ended: CancellationToken,
     // A synchronous lock: held only to access the set, never across an await.
     ids: Arc<Mutex<HashSet<RequestId>>>,
 }
 
-/// A request in flight. Dropping the last clone frees its id.
+/// The registration of a request in flight. When the last clone is dropped, the client may use the
+/// id again.
 #[derive(Debug, Clone)]
 pub(crate) struct Handled(Arc<Entry>);
 
@@ -36,17 +37,17 @@ impl Drop for Entry {
 }
 
 impl Handled {
-    /// Returns the token that fires when the session of the request ends.
+    /// Returns the token that is cancelled when the session of this request ends.
     pub(crate) fn session_ended(&self) -> CancellationToken {
         self.0.requests.ended.clone()
     }
 }
 
 impl Requests {
-    /// Registers a request.
+    /// Registers a request and puts the registration into its extensions.
     ///
     /// # Errors
-    /// Another request with this id is in flight: the library would answer only one of them.
+    /// A request with the same id is in flight. The MCP library would answer only one of the two.
     pub(crate) fn begin(
         &self,
         request: &mut JsonRpcRequest<ClientRequest>,
@@ -64,7 +65,7 @@ impl Requests {
         Ok(handled)
     }
 
-    /// Ends the session, which abandons its calls.
+    /// Signals that the session has ended, so that its calls end early.
     pub(crate) fn end(&self) {
         self.ended.cancel();
     }

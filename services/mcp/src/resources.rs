@@ -17,23 +17,24 @@ const SCHEME: &str = "execution://";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 const LINES: &str = "application/x-ndjson";
-/// The number of executions on one page of the list.
+/// The number of executions on one page of the resource list. Each has three resources.
 const PAGE: u64 = 20;
 
-/// The resource of a URI.
+/// What the URI of a resource names.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
     Status(ExecutionId),
-    /// The output from an offset, or from the first kept byte.
+    /// The output from this offset, or from the oldest byte that is kept.
     Output(ExecutionId, Option<u64>),
-    /// The events from an offset, or from the first kept byte.
+    /// The CLI's stdout from this offset, or from the oldest byte that is kept.
     Events(ExecutionId, Option<u64>),
 }
 
-/// Returns a page of executions, newest first.
+/// Returns a page of the statuses of executions, newest first: at most `limit`, and only those
+/// older than `before`.
 ///
 /// # Errors
-/// The bridge refuses or does not answer, or no slot is free.
+/// The bridge refuses or does not answer, or too many calls run already.
 pub(crate) async fn page(
     slots: &Slots,
     limit: u64,
@@ -44,10 +45,11 @@ pub(crate) async fn page(
     slots.request(list).await
 }
 
-/// Returns the resources of the newest executions, or of those before the cursor.
+/// Returns the resources of one page of executions, newest first. The cursor is that of the
+/// previous page; None for the first one.
 ///
 /// # Errors
-/// As [`page`]; or the cursor is not one of this server.
+/// As [`page`], or this server did not create the cursor.
 pub(crate) async fn list(
     slots: &Slots,
     cursor: Option<String>,
@@ -63,7 +65,7 @@ pub(crate) async fn list(
     Ok(result)
 }
 
-/// Returns the three resources of an execution.
+/// Returns the three resources of an execution: its output, its events and its status.
 fn of_execution(status: &Status) -> [Resource; 3] {
     let id = status.execution_id;
     let described = format!("{}, created {}", status.state.as_str(), status.created_at);
@@ -81,7 +83,8 @@ fn of_execution(status: &Status) -> [Resource; 3] {
     ]
 }
 
-/// Returns the templates of all resources.
+/// Returns the URI templates by which a client can read any execution, even one that is not on the
+/// list.
 pub(crate) fn templates() -> Vec<ResourceTemplate> {
     vec![
         ResourceTemplate::new(format!("{SCHEME}{{id}}/output{{?offset}}"), "output")
@@ -96,12 +99,13 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
     ]
 }
 
-/// Reads a resource. A long output is cut; its `_meta` has `nextOffset` and `outputBytes`. Events
-/// are cut between lines; their `_meta` has `nextOffset` and `ended`.
+/// Reads the resource of this URI. A long output is cut: `nextOffset` and `outputBytes` in its
+/// `_meta` say where it continues. Events are cut between lines, with `nextOffset` and `ended` in
+/// their `_meta`.
 ///
 /// # Errors
-/// The URI is not a resource, the bridge does not know the execution or does not answer, or no slot
-/// is free.
+/// The URI is not a resource, the bridge does not know the execution or does not answer, or too
+/// many calls run already.
 pub(crate) async fn read(slots: &Slots, uri: &str) -> Result<ReadResourceResult, Failure> {
     let contents = match target(uri)? {
         Target::Status(id) => {
@@ -135,7 +139,8 @@ pub(crate) async fn read(slots: &Slots, uri: &str) -> Result<ReadResourceResult,
     Ok(ReadResourceResult::new(vec![contents]))
 }
 
-/// Returns the `_meta` of an output: the range of the text, and the present length and state.
+/// Returns the `_meta` of an output: the offsets of the text, and the present length and state of
+/// the execution.
 fn output_meta(text: &Text, status: &Status) -> MetaObject {
     let mut members = json!({});
     text.describe(&mut members);
@@ -149,7 +154,7 @@ fn output_meta(text: &Text, status: &Status) -> MetaObject {
     meta
 }
 
-/// Parses a URI.
+/// Parses the URI of a resource. A URI that is not one of this server is refused.
 fn target(uri: &str) -> Result<Target, Failure> {
     let unknown = || {
         let uri: String = uri.chars().take(128).collect();

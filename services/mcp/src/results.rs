@@ -1,4 +1,4 @@
-//! The results of tools.
+//! The results of tool calls: a text for the model, and the same as JSON for programs.
 
 use client::Verdict;
 use protocol::{Page, State, Status};
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::text::Text;
 
-/// Returns the result of an ended execution. It is an error unless the state is `completed`.
+/// Returns the result of an execution that has ended. It is marked as an error unless the state is
+/// `completed`.
 pub(crate) fn ended(text: &Text, status: &Status, verdict: Verdict) -> CallToolResult {
     let mut result = described(text, status);
     result["verified"] = (verdict == Verdict::Verified).into();
@@ -24,7 +25,7 @@ pub(crate) fn ended(text: &Text, status: &Status, verdict: Verdict) -> CallToolR
     answer
 }
 
-/// Returns the present output and status of an execution, which may still run.
+/// Returns the output of an execution so far and its present status. The execution may still run.
 pub(crate) fn output(text: &Text, status: &Status) -> CallToolResult {
     let mut result = described(text, status);
     result["ended"] = status.state.is_terminal().into();
@@ -39,17 +40,17 @@ pub(crate) fn output(text: &Text, status: &Status) -> CallToolResult {
     answer
 }
 
-/// Returns the status of an execution.
+/// Returns the status of an execution as the result of a tool.
 pub(crate) fn status(status: &Status) -> CallToolResult {
     CallToolResult::structured(json!(status))
 }
 
-/// Returns a page of executions.
+/// Returns a list of executions as the result of a tool.
 pub(crate) fn page(page: &Page) -> CallToolResult {
     CallToolResult::structured(json!(page))
 }
 
-/// Returns the structured result for an execution and its output.
+/// Returns an execution and its output as JSON, the structured part of a result.
 fn described(text: &Text, status: &Status) -> Value {
     let mut result = json!({
         "executionId": status.execution_id,
@@ -63,7 +64,8 @@ fn described(text: &Text, status: &Status) -> Value {
     result
 }
 
-/// Returns the text after the output: an unsuccessful state, and where a cut output continues.
+/// Returns the sentence that follows the output in a result: that the execution failed or has not
+/// ended, or where a cut output continues. None if there is nothing to say.
 fn remark(text: &Text, status: &Status) -> Option<String> {
     let cut = (text.next() < status.output_bytes).then(|| {
         format!(
@@ -83,7 +85,8 @@ fn remark(text: &Text, status: &Status) -> Option<String> {
     }
 }
 
-/// Returns the state with its reason: `failed (auth_failed)`.
+/// Returns the state of an execution, with its reason if it has one, for example
+/// `failed (auth_failed)`.
 fn described_state(status: &Status) -> String {
     let state = status.state.as_str();
     match status.reason {

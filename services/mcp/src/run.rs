@@ -1,4 +1,5 @@
-//! The calls that run a prompt: `execute` until the terminal status, `start` until the acceptance.
+//! The tools that run a prompt: `execute` returns when the execution has ended, `start` when it is
+//! accepted.
 
 use client::{Control, Event, ExecuteParams};
 use protocol::rpc::OnDisconnect;
@@ -14,13 +15,15 @@ use crate::running_calls::Signals;
 use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
-/// Runs an execution to its end, and sends progress.
+/// Runs a prompt to its end and returns the output. Meanwhile sends progress to the client.
 ///
-/// The future must not be dropped early: `signals` end it, so that a cancel reaches the bridge. The
-/// call releases its slot when `stream_closed` fires, and `charge` when the execution is accepted.
+/// The future must not be dropped early: `signals` end it, so that a cancel reaches the bridge.
+/// When `stream_closed` is cancelled, the call no longer counts against the limit on concurrent
+/// calls. When the execution is accepted, `charge` frees the memory of the request's body.
 ///
 /// # Errors
-/// The bridge refuses the execution or is lost, no slot is free, or a signal ended the call.
+/// The bridge refuses the execution or is lost, too many calls run already, or a signal ended the
+/// call.
 pub(crate) async fn to_end(
     slots: Slots,
     mut execute: ExecuteParams,
@@ -89,10 +92,10 @@ pub(crate) async fn to_end(
     }
 }
 
-/// Starts an execution and returns as soon as the bridge has accepted it.
+/// Starts an execution, and returns its status as soon as the bridge has accepted it.
 ///
 /// # Errors
-/// The bridge refuses the execution or is lost, or no slot is free.
+/// The bridge refuses the execution or is lost, or too many calls run already.
 pub(crate) async fn start(slots: &Slots, mut execute: ExecuteParams) -> Result<Status, Failure> {
     let id = execute.ensure_id();
     let call = slots.call(Purpose::Request).await?;
@@ -110,27 +113,31 @@ pub(crate) async fn start(slots: &Slots, mut execute: ExecuteParams) -> Result<S
     Ok(*status)
 }
 
-/// Cancels on the session of the execute: only this session can cancel before the acceptance.
+/// Cancels the execution of a call over the call's own connection. Before the acceptance, the
+/// bridge accepts a cancel only from the session that sent the `execute`.
 async fn cancel(call: Call, id: ExecutionId) {
     match call.client.control(id, Control::Cancel).await {
-        Ok(_) => tracing::info!(execution = %id, "cancelled the execution with its MCP call"),
+        Ok(_) => tracing::info!(
+            execution = %id,
+            "cancelled the execution, because its MCP client cancelled the call"
+        ),
         Err(error) => {
             tracing::warn!(
                 execution = %id,
                 %error,
-                "could not cancel the execution with its MCP call"
+                "could not cancel the execution of a cancelled MCP call; the execution may continue"
             );
         }
     }
     call.client.close().await;
 }
 
-/// Returns the failure of a call that ended early.
+/// Returns the failure of a call that ended before its execution did, with the id of the execution.
 fn ended_early(id: ExecutionId) -> Failure {
     Failure::cancelled().with("executionId", id.to_string())
 }
 
-/// Returns the failure of a run, with the id of its execution.
+/// Converts an error of the client to the failure of a call, and adds the id of the execution.
 fn failed(error: client::Error, id: ExecutionId) -> Failure {
     Failure::from(error).with("executionId", id.to_string())
 }

@@ -17,34 +17,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rmcp::model::RequestId;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The signals that end one call early.
+/// The signals that end one `execute` call before its execution has ended.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
-    /// The client cancelled the call.
+    /// Cancelled when the client cancels the call; the execution is cancelled too.
     pub(crate) cancelled: CancellationToken,
-    /// The entry of the call was dropped with its MCP session.
+    /// Cancelled when the MCP session is dropped, and the call's entry with it.
     dropped: CancellationToken,
-    /// The MCP session ended. The library drops a session up to 5 s later, because it waits for
-    /// the session's calls.
+    /// Cancelled when the MCP session ends. The MCP library drops a session up to 5 s later,
+    /// because it waits for the session's calls.
     session_ended: CancellationToken,
-    /// The response stream was closed; never fires if that does not end the call.
+    /// Cancelled when the response stream is closed. Never cancelled if that does not end the call.
     stream_closed: CancellationToken,
 }
 
 impl Signals {
-    /// Adds the closed response stream to the signals.
+    /// Makes the end of the response stream one of the signals.
     pub(crate) fn with_stream_closed(mut self, closed: CancellationToken) -> Self {
         self.stream_closed = closed;
         self
     }
 
-    /// Adds the end of the session to the signals.
+    /// Makes the end of the MCP session one of the signals.
     pub(crate) fn with_session(mut self, ended: CancellationToken) -> Self {
         self.session_ended = ended;
         self
     }
 
-    /// Returns whether no client waits for the result.
+    /// Returns whether the client has left, so that it will not receive the result.
     pub(crate) fn is_abandoned(&self) -> bool {
         let Self {
             cancelled: _,
@@ -55,7 +55,7 @@ impl Signals {
         dropped.is_cancelled() || session_ended.is_cancelled() || stream_closed.is_cancelled()
     }
 
-    /// Waits until no client waits for the result. Cancel-safe.
+    /// Waits until the client has left, so that it will not receive the result. Cancel-safe.
     pub(crate) async fn abandoned(&self) {
         tokio::select! {
             () = self.dropped.cancelled() => {}
@@ -64,7 +64,7 @@ impl Signals {
         }
     }
 
-    /// Waits for any of the signals. Cancel-safe.
+    /// Waits until the client cancels the call or has left. Cancel-safe.
     pub(crate) async fn any(&self) {
         tokio::select! {
             () = self.cancelled.cancelled() => {}
@@ -73,7 +73,8 @@ impl Signals {
     }
 }
 
-/// The running `execute` calls of one MCP session. Dropping this value abandons them.
+/// The running `execute` calls of one MCP session. Dropping this value ends them early, as if the
+/// client had left.
 #[derive(Debug, Default)]
 pub(crate) struct RunningCalls {
     // A synchronous lock: held only to access the map, never across an await.
@@ -83,12 +84,12 @@ pub(crate) struct RunningCalls {
 #[derive(Debug)]
 struct Entry {
     cancelled: CancellationToken,
-    /// Fires [`Signals::dropped`] when the entry is dropped.
+    /// Cancels [`Signals::dropped`] when the entry is dropped.
     _dropped: DropGuard,
 }
 
 impl RunningCalls {
-    /// Registers a call.
+    /// Registers a call under its request id, and returns the signals that end it early.
     pub(crate) fn enter(&self, request: RequestId) -> Signals {
         let signals = Signals::default();
         let entry = Entry {
@@ -99,13 +100,13 @@ impl RunningCalls {
         signals
     }
 
-    /// Removes a call that has ended.
+    /// Removes a call that has ended. An unknown call is ignored.
     pub(crate) fn leave(&self, request: &RequestId) {
         self.lock().remove(request);
     }
 
-    /// Cancels a call on behalf of its client. A call that is not registered is ignored: it has
-    /// ended, or it has not begun and sees the cancel in its context.
+    /// Cancels a call because its client sent `notifications/cancelled`. A call that is not
+    /// registered is ignored: it has ended, or it has not begun and sees the cancel in its context.
     pub(crate) fn cancel(&self, request: &RequestId) {
         if let Some(entry) = self.lock().remove(request) {
             entry.cancelled.cancel();
@@ -117,8 +118,8 @@ impl RunningCalls {
     }
 }
 
-/// A token that fires when the response stream of a request is closed. It is in the extensions of
-/// the HTTP request.
+/// A token in the extensions of an HTTP request that is cancelled when the response stream is
+/// closed.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamClosed(pub(crate) CancellationToken);
 

@@ -1,4 +1,4 @@
-//! The MCP methods of one session.
+//! The MCP methods: tools, resources and tasks, for one MCP session.
 
 mod calls;
 
@@ -29,21 +29,22 @@ const INSTRUCTIONS: &str = "Runs prompts with the Claude CLI on the machine of c
     call, use `start`, then `wait` with the `nextOffset` of the previous answer until `ended` is \
     true.";
 
-/// The MCP server. Each MCP session has its own value ([`Server::session`]); all values share the
-/// slots for calls.
+/// The MCP server. Each MCP session has a value of its own ([`Server::session`]); all of them share
+/// one limit on concurrent calls.
 #[derive(Debug)]
 pub struct Server {
     slots: Slots,
-    /// The `execute` calls of all sessions. A call may outlive its session until its cancel is
-    /// sent.
+    /// The `execute` calls of all sessions. A call may outlive its session until its cancel has
+    /// reached the bridge.
     calls: TaskTracker,
     running: RunningCalls,
-    /// Ends the calls of all sessions with an error that says how to continue.
+    /// Cancelled when the server stops. All calls then end with an error that says how to continue.
     stop: CancellationToken,
 }
 
 impl Server {
-    /// Creates the server of the first session.
+    /// Creates a server for the first session; [`Server::session`] creates those for further
+    /// sessions.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -54,13 +55,14 @@ impl Server {
         }
     }
 
-    /// Sets the token that ends all calls when it is cancelled.
+    /// Sets the token that stops the server: cancelling it ends all calls.
     #[must_use]
     pub fn stopped_by(self, stop: CancellationToken) -> Self {
         Self { stop, ..self }
     }
 
-    /// Creates the server of another session, with the same slots.
+    /// Creates the server for another session. It shares the limit on concurrent calls and the
+    /// stop.
     #[must_use]
     pub fn session(&self) -> Self {
         Self {
@@ -71,7 +73,7 @@ impl Server {
         }
     }
 
-    /// Returns the `execute` calls of all sessions.
+    /// Returns the tracker of the `execute` calls of all sessions, to wait for their end.
     pub(crate) fn calls(&self) -> TaskTracker {
         self.calls.clone()
     }

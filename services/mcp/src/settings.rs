@@ -6,26 +6,28 @@ use std::time::Duration;
 
 use client::Options;
 
-/// The settings of the MCP server. The defaults suit a bridge on the same machine.
+/// The settings of the MCP server over HTTP and stdio. The defaults suit a bridge on the same
+/// machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The bridge's WebSocket address, like `ws://127.0.0.1:8003/ws`.
     pub url: String,
-    /// Timeouts of the WebSocket client.
+    /// The timeouts and delays of the connections to the bridge.
     pub client: Options,
     /// The maximum number of concurrent calls that view an execution (`execute`, `wait`, `output`,
     /// a resource's output), and separately of all other calls. Further calls are refused.
     pub calls: usize,
     /// The maximum time between two progress notifications of one call.
     pub progress: Duration,
-    /// The maximum output in one result, in bytes.
+    /// The maximum output of an execution in one result, in bytes. Longer output is cut.
     pub text_bytes: usize,
-    /// Receives the refusals of this server.
+    /// Called for every request that this server refuses by itself, for metrics.
     pub on_refusal: OnRefusal,
 }
 
-/// A function that receives the reason of every refusal by the MCP server itself, one of
-/// [`crate::REASONS`]. The bridge counts its own refusals. The default does nothing.
+/// A function that is called with the reason, one of [`crate::REASONS`], whenever the MCP server
+/// refuses a request by itself. Refusals by the bridge are not reported, because the bridge counts
+/// them. The default does nothing.
 #[derive(Clone)]
 pub struct OnRefusal(Arc<dyn Fn(&'static str) + Send + Sync>);
 
@@ -56,7 +58,7 @@ impl Settings {
     /// The default of [`Settings::calls`].
     pub const CALLS: usize = 64;
 
-    /// Creates the defaults for the bridge at this address.
+    /// Creates settings for the bridge at this `ws://` address, with defaults for the rest.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {

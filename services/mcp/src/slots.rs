@@ -1,4 +1,5 @@
-//! The limit on concurrent calls: each call has a slot and its own connection to the bridge.
+//! The limit on concurrent MCP calls. Each call has its own connection to the bridge, and a slot:
+//! one of a limited number of permits.
 //!
 //! - A call acquires its slot before it connects to the bridge. It releases the slot when it ends,
 //!   or when its response stream is closed. The client may resume the stream, so the call then
@@ -18,16 +19,16 @@ use tokio_util::sync::CancellationToken;
 use crate::Settings;
 use crate::failure::Failure;
 
-/// The kind of a call.
+/// The kind of a call, which decides the limit that it counts against.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
-    /// The call views an execution, possibly until the execution ends.
+    /// The call receives the output of an execution, possibly until the execution ends.
     View,
-    /// The call sends one request.
+    /// The call sends one short request.
     Request,
 }
 
-/// The slots of all calls, shared by all sessions.
+/// The limits on concurrent calls, as slots that calls acquire. All sessions share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     settings: Arc<Settings>,
@@ -35,7 +36,7 @@ pub(crate) struct Slots {
     requests: Arc<Semaphore>,
 }
 
-/// A call with its slot and its own WebSocket session.
+/// A running call, with its slot and its own connection to the bridge.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) client: Client,
@@ -43,8 +44,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Waits until the slot can be released, because the response stream is closed. Waits forever
-    /// if the slot is already released. Cancel-safe.
+    /// Waits until the response stream is closed, so that the slot can be released. Waits forever
+    /// if it was released before. Cancel-safe.
     pub(crate) async fn stream_closed(&self, closed: &CancellationToken) {
         if self.slot.is_none() {
             std::future::pending::<()>().await;
@@ -52,7 +53,7 @@ impl Call {
         closed.cancelled().await;
     }
 
-    /// Releases the slot; the call continues without one.
+    /// Releases the slot for another call; this call continues without one.
     pub(crate) fn release_slot(&mut self) {
         self.slot = None;
     }
@@ -72,10 +73,10 @@ impl Slots {
         &self.settings
     }
 
-    /// Acquires a slot and connects to the bridge.
+    /// Acquires a slot and connects to the bridge. It does not wait for a slot.
     ///
     /// # Errors
-    /// All slots are in use, or the bridge does not answer.
+    /// All slots of this kind are in use, or the bridge does not answer.
     pub(crate) async fn call(&self, purpose: Purpose) -> Result<Call, Failure> {
         let slot = self.acquire(purpose)?;
         let client = Client::connect(&self.settings.url, self.settings.client.clone()).await?;
@@ -85,10 +86,11 @@ impl Slots {
         })
     }
 
-    /// Sends one request to the bridge on a new connection.
+    /// Acquires a slot, connects to the bridge and sends one request. Closes the connection after
+    /// the answer.
     ///
     /// # Errors
-    /// As [`Slots::call`]; or the bridge refuses.
+    /// All slots are in use, or the bridge does not answer or refuses.
     pub(crate) async fn request<T>(
         &self,
         request: impl AsyncFnOnce(&Client) -> Result<T, client::Error>,

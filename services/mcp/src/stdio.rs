@@ -1,4 +1,4 @@
-//! The MCP server on stdin and stdout.
+//! The MCP server on stdin and stdout, as `ccb mcp` runs it.
 
 mod lines;
 
@@ -11,15 +11,16 @@ use crate::requests::Requests;
 use crate::{Server, Settings};
 use lines::Lines;
 
-/// The maximum time for the cancels that the client sent just before it closed stdin.
+/// The maximum time, after stdin is closed, for cancels that the client sent just before to reach
+/// the bridge.
 const CANCEL_TIME: Duration = Duration::from_secs(10);
 
-/// A session that could not begin.
+/// The error of an MCP session that could not begin, because the client broke the protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("the MCP session could not begin: {0}")]
 pub struct Error(Box<ServerInitializeError>);
 
-/// Serves one MCP session on stdin and stdout until stdin is closed, and then abandons the running
+/// Serves one MCP session on stdin and stdout until stdin is closed, and then ends the running
 /// calls. Their executions continue, unless the call was cancelled or had `onDisconnect: "cancel"`.
 ///
 /// # Errors
@@ -35,14 +36,20 @@ pub async fn serve(settings: Settings) -> Result<(), Error> {
         Err(error) => return Err(Error(Box::new(error))),
     };
     if let Err(error) = session.waiting().await {
-        tracing::warn!(%error, "the MCP session ended in an error");
+        tracing::warn!(
+            %error,
+            "the MCP session on stdin and stdout failed; exiting once its calls have ended"
+        );
     }
     calls.close();
     if tokio::time::timeout(CANCEL_TIME, calls.wait())
         .await
         .is_err()
     {
-        tracing::warn!("a cancel did not reach the bridge in time");
+        tracing::warn!(
+            "gave up waiting for running MCP calls after 10 s; the bridge may not have received \
+             their cancels, so their executions may continue"
+        );
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Tasks (SEP-2663): a task is an execution, and its id is the execution's id. Its state is stored
-//! in claude-api, so a task survives a restart of this server and of the bridge.
+//! MCP tasks (SEP-2663). A task is an execution, and its id is the execution's id. Its state is
+//! stored in claude-api, so a task survives a restart of this server and of the bridge.
 
 use client::Client;
 use protocol::{ExecutionId, State, Status};
@@ -10,31 +10,32 @@ use crate::failure::Failure;
 use crate::slots::Slots;
 use crate::{progress, results, views};
 
-/// The poll interval that clients are asked to use, in milliseconds.
+/// The interval at which clients should poll a task, in milliseconds.
 const POLL_MS: u64 = 2000;
 
-/// Returns the execution of a task.
+/// Returns the id of the execution that a task is.
 ///
 /// # Errors
-/// The text is not an id, so the task is unknown.
+/// The text is not an execution id, so there is no such task.
 pub(crate) fn id(task: &str) -> Result<ExecutionId, Failure> {
     task.parse()
         .map_err(|error: protocol::id::BadId| Failure::not_found(error.to_string()))
 }
 
-/// Returns the status of an execution.
+/// Returns the status of an execution, over a new connection to the bridge.
 ///
 /// # Errors
-/// The bridge does not know the execution or does not answer, or no slot is free.
+/// The bridge does not know the execution or does not answer, or too many calls run already.
 pub(crate) async fn status(slots: &Slots, id: ExecutionId) -> Result<Status, Failure> {
     let status = async |client: &Client| client.status(id).await;
     slots.request(status).await
 }
 
-/// Returns the present state of a task, with the result of an ended execution.
+/// Returns the present state of a task. If its execution has ended and was not cancelled, includes
+/// the result that `execute` would have returned.
 ///
 /// # Errors
-/// As [`status`].
+/// As [`status`], or the text is not an execution id.
 pub(crate) async fn get(slots: &Slots, task_id: &str) -> Result<DetailedTask, Failure> {
     let id = id(task_id)?;
     let status = status(slots, id).await?;
@@ -54,7 +55,7 @@ pub(crate) async fn get(slots: &Slots, task_id: &str) -> Result<DetailedTask, Fa
     Ok(DetailedTask::new(task(&status), payload))
 }
 
-/// Returns the task of an execution.
+/// Returns the MCP task that describes an execution.
 pub(crate) fn task(status: &Status) -> Task {
     let changed = status.ended_at.or(status.started_at);
     let task = Task::new(

@@ -1,19 +1,20 @@
-//! The output in one result: a range of the execution's output, cut at a limit.
+//! The output in one result of a tool: a range of an execution's output, cut at a limit.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// Output that is collected from an offset, up to a limit. It does no I/O.
+/// Collects the output of an execution for one result, from an offset up to a limit. It does no
+/// I/O.
 ///
 /// The collected bytes are the whole output between the start and [`Text::next`], except for the
 /// ranges in `gaps`. Output after the limit, or after a character that would cross the limit, is
 /// ignored.
 #[derive(Debug)]
 pub(crate) struct Text {
-    /// The offset of the first byte: up to 3 bytes before the requested offset if that one is
-    /// inside a character.
+    /// The offset of the first collected byte. If the requested offset is inside a character, it is
+    /// the character's first byte.
     start: u64,
     next: u64,
     bytes: Vec<u8>,
@@ -36,7 +37,8 @@ impl Text {
         }
     }
 
-    /// Returns whether the limit is reached, so that further output is ignored.
+    /// Returns whether the limit is reached. Further output is then ignored, so the caller can
+    /// stop.
     pub(crate) fn is_full(&self) -> bool {
         self.cut || self.bytes.len() >= self.limit
     }
@@ -46,7 +48,8 @@ impl Text {
         self.next
     }
 
-    /// Adds a piece of output.
+    /// Adds the output that begins at this offset, as far as it fits. It must follow the collected
+    /// output.
     pub(crate) fn push(&mut self, offset: u64, piece: &Bytes) {
         if self.cut {
             return;
@@ -61,7 +64,7 @@ impl Text {
         self.next = offset + fitting as u64;
     }
 
-    /// Adds a gap: bytes that are missing.
+    /// Adds a range of output bytes that will not arrive.
     pub(crate) fn gap(&mut self, missing: Range<u64>) {
         if !self.cut {
             self.next = missing.end;
@@ -73,7 +76,7 @@ impl Text {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// Adds the members that describe this output to a structured result.
+    /// Adds the text, its offsets and its gaps to the JSON of a result.
     pub(crate) fn describe(&self, result: &mut Value) {
         let Self {
             start,
@@ -94,8 +97,7 @@ impl Text {
     }
 }
 
-/// Returns the length of the longest prefix of at most `max` bytes that ends between two
-/// characters.
+/// Returns the length of the longest prefix that has at most `max` bytes and splits no character.
 fn floor_char_boundary(bytes: &[u8], max: usize) -> usize {
     if bytes.len() <= max {
         return bytes.len();

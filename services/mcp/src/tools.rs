@@ -1,4 +1,4 @@
-//! The definitions of the tools.
+//! The definitions of the MCP tools: their names, descriptions and schemas.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ pub(crate) const CONTROL: &str = "control";
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(define);
 
-/// Returns all tools.
+/// Returns the definitions of all tools, in the order in which clients see them.
 pub(crate) fn all() -> &'static [Tool] {
     &TOOLS
 }
@@ -140,8 +140,8 @@ fn offset() -> Value {
                            byte"})
 }
 
-/// Returns the schema of an execution: the fields of `protocol::Body`, `executionId`, and, for a
-/// tool that waits for the end, `onDisconnect`.
+/// Returns the JSON schema of the arguments that run a prompt: the fields of `protocol::Body` and
+/// `executionId`. `waits`: the tool waits for the end, and so has `onDisconnect` too.
 fn execution(waits: bool) -> JsonObject {
     let string = |text: &str| json!({"type": "string", "description": text});
     let positive =

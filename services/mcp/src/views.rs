@@ -1,4 +1,4 @@
-//! Views of existing executions, for the tools `wait` and `output`, resources and tasks.
+//! Reads the output of existing executions, for the tools `wait` and `output`, resources and tasks.
 
 use std::time::Duration;
 
@@ -13,12 +13,14 @@ use crate::progress::Progress;
 use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
-/// Collects output from an offset until the execution ends, the time is over, or one result is
-/// full. Returns the output and the present status. The call releases its slot when
-/// `stream_closed` fires. Dropping the future only detaches.
+/// Collects output from an offset, or from the oldest kept byte, until the execution ends, `time`
+/// is over, or one result is full. Returns the output and the present status.
+///
+/// When `stream_closed` is cancelled, the call no longer counts against the limit on concurrent
+/// calls. Dropping the future only detaches; the execution continues.
 ///
 /// # Errors
-/// The bridge refuses the view or is lost, or no slot is free.
+/// The bridge refuses to send the output or is lost, or too many calls run already.
 pub(crate) async fn wait(
     slots: &Slots,
     id: ExecutionId,
@@ -56,8 +58,8 @@ pub(crate) async fn wait(
     finish(call, id, text, terminal).await
 }
 
-/// Collects at most `max` bytes of the present output from an offset, or from the first kept byte.
-/// Returns the output and the present status.
+/// Collects the output that exists now, at most `max` bytes from an offset, or from the oldest kept
+/// byte. Returns the output and the present status, without waiting for more output.
 ///
 /// # Errors
 /// As [`wait`].
@@ -86,7 +88,8 @@ pub(crate) async fn output(
     finish(call, id, text, terminal).await
 }
 
-/// Reads an ended execution: the output, status and verdict that `execute` would have returned.
+/// Collects the output of an ended execution. Returns what `execute` would have returned: the
+/// output, the status, and whether the output is complete.
 ///
 /// # Errors
 /// As [`wait`].
@@ -115,7 +118,8 @@ fn attach(call: &Call, id: ExecutionId, offset: Option<u64>) -> Run {
     })
 }
 
-/// Adds an output or a gap to the text. Returns a terminal status.
+/// Adds the output or the gap of an event to the text. Returns the status if the event is the end
+/// of the execution; otherwise None.
 fn collect(event: Event, text: &mut Text) -> Option<(Status, Verdict)> {
     match event {
         Event::Output { offset, bytes } => text.push(offset, &bytes),
@@ -126,7 +130,8 @@ fn collect(event: Event, text: &mut Text) -> Option<(Status, Verdict)> {
     None
 }
 
-/// Closes the connection, and requests the status if the view had no terminal one.
+/// Closes the connection of a call, and returns its result. Requests the status first if the
+/// execution has not ended.
 async fn finish(
     call: Call,
     id: ExecutionId,

@@ -1,5 +1,7 @@
-//! The body of an execution: docs/protocol.md, "Body". Unknown fields are an error; absent, null
-//! and the default are the same.
+//! The body of an execution: the prompt and the settings that a client sends (docs/protocol.md,
+//! "Body").
+//!
+//! Unknown fields are an error. A field that is absent or null has its default.
 
 mod check;
 mod error;
@@ -15,62 +17,65 @@ use crate::json::or_default;
 pub use check::{MCP_PREFIX, env_name_is_forbidden};
 pub use error::BodyError;
 
-/// How the CLI reads the prompt.
+/// How the Claude CLI interprets the text of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptMode {
-    /// As plain text, whatever it begins with.
+    /// As plain text: a leading `/` or an `@` has no special meaning.
     #[default]
     Verbatim,
-    /// With the CLI's `/commands` and `@files`.
+    /// As if typed into the CLI: `/commands` run, and `@files` insert files.
     Commands,
 }
 
-/// The form of the output.
+/// The content of an execution's output, which its clients receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// The answer's text as it is generated.
+    /// The model's answer as plain text, while it is generated.
     #[default]
     Text,
-    /// The CLI's stdout lines.
+    /// The lines that the CLI writes to its stdout, normally JSON.
     Events,
 }
 
-/// Whether the CLI's stdin stays open after the prompt.
+/// Whether clients can send more messages to the CLI after the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputMode {
-    /// stdin ends after the prompt.
+    /// No: the CLI's stdin is closed after the prompt.
     #[default]
     None,
-    /// stdin stays open for `input`.
+    /// Yes: stdin stays open, and the request `input` writes to it.
     Stream,
 }
 
-/// The reaction to an interruption.
+/// What happens after an execution was interrupted: its runner died, or claude-api was stopped or
+/// killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnInterrupt {
-    /// Nothing.
+    /// The execution stays ended as `interrupted`.
     #[default]
     None,
-    /// A new execution continues the same conversation.
+    /// claude-api creates a new execution that continues the same conversation.
     Continue,
 }
 
-/// The reaction to a usage limit.
+/// What happens after an execution failed because the model account's usage limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUsageLimit {
-    /// Nothing.
+    /// The execution stays ended as `failed`.
     #[default]
     None,
-    /// A new execution waits for the reset, then continues the same conversation.
+    /// claude-api creates a new execution in the same conversation, which waits until the limit is
+    /// reset.
     Wait,
 }
 
-/// The body of an execution. Only `prompt` is required.
+/// The body of an execution: its prompt, and settings for the CLI and for claude-api. Only `prompt`
+/// is required.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(
@@ -126,7 +131,7 @@ pub struct Body {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// The workspace of a body that names none.
+/// The workspace (the folder in which the CLI works) of a body that names none.
 pub const DEFAULT_WORKSPACE: &str = "default";
 
 fn default_workspace() -> String {
@@ -166,10 +171,11 @@ impl Body {
         }
     }
 
-    /// Reads a body from JSON.
+    /// Reads a body from JSON, without a check of its values ([`Body::check`]).
     ///
     /// # Errors
-    /// The message says what is wrong, with line and column.
+    /// The JSON is not an object with the fields of a body, or has a member twice. The message has
+    /// the line and column if the parser knows them.
     pub fn from_json(json: &[u8]) -> Result<Self, BodyError> {
         // serde would read an array as the fields in order.
         if json.trim_ascii_start().first() == Some(&b'[') {
@@ -180,9 +186,12 @@ impl Body {
         crate::json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
     }
 
-    /// Returns a SHA-256 that is the same for equal bodies. It covers the name and value of every
-    /// field that differs from its default, except `lane`. A field that a later version adds
-    /// changes no digest of an earlier body.
+    /// Returns a SHA-256 by which a repeated request is recognised: equal bodies have equal
+    /// digests.
+    ///
+    /// The digest covers the name and value of every field that differs from its default, except
+    /// `lane`. Therefore a field that a later version adds does not change the digests of stored
+    /// bodies.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let without_lane = Self {

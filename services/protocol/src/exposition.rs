@@ -1,4 +1,4 @@
-//! The two text formats of `/metrics`, and the choice between them.
+//! The two text formats of the metrics at `/metrics`, and the choice between them.
 //!
 //! - OpenMetrics 1.0.0, which a Prometheus server requests.
 //! - The Prometheus text format 0.0.4, for every other client: `curl`, and `promtool check
@@ -9,19 +9,21 @@ const OPEN_METRICS_RANGE: &str = "application/openmetrics-text";
 /// The media type of the Prometheus text format in the request header `Accept`.
 const TEXT_RANGE: &str = "text/plain";
 
-/// A text format of `/metrics`.
+/// A text format in which a service can write its metrics at `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposition {
-    /// OpenMetrics 1.0.0.
+    /// OpenMetrics 1.0.0, which a Prometheus server requests.
     OpenMetrics,
-    /// The Prometheus text format 0.0.4.
+    /// The Prometheus text format 0.0.4, for all other clients.
     Text,
 }
 
 impl Exposition {
-    /// Chooses the format from the values of the request header `Accept` (RFC 9110, section
-    /// 12.5.1): OpenMetrics if the client lists it, and does not list the text format with a higher
-    /// weight.
+    /// Chooses the format from all values of the request header `Accept` (RFC 9110, section
+    /// 12.5.1).
+    ///
+    /// The result is OpenMetrics if the client lists it and gives the text format no higher weight.
+    /// Without an `Accept` header it is the text format.
     #[must_use]
     pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
@@ -51,7 +53,7 @@ impl Exposition {
         }
     }
 
-    /// Returns the value of `Content-Type`.
+    /// Returns the media type with version and charset, for the response header `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {

@@ -6,12 +6,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The id of an execution. An id that a client chooses is an idempotency key.
+/// The id of an execution: a UUID (RFC 9562). A client that chooses the id can repeat its request,
+/// and the prompt still runs once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ExecutionId(Uuid);
 
-/// A text that is not a UUID in the hyphenated form of RFC 9562, section 4.
+/// The error for a text that is not a UUID in the hyphenated form of RFC 9562, section 4.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not a UUID (RFC 9562): 32 hex digits in the form 8-4-4-4-12, \
@@ -26,7 +27,7 @@ impl ExecutionId {
         Self(Uuid::new_v4())
     }
 
-    /// Returns the UUID.
+    /// Returns the id as a plain UUID.
     #[must_use]
     pub fn uuid(self) -> Uuid {
         self.0
@@ -42,8 +43,8 @@ impl From<Uuid> for ExecutionId {
 impl FromStr for ExecutionId {
     type Err = BadId;
 
-    /// Parses the hyphenated form only: the others (braces, `urn:uuid:`, 32 digits) would give one
-    /// execution several names in paths.
+    /// Parses only the hyphenated form, in lower or upper case. Other forms of a UUID (braces,
+    /// `urn:uuid:`, 32 digits) would give one execution several names in paths.
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = || BadId(text.chars().take(64).collect());
         if text.len() != 36 {

@@ -1,12 +1,13 @@
-//! JSON rules of both services: a repeated member is refused, and a line stays one line for every
-//! reader.
+//! JSON rules of both services: a member that is given twice is refused, and one line of JSON is
+//! one line for every reader.
 //!
-//! RFC 8259 (section 4) leaves a repeated member name to each parser: some read the first member,
-//! some the last. Two parsers on one path then see two different requests, so
-//! [`refuse_repeated_members`] refuses such text. RFC 8259 (section 7) also allows U+2028, U+2029
-//! and U+0085 unescaped in a string, but several readers of NDJSON split lines there (Python's
-//! `splitlines`, Node's `readline`). [`to_vec`] escapes them, and all control characters of
-//! terminals.
+//! RFC 8259 (section 4) lets each parser decide about two members with the same name: some use the
+//! first, some the last. Two programs would then see two different requests in one text, so
+//! [`refuse_repeated_members`] refuses it.
+//!
+//! RFC 8259 (section 7) also allows U+2028, U+2029 and U+0085 unescaped in a string. Several
+//! readers of JSON lines end a line there (Python's `splitlines`, Node's `readline`). [`to_vec`]
+//! escapes these characters, and the control characters that a terminal would obey.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,24 +19,24 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-/// The maximum nesting of objects and arrays; serde_json's own limit for values.
+/// The maximum depth of nested objects and arrays, the same as serde_json's own limit.
 const DEPTH: usize = 128;
-/// The maximum number of members of one object: it bounds the memory for the names of a hostile
-/// text.
+/// The maximum number of members of one object. It bounds the memory that a hostile text can use,
+/// because the names of every open object are kept.
 const MEMBERS: usize = 4096;
 /// The maximum number of characters of a name that an error quotes.
 const SHOWN_CHARS: usize = 64;
 
-/// The reason to refuse JSON text that a parser would accept.
+/// A reason to refuse JSON text that is valid and that many parsers would accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// One object has two members of one name.
+    /// One object has two members with this name.
     #[error("the member {0:?} is given twice in one object; give it once")]
     Repeated(String),
-    /// An object has too many members.
+    /// One object has more members than the limit.
     #[error("an object has more than {MEMBERS} members")]
     TooManyMembers,
-    /// Objects and arrays are nested too deeply.
+    /// Objects and arrays are nested more deeply than the limit.
     #[error("objects and arrays are nested more than {DEPTH} deep")]
     TooDeep,
     /// A member's name is not valid, for example a lone surrogate.
@@ -43,10 +44,11 @@ pub enum Unfit {
     BadName(String),
 }
 
-/// Reads a value from JSON, and refuses a member that is given twice at any depth.
+/// Deserializes a value from JSON, as `serde_json::from_slice` does, but refuses an object at any
+/// depth in which a member is given twice.
 ///
 /// # Errors
-/// serde_json's errors, or the text of [`Unfit`] as a data error.
+/// serde_json's errors, or the message of [`Unfit`] as a data error.
 pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     let value = serde_json::from_slice(json)?;
     let custom = <serde_json::Error as serde::de::Error>::custom::<String>;
@@ -55,21 +57,21 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     Ok(value)
 }
 
-/// Reads a field, and replaces null by the default; for `deserialize_with`.
+/// Deserializes a field, with its default if the value is null. For serde's `deserialize_with`.
 pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     de: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(de)?.unwrap_or_default())
 }
 
-/// Refuses JSON text in which one object has two members of one name, at any depth.
+/// Refuses JSON text in which one object, at any depth, has two members with the same name.
 ///
-/// Names are compared unescaped, so `"a"` and `"\u0061"` are the same name. The text must be valid
-/// JSON: this function finds no syntax errors. It does not read numbers, so `1e400` passes. Its
+/// Names are compared unescaped: `"a"` and `"\u0061"` are the same. The text must be valid JSON,
+/// because this function finds no syntax errors. It does not read numbers, so `1e400` passes. Its
 /// time is linear in the text's length.
 ///
 /// # Errors
-/// See [`Unfit`].
+/// A name is repeated or not valid, or the text exceeds a limit of depth or members.
 pub fn refuse_repeated_members(json: &str) -> Result<(), Unfit> {
     // The names of each open object, None for an open array.
     let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
@@ -114,7 +116,8 @@ pub fn refuse_repeated_members(json: &str) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Returns the position of the closing quote of the string that begins at `at`.
+/// Returns the position of the quote that closes the string whose content begins at `at`; the
+/// text's length if there is none.
 fn string_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(skipped) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         if bytes[at + skipped] == b'"' {
@@ -125,7 +128,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-/// Returns the unescaped name between the quotes at `from - 1` and `to`.
+/// Returns the unescaped name whose content is `json[from..to]`, between two quotes.
 fn name(json: &str, from: usize, to: usize) -> Result<Cow<'_, str>, Unfit> {
     let raw = json.get(from..to).unwrap_or_default();
     if !raw.contains('\\') {
@@ -148,7 +151,7 @@ pub fn to_vec(value: &(impl Serialize + ?Sized)) -> serde_json::Result<Vec<u8>> 
     Ok(json)
 }
 
-/// serde_json's compact form with more escapes.
+/// serde_json's compact form, with the additional escapes of [`write_escaped`].
 struct OneLine;
 
 impl Formatter for OneLine {
@@ -161,9 +164,11 @@ impl Formatter for OneLine {
     }
 }
 
-/// Writes JSON text, and escapes U+007F to U+009F, U+2028 and U+2029 in its strings. Some readers
-/// end a line at these characters, or a terminal obeys them, and serde_json does not escape them.
-/// Outside of strings, valid JSON has none of them.
+/// Copies JSON text to a writer, and escapes U+007F to U+009F, U+2028 and U+2029, which serde_json
+/// leaves as they are. At these characters some readers end a line, and terminals obey some of
+/// them.
+///
+/// Valid JSON has them only inside strings, so the result is the same JSON value.
 ///
 /// # Errors
 /// The writer's errors.
@@ -192,13 +197,14 @@ pub fn write_escaped(writer: &mut (impl Write + ?Sized), json: &[u8]) -> io::Res
     writer.write_all(&json[from..])
 }
 
-/// A writer of whole lines that escapes as [`write_escaped`] does: for logs, whose fields hold text
-/// of clients and tools.
+/// A writer for JSON log lines that escapes as [`write_escaped`] does. Log fields contain text of
+/// clients and tools, which must not end a line or control a terminal.
 #[derive(Debug)]
 pub struct EscapedLines<W>(pub W);
 
 impl<W: Write> Write for EscapedLines<W> {
-    /// Writes the whole line in one call, so that lines of several threads do not mix.
+    /// Writes one whole line. The inner writer gets it in one call, so that lines of several
+    /// threads do not mix.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut escaped = Vec::with_capacity(line.len());
         write_escaped(&mut escaped, line)?;

@@ -1,6 +1,9 @@
-//! The protocol of `claude-api` and `bridge` as types (`docs/protocol.md`): states, statuses,
-//! bodies, problems, the messages of the WebSocket ([`message`]), limits and the Host/Origin guard.
-//! Also [`Patch`], which the renderer writes and the spool stores. The crate does no I/O.
+//! The protocol of claude-api and the bridge as Rust types: states, statuses, bodies, errors,
+//! limits and the messages of the WebSocket ([`message`]). docs/protocol.md describes it for
+//! clients.
+//!
+//! The crate also has the check of `Host` and `Origin` ([`Guard`]), and [`Patch`], which the
+//! renderer writes and the spool stores. It does no I/O.
 //!
 //! Both services refuse JSON in which a member is given twice: with [`json::from_slice`], or with
 //! [`json::refuse_repeated_members`] before another parser. Both write JSON lines with
@@ -32,11 +35,14 @@ pub use problem::{Problem, ProblemType};
 pub use state::{Reason, State};
 pub use status::{Burned, ErrorInfo, Page, Status, Warning};
 
-/// The version of the WebSocket protocol, which `connected.protocol` names.
+/// The version of the WebSocket protocol. The bridge sends it in its first message, and a client
+/// refuses another version.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// The maximum bytes of output in one `output` message: docs/protocol.md, "Notifications".
+/// The maximum output in one `output` message, in bytes of UTF-8 before the JSON escapes:
+/// docs/protocol.md, "Notifications".
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// The maximum bytes of one server message. A longer list continues on the page that `next` names.
+/// The maximum size of one message from the bridge, in bytes. A list that does not fit continues on
+/// another page, which its member `next` names.
 pub const SERVER_MESSAGE_BYTES: usize = 512 * 1024;

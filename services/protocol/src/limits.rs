@@ -1,4 +1,4 @@
-//! The limits with their names and defaults: docs/protocol.md, "Limits".
+//! The limits that clients can read, with their defaults: docs/protocol.md, "Limits".
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +6,11 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// The limits of `GET /v1/limits` and of `connected.limits`, in bytes, counts and milliseconds. 0
-/// in a line limit means no limit. `boxed` says that claude-api runs in its own container, whose
-/// addresses may not use either service.
+/// The limits in force, as `GET /v1/limits` and the bridge's message `connected` send them.
+///
+/// Names that end in `_bytes` are bytes, in `_ms` milliseconds; the others are counts. For the
+/// limits in lines, 0 means no limit. `boxed` is true if claude-api runs in a container of its own
+/// and refuses requests from the processes in it, which the model started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(

@@ -1,4 +1,4 @@
-//! Errors of the HTTP side: `application/problem+json` (RFC 9457) with a stable `type`.
+//! Errors over HTTP: documents of type `application/problem+json` (RFC 9457).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,23 +8,24 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 macro_rules! problem_types {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal;)*) => {
-        /// The stable name of a problem, in the member `type`.
+        /// The kind of an error over HTTP: the member `type` of a problem, and its HTTP status. The
+        /// names do not change between versions.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ProblemType {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
 
         impl ProblemType {
-            /// Every type.
+            /// Every problem type.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the `type` member.
+            /// Returns the value of the member `type`, for example `not-found`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Returns the HTTP status code.
+            /// Returns the HTTP status code of answers with this problem.
             #[must_use]
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
@@ -38,30 +39,30 @@ problem_types! {
     InvalidId = "invalid-id", 400;
     /// The body is not as docs/protocol.md, "Body", describes it.
     InvalidBody = "invalid-body", 400;
-    /// A query parameter is wrong.
+    /// A parameter in the query of the URL is wrong.
     InvalidQuery = "invalid-query", 400;
     /// The request came from inside the container of claude-api: from a process that the model
     /// started.
     FromBox = "from-the-box", 401;
     /// The request exceeds what the operator allows.
     NotAllowed = "not-allowed", 403;
-    /// The `Host` is not allowed.
+    /// The request's header `Host` is neither a local name nor on the operator's list.
     ForeignHost = "foreign-host", 403;
-    /// The `Origin` is not allowed.
+    /// The request stems from a web page whose `Origin` is not on the operator's list.
     ForeignOrigin = "foreign-origin", 403;
-    /// No such execution.
+    /// claude-api knows no execution with this id.
     NotFound = "not-found", 404;
-    /// No such path.
+    /// The service has no resource at this path.
     UnknownPath = "unknown-path", 404;
-    /// The conversation to continue is unknown.
+    /// The body continues a conversation that claude-api does not know.
     UnknownConversation = "unknown-conversation", 404;
     /// The path does not accept this method.
     MethodNotAllowed = "method-not-allowed", 405;
-    /// The id exists with another body.
+    /// An execution with this id exists, and its body differs.
     IdInUse = "id-in-use", 409;
-    /// The conversation belongs to another workspace.
+    /// The body continues a conversation that belongs to another workspace.
     OtherWorkspace = "other-workspace", 409;
-    /// The execution's state does not allow this.
+    /// The state of the execution does not allow the request, for example input after its end.
     WrongState = "wrong-state", 409;
     /// The input begins after the end of the accepted input.
     InputHole = "input-hole", 409;
@@ -69,56 +70,58 @@ problem_types! {
     Deleted = "deleted", 410;
     /// The execution was cancelled before it was accepted; its id cannot be used again.
     CancelledBeforeAccepted = "cancelled-before-accepted", 410;
-    /// The offset is before the oldest kept byte.
+    /// The output before this offset is no longer kept.
     OffsetNotKept = "offset-not-kept", 410;
     /// The prompt or the body is too large.
     TooLarge = "too-large", 413;
-    /// The offset lies beyond the present end.
+    /// The offset lies beyond the present end of the output or events.
     OffsetBeyondEnd = "offset-beyond-end", 416;
     /// A stream was requested over HTTP/1.0, which cannot mark the end of a complete stream.
     UpgradeRequired = "upgrade-required", 426;
     /// An error of the service; its log has the details.
     Internal = "internal", 500;
-    /// Not in this version.
+    /// The request is part of the protocol, but not of this version.
     NotImplemented = "not-implemented", 501;
-    /// The queue is full; nothing was recorded.
+    /// The queue or its lane is full. Nothing was recorded, so the request may be retried.
     QueueFull = "queue-full", 503;
     /// The CLI has not read enough of its input; no byte of the request was accepted.
     InputFull = "input-full", 503;
-    /// The bodies of other requests leave no memory for this one; it had no effect.
+    /// The bodies of other requests use all the memory for them. The request had no effect and may
+    /// be retried.
     InboundFull = "inbound-full", 503;
-    /// Too many streams are open.
+    /// The service has too many open streams; the request may be retried.
     TooManyStreams = "too-many-streams", 503;
-    /// All MCP sessions of the bridge are in use.
+    /// All MCP sessions that the bridge allows are in use; the request may be retried.
     TooManyMcpSessions = "too-many-mcp-sessions", 503;
-    /// The service is stopping.
+    /// The service is stopping and accepts no new request.
     Stopping = "stopping", 503;
-    /// A process in claude-api's container can reach claude-api from outside; only the health
-    /// endpoints are served.
+    /// Processes that the model started can reach claude-api through its published port. Therefore
+    /// claude-api serves only the health endpoints.
     BoxReachesService = "box-reaches-service", 503;
     /// The service is not ready; `reasons` lists the reasons and remedies.
     NotReady = "not-ready", 503;
-    /// The execution cannot be recorded.
+    /// claude-api cannot write the execution to disk, so it was not accepted.
     SpoolUnwritable = "spool-unwritable", 507;
 }
 
-/// A problem document.
+/// The body of every error answer over HTTP (RFC 9457): a stable type for programs and a text for
+/// people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The stable name.
+    /// The stable name of the error, for programs.
     #[serde(rename = "type")]
     pub kind: ProblemType,
-    /// The HTTP status code.
+    /// The HTTP status code of the answer.
     pub status: u16,
-    /// What was wrong and what to do, for a person.
+    /// What was wrong and what to do, for people.
     pub detail: String,
-    /// Further members for programs (`keptFrom`, `length`, `state`, ...).
+    /// Further members for programs, for example `keptFrom`, `length` or `state`.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Problem {
-    /// Creates a problem of this type.
+    /// Creates a problem of this type, with the type's HTTP status.
     pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         Self {
             kind,
@@ -128,7 +131,7 @@ impl Problem {
         }
     }
 
-    /// Adds one member.
+    /// Adds one of the further members, and returns the problem.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.extra.insert(name.to_owned(), value.into());

@@ -1,9 +1,10 @@
-//! JSON-RPC 2.0 on the WebSocket: method names, error codes, close codes and shared types.
+//! The names and numbers of JSON-RPC 2.0 on the WebSocket: methods, error codes and close codes.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The names of requests and notifications: docs/protocol.md, "Requests" and "Notifications".
+/// The names of requests and notifications, as messages write them: docs/protocol.md, "Requests"
+/// and "Notifications".
 #[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod method {
     pub const CONNECTED: &str = "connected";
@@ -54,20 +55,21 @@ pub mod close {
     pub const TRY_AGAIN_LATER: u16 = 1013;
 }
 
-/// A JSON-RPC error object. `data.reason` is the machine-readable reason.
+/// A JSON-RPC error object, with which the bridge refuses a request. `data.reason` is the reason
+/// for programs, finer than the code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RpcError {
-    /// One of [`code`].
+    /// The error code, one of the constants in [`code`].
     pub code: i64,
-    /// What was wrong and what to do, for a person.
+    /// What was wrong and what to do, for people.
     pub message: String,
-    /// Always an object with `reason`.
+    /// An object with the member `reason` and, for some reasons, further members.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,
 }
 
 impl RpcError {
-    /// Creates an error whose `data` is `{reason}`.
+    /// Creates an error whose `data` has only this reason.
     pub fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -76,13 +78,13 @@ impl RpcError {
         }
     }
 
-    /// Returns the machine-readable reason; empty if `data` has none.
+    /// Returns `data.reason`, the reason for programs; empty if there is none.
     #[must_use]
     pub fn reason(&self) -> &str {
         self.data["reason"].as_str().unwrap_or_default()
     }
 
-    /// Adds one member to `data`.
+    /// Adds one member to `data`, and returns the error.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.data[name] = value.into();
@@ -90,24 +92,27 @@ impl RpcError {
     }
 }
 
-/// The fate of an execution when its session is gone: docs/protocol.md, "Request parameters".
+/// What happens to an execution when the session that started it is gone: docs/protocol.md,
+/// "Request parameters".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDisconnect {
-    /// The execution continues: a disconnect is not a cancel.
+    /// The execution continues, and a client can attach to it later.
     #[default]
     Continue,
-    /// The execution is cancelled if no client views it within 10 s.
+    /// The execution is cancelled, unless some client views it again within 10 s.
     Cancel,
 }
 
-/// Behaviour of a view whose client does not keep up: docs/protocol.md, "Flow control".
+/// What the bridge does when a client reads output more slowly than it is generated:
+/// docs/protocol.md, "Flow control".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnSlow {
-    /// The view catches up from the kept output.
+    /// The client gets all output, later: the bridge reads it again from what claude-api keeps.
     #[default]
     Wait,
-    /// Unsent output beyond `skipBytes` is dropped, oldest first, and announced as a gap.
+    /// The bridge drops the oldest unsent output beyond the limit `skipBytes`, and sends a `gap`
+    /// for it.
     Skip,
 }

@@ -1,4 +1,4 @@
-//! The states of an execution, and their reasons.
+//! The states of an execution, and the reasons of its end.
 //!
 //! ```text
 //! queued -> running <-> paused
@@ -8,30 +8,31 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The state of an execution.
+/// A stage in the life of an execution. A state that is terminal never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Durably accepted; no process exists yet.
+    /// The execution is accepted and on disk; it waits, and no process exists yet.
     Queued,
-    /// A process exists, or is about to.
+    /// The CLI runs, or is about to be started.
     Running,
-    /// Its whole process tree and its timers are stopped.
+    /// All processes of the execution are stopped, and its timeouts with them.
     Paused,
-    /// The CLI's last result is a success and all output was drained.
+    /// The CLI's last result is a success, and all its output was read.
     Completed,
-    /// It ended on its own without succeeding.
+    /// The execution ended on its own without succeeding.
     Failed,
-    /// A client's cancel was accepted before any other end.
+    /// A client cancelled the execution before it ended in another way.
     Cancelled,
-    /// The idle timeout or the client's deadline ended it.
+    /// The execution made no progress for the idle timeout, or reached the client's deadline.
     TimedOut,
-    /// Its runner died, or the service was stopped or killed while it ran.
+    /// The process that watches the CLI died, or claude-api was stopped or killed while the
+    /// execution ran.
     Interrupted,
 }
 
 impl State {
-    /// Every state, in the order of an execution's life.
+    /// Every state: first those of a live execution, then the terminal ones.
     pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Running,
@@ -43,13 +44,14 @@ impl State {
         Self::Interrupted,
     ];
 
-    /// Returns whether this state is final.
+    /// Returns whether this state is terminal: the execution has ended, and its state never
+    /// changes.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::Queued | Self::Running | Self::Paused)
     }
 
-    /// Returns the name in HTTP messages: `timed_out`.
+    /// Returns the name as HTTP and status objects write it, for example `timed_out`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,7 +66,7 @@ impl State {
         }
     }
 
-    /// Returns the name in WebSocket messages: `TIMED_OUT`.
+    /// Returns the name as WebSocket status updates write it, for example `TIMED_OUT`.
     #[must_use]
     pub fn as_upper_case(self) -> &'static str {
         match self {
@@ -82,7 +84,7 @@ impl State {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        /// The reason of a state that has several causes.
+        /// Why an execution ended in its state. A state with only one possible cause has no reason.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Reason {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
@@ -92,7 +94,7 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the name in a status: `idle_timeout`.
+            /// Returns the name as a status object writes it, for example `idle_timeout`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -102,15 +104,15 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// completed: claude-api ended the CLI, which lingered after its result.
+    /// completed: the CLI did not exit after its successful result, so claude-api ended it.
     Lingered = "lingered";
     /// failed: the CLI could not be started.
     SpawnFailed = "spawn_failed";
-    /// failed: the operator's required before hook failed; no CLI was started.
+    /// failed: the operator's hook, which must succeed before a run, failed; no CLI was started.
     HookRefused = "hook_refused";
     /// failed: the credential is missing or was refused.
     AuthFailed = "auth_failed";
-    /// failed: a final 429.
+    /// failed: the model's API refused with HTTP 429, and the CLI gave up retrying.
     UsageLimit = "usage_limit";
     /// failed: the prompt is too long for the model.
     PromptTooLong = "prompt_too_long";
@@ -124,20 +126,20 @@ reasons! {
     CliError = "cli_error";
     /// failed: the CLI's exit code was not 0.
     NonzeroExit = "nonzero_exit";
-    /// failed: exit code 0 without a result.
+    /// failed: the CLI exited with code 0, but wrote no result.
     NoResult = "no_result";
-    /// timed_out: no progress.
+    /// timed_out: the execution made no progress for the idle timeout.
     IdleTimeout = "idle_timeout";
-    /// timed_out: the deadline that the client set.
+    /// timed_out: the execution ran longer than the client's `deadlineSeconds`.
     Deadline = "deadline";
-    /// interrupted: its runner died.
+    /// interrupted: the runner, the process that starts and watches the CLI, died.
     RunnerDied = "runner_died";
     /// interrupted: the service was stopped or killed while the execution ran.
     ServiceStopped = "service_stopped";
-    /// interrupted: the record of the execution is damaged, or claude-api no longer knows the
-    /// accepted id. Only the bridge reports the latter.
+    /// interrupted: claude-api cannot read the record of the execution, or, as only the bridge
+    /// reports, does not know an id that it had accepted.
     Lost = "lost";
-    /// FAILED without executionId: the bridge refused an execute without an id.
+    /// The bridge refused an `execute` that was sent without a request id; there is no execution.
     Rejected = "rejected";
 }
 

@@ -1,4 +1,5 @@
-//! The status object. All fields are always present; an unknown value is null.
+//! The status object, which describes an execution now or at its end. All its fields are always
+//! present; an unknown value is null.
 
 use std::collections::BTreeMap;
 
@@ -8,31 +9,31 @@ use serde_json::Value;
 
 use crate::{ExecutionId, Reason, State};
 
-/// The maximum number of permission denials in a status.
+/// The maximum number of permission denials (tool calls that the CLI refused) in a status.
 pub const MAX_DENIALS: usize = 50;
-/// The maximum number of warnings in a status; the last one counts further ones.
+/// The maximum number of warnings in a status. The last one then counts those that are not listed.
 pub const MAX_WARNINGS: usize = 64;
-/// The maximum bytes of stderr in a status.
+/// The maximum bytes of `stderrTail`, the end of the CLI's stderr, in a status.
 pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
 
-/// The bytes of JSON that the metadata of a status may always use.
+/// The size up to which the metadata is never cut from a status, in bytes of JSON.
 const METADATA_BYTES: usize = 4 * 1024;
 
-/// The answer to a cancel of an unknown id. The id is burned: recorded as cancelled before it was
-/// accepted.
+/// The answer to a cancel of an id that claude-api does not know. The id is now burned: for an
+/// hour, executions with this id are refused. Thus a late request cannot run after its cancel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Burned {
-    /// The id.
+    /// The id that was cancelled.
     pub execution_id: ExecutionId,
     /// Always `cancelled`.
     pub state: State,
-    /// Always true; a status has no such member.
+    /// Always true. It distinguishes this answer from a status object, which has no such member.
     pub burned: bool,
 }
 
 impl Burned {
-    /// Creates the answer for this id.
+    /// Creates the answer to a cancel of this unknown id.
     #[must_use]
     pub fn new(execution_id: ExecutionId) -> Self {
         Self {
@@ -43,31 +44,32 @@ impl Burned {
     }
 }
 
-/// An error, for people and programs.
+/// The error of a failed execution, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorInfo {
-    /// Machine-readable, stable.
+    /// The kind of the error, for programs. Codes do not change between versions.
     pub code: String,
-    /// What was wrong and what to do.
+    /// What was wrong and what to do, for people.
     pub message: String,
 }
 
-/// An incident that does not end the execution.
+/// Something that went wrong without ending the execution, as the status lists it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Warning {
-    /// The number of the warning, from 1 within the execution.
+    /// The number of the warning within its execution, from 1.
     pub seq: u64,
-    /// The time of the incident.
+    /// The time at which it happened.
     pub at: Timestamp,
-    /// Machine-readable, stable.
+    /// The kind of the warning, for programs. Codes do not change between versions.
     pub code: String,
-    /// The text for a person.
+    /// A description for people.
     pub message: String,
-    /// Details, or null.
+    /// Details for programs, or null.
     pub data: Value,
 }
 
-/// The status object of an execution: docs/protocol.md, "Status object".
+/// The status object of an execution, which clients get from both services: docs/protocol.md,
+/// "Status object".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(
@@ -109,7 +111,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Creates the status of an accepted execution in the queue.
+    /// Creates the status of an execution that was just accepted and waits in the queue.
     #[must_use]
     pub fn queued(execution_id: ExecutionId, created_at: Timestamp, workspace: String) -> Self {
         Self {
@@ -147,7 +149,8 @@ impl Status {
         }
     }
 
-    /// Adds a warning. If there are [`MAX_WARNINGS`] already, the last one counts the further ones.
+    /// Adds a warning. After [`MAX_WARNINGS`] warnings, the last one is replaced by a count of
+    /// those that are not listed.
     pub fn warn(&mut self, at: Timestamp, code: &str, message: String, data: Value) {
         let seq = self.warnings.last().map_or(0, |w| w.seq) + 1;
         if self.warnings.len() >= MAX_WARNINGS {
@@ -172,8 +175,10 @@ impl Status {
         });
     }
 
-    /// Serializes the status as one line of JSON of at most `limit` bytes. Long texts are cut, the
-    /// longest first; the state, the reason and the numbers are never cut.
+    /// Serializes the status as one line of JSON, of at most `limit` bytes if that is possible.
+    ///
+    /// Long texts and lists are shortened for that, in steps, until the status fits. The state, the
+    /// reason and the numbers are never cut.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> Vec<u8> {
         let encode = |status: &Self| crate::json::to_vec(status).unwrap_or_default();
@@ -193,7 +198,8 @@ impl Status {
         }
     }
 
-    /// Cuts each growing field to about `share` bytes of JSON.
+    /// Shortens each field that can grow (stderr, lists, messages, names) to about `share` bytes of
+    /// JSON.
     fn shorten(&mut self, share: usize) {
         let mut cut = self.stderr_tail.len().saturating_sub(share / 2);
         while !self.stderr_tail.is_char_boundary(cut) {
@@ -232,7 +238,7 @@ fn json_bytes(value: &impl Serialize) -> usize {
     crate::json::to_vec(value).map_or(usize::MAX / 4, |json| json.len())
 }
 
-/// Keeps the first items whose JSON fits into `share` bytes.
+/// Removes items from the end until the JSON of the list fits into `share` bytes.
 fn keep_within<T: Serialize>(items: &mut Vec<T>, share: usize) {
     let mut used = 0;
     let fits = |item: &T| {
@@ -243,12 +249,12 @@ fn keep_within<T: Serialize>(items: &mut Vec<T>, share: usize) {
     items.truncate(keep);
 }
 
-/// One page of `GET /v1/executions`.
+/// One page of the list of executions, over HTTP (`GET /v1/executions`) and WebSocket (`list`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page {
-    /// The executions, newest first.
+    /// The statuses of the executions, newest first.
     pub executions: Vec<Status>,
-    /// The value of `before` for the next page; null at the end.
+    /// The value of `before` with which to request the next page; null if this page is the last.
     pub next: Option<ExecutionId>,
 }
 

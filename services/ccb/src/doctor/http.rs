@@ -6,13 +6,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Maximum size of an answer, bytes: more than any health endpoint sends.
+/// Maximum number of bytes that are read of an answer. No health endpoint sends that much.
 const ANSWER_BYTES: u64 = 256 * 1024;
 
-/// Returns the status code and the body of `http://authority/path`, within `limit` in total.
+/// Sends a GET for `http://authority/path`, and returns the status code and body. `limit` is the
+/// maximum time for all of it.
 ///
 /// # Errors
-/// The message says why there is no answer.
+/// No complete answer arrived in time; the message says why.
 pub(super) async fn get(
     authority: &str,
     path: &str,
@@ -46,7 +47,8 @@ async fn request(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> 
     split(&answer).ok_or_else(|| format!("the program at {address} does not speak HTTP"))
 }
 
-/// Splits an answer into the status code and the body.
+/// Splits an HTTP answer into the status code and the body. None if it is not a complete HTTP
+/// answer.
 pub(super) fn split(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(answer.get(..end)?).ok()?;

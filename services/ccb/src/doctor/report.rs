@@ -1,4 +1,4 @@
-//! The doctor's report, as text and as JSON.
+//! The report of `ccb doctor`, as text and as JSON.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::show::one_line;
 use crate::stdout::json_line;
 
-/// The severity of a finding.
+/// How bad a finding of the doctor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
@@ -20,7 +20,7 @@ pub(super) enum Level {
     Fail,
 }
 
-/// One finding. A finding of level `Ok` has no remedy.
+/// One finding of the doctor, with a remedy if its level is not `Ok`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     pub(super) level: Level,
@@ -30,8 +30,8 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Parses a finding of scripts/ccb, which sees the engine: level, name, message and remedy,
-    /// separated by tabs. Returns `None` for any other line.
+    /// Parses a finding of the script scripts/ccb, which sees Docker: level, name, message and
+    /// remedy, separated by tabs. Returns `None` for any other line.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.splitn(4, '\t').map(str::trim);
         let level = match parts.next()? {
@@ -49,7 +49,7 @@ impl Check {
     }
 }
 
-/// All findings, with the versions and limits that the bridge sent.
+/// All findings of one doctor run, with the versions and limits that the bridge sent.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) checks: Vec<Check>,
@@ -89,7 +89,7 @@ impl Report {
         self.add(Level::Fail, name, message, Some(remedy));
     }
 
-    /// Returns whether a prompt would run.
+    /// Returns whether a prompt would run: no finding has the level `Fail`.
     pub(super) fn is_ok(&self) -> bool {
         self.failures() == 0
     }
@@ -99,7 +99,7 @@ impl Report {
         self.checks.iter().filter(failed).count()
     }
 
-    /// Returns the report as one line of JSON.
+    /// Returns the report as one line of JSON, for `ccb --json doctor`.
     pub(super) fn json(&self) -> String {
         let Self {
             checks,
@@ -111,8 +111,8 @@ impl Report {
         json_line(&report.to_string())
     }
 
-    /// Returns a line for each finding, with its remedy below it, and the verdict last. `quiet`
-    /// omits findings of level `Ok`.
+    /// Returns the report for people: a line for each finding, its remedy below it, and the verdict
+    /// at the end. `quiet` omits findings of level `Ok`.
     pub(super) fn text(&self, quiet: bool) -> String {
         let mut text = String::new();
         let shown = |check: &&Check| !(quiet && check.level == Level::Ok);

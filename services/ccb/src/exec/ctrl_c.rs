@@ -8,17 +8,20 @@ use tokio::task::JoinHandle;
 
 use crate::progress::Progress;
 
-/// The cancel that Ctrl-C requests.
+/// The progress of the cancel that the first Ctrl-C requests.
 pub(super) enum CancelRequest {
     /// Ctrl-C was not pressed.
     Nothing,
-    /// A cancel is under way.
+    /// The cancel was sent, and the bridge has not answered yet.
     Cancel(JoinHandle<Result<Status, Error>>),
-    /// The cancel was answered; the terminal status is still to come.
+    /// The bridge has answered the cancel; the terminal status has not arrived yet.
     Answered,
 }
 
-/// Handles Ctrl-C or SIGTERM. Returns true if ccb exits immediately.
+/// Handles Ctrl-C or SIGTERM, and returns whether ccb must exit immediately.
+///
+/// `owns` is true for `exec`: the first signal cancels the execution, the second exits. It is false
+/// for `attach`, which exits at the first one and leaves the execution alone.
 pub(super) fn interrupted(
     client: &Arc<Client>,
     id: ExecutionId,
@@ -40,13 +43,13 @@ pub(super) fn interrupted(
     false
 }
 
-/// Cancels in a task of its own, while the stream continues to read output.
+/// Sends the cancel from another task, so that the stream continues to read output.
 fn cancel(client: &Arc<Client>, id: ExecutionId) -> JoinHandle<Result<Status, Error>> {
     let client = Arc::clone(client);
     tokio::spawn(async move { client.control(id, Control::Cancel).await })
 }
 
-/// Waits for the answer to the cancel; forever if none is under way.
+/// Waits for the bridge's answer to the cancel. Waits forever if no cancel is under way.
 pub(super) async fn cancelled(request: &mut CancelRequest) -> Result<Status, Error> {
     match request {
         CancelRequest::Cancel(task) => task.await.unwrap_or(Err(Error::Closed)),

@@ -1,4 +1,5 @@
-//! Turns the events of a run into stdout, stderr and an exit code.
+//! Streams an execution for `exec` and `attach`: turns its events into stdout, stderr and an exit
+//! code.
 
 use std::io;
 use std::sync::Arc;
@@ -16,11 +17,11 @@ use crate::show;
 use crate::stdout::{StdoutWriter, json_line};
 use crate::stop::Stop;
 
-/// A run that is streamed.
+/// An execution whose output `exec` or `attach` streams to stdout.
 struct Stream {
     client: Arc<Client>,
     id: ExecutionId,
-    /// Ctrl-C cancels the execution: true for `exec`, false for `attach`.
+    /// Whether Ctrl-C cancels the execution: true for `exec`, false for `attach`.
     owns: bool,
     detach: bool,
     json: bool,
@@ -29,21 +30,22 @@ struct Stream {
     progress: Progress,
     cancel: CancelRequest,
     accepted: bool,
-    /// The output has no gap so far.
+    /// Whether the output had no gap so far.
     whole: bool,
 }
 
-/// The reason why streaming ends.
+/// Why streaming ended, which decides the exit code.
 enum StreamEnd {
-    /// The run ended, or stdout failed.
+    /// The execution ended, or stdout could not be written. The exit code is known.
     Exit(Exit),
-    /// Ctrl-C asked for an immediate exit.
+    /// Ctrl-C or SIGTERM requested an immediate exit.
     Immediately,
-    /// The reader of stdout closed it.
+    /// The program that reads stdout has closed it, as `head` does.
     BrokenPipe,
 }
 
-/// Streams until the terminal status, Ctrl-C or a closed stdout.
+/// Streams an execution to stdout until it ends, Ctrl-C exits, or stdout is closed. Returns the
+/// exit code; an error has not been printed yet.
 pub(super) async fn stream(
     client: Client,
     task: Task,
@@ -188,7 +190,8 @@ impl Stream {
         None
     }
 
-    /// Writes to stdout, and handles Ctrl-C while the write blocks.
+    /// Writes to stdout, and handles Ctrl-C while the write blocks. Returns why streaming must end;
+    /// None if it continues.
     async fn write(&mut self, bytes: &[u8]) -> Option<StreamEnd> {
         self.progress.before_output(bytes);
         let Self {
@@ -236,7 +239,7 @@ impl Stream {
         self.cancel = CancelRequest::Answered;
     }
 
-    /// Prints the summary of the terminal status, and returns the exit code.
+    /// Prints the error and the summary of an ended execution on stderr, and returns the exit code.
     fn ended(&mut self, update: &StatusUpdate, verdict: Verdict) -> Exit {
         let status = &update.status;
         self.progress.clear();
@@ -258,7 +261,8 @@ impl Stream {
         exit::of_end(status, self.whole)
     }
 
-    /// Prints how to continue after an error, and returns the error or an exit code.
+    /// Handles an error that ended the stream: prints how to reattach or to check the acceptance.
+    /// Returns the error, or an exit code if a cancel before the acceptance caused it.
     fn failed(&mut self, error: Error) -> Result<Exit, Error> {
         if !matches!(self.cancel, CancelRequest::Nothing) && !self.accepted {
             // The cancel ended the retries of the execute.

@@ -1,4 +1,4 @@
-//! The setup of a connection: TCP with the socket options, then the upgrade to WebSocket.
+//! Opens a connection: TCP with the socket options, then the upgrade to WebSocket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,27 +13,30 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::quiet_stream::{PongSwitch, QuietStream};
 use crate::Address;
 
-/// The maximum size of a message that a connection reads, in bytes. The bridge sends at most
-/// 524,288 bytes: docs/protocol.md, "Flow control".
+/// The default of [`ConnectionOptions::message_bytes`], the maximum size of a message that is read.
+/// The bridge sends at most 524,288 bytes: docs/protocol.md, "Flow control".
 const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// The size of the read buffer, in bytes; the WebSocket library's own default.
+/// The default size of the read buffer of a connection, in bytes; the WebSocket library's own
+/// default.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Settings of one connection. The defaults suit a client that reads continuously.
+/// The settings of one connection: headers, buffer sizes and pings. The defaults suit a client that
+/// reads all the time.
 #[derive(Debug, Clone)]
 pub struct ConnectionOptions {
-    /// Headers of the upgrade request, for example `Origin`. Each replaces a header with its name.
+    /// Headers to add to the upgrade request, for example `Origin`. Each replaces the header of its
+    /// name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The receive buffer of the TCP socket in bytes (`SO_RCVBUF`); None for the system's default.
     /// With a small buffer the bridge notices a slow reader sooner.
     pub receive_buffer_bytes: Option<u32>,
-    /// The maximum bytes of one read from the socket. Each connection allocates a buffer of this
-    /// size.
+    /// The size of the read buffer, in bytes: the maximum of one read from the socket. Each
+    /// connection allocates one.
     pub read_buffer_bytes: usize,
-    /// The maximum size of a message that is read, in bytes.
+    /// The maximum size of a message from the bridge, in bytes. A longer one breaks the connection.
     pub message_bytes: usize,
-    /// Whether pings are answered, as RFC 6455 (section 5.5.2) requires. A bridge drops a client
-    /// that answers no pings: docs/protocol.md, "Connecting".
+    /// Whether pings of the bridge are answered, as RFC 6455 (section 5.5.2) requires. The bridge
+    /// drops a client that does not answer: docs/protocol.md, "Connecting".
     pub answer_pings: bool,
 }
 
@@ -49,17 +52,17 @@ impl Default for ConnectionOptions {
     }
 }
 
-/// A failed attempt to connect.
+/// The reason why a connection to a bridge could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The TCP connection could not be made, or broke.
+    /// The TCP connection could not be opened, or broke before the upgrade.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The upgrade was answered with another HTTP status than 101; the bridge's answer is a
-    /// [`Problem`](protocol::Problem).
+    /// The server answered the upgrade with another HTTP status than 101. The body of a bridge's
+    /// answer is a [`Problem`](protocol::Problem).
     #[error("HTTP {}", .0.status())]
     Refused(Box<Response<Vec<u8>>>),
-    /// The answer is not an upgrade to WebSocket.
+    /// The server's answer is not an upgrade to WebSocket, so the server is no bridge.
     #[error("it does not speak WebSocket: {0}")]
     NotWebSocket(String),
 }
@@ -108,7 +111,8 @@ pub(super) async fn connect(
     Ok((socket, pongs))
 }
 
-/// Connects to the first address of the host that accepts.
+/// Opens a TCP connection to the first address of the host that accepts one. `receive_buffer` is
+/// the socket's receive buffer in bytes; None for the system's default.
 async fn tcp(address: &Address, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
     let mut last = None;
     for to in lookup_host(address.authority()).await? {

@@ -1,4 +1,4 @@
-//! The two halves of a connection.
+//! The two halves of a connection, for a task that reads and another one that writes.
 
 use futures::StreamExt;
 use futures::stream::{SplitSink, SplitStream};
@@ -12,14 +12,14 @@ use super::write::{self, SendError};
 
 type Socket = WebSocketStream<QuietStream>;
 
-/// The sending half of a [`Connection`](super::Connection).
+/// The half of a split [`Connection`](super::Connection) that sends frames.
 #[derive(Debug)]
 pub struct ConnectionWriter {
     sink: SplitSink<Socket, Message>,
     pongs: PongSwitch,
 }
 
-/// The reading half of a [`Connection`](super::Connection). It answers pings.
+/// The half of a split [`Connection`](super::Connection) that reads frames and answers pings.
 #[derive(Debug)]
 pub struct ConnectionReader {
     stream: SplitStream<Socket>,
@@ -42,7 +42,7 @@ impl ConnectionWriter {
         self.send_text(message.to_json()).await
     }
 
-    /// Sends any text, JSON or not, as one frame.
+    /// Sends any text as one text frame, even if it is not valid JSON.
     ///
     /// # Errors
     /// As [`Connection::send`](super::Connection::send).
@@ -50,7 +50,7 @@ impl ConnectionWriter {
         self.send_frame(Message::Text(text.into())).await
     }
 
-    /// Sends any frame.
+    /// Sends any frame, including a ping or a pong.
     ///
     /// # Errors
     /// As [`Connection::send`](super::Connection::send).
@@ -58,7 +58,8 @@ impl ConnectionWriter {
         write::frame(&mut self.sink, &self.pongs, frame).await
     }
 
-    /// Sends a close frame. The reader reads the bridge's answer.
+    /// Sends a close frame with this code and reason. The reader then reads the bridge's close
+    /// frame.
     ///
     /// # Errors
     /// As [`Connection::send`](super::Connection::send).
@@ -68,7 +69,8 @@ impl ConnectionWriter {
 }
 
 impl ConnectionReader {
-    /// Reads the next frame of data, ping or pong. Cancel-safe.
+    /// Reads the next frame: text, binary, ping or pong. Cancel-safe: no frame is lost if the
+    /// future is dropped.
     ///
     /// # Errors
     /// As [`Connection::next`](super::Connection::next).
@@ -76,7 +78,7 @@ impl ConnectionReader {
         read::frame(&mut self.stream).await
     }
 
-    /// Reads the next text frame, and skips pings and pongs. Cancel-safe.
+    /// Reads the next text frame, which has one message. Skips pings and pongs. Cancel-safe.
     ///
     /// # Errors
     /// As [`Connection::next_text`](super::Connection::next_text).
@@ -84,7 +86,7 @@ impl ConnectionReader {
         read::text(&mut self.stream).await
     }
 
-    /// Reads the next message. Cancel-safe.
+    /// Reads and parses the next message of the bridge. Skips pings and pongs. Cancel-safe.
     ///
     /// # Errors
     /// As [`Connection::next_message`](super::Connection::next_message).

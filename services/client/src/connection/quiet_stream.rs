@@ -1,7 +1,7 @@
-//! A TCP stream that can drop written bytes.
+//! A TCP stream that can drop written bytes, for tests of a client that does not answer pings.
 //!
-//! The WebSocket library answers each ping by itself while it reads. For a connection that must not
-//! answer pings, the stream drops all written bytes, except while the connection sends a frame.
+//! The WebSocket library answers each ping by itself while it reads. To suppress these answers, the
+//! stream drops all written bytes, except while the connection sends a frame of its own.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The switch of a [`QuietStream`]; clones share the state.
+/// The switch between sending and dropping the bytes written to a [`QuietStream`]. Clones share the
+/// state.
 #[derive(Debug, Clone)]
 pub(super) struct PongSwitch {
     answers: bool,
@@ -20,7 +21,8 @@ pub(super) struct PongSwitch {
 }
 
 impl PongSwitch {
-    /// Creates a switch that lets the stream send until [`Self::restore`].
+    /// Creates a switch that lets the stream send until [`Self::restore`]. `answers`: whether pings
+    /// are answered, so that the stream always sends.
     pub(super) fn new(answers: bool) -> Self {
         Self {
             answers,
@@ -28,23 +30,24 @@ impl PongSwitch {
         }
     }
 
-    /// Returns whether pings are answered; the stream then drops nothing.
+    /// Returns whether pings are answered; the stream then never drops bytes.
     pub(super) fn answers_pings(&self) -> bool {
         self.answers
     }
 
-    /// Lets the stream send.
+    /// Lets the stream send written bytes, until [`Self::restore`].
     pub(super) fn send(&self) {
         self.drops.store(false, Ordering::Release);
     }
 
-    /// Lets the stream drop written bytes, unless pings are answered.
+    /// Ends the effect of [`Self::send`]: the stream drops written bytes again, unless pings are
+    /// answered.
     pub(super) fn restore(&self) {
         self.drops.store(!self.answers, Ordering::Release);
     }
 }
 
-/// A TCP stream that drops written bytes while its switch says so.
+/// A TCP stream that drops written bytes while its [`PongSwitch`] says so.
 #[derive(Debug)]
 pub(super) struct QuietStream {
     stream: TcpStream,

@@ -1,4 +1,4 @@
-//! Reads frames, texts and messages.
+//! Reads frames, texts and messages from a WebSocket.
 
 use std::fmt;
 
@@ -9,25 +9,27 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
-/// A frame that was read. A fragmented message counts as one frame.
+/// A frame that was read from a bridge. A fragmented message counts as one frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A message of the bridge, as its text.
     Text(Utf8Bytes),
-    /// A binary frame. The bridge sends none.
+    /// A binary frame. A bridge sends none.
     Binary(Bytes),
-    /// A ping, which is answered unless the options say otherwise.
+    /// A ping of the bridge. It is answered, unless
+    /// [`ConnectionOptions::answer_pings`](super::ConnectionOptions::answer_pings) is off.
     Ping(Bytes),
-    /// The answer to a ping.
+    /// The bridge's answer to a ping of this client.
     Pong(Bytes),
 }
 
-/// A close frame: docs/protocol.md, "Close codes".
+/// The content of a close frame, which says why the bridge ends the connection: docs/protocol.md,
+/// "Close codes".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
-    /// The code.
+    /// The close code of RFC 6455, for programs.
     pub code: u16,
-    /// The text for a person; may be empty.
+    /// The reason for people; may be empty.
     pub reason: String,
 }
 
@@ -51,25 +53,25 @@ impl From<CloseFrame> for Close {
     }
 }
 
-/// A failed read.
+/// The reason why a read returned no frame or message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The bridge sent a close frame; None if the frame has no code.
+    /// The bridge sent a close frame. None if the frame has no code.
     #[error("the bridge closed the connection{}", close_text(.0.as_ref()))]
     Closed(Option<Close>),
-    /// The connection ended: without a close frame, or after one.
+    /// The TCP connection ended, with or without an earlier close frame.
     #[error("the connection was closed")]
     Ended,
-    /// A frame followed a close frame.
+    /// The bridge sent a frame after its close frame, which RFC 6455 forbids.
     #[error("a frame followed a close frame")]
     FrameAfterClose,
-    /// The connection broke, or a frame is not valid WebSocket.
+    /// The TCP connection broke, or a frame is not valid WebSocket.
     #[error("{0}")]
     Broken(String),
-    /// A binary frame arrived where a text was expected. Reading may continue.
+    /// A binary frame arrived where a text was expected. The connection is still usable.
     #[error("received a binary frame instead of a text")]
     Binary,
-    /// A text is not a message of the bridge. Reading may continue.
+    /// A text frame is not a message of the bridge. The connection is still usable.
     #[error(transparent)]
     BadMessage(#[from] BadMessage),
 }
@@ -78,7 +80,7 @@ fn close_text(close: Option<&Close>) -> String {
     close.map_or_else(String::new, |close| format!(" ({close})"))
 }
 
-/// The frames of a WebSocket.
+/// A stream of the frames that are read from a WebSocket, whole or split.
 pub(super) trait Frames: Stream<Item = Result<Message, WsError>> + Unpin {}
 
 impl<S: Stream<Item = Result<Message, WsError>> + Unpin> Frames for S {}

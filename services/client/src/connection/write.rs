@@ -1,4 +1,4 @@
-//! Writes frames.
+//! Writes frames to a WebSocket.
 
 use futures::{Sink, SinkExt};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::quiet_stream::PongSwitch;
 
-/// A frame could not be sent, because the connection is lost or closed.
+/// The error for a frame that could not be sent, because the connection is lost or closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("could not send: {0}")]
 pub struct SendError(String);
@@ -17,7 +17,8 @@ impl From<WsError> for SendError {
     }
 }
 
-/// Sends a frame and flushes it.
+/// Sends one frame and flushes it. If pings are not to be answered, first drops the answers that
+/// the WebSocket library has queued.
 pub(super) async fn frame(
     frames: &mut (impl Sink<Message, Error = WsError> + Unpin),
     pongs: &PongSwitch,
@@ -34,7 +35,7 @@ pub(super) async fn frame(
     Ok(())
 }
 
-/// Creates a close frame.
+/// Creates a close frame with this code and reason.
 pub(super) fn close(code: u16, reason: &str) -> Message {
     Message::Close(Some(CloseFrame {
         code: code.into(),

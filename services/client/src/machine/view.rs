@@ -1,4 +1,4 @@
-//! One view: messages about one execution become the events of its run.
+//! One view: turns the messages about one execution into the events of its run.
 
 use bytes::Bytes;
 use protocol::message::{Gap, JsonText, Output, StatusUpdate};
@@ -10,19 +10,20 @@ use crate::Error;
 use crate::event::{Event, Item};
 use crate::output_tracker::{OutputTracker, Verdict};
 
-/// A view of one execution.
+/// The messages about one execution, as one [`Run`](crate::Run) receives them, across reconnects.
 pub(crate) struct View {
-    /// Distinguishes this view from a later one of the same execution.
+    /// A number that distinguishes this view from a later one of the same execution.
     pub(crate) token: u64,
     pub(crate) tx: mpsc::Sender<Item>,
     pub(crate) output: OutputTracker,
     pub(crate) on_slow: OnSlow,
-    /// Whether the execute or attach was answered; after a reconnect the view then attaches.
+    /// Whether the execute or attach was answered. After a reconnect, the view then attaches
+    /// instead of repeating the request.
     pub(crate) accepted: bool,
-    /// Whether the view was detached because its run does not read. It attaches again when the run
-    /// has read the waiting events.
+    /// Whether the client detached the view because its run does not read. The view attaches again
+    /// when the run has read the waiting events.
     pub(crate) detached: bool,
-    /// The output bytes that the client dropped for a run with `onSlow: "skip"`.
+    /// The number of output bytes that the client dropped for a run with `onSlow: "skip"`.
     pub(crate) skipped: u64,
 }
 
@@ -39,7 +40,8 @@ impl View {
         }
     }
 
-    /// Handles the answer to an execute or attach.
+    /// Handles the result of an execute or attach. Returns the event for the run; None after an
+    /// attach that the run does not see.
     pub(crate) fn answered(&mut self, result: &JsonText) -> Result<Option<Event>, Error> {
         let status: Box<Status> = result
             .read()

@@ -1,4 +1,5 @@
-//! Receives request bodies with limits on size, time and memory.
+//! Receives request bodies with limits on size, time and memory, so that many or slow clients
+//! cannot exhaust the memory of the bridge.
 //!
 //! The memory for bodies ([`super::HttpSettings::inbound_bytes`]):
 //! - A body acquires memory when the head of its request is read, for the announced length; without
@@ -21,35 +22,37 @@ use tokio_util::sync::CancellationToken;
 
 use super::Refusal;
 
-/// The part of each body that is not counted, in bytes. The number of connections bounds the sum.
+/// The part of each body that is not counted as used memory, in bytes. The limit on connections
+/// bounds the sum of these parts.
 pub(super) const SMALL_BYTES: usize = 64 * 1024;
-/// The maximum time for a body to arrive, without the time that it waits for memory.
+/// The maximum time for a body to arrive, not counting the time that it waits for memory.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(60);
-/// The maximum time that a body waits for memory, each time that it grows.
+/// The maximum time that a body waits for memory, each time that it needs more. Then it is refused.
 const MEMORY_TIME: Duration = Duration::from_secs(10);
-/// The maximum time for which the rest of a refused body is read, so that its client receives the
-/// answer and not a reset.
+/// The maximum time for which the rest of a refused body is read and dropped, so that its client
+/// receives the answer instead of a reset.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// The memory of one body, until it is released or the last clone is dropped. The extensions of the
-/// HTTP request have a clone.
+/// The part of the memory for bodies that one request uses, until it is released or the last clone
+/// is dropped. Each HTTP request has a clone in its extensions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Charge(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Charge {
-    /// Releases the memory, when the body is no longer in use.
+    /// Releases the memory for other bodies, because this body is no longer in use. A repeated call
+    /// does nothing.
     pub(crate) fn release(&self) {
         drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// The receiver of all bodies.
+/// Receives the bodies of all requests, within one limit on their memory.
 #[derive(Debug, Clone)]
 pub(super) struct Bodies {
-    /// The free memory, in bytes.
+    /// The memory that is free for bodies, in bytes.
     free: Arc<Semaphore>,
-    /// The total memory, in bytes. A larger body acquires all of it, so that a single body always
-    /// has enough.
+    /// All the memory for bodies, in bytes. A larger body acquires all of it, so that a single body
+    /// always has enough.
     total: usize,
     max_body: usize,
     stop: CancellationToken,
@@ -57,7 +60,7 @@ pub(super) struct Bodies {
 
 impl Bodies {
     /// Creates the receiver. `max_body` is the maximum size of one body, `inbound` the memory for
-    /// all bodies, both in bytes.
+    /// all of them, both in bytes. `stop` ends bodies that are still arriving.
     pub(super) fn new(max_body: usize, inbound: usize, stop: CancellationToken) -> Self {
         // The semaphore acquires at most `u32::MAX` permits in one call.
         let total = inbound.clamp(1, u32::MAX as usize);
@@ -70,10 +73,11 @@ impl Bodies {
         }
     }
 
-    /// Receives one body.
+    /// Receives one body, and returns it with the memory that it uses. If it is refused, reads and
+    /// drops its rest for at most 5 s.
     ///
     /// # Errors
-    /// The body is too long or too late, no memory is free, or the server stops.
+    /// The body is too long, late or incomplete, no memory becomes free, or the server stops.
     pub(super) async fn receive<B>(&self, body: B) -> Result<(Bytes, Charge), Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -129,7 +133,8 @@ impl Bodies {
         Ok((bytes.freeze(), Charge(Arc::new(Mutex::new(held)))))
     }
 
-    /// Acquires memory until `held` covers this many bytes, or the total memory.
+    /// Waits for memory until `held` covers this many bytes, or all the memory. Refuses the body
+    /// after 10 s.
     async fn grow(
         &self,
         held: &mut Option<OwnedSemaphorePermit>,

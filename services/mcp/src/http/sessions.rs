@@ -1,4 +1,4 @@
-//! The MCP sessions over HTTP: the library's sessions, with a limit on their number.
+//! The MCP sessions over HTTP: those of the MCP library (rmcp), with a limit on their number.
 //!
 //! Each session has a slot ([`super::HttpSettings::sessions`]):
 //! - An `initialize` acquires a slot before the library reads it. The slot is released when the
@@ -29,7 +29,7 @@ use crate::failure::{INVALID_REQUEST, MISSING_CAPABILITY, UNKNOWN_METHOD};
 use crate::settings::OnRefusal;
 use table::{Table, Use};
 
-/// The library's sessions, each with a slot.
+/// The MCP sessions of the MCP library, each with a slot: one of a limited number of permits.
 #[derive(Debug)]
 pub(super) struct Sessions {
     inner: LocalSessionManager,
@@ -38,12 +38,14 @@ pub(super) struct Sessions {
     on_refusal: OnRefusal,
 }
 
-/// The slot for the session of one `initialize`, in the extensions of its HTTP request.
+/// The slot that an `initialize` has acquired for its new session. It is in the extensions of the
+/// HTTP request.
 #[derive(Debug, Clone)]
 pub(super) struct SessionSlot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl SessionSlot {
-    /// Removes the slot from an `initialize`. None if there is none, or it is already removed.
+    /// Takes the slot out of an `initialize`. None if the message has none, or it was already taken
+    /// out.
     fn take(initialize: &ClientJsonRpcMessage) -> Option<OwnedSemaphorePermit> {
         let ClientJsonRpcMessage::Request(request) = initialize else {
             return None;
@@ -67,27 +69,36 @@ impl Sessions {
         }
     }
 
-    /// Acquires a slot for a new session; ends an idle session if all slots are in use.
+    /// Acquires a slot for a new session. If all are in use, ends the session that has been idle
+    /// for the longest time; None if no session is idle.
     pub(super) async fn acquire_slot(&self) -> Option<SessionSlot> {
         loop {
             if let Ok(slot) = self.slots.clone().try_acquire_owned() {
                 return Some(SessionSlot(Arc::new(Mutex::new(Some(slot)))));
             }
             let idle = self.table.remove_idle()?;
-            tracing::debug!("all MCP session slots are in use; ending the longest idle session");
+            tracing::debug!(
+                "the limit on MCP sessions is reached; ending the session that has been idle \
+                 longest, to make room for a new one"
+            );
             if let Err(error) = self.inner.close_session(&idle).await {
-                tracing::debug!(%error, "could not close an idle MCP session");
+                tracing::debug!(
+                    %error,
+                    "could not close an idle MCP session cleanly; its slot is free all the same"
+                );
             }
         }
     }
 
-    /// Registers a use of an open session. None if there is no such session.
+    /// Marks an open session as in use until the result is dropped, so that it is not ended as
+    /// idle. None if there is no such session.
     pub(super) fn enter(&self, id: &str) -> Option<Use> {
         self.table.enter(id)
     }
 }
 
-/// Returns whether a message is the answer to the request of its stream.
+/// Returns whether a message of a response stream is the answer to the stream's request, and not a
+/// notification before it.
 fn is_answer(message: &ServerSseMessage) -> bool {
     matches!(
         message.message.as_deref(),
@@ -95,7 +106,8 @@ fn is_answer(message: &ServerSseMessage) -> bool {
     )
 }
 
-/// Returns the reason of a refusal by the library.
+/// Returns the reason for the metrics if this message is a refusal by the MCP library itself;
+/// otherwise None.
 fn refusal(message: &ServerSseMessage) -> Option<&'static str> {
     let ServerJsonRpcMessage::Error(error) = message.message.as_deref()? else {
         return None;
@@ -134,8 +146,8 @@ impl SessionManager for Sessions {
         Ok(self.table.has(id))
     }
 
-    /// Removes a session. The library calls it for every session that ends, even one that ended by
-    /// itself.
+    /// Removes a session from the table and frees its slot. The MCP library calls this for every
+    /// session that ends, even if the client did not end it.
     async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
         self.table.remove(id);
         self.inner.close_session(id).await

@@ -1,4 +1,4 @@
-//! The tool calls.
+//! The calls of tools: reads their arguments and runs them.
 
 use std::time::Duration;
 
@@ -19,17 +19,20 @@ use crate::requests::Handled;
 use crate::running_calls::StreamClosed;
 use crate::{resources, results, run, tasks, tools, views};
 
-/// The maximum time of one `wait`, in seconds. Some clients abort every call after 60 s.
+/// The maximum time of one call of the tool `wait`, in seconds. Some MCP clients abort every call
+/// after 60 s.
 const WAIT_SECONDS: u64 = 50;
-/// The default number of executions on one page of `list`.
+/// The default number of executions on one page of the tool `list`.
 const LIST: u64 = 20;
-/// The maximum length of a request id or progress token that is kept without a charge, in bytes.
+/// The maximum length of a request id or progress token that stays in memory uncounted during a
+/// call, in bytes.
 const UNCHARGED_ID_BYTES: usize = 1024;
-/// The minimum `maxBytes`: the length of the longest character.
+/// The minimum `maxBytes` of the tool `output`, in bytes. The longest UTF-8 character must fit, or
+/// a reader would never advance.
 const MIN_OUTPUT_BYTES: u64 = 4;
 
 impl Server {
-    /// Calls a tool.
+    /// Calls the tool of this name with these arguments, and returns its result.
     pub(super) async fn call(
         &self,
         name: &str,
@@ -94,7 +97,8 @@ impl Server {
         Ok(result.into())
     }
 
-    /// Runs an execution to its end; for a client that supports tasks, starts it as a task.
+    /// Runs a prompt until its execution ends. For a client that supports MCP tasks, returns a task
+    /// as soon as the execution is accepted, except with `onDisconnect: "cancel"`.
     async fn execute(
         &self,
         arguments: Arguments,
@@ -151,8 +155,8 @@ impl Server {
         }
     }
 
-    /// Reports a failure to [`Settings::on_refusal`](crate::Settings::on_refusal) if it is a
-    /// refusal of this server, and returns it.
+    /// Reports the failure to [`Settings::on_refusal`](crate::Settings::on_refusal) if this server
+    /// refused the request by itself, and returns it unchanged.
     pub(super) fn count_refusal(&self, failure: Failure) -> Failure {
         if let Some(reason) = failure.own_reason() {
             self.slots.settings().on_refusal.call(reason);
@@ -160,13 +164,14 @@ impl Server {
         failure
     }
 
-    /// Reports a failure as [`Self::count_refusal`] does, and converts it to the error of a task.
+    /// Reports the failure as [`Self::count_refusal`] does, and converts it to the error of an MCP
+    /// task.
     pub(super) fn task_error(&self, failure: Failure) -> ErrorData {
         self.count_refusal(failure).into_task_error()
     }
 
-    /// Waits for the result of a call, until the client cancels the call or disconnects, or the
-    /// server stops.
+    /// Waits for the result of a call. Fails earlier if the client cancels the call or disconnects,
+    /// or the server stops.
     async fn until_stopped<T>(
         &self,
         context: &RequestContext<RoleServer>,
@@ -182,8 +187,8 @@ impl Server {
         result.map_err(|failure| self.or_stopping(failure, id))
     }
 
-    /// Replaces a failure after the stop of the server by the stop: the bridge then refuses the
-    /// server's own calls.
+    /// Replaces a failure by [`Failure::stopping`] if the server stops, because the bridge then
+    /// refuses the server's own requests too.
     fn or_stopping(&self, failure: Failure, id: ExecutionId) -> Failure {
         if self.stop.is_cancelled() {
             Failure::stopping(id)
@@ -202,8 +207,8 @@ impl Server {
     }
 }
 
-/// Returns the token that fires when the response stream of an HTTP request is closed. It never
-/// fires over stdio.
+/// Returns the token that is cancelled when the response stream of an HTTP request is closed. Over
+/// stdio it never is.
 fn stream_closed(context: &RequestContext<RoleServer>) -> CancellationToken {
     let parts = context.extensions.get::<http::request::Parts>();
     let closed = parts.and_then(|parts| parts.extensions.get::<StreamClosed>());
@@ -212,15 +217,16 @@ fn stream_closed(context: &RequestContext<RoleServer>) -> CancellationToken {
     })
 }
 
-/// Returns the token that fires when the session of a request ends. It never fires over HTTP in
-/// versions without sessions.
+/// Returns the token that is cancelled when the MCP session of a request ends. Over HTTP in
+/// versions without sessions it never is.
 fn session_ended(context: &RequestContext<RoleServer>) -> CancellationToken {
     let handled = context.extensions.get::<Handled>();
     handled.map_or_else(CancellationToken::new, Handled::session_ended)
 }
 
-/// Returns the charge for the body of an HTTP request, which is released early. None for a request
-/// with a long id or progress token, because both stay in memory until the call ends.
+/// Returns the memory that the body of an HTTP request uses, so that it can be freed before the
+/// call ends. None over stdio, and for a request with a long id or progress token, because these
+/// stay in memory until the call ends.
 fn charge(context: &RequestContext<RoleServer>) -> Option<Charge> {
     let token = context.meta.get_progress_token();
     let ids = [Some(&context.id), token.as_ref().map(|token| &token.0)];

@@ -1,5 +1,5 @@
-//! A transport of the library with one message per line. It answers lines that are not messages
-//! with an error.
+//! The transport over stdin and stdout for the MCP library (rmcp), with one message per line. It
+//! answers lines that are not messages with an error.
 //!
 //! ```text
 //! stdin ─▶ reader task ──messages──▶ library ──answers──▶ stdout
@@ -24,14 +24,16 @@ use tokio::sync::{Mutex, mpsc};
 use crate::message::{self, Malformed};
 use crate::requests::Requests;
 
-/// The maximum length of a line, in bytes. By default the bridge accepts no larger message.
+/// The maximum length of a line from stdin, in bytes. By default the bridge accepts no larger
+/// message.
 const LINE_BYTES: usize = 16 * 1024 * 1024;
-/// The number of messages that are read ahead.
+/// The maximum number of messages that are read before the MCP library handles them.
 const READ_AHEAD: usize = 16;
-/// The byte order mark, which a reader may ignore (RFC 8259, section 8.1).
+/// The byte order mark in UTF-8, which is ignored at the beginning of a line (RFC 8259, section
+/// 8.1).
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The transport of one session.
+/// The transport of one MCP session over stdin and stdout, for the MCP library.
 #[derive(Debug)]
 pub(super) struct Lines<W> {
     messages: mpsc::Receiver<ClientJsonRpcMessage>,
@@ -39,7 +41,8 @@ pub(super) struct Lines<W> {
 }
 
 impl<W: AsyncWrite + Send + Unpin + 'static> Lines<W> {
-    /// Starts the reader task. The end of the input ends the session of `requests`.
+    /// Creates the transport and starts the task that reads `input`. When the input ends, the
+    /// session of `requests` ends.
     pub(super) fn new<R>(input: R, output: W, requests: Requests) -> Self
     where
         R: AsyncRead + Send + Unpin + 'static,
@@ -78,7 +81,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Transport<RoleServer> for Lines<W> 
     }
 }
 
-/// Stdout; None after the end of the session.
+/// The shared stdout; None after the session has ended.
 #[derive(Debug)]
 struct Output<W>(Arc<Mutex<Option<W>>>);
 
@@ -101,7 +104,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 }
 
-/// The reader task.
+/// The task that reads stdin, passes on messages, and answers lines that are not messages.
 struct Reader<R, W> {
     input: BufReader<R>,
     output: Output<W>,
@@ -120,7 +123,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
                 )),
                 Ok(Line::End) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "could not read stdin");
+                    tracing::warn!(%error, "could not read stdin; ending the MCP session");
                     break;
                 }
             };
@@ -128,7 +131,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
                 Ok(Some(message)) => messages.send(message).await.is_ok(),
                 Ok(None) => true,
                 Err(malformed) => {
-                    tracing::debug!(%malformed, "refused a line");
+                    tracing::debug!(
+                        %malformed,
+                        "a line of stdin is not a valid MCP message; answering with an error"
+                    );
                     self.output.write(&malformed.response()).await.is_ok()
                 }
             };
@@ -139,7 +145,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
         self.requests.end();
     }
 
-    /// Reads the message of one line. None for a line that is ignored.
+    /// Parses the message of one line. None for a line that needs no answer and is ignored; an
+    /// error for one that is refused.
     fn message(&self, line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, Malformed> {
         let line = line.trim_ascii();
         let line = line.strip_prefix(MARK).unwrap_or(line);
@@ -160,17 +167,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
     }
 }
 
-/// The result of reading one line.
+/// What was read from stdin.
 enum Line {
-    /// A line with its newline.
+    /// A complete line, with its newline.
     Complete,
-    /// A line that is too long and was skipped.
+    /// A line longer than the limit, which was skipped.
     TooLong,
-    /// The end of the input, even in the middle of a line.
+    /// The end of stdin, possibly in the middle of a line, which is dropped.
     End,
 }
 
-/// Reads one line into `line`, which never holds more than [`LINE_BYTES`].
+/// Reads the next line into `line`, which never holds more than [`LINE_BYTES`]. A longer line is
+/// skipped to its end.
 async fn next_line(
     input: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,

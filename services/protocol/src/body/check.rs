@@ -1,4 +1,4 @@
-//! The rules for the values of a body.
+//! Checks the values of a body: lengths, character sets and ranges (docs/protocol.md, "Body").
 
 use super::Body;
 use super::error::BodyError;
@@ -8,16 +8,17 @@ use crate::Limits;
 const METADATA_BYTES: usize = 4 * 1024;
 /// The maximum length of a name (lane, model, permission mode), in bytes.
 const NAME_BYTES: usize = 256;
-/// The maximum number of entries of a tool list.
+/// The maximum number of entries of `allowedTools`, and of `disallowedTools`.
 const TOOLS_MAX: usize = 256;
-/// The maximum length of an entry of a tool list, in bytes.
+/// The maximum length of one entry of a tool list, in bytes.
 const TOOL_BYTES: usize = 1024;
-/// The maximum bytes of `env`, and of each tool list: the arguments and the environment of the CLI
-/// stay within the kernel's limit for one exec (execve(2), ARG_MAX).
+/// The maximum total bytes of `env`, and of each tool list. The CLI gets them as environment and
+/// arguments, which must stay within the kernel's limit for one exec (execve(2), ARG_MAX).
 const LIST_BYTES: usize = 64 * 1024;
-/// The prefix of the names of the tools of MCP servers.
+/// The prefix by which the CLI marks tools of MCP servers. A body that allows such a tool is
+/// refused, because the CLI runs without MCP servers.
 pub const MCP_PREFIX: &str = "mcp__";
-/// The maximum time that a client may set, in seconds (a year).
+/// The maximum of the time limits that a client may set, in seconds: 366 days.
 const SECONDS: f64 = 366.0 * 24.0 * 3600.0;
 
 fn field(field: &'static str, mistake: impl Into<String>) -> BodyError {
@@ -27,8 +28,9 @@ fn field(field: &'static str, mistake: impl Into<String>) -> BodyError {
     }
 }
 
-/// Returns whether no client may set this variable, even if the operator's list has it: it would
-/// redirect the CLI, its key or its loader.
+/// Returns whether no client may set this environment variable for the CLI, even if the operator's
+/// list has the name. Such a variable could redirect the CLI, replace its credential or load
+/// foreign code.
 #[must_use]
 pub fn env_name_is_forbidden(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
@@ -40,10 +42,11 @@ pub fn env_name_is_forbidden(name: &str) -> bool {
 }
 
 impl Body {
-    /// Checks all values.
+    /// Checks that every value is within docs/protocol.md, "Body", and within the configured
+    /// limits.
     ///
     /// # Errors
-    /// The first mistake.
+    /// The first mistake that is found. Only the first one is reported.
     pub fn check(&self, limits: &Limits) -> Result<(), BodyError> {
         self.check_texts(limits)?;
         self.check_names()?;

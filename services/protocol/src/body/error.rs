@@ -1,43 +1,44 @@
-//! The errors of a body.
+//! The errors of a body, with messages for the client that sent it.
 
 use crate::ProblemType;
 
-/// A mistake in a body, with a message for the client.
+/// A reason to refuse the body of an execution. Its message tells the client what to correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// Not JSON, a wrong type, or an unknown field.
+    /// The text is not JSON, a field has a wrong type, or a field is unknown.
     #[error("the body is invalid: {0}")]
     Malformed(String),
-    /// A wrong value of a field.
+    /// A field has a value that docs/protocol.md, "Body", does not allow.
     #[error("{field}: {mistake}")]
     Field {
-        /// The field.
+        /// The field's name in JSON.
         field: &'static str,
         /// The mistake, and the rule for the value.
         mistake: String,
     },
-    /// A text that is too long.
+    /// The prompt or a system prompt is too long.
     #[error("{field} has {bytes} bytes; the maximum is {limit}")]
     TooLarge {
-        /// The field.
+        /// The field's name in JSON.
         field: &'static str,
-        /// Its length.
+        /// The length of the text, in bytes.
         bytes: usize,
-        /// The limit in force.
+        /// The maximum length, in bytes.
         limit: u64,
     },
-    /// A value that no client may use.
+    /// A value that is valid, but that no client may use.
     #[error("{field}: {mistake}")]
     NotAllowed {
-        /// The field.
+        /// The field's name in JSON.
         field: &'static str,
-        /// What is not allowed.
+        /// What is not allowed, as a part of the message for the client.
         mistake: String,
     },
 }
 
 impl BodyError {
-    /// Returns the problem type of this error.
+    /// Returns the problem type, and thereby the HTTP status, with which claude-api answers this
+    /// error.
     #[must_use]
     pub fn kind(&self) -> ProblemType {
         match self {

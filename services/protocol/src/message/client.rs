@@ -1,4 +1,4 @@
-//! The frames that a client sends.
+//! The messages that a client sends over WebSocket.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,27 +8,29 @@ use super::json_text::JsonText;
 use super::request::Request;
 use super::request_id::RequestId;
 
-/// One text frame of a client: docs/protocol.md, "Requests".
+/// The content of one WebSocket text frame from a client: docs/protocol.md, "Requests".
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ClientFrame {
     /// One request or notification.
     Single(ClientMessage),
-    /// A batch of 1 to `batch` requests; its answers are sent together.
+    /// A batch of requests; the limit `batch` bounds their number. The bridge sends all answers in
+    /// one message.
     Batch(Vec<ClientMessage>),
 }
 
-/// One request, or one notification: a request without an id, which gets no answer.
+/// One JSON-RPC message of a client. With an id it is a request, which the bridge answers. Without
+/// one it is a notification, which gets no answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientMessage {
-    /// The id of the answer; None for a notification.
+    /// The id that the answer will have; None for a notification.
     pub id: Option<RequestId>,
-    /// The request.
+    /// The method and its parameters.
     pub request: Request,
 }
 
 impl ClientMessage {
-    /// Creates a request that is answered under this id.
+    /// Creates a request. Its answer has the same id, which should be unique on the connection.
     #[must_use]
     pub fn request(id: impl Into<RequestId>, request: impl Into<Request>) -> Self {
         Self {
@@ -37,7 +39,7 @@ impl ClientMessage {
         }
     }
 
-    /// Creates a notification.
+    /// Creates a notification, which the bridge executes without an answer.
     #[must_use]
     pub fn notification(request: impl Into<Request>) -> Self {
         Self {
@@ -46,7 +48,7 @@ impl ClientMessage {
         }
     }
 
-    /// Serializes the message as a text frame.
+    /// Serializes the message as JSON, ready to be sent as a text frame.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
@@ -107,7 +109,7 @@ impl<'de> Deserialize<'de> for ClientMessage {
     }
 }
 
-/// Reads a member that is present, even if it is null.
+/// Deserializes a member that is present, even if it is null, so that null differs from absent.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(de: D) -> Result<Option<T>, D::Error> {
     T::deserialize(de).map(Some)
 }

@@ -1,4 +1,4 @@
-//! The first message of a session.
+//! The notification `connected`, with which the bridge greets a client.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,44 +6,46 @@ use super::params::Control;
 use super::request::Request;
 use crate::Limits;
 
-/// The parameters of `connected`, the first message of a session: docs/protocol.md,
-/// "Notifications".
+/// The parameters of `connected`, the first message that the bridge sends on each connection:
+/// docs/protocol.md, "Notifications".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connected {
-    /// The id of the session, a UUID. It is also the lane of executions without one.
+    /// The id of the session (this WebSocket connection), a UUID. Executions without a lane run in
+    /// a lane of this name, one at a time.
     pub session_id: String,
     /// The version of the protocol: [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
     pub protocol: u32,
-    /// The version of the bridge.
+    /// The release of the bridge, for people; empty if the bridge does not send one.
     #[serde(default)]
     pub version: String,
-    /// The accepted names, and two flags.
+    /// The methods, values and features that this bridge supports.
     #[serde(default)]
     pub capabilities: Capabilities,
-    /// The limits in force; null while the bridge does not know them.
+    /// The limits in force; None while the bridge has not yet received them from claude-api.
     #[serde(default)]
     pub limits: Option<ConnectedLimits>,
 }
 
-/// The `capabilities` of `connected`: the names that the bridge accepts. A list that a bridge does
-/// not send is empty.
+/// The methods, values and features that a bridge supports, so that a client can check before it
+/// sends. A list is empty if the bridge does not send it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Capabilities {
-    /// The methods of requests.
+    /// The names of the methods that a request can have.
     pub methods: Vec<String>,
-    /// The values of `type` in `control`.
+    /// The accepted values of `type` in a `control` request.
     pub control: Vec<String>,
-    /// The values of `format` in a body.
+    /// The accepted values of `format` in the body of an execution.
     pub formats: Vec<String>,
-    /// The values of `onSlow`.
+    /// The accepted values of `onSlow`.
     pub on_slow: Vec<String>,
-    /// The values of `onDisconnect`.
+    /// The accepted values of `onDisconnect`.
     pub on_disconnect: Vec<String>,
-    /// Whether a frame may be a batch.
+    /// Whether one text frame may have several requests.
     pub batch: bool,
-    /// Whether executions can have `"input": "stream"`.
+    /// Whether a client can send further messages to the CLI of an execution with
+    /// `"input": "stream"`.
     pub input: bool,
 }
 
@@ -64,13 +66,14 @@ impl Capabilities {
     }
 }
 
-/// The `limits` of `connected`: those of `claude-api`, and `views`: docs/protocol.md, "Limits".
+/// The limits in `connected`: those of claude-api, and the bridge's own limit `views`:
+/// docs/protocol.md, "Limits".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectedLimits {
-    /// The limits of `GET /v1/limits`. A limit that a bridge does not send has its default.
+    /// The limits of claude-api. A limit that the bridge does not send has its default.
     #[serde(flatten)]
     pub limits: Limits,
-    /// The maximum number of executions that one session views at the same time.
+    /// The maximum number of executions whose messages one session receives at the same time.
     #[serde(default = "default_views")]
     pub views: u64,
 }

@@ -1,4 +1,4 @@
-//! The parameters of `execute`: its own fields and those of the body.
+//! The parameters of the request `execute`, which runs a prompt.
 
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use crate::rpc::{OnDisconnect, OnSlow};
 use crate::{Body, ExecutionId};
 
-/// The parameters of `execute`: docs/protocol.md, "Request parameters" and "Body".
+/// The parameters of `execute`, which runs a prompt: docs/protocol.md, "Request parameters" and
+/// "Body".
 ///
-/// Null fields of the body are not serialized: absent and null are the same. `command` is read as
-/// another name of `prompt`.
+/// In JSON, the fields of the body stand beside the others. Null fields of the body are not
+/// written, because null and absent are the same. `command` is read as another name of `prompt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecuteParams {
     /// The id of the execution. A client that chooses the id may repeat the request: the prompt
@@ -18,9 +19,9 @@ pub struct ExecuteParams {
     pub execution_id: Option<ExecutionId>,
     /// The prompt and its settings.
     pub body: Body,
-    /// Whether the execution is cancelled when its session is gone and no other client views it.
+    /// Whether the execution is cancelled when its session is gone and no client views it for 10 s.
     pub on_disconnect: OnDisconnect,
-    /// Behaviour of the view when its client does not keep up.
+    /// What the bridge does when this client reads the output more slowly than it is generated.
     pub on_slow: OnSlow,
 }
 
@@ -31,7 +32,8 @@ impl ExecuteParams {
         Self::body(Body::new(prompt))
     }
 
-    /// Creates the parameters of this body with a random id.
+    /// Creates parameters with this body, a random id, and the defaults of the protocol for the
+    /// rest.
     #[must_use]
     pub fn body(body: Body) -> Self {
         Self {
@@ -42,15 +44,18 @@ impl ExecuteParams {
         }
     }
 
-    /// Returns the id; sets a random one first if there is none.
+    /// Returns the id. If there is none, sets a random one first, so that the request can be
+    /// repeated safely.
     pub fn ensure_id(&mut self) -> ExecutionId {
         *self.execution_id.get_or_insert_with(ExecutionId::random)
     }
 
-    /// Reads the members of `params`. It does not check the values of the body ([`Body::check`]).
+    /// Reads the parameters from the members of `params`. It does not check the values of the body;
+    /// [`Body::check`] does.
     ///
     /// # Errors
-    /// The message says which member is missing, unknown or of a wrong type.
+    /// A member is missing, unknown or of a wrong type, or both `prompt` and `command` are given.
+    /// The message names the member.
     pub fn from_members(mut members: Map<String, Value>) -> Result<Self, String> {
         let execution_id = take_member(&mut members, "executionId")?;
         let on_disconnect = take_member(&mut members, "onDisconnect")?;
@@ -77,7 +82,8 @@ impl ExecuteParams {
     }
 }
 
-/// Removes and reads a member that is not a field of the body; null is the same as absent.
+/// Removes a member that is not a field of the body, and deserializes it. None if it is null or
+/// absent.
 fn take_member<T: for<'de> Deserialize<'de>>(
     members: &mut Map<String, Value>,
     name: &str,

@@ -1,4 +1,4 @@
-//! A JSON value that is kept as its text.
+//! A JSON value that is kept as text and parsed later.
 
 use std::fmt;
 
@@ -6,14 +6,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A JSON value as the text that was received, for example a result whose method is not known yet.
+/// A JSON value as the text that was received, to be parsed once its type is known. For example,
+/// the type of a result depends on the method of its request.
 ///
 /// Two values are equal if their texts are. Only `serde_json` can serialize it.
 #[derive(Clone)]
 pub struct JsonText(Box<RawValue>);
 
 impl JsonText {
-    /// Serializes a value.
+    /// Serializes a value to JSON text.
     ///
     /// # Errors
     /// As [`serde_json::to_string`].
@@ -21,21 +22,21 @@ impl JsonText {
         serde_json::value::to_raw_value(value).map(Self)
     }
 
-    /// Creates the value from text that is one JSON value.
+    /// Creates the value from text, which must be exactly one JSON value.
     ///
     /// # Errors
-    /// The text is not JSON.
+    /// The text is not JSON, or has more than one value.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str::<&RawValue>(text).map(Self::from)
     }
 
-    /// Returns the text.
+    /// Returns the JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.get()
     }
 
-    /// Reads the value as a type.
+    /// Deserializes the text as this type.
     ///
     /// # Errors
     /// The value is not of this type.

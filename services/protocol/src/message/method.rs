@@ -1,4 +1,4 @@
-//! The name and the result type of each method.
+//! The trait that ties the parameters of a request to its method name and result type.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,12 +12,13 @@ use super::results::{Accepted, Empty};
 use crate::rpc::method;
 use crate::{Events, Page, Status};
 
-/// The parameters of a request, with the name of its method and the type of its result:
-/// docs/protocol.md, "Requests".
+/// The parameters of a request. The trait connects them with the name of their method and the type
+/// of the result, so that a client reads the answer with the right type. See docs/protocol.md,
+/// "Requests".
 pub trait Method: Serialize + DeserializeOwned {
-    /// The name of the method.
+    /// The name of the method, as a message writes it.
     const NAME: &'static str;
-    /// The result of the method.
+    /// The type of the result in a successful answer.
     type Result: Serialize + DeserializeOwned;
 }
 

@@ -1,13 +1,13 @@
-//! The encoding of the notifications of the bridge.
+//! The trait of the notifications that the bridge sends.
 
 use serde::Serialize;
 
-/// The parameters of a notification of the bridge: docs/protocol.md, "Notifications".
+/// The parameters of a notification that the bridge sends: docs/protocol.md, "Notifications".
 pub trait Notification: Serialize {
-    /// The name of the notification.
+    /// The name of the notification, as a message writes it.
     const METHOD: &'static str;
 
-    /// Serializes the notification as a text frame.
+    /// Serializes the notification as JSON-RPC, ready to be sent as a text frame.
     #[must_use]
     fn to_message(&self) -> String
     where

@@ -1,4 +1,4 @@
-//! The answer to one request.
+//! The bridge's answer to one request.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,13 +7,15 @@ use super::json_text::JsonText;
 use super::request_id::RequestId;
 use crate::rpc::RpcError;
 
-/// The answer to one request: a result or an error. `T` is the result of the method
-/// ([`Method::Result`](super::Method::Result)), or JSON text while the method is not known.
+/// The bridge's answer to one request: a result or an error.
+///
+/// `T` is the type of the result ([`Method::Result`](super::Method::Result)). While the method of
+/// the request is not known, it is unparsed JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply<T = JsonText> {
-    /// The id of the request; null for an error whose request is not known.
+    /// The id of the request. It is null in an error about a message whose id could not be read.
     pub id: RequestId,
-    /// The result, or the error.
+    /// The result of the request, or the reason why it was refused.
     pub outcome: Result<T, RpcError>,
 }
 
@@ -36,7 +38,7 @@ impl<T> Reply<T> {
 }
 
 impl<T: Serialize> Reply<T> {
-    /// Serializes the answer as a text frame.
+    /// Serializes the answer as JSON-RPC, ready to be sent as a text frame.
     #[must_use]
     pub fn to_message(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
@@ -44,7 +46,7 @@ impl<T: Serialize> Reply<T> {
 }
 
 impl Reply {
-    /// Reads the result as the type of its method.
+    /// Deserializes the result as the result type of the method. An error stays an error.
     ///
     /// # Errors
     /// The result is not of this type.

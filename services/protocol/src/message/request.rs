@@ -1,4 +1,4 @@
-//! A request of any method.
+//! A request of any method, with its parameters.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -14,23 +14,25 @@ macro_rules! requests {
     ($($(#[$doc:meta])* $variant:ident($params:ident);)*) => {
         /// A request of any method: docs/protocol.md, "Requests".
         ///
-        /// It serializes as its parameters.
+        /// It serializes as its parameters alone. [`ClientMessage`](super::ClientMessage) adds the
+        /// method and the id.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Request {
             $($(#[$doc])* $variant(Box<$params>),)*
         }
 
         impl Request {
-            /// The names of all methods.
+            /// The names of all methods, as messages write them.
             pub const METHODS: &[&str] = &[$($params::NAME,)*];
 
-            /// Returns the name of the method.
+            /// Returns the name of the request's method, as a message writes it.
             #[must_use]
             pub fn method(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $params::NAME,)* }
             }
 
-            /// Reads the parameters of a method. Returns `None` for an unknown method.
+            /// Creates a request from the name of its method and its JSON parameters. Returns
+            /// `None` for an unknown method.
             ///
             /// # Errors
             /// A parameter is missing, unknown or of a wrong type.
@@ -60,21 +62,21 @@ macro_rules! requests {
 }
 
 requests! {
-    /// Runs a prompt, and views its execution from offset 0.
+    /// Runs a prompt as a new execution, and sends its output from offset 0 and its statuses.
     Execute(ExecuteParams);
     /// Pauses, resumes or cancels an execution.
     Control(ControlParams);
-    /// Views an execution.
+    /// Sends the output and statuses of an existing execution.
     Attach(AttachParams);
-    /// Ends a view.
+    /// Stops sending messages about an execution, which continues.
     Detach(DetachParams);
-    /// Requests the status object.
+    /// Returns the status object of an execution.
     Status(StatusParams);
-    /// Requests a page of statuses, newest first.
+    /// Returns a page of status objects, newest first.
     List(ListParams);
-    /// Requests a part of the CLI's stdout.
+    /// Returns a part of the CLI's stdout.
     Events(EventsParams);
-    /// Sends lines for the CLI's stdin.
+    /// Writes lines to the CLI's stdin.
     Input(InputParams);
     /// Checks that the bridge answers.
     Ping(PingParams);

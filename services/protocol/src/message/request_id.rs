@@ -1,4 +1,4 @@
-//! The id of a JSON-RPC request.
+//! The id of a JSON-RPC request, which its answer repeats.
 
 use std::fmt;
 
@@ -6,14 +6,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::json_text::JsonText;
 
-/// The id of a request: a string, a number or null, which the bridge returns unchanged.
+/// The id of a request: a string, a number or null. The bridge returns it unchanged, so that a
+/// client finds the request of an answer.
 ///
-/// The id keeps its JSON text, because a number may be larger than any type holds (RFC 8259,
+/// The id is kept as JSON text, because a number may be larger than any Rust type holds (RFC 8259,
 /// section 6). See docs/protocol.md, "Request parameters".
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(JsonText);
 
-/// A text that is not the id of a request.
+/// The error for a text that is not a string, number or null, or is longer than
+/// [`RequestId::MAX_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "id must be a string, a number or null, of at most {} bytes",
@@ -22,7 +24,7 @@ pub struct RequestId(JsonText);
 pub struct BadRequestId;
 
 impl RequestId {
-    /// The maximum length of an id, in bytes of JSON.
+    /// The maximum length of an id, in bytes of its JSON text.
     pub const MAX_BYTES: usize = 1024;
 
     /// Reads an id from its JSON text.
@@ -43,7 +45,7 @@ impl RequestId {
         Ok(Self(id))
     }
 
-    /// Returns the id null, for an error whose request is not known.
+    /// Returns the id null: the id of an error about a message whose own id could not be read.
     #[must_use]
     pub fn null() -> Self {
         Self::of(&())
@@ -63,13 +65,13 @@ impl RequestId {
         self.as_json() == "null"
     }
 
-    /// Returns the JSON text of the id.
+    /// Returns the id as JSON text; a string has its quotes.
     #[must_use]
     pub fn as_json(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Returns the number, if the id is an integer that fits.
+    /// Returns the id as a number. `None` if it is not an integer from 0 to `u64::MAX`.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         self.as_json().parse().ok()

@@ -1,4 +1,4 @@
-//! The messages that the bridge sends.
+//! The messages that the bridge sends over WebSocket.
 
 use std::borrow::Cow;
 
@@ -16,33 +16,34 @@ use super::view::{Gap, Notice, Output, OutputType};
 use crate::Reason;
 use crate::rpc::{RpcError, method};
 
-/// The maximum number of characters of a message that an error quotes.
+/// The maximum length of a faulty message that an error quotes, in characters.
 const SHOWN_CHARS: usize = 120;
 
-/// One message of the bridge: docs/protocol.md, "Notifications" and "Requests".
+/// Any message that a bridge sends to a client: docs/protocol.md, "Notifications" and "Requests".
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerMessage {
-    /// The first message of a session.
+    /// The greeting: the first message on each connection.
     Connected(Box<Connected>),
-    /// The status of an execution, after a change or as a heartbeat.
+    /// The status of an execution: after a change, or unchanged as a heartbeat.
     StatusUpdate(Box<StatusUpdate>),
-    /// The refusal of an `execute` without an id.
+    /// The refusal of an `execute` that was sent as a notification, so it can get no answer.
     RejectedExecute(Box<RejectedExecute>),
-    /// Bytes of the output.
+    /// The next bytes of an execution's output.
     Output(Output),
-    /// Bytes of the output that are not sent.
+    /// A range of output bytes that the bridge does not send.
     Gap(Gap),
-    /// A notice, which changes no state.
+    /// An incident for people and programs, such as a retry of the model's API. It changes no
+    /// state.
     Notice(Box<Notice>),
     /// The answer to one request.
     Reply(Reply),
-    /// The answers to a batch.
+    /// The answers to a batch of requests, in one message.
     Batch(Vec<Reply>),
-    /// A message that this version does not know; a client ignores it.
+    /// A notification that this version of the crate does not know. A client ignores it.
     Other(JsonText),
 }
 
-/// A text that is not a message of the bridge.
+/// The error for a text that is not a message of the bridge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadMessage(String);
@@ -62,7 +63,8 @@ struct Envelope<'a> {
 }
 
 impl ServerMessage {
-    /// Reads a text frame.
+    /// Parses the text of one WebSocket frame. An unknown notification is not an error but
+    /// [`ServerMessage::Other`].
     ///
     /// # Errors
     /// The text is not JSON, or a known message lacks a field or has one of a wrong type.
@@ -94,7 +96,7 @@ impl ServerMessage {
         })
     }
 
-    /// Serializes the message as a text frame.
+    /// Serializes the message as JSON, ready to be sent as a text frame.
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {

@@ -1,4 +1,5 @@
-//! The notification `statusUpdate`.
+//! The notification `statusUpdate`: the status of an execution, after each change and as a
+//! heartbeat.
 
 use std::borrow::Borrow;
 
@@ -8,20 +9,21 @@ use super::notification::Notification;
 use crate::rpc::{RpcError, method};
 use crate::{Reason, State, Status};
 
-/// The parameters of a `statusUpdate` about an execution: the status object and more fields:
+/// The parameters of a `statusUpdate`: the status object of an execution and three more fields:
 /// docs/protocol.md, "Notifications" and "Status object".
 ///
-/// `S` is the status, or a reference to it for a sender. An unknown word is read as the word of the
-/// state, and an unknown `upstream` as none.
+/// `S` is the status, or a reference to it, so that a sender need not copy it. An unknown word of a
+/// later bridge is read as the word of the state, and an unknown `upstream` as none.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusUpdate<S = Status> {
-    /// The state in capitals, or `RESUMED` once instead of `RUNNING` after a pause.
+    /// The state in capitals. The first update after a pause has `RESUMED` instead of `RUNNING`.
     #[serde(rename = "status")]
     pub word: StatusWord,
-    /// Milliseconds from `createdAt` to now, or to the end of the execution.
+    /// Milliseconds from the creation of the execution to now, or to its end.
     pub elapsed_ms: u64,
-    /// Set only while the bridge cannot reach `claude-api`.
+    /// Whether the bridge cannot reach claude-api now, so that the status may be old; None while it
+    /// can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
     /// The status object.
@@ -59,8 +61,8 @@ impl<'de> Deserialize<'de> for StatusUpdate {
 }
 
 impl<S: Borrow<Status>> StatusUpdate<S> {
-    /// Serializes the message, with a status object of at most `limit` bytes
-    /// ([`Status::to_json`]).
+    /// Serializes the notification with a status object of at most `limit` bytes; a longer one is
+    /// shortened ([`Status::to_json`]).
     ///
     /// The JSON of the status is copied into the message, without an intermediate value.
     #[must_use]
@@ -88,10 +90,10 @@ impl<S: Serialize> Notification for StatusUpdate<S> {
     const METHOD: &'static str = method::STATUS_UPDATE;
 }
 
-/// The `status` of a `statusUpdate`.
+/// The field `status` of a `statusUpdate`: one word for what the execution does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusWord {
-    /// The state, in capitals.
+    /// The state of the execution, written in capitals.
     State(State),
     /// `RESUMED`: the execution runs again after a pause.
     Resumed,
@@ -100,7 +102,7 @@ pub enum StatusWord {
 impl StatusWord {
     const RESUMED: &'static str = "RESUMED";
 
-    /// Returns the word as a message writes it.
+    /// Returns the word as a message writes it, for example `RUNNING`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,16 +134,17 @@ impl<'de> Deserialize<'de> for StatusWord {
     }
 }
 
-/// The `upstream` of a `statusUpdate`.
+/// The field `upstream` of a `statusUpdate`: what hinders the bridge from knowing the present
+/// status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Upstream {
-    /// The bridge cannot reach `claude-api` and repeats the last status.
+    /// The bridge cannot reach claude-api, and repeats the last status that it knows.
     Unreachable,
 }
 
 impl Upstream {
-    /// Returns the word as a message writes it.
+    /// Returns the word as a message writes it, for example `unreachable`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -150,20 +153,21 @@ impl Upstream {
     }
 }
 
-/// The parameters of a `statusUpdate` for an `execute` without an id that the bridge refused. There
-/// are only `status`, `reason` and `error`: docs/protocol.md, "Requests".
+/// The parameters of the `statusUpdate` with which the bridge refuses an `execute` that was sent as
+/// a notification. It has only `status`, `reason` and `error`, because there is no execution:
+/// docs/protocol.md, "Requests".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RejectedExecute {
     /// Always `FAILED`.
     pub status: StatusWord,
     /// Always `rejected`.
     pub reason: Reason,
-    /// The error of the answer that an `execute` with an id would have got.
+    /// The error that the answer would have had if the `execute` had been a request.
     pub error: RpcError,
 }
 
 impl RejectedExecute {
-    /// Creates the parameters for this error.
+    /// Creates the parameters that report this error.
     #[must_use]
     pub fn new(error: RpcError) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Notifications of a view: output, gaps and notices.
+//! The notifications about the output of an execution: `output`, `gap` and `notice`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,26 +8,28 @@ use super::notification::Notification;
 use crate::ExecutionId;
 use crate::rpc::method;
 
-/// The parameters of `output`: docs/protocol.md, "Notifications".
+/// The parameters of `output`: the next bytes of an execution's output. See docs/protocol.md,
+/// "Notifications".
 ///
-/// `C` is the content: a `String`, or a `&str` for a sender.
+/// `C` is the type of the content: a `String`, or a `&str` so that a sender need not copy it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output<C = String> {
-    /// The execution.
+    /// The id of the execution.
     pub execution_id: ExecutionId,
-    /// Always `stdout`.
+    /// Always `stdout` in this version.
     #[serde(rename = "type")]
     pub kind: OutputType,
-    /// The offset of the first byte of the content, in bytes of the output.
+    /// The offset of the first byte of the content, counted in bytes of UTF-8 from the start of the
+    /// output.
     pub offset: u64,
-    /// At most 64 KiB of the output ([`OUTPUT_MESSAGE_BYTES`](crate::OUTPUT_MESSAGE_BYTES)); no
-    /// character is split.
+    /// The text, at most 64 KiB ([`OUTPUT_MESSAGE_BYTES`](crate::OUTPUT_MESSAGE_BYTES)). It begins
+    /// and ends between two characters.
     pub content: C,
 }
 
 impl<C> Output<C> {
-    /// Creates the parameters of output at an offset.
+    /// Creates the parameters for content that begins at this offset of the output.
     pub fn new(execution_id: ExecutionId, offset: u64, content: C) -> Self {
         Self {
             execution_id,
@@ -38,16 +40,16 @@ impl<C> Output<C> {
     }
 }
 
-/// The `type` of `output`.
+/// The field `type` of an `output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputType {
-    /// The output of the execution.
+    /// The output of the execution; there is no other type yet.
     Stdout,
 }
 
 impl OutputType {
-    /// Returns the type as a message writes it.
+    /// Returns the type as a message writes it, `stdout`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,11 +58,12 @@ impl OutputType {
     }
 }
 
-/// The parameters of `gap`: bytes of the output that are not sent.
+/// The parameters of `gap`: a range of the output that the bridge does not send. The bytes are no
+/// longer kept, or the client reads too slowly and requested `"onSlow": "skip"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
-    /// The execution.
+    /// The id of the execution.
     pub execution_id: ExecutionId,
     /// The offset of the first missing byte.
     pub from: u64,
@@ -68,19 +71,20 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// The parameters of `notice`: docs/protocol.md, "Warnings" and "Notices".
+/// The parameters of `notice`: an incident that changes no state, such as a retry. See
+/// docs/protocol.md, "Warnings" and "Notices".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
-    /// The execution; absent if the notice concerns none.
+    /// The id of the execution; None if the notice is not about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<ExecutionId>,
-    /// The kind of notice, stable and for programs.
+    /// The kind of the incident, for programs. Codes do not change between versions.
     pub code: String,
-    /// The text for a person.
+    /// A description of the incident for people.
     #[serde(default)]
     pub message: String,
-    /// Details: an object or null, depending on the code.
+    /// Details for programs: an object or null, depending on the code.
     #[serde(default)]
     pub data: Value,
 }
@@ -102,8 +106,8 @@ notifications! {
 impl<C: AsRef<str> + Serialize> Notification for Output<C> {
     const METHOD: &'static str = method::OUTPUT;
 
-    /// Serializes the notification in its serde form, with a single allocation: most bytes that a
-    /// bridge sends pass here.
+    /// Serializes as serde would, but with a single allocation: most bytes that a bridge sends are
+    /// output.
     fn to_message(&self) -> String {
         let Self {
             execution_id,

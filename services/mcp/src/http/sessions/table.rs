@@ -1,4 +1,4 @@
-//! The open sessions and their uses.
+//! The table of open MCP sessions, which knows which of them are idle.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,16 @@ use tokio::time::Instant;
 
 use crate::requests::Requests;
 
-/// The open sessions. A session that is not in the table does not exist, even while the library
-/// still ends it.
+/// The open MCP sessions. A session that is not in the table does not exist for clients, even while
+/// the MCP library still ends it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     // A synchronous lock: held only to access the map, never across an await.
     open: Mutex<HashMap<SessionId, Entry>>,
 }
 
-/// An open session. Dropping it abandons the calls of the session.
+/// An open session with its slot. Dropping the entry frees the slot and ends the calls of the
+/// session early.
 #[derive(Debug)]
 struct Entry {
     _slot: OwnedSemaphorePermit,
@@ -33,7 +34,8 @@ impl Drop for Entry {
     }
 }
 
-/// A use of a session. A session is idle when all its uses are dropped.
+/// A sign that a session is in use, by an open response or a running request. A session is idle
+/// when all its uses are dropped.
 #[derive(Debug)]
 pub(in crate::http) struct Use {
     table: Arc<Table>,
@@ -50,7 +52,7 @@ impl Drop for Use {
 }
 
 impl Table {
-    /// Adds a new session.
+    /// Adds a new session, which holds this slot until it is removed.
     pub(super) fn add(&self, id: SessionId, slot: OwnedSemaphorePermit) {
         let entry = Entry {
             _slot: slot,
@@ -65,7 +67,8 @@ impl Table {
         self.lock().contains_key(id)
     }
 
-    /// Registers a use of an open session. None if there is no such session.
+    /// Marks an open session as in use until the result is dropped. None if there is no such
+    /// session.
     pub(super) fn enter(self: &Arc<Self>, id: &str) -> Option<Use> {
         let mut open = self.lock();
         let (id, _) = open.get_key_value(id)?;
@@ -75,7 +78,7 @@ impl Table {
         Some(Use { table, id })
     }
 
-    /// Returns the requests of an open session.
+    /// Returns the requests in flight of an open session. None if there is no such session.
     pub(super) fn requests(&self, id: &SessionId) -> Option<Requests> {
         Some(self.lock().get(id)?.requests.clone())
     }
@@ -84,7 +87,8 @@ impl Table {
         self.lock().remove(id);
     }
 
-    /// Removes the session that has been idle for the longest time.
+    /// Removes the session that has been idle for the longest time, and returns its id. None if no
+    /// session is idle.
     pub(super) fn remove_idle(&self) -> Option<SessionId> {
         let mut open = self.lock();
         let idle = open.iter().filter(|(_, entry)| entry.uses == 0);
