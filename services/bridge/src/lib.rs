@@ -1,6 +1,6 @@
-//! `bridge` turns client WebSocket sessions into streaming HTTP calls to `claude-api`
-//! (docs/protocol.md, "WebSocket of the bridge"). It is stateless: executions, their queue and
-//! their output live in `claude-api`.
+//! `bridge` is the WebSocket front of `claude-api`: it turns the requests of a client session into
+//! HTTP calls, and streams statuses and output back (docs/protocol.md, "WebSocket of the bridge").
+//! It is stateless: executions, their queue and their output live in `claude-api`.
 //!
 //! From the client to claude-api:
 //! - [`server`]: the listener, the handshake, the guard, the health pages

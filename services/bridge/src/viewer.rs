@@ -196,7 +196,11 @@ pub async fn run(
                     }
                 }
                 FollowItem::Unreachable(error) => {
-                    tracing::debug!(execution = %id, error, "claude-api cannot be reached");
+                    tracing::debug!(
+                        execution = %id,
+                        error,
+                        "claude-api cannot be reached; the client is notified, and the view retries"
+                    );
                     order.on_unreachable();
                 }
                 FollowItem::Gone => order.on_gone(clock.now()),

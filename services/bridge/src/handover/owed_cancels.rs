@@ -34,9 +34,9 @@ impl Settlement {
 
     fn as_str(self) -> &'static str {
         match self {
-            Self::Sent => "claude-api has a cancel that was owed",
-            Self::Unknown => "claude-api does not know the execution; no cancel is owed",
-            Self::Viewed => "a viewer returned; no cancel is owed",
+            Self::Sent => "claude-api accepted the cancel of an abandoned execution",
+            Self::Unknown => "claude-api does not know the abandoned execution; nothing to cancel",
+            Self::Viewed => "a client views the execution again; it is not cancelled",
         }
     }
 }
@@ -98,7 +98,12 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
         }
         // The viewer's streams may be older than the cancel, and only a newer stream withdraws it.
         if sent && let Err(error) = upstream.withdraw_unviewed(id).await {
-            tracing::warn!(execution = %id, ?error, "could not withdraw a cancel");
+            tracing::warn!(
+                execution = %id,
+                ?error,
+                "could not withdraw the cancel of an execution that a client views again; \
+                 claude-api may still cancel it"
+            );
         }
         Settlement::Viewed
     });
@@ -126,7 +131,11 @@ fn spawn_owed(
             () = context.shutdown.cancelled() => {}
             settled = cancel => tracing::info!(execution = %id, "{}", settled.as_str()),
             () = time_is_over => {
-                tracing::warn!(execution = %id, "too many cancels are owed; gave up this one");
+                tracing::warn!(
+                    execution = %id,
+                    "gave up the cancel of an execution, because claude-api did not answer in time \
+                     and too many other cancels are being retried; the execution may continue"
+                );
             }
         }
     });

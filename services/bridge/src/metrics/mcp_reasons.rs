@@ -1,6 +1,7 @@
-//! The reasons of refused requests that only `/mcp` has.
+//! The labels for requests to `/mcp` that the MCP library refuses itself, with an HTTP error and
+//! before any tool is called.
 
-/// The reasons of requests that the MCP library itself refuses with an HTTP error.
+/// All reasons of this module, for the list of series in `/metrics`.
 pub(crate) const REASONS: [&str; 4] = [BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR];
 
 /// The request is malformed.

@@ -93,7 +93,12 @@ impl Upstream {
                 .next_delay(retry_after)
                 .max(retry_after.unwrap_or_default());
             let attempts = delays.attempts();
-            tracing::info!(execution = %id, error = %failure, attempts, "execute not accepted");
+            tracing::info!(
+                execution = %id,
+                error = %failure,
+                attempts,
+                "claude-api did not accept this attempt of an execute"
+            );
             let left = end.saturating_duration_since(Instant::now());
             if retry_after.is_some_and(|pause| pause >= left) && !is_pause_cut {
                 // Once, the pause is cut so that one more attempt is made.

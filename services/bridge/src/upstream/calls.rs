@@ -159,7 +159,11 @@ impl Upstream {
             let delay = delays.next_delay(failure.retry_after());
             if !failure.is_transient() || Instant::now() + delay >= end {
                 let attempts = delays.attempts();
-                tracing::info!(error = %failure, attempts, "a call to claude-api failed");
+                tracing::info!(
+                    error = %failure,
+                    attempts,
+                    "a call to claude-api failed and is not retried any more"
+                );
                 return Err(unavailable(&failure, attempts, start));
             }
             sleep(delay).await;

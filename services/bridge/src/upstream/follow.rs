@@ -187,7 +187,11 @@ impl FollowStream {
 
     /// Waits before the next attempt, and returns an item if the failure must be reported.
     fn wait(&mut self, failure: &Failure) -> Option<FollowItem> {
-        tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
+        tracing::debug!(
+            execution = %self.id,
+            error = %failure,
+            "the stream of an execution's statuses broke; reconnecting after a delay"
+        );
         self.upstream.retries.follow.inc();
         let delay = self.delays.next_delay(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);

@@ -97,7 +97,11 @@ impl OutputStream {
     pub fn cut_if_stalled(&mut self) {
         let stalled = self.progressed_at.elapsed() > self.upstream.times.stall;
         if stalled && matches!(self.phase, Phase::Open(_)) {
-            tracing::info!(execution = %self.id, offset = self.offset, "the output stream stalled");
+            tracing::info!(
+                execution = %self.id,
+                offset = self.offset,
+                "no byte arrived for too long although claude-api has more output; reconnecting"
+            );
             self.phase = Phase::Idle;
             self.open_later();
         }
@@ -174,7 +178,7 @@ impl OutputStream {
             execution = %self.id,
             offset = self.offset,
             error = %failure,
-            "the output stream broke"
+            "the stream of an execution's output broke or was refused"
         );
         if failure.is_gone() {
             self.phase = Phase::Idle;
@@ -192,7 +196,7 @@ impl OutputStream {
             tracing::error!(
                 execution = %self.id,
                 offset = self.offset,
-                "claude-api no longer has bytes that it sent"
+                "claude-api has fewer bytes of output than it already sent; retrying"
             );
         }
         self.upstream.retries.output.inc();
