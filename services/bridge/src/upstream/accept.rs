@@ -97,7 +97,7 @@ impl Upstream {
                 execution = %id,
                 error = %failure,
                 attempts,
-                "claude-api did not accept this attempt of an execute"
+                "claude-api did not accept an execute"
             );
             let left = end.saturating_duration_since(Instant::now());
             if retry_after.is_some_and(|pause| pause >= left) && !is_pause_cut {
