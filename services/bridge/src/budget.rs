@@ -65,7 +65,7 @@ impl Budgets {
         }
     }
 
-    /// Charges an execute or an input of `bytes` bytes to [`Self::small`], until the result is
+    /// Charges an execute or an input of `bytes` bytes to the budget `small`, until the result is
     /// dropped. Returns `None` if so many bytes are not free. Then the request is refused with
     /// -32004.
     #[must_use]

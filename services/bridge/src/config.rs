@@ -214,6 +214,9 @@ pub struct Mcp {
 
 impl Config {
     /// Parses and checks all settings, and returns them as typed values.
+    ///
+    /// # Errors
+    /// One text for each mistake, which names the setting and the remedy.
     pub fn check(&self) -> Result<Settings, Vec<String>> {
         let mut mistakes = Vec::new();
         let mut number = |flag: &str, text: &str, least: u64, most: u64| match text.trim().parse() {

@@ -43,7 +43,8 @@ pub struct Metrics {
     outbound_limit: Gauge,
     /// Refused requests, counted by the `reason` of the error.
     refused: BTreeMap<String, Counter>,
-    /// How many executions all open sessions view now. An execution counts once for each session.
+    /// The number of executions that all open sessions view now. An execution counts once for each
+    /// session.
     pub viewers: Gauge,
     /// Sessions that were opened.
     pub sessions_opened: Counter,

@@ -45,6 +45,10 @@ const SERVICE_NAME: &str = "bridge";
 
 /// Serves connections of `listener` until `shutdown` completes. Then closes all sessions with 1012
 /// and waits up to `shutdownMs` for their tasks.
+///
+/// # Errors
+/// The HTTP client cannot be created, the addresses of this machine cannot be read, or the listener
+/// has no address.
 pub async fn run(
     listener: TcpListener,
     config: &Config,

@@ -60,6 +60,9 @@ pub(super) struct BoxRule {
 impl BoxRule {
     /// Creates the check for the claude-api at `url`, which the check of the settings has already
     /// parsed. `upstream` asks claude-api whether it is boxed.
+    ///
+    /// # Errors
+    /// The addresses of this machine cannot be read.
     pub(super) fn new(url: &str, upstream: Upstream) -> io::Result<Self> {
         Ok(Self {
             own: OwnAddresses::read()?,

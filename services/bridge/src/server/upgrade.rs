@@ -75,7 +75,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     response
 }
 
-/// Why a WebSocket handshake is refused, with the status of the response.
+/// The reason why a WebSocket handshake is refused, with the status of the response.
 enum Refusal {
     /// 405: the method is not GET.
     Method,

@@ -1,4 +1,5 @@
-//! The status with which a view begins, after a check of the requested offset.
+//! Reads the status with which a view of an execution begins, and checks the offset that the client
+//! requested.
 
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, Status};

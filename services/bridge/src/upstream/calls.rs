@@ -1,5 +1,5 @@
-//! The short calls: status, control, input, list, limits, readiness (docs/protocol.md, "Calls").
-//! Each ends within its time.
+//! Short calls to claude-api: status, control, input, list, limits, readiness (docs/protocol.md,
+//! "Calls"). Each is retried, if that is safe, and ends within its time limit.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::errors::Failure;
 use super::response::{ANSWER_BYTES, collect, failure, json};
 use super::retry::Delays;
 
-/// The longest time for the readiness page. The probes that request it wait only a few seconds.
+/// How long the readiness page may take. The probes that request it wait only a few seconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn path_of(control: Control) -> &'static str {
@@ -27,7 +27,7 @@ fn path_of(control: Control) -> &'static str {
 }
 
 impl Upstream {
-    /// Returns the status now.
+    /// Returns the current status of an execution. A broken attempt is retried within `callMs`.
     ///
     /// # Errors
     /// -32003, -32009 (deleted), or -32005 after the call's time.
@@ -36,8 +36,8 @@ impl Upstream {
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Pauses, resumes or cancels. All three are idempotent, so a broken attempt is retried within
-    /// the call's time.
+    /// Pauses, resumes or cancels an execution, and returns its status. All three are idempotent,
+    /// so a broken attempt is retried within `callMs`.
     ///
     /// # Errors
     /// As [`Self::status`], and -32008.
@@ -46,8 +46,8 @@ impl Upstream {
         self.call_json(|| self.client.post(&url)).await
     }
 
-    /// Sends lines to a CLI's stdin, and returns the accepted total in bytes. The call is
-    /// idempotent by its offset, so a broken attempt is retried within the call's time.
+    /// Sends lines to a CLI's stdin, and returns how many bytes of input claude-api has accepted in
+    /// total. The offset makes the call idempotent, so a broken attempt is retried within `callMs`.
     ///
     /// # Errors
     /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the
@@ -66,7 +66,8 @@ impl Upstream {
         Ok(accepted)
     }
 
-    /// Returns a page of the executions, newest first.
+    /// Returns a page of the statuses of all executions, newest first, and where the next page
+    /// begins.
     ///
     /// # Errors
     /// -32003 for an unknown `before`, -32602 for a wrong limit, -32005 after the call's time.
@@ -82,7 +83,7 @@ impl Upstream {
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Returns claude-api's limits, in one attempt.
+    /// Requests claude-api's limits once, without retries.
     ///
     /// # Errors
     /// The failure of that attempt.
@@ -95,7 +96,7 @@ impl Upstream {
         }
     }
 
-    /// Returns the status code and the body of claude-api's readiness page.
+    /// Requests claude-api's readiness page once, and returns its status code and body.
     ///
     /// # Errors
     /// There is no answer within 2 s.
@@ -123,7 +124,8 @@ impl Upstream {
         .await
     }
 
-    /// Opens a stream and drops it, to learn whether claude-api grants it.
+    /// Opens a stream at `url` and drops it. So the bridge learns whether claude-api grants the
+    /// stream, and claude-api sees a viewer.
     ///
     /// # Errors
     /// The refusal of claude-api, or that it is unavailable.
@@ -142,7 +144,8 @@ impl Upstream {
         .await
     }
 
-    /// Retries until success, a refusal, or the end of the call's time.
+    /// Calls `attempt` until it succeeds, is refused, or `callMs` is over, with growing pauses in
+    /// between.
     pub(super) async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -172,8 +175,8 @@ impl Upstream {
     }
 }
 
-/// Returns the error for the client. If claude-api was unavailable, the error has the number of
-/// attempts and their time in seconds.
+/// Turns the failure of a call into the error for the client. If claude-api was unavailable, the
+/// error has the number of `attempts` and the seconds since `start`.
 pub(crate) fn unavailable(failure: &Failure, attempts: u32, start: Instant) -> RpcError {
     let error = failure.to_rpc();
     if error.code != code::UNAVAILABLE {

@@ -1,4 +1,4 @@
-//! The events that an execution has now, from an offset: a short call with a limit of bytes.
+//! Reads the events (the CLI's stdout) that an execution has now, from an offset and up to a limit.
 
 use std::str::FromStr;
 
@@ -10,10 +10,10 @@ use super::Upstream;
 use super::errors::Failure;
 use super::response::failure;
 
-/// A part of the events of one execution.
+/// A part of the events of one execution, that is, of its CLI's stdout.
 #[derive(Debug)]
 pub struct KeptEvents {
-    /// The offset of the first byte.
+    /// The offset of the first byte, in bytes of stdout.
     pub offset: u64,
     /// The CLI's bytes, at most as many as requested.
     pub bytes: Bytes,
@@ -48,7 +48,7 @@ impl Upstream {
     }
 }
 
-/// Reads the answer, up to `limit` bytes of events.
+/// Reads the body of an answer, but at most `limit` bytes of events.
 async fn read_events(mut response: reqwest::Response, limit: usize) -> Result<KeptEvents, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);

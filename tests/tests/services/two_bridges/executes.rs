@@ -115,7 +115,12 @@ async fn cancel_through_the_second(first: LineFailure, second: LineFailure, reco
     let retried = retrying.request("execute", execute.clone()).await;
     let given_up = cancelling.request("execute", execute).await;
     if first != LineFailure::Stuck {
-        wait_logged(&lines.stack.bridge, &id, "claude-api did not accept an execute").await;
+        wait_logged(
+            &lines.stack.bridge,
+            &id,
+            "claude-api did not accept an execute",
+        )
+        .await;
     }
     wait_logged(&lines.second, &id, "claude-api did not accept an execute").await;
     if recovery == Recovery::Early {
