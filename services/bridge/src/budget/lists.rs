@@ -109,8 +109,8 @@ impl SessionLists {
         }
     }
 
-    /// Releases the turn that was kept: the socket has sent everything, so the client has read the
-    /// page.
+    /// Releases the turn that was kept, because the socket has sent the page. Now the next list may
+    /// run.
     pub fn sent(&mut self) {
         self.turn = None;
     }
