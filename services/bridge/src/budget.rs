@@ -84,9 +84,9 @@ impl Budgets {
 /// The unanswered executes of a session may hold a quarter of each part, but at least one message.
 #[derive(Debug)]
 pub struct SessionInbound {
-    /// The limit for executes from large messages.
+    /// The limit for executes from messages over 64 KiB.
     pub large: Arc<InboundBudget>,
-    /// The limit for executes from small messages.
+    /// The limit for executes from shorter messages.
     pub small: Arc<InboundBudget>,
 }
 

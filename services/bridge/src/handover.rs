@@ -64,7 +64,7 @@ pub struct Context {
     disconnect_grace: Duration,
     /// The tasks of all executes and owed cancels. A stop of the bridge waits for them.
     pub tracker: TaskTracker,
-    /// Cancelled when the bridge stops.
+    /// Cancelled when the bridge stops. Then owed cancels end, and executes get 2 s more.
     pub shutdown: CancellationToken,
 }
 

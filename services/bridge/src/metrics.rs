@@ -46,7 +46,7 @@ pub struct Metrics {
     /// The number of executions that all open sessions view now. An execution counts once for each
     /// session.
     pub viewers: Gauge,
-    /// Sessions that were opened.
+    /// WebSocket sessions opened since the start of the bridge.
     pub sessions_opened: Counter,
     /// Sessions over the limit that were refused over WebSocket, with -32001. Refusals with 503 are
     /// not counted here.
@@ -63,7 +63,7 @@ pub struct Metrics {
     pub gaps_sent: Counter,
     /// Bytes of output dropped because a client with `onSlow: skip` did not keep up.
     pub skipped_bytes: Counter,
-    /// Executes that claude-api accepted.
+    /// Executes that claude-api has accepted.
     pub executes: Counter,
     /// Executes that claude-api refused, or that were given up before it accepted them.
     pub executes_refused: Counter,

@@ -107,11 +107,11 @@ const VIEW_MESSAGES: usize = 1;
 
 /// The event for which a session's task wakes up.
 enum Wakeup {
-    /// The socket received something.
+    /// The socket received a message, a ping, a pong or a close.
     Received(Received),
     /// An execute or a call of the session has its result, or a view failed.
     Completion(Completion),
-    /// A view has a message, and the socket has room for it.
+    /// A view has a message for the client, and the socket has room for it.
     View(Box<viewer::ViewMessage>),
     /// These calls for queries can start, because the client has read enough answers.
     Queries(Vec<Action>),
@@ -122,7 +122,7 @@ enum Wakeup {
     Tick,
     /// The bridge stops, so the session closes with 1012.
     Stop,
-    /// The socket is broken.
+    /// The connection broke while something was sent.
     Broken,
 }
 

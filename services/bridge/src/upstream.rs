@@ -31,8 +31,8 @@ use crate::metrics::Retries;
 
 /// How long a TCP connection to claude-api may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The interval of TCP keepalive probes to a silent claude-api. Without them an idle stream
-/// (output) would wait forever for a host that is gone.
+/// The interval of TCP keepalive probes to claude-api. Without them a stream of output would wait
+/// forever for a host that is gone, because an execution may write nothing for long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept. Shorter than the idle timeout of common proxies, so the
 /// bridge does not send a request on a connection that they have closed.
@@ -71,7 +71,7 @@ pub struct Upstream {
     pub times: Times,
     /// How often claude-api repeats a status, in milliseconds; 0 while unknown.
     heartbeat_ms: Arc<AtomicU64>,
-    /// Counters of repeated requests.
+    /// The numbers of repeated requests, for `/metrics`.
     pub retries: Retries,
 }
 
@@ -128,7 +128,8 @@ impl Upstream {
         self.times.silence.max(silence(theirs))
     }
 
-    /// Returns the base URL of the service that holds this execution. There is only one service.
+    /// Returns the base URL of the service that has this execution. There is only one service, so
+    /// the id does not matter.
     fn service_url(&self, _id: ExecutionId) -> &str {
         &self.base
     }

@@ -50,7 +50,7 @@ pub struct InboundBudget {
 struct State {
     used: u64,
     last_number: u64,
-    /// Unfinished messages by their number, the oldest first.
+    /// The messages that are being received, by their number: the oldest first.
     messages: BTreeMap<u64, MessageState>,
     last_eviction: Option<Instant>,
 }

@@ -24,8 +24,8 @@ const ENTRY_BYTES: u32 = 72 * 1024;
 /// The memory that one call for a list or for events is charged, in bytes: one part from
 /// claude-api, and the page gathered so far.
 const LIST_BYTES: u32 = STATUSES as u32 * ENTRY_BYTES + protocol::SERVER_MESSAGE_BYTES as u32;
-/// The size up to which a page is treated like any other answer, in bytes: the next list does not
-/// wait until the client has read it.
+/// The longest page that is treated like any other answer, in bytes. After a longer one, the next
+/// list waits until the client has read it.
 const SMALL_BYTES: usize = 64 * 1024;
 
 /// The memory for lists and events during their calls to claude-api, over all sessions. Every call

@@ -103,8 +103,8 @@ pub struct Share {
     budget: Arc<OutboundBudget>,
     // A plain lock, because it is held only to read or change both sums, never across an await.
     used: Mutex<u64>,
-    /// Wakes views when there is room in the share again. Not a watch channel: that would need a
-    /// twentieth of the memory of an idle session.
+    /// Wakes the session's views when there is room in the share again. Not a watch channel: that
+    /// would need a twentieth of the memory of an idle session.
     freed: Notify,
 }
 

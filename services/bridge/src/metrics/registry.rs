@@ -10,9 +10,9 @@ use protocol::ProblemType;
 
 use super::{Metrics, OTHER, ReasonLabel, Retries};
 
-/// The reasons of the bridge's own errors. Those of claude-api are the types of its problems, and
-/// those of the MCP server are [`mcp::REASONS`] and [`super::mcp_reasons::REASONS`]. The end of an
-/// execution is no refusal: claude-api counts it, by a [`protocol::Reason`].
+/// The labels for requests that the bridge itself refuses. Those of claude-api are the types of its
+/// problems, and those of the MCP server are [`mcp::REASONS`] and [`super::mcp_reasons::REASONS`].
+/// The end of an execution is no refusal: claude-api counts it, by a [`protocol::Reason`].
 pub(super) const REASONS: [&str; 18] = [
     "batch_too_long",
     "binary_frame",

@@ -14,12 +14,14 @@ use crate::session::shared::Shared;
 pub struct App {
     /// The state that all WebSocket sessions share.
     pub shared: Arc<Shared>,
-    /// The number of open sessions.
+    /// The number of open WebSocket sessions.
     pub open_sessions: Arc<AtomicU64>,
-    /// Permits for connections that are refused with -32001. A permit is acquired at the upgrade,
-    /// for 3 s at most. No connection waits for a permit: without one the answer is 503.
+    /// Permits to refuse a session over the limit over WebSocket, with -32001. A permit is acquired
+    /// at the upgrade, for 3 s at most. No connection waits for a permit: without one the answer is
+    /// 503.
     pub refusals: Arc<Semaphore>,
-    /// Checks `Host` and `Origin`.
+    /// Checks the `Host` and `Origin` of every request, so that foreign web pages cannot use the
+    /// bridge.
     pub(super) guard: Arc<Guard>,
     /// Refuses requests from the box: the container of claude-api, in which the model's commands
     /// run.

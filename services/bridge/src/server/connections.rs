@@ -23,11 +23,11 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The longest head of a request in bytes, and so the size of a connection's read and write
 /// buffers.
 const HEAD_BYTES: usize = 32 * 1024;
-/// The most connections without a session, in addition to one for each session, because all
+/// The most open connections without a session. One more is allowed for each session, because all
 /// sessions may reconnect at the same time.
 const SESSIONLESS: usize = 512;
-/// The size of the kernel's send buffer for a peer that does not read, in bytes (the kernel doubles
-/// it).
+/// The size of the kernel's send buffer for each connection, in bytes (the kernel doubles it). It
+/// bounds the memory for a peer that does not read.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Sets the options of an accepted socket: no delay, a small send buffer, and the time after which

@@ -83,7 +83,7 @@ enum Refusal {
     Version,
     /// 426: the request does not ask for an upgrade to WebSocket 13.
     Required,
-    /// 400: another mistake, which the text names.
+    /// 400: another mistake in the handshake, which this text names to the client.
     Invalid(&'static str),
 }
 

@@ -120,7 +120,7 @@ pub struct Bounds {
 /// what the session's task does, but does no I/O (see the module's diagram).
 #[derive(Debug)]
 pub struct Machine {
-    /// The session's id.
+    /// The session's id, which is also the lane of its executions unless the client names one.
     session: String,
     bounds: Bounds,
     open_requests: OpenRequests<ViewChange>,
@@ -150,7 +150,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Creates the machine of a new session. `session`: its id, the default lane of its executions.
+    /// Creates the machine of a new session. `session`: its id, which is also the lane of its
+    /// executions unless the client names one (executions of one lane run one at a time).
     #[must_use]
     pub fn new(session: String, bounds: Bounds) -> Self {
         Self {

@@ -37,8 +37,9 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Creates the shared state of one bridge. `limits` receives claude-api's limits once they are
-    /// known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
+    /// Creates the state of one bridge, with its memory budgets. `limits` receives claude-api's
+    /// limits once they are known. The tasks of the sessions run in `tracker` until `shutdown` is
+    /// cancelled.
     #[must_use]
     pub fn new(
         settings: &Settings,

@@ -4,8 +4,9 @@
 //! or the time is over. A stop ends the retries with a cancel under the same id, unless claude-api
 //! certainly does not know the id. The two requests use different connections, so claude-api may
 //! read an earlier attempt after the cancel. Therefore the cancel burns an id that is not known
-//! yet. The caller waits for one call at most: while claude-api cannot be reached, the caller owes
-//! the cancel and retries it ([`Upstream::cancel_until_answered`]).
+//! yet: claude-api refuses it from then on. The caller waits for one call at most: while claude-api
+//! cannot be reached, the caller owes the cancel and retries it
+//! ([`Upstream::cancel_until_answered`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -30,7 +30,8 @@ impl Upstream {
     /// Returns the current status of an execution. A broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// -32003, -32009 (deleted), or -32005 after the call's time.
+    /// -32003 if there is no such execution, -32009 if it was deleted, or -32005 if claude-api was
+    /// not available within `callMs`.
     pub async fn status(&self, id: ExecutionId) -> Result<Status, RpcError> {
         let url = self.execution_url(id, "");
         self.call_json(|| self.client.get(&url)).await
@@ -40,7 +41,7 @@ impl Upstream {
     /// so a broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// As [`Self::status`], and -32008.
+    /// As [`Self::status`], and -32008 if the execution is in the wrong state.
     pub async fn control(&self, id: ExecutionId, control: Control) -> Result<Status, RpcError> {
         let url = self.execution_url(id, path_of(control));
         self.call_json(|| self.client.post(&url)).await
@@ -50,8 +51,8 @@ impl Upstream {
     /// total. The offset makes the call idempotent, so a broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the
-    /// CLI.
+    /// As [`Self::status`]. -32008 if the execution is in the wrong state, -32002 if a line is not
+    /// allowed, and -32602 if bytes before `offset` are missing or a line is not valid.
     pub async fn input(
         &self,
         id: ExecutionId,
@@ -70,7 +71,8 @@ impl Upstream {
     /// begins.
     ///
     /// # Errors
-    /// -32003 for an unknown `before`, -32602 for a wrong limit, -32005 after the call's time.
+    /// -32003 for an unknown `before`, -32602 for a wrong `limit`, or -32005 if claude-api was not
+    /// available within `callMs`.
     pub async fn list(
         &self,
         limit: Option<u64>,
@@ -128,7 +130,7 @@ impl Upstream {
     /// stream, and claude-api sees a viewer.
     ///
     /// # Errors
-    /// The refusal of claude-api, or that it is unavailable.
+    /// The refusal of claude-api, or -32005 if it was not available within `callMs`.
     pub(super) async fn open_and_drop(&self, url: &str) -> Result<(), RpcError> {
         self.attempts(|| {
             let request = self.client.get(url);

@@ -32,11 +32,11 @@ pub(super) struct DedicatedStream {
 }
 
 impl DedicatedStream {
-    /// Opens a stream. `base`: `http://host:port`. `path`: the rest of the URL. `viewer`: the
-    /// session that reads.
+    /// Sends a GET on a new connection, and returns its answer once the head has arrived. `base`:
+    /// `http://host:port`. `path`: the rest of the URL. `viewer`: the id of the session that reads.
     ///
     /// # Errors
-    /// There was no answer, or the answer is not a success.
+    /// No answer arrived, or its status is not a success.
     pub(super) async fn open(
         base: &str,
         path: &str,

@@ -15,20 +15,21 @@ use super::response::failure;
 pub struct KeptEvents {
     /// The offset of the first byte, in bytes of stdout.
     pub offset: u64,
-    /// The CLI's bytes, at most as many as requested.
+    /// The bytes of stdout from `offset` on, at most as many as requested.
     pub bytes: Bytes,
-    /// Whether these are all bytes that claude-api had.
+    /// Whether claude-api had no more bytes after these.
     pub is_all: bool,
-    /// Whether the events had ended: claude-api will have no more bytes.
+    /// Whether the CLI will write no more events.
     pub ended: bool,
 }
 
 impl Upstream {
-    /// Reads at most `limit` bytes of events from `offset`, or from the oldest kept byte. A broken
-    /// attempt is retried within the call's time.
+    /// Reads at most `limit` bytes of an execution's events (its CLI's stdout) from `offset`, or
+    /// from the oldest byte that claude-api has. A broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].
+    /// -32602 `offset_beyond_end`, -32007 if the events at `offset` are gone, or as
+    /// [`Self::status`].
     pub async fn events(
         &self,
         id: ExecutionId,

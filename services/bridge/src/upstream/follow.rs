@@ -27,13 +27,13 @@ const LINE_BYTES: usize = 1024 * 1024;
 /// An item that a stream of statuses reports to its view.
 #[derive(Debug)]
 pub enum FollowItem {
-    /// A status: one at the start, then one for each change and each heartbeat. The flag marks the
+    /// A status: one at the start, then one for each change and each heartbeat. True marks the
     /// first status of a connection, which may repeat a known state.
     Status(Box<Status>, bool),
     /// claude-api does not answer: the stream was silent for too long, or at least two attempts
     /// failed in a row.
     Unreachable(String),
-    /// claude-api no longer knows this execution. No item follows.
+    /// claude-api no longer has this execution. No item follows.
     Gone,
 }
 

@@ -10,7 +10,7 @@ use super::retry::retry_after;
 
 /// The longest answer that is read, in bytes: more than a list of 1000 statuses of 64 KiB.
 pub(super) const ANSWER_BYTES: usize = 72 * 1024 * 1024;
-/// The longest error body that is read, in bytes.
+/// The longest body of a refusal that is read, in bytes.
 const PROBLEM_BYTES: usize = 256 * 1024;
 
 /// Reads the whole body of an answer, up to `limit` bytes.

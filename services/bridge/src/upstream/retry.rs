@@ -11,7 +11,7 @@ use http::header::RETRY_AFTER;
 
 /// The delay after the first failure, before jitter.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest delay (docs/protocol.md, "Retries of the bridge").
+/// The longest delay between two attempts (docs/protocol.md, "Retries of the bridge").
 pub const LONGEST: Duration = Duration::from_secs(5);
 
 /// The delays between the attempts of one request, without an end: 100 ms, then twice as long each

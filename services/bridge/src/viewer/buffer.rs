@@ -24,7 +24,7 @@ const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
 /// dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Skip {
-    /// The most unsent bytes.
+    /// The most unsent bytes of the view.
     pub bytes: u64,
     /// The most unsent lines; 0 for no limit.
     pub lines: u64,
@@ -43,7 +43,7 @@ pub enum Piece {
 /// module's diagram).
 #[derive(Debug)]
 pub struct Buffer {
-    /// The offset of the first byte of `data`.
+    /// The offset of the next byte to send, which is the first one of `data`.
     next: u64,
     data: BytesMut,
     /// The offset of the first dropped byte that no gap has announced; `None` if there is none.
@@ -211,7 +211,7 @@ impl Buffer {
         None
     }
 
-    /// Whether [`Self::take`] would return a piece.
+    /// Whether there is a piece to send now, so that [`Self::take`] would return it.
     #[must_use]
     pub fn has_piece(&self, is_complete: bool) -> bool {
         self.skipped.is_some()

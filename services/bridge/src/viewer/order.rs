@@ -290,9 +290,9 @@ impl Order {
         self.is_unreachable
     }
 
-    /// Repeats the last status, because none was sent for more than a heartbeat. While claude-api
-    /// can be reached, claude-api itself repeats the status. While the last bytes of an ended
-    /// execution are missing, the last status before the end is repeated.
+    /// Queues the last status again, because none was sent for more than a heartbeat. While
+    /// claude-api can be reached, it repeats the status itself. After the end of the execution, the
+    /// last status before the end is repeated while bytes are missing.
     pub fn on_heartbeat(&mut self) {
         if self.is_done || (self.terminal.is_some() && (!self.is_unreachable || self.is_read())) {
             return;
@@ -356,7 +356,7 @@ impl Order {
         !self.unsent_statuses.is_empty()
     }
 
-    /// Whether [`Self::next`] would return a message.
+    /// Whether there is a message to send now, which [`Self::next`] would return.
     #[must_use]
     pub fn has_message(&self) -> bool {
         !self.is_done

@@ -167,8 +167,8 @@ impl Resolution {
         WAITS[usize::from(self.attempted_at.is_none())]
     }
 
-    /// Returns the last addresses while they are valid, an empty list after that, and `None` if no
-    /// attempt has ended yet.
+    /// Returns the addresses if they are at most 60 s old at `now`, otherwise an empty list.
+    /// Returns `None` if no attempt has ended yet.
     fn addresses_at(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
         match self.resolved_at {
             Some(resolved_at) if resolved_at + VALID >= now => Some(Arc::clone(&self.addresses)),

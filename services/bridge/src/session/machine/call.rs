@@ -20,15 +20,15 @@ pub enum Target {
 /// A call to claude-api that a request needs. Executes are not calls: the executor sends them.
 #[derive(Debug, Clone)]
 pub enum Call {
-    /// Reads the status object.
+    /// Reads the status of an execution.
     Status(Target),
-    /// Pauses, resumes or cancels.
+    /// Pauses, resumes or cancels an execution.
     Control(Control, Target),
-    /// Reads a page of a list.
+    /// Reads a page of the statuses of all executions.
     List(ListParams),
-    /// Reads a part of the events.
+    /// Reads a part of an execution's events (its CLI's stdout).
     Events(EventsParams),
-    /// Reads the status object with which a view begins.
+    /// Reads the status with which a view of an execution begins.
     Attach(AttachParams),
     /// Ends a view. It needs no call to claude-api, but waits for earlier requests about the view
     /// as calls do.
@@ -37,7 +37,7 @@ pub enum Call {
     Input {
         /// The execution that receives the lines.
         target: Target,
-        /// The bytes of the lines.
+        /// The lines as bytes.
         data: Bytes,
         /// The offset of the first byte in all input of the execution.
         offset: u64,
@@ -128,9 +128,9 @@ impl Call {
 pub enum CallReply {
     /// The status of the execution.
     Status(Box<Status>),
-    /// A page of a list.
+    /// A page of the list of executions.
     Page(Box<ListPage>),
-    /// A part of the events.
+    /// A part of the execution's events.
     Events(Box<EventsPart>),
     /// The status with which the requested view can begin.
     Attach(Box<Status>, AttachParams),

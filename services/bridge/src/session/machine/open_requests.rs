@@ -31,7 +31,7 @@ struct Batch<T> {
 pub struct Ready<T> {
     /// The text of the message. `None` if the request has no answer, or its batch is not complete.
     pub message: Option<String>,
-    /// The changes that take effect after the message.
+    /// The changes that take effect directly after the message.
     pub changes: Vec<T>,
 }
 

@@ -203,7 +203,7 @@ impl Machine {
     /// limit.
     ///
     /// # Errors
-    /// -32004 `too_many_views`.
+    /// -32004 `too_many_views`: the session views as many executions as it may.
     fn check_views(&self, id: ExecutionId) -> Result<(), RpcError> {
         let limit = self.bounds.views;
         if self.views.contains_key(&id)

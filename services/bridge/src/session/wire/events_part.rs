@@ -16,11 +16,11 @@ pub struct EventsPart {
     pub id: ExecutionId,
     /// The offset of the first byte, in bytes of stdout.
     pub offset: u64,
-    /// The CLI's bytes, at most as many as requested.
+    /// The bytes of stdout from `offset` on, at most as many as requested.
     pub bytes: Bytes,
-    /// Whether these are all bytes that claude-api had.
+    /// Whether claude-api had no more bytes after these.
     pub is_all: bool,
-    /// Whether the events had ended: claude-api will have no more bytes.
+    /// Whether the CLI will write no more events.
     pub ended: bool,
 }
 
@@ -69,8 +69,8 @@ struct Fit {
 }
 
 impl Fit {
-    /// Measures the part of `bytes` that fits into `room` bytes. `has_more`: more bytes follow, so
-    /// the last ones may be the start of a character.
+    /// Measures how much of `bytes` fits into `room` bytes of JSON. `has_more`: more bytes follow,
+    /// so the last ones may be the start of a character.
     fn measure(bytes: &[u8], room: usize, has_more: bool) -> Self {
         let mut fit = Self {
             bytes: 0,

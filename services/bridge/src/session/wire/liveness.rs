@@ -16,8 +16,8 @@ pub enum Pulse {
     Dead,
     /// The peer read no byte for two ping intervals, although bytes wait for it.
     Stuck,
-    /// A large message found no room in the inbound budget for two pings, made no progress for two
-    /// pings, or has held a part of the budget for too long.
+    /// A message of the peer over 64 KiB does not progress: it found no room in the inbound budget
+    /// or no byte arrived for two ping intervals, or it has held room for 30.
     Starved,
 }
 

@@ -45,8 +45,8 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Creates a placeholder for a transport that was moved out. Every use of the placeholder is an
-    /// error.
+    /// Creates a placeholder, to move a transport out of a place that must stay filled. Reading or
+    /// writing it fails.
     #[must_use]
     pub fn empty() -> Self {
         Self {

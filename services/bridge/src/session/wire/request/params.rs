@@ -19,7 +19,7 @@ pub enum Request {
     Control(Control, Option<ExecutionId>),
     /// Begins a view of an execution: streams its statuses and output to the client.
     Attach(AttachParams),
-    /// Ends a view.
+    /// Ends the session's view of an execution. The execution continues.
     Detach(ExecutionId),
     /// Reads the status of an execution.
     Status(Option<ExecutionId>),
@@ -27,7 +27,7 @@ pub enum Request {
     List(ListParams),
     /// Reads a part of an execution's events (its CLI's stdout).
     Events(EventsParams),
-    /// Sends lines to a CLI's stdin.
+    /// Sends lines to the stdin of an execution's CLI.
     Input(InputParams),
     /// Checks that the session works. It is answered without claude-api.
     Ping,
@@ -57,7 +57,7 @@ pub(super) fn params_error(message: impl Into<String>) -> RpcError {
 /// Checks the parameters of the method `name`, and returns the request.
 ///
 /// # Errors
-/// The error for the client.
+/// The error for the client: the method is unknown, or a parameter is missing or not valid.
 pub(super) fn read_request(
     name: &str,
     params: Map<String, Value>,
