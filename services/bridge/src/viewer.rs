@@ -32,7 +32,7 @@ pub struct Context {
     pub upstream: Upstream,
     /// The limits beyond which a view with `onSlow: skip` drops output.
     pub skip: Skip,
-    /// The most bytes of a status object.
+    /// The most bytes of a status object in a message; a longer one is cut.
     pub status_bytes: usize,
     /// The counters of gaps and of skipped bytes.
     pub metrics: Arc<Metrics>,

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::ExecutionId;
 
-/// The numbers of views and departures that one execution has in this bridge.
+/// The views of one execution, and its departures: sessions that ended with `onDisconnect:
+/// "cancel"`.
 #[derive(Debug, Default)]
 struct ExecutionViews {
     viewers: usize,
@@ -20,7 +21,8 @@ struct ExecutionViews {
     begun: u64,
 }
 
-/// The views and departures of all executions in this bridge. Clones share the same counts.
+/// The views of all executions in this bridge, and their departures: sessions that ended with
+/// `onDisconnect: "cancel"`. Clones share the same counts.
 #[derive(Debug, Default, Clone)]
 pub struct Departures {
     // A plain lock, because it is held only to read or change the map, never across an await.
@@ -45,12 +47,13 @@ pub struct Departure {
 #[derive(Debug)]
 pub struct ViewRequest(Departures, ExecutionId);
 
-/// Whether an execution still has a client, as seen by a departure that may have to cancel it.
+/// Whether an execution still has a client, after a session with `onDisconnect: "cancel"` has left
+/// it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// A view is open, or has been open since the departure, so the execution is not cancelled.
+    /// A view is open, or has been open since the session left, so the execution is not cancelled.
     Viewer,
-    /// A client has requested a view that has not begun. The departure waits for the outcome.
+    /// A client has requested a view that has not begun, so the cancel waits for the outcome.
     Requested,
     /// There is no view and no request for one, so the execution is cancelled.
     Nobody,
@@ -77,8 +80,8 @@ impl Departures {
         ViewGuard(self.clone(), id)
     }
 
-    /// Starts a departure from this execution. The departing session must have dropped its own
-    /// view, or that view would keep the execution.
+    /// Records that a session with `onDisconnect: "cancel"` has left this execution. The session
+    /// must have dropped its own view, or that view would keep the execution.
     #[must_use]
     pub fn depart(&self, id: ExecutionId) -> Departure {
         let begun = self.update(id, |e| {
@@ -101,8 +104,8 @@ impl Departures {
 }
 
 impl Departure {
-    /// Returns whether another client views the execution, has viewed it since the departure began,
-    /// or has requested a view.
+    /// Returns whether another client views the execution, has viewed it since the session left, or
+    /// has requested a view.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.departures.update(self.id, |e| {

@@ -13,8 +13,8 @@ use super::departures::Audience;
 use crate::upstream::cancel::Cancel;
 use crate::upstream::retry::Delays;
 
-/// How often a departure (a session that ended with `onDisconnect: "cancel"`) checks whether a
-/// requested view has begun.
+/// How often the cancel of an execution whose session has left checks whether a requested view has
+/// begun.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The reason why an owed cancel needs no more retries.

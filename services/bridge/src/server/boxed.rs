@@ -29,22 +29,26 @@ use state::BoxedState;
 /// How long a request may wait until it is known whether its peer is in the box. Less than the time
 /// for the head of a request (`HEAD_TIME` in `connections`).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two questions to claude-api whether it is boxed, while the bridge starts.
+/// The pause between two questions to claude-api whether it is boxed (runs the model's commands in
+/// its own container), while the bridge starts.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The IP address of the client of a connection, as an extension of its requests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Whether a peer may use the bridge.
+/// Whether a peer may use the bridge, or is refused because it is in the box (claude-api's
+/// container, in which the model's commands run).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// The peer is not in the box.
     Served,
-    /// The peer is in the box, so its requests are refused with 401.
+    /// The peer is in claude-api's container, in which the model's commands run, so its requests
+    /// get 401.
     FromBox,
-    /// It is not known whether the peer is in the box: claude-api has not said whether it is boxed,
-    /// or the name of its host did not resolve in time. The client gets 503 and may try again.
+    /// It is not known whether the peer is in claude-api's container: claude-api has not said
+    /// whether it is boxed, or the name of its host did not resolve in time. The client gets 503
+    /// and may try again.
     Unknown,
 }
 
@@ -123,14 +127,14 @@ impl BoxRule {
     }
 
     /// Whether claude-api refuses every request of this bridge, because it takes the bridge's
-    /// address for one of its box.
+    /// address for one of the container in which the model's commands run.
     pub(super) async fn is_refused(&self) -> bool {
         self.state.is_refused().await
     }
 
-    /// Logs a warning if claude-api is boxed and shares an address with this bridge, because the
-    /// box can then use the bridge. Asks claude-api every second until it has said whether it is
-    /// boxed.
+    /// Logs a warning if claude-api is boxed (runs the model's commands in its own container) and
+    /// shares an address with this bridge, because those commands can then use the bridge. Asks
+    /// claude-api every second until it has said whether it is boxed.
     pub(super) async fn warn_of_shared_address(&self) {
         let boxed = loop {
             match self.state.is_boxed().await {

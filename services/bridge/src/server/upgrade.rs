@@ -24,8 +24,9 @@ use crate::session::task::refuse::refuse;
 /// itself.
 const SUBPROTOCOL: &str = "ccb.v1";
 
-/// Handles `/ws` and `/ws/mcp`: checks the handshake, answers 101, and runs the session on the
-/// connection. A session over the limit is refused.
+/// Handles `/ws` and `/ws/mcp`: checks the WebSocket handshake, answers 101, and runs the session
+/// on the connection. A session over the limit is refused with -32001 after the handshake, or with
+/// 503.
 pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     let accept = match check(&request) {
         Ok(accept) => accept,

@@ -106,7 +106,7 @@ use view_order::{ViewChange, ViewOrder};
 pub struct Bounds {
     /// The most requests in one batch.
     pub batch: u64,
-    /// The most bytes of a status object.
+    /// The most bytes of a status object in an answer; a longer one is cut.
     pub status_bytes: usize,
     /// The most executions that the session may view at the same time, requested views included.
     pub views: usize,

@@ -70,7 +70,7 @@ pub struct Order {
     is_checked: bool,
     /// Whether the terminal status was sent, so that no message follows.
     is_done: bool,
-    /// The most bytes of a status object.
+    /// The most bytes of a status object in a message; a longer one is cut.
     status_bytes: usize,
     /// The last `elapsedMs` that was sent. It never decreases.
     elapsed_ms: u64,

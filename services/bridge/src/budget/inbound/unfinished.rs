@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::{InboundBudget, InboundCharge, MessageState};
 
-/// How many patiences a message must have waited before it may evict one that makes progress, but
-/// slowly. A stalled message may be evicted after the first patience.
+/// How many patiences (1 s each by default) a message must wait for memory before it may evict one
+/// that makes progress, but slowly. A stalled message may be evicted after the first one.
 pub(super) const PATIENCES_FOR_SLOW: u32 = 5;
-/// A message is slow if its rest will take more than this number of patiences, at its rate so far.
-/// That is two ping intervals, after which the session of a silent peer is closed as well.
+/// A message is slow if its rest will take more than this number of patiences (1 s each by
+/// default), at its rate so far. That is two ping intervals, after which the session of a silent
+/// peer is closed as well.
 const SLOW_PATIENCES: u32 = 40;
 
 /// A message that a session is still receiving, as a holder of bytes of the inbound budget.
@@ -92,8 +93,8 @@ impl Unfinished {
         Poll::Ready(())
     }
 
-    /// Records that the message now has `received` bytes, and when. A message that makes no
-    /// progress for a patience may be evicted by one that waits.
+    /// Records that the message now has `received` bytes, and when. A message without progress may
+    /// be evicted by one that waits for memory.
     pub fn note_progress(&self, received: u64) {
         let mut state = self.budget.lock();
         if let Some(message) = state.messages.get_mut(&self.number) {
@@ -110,9 +111,9 @@ impl Unfinished {
         messages.any(|(number, message)| *number != self.number && message.held > 0)
     }
 
-    /// Evicts the oldest other message that made no progress for a patience and does not wait
-    /// itself. From the fifth attempt on, evicts the oldest slow one otherwise. Does nothing if
-    /// there is no such message, or if one was evicted within the last patience. `times`: how many
+    /// Evicts the oldest other message that made no progress for a patience (the time that a
+    /// message waits for memory at a time) and does not wait itself. From the fifth patience on,
+    /// evicts a slow one otherwise. At most one message is evicted per patience. `times`: how many
     /// patiences this message has waited.
     pub fn try_evict(&self, times: u32) {
         let (now, patience) = (Instant::now(), self.budget.patience);

@@ -14,7 +14,8 @@ use crate::upstream::errors::Failure;
 /// have restarted with another setting.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Asks claude-api whether it is boxed, and caches the answer for 1 s.
+/// Asks claude-api whether it is boxed (runs the model's commands in its own container), and caches
+/// the answer for 1 s.
 #[derive(Debug)]
 pub(super) struct BoxedState {
     upstream: Upstream,
@@ -35,8 +36,9 @@ impl BoxedState {
         }
     }
 
-    /// Whether claude-api is boxed, according to an answer that is at most 1 s old. While
-    /// claude-api does not answer, the last answer is returned, or `None` if there has been none.
+    /// Whether claude-api is boxed (runs the model's commands in its own container), according to
+    /// an answer that is at most 1 s old. While claude-api does not answer, its last answer is
+    /// returned, or `None` if there has been none.
     pub(super) async fn is_boxed(&self) -> Option<bool> {
         let mut last = self.last.lock().await;
         match *last {
@@ -53,16 +55,17 @@ impl BoxedState {
         last.map(|(_, boxed)| boxed)
     }
 
-    /// Whether claude-api refuses this bridge because it takes it for a part of its box, according
-    /// to an answer that is at most 1 s old.
+    /// Whether claude-api refuses this bridge because it takes it for a part of its own container,
+    /// according to an answer that is at most 1 s old.
     pub(super) async fn is_refused(&self) -> bool {
         self.is_boxed().await;
         self.refused.load(Ordering::Relaxed)
     }
 }
 
-/// Reads from an answer to `GET /v1/limits` whether claude-api is boxed. `None` if the answer does
-/// not show it. Two refusals show it, because only a boxed claude-api sends them.
+/// Reads from an answer to `GET /v1/limits` whether claude-api is boxed (runs the model's commands
+/// in its own container). `None` if the answer does not show it. Two refusals show it, because only
+/// a boxed claude-api sends them.
 fn boxed_in(answer: &Result<Limits, Failure>) -> Option<bool> {
     match answer {
         Ok(limits) => Some(limits.boxed),
