@@ -26,26 +26,28 @@ use inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 use lists::ListBudget;
 use outbound::OutboundBudget;
 
-/// The ping interval in units of the patience: the time for which a message waits before it evicts
-/// another message.
+/// The number of patiences in one ping interval. A patience is the time for which a message waits
+/// for memory before it evicts another message: 1 s with the default `pingMs` of 20 s.
 const PATIENCES_PER_PING: u32 = 20;
 
-/// The budgets of one bridge.
+/// All memory budgets of one bridge. They bound the bytes that slow and greedy clients can make the
+/// bridge buffer.
 #[derive(Debug)]
 pub struct Budgets {
-    /// Most of `inboundBytes`: large messages, and unanswered executes and inputs from large
-    /// messages.
+    /// Seven eighths of `inboundBytes`: messages over 64 KiB while they are received, and their
+    /// executes and inputs until claude-api has answered.
     pub large: Arc<InboundBudget>,
-    /// The rest of `inboundBytes`: unanswered executes and inputs from small messages.
+    /// One eighth of `inboundBytes`: executes and inputs from messages of at most 64 KiB, until
+    /// claude-api has answered.
     pub small: Arc<InboundBudget>,
-    /// Answers and output that clients have not read.
+    /// `outboundBytes`: answers and output until the client has read them.
     pub outbound: Arc<OutboundBudget>,
-    /// Lists and parts of events during the call to claude-api.
+    /// 64 MiB for pages of lists and parts of events, during their calls to claude-api.
     pub lists: ListBudget,
 }
 
 impl Budgets {
-    /// Creates the unused budgets of a bridge with these limits.
+    /// Creates the budgets of a bridge with these limits. Nothing is charged yet.
     #[must_use]
     pub fn new(own_limits: &Limits) -> Self {
         let (large, small) = inbound::shares(own_limits.inbound_bytes);
@@ -63,31 +65,33 @@ impl Budgets {
         }
     }
 
-    /// Charges bytes to the share for small messages. Returns None if they are not free.
+    /// Charges an execute or an input of `bytes` bytes to the budget `small`, until the result is
+    /// dropped. Returns `None` if so many bytes are not free. Then the request is refused with
+    /// -32004.
     #[must_use]
     pub fn charge_small(&self, bytes: usize) -> Option<InboundCharge> {
         self.small.take(bytes as u64)
     }
 
-    /// Returns the used bytes of `inboundBytes`.
+    /// Returns the bytes of `inboundBytes` that are charged now, for `/metrics`.
     #[must_use]
     pub fn inbound_used(&self) -> u64 {
         self.large.used() + self.small.used()
     }
 }
 
-/// The inbound bytes that the unanswered executes of one session may hold: a quarter of each part
-/// of the budget, but at least one message. So one session cannot spend the whole budget.
+/// The limits of one session within the inbound budget, so that one session cannot spend all of it.
+/// The unanswered executes of a session may hold a quarter of each part, but at least one message.
 #[derive(Debug)]
 pub struct SessionInbound {
-    /// The limit for executes from large messages.
+    /// The limit for executes from messages over 64 KiB.
     pub large: Arc<InboundBudget>,
-    /// The limit for executes from small messages.
+    /// The limit for executes from shorter messages.
     pub small: Arc<InboundBudget>,
 }
 
 impl SessionInbound {
-    /// Creates the unused limits of one session.
+    /// Creates the limits of a new session. Nothing is charged yet.
     #[must_use]
     pub fn new(own_limits: &Limits) -> Self {
         let (large, small) = inbound::shares(own_limits.inbound_bytes);

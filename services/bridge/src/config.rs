@@ -1,5 +1,5 @@
-//! The operator's settings, by flag or environment. All mistakes are reported at once, before
-//! anything is bound (docs/protocol.md, "Settings").
+//! The operator's settings, from flags or environment variables. All mistakes are reported
+//! together, before the bridge listens (docs/protocol.md, "Settings").
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ const MEMORY: &str = "Memory";
 const CALLS: &str = "Calls to claude-api";
 const MCP: &str = "MCP";
 
-/// The longest time for the head of a stream's answer. claude-api sends the head immediately.
+/// How long a stream's answer may take to begin. claude-api sends the head immediately, so a later
+/// one means a dead connection.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// The command line.
@@ -52,12 +53,12 @@ pub enum Command {
     },
 }
 
-/// The format of the logs.
+/// The format of the log lines on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
     Json,
-    /// Lines for people.
+    /// Lines for people, in colour on a terminal.
     Pretty,
 }
 
@@ -178,41 +179,44 @@ pub struct Config {
     pub disconnect_grace_ms: String,
 }
 
-/// The checked settings.
+/// The settings of `serve` after the check, as typed values.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Port to listen on.
+    /// The port to listen on; 0 picks a free one.
     pub port: u16,
     /// The format of the logs.
     pub log_format: LogFormat,
-    /// The bridge's own limits. All other limits have their defaults.
+    /// The limits that the bridge enforces itself. The other fields have their defaults; in
+    /// `connected`, claude-api's own values replace them.
     pub limits: Limits,
-    /// The most views of one session.
+    /// The most executions that one session may view at the same time.
     pub views: usize,
     /// The settings of `/mcp`.
     pub mcp: Mcp,
-    /// Times of calls to claude-api and of its streams.
+    /// How long calls to claude-api and silences of its streams may last.
     pub times: Times,
-    /// The time without a viewer after a disconnect before a cancel.
+    /// How long an execution with `onDisconnect: "cancel"` may be without a viewer after a
+    /// disconnect. Then it is cancelled.
     pub disconnect_grace: Duration,
 }
 
-/// The settings of `/mcp`.
+/// The settings of the MCP server on `/mcp`.
 #[derive(Debug, Clone)]
 pub struct Mcp {
-    /// The most simultaneous MCP calls that view an execution, and as many others.
+    /// The most simultaneous MCP calls that view an execution. The same number applies separately
+    /// to all other calls.
     pub calls: usize,
-    /// The most open MCP sessions.
+    /// The most open MCP sessions. One more ends the session that is idle longest.
     pub sessions: usize,
     /// The longest time between two progress notifications of one call.
     pub progress: Duration,
 }
 
 impl Config {
-    /// Checks all settings.
+    /// Parses and checks all settings, and returns them as typed values.
     ///
     /// # Errors
-    /// Returns one text for each mistake.
+    /// One text for each mistake, which names the setting and the remedy.
     pub fn check(&self) -> Result<Settings, Vec<String>> {
         let mut mistakes = Vec::new();
         let mut number = |flag: &str, text: &str, least: u64, most: u64| match text.trim().parse() {

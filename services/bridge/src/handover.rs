@@ -1,5 +1,5 @@
-//! Handing executes to claude-api, and the cancels that the bridge owes after a session has left.
-//! Both outlive their session.
+//! Work for claude-api that outlives the session that asked for it: executes that are not accepted
+//! yet, and cancels that no client waits for any more.
 //!
 //! - [`executor`]: the executes of one session, in the order received.
 //! - [`departures`]: the views of an execution, and the requests for views, while the departure of
@@ -23,7 +23,8 @@ use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 use departures::Departures;
 
-/// The most owed cancels that are retried without a time limit, over all sessions.
+/// The most owed cancels that are retried without a time limit, over all sessions. A cancel is owed
+/// when an execution must end, but no client waits for the answer any more.
 ///
 /// - When is a permit acquired? When a cancel is owed. It is released when claude-api has answered
 ///   the cancel.
@@ -32,42 +33,45 @@ use departures::Departures;
 /// - What bounds the other direction? Each cancel sends one request at a time.
 const OWED_CANCELS: usize = 1024;
 
-/// An execute that the session's machine hands to the executor. The executor turns it into a
-/// `PutRequest` and keeps `cancel_on_disconnect`.
+/// An execute on its way from the session's machine, which decided on it, to the executor, which
+/// sends it to claude-api.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handover {
-    /// The id of the execution.
+    /// The id of the new execution.
     pub id: ExecutionId,
-    /// Whether the bridge made the id just now. A client's own id may have been accepted earlier,
-    /// in another session or by another bridge.
+    /// Whether the bridge made the id just now, so no other request can have used it. A client's
+    /// own id may have been accepted earlier, in another session or by another bridge.
     pub fresh: bool,
-    /// The body, encoded for claude-api.
+    /// The body of the PUT, as JSON.
     pub body: Bytes,
-    /// Whether the execution is cancelled after the end of the session.
+    /// Whether the execution is cancelled if no client views it after the end of the session
+    /// (`onDisconnect: "cancel"`).
     pub cancel_on_disconnect: bool,
 }
 
-/// The context that the handovers of all sessions share.
+/// The state that the executes and the owed cancels of all sessions share.
 #[derive(Debug)]
 pub struct Context {
     /// The client for claude-api.
     pub upstream: Upstream,
-    /// Counters.
+    /// The counters of accepted and refused executes.
     pub metrics: Arc<Metrics>,
-    /// The views of each execution.
+    /// The viewers of each execution, so that an execution is not cancelled while it has a viewer.
     pub departures: Departures,
-    /// Permits for owed cancels.
+    /// Permits to retry an owed cancel without a time limit.
     owed_permits: Semaphore,
-    /// How long an execution of a departed session must have no view before it is cancelled.
+    /// How long an execution may be without a viewer after its session ended. Then it is cancelled.
     disconnect_grace: Duration,
-    /// All tasks that a stop of the bridge waits for.
+    /// The tasks of all executes and owed cancels. A stop of the bridge waits for them.
     pub tracker: TaskTracker,
-    /// Cancelled when the bridge stops.
+    /// Cancelled when the bridge stops. Then owed cancels end, and executes get 2 s more.
     pub shutdown: CancellationToken,
 }
 
 impl Context {
-    /// Creates the context of one bridge.
+    /// Creates the state for one bridge. `disconnect_grace`: how long an execution may be without a
+    /// viewer after its session ended. `shutdown` ends the owed cancels, and the executes 2 s
+    /// later.
     #[must_use]
     pub fn new(
         upstream: Upstream,

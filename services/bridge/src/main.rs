@@ -1,4 +1,4 @@
-//! The `bridge` binary: arguments, logs, signals.
+//! The `bridge` binary: parses the arguments, sets up the logs, and serves until SIGTERM or SIGINT.
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 /// The exit code for wrong arguments (EX_USAGE in sysexits.h).
 const USAGE: u8 = 64;
-/// The longest time of a healthcheck.
+/// How long `bridge healthcheck` waits for an answer.
 const HEALTHCHECK_TIME: Duration = Duration::from_secs(4);
 
 fn main() -> ExitCode {
@@ -100,13 +100,17 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     bridge::run(listener, config, settings, shutdown).await
 }
 
-/// Raises the limit of open files: each session needs a descriptor, and each view two more.
+/// Raises the soft limit of open files to the hard limit, because each session needs a descriptor
+/// and each view two more. A failure is only logged.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "could not raise the limit of open files");
+        tracing::warn!(
+            %error,
+            "could not raise the limit of open files; fewer sessions and views may fit"
+        );
     }
 }
 

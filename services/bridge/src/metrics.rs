@@ -1,4 +1,5 @@
-//! The numbers of `/metrics`: counters since the start of the bridge, and the state at the scrape.
+//! The numbers that `/metrics` shows: counters since the start of the bridge, and the state at the
+//! time of the scrape.
 //!
 //! - A counter is a relaxed atomic.
 //! - A number that another module counts is not counted again: [`Snapshot`] carries the number at a
@@ -18,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use protocol::Exposition;
 
-/// The label for an unknown reason.
+/// The label for a reason that is on no list. It keeps the number of series bounded.
 const OTHER: &str = "other";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,7 +32,7 @@ struct ReasonLabel {
     reason: String,
 }
 
-/// All of the bridge's numbers.
+/// The counters of one bridge, and the registry that encodes them for `/metrics`.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -40,13 +41,15 @@ pub struct Metrics {
     outbound: Gauge,
     inbound_limit: Gauge,
     outbound_limit: Gauge,
-    /// Refused requests by the reason of the error.
+    /// Refused requests, counted by the `reason` of the error.
     refused: BTreeMap<String, Counter>,
-    /// Pairs of an open session and an execution that it views.
+    /// The number of executions that all open sessions view now. An execution counts once for each
+    /// session.
     pub viewers: Gauge,
-    /// Sessions that were opened.
+    /// WebSocket sessions opened since the start of the bridge.
     pub sessions_opened: Counter,
-    /// Sessions that were refused, because there were too many.
+    /// Sessions over the limit that were refused over WebSocket, with -32001. Refusals with 503 are
+    /// not counted here.
     pub sessions_refused: Counter,
     /// WebSocket messages received.
     pub messages_in: Counter,
@@ -56,33 +59,34 @@ pub struct Metrics {
     pub bytes_in: Counter,
     /// Bytes of the messages sent.
     pub bytes_out: Counter,
-    /// Gaps announced to clients.
+    /// Gap messages sent. A gap tells a client that some bytes of output are missing.
     pub gaps_sent: Counter,
-    /// Bytes of output that were dropped for slow viewers that skip.
+    /// Bytes of output dropped because a client with `onSlow: skip` did not keep up.
     pub skipped_bytes: Counter,
-    /// Executes that claude-api accepted.
+    /// Executes that claude-api has accepted.
     pub executes: Counter,
-    /// Executes that were refused.
+    /// Executes that claude-api refused, or that were given up before it accepted them.
     pub executes_refused: Counter,
 }
 
-/// The state at the time of a scrape.
+/// The numbers that other modules keep, read at the time of a scrape.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot {
-    /// Open sessions.
+    /// Open WebSocket sessions.
     pub sessions: u64,
-    /// Used bytes of the inbound budget.
+    /// The bytes of `inboundBytes` in use.
     pub inbound_bytes: u64,
-    /// Used bytes of the outbound budget, beyond the floor of each session.
+    /// The bytes of `outboundBytes` in use, beyond the floor that is reserved for each session.
     pub outbound_bytes: u64,
-    /// The inbound budget, in bytes.
+    /// The setting `inboundBytes`.
     pub inbound_limit_bytes: u64,
-    /// The common part of the outbound budget, in bytes.
+    /// The part of `outboundBytes` that all sessions share, beyond their floors.
     pub outbound_limit_bytes: u64,
 }
 
 impl Metrics {
-    /// Counts a refused request by the reason of its error, or by the type of its problem.
+    /// Counts a refused request. `reason`: the `reason` of its error, or the type of its problem.
+    /// An unknown one counts as `other`.
     pub fn refused(&self, reason: &str) {
         let counter = self.refused.get(&*reason.replace('-', "_"));
         if let Some(counter) = counter.or_else(|| self.refused.get(OTHER)) {
@@ -90,7 +94,8 @@ impl Metrics {
         }
     }
 
-    /// Returns the page of all metrics.
+    /// Returns the text of `/metrics` in this format. If the encoding fails, the failure is logged
+    /// and the text is incomplete.
     #[must_use]
     pub fn page(&self, snapshot: Snapshot, format: Exposition) -> String {
         let Snapshot {
@@ -115,25 +120,27 @@ impl Metrics {
             Exposition::Text => prometheus_text::encode(&mut page, &self.registry),
         };
         if let Err(error) = encoded {
-            tracing::error!(%error, "could not encode the metrics");
+            tracing::error!(%error, "could not encode the metrics; the page is incomplete");
         }
         page
     }
 }
 
-/// The repeated requests to claude-api. Clones count in the same numbers.
+/// The numbers of requests that the bridge repeated to claude-api, by the kind of request. Clones
+/// count in the same numbers.
 #[derive(Debug, Clone)]
 pub struct Retries {
     family: Family<RequestLabel, Counter>,
-    /// Acceptances of executes.
+    /// Repeated PUTs of executes that claude-api had not accepted.
     pub execute: Counter,
-    /// Controls, inputs, statuses, lists and events that a client waits for.
+    /// Repeated short calls: controls, inputs, statuses, lists and events, for which a client
+    /// waits.
     pub call: Counter,
-    /// Cancels that no client waits for.
+    /// Repeated cancels that no client waits for, because its session has ended or has its answer.
     pub cancel: Counter,
-    /// Streams of output.
+    /// Reconnects of streams of output.
     pub output: Counter,
-    /// Streams of statuses.
+    /// Reconnects of streams of statuses.
     pub follow: Counter,
 }
 

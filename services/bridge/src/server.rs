@@ -1,4 +1,5 @@
-//! The listener: connections in, sessions and pages out, and an orderly stop.
+//! The HTTP server: accepts connections, upgrades them to sessions, serves the health and metrics
+//! pages, and closes everything in order when the bridge stops.
 
 pub mod app;
 mod boxed;
@@ -29,18 +30,21 @@ use app::App;
 use boxed::BoxRule;
 use connections::{ConnectionSlots, serve, set_options};
 
-/// The most simultaneous connections that are being refused with -32001.
+/// The most connections over the limit of sessions that are refused over WebSocket, with -32001, at
+/// the same time. Further ones get 503.
 const REFUSALS: usize = 256;
-/// The divisor of `inboundBytes` for the memory of request bodies of `/mcp`. This memory is
-/// separate from the inbound budget, because the content of a body becomes a message to this
-/// bridge, which needs room while the body is still held.
+/// `inboundBytes` divided by this is the memory for request bodies of `/mcp`. It is separate from
+/// the inbound budget: the content of a body becomes a message to this bridge, which needs room
+/// while the body is still held.
 const MCP_SHARE: u64 = 4;
-/// The pause after an error of accept(2), for example when no descriptor is left.
+/// The pause after a failure of accept(2), for example when no descriptor is left. Without it the
+/// loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The service name in compose.yaml.
+/// The host name of the bridge in compose.yaml, which clients in that network may use in `Host`.
 const SERVICE_NAME: &str = "bridge";
 
-/// Serves until `shutdown`. Then closes all sessions with 1012 and drains within `shutdownMs`.
+/// Serves connections of `listener` until `shutdown` completes. Then closes all sessions with 1012
+/// and waits up to `shutdownMs` for their tasks.
 ///
 /// # Errors
 /// The HTTP client cannot be created, the addresses of this machine cannot be read, or the listener
@@ -116,13 +120,16 @@ pub async fn run(
                     tracker.spawn(serve(stream, peer.ip(), router, stop, slot));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "could not accept a connection");
+                    tracing::warn!(
+                        %error,
+                        "could not accept a connection; the next attempt follows in 100 ms"
+                    );
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
-    tracing::info!("stopping");
+    tracing::info!("stopping; closing all sessions");
     // MCP first, so that its calls end because of the stop and not because of lost sessions.
     mcp_stop.cancel();
     stop.cancel();
@@ -134,7 +141,7 @@ pub async fn run(
     {
         tracing::warn!(
             left = tracker.len(),
-            "some tasks did not end within shutdown-ms"
+            "some sessions or calls did not end within --shutdown-ms; exiting without them"
         );
     }
     tracing::info!("stopped");

@@ -102,41 +102,43 @@ use wire::message_charge::MessageCharge;
 use wire::request::binary;
 use wire::socket::{Received, SentMessages, Socket};
 
-/// The capacity of the channel from the views to the session. Each view may hold one message more.
+/// How many messages of views wait in the session's channel. Each view may hold one more.
 const VIEW_MESSAGES: usize = 1;
 
-/// The reason for a wakeup of a session's task.
+/// The event for which a session's task wakes up.
 enum Wakeup {
-    /// The socket received something.
+    /// The socket received a message, a ping, a pong or a close.
     Received(Received),
-    /// A task of the session has its result.
+    /// An execute or a call of the session has its result, or a view failed.
     Completion(Completion),
-    /// A view has a message, and the socket has room for it.
+    /// A view has a message for the client, and the socket has room for it.
     View(Box<viewer::ViewMessage>),
-    /// Queries that waited for room can start.
+    /// These calls for queries can start, because the client has read enough answers.
     Queries(Vec<Action>),
-    /// The unfinished message of this session was evicted from the inbound budget.
+    /// A message of this session was received too slowly while others waited for its memory, so the
+    /// session must close.
     Evicted,
-    /// A ping interval is over.
+    /// A ping interval is over, so the peer is judged.
     Tick,
-    /// The bridge stops.
+    /// The bridge stops, so the session closes with 1012.
     Stop,
-    /// The socket is broken.
+    /// The connection broke while something was sent.
     Broken,
 }
 
-/// The reason for the end of a session.
+/// The reason for which a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The peer closed the connection, with this code; None if the connection broke.
     Peer(Option<u16>),
-    /// The bridge closes with this code and reason.
+    /// The bridge closes the session with this code and reason.
     Ours(u16, &'static str),
-    /// The bridge drops a connection on which nothing can be sent.
+    /// The bridge drops the connection without a close frame, because the peer shows no sign of
+    /// life.
     Dropped,
 }
 
-/// One session with its socket.
+/// One WebSocket session: its socket, its state and its tasks. Only its own task uses it.
 struct Session<T> {
     shared: Arc<Shared>,
     socket: Socket<T>,
@@ -144,37 +146,43 @@ struct Session<T> {
     executor: Executor,
     completions: mpsc::UnboundedReceiver<Completion>,
     completion_sender: mpsc::UnboundedSender<Completion>,
-    /// Messages of all views.
+    /// The messages of all views of the session, one at a time.
     messages: mpsc::Receiver<Box<viewer::ViewMessage>>,
     message_sender: mpsc::Sender<Box<viewer::ViewMessage>>,
-    /// The open views, by their number.
+    /// The tasks of the open views, by the view's number. Removing one stops it.
     views: HashMap<u64, (AbortOnDropHandle<()>, ViewGuard)>,
     lists: SessionLists,
-    /// The session's id, which claude-api gets as the `viewer` of its streams.
+    /// The id of the session. claude-api receives it as the `viewer` of the session's streams.
     name: Arc<str>,
-    /// Requests for views that may still begin.
+    /// Requests for views that may still begin. Each keeps its execution from being cancelled for
+    /// lack of a viewer.
     view_requests: HashMap<ExecutionId, ViewRequest>,
-    /// The inbound bytes of unanswered inputs.
+    /// The bytes of unanswered inputs, charged to the inbound budget.
     inputs: HashMap<Token, Arc<InboundCharge>>,
-    /// The session's own limits of inbound bytes. None before the first execute.
+    /// The limits of this session within the inbound budget. `None` before the first execute, so
+    /// that an idle session needs no memory for them.
     own_inbound: Option<Box<SessionInbound>>,
     share: Arc<Share>,
-    /// Outbound bytes of answers that wait for their batch, and of calls in flight.
+    /// The bytes charged for answers that are not queued yet: they wait for their batch, or their
+    /// call is in flight.
     held: outbound::OutboundCharge,
     ping: Interval,
-    /// The inbound bytes of the message that is handled now.
+    /// The inbound bytes of the message that is being handled. Its executes and inputs take their
+    /// part. None for a message of at most 64 KiB.
     charge: Option<InboundCharge>,
-    /// Whether the next poll reads before it writes.
+    /// Whether the next poll tries to read before it tries to write. Alternates, so neither
+    /// starves.
     read_first: bool,
     messages_in: u64,
     bytes_in: u64,
-    /// The sent messages that were counted.
+    /// Messages sent so far, for the log line at the end.
     sent: SentMessages,
-    /// Executes that claude-api accepted.
+    /// Executes that claude-api has accepted, for the log line at the end.
     executes: u64,
 }
 
-/// Runs a session to its end.
+/// Runs a session on an upgraded connection until the client leaves, the bridge stops or the
+/// session is closed for an error. Executes that it has handed over continue.
 pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
     let id = uuid::Uuid::new_v4().to_string();
     let start = Instant::now();
@@ -339,7 +347,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         actions
     }
 
-    /// Sends a message of a view. An error ends the session.
+    /// Sends a message of a view, unless the view has ended meanwhile. An error ends the session.
     fn on_view_message(&mut self, message: viewer::ViewMessage) -> Result<(), End> {
         let viewer::ViewMessage {
             view,
@@ -361,13 +369,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         Ok(())
     }
 
-    /// Keeps the request for a view that was granted. The view begins when its answer is sent.
+    /// Keeps a granted request for a view until the view begins, directly after its answer.
     fn keep(&mut self, request: Option<ViewRequest>) {
         self.view_requests
             .extend(request.map(|request| (request.id(), request)));
     }
 
-    /// Counts what the socket has sent since the last call.
+    /// Adds the messages that the socket has sent since the last call to the counters.
     fn count_sent(&mut self) {
         let SentMessages { messages, bytes } = std::mem::take(&mut self.socket.sent);
         if messages > 0 {
@@ -379,7 +387,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    /// Counts a received message of `bytes` bytes.
+    /// Adds a received message of `bytes` bytes to the counters.
     fn count_received(&mut self, bytes: usize) {
         self.messages_in += 1;
         self.bytes_in += bytes as u64;

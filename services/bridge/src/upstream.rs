@@ -1,6 +1,6 @@
-//! The client for claude-api: calls that end within their time, and the two streams of an execution
-//! (statuses, output), which hide retries and broken connections. No other module of the bridge
-//! sends or retries requests.
+//! The HTTP client for claude-api: short calls with a time limit, and the two streams of an
+//! execution (statuses, output), which hide retries and broken connections. No other module of the
+//! bridge sends or retries requests.
 //!
 //! - [`accept`]: the PUT of an execute, until claude-api has accepted it
 //! - [`calls`], [`events`], `attach`: the short calls for requests
@@ -29,51 +29,55 @@ use protocol::ExecutionId;
 
 use crate::metrics::Retries;
 
-/// The longest time to open a TCP connection to claude-api.
+/// How long a TCP connection to claude-api may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The interval of TCP keepalive probes to a silent claude-api. Without them an idle stream
-/// (output) would wait forever for a host that is gone.
+/// The interval of TCP keepalive probes to claude-api. Without them a stream of output would wait
+/// forever for a host that is gone, because an execution may write nothing for long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// The idle time after which a connection is closed, shorter than that of common proxies.
+/// How long an unused connection is kept. Shorter than the idle timeout of common proxies, so the
+/// bridge does not send a request on a connection that they have closed.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// The longest times of calls to claude-api and of its streams.
+/// How long calls to claude-api may take, and how long its streams may be silent.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// A control, status, list, events or input call, its retries included.
+    /// The limit of a short call (control, status, list, events or input), its retries included.
     pub call: Duration,
-    /// The time for which an execute is retried before acceptance.
+    /// How long an execute is retried until claude-api has accepted it.
     pub accept: Duration,
-    /// One attempt of the PUT of an execute.
+    /// The limit of one attempt to hand an execute to claude-api.
     pub attempt: Duration,
-    /// The head of a stream's answer. A stream without a head by then is dead.
+    /// How long a stream's answer may take to begin. Then the bridge reconnects.
     pub head: Duration,
-    /// The silence after which a follow stream is dead, unless claude-api's heartbeat is longer.
+    /// How long a stream of statuses may be silent before the bridge reconnects. Longer if
+    /// claude-api's heartbeat requires it.
     pub silence: Duration,
-    /// The time without a byte after which an output stream reconnects, if claude-api is known to
-    /// have more bytes.
+    /// How long no byte of output may arrive, although claude-api is known to have more, before the
+    /// bridge reconnects.
     pub stall: Duration,
-    /// The interval at which a status is repeated while claude-api cannot be reached.
+    /// How often a view repeats the last status to its client while claude-api cannot be reached.
     pub heartbeat: Duration,
 }
 
-/// The client for claude-api. Cheap to clone.
+/// The client for one claude-api. A clone uses the same connections and counters.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     client: reqwest::Client,
     base: String,
-    /// The session that reads the streams.
+    /// The id of the session for which the streams are read, sent to claude-api. `None` for other
+    /// calls.
     viewer: Option<Arc<str>>,
-    /// The times of calls and streams.
+    /// The time limits of calls and streams.
     pub times: Times,
-    /// claude-api's heartbeat in milliseconds; 0 while unknown.
+    /// How often claude-api repeats a status, in milliseconds; 0 while unknown.
     heartbeat_ms: Arc<AtomicU64>,
-    /// Counters of repeated requests.
+    /// The numbers of repeated requests, for `/metrics`.
     pub retries: Retries,
 }
 
 impl Upstream {
-    /// Creates the client for one claude-api. `base` is `http://host:port`, without a path.
+    /// Creates the client for the claude-api at `base`, which is `http://host:port` without a path.
+    /// Nothing is sent yet, and no proxy is used.
     ///
     /// # Errors
     /// The HTTP client cannot be created.
@@ -101,8 +105,8 @@ impl Upstream {
         })
     }
 
-    /// Returns a copy whose streams name this session. So claude-api recognizes a late stream of an
-    /// ended session, and does not count that stream as a new viewer.
+    /// Returns a copy whose streams name `session` as their viewer. So claude-api recognizes a late
+    /// stream of an ended session, and does not count that stream as a new viewer.
     #[must_use]
     pub fn for_viewer(&self, session: Arc<str>) -> Self {
         Self {
@@ -111,19 +115,21 @@ impl Upstream {
         }
     }
 
-    /// Notes claude-api's heartbeat, in milliseconds.
+    /// Stores how often claude-api repeats a status, in milliseconds. All clones use it to judge
+    /// silent streams.
     pub fn learn_heartbeat(&self, milliseconds: u64) {
         self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
     }
 
-    /// Returns the time after which a silent follow stream is dead: a little more than two
-    /// heartbeats, the bridge's or claude-api's, whichever is longer.
+    /// Returns how long a stream of statuses may be silent before it counts as dead: two and a
+    /// quarter heartbeats, the bridge's or claude-api's, whichever is longer.
     fn silence(&self) -> Duration {
         let theirs = Duration::from_millis(self.heartbeat_ms.load(Ordering::Relaxed));
         self.times.silence.max(silence(theirs))
     }
 
-    /// Returns the base URL of the service that holds this execution. There is only one service.
+    /// Returns the base URL of the service that has this execution. There is only one service, so
+    /// the id does not matter.
     fn service_url(&self, _id: ExecutionId) -> &str {
         &self.base
     }
@@ -133,7 +139,7 @@ impl Upstream {
     }
 }
 
-/// Returns the time after which a silent stream is dead: two heartbeats and a quarter.
+/// Returns how long a stream may be silent before it counts as dead: two and a quarter heartbeats.
 #[must_use]
 pub fn silence(heartbeat: Duration) -> Duration {
     heartbeat.saturating_mul(2).saturating_add(heartbeat / 4)

@@ -1,5 +1,6 @@
-//! The view of one execution in one session. Its task reads the statuses and the output from
-//! claude-api. It sends messages to the session one at a time, and only while the socket has room.
+//! The view of one execution in one session: a task that streams the execution's statuses and
+//! output from claude-api to the client. It sends messages to the session one at a time, and only
+//! while the socket has room.
 
 pub mod buffer;
 mod elapsed;
@@ -24,46 +25,47 @@ use crate::upstream::output::{OutputItem, OutputStream};
 use buffer::Skip;
 use order::Order;
 
-/// The context that all views share.
+/// The settings and counters that all views share.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The client for claude-api.
     pub upstream: Upstream,
     /// The limits beyond which a view with `onSlow: skip` drops output.
     pub skip: Skip,
-    /// The most bytes of a status object.
+    /// The most bytes of a status object in a message; a longer one is cut.
     pub status_bytes: usize,
-    /// Counters.
+    /// The counters of gaps and of skipped bytes.
     pub metrics: Arc<Metrics>,
 }
 
-/// The start of a view.
+/// The state with which a view begins, directly after the answer to its execute or attach.
 #[derive(Debug, Clone)]
 pub struct ViewStart {
-    /// The status in the answer to the request.
+    /// The status that the client has received in the answer.
     pub status: Status,
-    /// The offset that the client requested.
+    /// The offset of the output that the client requested. `None`: from 0, with a gap if claude-api
+    /// no longer has byte 0.
     pub offset: Option<u64>,
-    /// Behaviour of the view when its client does not keep up.
+    /// Whether the view waits or skips output when its client does not keep up.
     pub on_slow: OnSlow,
 }
 
-/// One message of a view. It is sent boxed, because tokio allocates a channel in blocks of 32
-/// items, and every idle session has one.
+/// One message of a view for the client: a status, output, a gap or a notice. It is sent boxed,
+/// because tokio allocates a channel in blocks of 32 items, and every idle session has one.
 #[derive(Debug)]
 pub struct ViewMessage {
-    /// The number of the view. An older view of the same execution may still have queued messages.
+    /// The number of the view. The session drops messages of a view that it has ended.
     pub view: u64,
     /// The message as JSON.
     pub text: String,
-    /// Whether this is the last message of the view.
+    /// Whether this is the terminal status, the last message of the view.
     pub last: bool,
-    /// The message's bytes in the outbound budget, until the socket has accepted the message.
+    /// The message's bytes in the outbound budget, released when the socket has accepted it.
     pub charge: OutboundCharge,
 }
 
-/// The clock of one view: one reading of the wall clock, then a monotonic clock. It starts no
-/// earlier than the newest time in claude-api's status.
+/// The clock of one view, for `elapsedMs`: read once from the wall clock, then monotonic. It starts
+/// no earlier than the newest time in claude-api's status, so no elapsed time is negative.
 struct Clock {
     wall: Timestamp,
     read_at: Instant,
@@ -86,8 +88,8 @@ impl Clock {
 
 type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<ViewMessage>>>> + Send>>;
 
-/// Waits for a permit to send, or forever if none is requested. Cancel-safe: a pending request
-/// keeps its position in the channel's queue.
+/// Waits until the session accepts a message, or forever if no permit is requested. `None` if the
+/// session has ended. Cancel-safe: a pending request keeps its position in the channel's queue.
 async fn granted(permit: Option<&mut Permit>) -> Option<mpsc::OwnedPermit<Box<ViewMessage>>> {
     match permit {
         Some(permit) => permit.await,
@@ -95,12 +97,13 @@ async fn granted(permit: Option<&mut Permit>) -> Option<mpsc::OwnedPermit<Box<Vi
     }
 }
 
-/// The number of checks without room after which a view closes its stream from claude-api.
+/// After this number of checks without room for output, a view closes its stream from claude-api.
+/// Each check follows `Times::stall` after the previous one.
 const CHECKS_WITHOUT_ROOM: u32 = 2;
 
-/// Runs a view until its last message is sent or the session has ended. The task may be aborted at
-/// any point. Its buffered bytes are charged to `share`. Without room the view reads no more from
-/// claude-api, and resumes later at the same offset.
+/// Runs the view with the number `view` until its last message is sent or the session has ended.
+/// Buffered bytes are charged to `share`. Without room the view reads no more from claude-api, and
+/// resumes later at the same offset. The task may be aborted at any point.
 pub async fn run(
     context: Context,
     start: ViewStart,
@@ -196,7 +199,11 @@ pub async fn run(
                     }
                 }
                 FollowItem::Unreachable(error) => {
-                    tracing::debug!(execution = %id, error, "claude-api cannot be reached");
+                    tracing::debug!(
+                        execution = %id,
+                        error,
+                        "claude-api cannot be reached; the client is notified, and the view retries"
+                    );
                     order.on_unreachable();
                 }
                 FollowItem::Gone => order.on_gone(clock.now()),

@@ -295,8 +295,8 @@ async fn the_log_distinguishes_a_sent_cancel_from_a_returned_viewer() {
         let about = |line: &Value| line["execution"] == id && line["message"] == text;
         stack.bridge.lines().iter().any(about)
     };
-    let sent = "claude-api has a cancel that was owed";
-    let viewed = "a viewer returned; no cancel is owed";
+    let sent = "claude-api accepted the cancel of an abandoned execution";
+    let viewed = "a client views the execution again; it is not cancelled";
     let (kept, kept_id) = session_with_execution(&stack).await;
     let (lost, lost_id) = session_with_execution(&stack).await;
     let mut other = stack.client().await;

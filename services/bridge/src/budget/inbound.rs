@@ -22,17 +22,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Returns the parts of `inboundBytes` for large messages and for small ones.
+/// Splits `inbound`, the setting `inboundBytes`, into the budget for messages over 64 KiB (seven
+/// eighths) and the one for smaller messages (one eighth). So large messages cannot block small
+/// ones.
 #[must_use]
 pub fn shares(inbound: u64) -> (u64, u64) {
     let small = inbound / 8;
     (inbound - small, small)
 }
 
-/// The size up to which a message is always read, in bytes: a ping, a cancel, a common prompt.
+/// The length up to which a message is read without a charge, in bytes. So a ping, a cancel or a
+/// common prompt never waits for memory.
 pub const FREE_BYTES: u64 = 64 * 1024;
 
-/// One part of the inbound budget, or the limit of one session.
+/// A number of bytes that executes, inputs and messages being received may hold together. There is
+/// one for large and one for small messages, and each session has its own limits
+/// ([`super::SessionInbound`]).
 #[derive(Debug)]
 pub struct InboundBudget {
     total: u64,
@@ -45,30 +50,32 @@ pub struct InboundBudget {
 struct State {
     used: u64,
     last_number: u64,
-    /// Unfinished messages by their number, the oldest first.
+    /// The messages that are being received, by their number: the oldest first.
     messages: BTreeMap<u64, MessageState>,
     last_eviction: Option<Instant>,
 }
 
-/// The state of one unfinished message in the budget.
+/// The charge and the progress of one message that a session is still receiving. Other messages may
+/// wait for its memory, so they need to know whether it is slow.
 #[derive(Debug)]
 struct MessageState {
-    /// The bytes that are charged for the message.
+    /// The bytes that are charged for the message. They may exceed the bytes received so far.
     held: u64,
-    /// The most bytes that the message may have.
+    /// The most bytes that the whole message may have.
     max_bytes: u64,
     began: Instant,
-    /// The received bytes at the last 64 KiB of progress, and the time of that progress.
+    /// The bytes received when the message last passed a multiple of 64 KiB. `progressed_at` is the
+    /// time of that.
     received: u64,
     progressed_at: Instant,
-    /// Whether the message waits for room.
+    /// Whether the message waits until more bytes are free. Then its session is not read.
     waits: bool,
     waker: Option<Waker>,
     is_evicted: bool,
 }
 
 impl MessageState {
-    /// Whether the rest of the message takes longer than `limit` at its rate so far.
+    /// Whether the rest of the message will take longer than `limit`, at its average rate so far.
     fn is_slow(&self, now: Instant, limit: Duration) -> bool {
         let rest = self.max_bytes.saturating_sub(self.received);
         let needed = u128::from(rest) * (now - self.began).as_nanos();
@@ -77,7 +84,8 @@ impl MessageState {
 }
 
 impl InboundBudget {
-    /// Creates an unused budget. `patience`: how long a message waits before it evicts another.
+    /// Creates a budget of `total` bytes. `patience`: how long a message waits for memory before it
+    /// evicts another message. Zero for a budget on which no message waits.
     #[must_use]
     pub fn new(total: u64, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
@@ -91,20 +99,21 @@ impl InboundBudget {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the bytes in use.
+    /// Returns the bytes that are charged now.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.lock().used
     }
 
-    /// Returns how long a message waits before it evicts another.
+    /// Returns how long a message waits for memory before it evicts another message.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Charges `bytes` bytes. Returns None if they are not free. A request for more than the budget
-    /// takes the whole budget.
+    /// Charges `bytes` bytes until the result is dropped, without waiting. Returns `None` if so
+    /// many bytes are not free. A request for more than the budget charges the whole budget, so it
+    /// can succeed once the budget is unused.
     #[must_use]
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<InboundCharge> {
         let bytes = bytes.min(self.total);
@@ -135,7 +144,8 @@ impl State {
     }
 }
 
-/// Charged bytes of the inbound budget, until dropped.
+/// Bytes charged to an [`InboundBudget`]. Dropping it releases the bytes and wakes the messages
+/// that wait for memory.
 #[derive(Debug)]
 pub struct InboundCharge {
     budget: Arc<InboundBudget>,
@@ -143,7 +153,8 @@ pub struct InboundCharge {
 }
 
 impl InboundCharge {
-    /// Splits off a charge of `bytes`, or of all that is left.
+    /// Moves `bytes` bytes, or all that are left, into a new charge. So the entries of a batch
+    /// share the charge of their message.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = (bytes as u64).min(self.bytes);

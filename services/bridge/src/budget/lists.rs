@@ -14,19 +14,22 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// Memory for the lists and events of all sessions, in bytes.
+/// The memory for the lists and events of all sessions together, in bytes.
 const BUDGET_BYTES: usize = 64 * 1024 * 1024;
-/// The most statuses in one request to claude-api.
+/// The most statuses that the bridge requests from claude-api at a time. A longer page is gathered
+/// from several requests.
 pub const STATUSES: u64 = 16;
-/// The most memory of one status of a page, in bytes.
+/// The most memory that one status on a page needs, in bytes.
 const ENTRY_BYTES: u32 = 72 * 1024;
-/// The memory of one list, in bytes: a part, and the page gathered so far.
+/// The memory that one call for a list or for events is charged, in bytes: one part from
+/// claude-api, and the page gathered so far.
 const LIST_BYTES: u32 = STATUSES as u32 * ENTRY_BYTES + protocol::SERVER_MESSAGE_BYTES as u32;
-/// The size up to which a page is treated like any other answer, in bytes: the next list does not
-/// wait until the client has read it.
+/// The longest page that is treated like any other answer, in bytes. After a longer one, the next
+/// list waits until the client has read it.
 const SMALL_BYTES: usize = 64 * 1024;
 
-/// The budget for the lists of all sessions.
+/// The memory for lists and events during their calls to claude-api, over all sessions. Every call
+/// is charged the same amount, 1.6 MiB.
 #[derive(Debug)]
 pub struct ListBudget {
     bytes: Semaphore,
@@ -41,30 +44,33 @@ impl Default for ListBudget {
 }
 
 impl ListBudget {
-    /// Waits for the memory of one list. Returns None if none is free within `patience`.
-    /// Cancel-safe.
+    /// Waits until there is memory for one call, in the order of the calls. Returns `None` if there
+    /// is none within `patience`. The permit releases the memory when dropped. Cancel-safe.
     pub async fn take(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
         let bytes = self.bytes.acquire_many(LIST_BYTES);
         timeout(patience, bytes).await.ok()?.ok()
     }
 }
 
-/// The turn of one list or one part of events in its session, until dropped.
+/// The permit of one list or one request for events to call claude-api. A session has one permit,
+/// so its next list waits until this one is dropped.
 pub type ListTurn = OwnedSemaphorePermit;
 
-/// The source of the turns of one session. It gives no more turns once the session has ended.
+/// A handle with which the calls of a session wait for their turn. Once the session has ended, no
+/// turn is given.
 #[derive(Debug, Clone)]
 pub struct ListTurns(Arc<Semaphore>);
 
 impl ListTurns {
-    /// Waits for a turn. Returns None if the session has ended. Cancel-safe.
+    /// Waits for the session's permit. Returns `None` if the session has ended. Cancel-safe.
     pub async fn take(self) -> Option<ListTurn> {
         self.0.acquire_owned().await.ok()
     }
 }
 
-/// The turns of the lists and events of one session: one at a time, until the client has read the
-/// answer.
+/// The turns of the lists and events of one session. One is called at a time, and a long answer
+/// keeps its turn until the client has read it. So a client that does not read cannot fill the
+/// memory with lists.
 #[derive(Debug)]
 pub struct SessionLists {
     turns: ListTurns,
@@ -88,21 +94,23 @@ impl Drop for SessionLists {
 }
 
 impl SessionLists {
-    /// Returns the source of turns for a list or a request for events.
+    /// Returns a handle with which the call of a list or of events waits for its turn.
     #[must_use]
     pub fn turns(&self) -> ListTurns {
         self.turns.clone()
     }
 
-    /// Keeps the turn of an answer until the client has read it. A page that waits in a batch (0
-    /// bytes for now) delays no other list.
+    /// Keeps the turn of an answer over 64 KiB until [`Self::sent`]; a shorter answer releases it.
+    /// `answer_bytes`: 0 for a page that waits for the rest of its batch, so it delays no other
+    /// list.
     pub fn keep(&mut self, turn: ListTurn, answer_bytes: usize) {
         if answer_bytes > SMALL_BYTES {
             self.turn = Some(turn);
         }
     }
 
-    /// Notes that the socket has sent everything, so that the next list may have its turn.
+    /// Releases the turn that was kept, because the socket has sent the page. Now the next list may
+    /// run.
     pub fn sent(&mut self) {
         self.turn = None;
     }

@@ -15,32 +15,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-/// The most bytes that one session may hold.
+/// The usual limit of one session, in bytes. It is less if `outboundBytes` is less.
 pub const SESSION_BYTES: u64 = 4 * 1024 * 1024;
-/// The floor of a session: the bytes that other sessions cannot use.
+/// The least floor of a session, in bytes. The floor is the part of the budget that is reserved for
+/// the session, so no other session can use it.
 const FLOOR_BYTES: u64 = 128 * 1024;
 
-/// The outbound budget of all sessions.
+/// The memory for answers and output that clients have not read, over all sessions. Each session
+/// has a reserved floor; this type counts the bytes beyond the floors.
 #[derive(Debug)]
 pub struct OutboundBudget {
     limits: OutboundLimits,
-    /// Used bytes beyond the floors. Waiters are woken when there is room again.
+    /// The bytes that sessions use beyond their floors. Waiting views are woken when this falls
+    /// below the limit again.
     used: watch::Sender<u64>,
 }
 
-/// The limits of one session, and of all sessions together.
+/// The limits of the outbound budget: how much is reserved for each session, and how much all
+/// sessions share.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboundLimits {
-    /// The common part: the most bytes of all sessions beyond their floors.
+    /// The most bytes that all sessions together may use beyond their floors.
     pub common: u64,
-    /// The most bytes of one session.
+    /// The most bytes that one session may use, its floor included.
     pub session: u64,
-    /// The floor of one session, in bytes.
+    /// The bytes that are reserved for each session.
     pub floor: u64,
 }
 
 impl OutboundLimits {
-    /// Divides `outbound` into the floors of all sessions (at most a half) and the common part.
+    /// Divides `outbound`, the setting `outboundBytes`, into the floors of `sessions` sessions (at
+    /// most a half of it) and the common part. A floor is 128 KiB, or two statuses of
+    /// `status_bytes` if that is more.
     #[must_use]
     pub fn new(outbound: u64, sessions: u64, status_bytes: u64) -> Self {
         let floor = FLOOR_BYTES.max(status_bytes * 2);
@@ -54,7 +60,7 @@ impl OutboundLimits {
 }
 
 impl OutboundBudget {
-    /// Creates an unused budget.
+    /// Creates the budget with these limits. Nothing is charged yet.
     #[must_use]
     pub fn new(limits: OutboundLimits) -> Arc<Self> {
         Arc::new(Self {
@@ -63,19 +69,19 @@ impl OutboundBudget {
         })
     }
 
-    /// Returns the limits.
+    /// Returns the limits of the sessions.
     #[must_use]
     pub fn limits(&self) -> OutboundLimits {
         self.limits
     }
 
-    /// Returns the used bytes beyond the floors of all sessions.
+    /// Returns the bytes that all sessions together use beyond their floors.
     #[must_use]
     pub fn used(&self) -> u64 {
         *self.used.borrow()
     }
 
-    /// Whether the common part is spent, so that sessions have only their floors.
+    /// Whether the common part is spent. Then each session may use only its floor.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.used() >= self.limits.common
@@ -90,19 +96,20 @@ impl OutboundBudget {
     }
 }
 
-/// One session's share of the outbound budget.
+/// The bytes of the outbound budget that one session uses. Its views wait here for room before they
+/// read more output from claude-api.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<OutboundBudget>,
     // A plain lock, because it is held only to read or change both sums, never across an await.
     used: Mutex<u64>,
-    /// Wakes views when there is room in the share again. Not a watch channel: that would need a
-    /// twentieth of the memory of an idle session.
+    /// Wakes the session's views when there is room in the share again. Not a watch channel: that
+    /// would need a twentieth of the memory of an idle session.
     freed: Notify,
 }
 
 impl Share {
-    /// Creates the share of a new session.
+    /// Creates the share of a new session. Nothing is charged yet.
     #[must_use]
     pub fn new(budget: Arc<OutboundBudget>) -> Arc<Self> {
         Arc::new(Self {
@@ -112,13 +119,13 @@ impl Share {
         })
     }
 
-    /// Returns the budget of all sessions.
+    /// Returns the budget that all sessions share.
     #[must_use]
     pub fn budget(&self) -> &OutboundBudget {
         &self.budget
     }
 
-    /// Returns the bytes that this session holds.
+    /// Returns the bytes that the session uses now, its floor included.
     #[must_use]
     pub fn used(&self) -> u64 {
         *self.lock()
@@ -128,7 +135,8 @@ impl Share {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a view may hold more bytes.
+    /// Whether a view of the session may buffer more output: the session is below its floor, or
+    /// below its limit while the common part is not spent.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let OutboundLimits { session, floor, .. } = self.budget.limits;
@@ -136,7 +144,8 @@ impl Share {
         used < floor || (used < session && !self.budget.is_short())
     }
 
-    /// Waits for room. Cancel-safe.
+    /// Waits until [`Self::has_room`] is true. Nothing is reserved, so the caller must check again.
+    /// Cancel-safe.
     pub async fn room(&self) {
         let mut common = self.budget.used.subscribe();
         loop {
@@ -154,7 +163,7 @@ impl Share {
         }
     }
 
-    /// Creates a charge of zero bytes.
+    /// Creates a charge of zero bytes, which its owner sets to the bytes that it buffers.
     #[must_use]
     pub fn charge(self: &Arc<Self>) -> OutboundCharge {
         OutboundCharge {
@@ -181,8 +190,8 @@ impl Share {
     }
 }
 
-/// Charged bytes of a session's share, until dropped. A charge may exceed every limit, so check for
-/// room first.
+/// The bytes that one buffer of a session is charged, until dropped. A charge never fails and may
+/// exceed every limit, so its owner checks [`Share::has_room`] first.
 #[derive(Debug)]
 pub struct OutboundCharge {
     share: Arc<Share>,
@@ -190,7 +199,7 @@ pub struct OutboundCharge {
 }
 
 impl OutboundCharge {
-    /// Sets the charge to `bytes` bytes.
+    /// Changes the charge to `bytes` bytes in total. If that frees room, waiting views are woken.
     pub fn set(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         if bytes != self.bytes {

@@ -1,35 +1,40 @@
-//! Departures: sessions that ended with `onDisconnect: "cancel"`. claude-api cancels the execution
-//! if nobody views it during the grace period. This module counts the views and the requests for
-//! views. So a departure notices a client that returned before the bridge could reach claude-api.
+//! Counts the viewers of each execution, so that a client that reconnects keeps its execution. A
+//! departure is the end of a session with `onDisconnect: "cancel"`: claude-api cancels the
+//! execution if no client views it during the grace period. A departure may have to wait for
+//! claude-api, so this module also counts the views that begin meanwhile, and the requests for
+//! views.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::ExecutionId;
 
-/// The views and departures of one execution.
+/// The views of one execution, and its departures: sessions that ended with `onDisconnect:
+/// "cancel"`.
 #[derive(Debug, Default)]
 struct ExecutionViews {
     viewers: usize,
     departing: usize,
-    /// Attaches and executes whose view has not begun yet.
+    /// Attaches, and executes under a client's own id, whose view has not begun yet.
     requested: usize,
-    /// Views begun so far. A departure compares this count with the one at its beginning.
+    /// Views begun so far. A departure compares this count with the count at its start.
     begun: u64,
 }
 
-/// The views and departures of all executions in this bridge.
+/// The views of all executions in this bridge, and their departures: sessions that ended with
+/// `onDisconnect: "cancel"`. Clones share the same counts.
 #[derive(Debug, Default, Clone)]
 pub struct Departures {
     // A plain lock, because it is held only to read or change the map, never across an await.
     entries: Arc<Mutex<HashMap<ExecutionId, ExecutionViews>>>,
 }
 
-/// A view, until dropped.
+/// Counts one open view of an execution until dropped.
 #[derive(Debug)]
 pub struct ViewGuard(Departures, ExecutionId);
 
-/// A departure that is not settled, until dropped.
+/// A session that ended with `onDisconnect: "cancel"`, from its end until its cancel is settled. It
+/// shows whether another client has viewed the execution since.
 #[derive(Debug)]
 pub struct Departure {
     departures: Departures,
@@ -37,19 +42,20 @@ pub struct Departure {
     begun: u64,
 }
 
-/// A request for a view: an attach, or an execute whose id the client chose. It is dropped when the
-/// view begins, the request is refused, or the session ends.
+/// Counts one client that has asked for a view which has not begun: by an attach, or by an execute
+/// under its own id. Dropped when the view begins, the request is refused, or the session ends.
 #[derive(Debug)]
 pub struct ViewRequest(Departures, ExecutionId);
 
-/// Whether anybody views the execution of a departure.
+/// Whether an execution still has a client, after a session with `onDisconnect: "cancel"` has left
+/// it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// A view is open, or began since the departure.
+    /// A view is open, or has been open since the session left, so the execution is not cancelled.
     Viewer,
-    /// A client has requested a view that has not begun.
+    /// A client has requested a view that has not begun, so the cancel waits for the outcome.
     Requested,
-    /// There is no view and no request for one.
+    /// There is no view and no request for one, so the execution is cancelled.
     Nobody,
 }
 
@@ -64,7 +70,7 @@ impl Departures {
         result
     }
 
-    /// Notes that a view begins.
+    /// Counts a view of this execution from now until the result is dropped.
     #[must_use]
     pub fn view(&self, id: ExecutionId) -> ViewGuard {
         self.update(id, |e| {
@@ -74,7 +80,8 @@ impl Departures {
         ViewGuard(self.clone(), id)
     }
 
-    /// Notes that a departure begins. The departing session's own view must be over.
+    /// Records that a session with `onDisconnect: "cancel"` has left this execution. The session
+    /// must have dropped its own view, or that view would keep the execution.
     #[must_use]
     pub fn depart(&self, id: ExecutionId) -> Departure {
         let begun = self.update(id, |e| {
@@ -88,7 +95,7 @@ impl Departures {
         }
     }
 
-    /// Notes that a view is requested.
+    /// Counts a client that has asked for a view of this execution, until the result is dropped.
     #[must_use]
     pub fn request_view(&self, id: ExecutionId) -> ViewRequest {
         self.update(id, |e| e.requested += 1);
@@ -97,7 +104,8 @@ impl Departures {
 }
 
 impl Departure {
-    /// Returns whether a view is open, was open since the departure, or is requested.
+    /// Returns whether another client views the execution, has viewed it since the session left, or
+    /// has requested a view.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.departures.update(self.id, |e| {
@@ -113,7 +121,7 @@ impl Departure {
 }
 
 impl ViewRequest {
-    /// Returns the execution of the view.
+    /// Returns the execution whose view was requested.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.1

@@ -1,4 +1,4 @@
-//! The executes of one session, handed to claude-api one at a time in the order received. They
+//! Hands the executes of one session to claude-api, one at a time in the order received. They
 //! outlive the session: a disconnect alone cancels nothing, not even an execute that is not
 //! accepted yet.
 //!
@@ -20,34 +20,37 @@ use super::{Context, Handover};
 use crate::budget::inbound::InboundCharge;
 use crate::upstream::accept::{PutRequest, owes_cancel};
 
-/// How long a PUT in flight may continue when the bridge stops.
+/// How long an execute may still wait for claude-api's answer when the bridge stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// An execute that claude-api has accepted or refused.
+/// The result of an execute: claude-api has accepted or refused it, or it was given up.
 #[derive(Debug)]
 pub struct CompletedExecute {
     /// The status with which claude-api accepted the execute, or the error for the client.
     pub result: Result<Status, RpcError>,
-    /// The request for the view that follows, if the client chose the id.
+    /// The request for the view that follows, if the client chose the id. It keeps the execution
+    /// from being cancelled by an earlier departure until the view begins.
     pub view_request: Option<ViewRequest>,
 }
 
-/// The executes of one session, as the session sees them.
+/// The queue of the executes of one session. Each is a task; this type holds the end of the queue
+/// and stops retries.
 #[derive(Debug, Default)]
 pub struct Executor {
-    /// Ends when the youngest execute is done, because its sender is dropped then.
+    /// Completes when the youngest execute is done. Its sender is then dropped.
     last: Option<oneshot::Receiver<()>>,
-    /// Stops the retries of each execute without a result.
+    /// By request, the token that stops the retries of each execute without a result.
     stops: HashMap<u64, CancellationToken>,
-    /// Whether claude-api failed since its last answer. None before the first execute, so that an
-    /// idle session needs no memory for it.
+    /// Whether claude-api has failed since its last answer to this session. `None` before the first
+    /// execute, so that an idle session needs no memory for it.
     failing: Option<Arc<watch::Sender<bool>>>,
 }
 
 impl Executor {
-    /// Hands an execute over. `request`: its token in its session. `charges`: its bytes in the
-    /// inbound budget and in its session's limit, held until claude-api has answered. `deliver`
-    /// sends the result to the session, and returns whether the session still exists.
+    /// Starts the task that hands an execute to claude-api, after the earlier executes of the
+    /// session. `request`: its token in its session. `charges`: its bytes in the inbound budget and
+    /// in the session's limit, released when claude-api has answered. `deliver` sends the result to
+    /// the session, and returns whether the session still exists.
     pub fn execute(
         &mut self,
         request: u64,
@@ -86,26 +89,27 @@ impl Executor {
         });
     }
 
-    /// Stops the retries of one execute.
+    /// Stops the retries of the execute with this token, because the client cancels it. Does
+    /// nothing if it already has its result.
     pub fn stop(&self, request: u64) {
         if let Some(stop) = self.stops.get(&request) {
             stop.cancel();
         }
     }
 
-    /// Forgets an execute that has its result.
+    /// Forgets the execute with this token, which has its result.
     pub fn done(&mut self, request: u64) {
         self.stops.remove(&request);
     }
 }
 
-/// The task of one execute.
+/// One execute on its way to claude-api, as the state of its task.
 struct ExecuteTask {
     handover: Handover,
     session: Arc<str>,
     view_request: Option<ViewRequest>,
     stop: CancellationToken,
-    /// Ends when the previous execute is done.
+    /// Completes when the previous execute of the session is done.
     turn: Option<oneshot::Receiver<()>>,
     failing: Arc<watch::Sender<bool>>,
     context: Arc<Context>,

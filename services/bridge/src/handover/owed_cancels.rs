@@ -1,6 +1,6 @@
-//! Owed cancels: cancels that no client waits for, because their session has ended or already has
-//! an answer. Each is a separate task that retries until claude-api has the cancel, does not know
-//! the execution, or a client views the execution again.
+//! Owed cancels: cancels of executions that no client waits for, because its session has ended or
+//! already has an answer. Each is a task that retries until claude-api has the cancel, does not
+//! know the execution, or a client views the execution again.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,17 +13,18 @@ use super::departures::Audience;
 use crate::upstream::cancel::Cancel;
 use crate::upstream::retry::Delays;
 
-/// The interval at which a departure checks whether a requested view has begun.
+/// How often the cancel of an execution whose session has left checks whether a requested view has
+/// begun.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How an owed cancel was settled.
+/// The reason why an owed cancel needs no more retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Settlement {
-    /// claude-api has the cancel.
+    /// claude-api has answered the cancel.
     Sent,
     /// claude-api knows no such execution.
     Unknown,
-    /// A client views the execution again.
+    /// A client views the execution again, so it is not cancelled.
     Viewed,
 }
 
@@ -34,15 +35,16 @@ impl Settlement {
 
     fn as_str(self) -> &'static str {
         match self {
-            Self::Sent => "claude-api has a cancel that was owed",
-            Self::Unknown => "claude-api does not know the execution; no cancel is owed",
-            Self::Viewed => "a viewer returned; no cancel is owed",
+            Self::Sent => "claude-api accepted the cancel of an abandoned execution",
+            Self::Unknown => "claude-api does not know the abandoned execution; nothing to cancel",
+            Self::Viewed => "a client views the execution again; it is not cancelled",
         }
     }
 }
 
-/// Cancels an execution, and retries until claude-api has answered. `burn`: the bridge gave up the
-/// PUT, which claude-api may still read later, so the id must be burned.
+/// Starts a task that cancels an execution, and retries until claude-api has answered. `burn`: the
+/// bridge gave up the execute, but claude-api may still read its PUT later. Then claude-api must
+/// refuse the id from now on.
 pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
     let upstream = context.upstream.clone();
     spawn_owed(context, id, Duration::ZERO, async move {
@@ -51,10 +53,11 @@ pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
     });
 }
 
-/// Lets claude-api cancel an execution that nobody views during the grace period (docs/protocol.md,
-/// "Reconnect"). A client that reconnects while claude-api is unreachable keeps its execution. A
-/// stop of the bridge is no departure. `accepted`: whether claude-api is known to have the
-/// execution. If not, the bridge gives up the PUT after the grace period.
+/// Starts a task that has claude-api cancel an execution that no client views for the grace period
+/// after the end of `session` (docs/protocol.md, "Reconnect"). A client that reconnects keeps its
+/// execution, even while claude-api is unreachable. `accepted`: whether claude-api is known to have
+/// the execution. If not, the bridge gives up the execute after the grace period. Not for a stop of
+/// the bridge.
 pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accepted: bool) {
     let departure = context.departures.depart(id);
     let grace = context.disconnect_grace;
@@ -98,14 +101,20 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
         }
         // The viewer's streams may be older than the cancel, and only a newer stream withdraws it.
         if sent && let Err(error) = upstream.withdraw_unviewed(id).await {
-            tracing::warn!(execution = %id, ?error, "could not withdraw a cancel");
+            tracing::warn!(
+                execution = %id,
+                ?error,
+                "could not withdraw the cancel of an execution that a client views again; \
+                 claude-api may still cancel it"
+            );
         }
         Settlement::Viewed
     });
 }
 
-/// Starts an owed cancel, which runs until it is settled or the bridge stops. Without a permit
-/// (`OWED_CANCELS`) the cancel is given up after the retry time of an execute.
+/// Starts the task of an owed cancel, which runs until it is settled or the bridge stops. If
+/// `OWED_CANCELS` others are running, this one is given up after `grace` and the retry time of an
+/// execute.
 fn spawn_owed(
     context: &Arc<Context>,
     id: ExecutionId,
@@ -126,7 +135,11 @@ fn spawn_owed(
             () = context.shutdown.cancelled() => {}
             settled = cancel => tracing::info!(execution = %id, "{}", settled.as_str()),
             () = time_is_over => {
-                tracing::warn!(execution = %id, "too many cancels are owed; gave up this one");
+                tracing::warn!(
+                    execution = %id,
+                    "gave up the cancel of an execution, because claude-api did not answer in time \
+                     and too many other cancels are being retried; the execution may continue"
+                );
             }
         }
     });

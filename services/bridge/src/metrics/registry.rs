@@ -10,9 +10,9 @@ use protocol::ProblemType;
 
 use super::{Metrics, OTHER, ReasonLabel, Retries};
 
-/// The reasons of the bridge's own errors. Those of claude-api are the types of its problems, and
-/// those of the MCP server are [`mcp::REASONS`] and [`super::mcp_reasons::REASONS`]. The end of an
-/// execution is no refusal: claude-api counts it, by a [`protocol::Reason`].
+/// The labels for requests that the bridge itself refuses. Those of claude-api are the types of its
+/// problems, and those of the MCP server are [`mcp::REASONS`] and [`super::mcp_reasons::REASONS`].
+/// The end of an execution is no refusal: claude-api counts it, by a [`protocol::Reason`].
 pub(super) const REASONS: [&str; 18] = [
     "batch_too_long",
     "binary_frame",
@@ -35,7 +35,8 @@ pub(super) const REASONS: [&str; 18] = [
 ];
 
 impl Metrics {
-    /// Creates the numbers of a bridge, with those of its repeated requests.
+    /// Registers the metrics of a bridge. `retries`: the counters that the client for claude-api
+    /// increments.
     #[must_use]
     pub fn new(retries: &Retries) -> Self {
         let mut registry = Registry::with_prefix("bridge");
@@ -130,7 +131,8 @@ impl Metrics {
     }
 }
 
-/// Creates a counter for each reason.
+/// Creates a counter with the value 0 for each known reason, so that every series exists from the
+/// start.
 fn refused(family: &Family<ReasonLabel, Counter>) -> BTreeMap<String, Counter> {
     // The readiness page has this type, but it refuses no request.
     let problems = ProblemType::ALL

@@ -1,5 +1,5 @@
-//! The rule for the box. The box is the container of claude-api, in which the commands of the model
-//! run. They must not use the bridge.
+//! Keeps the box out. The box is the container of claude-api, in which the model's commands run.
+//! They must not use the bridge, because they could start and control executions.
 //!
 //! A peer is in the box when its address is one of those that the host of claude-api's URL resolves
 //! to, and claude-api says that it is boxed. An address of the bridge itself never counts: if
@@ -26,27 +26,34 @@ use crate::upstream::Upstream;
 use host_addresses::HostAddresses;
 use state::BoxedState;
 
-/// How long a request may wait for the verdict. Less than the time for the head of a request
-/// (`HEAD_TIME` in `connections`).
+/// How long a request may wait until it is known whether its peer is in the box. Less than the time
+/// for the head of a request (`HEAD_TIME` in `connections`).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two attempts at the start to learn whether claude-api is boxed.
+/// The pause between two questions to claude-api whether it is boxed (runs the model's commands in
+/// its own container), while the bridge starts.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The address of a connection's peer.
+/// The IP address of the client of a connection, as an extension of its requests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// The decision whether a peer may use the bridge.
+/// Whether a peer may use the bridge, or is refused because it is in the box (claude-api's
+/// container, in which the model's commands run).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
+    /// The peer is not in the box.
     Served,
+    /// The peer is in claude-api's container, in which the model's commands run, so its requests
+    /// get 401.
     FromBox,
-    /// The peer has an address of claude-api, and claude-api has not said yet whether it is boxed.
-    /// Or the name of claude-api's host has not resolved in time.
+    /// It is not known whether the peer is in claude-api's container: claude-api has not said
+    /// whether it is boxed, or the name of its host did not resolve in time. The client gets 503
+    /// and may try again.
     Unknown,
 }
 
-/// The rule for the box in one bridge.
+/// The check of every request for whether it comes from the box, the container of claude-api in
+/// which the model's commands run.
 #[derive(Debug)]
 pub(super) struct BoxRule {
     own: OwnAddresses,
@@ -55,7 +62,8 @@ pub(super) struct BoxRule {
 }
 
 impl BoxRule {
-    /// Creates the rule for the claude-api at `url`, which the check of the settings has parsed.
+    /// Creates the check for the claude-api at `url`, which the check of the settings has already
+    /// parsed. `upstream` asks claude-api whether it is boxed.
     ///
     /// # Errors
     /// The addresses of this machine cannot be read.
@@ -67,8 +75,8 @@ impl BoxRule {
         })
     }
 
-    /// Returns the refusal of a request, or `None` if the request is served. Every peer may read
-    /// the health pages.
+    /// Returns the response that refuses a request, or `None` if the request may be served. Every
+    /// peer may read the health pages, so that probes work from anywhere.
     pub(super) fn refusal(
         &self,
         request: &Request,
@@ -91,7 +99,8 @@ impl BoxRule {
         }
     }
 
-    /// Decides about a peer, within [`PATIENCE`].
+    /// Decides whether the peer with this address may use the bridge. Takes at most [`PATIENCE`],
+    /// after which the verdict is unknown.
     async fn judge(&self, peer: IpAddr) -> Verdict {
         let peer = peer.to_canonical();
         // Every machine has these two addresses, so most local clients cost no system call.
@@ -117,13 +126,15 @@ impl BoxRule {
         verdict.unwrap_or(Verdict::Unknown)
     }
 
-    /// Whether claude-api mistakes this bridge for its box, and so refuses every request.
+    /// Whether claude-api refuses every request of this bridge, because it takes the bridge's
+    /// address for one of the container in which the model's commands run.
     pub(super) async fn is_refused(&self) -> bool {
         self.state.is_refused().await
     }
 
-    /// Warns once if claude-api is boxed and shares an address with this bridge. Ends when
-    /// claude-api has said whether it is boxed.
+    /// Logs a warning if claude-api is boxed (runs the model's commands in its own container) and
+    /// shares an address with this bridge, because those commands can then use the bridge. Asks
+    /// claude-api every second until it has said whether it is boxed.
     pub(super) async fn warn_of_shared_address(&self) {
         let boxed = loop {
             match self.state.is_boxed().await {

@@ -1,4 +1,5 @@
-//! Accepted connections without a session: their socket options, slots and requests.
+//! Connections that have no WebSocket session: their socket options, their limit and their
+//! requests.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,19 +17,22 @@ use tower::ServiceExt;
 
 use super::boxed::Peer;
 
-/// The longest time for the head of a request to arrive.
+/// How long the head of a request may take to arrive, also on an idle connection. Then the
+/// connection is closed.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// The longest head of a request, and the size of a connection's read and write buffers, in bytes.
+/// The longest head of a request in bytes, and so the size of a connection's read and write
+/// buffers.
 const HEAD_BYTES: usize = 32 * 1024;
-/// The most connections without a session, in addition to one for each session, because all
+/// The most open connections without a session. One more is allowed for each session, because all
 /// sessions may reconnect at the same time.
 const SESSIONLESS: usize = 512;
-/// The size of the kernel's send buffer for a peer that does not read, in bytes (the kernel doubles
-/// it).
+/// The size of the kernel's send buffer for each connection, in bytes (the kernel doubles it). It
+/// bounds the memory for a peer that does not read.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Sets the options of an accepted socket. A failure is only logged, because none of the options is
-/// vital.
+/// Sets the options of an accepted socket: no delay, a small send buffer, and the time after which
+/// the kernel drops a peer that acknowledges no data. A failure is only logged, because the
+/// connection works without them.
 pub(super) fn set_options(stream: &TcpStream, user_timeout_ms: u32) {
     let set = || {
         stream.set_nodelay(true)?;
@@ -37,11 +41,15 @@ pub(super) fn set_options(stream: &TcpStream, user_timeout_ms: u32) {
         std::io::Result::Ok(())
     };
     if let Err(error) = set() {
-        tracing::debug!(%error, "could not set the options of a socket");
+        tracing::debug!(
+            %error,
+            "could not set the socket options of a client's connection; serving it anyway"
+        );
     }
 }
 
-/// The slots of connections without a session: in a handshake, in a request, or idle.
+/// The limit of open connections without a session: in a handshake, in a request, or idle. Each
+/// holds a slot.
 ///
 /// - When is a slot taken? When accept(2) returns. The upgrade or the end releases it.
 /// - Who waits for whom? No connection waits. When all slots are taken, the oldest connection is
@@ -62,7 +70,7 @@ struct SlotTable {
     open: BTreeMap<u64, CancellationToken>,
 }
 
-/// A slot of a connection without a session, until dropped.
+/// The slot of one open connection without a session. Dropping it lets another connection open.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: ConnectionSlots,
@@ -71,7 +79,7 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionSlots {
-    /// Creates the slots of a bridge with at most `sessions` sessions.
+    /// Creates the slots of a bridge: 512, and one more for each of its `sessions` sessions.
     pub(super) fn new(sessions: u64) -> Self {
         Self {
             limit: SESSIONLESS.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
@@ -79,7 +87,8 @@ impl ConnectionSlots {
         }
     }
 
-    /// Takes a slot, and closes the oldest connection if all slots are taken.
+    /// Takes a slot for a new connection. If all are taken, the oldest connection is closed, so a
+    /// new client always connects.
     pub(super) fn take(&self) -> ConnectionSlot {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let SlotTable { last_number, open } = &mut *table;
@@ -107,7 +116,8 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Serves the requests of one connection until it ends, is upgraded, or the bridge stops.
+/// Serves the HTTP requests of one connection until it ends, becomes a WebSocket, loses its slot,
+/// or the bridge stops.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: IpAddr,
@@ -139,6 +149,6 @@ pub(super) async fn serve(
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended in an error");
+        tracing::debug!(%error, "the HTTP connection of a client ended in an error");
     }
 }

@@ -1,5 +1,5 @@
-//! The limits in `connected`: claude-api's, merged with the bridge's own (docs/protocol.md,
-//! "Limits").
+//! The limits that a client reads in the first message of its session, `connected`: claude-api's,
+//! with the bridge's values for those that the bridge enforces (docs/protocol.md, "Limits").
 
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::upstream::Upstream;
 
-/// The time between two requests for claude-api's limits: while they are unknown, and once known.
+/// The time between two requests for claude-api's limits: 1 s until they are known, then 60 s.
 const INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
-/// Keeps the limits for `connected` fresh until the bridge stops. No session waits for them.
+/// Requests claude-api's limits again and again until the bridge stops, and publishes them in
+/// `known`, merged with `own_limits`. Sessions never wait for them: `connected` has no limits while
+/// they are unknown.
 pub(super) async fn keep_fresh(
     upstream: Upstream,
     own_limits: Limits,
@@ -28,7 +30,10 @@ pub(super) async fn keep_fresh(
                     known.send_replace(Some(merge_limits(upstream_limits, &own_limits)));
                     pause = INTERVALS[1];
                 }
-                Err(error) => tracing::debug!(%error, "could not read claude-api's limits"),
+                Err(error) => tracing::debug!(
+                    %error,
+                    "could not read claude-api's limits; new sessions get the last known ones"
+                ),
             }
             tokio::time::sleep(pause).await;
         }

@@ -18,21 +18,23 @@ use crate::config::Mcp;
 use crate::metrics::Metrics;
 use crate::metrics::mcp_reasons::{BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR};
 
-/// The address at which the MCP server reaches this bridge, and its limits.
+/// The address of this bridge and the limits of its MCP server on `/mcp`. The MCP server is a
+/// client of the bridge itself.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// The address at which the bridge listens.
+    /// The address on which the bridge listens.
     pub address: SocketAddr,
-    /// The operator's settings.
+    /// The operator's settings for `/mcp`.
     pub settings: Mcp,
-    /// The largest request body, in bytes.
+    /// The longest request body that is accepted, in bytes.
     pub body_bytes: usize,
-    /// The memory for bodies that are being received or handled, in bytes.
+    /// The most bytes of all bodies that are being received or handled.
     pub inbound_bytes: usize,
 }
 
 impl Endpoint {
-    /// Returns the address over which this process reaches its own listener.
+    /// Returns the address at which this process reaches its own listener: the loopback address if
+    /// the bridge listens on all addresses, else the address itself.
     fn loopback(&self) -> SocketAddr {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -42,8 +44,9 @@ impl Endpoint {
         SocketAddr::new(ip, self.address.port())
     }
 
-    /// Returns the `Host` that the MCP server sends, unless that is a local one. A web page cannot
-    /// use it for DNS rebinding, because it is an address and not a name.
+    /// Returns the `Host` that the MCP server sends to the bridge, or `None` for a loopback
+    /// address, which is always allowed. A web page cannot use it for DNS rebinding, because it is
+    /// an address and not a name.
     #[must_use]
     pub fn own_host(&self) -> Option<String> {
         match self.loopback().ip() {
@@ -53,7 +56,8 @@ impl Endpoint {
         }
     }
 
-    /// Creates the service, which counts its refusals in `metrics`. `stop` ends its calls.
+    /// Creates the MCP server. It counts its refusals in `metrics`, and cancelling `stop` ends its
+    /// calls.
     #[must_use]
     pub fn service(self, metrics: Arc<Metrics>, stop: CancellationToken) -> Service {
         let mut settings = mcp::Settings::new(format!("ws://{}/ws", self.loopback()));
@@ -70,7 +74,8 @@ impl Endpoint {
     }
 }
 
-/// Returns the reason of a refusal by the MCP library; None if the response is no refusal.
+/// Returns the label for `/metrics` if this response of the MCP library refuses the request; `None`
+/// if it does not.
 fn refused(status: StatusCode) -> Option<&'static str> {
     match status {
         StatusCode::NOT_FOUND => Some(NOT_FOUND),
@@ -82,7 +87,7 @@ fn refused(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// `/mcp`
+/// Handles a request to `/mcp`, and counts it if the MCP library refuses it.
 pub async fn handle(State(app): State<App>, request: Request) -> Response {
     match app.mcp.handle(request).await {
         Ok(response) => {

@@ -1,4 +1,4 @@
-//! The pages of the bridge: front, health, metrics.
+//! The plain HTTP pages of the bridge: the list of paths, health and metrics.
 
 use std::sync::atomic::Ordering;
 
@@ -15,19 +15,20 @@ use crate::metrics::Snapshot;
 
 const JSON: &str = "application/json";
 
-/// `/`: the list of paths.
+/// `GET /`: lists the paths of the bridge, for people.
 pub async fn front() -> Response {
     let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; \
                 health on /health/ready, metrics on /metrics\n";
     response(200, "text/plain; charset=utf-8", text)
 }
 
-/// `/health/live`: whether the process answers.
+/// `GET /health/live`: answers 200 as long as the process runs, whatever the state of claude-api.
 pub async fn live() -> Response {
     response(200, JSON, r#"{"status":"live"}"#)
 }
 
-/// `/health/ready`: whether claude-api is ready and serves this bridge.
+/// `GET /health/ready`: answers 200 if claude-api is ready and serves this bridge. Otherwise 503
+/// with the reasons and remedies.
 pub async fn ready(State(app): State<App>) -> Response {
     match app.shared.viewer.upstream.ready().await {
         Ok((200, _)) if app.boxed.is_refused().await => refused_page(),
@@ -41,7 +42,10 @@ pub async fn ready(State(app): State<App>) -> Response {
             Err(_) => unreachable_page("the answer of claude-api is not a readiness page"),
         },
         Err(error) => {
-            tracing::debug!(%error, "could not read the readiness page of claude-api");
+            tracing::debug!(
+                %error,
+                "could not read the readiness page of claude-api; answered with 503"
+            );
             unreachable_page("claude-api cannot be reached")
         }
     }
@@ -66,7 +70,7 @@ fn refused_page() -> Response {
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 
-/// `/metrics`: all metrics, in the format that the client accepts.
+/// `GET /metrics`: all metrics, as OpenMetrics or as Prometheus text, whichever the client accepts.
 pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(ACCEPT).iter();
     let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));

@@ -19,11 +19,14 @@ use super::problems::{Refused, problem_page};
 use crate::session;
 use crate::session::task::refuse::refuse;
 
-/// The subprotocol that is selected when it is offered. Others are ignored, as RFC 6455 allows
-/// (section 4.2.2): a client that needs one closes the connection itself.
+/// The WebSocket subprotocol of the bridge, which is selected if the client offers it. Others are
+/// ignored, as RFC 6455 allows (section 4.2.2): a client that needs one closes the connection
+/// itself.
 const SUBPROTOCOL: &str = "ccb.v1";
 
-/// `/ws` and `/ws/mcp`.
+/// Handles `/ws` and `/ws/mcp`: checks the WebSocket handshake, answers 101, and runs the session
+/// on the connection. A session over the limit is refused with -32001 after the handshake, or with
+/// 503.
 pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     let accept = match check(&request) {
         Ok(accept) => accept,
@@ -73,7 +76,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     response
 }
 
-/// The reason for the refusal of a WebSocket handshake.
+/// The reason why a WebSocket handshake is refused, with the status of the response.
 enum Refusal {
     /// 405: the method is not GET.
     Method,
@@ -81,11 +84,12 @@ enum Refusal {
     Version,
     /// 426: the request does not ask for an upgrade to WebSocket 13.
     Required,
-    /// 400: another mistake, which the text names.
+    /// 400: another mistake in the handshake, which this text names to the client.
     Invalid(&'static str),
 }
 
-/// Checks a handshake (RFC 6455, section 4.2.1), and returns the value of `Sec-WebSocket-Accept`.
+/// Checks the headers of a handshake (RFC 6455, section 4.2.1), and returns the value of
+/// `Sec-WebSocket-Accept` for the answer.
 fn check(request: &Request) -> Result<String, Refusal> {
     if request.method() != Method::GET {
         return Err(Refusal::Method);
@@ -122,8 +126,8 @@ fn check(request: &Request) -> Result<String, Refusal> {
     }
 }
 
-/// Whether `key` is the base64 of 16 bytes: 22 characters, of which the last carries two bits, and
-/// `==`.
+/// Whether `key` is the base64 of 16 bytes, as `Sec-WebSocket-Key` must be: 22 characters, of which
+/// the last carries two bits, and `==`.
 fn is_key(key: &[u8]) -> bool {
     let [digits @ .., last, b'=', b'='] = key else {
         return false;
@@ -149,7 +153,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Creates a 426 response (RFC 9110, section 15.5.22).
+/// Creates the 426 response with the headers that name WebSocket 13 (RFC 9110, section 15.5.22).
+/// `detail`: what the client must change.
 fn upgrade_required(detail: &str) -> Response {
     let mut response = plain(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail);
     let fields = [
@@ -165,7 +170,8 @@ fn upgrade_required(detail: &str) -> Response {
     response
 }
 
-/// Creates the 503 response for one more session when there are also too many refusals.
+/// Creates the 503 response to a session over the limit, when too many others are being refused
+/// over WebSocket.
 fn too_many_sessions() -> Response {
     let detail = "there are too many sessions; try again later";
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", detail);

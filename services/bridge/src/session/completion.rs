@@ -1,5 +1,4 @@
-//! The completions that a session's task waits for: results of executes and calls, which run in
-//! separate tasks.
+//! The results of the tasks that a session has started: executes, calls to claude-api, and views.
 
 use protocol::ExecutionId;
 use protocol::rpc::RpcError;
@@ -10,28 +9,30 @@ use crate::budget::lists::ListTurn;
 use crate::handover::departures::ViewRequest;
 use crate::handover::executor::CompletedExecute;
 
-/// The end of a task that a session has started. It is small, because tokio allocates a channel in
-/// blocks of 32 items, and every idle session has one.
+/// The result of a task, as a message to the session that started it. It is small, because tokio
+/// allocates a channel in blocks of 32 items, and every idle session has one.
 #[derive(Debug)]
 pub enum Completion {
-    /// An execute has its result: claude-api accepted or refused it.
+    /// The execute with this token has its result: claude-api accepted or refused it.
     Executed(Token, Box<CompletedExecute>),
-    /// A call has its result.
+    /// The call for the request with this token has its result.
     Called(Token, Box<CompletedCall>),
-    /// The task of a view panicked: the client has to attach again.
+    /// The task of a view panicked. The session closes, and the client has to attach again.
     ViewFailed,
 }
 
-/// A call to claude-api that has ended.
+/// The result of a call to claude-api that a request needed.
 #[derive(Debug)]
 pub struct CompletedCall {
     /// The reply, or the error for the client.
     pub result: Result<CallReply, RpcError>,
-    /// Candidates of the call that have ended, or that claude-api does not know.
+    /// Executions that the call found to have ended, or that claude-api does not have. The session
+    /// forgets them.
     pub ended: Vec<ExecutionId>,
-    /// The turn that a list or a request for events holds in its session.
+    /// The permit of a list or a request for events, which keeps the session's next list waiting.
     pub turn: Option<ListTurn>,
-    /// The request for the view that follows an attach.
+    /// For an attach: the request for the view that follows. Until the view begins, it keeps the
+    /// execution from being cancelled for lack of a viewer.
     pub view_request: Option<ViewRequest>,
 }
 

@@ -101,25 +101,26 @@ use outcome::Outcome;
 use pending::Pending;
 use view_order::{ViewChange, ViewOrder};
 
-/// The machine's own limits.
+/// The limits that the machine of one session enforces.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// The most requests of a batch.
+    /// The most requests in one batch.
     pub batch: u64,
-    /// The most bytes of a status object.
+    /// The most bytes of a status object in an answer; a longer one is cut.
     pub status_bytes: usize,
-    /// The most simultaneous views, requested ones included.
+    /// The most executions that the session may view at the same time, requested views included.
     pub views: usize,
-    /// The most bytes of unsent answers before no more requests are read.
+    /// The most bytes of unread answers before the session reads no more requests.
     pub session_bytes: usize,
-    /// The same while the common part of the outbound budget is spent.
+    /// The same limit while the memory that all sessions share is spent.
     pub floor_bytes: usize,
 }
 
-/// The state of one session (see the module's diagram).
+/// The state of one session: its unanswered requests, its live executions and its views. Decides
+/// what the session's task does, but does no I/O (see the module's diagram).
 #[derive(Debug)]
 pub struct Machine {
-    /// The session's id.
+    /// The session's id, which is also the lane of its executions unless the client names one.
     session: String,
     bounds: Bounds,
     open_requests: OpenRequests<ViewChange>,
@@ -127,27 +128,30 @@ pub struct Machine {
     inputs: Inputs,
     view_order: ViewOrder<Outcome>,
     executions: LiveExecutions,
-    /// The number of the view of each viewed execution.
+    /// The number of the view of each execution that the session views. Each new view has a new
+    /// number.
     views: HashMap<ExecutionId, u64>,
-    /// The number of the youngest view.
+    /// The number of the newest view.
     last_view: u64,
     in_flight: InFlight,
-    /// Views that begin when their batch is answered.
+    /// Views that have not begun, because the answer before them waits for the rest of its batch.
     held_views: usize,
-    /// The last request that changed each view, while a batch may hold back an earlier one.
+    /// For each execution, the youngest request that has begun or ended its view. An older request
+    /// whose answer a batch held back must not undo that.
     last_changes: HashMap<ExecutionId, Token>,
-    /// Actions that are not returned to the caller yet.
+    /// Decided actions, until the current method returns them.
     actions: Vec<Action>,
-    /// The reasons of the errors that were sent, until they are counted.
+    /// The reasons of the errors sent, until `take_refused` returns them.
     refused: Vec<String>,
-    /// Bytes of answers that the socket has not sent.
+    /// The bytes of answers that the socket has not sent.
     unsent_bytes: usize,
-    /// Whether the common part of the outbound budget is spent.
+    /// Whether the memory that all sessions share for answers and output is spent.
     is_short: bool,
 }
 
 impl Machine {
-    /// Creates the machine of a new session. `session`: its id.
+    /// Creates the machine of a new session. `session`: its id, which is also the lane of its
+    /// executions unless the client names one (executions of one lane run one at a time).
     #[must_use]
     pub fn new(session: String, bounds: Bounds) -> Self {
         Self {
@@ -170,7 +174,7 @@ impl Machine {
         }
     }
 
-    /// Takes the reasons of the errors that were sent since the last call.
+    /// Returns the reasons of the errors sent since the last call, for `/metrics`.
     #[must_use]
     pub fn take_refused(&mut self) -> Vec<String> {
         std::mem::take(&mut self.refused)
@@ -181,27 +185,29 @@ impl Machine {
         self.refused.push(reason.to_owned());
     }
 
-    /// Returns the number of calls to claude-api that are in flight.
+    /// Returns the number of calls to claude-api that have no reply yet.
     #[must_use]
     pub fn open_calls(&self) -> usize {
         self.in_flight.open()
     }
 
-    /// Notes the bytes of answers that the socket has not sent, and whether the common part of the
-    /// outbound budget is spent.
+    /// Updates how many bytes of answers the socket has not sent, and whether the memory that all
+    /// sessions share is spent. Both decide whether more requests are read and whether queries
+    /// start.
     pub fn set_unsent(&mut self, bytes: usize, is_short: bool) {
         (self.unsent_bytes, self.is_short) = (bytes, is_short);
     }
 
-    /// Returns the bytes of answers that wait for their batch or for earlier requests, and the most
-    /// that the answers of calls in flight may need.
+    /// Returns the memory that answers still to be sent may need: those that wait for their batch
+    /// or for earlier requests, and those of calls in flight at their longest.
     #[must_use]
     pub fn pledged_bytes(&self) -> usize {
         let waiting = self.view_order.held() * self.bounds.status_bytes;
         self.open_requests.held_bytes() + self.in_flight.bytes() + waiting
     }
 
-    /// Whether the session must not read more requests for now.
+    /// Whether the session must not read more requests for now, because the client has too many
+    /// unread answers or unanswered requests.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let bytes = self.unsent_bytes + self.pledged_bytes();
@@ -212,32 +218,34 @@ impl Machine {
             || self.pending.has_too_many_waiters()
     }
 
-    /// Starts the queries that have room now.
+    /// Starts the waiting queries (status, list, events) for whose answers there is memory now.
+    /// Returns their calls.
     pub fn start_queries(&mut self) -> Vec<Action> {
         self.start_waiting_queries();
         self.take_actions()
     }
 
-    /// Returns the unanswered inputs, with their bytes.
+    /// Returns the unanswered inputs, each with its length in bytes.
     #[must_use]
     pub fn inputs(&self) -> &HashMap<Token, usize> {
         self.inputs.unanswered()
     }
 
-    /// Whether views may still begin: their answers wait for earlier requests or for their batch.
+    /// Whether a request for a view is not settled: its answer waits for earlier requests, for
+    /// claude-api or for its batch.
     #[must_use]
     pub fn owes_views(&self) -> bool {
         self.held_views > 0 || self.view_order.waiting() > 0
     }
 
-    /// Whether claude-api is known to have this execution.
+    /// Whether claude-api has certainly accepted this execution.
     #[must_use]
     pub fn is_accepted(&self, id: ExecutionId) -> bool {
         self.executions.is_accepted(id) || self.pending.is_accepted(id)
     }
 
-    /// Ends the session: outcomes that waited for earlier requests take effect. Only the controls
-    /// among the returned actions matter.
+    /// Ends the session: outcomes that waited for earlier requests take effect. Of the returned
+    /// actions only the controls matter, because nothing can be sent to the client.
     #[must_use]
     pub fn close(&mut self) -> Vec<Action> {
         for (token, outcome) in self.view_order.close() {
@@ -246,13 +254,15 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Returns the executions to cancel if no client attaches after the end of the session.
+    /// Returns the executions with `onDisconnect: "cancel"`, which are cancelled after the end of
+    /// the session unless a client views them again.
     #[must_use]
     pub fn departing(&self) -> Vec<ExecutionId> {
         self.executions.departing()
     }
 
-    /// Handles a text message. `limits`: claude-api's, if known.
+    /// Handles a text message of the client, and returns the actions that it needs. `limits`: those
+    /// of claude-api, or `None` while unknown; then claude-api checks them.
     pub fn on_text(&mut self, text: &str, limits: Option<&Limits>) -> Vec<Action> {
         match parse(text, self.bounds.batch, limits) {
             ParsedMessage::Unreadable(error) => return self.on_unreadable(&error),
@@ -267,7 +277,7 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Answers a message that holds no request, with id null.
+    /// Answers a message in which no request can be read: with this error, and with id null.
     pub fn on_unreadable(&mut self, error: &RpcError) -> Vec<Action> {
         self.note_refused(error);
         let reply = message::Reply::<Empty>::error(RequestId::null(), error.clone());
@@ -276,7 +286,8 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Handles the result of an execute: claude-api has accepted or refused it.
+    /// Handles the result of an execute, and returns the actions that follow: usually its answer
+    /// and its view.
     pub fn on_executed(&mut self, token: Token, result: Result<Status, RpcError>) -> Vec<Action> {
         let accepted = result.as_ref().ok().map(|status| status.execution_id);
         self.on_outcome(token, Outcome::Executed(Box::new(result)));
@@ -290,8 +301,8 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Handles the result of a call. `ended`: the executions that are terminal or unknown to
-    /// claude-api.
+    /// Handles the result of a call, and returns the actions that follow. `ended`: executions that
+    /// the call found to have ended, or that claude-api does not have.
     pub fn on_called(
         &mut self,
         token: Token,
@@ -307,7 +318,7 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Notes that the terminal message of a view was sent.
+    /// Forgets a view whose last message was sent, and its execution, which has ended.
     pub fn on_view_ended(&mut self, view: u64) {
         let ended = self.views.iter().find(|(_, v)| **v == view);
         if let Some(id) = ended.map(|(id, _)| *id) {
@@ -316,8 +327,8 @@ impl Machine {
         }
     }
 
-    /// Applies an outcome, and the outcomes that waited for it. An outcome waits until all earlier
-    /// requests about its view have theirs.
+    /// Stores the outcome of a request, and applies all outcomes whose turn it is. An outcome waits
+    /// until all earlier requests about the same view have theirs.
     fn on_outcome(&mut self, token: Token, outcome: Outcome) {
         for (token, outcome) in self.view_order.add_outcome(token, outcome) {
             self.apply(token, outcome);
@@ -329,7 +340,7 @@ impl Machine {
     }
 }
 
-/// -32003: the request names no execution, and the session has no live one.
+/// Creates -32003: the request names no execution, and the session has none that runs or waits.
 #[must_use]
 pub fn no_live_execution() -> RpcError {
     RpcError::new(

@@ -15,30 +15,31 @@ use crate::upstream::Upstream;
 use crate::viewer;
 use crate::viewer::buffer::Skip;
 
-/// The state that all sessions share.
+/// The state that all WebSocket sessions of a bridge share.
 #[derive(Debug)]
 pub struct Shared {
-    /// The context of views, with the client for claude-api.
+    /// The settings of views, the counters, and the client for claude-api.
     pub viewer: viewer::Context,
-    /// The context of handovers and owed cancels.
+    /// The state of executes and cancels that outlive their sessions.
     pub handover: Arc<handover::Context>,
-    /// The memory of all sessions.
+    /// The memory budgets of all sessions.
     pub budgets: Budgets,
-    /// claude-api's limits merged with the bridge's own, once known.
+    /// claude-api's limits merged with the bridge's own, for `connected`; `None` while unknown.
     pub limits: watch::Receiver<Option<Limits>>,
-    /// The bridge's own limits.
+    /// The limits that the bridge enforces itself.
     pub own_limits: Limits,
-    /// The most views of one session.
+    /// The most executions that one session may view at the same time.
     pub views: usize,
-    /// All tasks that a stop of the bridge waits for.
+    /// The tasks of all sessions and calls. A stop of the bridge waits for them.
     pub tracker: TaskTracker,
     /// Cancelled when the bridge stops.
     pub shutdown: CancellationToken,
 }
 
 impl Shared {
-    /// Creates the shared state of one bridge. `limits` receives claude-api's limits once they are
-    /// known. The tasks of the sessions run in `tracker` until `shutdown` is cancelled.
+    /// Creates the state of one bridge, with its memory budgets. `limits` receives claude-api's
+    /// limits once they are known. The tasks of the sessions run in `tracker` until `shutdown` is
+    /// cancelled.
     #[must_use]
     pub fn new(
         settings: &Settings,

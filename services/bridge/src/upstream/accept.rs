@@ -1,11 +1,12 @@
-//! Handing an execute to claude-api (docs/protocol.md, "Retries of the bridge").
+//! Hands an execute to claude-api (docs/protocol.md, "Retries of the bridge").
 //!
 //! The bridge sends the same PUT under one id until claude-api has durably accepted it, refuses it,
 //! or the time is over. A stop ends the retries with a cancel under the same id, unless claude-api
 //! certainly does not know the id. The two requests use different connections, so claude-api may
 //! read an earlier attempt after the cancel. Therefore the cancel burns an id that is not known
-//! yet. The caller waits for one call at most: while claude-api cannot be reached, the caller owes
-//! the cancel and retries it ([`Upstream::cancel_until_answered`]).
+//! yet: claude-api refuses it from then on. The caller waits for one call at most: while claude-api
+//! cannot be reached, the caller owes the cancel and retries it
+//! ([`Upstream::cancel_until_answered`]).
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -25,35 +26,36 @@ use super::errors::Failure;
 use super::response::json;
 use super::retry::Delays;
 
-/// The time after which an unanswered attempt counts as a failure of claude-api. The attempt
+/// How long an attempt may be unanswered before claude-api counts as failing. The attempt
 /// continues.
 const SLOW: Duration = Duration::from_secs(1);
-/// The time kept for one last attempt when `Retry-After` exceeds what is left.
+/// The time that is kept for one last attempt when `Retry-After` is longer than the time left.
 const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// The PUT of an execute, which claude-api accepts or refuses.
+/// The PUT that hands an execute to claude-api. Every attempt sends the same one, so it is accepted
+/// at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutRequest {
-    /// The id of the execution.
+    /// The id of the new execution.
     pub id: ExecutionId,
-    /// Whether the bridge made the id just now. A client's own id may have been accepted earlier,
-    /// in another session or by another bridge.
+    /// Whether the bridge made the id just now, so no other request can have used it. A client's
+    /// own id may have been accepted earlier, in another session or by another bridge.
     pub fresh: bool,
-    /// The body, encoded.
+    /// The body, as JSON.
     pub body: Bytes,
 }
 
 type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + Send)>;
 
 impl Upstream {
-    /// Sends the PUT until claude-api accepts or refuses it, at least once, for `acceptMs` at most.
-    /// `stop` ends the retries. Then one cancel follows under the same id, unless the id is
-    /// certainly unknown to claude-api. `failing` receives whether claude-api failed since its last
-    /// answer.
+    /// Hands an execute to claude-api: sends the PUT, at least once, until claude-api accepts or
+    /// refuses it or `acceptMs` is over. Cancelling `stop` ends the retries; then a cancel of the
+    /// same id follows, unless claude-api certainly does not know the id. `failing` is set to
+    /// whether claude-api failed since its last answer.
     ///
     /// # Errors
-    /// `data` has `executionId`. If claude-api was not available, `accepted` is false or
-    /// `"unknown"`. See also [`owes_cancel`].
+    /// The error for the client, with `executionId` in its `data`. If claude-api was not available,
+    /// `accepted` is false or `"unknown"`. See also [`owes_cancel`].
     pub async fn accept(
         &self,
         execute: &PutRequest,
@@ -93,7 +95,12 @@ impl Upstream {
                 .next_delay(retry_after)
                 .max(retry_after.unwrap_or_default());
             let attempts = delays.attempts();
-            tracing::info!(execution = %id, error = %failure, attempts, "execute not accepted");
+            tracing::info!(
+                execution = %id,
+                error = %failure,
+                attempts,
+                "claude-api did not accept an execute"
+            );
             let left = end.saturating_duration_since(Instant::now());
             if retry_after.is_some_and(|pause| pause >= left) && !is_pause_cut {
                 // Once, the pause is cut so that one more attempt is made.
@@ -116,8 +123,9 @@ impl Upstream {
         }
     }
 
-    /// Ends an execute that has no attempt in flight. `may_have_acted`: claude-api may have carried
-    /// out an earlier attempt. A client's own id is burned in any case, because another session or
+    /// Ends an execute that the client has cancelled and that has no attempt in flight.
+    /// `may_have_acted`: claude-api may have accepted an earlier attempt. The cancel burns a
+    /// client's own id in any case (claude-api refuses it from now on), because another session or
     /// another bridge may still retry its execute.
     ///
     /// # Errors
@@ -134,8 +142,8 @@ impl Upstream {
         self.confirm(execute, cancelled).await
     }
 
-    /// Repeats the PUT after a cancel under a client's own id. The cancelled execution may have
-    /// another body, and only the PUT compares the bodies.
+    /// Returns the answer to an execute that was cancelled under a client's own id, by sending its
+    /// PUT again. Only the PUT shows whether the cancelled execution has this body or another one.
     async fn confirm(&self, execute: &PutRequest, cancelled: Status) -> Result<Status, RpcError> {
         if execute.fresh {
             return Ok(cancelled);
@@ -151,7 +159,7 @@ impl Upstream {
         }
     }
 
-    /// Makes one attempt of the PUT.
+    /// Makes one attempt of the PUT, until `end` at the latest.
     async fn put(&self, execute: &PutRequest, end: Instant) -> Result<Status, Failure> {
         let attempt = async {
             let response = self
@@ -171,10 +179,10 @@ impl Upstream {
         }
     }
 
-    /// Cancels an execute whose acceptance is unknown. If claude-api accepted it, its status is the
-    /// execute's answer. `put`: an attempt in flight. It continues meanwhile, because a sent
-    /// request cannot be revoked. An id that claude-api does not know is burned, so that claude-api
-    /// accepts no later attempt: neither of this bridge nor of another one that still retries.
+    /// Cancels an execute of which it is not known whether claude-api has accepted it, and returns
+    /// the status if it has. An unknown id is burned, so claude-api accepts no later attempt of
+    /// this or another bridge. `put`: an attempt in flight. It continues meanwhile, because a sent
+    /// request cannot be revoked.
     async fn cancel_unsure(
         &self,
         id: ExecutionId,
@@ -214,16 +222,19 @@ impl Upstream {
     }
 }
 
-/// The reason of the error for an execute whose cancel is settled.
+/// The `reason` of the error for an execute that its client cancelled before claude-api accepted
+/// it.
 const CANCELLED: &str = "cancelled";
 
-/// Whether a stopped execute may have been accepted although its cancel did not reach claude-api.
+/// Whether the caller must still cancel the execute that ended with this error: claude-api may have
+/// accepted it, and the cancel of this module has not reached claude-api.
 #[must_use]
 pub fn owes_cancel(error: &RpcError) -> bool {
     error.data["accepted"] == "unknown" && error.data["reason"] != CANCELLED
 }
 
-/// -32005: the execute was cancelled before claude-api was known to have it.
+/// Creates -32005: the execute was cancelled before claude-api was known to have it. `accepted`:
+/// false or `"unknown"`.
 fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
     RpcError::new(
         code::UNAVAILABLE,
@@ -234,7 +245,8 @@ fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
     .with("accepted", accepted)
 }
 
-/// Completes the error for a refused execute. `is_unknown`: whether its acceptance is unknown.
+/// Adds `executionId` to the error for an execute that was not accepted, and `accepted` if
+/// claude-api was not available. `is_unknown`: whether claude-api may have accepted it.
 fn refused(id: ExecutionId, failure: &Failure, error: RpcError, is_unknown: bool) -> RpcError {
     let error = error.with("executionId", id.to_string());
     // After one of these refusals no earlier attempt was accepted: claude-api would have answered

@@ -1,5 +1,5 @@
-//! The short calls: status, control, input, list, limits, readiness (docs/protocol.md, "Calls").
-//! Each ends within its time.
+//! Short calls to claude-api: status, control, input, list, limits, readiness (docs/protocol.md,
+//! "Calls"). Each is retried, if that is safe, and ends within its time limit.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::errors::Failure;
 use super::response::{ANSWER_BYTES, collect, failure, json};
 use super::retry::Delays;
 
-/// The longest time for the readiness page. The probes that request it wait only a few seconds.
+/// How long the readiness page may take. The probes that request it wait only a few seconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn path_of(control: Control) -> &'static str {
@@ -27,31 +27,32 @@ fn path_of(control: Control) -> &'static str {
 }
 
 impl Upstream {
-    /// Returns the status now.
+    /// Returns the current status of an execution. A broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// -32003, -32009 (deleted), or -32005 after the call's time.
+    /// -32003 if there is no such execution, -32009 if it was deleted, or -32005 if claude-api was
+    /// not available within `callMs`.
     pub async fn status(&self, id: ExecutionId) -> Result<Status, RpcError> {
         let url = self.execution_url(id, "");
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Pauses, resumes or cancels. All three are idempotent, so a broken attempt is retried within
-    /// the call's time.
+    /// Pauses, resumes or cancels an execution, and returns its status. All three are idempotent,
+    /// so a broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// As [`Self::status`], and -32008.
+    /// As [`Self::status`], and -32008 if the execution is in the wrong state.
     pub async fn control(&self, id: ExecutionId, control: Control) -> Result<Status, RpcError> {
         let url = self.execution_url(id, path_of(control));
         self.call_json(|| self.client.post(&url)).await
     }
 
-    /// Sends lines to a CLI's stdin, and returns the accepted total in bytes. The call is
-    /// idempotent by its offset, so a broken attempt is retried within the call's time.
+    /// Sends lines to a CLI's stdin, and returns how many bytes of input claude-api has accepted in
+    /// total. The offset makes the call idempotent, so a broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// As [`Self::status`], -32008, -32002, and -32602 for a hole or a line that may not reach the
-    /// CLI.
+    /// As [`Self::status`]. -32008 if the execution is in the wrong state, -32002 if a line is not
+    /// allowed, and -32602 if bytes before `offset` are missing or a line is not valid.
     pub async fn input(
         &self,
         id: ExecutionId,
@@ -66,10 +67,12 @@ impl Upstream {
         Ok(accepted)
     }
 
-    /// Returns a page of the executions, newest first.
+    /// Returns a page of the statuses of all executions, newest first, and where the next page
+    /// begins.
     ///
     /// # Errors
-    /// -32003 for an unknown `before`, -32602 for a wrong limit, -32005 after the call's time.
+    /// -32003 for an unknown `before`, -32602 for a wrong `limit`, or -32005 if claude-api was not
+    /// available within `callMs`.
     pub async fn list(
         &self,
         limit: Option<u64>,
@@ -82,7 +85,7 @@ impl Upstream {
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Returns claude-api's limits, in one attempt.
+    /// Requests claude-api's limits once, without retries.
     ///
     /// # Errors
     /// The failure of that attempt.
@@ -95,7 +98,7 @@ impl Upstream {
         }
     }
 
-    /// Returns the status code and the body of claude-api's readiness page.
+    /// Requests claude-api's readiness page once, and returns its status code and body.
     ///
     /// # Errors
     /// There is no answer within 2 s.
@@ -123,10 +126,11 @@ impl Upstream {
         .await
     }
 
-    /// Opens a stream and drops it, to learn whether claude-api grants it.
+    /// Opens a stream at `url` and drops it. So the bridge learns whether claude-api grants the
+    /// stream, and claude-api sees a viewer.
     ///
     /// # Errors
-    /// The refusal of claude-api, or that it is unavailable.
+    /// The refusal of claude-api, or -32005 if it was not available within `callMs`.
     pub(super) async fn open_and_drop(&self, url: &str) -> Result<(), RpcError> {
         self.attempts(|| {
             let request = self.client.get(url);
@@ -142,7 +146,8 @@ impl Upstream {
         .await
     }
 
-    /// Retries until success, a refusal, or the end of the call's time.
+    /// Calls `attempt` until it succeeds, is refused, or `callMs` is over, with growing pauses in
+    /// between.
     pub(super) async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -159,7 +164,11 @@ impl Upstream {
             let delay = delays.next_delay(failure.retry_after());
             if !failure.is_transient() || Instant::now() + delay >= end {
                 let attempts = delays.attempts();
-                tracing::info!(error = %failure, attempts, "a call to claude-api failed");
+                tracing::info!(
+                    error = %failure,
+                    attempts,
+                    "a call to claude-api failed and is not retried any more"
+                );
                 return Err(unavailable(&failure, attempts, start));
             }
             sleep(delay).await;
@@ -168,8 +177,8 @@ impl Upstream {
     }
 }
 
-/// Returns the error for the client. If claude-api was unavailable, the error has the number of
-/// attempts and their time in seconds.
+/// Turns the failure of a call into the error for the client. If claude-api was unavailable, the
+/// error has the number of `attempts` and the seconds since `start`.
 pub(crate) fn unavailable(failure: &Failure, attempts: u32, start: Instant) -> RpcError {
     let error = failure.to_rpc();
     if error.code != code::UNAVAILABLE {

@@ -1,5 +1,5 @@
-//! Cancels that the bridge sends on its own: for an execute that it gave up, and for an execution
-//! without a viewer (docs/protocol.md, "Calls").
+//! Cancels that no client request makes: for an execute that the bridge gave up, and for an
+//! execution whose clients have left (docs/protocol.md, "Calls").
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +14,22 @@ use super::errors::Failure;
 use super::response::{parse, success};
 use super::retry::Delays;
 
-/// A cancel that no client waits for.
+/// A cancel that the bridge sends on its own.
 #[derive(Debug, Clone)]
 pub enum Cancel {
-    /// Cancels immediately.
+    /// Cancels the execution immediately.
     Now {
-        /// Whether an unknown id is burned, so that it is never accepted later.
+        /// Whether claude-api burns an id that it does not know: it refuses the id from now on.
         burn: bool,
     },
-    /// Cancels once the execution has had no viewer for a time.
+    /// Cancels the execution once it has had no viewer for a time. claude-api waits for that; a new
+    /// viewer withdraws the cancel.
     Unviewed {
-        /// The time for which no stream must be open.
+        /// How long no stream of the execution must be open.
         unviewed_for: Duration,
-        /// The ended session.
+        /// The id of the ended session. Its late streams do not withdraw the cancel.
         session: Arc<str>,
-        /// Whether an unknown id is burned, so that it is never accepted later.
+        /// Whether claude-api burns an id that it does not know: it refuses the id from now on.
         burn: bool,
     },
 }
@@ -48,16 +49,16 @@ impl Cancel {
     }
 }
 
-/// The outcome of a cancel that may burn the id.
+/// The answer of claude-api to a cancel.
 #[derive(Debug)]
 pub enum Cancelled {
-    /// claude-api knew the id.
+    /// claude-api has the execution; this is its status.
     Known(Box<Status>),
-    /// claude-api did not know the id, and never accepts it later.
+    /// claude-api did not have the execution, and refuses its id from now on.
     Burned,
 }
 
-/// Reads the answer to a cancel.
+/// Reads the answer to a cancel: a status, or that the id was burned.
 async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
     let body = success(response).await?;
     if serde_json::from_slice::<Burned>(&body).is_ok() {
@@ -67,8 +68,9 @@ async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
 }
 
 impl Upstream {
-    /// Cancels a PUT that was given up, and burns an unknown id, so that it is never accepted
-    /// later. A broken attempt is retried within the call's time.
+    /// Cancels an execute that was given up. An id that claude-api does not know is burned: it is
+    /// refused from now on, so a PUT that arrives late starts nothing. A broken attempt is retried
+    /// within `callMs`.
     ///
     /// # Errors
     /// As [`Self::status`], and -32004 if claude-api has no room to record the burned id.
@@ -81,7 +83,7 @@ impl Upstream {
         .await
     }
 
-    /// Makes one attempt to cancel.
+    /// Makes one attempt to cancel, within `callMs`.
     pub(crate) async fn cancel_once(
         &self,
         id: ExecutionId,
@@ -98,7 +100,8 @@ impl Upstream {
         }
     }
 
-    /// Withdraws a [`Cancel::Unviewed`]: opens a stream like a viewer, and drops it.
+    /// Withdraws a [`Cancel::Unviewed`] for a client that has returned. It opens a stream as a
+    /// viewer would, and drops it.
     ///
     /// # Errors
     /// As [`Self::status`].
@@ -107,9 +110,9 @@ impl Upstream {
         self.open_and_drop(&url).await
     }
 
-    /// Cancels an execution that may have been accepted, and retries without a time limit until
-    /// claude-api answers. Returns whether claude-api has the cancel. If not, claude-api does not
-    /// know the execution.
+    /// Cancels an execution that claude-api may have accepted, and retries without a time limit
+    /// until claude-api answers. Returns true if claude-api has the cancel, and false if it does
+    /// not know the execution.
     pub async fn cancel_until_answered(&self, id: ExecutionId, cancel: &Cancel) -> bool {
         let mut delays = Delays::default();
         loop {

@@ -17,25 +17,26 @@ use super::errors::Failure;
 use super::response::failure;
 use super::{CONNECT_TIMEOUT, KEEPALIVE};
 
-/// The most bytes of one read.
+/// The most bytes that one read from the connection returns.
 const READ_BYTES: usize = 32 * 1024;
 
 /// The size of the kernel's receive buffer, in bytes (the kernel doubles it). Without this limit
 /// the buffer would grow to many MiB for a client that reads nothing.
 const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 
-/// An open answer on its own connection. Dropping it closes the connection.
+/// The body of an answer that is read on its own connection, which buffers little for a slow
+/// reader. Dropping it closes the connection.
 pub(super) struct DedicatedStream {
     response: reqwest::Response,
     _connection: AbortOnDropHandle<()>,
 }
 
 impl DedicatedStream {
-    /// Opens a stream. `base`: `http://host:port`. `path`: the rest of the URL. `viewer`: the
-    /// session that reads.
+    /// Sends a GET on a new connection, and returns its answer once the head has arrived. `base`:
+    /// `http://host:port`. `path`: the rest of the URL. `viewer`: the id of the session that reads.
     ///
     /// # Errors
-    /// There was no answer, or the answer is not a success.
+    /// No answer arrived, or its status is not a success.
     pub(super) async fn open(
         base: &str,
         path: &str,
@@ -68,7 +69,7 @@ impl DedicatedStream {
         })
     }
 
-    /// Returns the next bytes, or None at the end.
+    /// Returns the next bytes of the body, or `None` at its end.
     ///
     /// # Errors
     /// The connection broke.
@@ -77,7 +78,7 @@ impl DedicatedStream {
     }
 }
 
-/// Connects, and returns the value of `Host` and the connection.
+/// Opens a connection to `base`, and returns the value of its `Host` header with it.
 async fn connect(base: &str) -> Result<(String, TcpStream), Failure> {
     let url = reqwest::Url::parse(base).map_err(|error| Failure::Connect(error.to_string()))?;
     let host = url.host_str().unwrap_or_default();

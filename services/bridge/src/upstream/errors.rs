@@ -7,24 +7,25 @@ use protocol::rpc::{RpcError, code};
 use protocol::{Problem, ProblemType};
 use serde_json::Value;
 
-/// The failure of one attempt.
+/// The reason why one request to claude-api failed. The kind decides whether it is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// claude-api refused the request with a problem.
+    /// claude-api refused the request with this problem, and perhaps a pause from `Retry-After`.
     #[error("{}: {}", .0.kind.as_str(), printable(&.0.detail))]
     Refused(Box<Problem>, Option<Duration>),
-    /// The answer has no problem of docs/protocol.md, "Problem types", so another program sent it.
+    /// The answer has no problem of docs/protocol.md, "Problem types", so another program sent it,
+    /// such as a proxy. With its status and the pause from `Retry-After`.
     #[error("an answer with status {0} did not come from claude-api")]
     Foreign(u16, Option<Duration>),
-    /// There was no connection, so no request was sent.
+    /// No connection could be opened, so the request was certainly not sent.
     #[error("no connection to claude-api: {}", printable(.0))]
     Connect(String),
-    /// The connection broke, or there was no answer in time.
+    /// The connection broke or the answer was late, so claude-api may have carried out the request.
     #[error("the connection to claude-api failed: {}", printable(.0))]
     Broken(String),
 }
 
-/// Escapes the control characters of a text, so that the text cannot break a log line or a
+/// Escapes the control characters of a text from outside, so that it cannot break a log line or a
 /// terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {
@@ -41,7 +42,7 @@ pub fn printable(text: &str) -> String {
 }
 
 impl Failure {
-    /// Returns the pause that `Retry-After` requested.
+    /// Returns the pause that the answer requested with `Retry-After`, if any.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -50,7 +51,7 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt may succeed.
+    /// Whether the same request may succeed later, so that it is retried.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -66,7 +67,7 @@ impl Failure {
         }
     }
 
-    /// Whether claude-api may have carried out the request nevertheless.
+    /// Whether claude-api may have carried out the request although there was no success.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {
@@ -76,16 +77,15 @@ impl Failure {
         }
     }
 
-    /// Whether claude-api does not know the execution, or has deleted it.
+    /// Whether claude-api does not have the execution: it never did, or has deleted it.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         let kinds = [ProblemType::NotFound, ProblemType::Deleted];
         kinds.iter().any(|kind| self.problem(*kind).is_some())
     }
 
-    /// Whether a cancel must be retried after this failure: always, except after a definite answer
-    /// of claude-api about the execution. A full queue or a full disk may accept the burned id
-    /// later.
+    /// Whether a cancel must be retried after this failure. It must, except after a definite answer
+    /// about the execution. A full queue or a full disk may accept the burned id later.
     #[must_use]
     pub fn leaves_cancel_owed(&self) -> bool {
         use ProblemType as P;
@@ -98,7 +98,7 @@ impl Failure {
         }
     }
 
-    /// Returns the problem, if claude-api named one of this type.
+    /// Returns the problem with which claude-api refused the request, if it is of this type.
     #[must_use]
     pub fn problem(&self, kind: ProblemType) -> Option<&Problem> {
         match self {
@@ -107,7 +107,8 @@ impl Failure {
         }
     }
 
-    /// Returns the error for the client. Details of a broken connection are only for the log.
+    /// Returns the JSON-RPC error for the client. Details of a broken connection are only for the
+    /// log.
     #[must_use]
     pub fn to_rpc(&self) -> RpcError {
         match self {
@@ -132,7 +133,7 @@ impl From<reqwest::Error> for Failure {
     }
 }
 
-/// Joins the texts of an error and its causes, because reqwest's own text says little.
+/// Joins the texts of an error and of its causes, because reqwest's own text says little.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -143,12 +144,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns the `data.reason` of a type of problem.
+/// Returns the `data.reason` of the error for a problem of this type.
 fn reason(kind: ProblemType) -> String {
     kind.as_str().replace('-', "_")
 }
 
-/// Returns the error for a problem of claude-api.
+/// Turns a problem of claude-api into the JSON-RPC error for the client.
 fn refusal(problem: &Problem, retry_after: Option<Duration>) -> RpcError {
     use ProblemType as P;
     let code = match problem.kind {

@@ -1,4 +1,4 @@
-//! The events that an execution has now, from an offset: a short call with a limit of bytes.
+//! Reads the events (the CLI's stdout) that an execution has now, from an offset and up to a limit.
 
 use std::str::FromStr;
 
@@ -10,25 +10,26 @@ use super::Upstream;
 use super::errors::Failure;
 use super::response::failure;
 
-/// A part of the events of one execution.
+/// A part of the events of one execution, that is, of its CLI's stdout.
 #[derive(Debug)]
 pub struct KeptEvents {
-    /// The offset of the first byte.
+    /// The offset of the first byte, in bytes of stdout.
     pub offset: u64,
-    /// The CLI's bytes, at most as many as requested.
+    /// The bytes of stdout from `offset` on, at most as many as requested.
     pub bytes: Bytes,
-    /// Whether these are all bytes that claude-api had.
+    /// Whether claude-api had no more bytes after these.
     pub is_all: bool,
-    /// Whether the events had ended: claude-api will have no more bytes.
+    /// Whether the CLI will write no more events.
     pub ended: bool,
 }
 
 impl Upstream {
-    /// Reads at most `limit` bytes of events from `offset`, or from the oldest kept byte. A broken
-    /// attempt is retried within the call's time.
+    /// Reads at most `limit` bytes of an execution's events (its CLI's stdout) from `offset`, or
+    /// from the oldest byte that claude-api has. A broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// -32602 `offset_beyond_end`, -32007, or as [`Self::status`].
+    /// -32602 `offset_beyond_end`, -32007 if the events at `offset` are gone, or as
+    /// [`Self::status`].
     pub async fn events(
         &self,
         id: ExecutionId,
@@ -48,7 +49,7 @@ impl Upstream {
     }
 }
 
-/// Reads the answer, up to `limit` bytes of events.
+/// Reads the body of an answer, but at most `limit` bytes of events.
 async fn read_events(mut response: reqwest::Response, limit: usize) -> Result<KeptEvents, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);

@@ -1,4 +1,4 @@
-//! The statuses of an execution: `GET ?follow=true`. The stream reconnects when it breaks or is
+//! The stream of an execution's statuses (`GET ?follow=true`). It reconnects when it breaks or is
 //! silent for too long (docs/protocol.md, "Streams").
 //!
 //! ```text
@@ -20,19 +20,20 @@ use super::errors::Failure;
 use super::response::failure;
 use super::retry::Delays;
 
-/// The longest line that is read, in bytes. A status has at most 64 KiB.
+/// The longest line that is read, in bytes. Each line is a status of at most 64 KiB, so a longer
+/// one does not come from claude-api.
 const LINE_BYTES: usize = 1024 * 1024;
 
-/// An item of a follow stream.
+/// An item that a stream of statuses reports to its view.
 #[derive(Debug)]
 pub enum FollowItem {
-    /// A status: one at the start, then one for each change and each heartbeat. The flag marks the
+    /// A status: one at the start, then one for each change and each heartbeat. True marks the
     /// first status of a connection, which may repeat a known state.
     Status(Box<Status>, bool),
     /// claude-api does not answer: the stream was silent for too long, or at least two attempts
     /// failed in a row.
     Unreachable(String),
-    /// claude-api no longer knows this execution. No item follows.
+    /// claude-api no longer has this execution. No item follows.
     Gone,
 }
 
@@ -46,13 +47,13 @@ enum Phase {
     Over,
 }
 
-/// Returns the instant after `wait`, which is cut to a year to avoid an overflow.
+/// Returns the instant `wait` from now. A wait over a year is cut to a year, to avoid an overflow.
 fn deadline_after(wait: std::time::Duration) -> Instant {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
     Instant::now() + wait.min(YEAR)
 }
 
-/// The stream of one execution's statuses.
+/// The statuses of one execution, as a stream that hides reconnects.
 pub struct FollowStream {
     upstream: Upstream,
     id: ExecutionId,
@@ -60,12 +61,12 @@ pub struct FollowStream {
     line: BytesMut,
     first: bool,
     delays: Delays,
-    /// The time at which a silent stream counts as dead.
+    /// The time at which the stream counts as dead if nothing arrives.
     deadline: Instant,
 }
 
 impl FollowStream {
-    /// Creates a stream that sends nothing before [`Self::next`].
+    /// Creates the stream. The first call of [`Self::next`] connects.
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId) -> Self {
         Self {
@@ -79,8 +80,8 @@ impl FollowStream {
         }
     }
 
-    /// Waits for the next item. Cancel-safe. Pending forever after the terminal status or
-    /// [`FollowItem::Gone`].
+    /// Waits for the next item, and reconnects as needed. Pending forever after the terminal status
+    /// or [`FollowItem::Gone`]. Cancel-safe.
     pub async fn next(&mut self) -> FollowItem {
         loop {
             match &mut self.phase {
@@ -185,9 +186,14 @@ impl FollowStream {
         }));
     }
 
-    /// Waits before the next attempt, and returns an item if the failure must be reported.
+    /// Schedules the next attempt after a failure. Returns an item for the view from the second
+    /// failure in a row on, so that a single broken connection is not reported.
     fn wait(&mut self, failure: &Failure) -> Option<FollowItem> {
-        tracing::debug!(execution = %self.id, error = %failure, "the follow stream broke");
+        tracing::debug!(
+            execution = %self.id,
+            error = %failure,
+            "the stream of an execution's statuses broke; reconnecting after a delay"
+        );
         self.upstream.retries.follow.inc();
         let delay = self.delays.next_delay(failure.retry_after());
         self.phase = Phase::Waiting(Instant::now() + delay);

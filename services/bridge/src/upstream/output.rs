@@ -1,5 +1,5 @@
-//! The output of an execution from an offset. The stream opens on request. When it breaks, it
-//! reconnects at the byte that it reached (docs/protocol.md, "Streams").
+//! The stream of an execution's output from an offset. It opens on request. When it breaks, it
+//! reconnects at the byte that it has reached (docs/protocol.md, "Streams").
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,18 +13,19 @@ use super::dedicated_stream::DedicatedStream;
 use super::errors::Failure;
 use super::retry::Delays;
 
-/// An item of an output stream.
+/// An item that a stream of output reports to its view.
 #[derive(Debug)]
 pub enum OutputItem {
-    /// The next bytes, exactly after the previous ones.
+    /// The next bytes of the output, directly after those of the last item.
     Bytes(Bytes),
-    /// The stream ended cleanly. Whether the execution ended too is in its status.
+    /// The stream ended without an error. Only the status of the execution shows whether more bytes
+    /// will follow.
     End,
-    /// claude-api has freed the bytes before this offset.
+    /// claude-api has deleted the bytes before this offset, so the client will miss some.
     Freed(u64),
     /// claude-api does not answer: at least two attempts failed in a row.
     Unreachable,
-    /// claude-api no longer knows this execution.
+    /// claude-api no longer has this execution.
     Gone,
 }
 
@@ -37,20 +38,21 @@ enum Phase {
     Waiting(Instant),
 }
 
-/// The stream of one execution's output.
+/// The output of one execution, as a stream that the view opens and closes and that hides
+/// reconnects.
 pub struct OutputStream {
     upstream: Upstream,
     id: ExecutionId,
-    /// The offset of the next byte.
+    /// The offset of the next byte that the stream returns.
     offset: u64,
     phase: Phase,
     delays: Delays,
-    /// The time at which the last byte arrived, or the stream opened.
+    /// When the last byte arrived, or the stream opened.
     progressed_at: Instant,
 }
 
 impl OutputStream {
-    /// Creates a stream that sends nothing before [`Self::open`].
+    /// Creates the stream from `offset`. Nothing is sent before [`Self::open`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId, offset: u64) -> Self {
         Self {
@@ -63,15 +65,15 @@ impl OutputStream {
         }
     }
 
-    /// Opens the stream at the byte that it reached. Does nothing if the stream is open.
+    /// Opens the stream at the byte that it has reached. Does nothing unless it is closed.
     pub fn open(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.connect();
         }
     }
 
-    /// Opens the stream after a delay, because a stream that ended without a reason must not be
-    /// retried immediately.
+    /// Opens the stream after a delay that grows with each failure. For a stream that ended without
+    /// a reason, which must not be retried immediately.
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.upstream.retries.output.inc();
@@ -79,36 +81,42 @@ impl OutputStream {
         }
     }
 
-    /// Continues at `offset`.
+    /// Sets the offset from which the stream continues, because claude-api no longer has the bytes
+    /// before it.
     pub fn jump(&mut self, offset: u64) {
         self.offset = offset;
         self.phase = Phase::Idle;
     }
 
-    /// Closes the stream. [`Self::open`] opens it again at `offset`.
+    /// Closes the stream, so that it needs no memory. [`Self::open`] continues at `offset`.
     pub fn close(&mut self, offset: u64) {
         if !matches!(self.phase, Phase::Idle) {
             self.jump(offset);
         }
     }
 
-    /// Reconnects a stream on which no byte arrived for too long. The caller knows that claude-api
-    /// has more bytes.
+    /// Reconnects if the stream is open but no byte has arrived for `Times::stall`. Only for a
+    /// caller that knows that claude-api has more bytes.
     pub fn cut_if_stalled(&mut self) {
         let stalled = self.progressed_at.elapsed() > self.upstream.times.stall;
         if stalled && matches!(self.phase, Phase::Open(_)) {
-            tracing::info!(execution = %self.id, offset = self.offset, "the output stream stalled");
+            tracing::info!(
+                execution = %self.id,
+                offset = self.offset,
+                "no byte arrived for too long although claude-api has more output; reconnecting"
+            );
             self.phase = Phase::Idle;
             self.open_later();
         }
     }
 
-    /// Notes that the view does not read now. This time does not count as a stall.
+    /// Records that the view does not read now, so this time does not count as a stall.
     pub fn note_skipped_read(&mut self) {
         self.progressed_at = Instant::now();
     }
 
-    /// Waits for the next item. Cancel-safe. Pending until [`Self::open`].
+    /// Waits for the next item, and reconnects as needed. Pending while the stream is closed.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> OutputItem {
         loop {
             match &mut self.phase {
@@ -168,13 +176,14 @@ impl OutputStream {
         self.phase = Phase::Connecting(connecting, deadline);
     }
 
-    /// Handles a failure, and returns an item if the failure must be reported.
+    /// Handles a failed attempt or a broken stream: decides whether to retry, and returns an item
+    /// if the view must know. A single failure that is retried is not reported.
     fn failed(&mut self, failure: &Failure) -> Option<OutputItem> {
         tracing::debug!(
             execution = %self.id,
             offset = self.offset,
             error = %failure,
-            "the output stream broke"
+            "the stream of an execution's output broke or was refused"
         );
         if failure.is_gone() {
             self.phase = Phase::Idle;
@@ -192,7 +201,7 @@ impl OutputStream {
             tracing::error!(
                 execution = %self.id,
                 offset = self.offset,
-                "claude-api no longer has bytes that it sent"
+                "claude-api has fewer bytes of output than it already sent; retrying"
             );
         }
         self.upstream.retries.output.inc();

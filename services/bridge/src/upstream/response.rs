@@ -1,4 +1,5 @@
-//! The answers of claude-api: bounded bodies, JSON, and the failure of an error status.
+//! Reads the answers of claude-api: bodies up to a limit, JSON, and the failure that an error
+//! status means.
 
 use bytes::Bytes;
 use protocol::Problem;
@@ -9,10 +10,10 @@ use super::retry::retry_after;
 
 /// The longest answer that is read, in bytes: more than a list of 1000 statuses of 64 KiB.
 pub(super) const ANSWER_BYTES: usize = 72 * 1024 * 1024;
-/// The longest error body that is read, in bytes.
+/// The longest body of a refusal that is read, in bytes.
 const PROBLEM_BYTES: usize = 256 * 1024;
 
-/// Reads the whole body.
+/// Reads the whole body of an answer, up to `limit` bytes.
 ///
 /// # Errors
 /// The connection breaks, or the body has more than `limit` bytes.
@@ -32,7 +33,7 @@ pub(super) async fn collect(
     Ok(body.into())
 }
 
-/// Reads the JSON of a successful answer.
+/// Reads a value from the JSON body of a successful answer.
 ///
 /// # Errors
 /// As [`success`], or the body is not the JSON of a `T`.
@@ -42,7 +43,7 @@ pub(super) async fn json<T: serde::de::DeserializeOwned>(
     parse(&success(response).await?)
 }
 
-/// Reads the body of a successful answer.
+/// Returns the body of an answer, if its status is a success.
 ///
 /// # Errors
 /// The answer is not a success, the connection breaks, or the body exceeds 72 MiB.
@@ -53,7 +54,7 @@ pub(super) async fn success(response: reqwest::Response) -> Result<Bytes, Failur
     collect(response, ANSWER_BYTES).await
 }
 
-/// Reads a value from the body of an answer.
+/// Parses a value from the JSON body of an answer.
 ///
 /// # Errors
 /// The body is not the JSON of a `T`.
@@ -62,7 +63,7 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Fa
         .map_err(|e| Failure::Broken(format!("the answer is not the expected JSON: {e}")))
 }
 
-/// Reads the failure from an answer that is not a success.
+/// Turns an answer whose status is not a success into the failure that it means.
 pub(super) async fn failure(response: reqwest::Response) -> Failure {
     let status = response.status().as_u16();
     let pause = retry_after(response.headers());

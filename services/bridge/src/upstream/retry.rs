@@ -1,5 +1,6 @@
-//! The retry policy: exponential backoff with jitter, as an iterator. Only this module of the
-//! bridge uses the `backoff` crate (unmaintained: RUSTSEC-2025-0012).
+//! The delays between attempts to reach claude-api: exponential backoff with jitter, as an
+//! iterator. Only this module of the bridge uses the `backoff` crate (unmaintained:
+//! RUSTSEC-2025-0012).
 
 use std::time::{Duration, SystemTime};
 
@@ -8,12 +9,13 @@ use backoff::backoff::Backoff;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-/// The first delay, before jitter.
+/// The delay after the first failure, before jitter.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest delay (docs/protocol.md, "Retries of the bridge").
+/// The longest delay between two attempts (docs/protocol.md, "Retries of the bridge").
 pub const LONGEST: Duration = Duration::from_secs(5);
 
-/// The endless delays between attempts.
+/// The delays between the attempts of one request, without an end: 100 ms, then twice as long each
+/// time up to [`LONGEST`], with jitter.
 #[derive(Debug)]
 pub struct Delays {
     policy: ExponentialBackoff,
@@ -40,19 +42,20 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// Notes progress, so that the delays start again at the first one.
+    /// Records a success, so that the delays start again at the first one.
     pub fn reset(&mut self) {
         self.policy.reset();
         self.attempts = 0;
     }
 
-    /// Returns the number of failures since the last progress.
+    /// Returns the number of failures since the last [`Self::reset`].
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns the next delay: at least the pause that the peer requested, and at most [`LONGEST`].
+    /// Records a failure, and returns the delay before the next attempt: the usual one, or
+    /// `requested` (from `Retry-After`) if that is longer, but at most [`LONGEST`].
     pub fn next_delay(&mut self, requested: Option<Duration>) -> Duration {
         let own = self.next().unwrap_or(LONGEST);
         requested.map_or(own, |pause| own.max(pause)).min(LONGEST)
@@ -70,7 +73,8 @@ impl Iterator for Delays {
     }
 }
 
-/// Reads `Retry-After` in either form (RFC 9110, section 10.2.3).
+/// Reads the pause that `Retry-After` requests, in seconds or as a date (RFC 9110, section 10.2.3).
+/// Returns `None` if there is none or it is not valid, and zero for a date in the past.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

@@ -1,5 +1,5 @@
-//! The unsent output of one view: bounded, cut into messages at character boundaries. Missing bytes
-//! become a gap.
+//! The output of one view that the client has not received: bounded, and cut into messages at
+//! character boundaries. Missing bytes become a gap.
 //!
 //! ```text
 //!   skipped          next                  read_from
@@ -14,56 +14,60 @@ use bytes::{Buf, Bytes, BytesMut};
 use crc32fast::Hasher;
 use protocol::OUTPUT_MESSAGE_BYTES;
 
-/// The unsent bytes at which a view with `onSlow: wait` stops reading.
+/// The number of unsent bytes at which a view with `onSlow: wait` stops reading from claude-api.
 const UNSENT_BYTES: usize = 32 * 1024;
 /// The most bytes of output in one message: half of the limit in docs/protocol.md, "Notifications",
 /// because two messages are buffered for a client that reads nothing.
 const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
 
-/// The limits beyond which unsent output is dropped.
+/// The limits of unsent output in a view with `onSlow: skip`. Beyond them the oldest output is
+/// dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Skip {
-    /// The most unsent bytes.
+    /// The most unsent bytes of the view.
     pub bytes: u64,
-    /// The most unsent lines; 0 is no limit.
+    /// The most unsent lines; 0 for no limit.
     pub lines: u64,
 }
 
-/// The next part of the output to send.
+/// The next part of the output that is sent to the client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Output at this offset.
+    /// The output from this offset on, as text.
     Text(u64, String),
-    /// The bytes from the first offset to the second one are missing.
+    /// The client will not receive the bytes from the first offset up to the second one.
     Gap(u64, u64),
 }
 
-/// The unsent output of one view.
+/// The output of one view that has been read from claude-api, but not sent to the client (see the
+/// module's diagram).
 #[derive(Debug)]
 pub struct Buffer {
-    /// The offset of the first byte of `data`.
+    /// The offset of the next byte to send, which is the first one of `data`.
     next: u64,
     data: BytesMut,
-    /// The offset of the first dropped byte that no gap has announced.
+    /// The offset of the first dropped byte that no gap has announced; `None` if there is none.
     skipped: Option<u64>,
-    /// The offset at which reading continues, because claude-api freed the bytes before it.
+    /// The offset at which reading continues, because claude-api no longer has the bytes before it.
     jump: Option<u64>,
-    /// The limits of a view with `onSlow: skip`.
+    /// The limits of a view with `onSlow: skip`; `None` for `wait`.
     skip: Option<Skip>,
-    /// Unsent line ends, counted only if they are limited.
+    /// The number of unsent line ends, counted only if they are limited.
     lines: u64,
-    /// The offset that the client requested, until the first byte of its character is found.
+    /// The offset that the client requested, until the first byte of the character at that offset
+    /// is found.
     align: Option<u64>,
-    /// The crc32 of all bytes from 0, as long as none is missing.
+    /// The crc32 of all bytes from offset 0; `None` once a byte is missing.
     crc: Option<Hasher>,
-    /// Bytes dropped so far.
+    /// The number of bytes dropped so far, for `/metrics`.
     dropped: u64,
 }
 
 impl Buffer {
-    /// Creates a buffer that begins at `offset`. If `offset` lies inside a character, the buffer
-    /// begins at the character's first byte. To find it, reading begins up to 3 bytes earlier
-    /// ([`Self::read_from`]).
+    /// Creates a buffer for output from `offset`. If `offset` lies inside a character, the output
+    /// begins at the character's first byte; to find it, up to 3 earlier bytes are read
+    /// ([`Self::read_from`]). `kept_from`: the first byte that claude-api has. `skip`: the limits
+    /// for `onSlow: skip`.
     #[must_use]
     pub fn new(offset: u64, kept_from: u64, skip: Option<Skip>) -> Self {
         // A character has at most 4 bytes (RFC 3629), and the kept output begins at a character.
@@ -81,25 +85,27 @@ impl Buffer {
         }
     }
 
-    /// Returns the offset of the next byte to read.
+    /// Returns the offset from which the next bytes must be read.
     #[must_use]
     pub fn read_from(&self) -> u64 {
         self.jump.unwrap_or(self.next + self.data.len() as u64)
     }
 
-    /// Whether there is room for more bytes.
+    /// Whether more bytes should be read. Always true with `onSlow: skip`, unless claude-api has
+    /// deleted bytes whose gap is not sent.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         self.jump.is_none() && (self.skip.is_some() || self.data.len() < UNSENT_BYTES)
     }
 
-    /// Returns the number of buffered bytes.
+    /// Returns the number of bytes in the buffer.
     #[must_use]
     pub fn held(&self) -> usize {
         self.data.len()
     }
 
-    /// Frees room: a buffer with `onSlow: skip` drops its oldest output beyond 32 KiB.
+    /// Drops the oldest output beyond 32 KiB, if the view has `onSlow: skip`. For a session that
+    /// has used its memory.
     pub fn shrink(&mut self) {
         if let Some(skip) = self.skip {
             let bytes = skip.bytes.min(UNSENT_BYTES as u64);
@@ -107,19 +113,20 @@ impl Buffer {
         }
     }
 
-    /// Returns the bytes dropped so far.
+    /// Returns the number of bytes dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Returns the crc32 of the bytes read, if they are all bytes from 0.
+    /// Returns the crc32 of the bytes read; `None` unless they are all bytes from offset 0.
     #[must_use]
     pub fn crc32(&self) -> Option<u32> {
         self.crc.clone().map(Hasher::finalize)
     }
 
-    /// Appends bytes that were read at [`Self::read_from`].
+    /// Appends bytes that were read at [`Self::read_from`]. With `onSlow: skip` the oldest ones
+    /// beyond the limits are dropped.
     pub fn push(&mut self, bytes: &Bytes) {
         if let Some(crc) = &mut self.crc {
             crc.update(bytes);
@@ -134,7 +141,8 @@ impl Buffer {
         }
     }
 
-    /// Notes that claude-api freed all bytes before `to`.
+    /// Records that claude-api has deleted all bytes before the offset `to`. Those not read yet
+    /// become a gap.
     pub fn freed(&mut self, to: u64) {
         if to <= self.read_from() {
             return;
@@ -155,7 +163,7 @@ impl Buffer {
         self.jump = Some(to);
     }
 
-    /// Notes that no more bytes will be read. An unfinished character at the end is dropped, and
+    /// Records that no more bytes will be read. An unfinished character at the end is dropped, and
     /// then the crc32 is unknown.
     pub fn close(&mut self) {
         if let Some(offset) = self.align {
@@ -168,7 +176,8 @@ impl Buffer {
         }
     }
 
-    /// Takes the next piece, in order. `is_complete`: no more bytes will be pushed.
+    /// Removes and returns the next piece to send; `None` if there is none yet. `is_complete`: no
+    /// more bytes will be pushed, so an unfinished character at the end is sent as well.
     pub fn take(&mut self, is_complete: bool) -> Option<Piece> {
         if let Some(from) = self.skipped.take() {
             return Some(Piece::Gap(from, self.next));
@@ -202,7 +211,7 @@ impl Buffer {
         None
     }
 
-    /// Whether [`Self::take`] would return a piece.
+    /// Whether there is a piece to send now, so that [`Self::take`] would return it.
     #[must_use]
     pub fn has_piece(&self, is_complete: bool) -> bool {
         self.skipped.is_some()
@@ -224,7 +233,7 @@ impl Buffer {
         }
     }
 
-    /// Moves to the first byte of the character at `align`, once the byte at `align` is buffered.
+    /// Drops the bytes before the character at `align`, once the byte at `align` is buffered.
     fn find_start(&mut self) {
         let Some(offset) = self.align else { return };
         let Ok(mut index) = usize::try_from(offset - self.next) else {
@@ -268,7 +277,7 @@ fn line_ends(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|b| **b == b'\n').count() as u64
 }
 
-/// Returns the length of the first `n` lines.
+/// Returns the length in bytes of the first `n` lines, or 0 if there are fewer.
 fn length_of_lines(bytes: &[u8], n: usize) -> usize {
     let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
     ends.map(|(i, _)| i + 1)
@@ -276,7 +285,7 @@ fn length_of_lines(bytes: &[u8], n: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// Returns the length of `bytes` without an unfinished character at the end.
+/// Returns the length of `bytes` without an unfinished UTF-8 character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(4);
     for start in (tail..bytes.len()).rev() {
@@ -299,7 +308,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Returns the length of the longest piece, up to `limit` bytes, that ends with a whole character.
+/// Returns how many of the first `limit` bytes can be sent so that the last character is whole.
 fn piece_length(bytes: &[u8], limit: usize) -> usize {
     whole_characters(&bytes[..bytes.len().min(limit)])
 }

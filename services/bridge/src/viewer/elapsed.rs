@@ -1,9 +1,11 @@
-//! The `elapsedMs` of a `statusUpdate` (docs/protocol.md, "Notifications").
+//! The time since the creation of an execution, as `elapsedMs` in a `statusUpdate`
+//! (docs/protocol.md, "Notifications").
 
 use jiff::Timestamp;
 use protocol::Status;
 
-/// Returns the milliseconds from the creation of the execution to its end, or to now.
+/// Returns the milliseconds from the creation of the execution to its end, or to `now` if it has
+/// not ended.
 #[must_use]
 pub(super) fn elapsed_ms(status: &Status, now: Timestamp) -> u64 {
     let end = status.ended_at.unwrap_or(now);

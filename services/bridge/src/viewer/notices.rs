@@ -1,10 +1,11 @@
-//! The notices that follow from a new status (docs/protocol.md, "Notices").
+//! The notices that a view sends because of changes in the status, such as a retry of the model's
+//! API or a new warning (docs/protocol.md, "Notices").
 
 use protocol::message::Notice;
 use protocol::{ExecutionId, Status};
 use serde_json::{Value, json};
 
-/// Creates a notice, about an execution or about none.
+/// Creates a notice for the client. `execution_id`: `None` if it is about no execution.
 #[must_use]
 pub fn notice(
     execution_id: Option<ExecutionId>,
@@ -20,7 +21,8 @@ pub fn notice(
     }
 }
 
-/// Returns the notices for the changes from one status to the next.
+/// Compares two successive statuses of an execution, and returns the notices for what is new: a
+/// retry of the model's API, a stall, denied tools, warnings.
 #[must_use]
 pub fn for_change(old: &Status, new: &Status) -> Vec<Notice> {
     let mut notices = Vec::new();

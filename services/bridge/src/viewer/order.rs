@@ -20,64 +20,68 @@ use super::buffer::{Buffer, Piece, Skip};
 use super::elapsed::elapsed_ms;
 use super::notices::{self, notice};
 
-/// The most unsent statuses. Of consecutive statuses with the same state only the newest is kept.
+/// The most unsent statuses of a view. Of consecutive statuses with the same state only the newest
+/// is kept.
 const STATUSES: usize = 4;
-/// The most unsent notices. A status lists at most 64 warnings and 50 denials, so only a viewer
-/// that reads nothing for long reaches this limit.
+/// The most unsent notices of a view. A status lists at most 64 warnings and 50 denials, so only a
+/// client that reads nothing for long reaches this limit.
 const NOTICES: usize = 128;
 
-/// The bytes that the stream from claude-api buffers for a client that does not read.
+/// The bytes that an open stream from claude-api buffers in addition, while the client does not
+/// read.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
-/// Returns the approximate size of a status in memory, in bytes.
+/// Returns the approximate memory that an unsent status needs, in bytes.
 fn weight(status: &Status) -> usize {
     const ITEM_BYTES: usize = 256;
     let items = status.warnings.len() + status.permission_denials.len() + status.metadata.len();
     1024 + status.stderr_tail.len() + items * ITEM_BYTES
 }
 
-/// A status that is not sent yet.
+/// A status that the view has not sent to the client yet.
 #[derive(Debug)]
 struct UnsentStatus {
-    /// The word for the state: RESUMED instead of the first RUNNING after a pause.
+    /// The state as the client sees it: RESUMED instead of the first RUNNING after a pause.
     word: StatusWord,
-    /// Whether claude-api could not be reached.
+    /// Whether claude-api could not be reached, so that the status may be old.
     is_unreachable: bool,
     status: Status,
 }
 
-/// The order of one view's messages (see the module's diagram).
+/// The unsent messages of one view, and the order in which they are sent (see the module's
+/// diagram).
 #[derive(Debug)]
 pub struct Order {
-    /// The newest known status.
+    /// The newest status that claude-api has sent.
     newest: Status,
-    /// The newest status that is not terminal.
+    /// The newest status that is not terminal, for heartbeats; `None` before the first one.
     live: Option<Status>,
     unsent_statuses: VecDeque<UnsentStatus>,
-    /// Unsent notices as messages.
+    /// Unsent notices, as encoded messages.
     notices: VecDeque<String>,
     buffer: Buffer,
-    /// The terminal status, once known.
+    /// The terminal status; `None` while the execution has not ended. It is sent after all output.
     terminal: Option<Status>,
-    /// Whether claude-api no longer knows the execution. Then later bytes are ignored.
+    /// Whether claude-api no longer has the execution. Then later bytes are ignored.
     is_lost: bool,
     /// Whether the last attempt to reach claude-api failed.
     is_unreachable: bool,
-    /// Whether the output was compared with the terminal status.
+    /// Whether the output was compared with the length and the crc32 in the terminal status.
     is_checked: bool,
-    /// Whether the last message was sent.
+    /// Whether the terminal status was sent, so that no message follows.
     is_done: bool,
-    /// The most bytes of a status object.
+    /// The most bytes of a status object in a message; a longer one is cut.
     status_bytes: usize,
-    /// The last `elapsedMs` that was sent.
+    /// The last `elapsedMs` that was sent. It never decreases.
     elapsed_ms: u64,
-    /// Gaps announced so far.
+    /// The number of gaps announced so far, for `/metrics`.
     gaps: u64,
 }
 
 impl Order {
-    /// Creates the order of a view that begins with the status of the answer. The output begins at
-    /// `offset`. Without an offset it begins at 0, with a gap if byte 0 is not kept.
+    /// Creates the order of a view that begins with `status`, the one in the answer. The output
+    /// begins at `offset`. Without an offset it begins at 0, with a gap if claude-api no longer has
+    /// byte 0. `skip`: the limits of a view with `onSlow: skip`.
     #[must_use]
     pub fn new(
         status: Status,
@@ -118,37 +122,39 @@ impl Order {
         order
     }
 
-    /// Returns the newest known status.
+    /// Returns the newest status that claude-api has sent.
     #[must_use]
     pub fn newest_status(&self) -> &Status {
         &self.newest
     }
 
-    /// Whether the terminal status is known. It may not be sent yet.
+    /// Whether the execution has ended. Its terminal status may not be sent yet.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.terminal.is_some()
     }
 
-    /// Whether the last message was sent.
+    /// Whether the last message of the view was sent.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// Returns the offset of the next byte to read.
+    /// Returns the offset from which the next bytes of output must be read.
     #[must_use]
     pub fn read_from(&self) -> u64 {
         self.buffer.read_from()
     }
 
-    /// Whether there is room for bytes.
+    /// Whether the view should read more output: it has room in its buffer, and the execution is
+    /// not lost.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         !self.is_done && !self.is_lost && self.buffer.wants_bytes()
     }
 
-    /// Whether claude-api has more bytes, for certain or probably.
+    /// Whether claude-api has more output: certainly if the execution has ended, probably while it
+    /// runs.
     #[must_use]
     pub fn has_more_upstream(&self) -> bool {
         match &self.terminal {
@@ -159,8 +165,8 @@ impl Order {
         }
     }
 
-    /// Returns the bytes that are buffered for the client: unsent output with its read-ahead,
-    /// notices and statuses.
+    /// Returns the memory that the unsent messages of the view need, in bytes: output with the
+    /// stream's read-ahead, notices and statuses.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let output = match self.buffer.held() {
@@ -175,19 +181,20 @@ impl Order {
         output + notices + statuses
     }
 
-    /// Frees room: a view with `onSlow: skip` drops its oldest output beyond 32 KiB.
+    /// Drops the oldest output beyond 32 KiB, if the view has `onSlow: skip`. For a session that
+    /// has used its memory.
     pub fn shrink(&mut self) {
         self.buffer.shrink();
     }
 
-    /// Returns the bytes dropped so far.
+    /// Returns the number of bytes of output dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.buffer.dropped()
     }
 
-    /// Handles the first status of a connection, which is sent only if it differs from the newest
-    /// one.
+    /// Handles the first status of a connection to claude-api. It is sent to the client only if it
+    /// differs from the newest one, because a reconnect is no news.
     pub fn on_first_status(&mut self, status: Status) {
         let known = Status {
             output_bytes: self.newest.output_bytes,
@@ -203,7 +210,8 @@ impl Order {
         }
     }
 
-    /// Handles a status of the execution.
+    /// Handles a new status: queues it with the notices for its changes, or keeps it as the
+    /// terminal status.
     pub fn on_status(&mut self, status: Status) {
         if self.terminal.is_some() {
             return;
@@ -259,8 +267,8 @@ impl Order {
         }
     }
 
-    /// Handles a failure to reach claude-api. The failure is reported once, then with each
-    /// heartbeat. Once the terminal status is known, only while bytes are missing.
+    /// Handles a failure to reach claude-api: queues a notice once, and repeats the last status
+    /// with each heartbeat. After the end of the execution, only while bytes are missing.
     pub fn on_unreachable(&mut self) {
         if self.is_done || self.is_unreachable || self.is_read() {
             return;
@@ -282,9 +290,9 @@ impl Order {
         self.is_unreachable
     }
 
-    /// Repeats the last status, because none was sent for more than a heartbeat. While claude-api
-    /// can be reached, claude-api itself repeats the status. While the last bytes of an ended
-    /// execution are missing, the last status before the end is repeated.
+    /// Queues the last status again, because none was sent for more than a heartbeat. While
+    /// claude-api can be reached, it repeats the status itself. After the end of the execution, the
+    /// last status before the end is repeated while bytes are missing.
     pub fn on_heartbeat(&mut self) {
         if self.is_done || (self.terminal.is_some() && (!self.is_unreachable || self.is_read())) {
             return;
@@ -294,8 +302,8 @@ impl Order {
         }
     }
 
-    /// Handles that claude-api no longer knows the execution. A known terminal status stays, and
-    /// its missing bytes become a gap. Otherwise the execution ends as interrupted.
+    /// Handles that claude-api no longer has the execution. If it has ended, its missing bytes
+    /// become a gap. Otherwise it counts as ended now: interrupted, with the reason `lost`.
     pub fn on_gone(&mut self, now: Timestamp) {
         if let Some(end) = &self.terminal {
             self.buffer.freed(end.output_bytes);
@@ -317,7 +325,7 @@ impl Order {
         self.terminal = Some(lost);
     }
 
-    /// Handles bytes that were read at [`Self::read_from`].
+    /// Handles output that was read at [`Self::read_from`].
     pub fn on_bytes(&mut self, bytes: &Bytes) {
         if self.is_lost {
             return;
@@ -329,25 +337,26 @@ impl Order {
         }
     }
 
-    /// Handles that claude-api freed all bytes before `kept`.
+    /// Handles that claude-api has deleted all output before the offset `kept`. Bytes not read yet
+    /// become a gap.
     pub fn on_freed(&mut self, kept: u64) {
         self.buffer.freed(kept);
     }
 
-    /// Whether all bytes of a terminal execution were read.
+    /// Whether the execution has ended and all of its output was read.
     fn is_read(&self) -> bool {
         self.terminal
             .as_ref()
             .is_some_and(|end| self.buffer.read_from() >= end.output_bytes)
     }
 
-    /// Whether the next message is a status.
+    /// Whether the next message is a status. Statuses are sent before notices and output.
     #[must_use]
     pub fn is_status_next(&self) -> bool {
         !self.unsent_statuses.is_empty()
     }
 
-    /// Whether [`Self::next`] would return a message.
+    /// Whether there is a message to send now, which [`Self::next`] would return.
     #[must_use]
     pub fn has_message(&self) -> bool {
         !self.is_done
@@ -363,7 +372,8 @@ impl Order {
         self.gaps
     }
 
-    /// Returns the next message.
+    /// Removes and returns the next message to send, or `None` if there is none. `now`: the time
+    /// for `elapsedMs`.
     pub fn next(&mut self, now: Timestamp) -> Option<String> {
         if self.is_done {
             return None;
@@ -423,15 +433,15 @@ impl Order {
         Some(update.to_message_within(limit))
     }
 
-    /// Returns `elapsedMs`, which never decreases: a heartbeat may be sent between an end and its
-    /// status, and clocks may be set back.
+    /// Returns the `elapsedMs` of a status. It never decreases, although a heartbeat may be sent
+    /// between an end and its status, and clocks may be set back.
     fn elapsed(&mut self, status: &Status, now: Timestamp) -> u64 {
         self.elapsed_ms = self.elapsed_ms.max(elapsed_ms(status, now));
         self.elapsed_ms
     }
 
-    /// Reports once, in the log and as a notice, that the received bytes do not match the length or
-    /// the crc32 in the terminal status.
+    /// Compares the received output with the length and the crc32 in the terminal status. On a
+    /// mismatch, logs it and returns a notice for the client, once.
     fn mismatch(&mut self, end: &Status) -> Option<String> {
         if std::mem::replace(&mut self.is_checked, true) {
             return None;

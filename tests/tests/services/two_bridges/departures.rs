@@ -26,7 +26,7 @@ async fn leave(bridge: &Service) -> String {
 
 /// Waits until claude-api has the cancel of a departure from this bridge.
 async fn wait_reported(bridge: &Service, id: &str) {
-    let settled = "claude-api has a cancel that was owed";
+    let settled = "claude-api accepted the cancel of an abandoned execution";
     let is_settled = |line: &Value| line["execution"] == id && line["message"] == settled;
     eventually("the departure to be reported", PATIENCE, || {
         bridge.lines().iter().any(is_settled).then_some(())

@@ -115,9 +115,14 @@ async fn cancel_through_the_second(first: LineFailure, second: LineFailure, reco
     let retried = retrying.request("execute", execute.clone()).await;
     let given_up = cancelling.request("execute", execute).await;
     if first != LineFailure::Stuck {
-        wait_logged(&lines.stack.bridge, &id, "execute not accepted").await;
+        wait_logged(
+            &lines.stack.bridge,
+            &id,
+            "claude-api did not accept an execute",
+        )
+        .await;
     }
-    wait_logged(&lines.second, &id, "execute not accepted").await;
+    wait_logged(&lines.second, &id, "claude-api did not accept an execute").await;
     if recovery == Recovery::Early {
         lines.second_line.heal();
     }
@@ -131,7 +136,7 @@ async fn cancel_through_the_second(first: LineFailure, second: LineFailure, reco
     }
     if recovery != Recovery::Early {
         lines.second_line.heal();
-        let settled = "claude-api has a cancel that was owed";
+        let settled = "claude-api accepted the cancel of an abandoned execution";
         wait_logged(&lines.second, &id, settled).await;
     }
     lines.first_line().heal();

@@ -1,4 +1,5 @@
-//! A message that a session is receiving, as a holder of bytes of the inbound budget.
+//! A message that a session is still receiving, and the bytes of the inbound budget that it holds.
+//! Messages that wait for memory may evict others that are stalled or slow.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -6,14 +7,16 @@ use std::time::Instant;
 
 use super::{InboundBudget, InboundCharge, MessageState};
 
-/// The number of patiences after which a waiting message evicts a slow holder, even if that holder
-/// makes progress.
+/// How many patiences (1 s each by default) a message must wait for memory before it may evict one
+/// that makes progress, but slowly. A stalled message may be evicted after the first one.
 pub(super) const PATIENCES_FOR_SLOW: u32 = 5;
-/// A holder is slow if the rest of its message needs more than this number of patiences, at its
-/// rate so far. That is two pings, after which the session of a silent peer is closed as well.
+/// A message is slow if its rest will take more than this number of patiences (1 s each by
+/// default), at its rate so far. That is two ping intervals, after which the session of a silent
+/// peer is closed as well.
 const SLOW_PATIENCES: u32 = 40;
 
-/// A message that is not complete, until dropped.
+/// A message that a session is still receiving, as a holder of bytes of the inbound budget.
+/// Dropping it releases the bytes; [`Self::finish`] keeps those of a complete message.
 #[derive(Debug)]
 pub struct Unfinished {
     budget: Arc<InboundBudget>,
@@ -22,7 +25,8 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Creates a message that holds no bytes yet. `max_bytes`: the most bytes that it may have.
+    /// Registers a new message, which holds no bytes yet, as the youngest of the budget.
+    /// `max_bytes`: the most bytes that the whole message may have.
     #[must_use]
     pub fn new(budget: Arc<InboundBudget>, max_bytes: u64) -> Self {
         let max_bytes = max_bytes.min(budget.total);
@@ -49,8 +53,8 @@ impl Unfinished {
         }
     }
 
-    /// Returns the length that the message may reach with its charge: unlimited once it holds the
-    /// whole budget.
+    /// Returns the length in bytes up to which the message may be read with its charge: unlimited
+    /// once it holds the whole budget.
     #[must_use]
     pub fn allowed(&self) -> u64 {
         if self.held >= self.budget.total {
@@ -60,7 +64,9 @@ impl Unfinished {
         }
     }
 
-    /// Grows the charge until it holds `bytes`.
+    /// Grows the charge until it holds `bytes` bytes, or the whole budget. Pending while they are
+    /// not free, or are reserved for the rest of the oldest message; the task is woken when bytes
+    /// are released.
     pub fn poll_grow(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.budget.lock();
         let state = &mut *state;
@@ -87,7 +93,8 @@ impl Unfinished {
         Poll::Ready(())
     }
 
-    /// Records progress. `received`: the bytes of the message so far.
+    /// Records that the message now has `received` bytes, and when. A message without progress may
+    /// be evicted by one that waits for memory.
     pub fn note_progress(&self, received: u64) {
         let mut state = self.budget.lock();
         if let Some(message) = state.messages.get_mut(&self.number) {
@@ -95,7 +102,8 @@ impl Unfinished {
         }
     }
 
-    /// Whether other unfinished messages hold bytes.
+    /// Whether other unfinished messages hold bytes. If not, waiting for memory means waiting for
+    /// claude-api's answers.
     #[must_use]
     pub fn has_others(&self) -> bool {
         let state = self.budget.lock();
@@ -103,7 +111,10 @@ impl Unfinished {
         messages.any(|(number, message)| *number != self.number && message.held > 0)
     }
 
-    /// Evicts another message, if one may be evicted. `times`: how often the patience has ended.
+    /// Evicts the oldest other message that made no progress for a patience (the time that a
+    /// message waits for memory at a time) and does not wait itself. From the fifth patience on,
+    /// evicts a slow one otherwise. At most one message is evicted per patience. `times`: how many
+    /// patiences this message has waited.
     pub fn try_evict(&self, times: u32) {
         let (now, patience) = (Instant::now(), self.budget.patience);
         let mut state = self.budget.lock();
@@ -137,7 +148,8 @@ impl Unfinished {
         }
     }
 
-    /// Whether this message was evicted. Its session must close so that other messages can grow.
+    /// Whether another message needs this one's memory more. Then the session of this message must
+    /// close with 1013.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         let state = self.budget.lock();
@@ -147,7 +159,8 @@ impl Unfinished {
             .is_some_and(|message| message.is_evicted)
     }
 
-    /// Completes the message: keeps a charge of `bytes`, its length, and releases the rest.
+    /// Ends a complete message of `bytes` bytes. Returns the charge for them, which its executes
+    /// and inputs keep, and releases what was charged beyond that.
     #[must_use]
     pub fn finish(mut self, bytes: u64) -> InboundCharge {
         let bytes = bytes.min(self.held);

@@ -1,4 +1,6 @@
-//! The addresses of claude-api's host, resolved when a request needs them and at most 1 s old.
+//! The IP addresses of claude-api's host, with which the bridge recognizes requests from
+//! claude-api's container. They are resolved when a request needs them, and are then at most 1 s
+//! old.
 //!
 //! One attempt runs at a time, in a separate task. So a slow resolver occupies one thread and
 //! blocks no connection. A request waits for the attempt: up to 3 s for the first one, 1 s for
@@ -14,17 +16,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// The age after which the name is resolved again.
+/// How long resolved addresses are used without a new attempt.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long an answer is valid while there is no newer one.
+/// How long resolved addresses stay valid while newer attempts fail or take longer.
 const VALID: Duration = Duration::from_secs(60);
-/// How long a request waits for an attempt: after an earlier attempt has ended, and before that.
+/// How long a request waits for a running attempt to resolve the name: 1 s if an earlier attempt
+/// has ended, 3 s for the first one.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 type Answer = io::Result<Vec<IpAddr>>;
 type Resolve = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
-/// The host of claude-api's URL.
+/// The IP addresses of the host in claude-api's URL. A name is resolved again when its addresses
+/// are older than 1 s.
 pub(super) struct HostAddresses {
     host: Host,
     known: Arc<watch::Sender<Resolution>>,
@@ -49,8 +53,8 @@ impl fmt::Debug for HostAddresses {
 }
 
 impl HostAddresses {
-    /// Creates the addresses of this URL's host. The check of the settings has parsed the URL. A
-    /// URL without a host has no addresses.
+    /// Creates the addresses for the host of `url`, without resolving it yet. The check of the
+    /// settings has parsed the URL. A URL without a host has no addresses.
     pub(super) fn from_url(url: &str) -> Self {
         let url = reqwest::Url::parse(url).ok();
         let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("");
@@ -70,7 +74,9 @@ impl HostAddresses {
         }
     }
 
-    /// Returns the addresses, or `None` if the first attempt has not ended in time. Cancel-safe.
+    /// Returns the addresses of the host, after resolving its name if they are older than 1 s.
+    /// Returns `None` if no attempt has ended in time yet, and an empty list if none has succeeded
+    /// within the last 60 s. Cancel-safe.
     pub(super) async fn addresses(&self) -> Option<Arc<[IpAddr]>> {
         let name = match &self.host {
             Host::Address(address) => return Some(Arc::clone(address)),
@@ -93,7 +99,7 @@ impl HostAddresses {
         self.known.borrow().addresses_at(Instant::now())
     }
 
-    /// Begins an attempt, unless one runs.
+    /// Starts a task that resolves `name`, unless one is running.
     fn begin(&self, name: &str) {
         let mut begins = false;
         self.known.send_if_modified(|known| {
@@ -111,26 +117,31 @@ impl HostAddresses {
         tokio::spawn(async move {
             let answer = answer.await;
             if let Err(error) = &answer {
-                tracing::debug!(%error, "could not resolve the name of claude-api");
+                tracing::debug!(
+                    %error,
+                    "could not resolve the host name of claude-api; its last addresses are used \
+                     until they are 60 s old"
+                );
             }
             known.send_modify(|known| known.record(began, answer));
         });
     }
 }
 
-/// Resolves a name with getaddrinfo(3) in a thread of the runtime.
+/// Resolves `name` with getaddrinfo(3). The call runs in a thread of the runtime, because it
+/// blocks.
 async fn resolve(name: String) -> Answer {
     let resolved = tokio::net::lookup_host((name, 0)).await?;
     Ok(resolved.map(|address| address.ip()).collect())
 }
 
-/// The newest addresses of a name, and the state of its resolution.
+/// The newest addresses of a name, and the state of the attempts to resolve it.
 #[derive(Debug, Clone, Default)]
 struct Resolution {
     addresses: Arc<[IpAddr]>,
-    /// The start of the attempt that resolved them.
+    /// The start of the attempt that found the addresses; `None` if none has succeeded.
     resolved_at: Option<Instant>,
-    /// The start of the last attempt that has ended.
+    /// The start of the last attempt that has ended, with or without success.
     attempted_at: Option<Instant>,
     resolving: bool,
 }
@@ -145,7 +156,8 @@ impl Resolution {
         }
     }
 
-    /// Whether a request at the time `requested_at` needs no other attempt.
+    /// Whether a request that arrived at `requested_at` can use the known addresses without another
+    /// attempt.
     fn is_fresh(&self, requested_at: Instant) -> bool {
         self.attempted_at
             .is_some_and(|attempted_at| attempted_at + FRESH >= requested_at)
@@ -155,8 +167,8 @@ impl Resolution {
         WAITS[usize::from(self.attempted_at.is_none())]
     }
 
-    /// Returns the last addresses while they are valid, an empty list after that, and `None` if no
-    /// attempt has ended yet.
+    /// Returns the addresses if they are at most 60 s old at `now`, otherwise an empty list.
+    /// Returns `None` if no attempt has ended yet.
     fn addresses_at(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
         match self.resolved_at {
             Some(resolved_at) if resolved_at + VALID >= now => Some(Arc::clone(&self.addresses)),

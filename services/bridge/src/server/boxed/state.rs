@@ -1,4 +1,5 @@
-//! The state of claude-api's box, according to claude-api itself.
+//! Whether claude-api is boxed (runs the model's commands in its own container), as claude-api
+//! itself says.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,18 +10,20 @@ use tokio::sync::Mutex;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 
-/// The age after which the answer is requested again, because claude-api may have restarted with
-/// another setting.
+/// How long an answer of claude-api is used. Then it is requested again, because claude-api may
+/// have restarted with another setting.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The newest answer of claude-api on whether it is boxed.
+/// Asks claude-api whether it is boxed (runs the model's commands in its own container), and caches
+/// the answer for 1 s.
 #[derive(Debug)]
 pub(super) struct BoxedState {
     upstream: Upstream,
     /// The last answer and its time. Locked during the call to claude-api, so that all waiting
     /// requests share one call.
     last: Mutex<Option<(Instant, bool)>>,
-    /// Whether claude-api's last answer refused this bridge as a part of the box.
+    /// Whether claude-api's last answer refused this bridge, because it took the bridge's address
+    /// for one of its box.
     refused: AtomicBool,
 }
 
@@ -33,8 +36,9 @@ impl BoxedState {
         }
     }
 
-    /// Whether claude-api is boxed. While claude-api does not answer, its last answer is returned,
-    /// or `None` if there is none.
+    /// Whether claude-api is boxed (runs the model's commands in its own container), according to
+    /// an answer that is at most 1 s old. While claude-api does not answer, its last answer is
+    /// returned, or `None` if there has been none.
     pub(super) async fn is_boxed(&self) -> Option<bool> {
         let mut last = self.last.lock().await;
         match *last {
@@ -51,15 +55,17 @@ impl BoxedState {
         last.map(|(_, boxed)| boxed)
     }
 
-    /// Whether claude-api mistakes this bridge for its box, according to its last answer.
+    /// Whether claude-api refuses this bridge because it takes it for a part of its own container,
+    /// according to an answer that is at most 1 s old.
     pub(super) async fn is_refused(&self) -> bool {
         self.is_boxed().await;
         self.refused.load(Ordering::Relaxed)
     }
 }
 
-/// Reads from an answer to `GET /v1/limits` whether claude-api is boxed. Only a boxed claude-api
-/// refuses with these problems.
+/// Reads from an answer to `GET /v1/limits` whether claude-api is boxed (runs the model's commands
+/// in its own container). `None` if the answer does not show it. Two refusals show it, because only
+/// a boxed claude-api sends them.
 fn boxed_in(answer: &Result<Limits, Failure>) -> Option<bool> {
     match answer {
         Ok(limits) => Some(limits.boxed),

@@ -5,19 +5,20 @@ use super::open_requests::Token;
 use crate::handover::Handover;
 use crate::viewer::ViewStart;
 
-/// One action. The task performs actions in their order.
+/// An action that the machine has decided on. The session's task performs actions in order.
 #[derive(Debug)]
 pub enum Action {
-    /// Sends this text message.
+    /// Sends this JSON text to the client.
     Send(String),
-    /// Hands an execute to claude-api, after the earlier ones.
+    /// Hands an execute to claude-api, after the earlier executes of the session.
     Execute(Token, Handover),
-    /// Stops the retries of an execute.
+    /// Stops the retries of an execute that the client cancels.
     StopRetrying(Token),
-    /// Calls claude-api, without waiting for other calls.
+    /// Makes a call to claude-api in a separate task.
     Call(Token, Call),
-    /// Begins a view, with its number.
+    /// Begins a view with this number: streams the statuses and the output of an execution to the
+    /// client.
     View(u64, Box<ViewStart>),
-    /// Ends a view and drops its messages that are not sent yet.
+    /// Ends the view with this number, and drops its messages that are not sent yet.
     Unview(u64),
 }

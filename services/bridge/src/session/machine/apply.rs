@@ -1,4 +1,5 @@
-//! Applying outcomes: each becomes the answer to its request; some also change a view after it.
+//! Applies the outcomes of requests: each becomes the answer, and some begin or end a view after
+//! it.
 
 use protocol::Status;
 use protocol::message::{Accepted, Empty, Notification, RejectedExecute};
@@ -15,14 +16,16 @@ use crate::session::wire::answer::{Answer, shorten_error};
 use crate::viewer::ViewStart;
 use crate::viewer::notices::notice;
 
-/// The most bytes of a status in an answer while the client's unread answers are at their limit.
+/// The most bytes of a status in an answer while the client has reached the limit of unread
+/// answers.
 pub(super) const SHORT_STATUS_BYTES: usize = 4 * 1024;
 
-/// The longest error in a notification, in bytes.
+/// The longest error in the message about a refused notification, in bytes.
 const NOTICE_BYTES: usize = 64 * 1024;
 
 impl Machine {
-    /// Applies the outcome of a request that waits for no earlier one.
+    /// Turns the outcome of a request into its answer, and updates the session's executions and
+    /// views. No earlier request about the same view may be open.
     pub(super) fn apply(&mut self, token: Token, outcome: Outcome) {
         match outcome {
             Outcome::Executed(result) => self.apply_executed(token, *result),
@@ -107,7 +110,8 @@ impl Machine {
         }
     }
 
-    /// Answers a request. `changes` take effect after the answer.
+    /// Sends the answer to a request, or holds it until its batch is complete. The `changes` of
+    /// views take effect directly after it.
     pub(super) fn answer(&mut self, token: Token, answer: Answer, changes: Vec<ViewChange>) {
         let status_bytes = if self.unsent_bytes + self.pledged_bytes() < self.bounds.session_bytes {
             self.bounds.status_bytes
@@ -124,7 +128,8 @@ impl Machine {
         self.start(next);
     }
 
-    /// Answers a request with an error. `method`: its method, if known.
+    /// Answers a request with an error. `method`: its method, if known. A refused notification has
+    /// no answer, so it is reported in a separate message.
     pub(super) fn refuse(&mut self, token: Token, method: Option<&str>, error: &RpcError) {
         self.note_refused(error);
         if self.open_requests.is_notification(token) {
@@ -137,7 +142,8 @@ impl Machine {
         self.start(next);
     }
 
-    /// Reports a refused notification, which has no answer, in a separate message.
+    /// Tells the client about a refused notification, which has no answer, in a separate message: a
+    /// `statusUpdate` for an execute, a notice for any other request.
     fn report_refused_notification(&mut self, method: Option<&str>, error: &RpcError) {
         let error = shorten_error(error, NOTICE_BYTES);
         let text = if method == Some(method::EXECUTE) {

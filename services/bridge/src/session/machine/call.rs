@@ -1,4 +1,4 @@
-//! The calls to claude-api that requests need, and the replies of claude-api. Pure.
+//! The calls to claude-api that requests of a session need, and claude-api's replies. Pure.
 
 use bytes::Bytes;
 use protocol::message::{AttachParams, Control, EventsParams, ListParams};
@@ -7,46 +7,48 @@ use protocol::{ExecutionId, Status};
 use crate::session::wire::events_part::EventsPart;
 use crate::session::wire::list_page::ListPage;
 
-/// The execution that a call is about.
+/// The execution that a call is about, as far as the session knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The execution with this id.
     One(ExecutionId),
-    /// The first of these candidates, oldest first, that is not terminal.
+    /// The first of these candidates, oldest first, that has not ended. For a request without an
+    /// `executionId`; only claude-api knows which ones have ended.
     FirstLive(Vec<ExecutionId>),
 }
 
-/// A call to claude-api.
+/// A call to claude-api that a request needs. Executes are not calls: the executor sends them.
 #[derive(Debug, Clone)]
 pub enum Call {
-    /// Reads the status object.
+    /// Reads the status of an execution.
     Status(Target),
-    /// Pauses, resumes or cancels.
+    /// Pauses, resumes or cancels an execution.
     Control(Control, Target),
-    /// Reads a page of a list.
+    /// Reads a page of the statuses of all executions.
     List(ListParams),
-    /// Reads a part of the events.
+    /// Reads a part of an execution's events (its CLI's stdout).
     Events(EventsParams),
-    /// Reads the status object with which a view begins.
+    /// Reads the status with which a view of an execution begins.
     Attach(AttachParams),
-    /// Ends a view. claude-api is not called; the request only waits for earlier ones about its
-    /// view.
+    /// Ends a view. It needs no call to claude-api, but waits for earlier requests about the view
+    /// as calls do.
     Detach(ExecutionId),
-    /// Sends lines to a CLI's stdin.
+    /// Sends lines to the stdin of an execution's CLI.
     Input {
-        /// The execution of the CLI.
+        /// The execution that receives the lines.
         target: Target,
-        /// The bytes of the lines.
+        /// The lines as bytes.
         data: Bytes,
-        /// The offset of the first byte, in bytes of input.
+        /// The offset of the first byte in all input of the execution.
         offset: u64,
-        /// Whether the input ends with these bytes.
+        /// Whether the input ends after these bytes.
         eof: bool,
     },
 }
 
 impl Call {
-    /// Returns the one execution that the call names.
+    /// Returns the execution that the call names. `None` for a list, and while claude-api must find
+    /// the first live one.
     #[must_use]
     pub fn named(&self) -> Option<ExecutionId> {
         match self {
@@ -63,7 +65,8 @@ impl Call {
         }
     }
 
-    /// Returns the execution whose view the call begins or ends.
+    /// Returns the execution whose view the call begins or ends; `None` for a call that changes no
+    /// view.
     #[must_use]
     pub fn viewed(&self) -> Option<ExecutionId> {
         match self {
@@ -77,7 +80,8 @@ impl Call {
         }
     }
 
-    /// Returns the same call about another execution.
+    /// Returns the same call about `target`. A list, events, an attach and a detach stay as they
+    /// are.
     #[must_use]
     pub fn about(self, target: Target) -> Self {
         match self {
@@ -98,14 +102,15 @@ impl Call {
         }
     }
 
-    /// Whether the call changes nothing. Such a query waits until there is room for its answer.
+    /// Whether the call only reads (status, list, events). Such a query waits until there is memory
+    /// for its answer; other calls never wait for memory.
     #[must_use]
     pub fn is_query(&self) -> bool {
         matches!(self, Self::Status(_) | Self::List(_) | Self::Events(_))
     }
 
-    /// Whether the call may start once claude-api has accepted its execution, even if the client
-    /// has no answer to the execute yet. Such a call changes no view.
+    /// Whether the call may start as soon as claude-api has accepted its execution, although the
+    /// client has no answer to the execute yet. Such a call changes no view.
     #[must_use]
     pub fn needs_no_answer(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Control(..) | Self::Events(_))
@@ -118,19 +123,20 @@ impl Call {
     }
 }
 
-/// The reply of claude-api to a call.
+/// The reply of claude-api to a successful call.
 #[derive(Debug)]
 pub enum CallReply {
-    /// A status object.
+    /// The status of the execution.
     Status(Box<Status>),
-    /// A page of a list.
+    /// A page of the list of executions.
     Page(Box<ListPage>),
-    /// A part of the events.
+    /// A part of the execution's events.
     Events(Box<EventsPart>),
-    /// The status with which a view can begin.
+    /// The status with which the requested view can begin.
     Attach(Box<Status>, AttachParams),
-    /// The total of accepted input, in bytes.
+    /// The bytes of input that claude-api has accepted in total.
     Input(u64),
-    /// None of the candidates in the [`Target::FirstLive`] of this call is live.
+    /// All candidates in the [`Target::FirstLive`] of this call have ended. The machine submits the
+    /// call again, for executions that the session has started meanwhile.
     NothingLive(Call),
 }

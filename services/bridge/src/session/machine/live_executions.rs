@@ -1,12 +1,12 @@
-//! The live executions of a session: it started or attached to them, and they are not known to have
-//! ended. Pure.
+//! The live executions of a session: those that it has started or attached to and that are not
+//! known to have ended. A request without an `executionId` is about the oldest one. Pure.
 
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use protocol::{ExecutionId, Status};
 
-/// The most executions that a session remembers; the oldest is forgotten first.
+/// The most live executions that a session remembers. The oldest is forgotten first.
 const CAPACITY: usize = 4096;
 
 #[derive(Debug)]
@@ -15,16 +15,18 @@ struct LiveExecution {
     cancel_on_disconnect: bool,
 }
 
-/// The live executions of one session.
+/// The executions that a session has started or attached to and that are not known to have ended.
 #[derive(Debug, Default)]
 pub struct LiveExecutions {
     entries: HashMap<ExecutionId, LiveExecution>,
-    /// Executions to cancel on disconnect whose acceptance is unknown.
+    /// Executions with `onDisconnect: "cancel"` of which it is unknown whether claude-api accepted
+    /// them.
     maybe_accepted: HashSet<ExecutionId>,
 }
 
 impl LiveExecutions {
-    /// Notes the execution of a status from claude-api; a terminal one is forgotten.
+    /// Adds the execution of this status, or forgets it if the status is terminal.
+    /// `cancel_on_disconnect`: whether it is cancelled after the end of the session.
     pub fn remember(&mut self, status: &Status, cancel_on_disconnect: bool) {
         let id = status.execution_id;
         if status.state.is_terminal() {
@@ -44,26 +46,27 @@ impl LiveExecutions {
         entry.cancel_on_disconnect |= cancel_on_disconnect;
     }
 
-    /// Notes an execution with `onDisconnect: "cancel"` whose acceptance is unknown.
+    /// Adds an execution with `onDisconnect: "cancel"` that claude-api may or may not have
+    /// accepted.
     pub fn note_maybe_accepted(&mut self, id: ExecutionId) {
         if self.maybe_accepted.len() < CAPACITY {
             self.maybe_accepted.insert(id);
         }
     }
 
-    /// Forgets an execution that has ended, or that claude-api does not know.
+    /// Removes an execution that has ended, or that claude-api does not have.
     pub fn forget(&mut self, id: ExecutionId) {
         self.entries.remove(&id);
         self.maybe_accepted.remove(&id);
     }
 
-    /// Whether claude-api is known to have this execution.
+    /// Whether claude-api has certainly accepted this execution.
     #[must_use]
     pub fn is_accepted(&self, id: ExecutionId) -> bool {
         self.entries.contains_key(&id)
     }
 
-    /// Returns all executions by their creation, the oldest first.
+    /// Returns the ids of all live executions, by the time of their creation.
     #[must_use]
     pub fn oldest_first(&self) -> Vec<ExecutionId> {
         let entries = self.entries.iter();
@@ -72,7 +75,8 @@ impl LiveExecutions {
         all.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Returns the executions to cancel if no client attaches after the end of the session.
+    /// Returns the executions with `onDisconnect: "cancel"`, which are cancelled after the end of
+    /// the session unless a client views them again.
     #[must_use]
     pub fn departing(&self) -> Vec<ExecutionId> {
         let entries = self.entries.iter();

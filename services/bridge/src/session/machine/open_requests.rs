@@ -1,5 +1,5 @@
-//! The requests that are not answered yet: single ones, the entries of a batch, notifications. The
-//! answers of a batch are held until the last one is ready. Pure.
+//! The requests of one session that are not answered yet. The answers of a batch are held until all
+//! of them are ready, because they are sent as one message. Pure.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,13 @@ use protocol::rpc::RpcError;
 
 use crate::session::wire::answer::{Answer, encode};
 
-/// The number that identifies one request of a session.
+/// The number of a request in its session. A client's own id may be missing or used twice. Later
+/// requests have higher numbers.
 pub type Token = u64;
 
 #[derive(Debug)]
 struct OpenRequest {
-    /// The id as JSON; None for a notification.
+    /// The client's id, as JSON; `None` for a notification, which gets no answer.
     id: Option<String>,
     batch: Option<u64>,
 }
@@ -25,22 +26,23 @@ struct Batch<T> {
     changes: Vec<T>,
 }
 
-/// A message that is ready to be sent, and the changes that follow it.
+/// A message that can be sent now, and the changes that take effect directly after it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ready<T> {
-    /// The message to send, if any.
+    /// The text of the message. `None` if the request has no answer, or its batch is not complete.
     pub message: Option<String>,
-    /// The changes that take effect after the message.
+    /// The changes that take effect directly after the message.
     pub changes: Vec<T>,
 }
 
-/// The unanswered requests of one session. `T`: a change that takes effect after an answer.
+/// The requests of one session that are not answered yet. `T`: a change that takes effect after an
+/// answer, such as the start of a view.
 #[derive(Debug)]
 pub struct OpenRequests<T> {
     next: u64,
     requests: HashMap<Token, OpenRequest>,
     batches: HashMap<u64, Batch<T>>,
-    /// Bytes of answers that wait for the rest of their batch.
+    /// The bytes of answers that wait for the rest of their batch.
     held: usize,
 }
 
@@ -56,25 +58,25 @@ impl<T> Default for OpenRequests<T> {
 }
 
 impl<T> OpenRequests<T> {
-    /// Returns the bytes of answers that wait for the rest of their batch.
+    /// Returns the bytes of answers that are ready, but wait for the rest of their batch.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held
     }
 
-    /// Returns the number of requests without an answer.
+    /// Returns the number of requests that are not answered yet.
     #[must_use]
     pub fn open(&self) -> usize {
         self.requests.len()
     }
 
-    /// Whether a batch waits for its last answer.
+    /// Whether a batch is not completely answered yet.
     #[must_use]
     pub fn has_batches(&self) -> bool {
         !self.batches.is_empty()
     }
 
-    /// Begins a batch of this many entries.
+    /// Adds a batch of `size` entries, and returns its number for [`Self::request`].
     pub fn batch(&mut self, size: usize) -> u64 {
         self.next += 1;
         let batch = Batch {
@@ -87,22 +89,25 @@ impl<T> OpenRequests<T> {
         self.next
     }
 
-    /// Begins a request. Without an id it is a notification.
+    /// Adds a request, and returns its token. `id`: the client's id as JSON; `None` for a
+    /// notification. `batch`: the number of its batch, if any.
     pub fn request(&mut self, id: Option<String>, batch: Option<u64>) -> Token {
         self.next += 1;
         self.requests.insert(self.next, OpenRequest { id, batch });
         self.next
     }
 
-    /// Whether a request is a notification, which gets no answer.
+    /// Whether this request is a notification, which gets no answer. Also true for a request that
+    /// is already answered.
     #[must_use]
     pub fn is_notification(&self, token: Token) -> bool {
         let request = self.requests.get(&token);
         request.is_none_or(|request| request.id.is_none())
     }
 
-    /// Answers a request. In a batch, answers and changes wait for the last answer, and each answer
-    /// is cut to an equal part of the message. `status_bytes`: the most bytes of a status object.
+    /// Encodes the answer to a request, and returns what can be sent now. In a batch, answers and
+    /// changes are held until the last answer, and each is cut to an equal part of the message.
+    /// `status_bytes`: the most bytes of a status object.
     pub fn answer(
         &mut self,
         token: Token,

@@ -1,5 +1,5 @@
-//! Turning parsed requests into actions: an execute is handed over; any other request becomes a
-//! call to claude-api once it waits for nothing.
+//! Turns parsed requests into actions. An execute is handed over immediately. Any other request
+//! becomes a call to claude-api as soon as nothing that it must wait for is left.
 
 use protocol::ExecutionId;
 use protocol::message::{Empty, InputParams};
@@ -17,7 +17,7 @@ use crate::session::wire::answer::Answer;
 use crate::session::wire::request::{Entry, ExecuteRequest, Refusal, Request};
 
 impl Machine {
-    /// Handles one request or notification. `batch`: its batch, if any.
+    /// Handles one request or notification of the client. `batch`: the number of its batch, if any.
     pub(super) fn on_entry(&mut self, Entry { id, request }: Entry, batch: Option<u64>) {
         let token = self.open_requests.request(id, batch);
         match request {
@@ -36,9 +36,9 @@ impl Machine {
         }
     }
 
-    /// Submits a call about the named execution, or about the oldest live one. Only claude-api
-    /// knows which of the session's executions are live. A pending execute is younger than all of
-    /// them.
+    /// Submits a call about execution `id`, or about the session's oldest live execution if `id` is
+    /// `None`. Only claude-api knows which of the session's executions are live. A pending execute
+    /// is younger than all of them.
     pub(super) fn submit_about(
         &mut self,
         token: Token,
@@ -54,7 +54,8 @@ impl Machine {
         self.submit(token, call(target));
     }
 
-    /// Submits a call. A call that names a pending execute waits for the answer to that execute.
+    /// Submits a call to claude-api. It first waits if it names an execution whose execute has no
+    /// answer yet. A cancel also stops the retries of that execute.
     fn submit(&mut self, token: Token, call: Call) {
         if let Call::Attach(attach) = &call
             && let Err(error) = self.check_views(attach.execution_id)
@@ -78,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// Dispatches a call that waits for no execute. An input may still wait for the previous input.
+    /// Starts a call that waits for no execute. An input may still wait for the previous input.
     pub(super) fn dispatch(&mut self, token: Token, call: Call) {
         if let Call::Detach(id) = call {
             return self.on_outcome(token, Outcome::Detached(id));
@@ -90,7 +91,8 @@ impl Machine {
         self.start(call);
     }
 
-    /// Starts a call. A query waits until there is room for its answer.
+    /// Starts a call, if there is one. A query (status, list, events) first waits until there is
+    /// memory for its answer.
     pub(super) fn start(&mut self, call: Option<(Token, Call)>) {
         let Some((token, call)) = call else { return };
         if call.is_query() {
@@ -106,7 +108,8 @@ impl Machine {
         self.actions.push(Action::Call(token, call));
     }
 
-    /// Starts the queued queries whose answers have room.
+    /// Starts waiting queries (status, list, events), oldest first, as long as there is memory for
+    /// their answers.
     pub(super) fn start_waiting_queries(&mut self) {
         while let Some(bytes) = self.in_flight.next_query_bytes(self.bounds.status_bytes)
             && self.fits(bytes)
@@ -116,7 +119,9 @@ impl Machine {
         }
     }
 
-    /// Whether a query may start whose answer has at most `bytes` bytes. A single query always may.
+    /// Whether a query may start whose answer needs at most `bytes` bytes. Queries may use half of
+    /// the session's limit; the other half is for calls that act. A query that is alone may always
+    /// start.
     fn fits(&self, bytes: usize) -> bool {
         let idle = self.unsent_bytes == 0 && self.open_calls() == 0;
         let alone = idle && self.pending.first().is_none();
@@ -194,7 +199,11 @@ impl Machine {
         self.actions.push(Action::Execute(token, handover));
     }
 
-    /// Checks whether a view of this execution may begin.
+    /// Checks that the session may view this execution: it already does, or views fewer than the
+    /// limit.
+    ///
+    /// # Errors
+    /// -32004 `too_many_views`: the session views as many executions as it may.
     fn check_views(&self, id: ExecutionId) -> Result<(), RpcError> {
         let limit = self.bounds.views;
         if self.views.contains_key(&id)
@@ -209,7 +218,7 @@ impl Machine {
     }
 }
 
-/// -32004: the session has reached one of its limits.
+/// Creates -32004: the session has reached the limit that `reason` names.
 fn full(reason: &str, limit: usize, message: String) -> RpcError {
     RpcError::new(code::QUEUE_FULL, reason, message).with("limit", limit)
 }

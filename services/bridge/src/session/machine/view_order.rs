@@ -1,5 +1,5 @@
-//! The order of the requests about one view. They take effect in the order received, whatever the
-//! order of their outcomes (docs/protocol.md, "Order"). Pure.
+//! The order of the requests that begin or end a view. They take effect in the order received, even
+//! if claude-api answers them in another one (docs/protocol.md, "Order"). Pure.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,24 +8,24 @@ use protocol::ExecutionId;
 use super::open_requests::Token;
 use crate::viewer::ViewStart;
 
-/// A change of a session's views. It takes effect after the answer to its request.
+/// The start or the end of a view. It takes effect directly after the answer to its request.
 #[derive(Debug)]
 pub(super) enum ViewChange {
-    /// A view begins.
+    /// A view begins, in place of an older one of the same execution.
     Begin(Token, Box<ViewStart>),
     /// The view of this execution ends.
     End(Token, ExecutionId),
 }
 
 impl ViewChange {
-    /// Returns the request that changes the view.
+    /// Returns the request that begins or ends the view.
     pub(super) fn request(&self) -> Token {
         match self {
             Self::Begin(token, _) | Self::End(token, _) => *token,
         }
     }
 
-    /// Returns the execution whose view changes.
+    /// Returns the execution whose view begins or ends.
     pub(super) fn execution(&self) -> ExecutionId {
         match self {
             Self::Begin(_, start) => start.status.execution_id,
@@ -34,8 +34,8 @@ impl ViewChange {
     }
 }
 
-/// The queues of requests, one for each execution. `T` is the outcome of a request, which waits for
-/// those of earlier requests.
+/// The requests about views that have not taken effect, in one queue for each execution. `T`: the
+/// outcome of a request, which waits for the outcomes of earlier requests in its queue.
 #[derive(Debug)]
 pub struct ViewOrder<T> {
     queues: HashMap<ExecutionId, VecDeque<(Token, Option<T>)>>,
@@ -54,13 +54,13 @@ impl<T> Default for ViewOrder<T> {
 }
 
 impl<T> ViewOrder<T> {
-    /// Returns the number of queued requests.
+    /// Returns the number of queued requests, with and without an outcome.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.ids.len()
     }
 
-    /// Returns the number of outcomes that wait for earlier requests.
+    /// Returns the number of outcomes that wait for those of earlier requests.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
@@ -72,8 +72,8 @@ impl<T> ViewOrder<T> {
         self.ids.insert(token, id);
     }
 
-    /// Adds the outcome of a request, and returns all requests whose turn has come, in their order.
-    /// A request in no queue has its turn immediately.
+    /// Stores the outcome of a request. Returns all requests of its queue that can take effect now,
+    /// in their order. A request in no queue takes effect immediately.
     pub fn add_outcome(&mut self, token: Token, outcome: T) -> Vec<(Token, T)> {
         let Some(id) = self.ids.get(&token).copied() else {
             return vec![(token, outcome)];
@@ -99,7 +99,7 @@ impl<T> ViewOrder<T> {
         ready
     }
 
-    /// Ends all queues, and returns the outcomes that waited, in the order of their requests.
+    /// Empties all queues, and returns the outcomes that waited, in the order of their requests.
     pub fn close(&mut self) -> Vec<(Token, T)> {
         self.ids.clear();
         self.held = 0;

@@ -1,5 +1,5 @@
-//! The calls to claude-api for the requests of one session. Each call is a separate task and ends
-//! within `callMs`. The end of the session does not stop its calls.
+//! Makes the calls to claude-api that the requests of a session need. Each call is a separate task
+//! and ends within `callMs`. The end of the session does not stop its calls.
 
 use std::sync::Arc;
 
@@ -18,8 +18,9 @@ use crate::session::machine::open_requests::Token;
 use crate::session::shared::Shared;
 use crate::session::wire::events_part::EventsPart;
 
-/// Starts the call of a request. Its result is sent to `completions`, if the session still exists.
-/// `charge`: the bytes of an input, held until the call ends.
+/// Starts a task that makes a call for the request `token`, and sends the result to `completions`
+/// if the session still exists. `turns`: where a list or a request for events waits for the
+/// previous one. `charge`: the inbound bytes of an input, released when the call ends.
 pub(super) fn start(
     shared: &Arc<Shared>,
     completions: &mpsc::UnboundedSender<Completion>,
@@ -89,7 +90,8 @@ async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, R
     })))
 }
 
-/// Makes a call about the first of its candidates that is live.
+/// Makes a call about the first of its candidates that has not ended. Asks claude-api for the
+/// status of each, the oldest first.
 async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
     let mut ended = Vec::new();
     let (Call::Status(Target::FirstLive(candidates))
@@ -160,8 +162,8 @@ async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
     }
 }
 
-/// Makes a call for a list or a part of events, one at a time in a session: once the client has
-/// read the previous answer and there is memory.
+/// Makes the call of a list or a request for events, when the client has read the session's
+/// previous one and there is memory for it.
 async fn in_turn(
     shared: &Shared,
     turns: ListTurns,

@@ -1,4 +1,4 @@
-//! The end of a session: its owed controls and cancels are sent, and its socket is closed
+//! The end of a session: its last controls and cancels are sent, and its socket is closed
 //! (docs/protocol.md, "Close codes").
 
 use std::time::Instant;
@@ -14,7 +14,9 @@ use crate::session::wire::socket::SentMessages;
 use crate::session::{End, Session};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Ends the session for this reason. `id`: its id; `start`: the time at which it began.
+    /// Ends the session: stops its views, sends the controls that still waited, starts the cancels
+    /// for `onDisconnect`, logs the numbers of the session, and closes the socket. `id`: its id;
+    /// `start`: when it began.
     pub(in crate::session) async fn end(mut self, end: End, id: &str, start: Instant) {
         self.count_sent();
         let Self {

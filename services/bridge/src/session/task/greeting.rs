@@ -1,11 +1,12 @@
-//! The greeting: `connected`, the first message of a session.
+//! The greeting of a session: `connected`, its first message.
 
 use protocol::PROTOCOL_VERSION;
 use protocol::message::{Capabilities, Connected, ConnectedLimits, Notification};
 
 use crate::session::shared::Shared;
 
-/// Encodes `connected` (docs/protocol.md, "Connecting"). `session`: the session's id.
+/// Encodes the first message of the session with the id `session`: its version, capabilities and
+/// limits (docs/protocol.md, "Connecting").
 pub(in crate::session) fn connected(session: &str, shared: &Shared) -> String {
     let limits = shared.limits.borrow().clone();
     let connected = Connected {

@@ -1,5 +1,5 @@
-//! Gathering a page of a list. The bridge requests the page from claude-api in parts, because the
-//! size of a status varies from 1 to 64 KiB.
+//! Gathers a page of a list. The bridge requests it from claude-api in parts, because the size of a
+//! status varies from 1 to 64 KiB.
 
 use protocol::ExecutionId;
 use protocol::rpc::RpcError;
@@ -9,10 +9,16 @@ use crate::budget::lists::STATUSES;
 use crate::session::wire::list_page::ListPage;
 use crate::upstream::Upstream;
 
-/// The statuses of a page when the request has no `limit` (docs/protocol.md, "Request parameters").
+/// The most statuses of a page if the request has no `limit` (docs/protocol.md, "Request
+/// parameters").
 const DEFAULT_LIMIT: u64 = 50;
 
-/// Requests a page part by part, until the page is long enough or the call's time is over.
+/// Requests a page of at most `limit` statuses (50 if `None`) older than `before`, part by part.
+/// The page is shorter if it fills a message or if the call's time is over; its `next` names the
+/// following page.
+///
+/// # Errors
+/// The first part could not be read.
 pub(super) async fn gather(
     upstream: &Upstream,
     limit: Option<u64>,

@@ -1,5 +1,5 @@
-//! Performing the actions that the machine has decided on: sends, executes, calls and views, and
-//! their charges of the inbound budget.
+//! Performs the actions that the machine has decided on (sends, executes, calls, views), and
+//! charges their bytes to the inbound budget.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,8 +21,9 @@ use crate::viewer;
 use crate::viewer::ViewStart;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Charges inputs to the inbound budget when they are read. The input of a large message uses
-    /// that message's charge. An input without room is refused.
+    /// Charges the inputs that were just read to the inbound budget. An input of a message over 64
+    /// KiB takes its part of that message's charge. An input without room is refused, and its call
+    /// is removed from `actions`.
     pub(in crate::session) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
         let unanswered = self.machine.inputs();
         self.inputs
@@ -51,7 +52,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    /// Performs actions in their order.
+    /// Performs actions in their order, and counts the requests that the machine has refused.
     pub(in crate::session) fn perform(&mut self, actions: Vec<Action>) {
         for reason in self.machine.take_refused() {
             self.shared.viewer.metrics.refused(&reason);
@@ -77,7 +78,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    /// Hands an execute to claude-api, if the inbound budget has room for its body.
+    /// Hands an execute to claude-api. If the inbound budget or the session's part of it has no
+    /// room for the body, the execute is refused with -32004.
     fn hand_over(&mut self, token: Token, handover: Handover) {
         let (shared, completions) = (&self.shared, self.completion_sender.clone());
         let deliver = move |executed| {
@@ -132,7 +134,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
-/// Runs a view and reports a panic to its session. Without the report the messages would just stop.
+/// Runs the task of a view, and tells its session if it panics. Otherwise its messages would just
+/// stop.
 async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSender<Completion>) {
     struct Watch(mpsc::UnboundedSender<Completion>);
     impl Drop for Watch {
@@ -147,7 +150,7 @@ async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSen
     view.await;
 }
 
-/// -32004: the inbound budget is spent.
+/// Creates -32004: the inbound budget of `budget` bytes is spent.
 fn inbound_full(budget: u64) -> RpcError {
     RpcError::new(
         code::QUEUE_FULL,

@@ -1,4 +1,4 @@
-//! Refusing a session beyond the limit.
+//! Refuses a session over the limit, over WebSocket, so that every client can read the reason.
 
 use protocol::message::{Empty, Reply, RequestId};
 use protocol::rpc::{RpcError, close, code};
@@ -6,11 +6,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::session::wire::socket::Socket;
 
-/// The most bytes of a message from a refused client.
+/// The most bytes of a message from a client that is being refused.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Sends the error for too many sessions and closes (docs/protocol.md, "Close codes"), within 3 s.
-/// `sessions`: the limit.
+/// Sends the error -32001 to a client over the limit of `sessions` open sessions, and closes its
+/// connection, within 3 s (docs/protocol.md, "Close codes").
 pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
     let mut socket = Socket::new(io, MESSAGE_BYTES, None, None).await;
     let error = RpcError::new(

@@ -1,5 +1,5 @@
-//! The answers to requests as JSON text, each cut to the length of a message or of its part of a
-//! batch.
+//! Encodes the answers to requests as JSON text. Each is cut to the length of a message, or to its
+//! part of a batch.
 
 use protocol::Status;
 use protocol::message::{Accepted, Empty};
@@ -9,10 +9,10 @@ use serde_json::json;
 use super::events_part::EventsPart;
 use super::list_page::ListPage;
 
-/// The most bytes of the JSON-RPC members around an answer, without the id.
+/// The most bytes around a result in an answer: the members of JSON-RPC, without the id.
 const ENVELOPE_BYTES: usize = 64;
 
-/// A successful result.
+/// The result of a successful request.
 #[derive(Debug)]
 pub enum Answer {
     /// A status object, cut to the length of a message.
@@ -21,14 +21,15 @@ pub enum Answer {
     Page(Box<ListPage>),
     /// A part of the events, cut to the length of a message.
     Events(Box<EventsPart>),
-    /// The total of accepted input.
+    /// The bytes of input that claude-api has accepted in total.
     Accepted(Accepted),
-    /// `{}`.
+    /// `{}`, for a ping or a detach.
     Empty(Empty),
 }
 
-/// Encodes the answer to the request with this `id`, which is JSON. `status_bytes`: the most bytes
-/// of a status object. `part`: the most bytes of the whole answer.
+/// Encodes the answer to the request with this `id`, which is JSON already. `status_bytes`: the
+/// most bytes of a status object. `part`: the most bytes of the whole answer; a longer result is
+/// cut.
 pub(in crate::session) fn encode(
     id: &str,
     answer: Result<Answer, &RpcError>,
@@ -53,8 +54,8 @@ pub(in crate::session) fn encode(
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-/// Shortens an error to `limit` bytes of JSON: a shorter message, and only the data that a program
-/// needs.
+/// Returns the error, shortened to `limit` bytes of JSON if it is longer: with a shorter message,
+/// and only the data that a program needs.
 pub(in crate::session) fn shorten_error(error: &RpcError, limit: usize) -> RpcError {
     let length = |error: &RpcError| json!(error).to_string().len();
     let mut short = error.clone();

@@ -1,6 +1,5 @@
-//! Reads the JSON of a client one level deep, within bounds. A hostile message of many small values
-//! costs no more memory than its text. A value that is too long is refused before it is decoded.
-//! Pure.
+//! A reader of a client's JSON, one level deep and within bounds, so that a hostile message costs
+//! no more memory than its text. A value that is too long is refused before it is decoded. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,23 +9,24 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// The most members of an object that are kept. Requests have far fewer.
+/// The most members of an object that are kept. An object with more is refused; requests have far
+/// fewer.
 const MEMBERS: usize = 64;
-/// The most bytes of all members of one object that are not strings. Only strings are long in valid
-/// requests.
+/// The most bytes of all members of one object that are not strings. Decoded, they need more memory
+/// than their text. In valid requests only strings are long.
 const STRUCTURED_BYTES: usize = 256 * 1024;
 
 const TOO_MANY_MEMBERS: &str = "the object has too many members; send at most 64";
 const TOO_LONG_MEMBERS: &str =
     "members that are not strings are too long; send at most 256 KiB of them";
 
-/// The first items of an array, and the number of all items.
+/// The first items of an array as raw JSON, and the number of all items.
 pub(super) struct Items<'a> {
     pub(super) items: Vec<&'a RawValue>,
     pub(super) count: u64,
 }
 
-/// Reads an array, and keeps at most `keep` of its items.
+/// Reads the array in `text`, and keeps at most `keep` of its items. The others are only counted.
 pub(super) fn items(text: &str, keep: u64) -> serde_json::Result<Items<'_>> {
     let mut json = serde_json::Deserializer::from_str(text);
     let items = json.deserialize_seq(ItemsVisitor(keep))?;
@@ -58,7 +58,7 @@ impl<'de> Visitor<'de> for ItemsVisitor {
     }
 }
 
-/// The members of an object.
+/// The members of an object, each as raw JSON that is not decoded yet.
 pub(super) struct Members<'a> {
     members: HashMap<String, &'a RawValue>,
     has_too_many: bool,
@@ -104,13 +104,14 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// The deepest nesting, the same as in serde_json.
+/// The deepest nesting of arrays and objects that is accepted, the same as in serde_json.
 const DEPTH: usize = 127;
-/// The most names of one object that are compared. Parameters have far fewer.
+/// The most member names of one object that are compared to find duplicates. Parameters have far
+/// fewer.
 const NAMES: usize = 4096;
 
-/// Reads a whole value once, strings included, without keeping it. Numbers may have any size.
-/// Returns whether an object in the value has a duplicate member.
+/// Checks a raw value completely, without keeping it: its nesting and its strings. Numbers may have
+/// any size. Returns whether an object in the value has two members of the same name.
 ///
 /// # Errors
 /// The value is not valid JSON.
@@ -155,8 +156,8 @@ pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
     Ok(has_duplicate)
 }
 
-/// Returns the length of the string that `text` begins with, its quotes included, and whether it
-/// has escapes.
+/// Returns the length in bytes of the JSON string at the start of `text`, its quotes included, and
+/// whether it has escapes.
 fn measure_string(text: &str) -> (usize, bool) {
     let mut is_escaped = false;
     let mut has_escapes = false;
@@ -171,10 +172,10 @@ fn measure_string(text: &str) -> (usize, bool) {
     (text.len(), has_escapes)
 }
 
-/// The reason for the refusal of an object.
+/// The reason why the members of an object are refused.
 #[derive(Debug)]
 pub(super) enum MembersError {
-    /// The object is not valid JSON, for example because of a lone surrogate.
+    /// The text is not valid JSON, for example because of a lone surrogate.
     Syntax(serde_json::Error),
     /// The object breaks a rule. The text is for the client.
     Refused(&'static str),
@@ -187,12 +188,16 @@ impl From<serde_json::Error> for MembersError {
 }
 
 impl<'a> Members<'a> {
-    /// Takes one member without reading its value.
+    /// Removes and returns the member `name` as raw JSON; `None` if there is none.
     pub(super) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         self.members.remove(name)
     }
 
-    /// Reads all members as values.
+    /// Decodes all members that are left.
+    ///
+    /// # Errors
+    /// A member is not valid JSON or given twice, a number is out of range, or there are too many
+    /// or too long members.
     pub(super) fn values(self) -> Result<Map<String, Value>, MembersError> {
         if self.has_too_many {
             return Err(MembersError::Refused(TOO_MANY_MEMBERS));

@@ -5,32 +5,34 @@
 use bytes::Bytes;
 use protocol::{Events, ExecutionId};
 
-/// The most bytes of the members around the text, two offsets and an id included.
+/// The most bytes around the text of a part: the names of the members, two offsets and an id.
 const ENVELOPE_BYTES: usize = 192;
 
-/// A part of the events of one execution, as claude-api returned it.
+/// A part of the events of one execution (its CLI's stdout), as claude-api returned it. It becomes
+/// the answer to an `events` request.
 #[derive(Debug)]
 pub struct EventsPart {
-    /// The execution.
+    /// The id of the execution.
     pub id: ExecutionId,
-    /// The offset of the first byte, in bytes of the CLI's stdout.
+    /// The offset of the first byte, in bytes of stdout.
     pub offset: u64,
-    /// The CLI's bytes, at most as many as requested.
+    /// The bytes of stdout from `offset` on, at most as many as requested.
     pub bytes: Bytes,
-    /// Whether these are all bytes that claude-api had.
+    /// Whether claude-api had no more bytes after these.
     pub is_all: bool,
-    /// Whether the events had ended: claude-api will have no more bytes.
+    /// Whether the CLI will write no more events.
     pub ended: bool,
 }
 
 impl EventsPart {
-    /// Encodes as many whole lines as fit into `limit` bytes of JSON, or a part of the first one.
+    /// Encodes as many whole lines as fit into `limit` bytes of JSON, or a part of the first line
+    /// if that is too long. `nextOffset` names the first byte that is left out.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> String {
         serde_json::json!(self.cut(limit.saturating_sub(ENVELOPE_BYTES))).to_string()
     }
 
-    /// Cuts the text to `room` bytes of JSON.
+    /// Cuts the text to whole lines whose JSON has at most `room` bytes.
     fn cut(&self, room: usize) -> Events {
         let Self {
             id,
@@ -58,17 +60,17 @@ impl EventsPart {
     }
 }
 
-/// The part of some bytes that fits, as text, into a limit of bytes of JSON.
+/// How much of some bytes fits, as text, into a limit of bytes of JSON.
 struct Fit {
-    /// Bytes up to the last character that fits.
+    /// The number of bytes up to the last character that fits.
     bytes: usize,
-    /// Bytes up to the end of the last line that fits.
+    /// The number of bytes up to the end of the last line that fits; `None` if no whole line fits.
     lines: Option<usize>,
 }
 
 impl Fit {
-    /// Measures the part of `bytes` that fits into `room` bytes. `has_more`: more bytes follow, so
-    /// the last ones may be the start of a character.
+    /// Measures how much of `bytes` fits into `room` bytes of JSON. `has_more`: more bytes follow,
+    /// so the last ones may be the start of a character.
     fn measure(bytes: &[u8], room: usize, has_more: bool) -> Self {
         let mut fit = Self {
             bytes: 0,
@@ -101,7 +103,7 @@ impl Fit {
     }
 }
 
-/// The length of a character in a JSON text, as `serde_json` writes it.
+/// Returns the number of bytes of a character in a JSON string, as `serde_json` escapes it.
 fn json_bytes(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

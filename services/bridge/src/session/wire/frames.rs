@@ -1,51 +1,56 @@
-//! Tracking of the frames in the bytes that a WebSocket receives.
+//! Tracks the WebSocket frames in received bytes, so that the session knows where a message ends
+//! before tungstenite parses it.
 
-/// The number of bytes that were handed over.
+/// How many bytes of a connection have been handed to tungstenite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ReadBytes {
-    /// All bytes.
+    /// All bytes, frame heads and pings included.
     pub(super) total: u64,
-    /// Those that are payload of messages.
+    /// The bytes that are payload of messages.
     pub(super) payload: u64,
 }
 
-/// The position in the frames up to which bytes were handed over (RFC 6455, section 5.2).
+/// The position in the current frame up to which bytes have been handed to tungstenite (RFC 6455,
+/// section 5.2).
 #[derive(Debug, Default)]
 pub(super) struct FrameTracker {
     head: [u8; 14],
-    /// Bytes of the head that were handed over.
+    /// The bytes of the frame's head that have been handed over.
     head_read: usize,
-    /// Bytes of the payload that were not handed over yet.
+    /// The bytes of the frame's payload that have not been handed over.
     payload: u64,
     is_control: bool,
     /// Whether the frame is the last of its message.
     ends_message: bool,
-    /// Whether more frames of the same message follow.
+    /// Whether more frames of the same message follow. A control frame in between does not change
+    /// this.
     in_message: bool,
 }
 
 impl FrameTracker {
-    /// Whether only whole messages were handed over.
+    /// Whether all bytes so far form whole messages, so that tungstenite holds no part of one.
     pub(super) fn is_boundary(&self) -> bool {
         self.head_read == 0 && self.payload == 0 && !self.in_message
     }
 
-    /// Whether the frame is a ping, a pong or a close.
+    /// Whether the current frame is a ping, a pong or a close. Its bytes need no room in the
+    /// budget.
     pub(super) fn is_control(&self) -> bool {
         self.is_control
     }
 
-    /// Whether the frame is the last of its message.
+    /// Whether the current frame is the last of its message. Then its length is known.
     pub(super) fn ends_message(&self) -> bool {
         self.ends_message
     }
 
-    /// Returns the bytes of the frame's payload that were not handed over yet.
+    /// Returns how many bytes of the current frame's payload have not been handed over.
     pub(super) fn payload(&self) -> u64 {
         self.payload
     }
 
-    /// Returns the length of the head in bytes, as far as its bytes so far show it.
+    /// Returns the length of the frame's head in bytes: 2 until its first two bytes show the full
+    /// length.
     fn head_bytes(&self) -> usize {
         if self.head_read < 2 {
             return 2;
@@ -59,7 +64,8 @@ impl FrameTracker {
         2 + length + mask
     }
 
-    /// Returns the most bytes that may be handed over next: the rest of the head or of the payload.
+    /// Returns the most bytes that one read may return: the rest of the frame's head or of its
+    /// payload. So no read returns bytes of two frames.
     pub(super) fn next_limit(&self) -> usize {
         if self.payload > 0 {
             usize::try_from(self.payload).unwrap_or(usize::MAX)
@@ -68,8 +74,8 @@ impl FrameTracker {
         }
     }
 
-    /// Notes that these bytes, at most [`Self::next_limit`], were handed over, and adds them to
-    /// `read`.
+    /// Moves past `bytes`, which are handed over now, and adds them to `read`. At most
+    /// [`Self::next_limit`] bytes.
     pub(super) fn advance(&mut self, bytes: &[u8], read: &mut ReadBytes) {
         read.total += bytes.len() as u64;
         if self.payload > 0 {

@@ -3,20 +3,20 @@
 
 use protocol::{ExecutionId, Status};
 
-/// A page with its statuses as JSON.
+/// A page of a list, with its statuses already encoded. It becomes the answer to a `list` request.
 #[derive(Debug, Default)]
 pub struct ListPage {
-    /// The statuses, newest first.
+    /// The ids and the encoded statuses, newest first.
     pub executions: Vec<(ExecutionId, String)>,
-    /// The newest status. It is on the page even if it has to be cut.
+    /// The first status, to encode it again if it has to be cut; `None` on an empty page.
     pub newest: Option<Box<Status>>,
-    /// The `before` of the next page; None at the end.
+    /// The `before` with which the client requests the next page; `None` at the end of the list.
     pub next: Option<ExecutionId>,
 }
 
 impl ListPage {
-    /// Encodes as many executions as fit into `limit` bytes, at least one. The rest goes to the
-    /// next page.
+    /// Encodes as many statuses as fit into `limit` bytes, but at least one if there is any. `next`
+    /// is set so that the next page begins with the first one left out.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> String {
         // The member names, the brackets and an id.

@@ -1,54 +1,58 @@
-//! The liveness of a session's peer, judged once every ping interval. Pure.
+//! Judges at each ping whether the peer of a session is alive, so that a dead, stuck or too slow
+//! peer does not hold memory. Pure.
 
 use super::frames::ReadBytes;
 
-/// The most ping intervals for which an unfinished message may hold a part of the inbound budget.
+/// How many ping intervals an unfinished message may hold a part of the inbound budget. Then its
+/// session is closed.
 pub(super) const HOLDING_PINGS: u32 = 30;
 
-/// The judgement of a peer by the last ping intervals.
+/// The judgement of a session's peer, from the last ping intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pulse {
-    /// The peer is alive.
+    /// The peer is alive, and gets the next ping.
     Alive,
-    /// The peer sent nothing for two pings.
+    /// The peer sent nothing for two ping intervals.
     Dead,
-    /// The peer read no byte for two pings.
+    /// The peer read no byte for two ping intervals, although bytes wait for it.
     Stuck,
-    /// A large message found no room in the inbound budget for two pings, made no progress for two
-    /// pings, or has held a part of the budget for too long.
+    /// A message of the peer over 64 KiB does not progress: it found no room in the inbound budget
+    /// or no byte arrived for two ping intervals, or it has held room for 30.
     Starved,
 }
 
-/// The state of the connection at the end of a ping interval.
+/// The state of the connection when a ping interval ends.
 #[derive(Debug)]
 pub(super) struct Interval {
-    /// Whether bytes wait for the peer to read.
+    /// Whether bytes wait because the peer does not read.
     pub(super) is_blocked: bool,
-    /// Bytes that the kernel accepted so far.
+    /// The bytes that the kernel has accepted for sending since the start of the connection.
     pub(super) written: u64,
-    /// Bytes that were read so far.
+    /// The bytes received since the start of the connection.
     pub(super) read: ReadBytes,
     /// Whether an unfinished message holds a part of the inbound budget.
     pub(super) holds_budget: bool,
-    /// Whether an unfinished message waits for room in the inbound budget.
+    /// Whether an unfinished message waits until the inbound budget has room, so the session is not
+    /// read.
     pub(super) waits_for_budget: bool,
-    /// Whether an unfinished message waits for room although no other one holds any.
+    /// Whether it waits although no other unfinished message holds any room. Then executes that
+    /// claude-api has not answered hold it, and no eviction helps.
     pub(super) waits_alone: bool,
 }
 
-/// The signs of life of one peer. Counts are in ping intervals without interruption.
+/// The signs of life of one peer. Each number counts consecutive ping intervals.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    /// Whether a message arrived in this interval.
+    /// Whether a message, a ping or a pong arrived in this interval.
     has_received: bool,
-    /// Whether the session chose not to read in this interval. Then signs of life may have arrived
-    /// unread.
+    /// Whether the session chose not to read in this interval. Signs of life may then have arrived
+    /// unread, so the peer counts as alive.
     skipped_reads: bool,
     /// Intervals without a sign of life.
     missed: u32,
     /// Intervals in which the peer read no byte.
     stuck: u32,
-    /// Intervals in which a message waited for room although no other one held any.
+    /// Intervals in which a message waited for memory that no other unfinished message held.
     starved: u32,
     /// Intervals in which a message held a part of the budget and made no progress.
     stalled: u32,
@@ -76,22 +80,23 @@ impl Default for Liveness {
 }
 
 impl Liveness {
-    /// Notes that a message, a ping or a pong arrived.
+    /// Records a sign of life: a message, a ping or a pong arrived.
     pub(super) fn note_received(&mut self) {
         self.has_received = true;
     }
 
-    /// Notes that the session does not read now.
+    /// Records that the session does not read now, so a silence of the peer proves nothing.
     pub(super) fn note_skipped_read(&mut self) {
         self.skipped_reads = true;
     }
 
-    /// Notes the end of a message that held a part of the budget.
+    /// Records the end of a message that held a part of the inbound budget.
     pub(super) fn note_complete(&mut self) {
         (self.holding, self.stalled) = (0, 0);
     }
 
-    /// Ends a ping interval, and returns the judgement of the last ones.
+    /// Ends a ping interval, and judges the peer by the last ones. Two bad intervals in a row end a
+    /// session.
     pub(super) fn end_interval(&mut self, interval: &Interval) -> Pulse {
         let &Interval {
             is_blocked,

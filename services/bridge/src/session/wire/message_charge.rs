@@ -1,5 +1,5 @@
-//! The charge of the inbound budget for the message that one session is receiving. The bytes of a
-//! large message are read only when the budget has room for them.
+//! Charges the message that a session is receiving to the inbound budget. The bytes of a message
+//! over 64 KiB are read only when the budget has room for them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,25 +13,28 @@ use super::frames::FrameTracker;
 use crate::budget::inbound::unfinished::Unfinished;
 use crate::budget::inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 
-/// The least time between two attempts to evict another message.
+/// The least time between two attempts to evict another message, however short the patience is.
 const LEAST_PATIENCE: Duration = Duration::from_millis(10);
 
-/// The inbound budget's charge for the message that one session is receiving.
+/// The memory that a session's unfinished message holds in the inbound budget, and its wait for
+/// more.
 #[derive(Debug)]
 pub struct MessageCharge {
     budget: Arc<InboundBudget>,
-    /// The most bytes of one message.
+    /// The most bytes of one message of this session.
     message_bytes: u64,
-    /// Payload bytes of the unfinished message that were handed over.
+    /// The payload bytes of the unfinished message that have been read.
     bytes: u64,
-    /// The message, once it is larger than [`FREE_BYTES`].
+    /// The message in the budget. `None` while it has at most [`FREE_BYTES`], which need no room.
     unfinished: Option<Unfinished>,
-    /// While the message cannot grow: the timer of the patience, and how often it has ended.
+    /// While the message waits for room: a timer, and how often it has ended. Each time the message
+    /// may evict another one.
     wait: Option<(Pin<Box<Sleep>>, u32)>,
 }
 
 impl MessageCharge {
-    /// Creates the charge of a new session. `message_bytes`: the most bytes of one message.
+    /// Creates the charge of a new session, which holds nothing. `message_bytes`: the most bytes of
+    /// one message.
     #[must_use]
     pub fn new(budget: Arc<InboundBudget>, message_bytes: u64) -> Self {
         Self {
@@ -43,7 +46,9 @@ impl MessageCharge {
         }
     }
 
-    /// Polls for the number of payload bytes that may be read.
+    /// Polls for the number of bytes that may be read next. Pending while the message waits for
+    /// room; it may evict another message meanwhile. Unlimited in the head of a frame and in a
+    /// ping, a pong or a close.
     pub(super) fn poll_room(&mut self, frames: &FrameTracker, cx: &mut Context<'_>) -> Poll<u64> {
         if frames.is_control() || frames.payload() == 0 {
             return Poll::Ready(u64::MAX);
@@ -84,14 +89,16 @@ impl MessageCharge {
         Poll::Ready(message.allowed() - bytes)
     }
 
-    /// Ends the charge of a complete message.
+    /// Ends the message, complete or not. Returns the charge for its bytes; `None` if it needed no
+    /// room.
     pub(super) fn finish(&mut self) -> Option<InboundCharge> {
         let bytes = std::mem::take(&mut self.bytes);
         self.wait = None;
         self.unfinished.take().map(|message| message.finish(bytes))
     }
 
-    /// Notes that `payload_bytes` were handed over.
+    /// Records that `payload_bytes` more were read. Every 64 KiB count as progress, which protects
+    /// the message from eviction.
     pub(super) fn grow(&mut self, payload_bytes: u64) {
         let steps = |bytes: u64| bytes / FREE_BYTES;
         let old = self.bytes;
@@ -109,17 +116,18 @@ impl MessageCharge {
         message.is_some_and(|message| message.allowed() > 0)
     }
 
-    /// Whether the unfinished message was evicted.
+    /// Whether another message evicted this one. Then the session must close with 1013.
     pub(super) fn is_evicted(&self) -> bool {
         self.unfinished.as_ref().is_some_and(Unfinished::is_evicted)
     }
 
-    /// Whether the message waits for room in the budget.
+    /// Whether the message waits until the budget has room.
     pub(super) fn waits(&self) -> bool {
         self.wait.is_some()
     }
 
-    /// Whether the message waits for room although no other unfinished message holds any.
+    /// Whether the message waits although no other unfinished message holds any room. Then only
+    /// answers of claude-api can make room.
     pub(super) fn waits_alone(&self) -> bool {
         let message = self.unfinished.as_ref().filter(|_| self.waits());
         message.is_some_and(|message| !message.has_others())

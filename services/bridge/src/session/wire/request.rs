@@ -1,5 +1,5 @@
-//! The parser of messages: the JSON-RPC 2.0 requests in the text of one message (docs/protocol.md,
-//! "Requests"). Pure.
+//! Parses the text of a client's message into JSON-RPC 2.0 requests (docs/protocol.md, "Requests").
+//! Pure.
 
 mod params;
 
@@ -12,39 +12,41 @@ use super::bounded_json::{self, Items, Members, MembersError};
 pub use params::{ExecuteRequest, Request};
 use params::{params_error, read_request};
 
-/// The longest id of a request, in bytes of JSON. The answer repeats the id and has its own limit.
+/// The longest id of a request, in bytes of JSON. The answer repeats the id, and its length is
+/// limited.
 const ID_BYTES: usize = 1024;
 
-/// The requests of one parsed message.
+/// The requests in one message of a client.
 #[derive(Debug)]
 pub enum ParsedMessage {
     /// One request or notification.
     Single(Entry),
-    /// The entries of a batch, at least one.
+    /// The entries of a batch. There is at least one.
     Batch(Vec<Entry>),
-    /// No request could be read. The message gets one error with id null.
+    /// The message holds no request that could be read. It is answered with this error and id null.
     Unreadable(RpcError),
 }
 
-/// One request or notification, or its refusal.
+/// One request or notification of a message, with valid parameters or with the reason of its
+/// refusal.
 #[derive(Debug)]
 pub struct Entry {
-    /// The id as JSON; None for a notification.
+    /// The client's id, as JSON; `None` for a notification, which gets no answer.
     pub id: Option<String>,
-    /// The request, or its refusal.
+    /// The request, or its refusal if it is not valid.
     pub request: Result<Request, Refusal>,
 }
 
-/// The refusal of a request by the parser.
+/// The refusal of a request whose method or parameters are not valid.
 #[derive(Debug)]
 pub struct Refusal {
     /// The error for the client.
     pub error: RpcError,
-    /// The method, if known. A refused execute is reported even if it has no id.
+    /// The method, if it could be read. A refused execute is reported even if it is a notification.
     pub method: Option<String>,
 }
 
-/// -32600: the message is binary.
+/// Creates -32600: the message is binary, but only text messages are accepted.
 #[must_use]
 pub fn binary() -> RpcError {
     RpcError::new(
@@ -54,7 +56,8 @@ pub fn binary() -> RpcError {
     )
 }
 
-/// Parses one text message. `batch`: the most entries of a batch. `limits`: claude-api's, if known.
+/// Parses one text message, and checks the parameters of its requests. `batch`: the most entries of
+/// a batch. `limits`: claude-api's, or `None` while unknown; then claude-api checks them.
 #[must_use]
 pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> ParsedMessage {
     let message = if text.trim_start().starts_with('[') {
@@ -109,7 +112,7 @@ fn invalid_entry(id: Option<String>, message: &str) -> Entry {
     }
 }
 
-/// Parses one entry.
+/// Parses one request or notification. An invalid one becomes a refusal.
 ///
 /// # Errors
 /// The text is not JSON.
@@ -150,7 +153,8 @@ fn parse_entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Resul
     Ok(Entry { id, request })
 }
 
-/// Returns the text of an id exactly as it was sent; None if the value is no id.
+/// Returns the id exactly as the client sent it, so that the answer repeats it. `None` if the value
+/// is neither a string, a number nor null, or too long.
 ///
 /// # Errors
 /// The text is not JSON.
@@ -170,7 +174,7 @@ fn id_text(id: &RawValue) -> serde_json::Result<Option<String>> {
     Ok(is_id.then(|| text.to_owned()))
 }
 
-/// Reads the parameters of a request.
+/// Decodes the parameters of a request into an object.
 ///
 /// # Errors
 /// The outer error: the text is not JSON. The inner error: the parameters are invalid.

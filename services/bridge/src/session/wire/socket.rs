@@ -1,5 +1,5 @@
-//! The WebSocket of one session. One type reads and writes it. So reading never waits for a peer
-//! that does not read, and nothing is sent after a close.
+//! The WebSocket of one session. One type both reads and writes it, so reading never waits for a
+//! peer that does not read, and nothing is sent after a close.
 
 mod closing;
 
@@ -20,68 +20,71 @@ use super::transport::Transport;
 use crate::budget::inbound::InboundCharge;
 use crate::budget::outbound::{self, Share};
 
-/// The size of tungstenite's read buffer, in bytes. Each session has one from its start. A message
-/// has a separate buffer.
+/// The size of tungstenite's read buffer, in bytes. Each session has one from its start, so it is
+/// small. A message has a separate buffer.
 const READ_BYTES: usize = 1024;
-/// Small messages are collected up to this many bytes before they are written.
+/// How many bytes of small messages are collected before they are written to the connection.
 const WRITE_BYTES: usize = 4 * 1024;
-/// After a message of at least this many bytes tungstenite's buffers are released.
+/// The length of a message from which tungstenite's buffers are released after it, in bytes.
 const LARGE_BYTES: usize = 64 * 1024;
 
-/// An item that the socket received.
+/// An event from the peer of a session.
 #[derive(Debug)]
 pub enum Received {
     /// A text message.
     Text(Utf8Bytes),
-    /// A binary message.
+    /// A binary message, which the session answers with an error.
     Binary,
-    /// A ping or a pong.
+    /// A ping or a pong, which needs no action: tungstenite answers pings.
     Alive,
-    /// The peer closed the connection, with this code.
+    /// The peer closed the connection, with this code if it gave one.
     Closed(Option<u16>),
-    /// The connection is unusable; close with this code if there is one.
+    /// The connection cannot be used any more. With a code, the peer broke the protocol, and the
+    /// session closes with it.
     Broken(Option<u16>),
 }
 
-/// The number of sent messages, and of their bytes.
+/// How many messages a session has sent, and their length.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SentMessages {
     /// The number of messages.
     pub messages: u64,
-    /// Their bytes.
+    /// The bytes of their texts.
     pub bytes: u64,
 }
 
-/// The WebSocket of one session.
+/// The WebSocket of one session: reads messages, and sends answers and the messages of views.
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
     config: WebSocketConfig,
-    /// Whether a large message was received or sent. Then tungstenite's buffers must be released.
+    /// Whether a large message was received or sent, so that tungstenite's buffers must be
+    /// released.
     has_large_buffers: bool,
-    /// Whether a message was larger than tungstenite's first write buffer. Then the buffer is
+    /// Whether a message was larger than tungstenite's first write buffer. The grown buffer is
     /// released when there is nothing to send.
     has_grown_write_buffer: bool,
-    /// Answers that wait to be sent. They never wait behind output.
+    /// Answers that wait to be sent. They are sent before any message of a view.
     answers: VecDeque<String>,
     answer_bytes: usize,
-    /// Bytes of the message that was handed to the socket and is not sent yet.
+    /// The length of the message that tungstenite has, but has not sent completely.
     out_bytes: usize,
-    /// The charge for queued and unsent bytes in the outbound budget.
+    /// The charge for the answers and the message that are not sent, in the outbound budget. `None`
+    /// for a session that is being refused.
     charge: Option<outbound::OutboundCharge>,
-    /// Whether some bytes may not be flushed yet.
+    /// Whether tungstenite may hold bytes that are not written to the connection.
     is_unflushed: bool,
-    /// Whether bytes wait for the peer to read.
+    /// Whether bytes wait because the peer does not read.
     is_blocked: bool,
-    /// The signs of life of the peer.
+    /// The signs of life of the peer, judged at each ping.
     liveness: Liveness,
     /// The sent messages that the session has not counted yet.
     pub sent: SentMessages,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Creates the WebSocket of an upgraded connection. `message_bytes`: the most bytes of a
-    /// message of the peer. `budget`: the charge for a large message. `share`: the charge for
-    /// unsent bytes.
+    /// Creates the WebSocket on a connection whose handshake is done. `message_bytes`: the most
+    /// bytes of a message of the peer. `budget`: charges large messages of the peer; `share`:
+    /// charges messages to the peer. `None` charges nothing.
     pub async fn new(
         io: T,
         message_bytes: usize,
@@ -113,14 +116,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Queues an answer.
+    /// Queues an answer. It is sent before any message of a view, when the peer reads.
     pub fn queue(&mut self, text: String) {
         self.answer_bytes += text.len();
         self.answers.push_back(text);
         self.update_charge();
     }
 
-    /// Returns the bytes of answers that wait to be sent.
+    /// Returns the bytes of queued answers that are not sent yet.
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.answer_bytes
@@ -133,18 +136,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Whether the unfinished message was evicted.
+    /// Whether the memory of the message that is being received is needed for another one. Then the
+    /// session must close with 1013.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         self.stream.get_ref().is_evicted()
     }
 
-    /// Notes that the session does not read now, although requests may have arrived.
+    /// Records that the session does not read now, so the peer is not judged by its silence.
     pub fn note_skipped_read(&mut self) {
         self.liveness.note_skipped_read();
     }
 
-    /// Takes the inbound bytes of the message just read.
+    /// Returns the inbound charge of the message just read; `None` if it had at most 64 KiB.
     pub fn take_charge(&mut self) -> Option<InboundCharge> {
         let charge = self.stream.get_mut().take_charge();
         if charge.is_some() {
@@ -154,7 +158,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         charge
     }
 
-    /// Polls for the next message of the peer.
+    /// Polls for the next message or other event of the peer.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         let item = ready!(std::pin::Pin::new(&mut self.stream).poll_next(cx));
         self.liveness.note_received();
@@ -176,7 +180,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         })
     }
 
-    /// Sends the queued answers. Ready when there is room for a message of a view.
+    /// Sends the queued answers. Ready when all of them are sent and a message of a view may
+    /// follow. Pending while the peer does not read.
+    ///
+    /// # Errors
+    /// The connection is broken.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let room = std::pin::Pin::new(&mut self.stream).poll_ready(cx);
@@ -194,7 +202,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Sends one message; [`Self::poll_room`] must be ready.
+    /// Sends one message of a view. Only after [`Self::poll_room`] was ready.
     ///
     /// # Errors
     /// The connection is broken.
@@ -209,7 +217,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         std::pin::Pin::new(&mut self.stream).start_send(Message::text(text))
     }
 
-    /// Flushes the written bytes. Pending while the peer does not read them.
+    /// Writes all bytes that tungstenite has collected. Pending while the peer does not read them.
+    ///
+    /// # Errors
+    /// The connection is broken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.is_unflushed {
             return Poll::Ready(Ok(()));
@@ -238,7 +249,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Ends a ping interval: returns the judgement of the peer, and pings a peer that is alive.
+    /// Ends a ping interval: returns the judgement of the peer, and sends a ping to a peer that is
+    /// alive.
     ///
     /// # Errors
     /// The connection is broken.
@@ -269,7 +281,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     }
 }
 
-/// Returns the close code for a peer that broke the protocol (RFC 6455, section 7.4.1).
+/// Returns the close code for a peer that broke the WebSocket protocol (RFC 6455, section 7.4.1).
+/// `None` for a broken connection, on which no code can be sent.
 fn close_code(error: &Error) -> Option<u16> {
     use tokio_tungstenite::tungstenite::error::ProtocolError;
     match error {

@@ -1,6 +1,7 @@
-//! The byte stream under a WebSocket. It counts the bytes that the peer read, and one read never
-//! returns bytes of two frames. So tungstenite's buffer is empty after each message, and a buffer
-//! that grew for a large message can be released.
+//! The byte stream under a WebSocket. It charges large messages to the inbound budget before it
+//! reads them, and counts the bytes in both directions. One read never returns bytes of two frames.
+//! So tungstenite's buffer is empty after each message, and a buffer that grew for a large message
+//! can be released.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,27 +14,29 @@ use super::frames::{FrameTracker, ReadBytes};
 use super::message_charge::MessageCharge;
 use crate::budget::inbound::InboundCharge;
 
-/// The most bytes that are read ahead: enough for several small requests.
+/// The most bytes that are read from the connection before they are needed: enough for several
+/// small requests.
 const AHEAD_BYTES: usize = 1024;
 
-/// The byte stream of one session.
+/// The connection of one session, as the byte stream that tungstenite reads and writes.
 #[derive(Debug)]
 pub struct Transport<T> {
-    /// None in a transport that [`Self::empty`] made.
+    /// The connection; `None` in a placeholder that [`Self::empty`] made.
     inner: Option<T>,
     charge: Option<MessageCharge>,
     written: u64,
-    /// Bytes that were handed over.
+    /// The bytes that have been handed to tungstenite.
     read: ReadBytes,
     frames: FrameTracker,
-    /// Bytes that were read ahead. Those from `start` on are not handed over yet. An idle session
-    /// holds no buffer.
+    /// Bytes that were read ahead. Those from `start` on have not been handed to tungstenite. An
+    /// idle session holds no buffer.
     ahead: Vec<u8>,
     start: usize,
 }
 
 impl<T> Transport<T> {
-    /// Creates the stream of a new connection. Without `charge` no budget is charged.
+    /// Creates the stream of a connection. `charge`: the charge for large messages; `None` for no
+    /// limit.
     pub fn new(inner: T, charge: Option<MessageCharge>) -> Self {
         Self {
             inner: Some(inner),
@@ -42,8 +45,8 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Creates a placeholder for a transport that was moved out. Every use of the placeholder is an
-    /// error.
+    /// Creates a placeholder, to move a transport out of a place that must stay filled. Reading or
+    /// writing it fails.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -57,68 +60,72 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Returns the bytes that the kernel accepted so far.
+    /// Returns the bytes that the kernel has accepted for sending so far.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Returns the bytes that were handed over so far.
+    /// Returns the bytes that have been handed to tungstenite so far.
     #[must_use]
     pub(super) fn read_bytes(&self) -> ReadBytes {
         self.read
     }
 
-    /// Whether an unfinished message holds a part of the budget.
+    /// Whether the message that is being received holds a part of the inbound budget.
     #[must_use]
     pub fn holds_budget(&self) -> bool {
         self.charge.as_ref().is_some_and(MessageCharge::holds_bytes)
     }
 
-    /// Whether the unfinished message was evicted.
+    /// Whether the memory of the message that is being received is needed for another one.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         self.charge.as_ref().is_some_and(MessageCharge::is_evicted)
     }
 
-    /// Whether only whole messages were handed over, so that the reader holds no part of a message.
+    /// Whether only whole messages have been handed to tungstenite, so that it holds no part of one
+    /// and can be replaced.
     #[must_use]
     pub fn is_boundary(&self) -> bool {
         self.frames.is_boundary()
     }
 
-    /// Takes the charge of the message that was read.
+    /// Returns the inbound charge of the message just read; `None` if it had at most 64 KiB.
     pub fn take_charge(&mut self) -> Option<InboundCharge> {
         self.charge.as_mut().and_then(MessageCharge::finish)
     }
 
-    /// Gives up the unfinished message, and reads no more of it.
+    /// Releases the charge of the unfinished message, whose rest will not be read.
     pub fn give_up_message(&mut self) {
         // The charge is released immediately.
         drop(self.take_charge());
     }
 
-    /// Whether a message waits for room although no other unfinished message holds any.
+    /// Whether the message that is being received waits for room that no other unfinished message
+    /// holds.
     #[must_use]
     pub fn waits_alone(&self) -> bool {
         let charge = self.charge.as_ref();
         charge.is_some_and(MessageCharge::waits_alone)
     }
 
-    /// Whether a large message waits for room in the budget.
+    /// Whether the message that is being received waits until the inbound budget has room.
     #[must_use]
     pub fn waits_for_budget(&self) -> bool {
         self.charge.as_ref().is_some_and(MessageCharge::waits)
     }
 
-    /// Notes that payload was handed over. `old`: the payload bytes before.
+    /// Tells the charge how much payload was handed over. `old`: the number of payload bytes before
+    /// that.
     fn grow(&mut self, old: u64) {
         if let Some(charge) = &mut self.charge {
             charge.grow(self.read.payload - old);
         }
     }
 
-    /// Returns the byte stream itself. Its reads bypass the frames and the budget.
+    /// Returns the connection itself, to discard what the peer still sends. Its reads bypass the
+    /// frames and the budget. `None` in a placeholder.
     pub fn raw(&mut self) -> Option<&mut T> {
         self.inner.as_mut()
     }

@@ -9,54 +9,55 @@ use protocol::{Body, BodyError, ExecutionId, Limits, ProblemType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A request with valid parameters (docs/protocol.md, "Requests").
+/// A request whose parameters are valid (docs/protocol.md, "Requests"). `None` as an execution
+/// means the session's oldest live one.
 #[derive(Debug)]
 pub enum Request {
-    /// Runs a prompt.
+    /// Starts an execution that runs a prompt, and views it.
     Execute(Box<ExecuteRequest>),
     /// Pauses, resumes or cancels an execution.
     Control(Control, Option<ExecutionId>),
-    /// Begins a view of an execution.
+    /// Begins a view of an execution: streams its statuses and output to the client.
     Attach(AttachParams),
-    /// Ends a view.
+    /// Ends the session's view of an execution. The execution continues.
     Detach(ExecutionId),
-    /// Requests the status of an execution.
+    /// Reads the status of an execution.
     Status(Option<ExecutionId>),
-    /// Requests a page of statuses.
+    /// Reads a page of the statuses of all executions.
     List(ListParams),
-    /// Requests a part of the events.
+    /// Reads a part of an execution's events (its CLI's stdout).
     Events(EventsParams),
-    /// Sends lines to a CLI's stdin.
+    /// Sends lines to the stdin of an execution's CLI.
     Input(InputParams),
-    /// Checks that the session is alive.
+    /// Checks that the session works. It is answered without claude-api.
     Ping,
 }
 
-/// The checked parameters of an `execute`. The machine turns them into a `PendingExecute` and a
-/// `Handover`.
+/// The checked parameters of an `execute`, as the parser returns them. The machine turns them into
+/// a `PendingExecute` and a `Handover`.
 #[derive(Debug)]
 pub struct ExecuteRequest {
     /// The id of the execution: the client's, or one that the bridge made.
     pub id: ExecutionId,
-    /// Whether the bridge made the id.
+    /// Whether the bridge made the id, so that no other request can have used it.
     pub fresh: bool,
-    /// The body for claude-api.
+    /// The body of the PUT for claude-api.
     pub body: Body,
-    /// The fate of the execution after the end of the session.
+    /// Whether the execution is cancelled or continues after the end of the session.
     pub on_disconnect: OnDisconnect,
-    /// Behaviour of the view when its client does not keep up.
+    /// Whether the view waits or skips output when its client does not keep up.
     pub on_slow: OnSlow,
 }
 
-/// -32602 with this message.
+/// Creates -32602 with this message: the parameters are not valid.
 pub(super) fn params_error(message: impl Into<String>) -> RpcError {
     RpcError::new(code::INVALID_PARAMS, "invalid_params", message)
 }
 
-/// Reads the parameters of the method `name`.
+/// Checks the parameters of the method `name`, and returns the request.
 ///
 /// # Errors
-/// The error for the client.
+/// The error for the client: the method is unknown, or a parameter is missing or not valid.
 pub(super) fn read_request(
     name: &str,
     params: Map<String, Value>,
@@ -107,7 +108,7 @@ fn deserialize<T: for<'de> Deserialize<'de>>(params: Map<String, Value>) -> Resu
     T::deserialize(Value::Object(params)).map_err(|e| params_error(shorten(&e.to_string())))
 }
 
-/// Shortens a message, because it may quote the request.
+/// Shortens the message of an error, because it may quote a long request.
 fn shorten(text: &str) -> String {
     text.chars().take(512).collect()
 }

@@ -1,4 +1,5 @@
-//! Closing the WebSocket of a session, so that the peer sees the code (RFC 6455, section 7).
+//! Closes the WebSocket of a session in such a way that the peer receives the code (RFC 6455,
+//! section 7).
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::Socket;
 
-/// The longest time to send a close frame. A peer that does not read would block it forever.
+/// How long the bridge tries to send the close frame. A peer that does not read would block it
+/// forever.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// How long the bridge continues to read after its close frame, so that the peer receives the code
 /// and can answer.
@@ -22,8 +24,9 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 const UNREADABLE: [u16; 4] = [1002, 1007, close::TOO_BIG, close::TRY_AGAIN_LATER];
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Sends the queued answers and a close frame with this code, within 2 s. Then waits up to 1 s
-    /// for the peer's close frame.
+    /// Sends the queued answers and a close frame with this code, within 2 s. Then reads for up to
+    /// 1 s, until the peer's close frame arrives, because closing earlier could destroy the code on
+    /// its way.
     pub async fn close(mut self, code: u16, reason: &str) {
         let end = Instant::now() + CLOSE_TIME;
         if UNREADABLE.contains(&code) {
@@ -59,7 +62,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         while let Ok(Some(Ok(_))) = timeout_at(linger, &mut answer).await {}
     }
 
-    /// Sends the answer to the peer's close frame, which tungstenite has queued.
+    /// Ends a connection that the peer has closed: sends the answer to its close frame, within 1 s.
     pub async fn finish(mut self) {
         let end = Instant::now() + LINGER_TIME;
         let flush = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_flush(cx));
