@@ -183,10 +183,10 @@ async def resources(client):
     status = (await client.read_resource(uris[2])).contents[0]
     assert json.loads(status.text) == await call(client, "status", executionId=execution)
     for bad, why in [
-        ("execution://7/status", "no resource"),
+        ("execution://7/status", "is not a resource"),
         (f"execution://{UNKNOWN}/status", "no execution"),
         (f"execution://{UNKNOWN}/events", "no execution"),
-        (f"{uris[1]}?offset=x", "no resource"),
+        (f"{uris[1]}?offset=x", "is not a resource"),
         (f"{uris[1]}?offset={size + 1}", f"has {size} bytes of events"),
     ]:
         try:

@@ -469,7 +469,7 @@ async fn only_a_valid_handshake_of_http_1_1_is_upgraded() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for (line, key, status, text) in [
         ("HEAD /ws HTTP/1.1", key, "HTTP/1.1 405", ""),
-        ("POST /ws HTTP/1.1", key, "HTTP/1.1 405", "GET only"),
+        ("POST /ws HTTP/1.1", key, "HTTP/1.1 405", "accepts only GET"),
         (
             "GET /ws HTTP/1.0",
             key,
@@ -487,7 +487,7 @@ async fn only_a_valid_handshake_of_http_1_1_is_upgraded() {
             "GET /ws HTTP/1.1",
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 0\r\n",
             "HTTP/1.1 400",
-            "no body",
+            "the handshake has a body",
         ),
         (
             "GET /ws HTTP/1.1",

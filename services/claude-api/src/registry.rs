@@ -47,7 +47,6 @@ mod end;
 mod error;
 mod find;
 mod id_locks;
-mod queue;
 pub mod record;
 mod removal;
 #[cfg(test)]

@@ -10,25 +10,19 @@
 //! The bytes from `skipped` to `next` become the next gap. If `jump` is set, claude-api has freed
 //! the bytes after `data`. Once `data` is sent, they become a gap and `next` moves to `jump`.
 
+mod gaps;
+
 use bytes::{Buf, Bytes, BytesMut};
 use crc32fast::Hasher;
 use protocol::OUTPUT_MESSAGE_BYTES;
+
+pub use gaps::Skip;
 
 /// The number of unsent bytes at which a view with `onSlow: wait` stops reading from claude-api.
 const UNSENT_BYTES: usize = 32 * 1024;
 /// The most bytes of output in one message: half of the limit in docs/protocol.md, "Notifications",
 /// because two messages are buffered for a client that reads nothing.
 const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
-
-/// The limits of unsent output in a view with `onSlow: skip`. Beyond them the oldest output is
-/// dropped.
-#[derive(Debug, Clone, Copy)]
-pub struct Skip {
-    /// The most unsent bytes of the view.
-    pub bytes: u64,
-    /// The most unsent lines; 0 for no limit.
-    pub lines: u64,
-}
 
 /// The next part of the output that is sent to the client.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,21 +98,6 @@ impl Buffer {
         self.data.len()
     }
 
-    /// Drops the oldest output beyond 32 KiB, if the view has `onSlow: skip`. For a session that
-    /// has used its memory.
-    pub fn shrink(&mut self) {
-        if let Some(skip) = self.skip {
-            let bytes = skip.bytes.min(UNSENT_BYTES as u64);
-            self.drop_oldest(Skip { bytes, ..skip });
-        }
-    }
-
-    /// Returns the number of bytes dropped so far.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
     /// Returns the crc32 of the bytes read; `None` unless they are all bytes from offset 0.
     #[must_use]
     pub fn crc32(&self) -> Option<u32> {
@@ -139,28 +118,6 @@ impl Buffer {
         if let Some(skip) = self.skip {
             self.drop_oldest(skip);
         }
-    }
-
-    /// Records that claude-api has deleted all bytes before the offset `to`. Those not read yet
-    /// become a gap.
-    pub fn freed(&mut self, to: u64) {
-        if to <= self.read_from() {
-            return;
-        }
-        self.crc = None;
-        if let Some(offset) = self.align.take() {
-            // The buffered bytes were read only to find the first character.
-            self.data = BytesMut::new();
-            self.lines = 0;
-            self.next = offset.min(to);
-            self.align = (to < offset).then_some(offset);
-            self.jump = (to > offset).then_some(to);
-            return;
-        }
-        // An unfinished character at the end will never be complete.
-        let whole = whole_characters(&self.data);
-        self.data.truncate(whole);
-        self.jump = Some(to);
     }
 
     /// Records that no more bytes will be read. An unfinished character at the end is dropped, and
@@ -248,25 +205,6 @@ impl Buffer {
         self.align = None;
         self.advance(index);
     }
-
-    fn drop_oldest(&mut self, skip: Skip) {
-        let limit = usize::try_from(skip.bytes).unwrap_or(usize::MAX);
-        let mut cut = self.data.len().saturating_sub(limit);
-        if skip.lines > 0 && self.lines > skip.lines {
-            let surplus = (self.lines - skip.lines) as usize;
-            let end = length_of_lines(&self.data, surplus);
-            cut = cut.max(end);
-        }
-        if cut == 0 || self.align.is_some() {
-            return;
-        }
-        while cut < self.data.len() && is_continuation(self.data[cut]) {
-            cut += 1;
-        }
-        self.skipped.get_or_insert(self.next);
-        self.dropped += cut as u64;
-        self.advance(cut);
-    }
 }
 
 fn is_continuation(byte: u8) -> bool {
@@ -275,14 +213,6 @@ fn is_continuation(byte: u8) -> bool {
 
 fn line_ends(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|b| **b == b'\n').count() as u64
-}
-
-/// Returns the length in bytes of the first `n` lines, or 0 if there are fewer.
-fn length_of_lines(bytes: &[u8], n: usize) -> usize {
-    let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
-    ends.map(|(i, _)| i + 1)
-        .nth(n.saturating_sub(1))
-        .unwrap_or(0)
 }
 
 /// Returns the length of `bytes` without an unfinished UTF-8 character at the end.

@@ -2,16 +2,58 @@
 //! the order accepted, and so does a conversation. One limit bounds running executions, another
 //! bounds simultaneous starts.
 
-mod lanes;
 mod parked;
+mod queue;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::{ExecutionId, Limits};
 use tokio::sync::oneshot;
 
-use lanes::Lanes;
-pub use lanes::QueueFull;
+use super::Registry;
+use super::record::Accepted;
+use queue::Queue;
+pub use queue::QueueFull;
+
+impl Registry {
+    /// Reserves a slot of the queue for an execution of `lane`. `None` means no lane, for which
+    /// only the limit of the whole queue counts. Dropping the reservation releases the slot.
+    ///
+    /// # Errors
+    /// The queue, or the lane's part of it, is full.
+    pub fn reserve(&self, lane: Option<&str>) -> Result<Reservation, QueueFull> {
+        self.admission.reserve(lane)
+    }
+
+    /// Puts an execution that was accepted earlier into the queue, even beyond the limits. An
+    /// execution that is `parked` does not start before [`Ticket::unpark`].
+    #[must_use]
+    pub fn restore(&self, id: ExecutionId, accepted: &Accepted, parked: bool) -> Ticket {
+        let lane = accepted.body.lane.as_deref();
+        let conversation = &accepted.conversation;
+        self.admission.restore(id, lane, conversation, parked)
+    }
+
+    /// Stops granting permits to run, for a stop of the service. Waiting executions stay in the
+    /// queue.
+    pub fn close(&self) {
+        self.admission.close();
+    }
+
+    /// Returns whether an execution is in the queue, and so has no permit to run yet. A parked one
+    /// counts as waiting.
+    #[must_use]
+    pub fn waits(&self, id: ExecutionId) -> bool {
+        self.admission.waits(id)
+    }
+
+    /// Returns how many executions are before this one in the queue; `None` when it does not wait,
+    /// or is parked.
+    #[must_use]
+    pub fn position(&self, id: ExecutionId) -> Option<u64> {
+        self.admission.position(id)
+    }
+}
 
 /// The queue, which issues reservations and permits to run. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,7 +66,7 @@ pub(super) struct Admission {
 /// The state of the queue, with a channel to each waiting execution over which it gets its permit.
 #[derive(Debug)]
 struct Inner {
-    lanes: Lanes,
+    queue: Queue,
     waiting: std::collections::HashMap<ExecutionId, oneshot::Sender<()>>,
     closed: bool,
 }
@@ -52,7 +94,7 @@ impl Admission {
     #[must_use]
     pub(super) fn new(limits: &Limits) -> Self {
         let inner = Inner {
-            lanes: Lanes::new(limits),
+            queue: Queue::new(limits),
             waiting: std::collections::HashMap::new(),
             closed: false,
         };
@@ -71,7 +113,7 @@ impl Admission {
     /// # Errors
     /// The queue, or the lane's part of it, is full.
     pub(super) fn reserve(&self, lane: Option<&str>) -> Result<Reservation, QueueFull> {
-        self.with(|inner| inner.lanes.reserve(lane))?;
+        self.with(|inner| inner.queue.reserve(lane))?;
         Ok(Reservation {
             admission: self.clone(),
             lane: lane.map(str::to_owned),
@@ -89,14 +131,14 @@ impl Admission {
         conversation: &str,
         parked: bool,
     ) -> Ticket {
-        self.with(|inner| inner.lanes.reserve_beyond_limits(lane));
+        self.with(|inner| inner.queue.reserve_beyond_limits(lane));
         self.enter(id, lane, conversation, parked)
     }
 
     /// Reserves a slot of the queue, even if the queue is full, for an id that is burned already.
     #[must_use]
     pub(super) fn reserve_beyond_limits(&self) -> Reservation {
-        self.with(|inner| inner.lanes.reserve_beyond_limits(None));
+        self.with(|inner| inner.queue.reserve_beyond_limits(None));
         Reservation {
             admission: self.clone(),
             lane: None,
@@ -113,8 +155,8 @@ impl Admission {
     ) -> Ticket {
         let (sender, permit) = oneshot::channel();
         self.with(|inner| {
-            inner.lanes.enter(id, lane, conversation);
-            inner.lanes.park(id, parked);
+            inner.queue.enter(id, lane, conversation);
+            inner.queue.park(id, parked);
             inner.waiting.insert(id, sender);
             inner.grant();
         });
@@ -135,20 +177,20 @@ impl Admission {
     /// counts as waiting.
     #[must_use]
     pub(super) fn waits(&self, id: ExecutionId) -> bool {
-        self.with(|inner| inner.lanes.waits(id))
+        self.with(|inner| inner.queue.waits(id))
     }
 
     /// Returns how many executions are before this one in the queue; `None` when it does not wait,
     /// or is parked.
     #[must_use]
     pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
-        self.with(|inner| inner.lanes.position(id))
+        self.with(|inner| inner.queue.position(id))
     }
 
     /// Returns the numbers of waiting and of running executions.
     #[cfg(test)]
     pub(super) fn counts(&self) -> (u64, u64) {
-        self.with(|inner| (inner.lanes.waiting(), inner.lanes.running()))
+        self.with(|inner| (inner.queue.waiting(), inner.queue.running()))
     }
 }
 
@@ -157,7 +199,7 @@ impl Inner {
         if self.closed {
             return;
         }
-        for id in self.lanes.start() {
+        for id in self.queue.start() {
             if let Some(sender) = self.waiting.remove(&id) {
                 // Without a receiver, the ticket is about to be dropped, which releases the permit.
                 let _ = sender.send(());
@@ -180,7 +222,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.used {
             self.admission
-                .with(|inner| inner.lanes.release_slot(self.lane.as_deref()));
+                .with(|inner| inner.queue.release_slot(self.lane.as_deref()));
         }
     }
 }
@@ -213,7 +255,7 @@ impl Ticket {
     /// of CLIs that start at the same time is limited.
     pub fn started(&self) {
         self.admission.with(|inner| {
-            inner.lanes.started(self.id);
+            inner.queue.started(self.id);
             inner.grant();
         });
     }
@@ -223,7 +265,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.admission.with(|inner| {
             inner.waiting.remove(&self.id);
-            inner.lanes.leave(self.id);
+            inner.queue.leave(self.id);
             inner.grant();
         });
     }

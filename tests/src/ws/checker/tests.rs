@@ -310,7 +310,7 @@ fn envelopes_follow_the_rules() {
     both["error"] = json!({});
     bad("either result or error", &execute(), &[both]);
     bad(
-        "not asked",
+        "no request has that id",
         &execute(),
         &[answer("completed"), answer("completed")],
     );

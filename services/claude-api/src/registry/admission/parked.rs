@@ -5,9 +5,9 @@
 use protocol::ExecutionId;
 
 use super::Ticket;
-use super::lanes::Lanes;
+use super::queue::Queue;
 
-impl Lanes {
+impl Queue {
     pub(super) fn park(&mut self, id: ExecutionId, parked: bool) {
         if let Some(waiting) = self.waiting.iter_mut().find(|w| w.id == id) {
             waiting.parked = parked;
@@ -20,7 +20,7 @@ impl Ticket {
     /// time `notBefore` of the execution has come.
     pub fn unpark(&self) {
         self.admission.with(|inner| {
-            inner.lanes.park(self.id, false);
+            inner.queue.park(self.id, false);
             inner.grant();
         });
     }

@@ -62,7 +62,7 @@ struct RunningExecution {
 /// acceptance, and so does a conversation. An execution without a lane waits for its conversation
 /// only.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(super) struct Queue {
     limits: QueueLimits,
     /// The slots in use per lane: reservations and waiting executions.
     slots_by_lane: HashMap<Option<String>, u64>,
@@ -73,7 +73,7 @@ pub(super) struct Lanes {
     starting: HashSet<ExecutionId>,
 }
 
-impl Lanes {
+impl Queue {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             limits: QueueLimits {
@@ -250,70 +250,70 @@ mod tests {
         uuid::Uuid::from_u128(n).into()
     }
 
-    fn submit(lanes: &mut Lanes, n: u128, lane: Option<&str>, conversation: &str) {
-        lanes.reserve(lane).unwrap();
-        lanes.enter(id(n), lane, conversation);
+    fn submit(queue: &mut Queue, n: u128, lane: Option<&str>, conversation: &str) {
+        queue.reserve(lane).unwrap();
+        queue.enter(id(n), lane, conversation);
     }
 
     #[test]
     fn a_lane_runs_one_execution_at_a_time_and_lanes_run_in_parallel() {
-        let mut lanes = Lanes::new(&limits(8, 8));
-        submit(&mut lanes, 1, Some("a"), "1");
-        submit(&mut lanes, 2, Some("a"), "2");
-        submit(&mut lanes, 3, Some("b"), "3");
-        assert_eq!(lanes.start(), [id(1), id(3)]);
-        assert_eq!(lanes.position(id(2)), Some(0));
-        lanes.leave(id(3));
-        assert_eq!(lanes.start(), []);
-        lanes.leave(id(1));
-        assert_eq!(lanes.start(), [id(2)]);
+        let mut queue = Queue::new(&limits(8, 8));
+        submit(&mut queue, 1, Some("a"), "1");
+        submit(&mut queue, 2, Some("a"), "2");
+        submit(&mut queue, 3, Some("b"), "3");
+        assert_eq!(queue.start(), [id(1), id(3)]);
+        assert_eq!(queue.position(id(2)), Some(0));
+        queue.leave(id(3));
+        assert_eq!(queue.start(), []);
+        queue.leave(id(1));
+        assert_eq!(queue.start(), [id(2)]);
     }
 
     #[test]
     fn a_conversation_runs_one_execution_at_a_time_in_the_order_accepted() {
-        let mut lanes = Lanes::new(&limits(8, 8));
-        submit(&mut lanes, 1, Some("a"), "c");
-        submit(&mut lanes, 2, Some("b"), "c");
-        submit(&mut lanes, 3, Some("b"), "d");
-        submit(&mut lanes, 4, None, "c");
-        assert_eq!(lanes.start(), [id(1)], "3 waits for 2 in lane b");
-        lanes.leave(id(1));
-        assert_eq!(lanes.start(), [id(2)]);
-        lanes.leave(id(2));
-        assert_eq!(lanes.start(), [id(3), id(4)]);
+        let mut queue = Queue::new(&limits(8, 8));
+        submit(&mut queue, 1, Some("a"), "c");
+        submit(&mut queue, 2, Some("b"), "c");
+        submit(&mut queue, 3, Some("b"), "d");
+        submit(&mut queue, 4, None, "c");
+        assert_eq!(queue.start(), [id(1)], "3 waits for 2 in lane b");
+        queue.leave(id(1));
+        assert_eq!(queue.start(), [id(2)]);
+        queue.leave(id(2));
+        assert_eq!(queue.start(), [id(3), id(4)]);
     }
 
     #[test]
     fn a_full_queue_refuses_until_a_slot_is_released() {
-        let mut lanes = Lanes::new(&limits(1, 1));
+        let mut queue = Queue::new(&limits(1, 1));
         for n in 0..4 {
-            submit(&mut lanes, n, Some("a"), &n.to_string());
+            submit(&mut queue, n, Some("a"), &n.to_string());
         }
-        assert_eq!(lanes.reserve(Some("a")), Err(QueueFull::Lane { length: 4 }));
-        assert_eq!(lanes.start(), [id(0)]);
+        assert_eq!(queue.reserve(Some("a")), Err(QueueFull::Lane { length: 4 }));
+        assert_eq!(queue.start(), [id(0)]);
         assert_eq!(
-            lanes.reserve(Some("a")),
+            queue.reserve(Some("a")),
             Ok(()),
             "a running execution uses no slot"
         );
-        lanes.release_slot(Some("a"));
+        queue.release_slot(Some("a"));
         for n in 10..13 {
-            submit(&mut lanes, n, None, &n.to_string());
+            submit(&mut queue, n, None, &n.to_string());
         }
-        assert_eq!(lanes.reserve(None), Err(QueueFull::Queue { length: 6 }));
-        lanes.leave(id(1));
-        assert_eq!(lanes.reserve(None), Ok(()));
+        assert_eq!(queue.reserve(None), Err(QueueFull::Queue { length: 6 }));
+        queue.leave(id(1));
+        assert_eq!(queue.reserve(None), Ok(()));
     }
 
     #[test]
     fn simultaneous_starts_have_their_own_limit() {
-        let mut lanes = Lanes::new(&limits(8, 2));
+        let mut queue = Queue::new(&limits(8, 2));
         for n in 0..4 {
-            submit(&mut lanes, n, None, &n.to_string());
+            submit(&mut queue, n, None, &n.to_string());
         }
-        assert_eq!(lanes.start(), [id(0), id(1)]);
-        lanes.started(id(1));
-        assert_eq!(lanes.start(), [id(2)]);
+        assert_eq!(queue.start(), [id(0), id(1)]);
+        queue.started(id(1));
+        assert_eq!(queue.start(), [id(2)]);
     }
 
     proptest! {
@@ -323,7 +323,7 @@ mod tests {
         fn the_queue_keeps_its_limits_and_the_order_of_each_lane(
             steps in proptest::collection::vec((0_u8..3, 0_usize..4, 0_usize..4), 1..120)
         ) {
-            let mut lanes = Lanes::new(&limits(3, 2));
+            let mut queue = Queue::new(&limits(3, 2));
             let mut accepted: Vec<(u128, String, String)> = Vec::new();
             let mut running: Vec<u128> = Vec::new();
             let mut started_order: HashMap<String, Vec<u128>> = HashMap::new();
@@ -332,40 +332,40 @@ mod tests {
                 match action {
                     0 => {
                         let (lane, conversation) = (format!("l{lane}"), format!("c{pick}"));
-                        if lanes.reserve(Some(&lane)).is_ok() {
-                            lanes.enter(id(next), Some(&lane), &conversation);
+                        if queue.reserve(Some(&lane)).is_ok() {
+                            queue.enter(id(next), Some(&lane), &conversation);
                             accepted.push((next, lane, conversation));
                             next += 1;
                         }
                     }
                     1 if !running.is_empty() => {
                         let ended = running.remove(pick % running.len());
-                        lanes.leave(id(ended));
+                        queue.leave(id(ended));
                     }
-                    _ => for n in &running { lanes.started(id(*n)); },
+                    _ => for n in &running { queue.started(id(*n)); },
                 }
-                for started in lanes.start() {
+                for started in queue.start() {
                     let n = started.uuid().as_u128();
                     running.push(n);
                     let lane = &accepted[n as usize].1;
                     started_order.entry(lane.clone()).or_default().push(n);
                 }
-                prop_assert!(running.len() <= 3 && lanes.starting.len() <= 2);
+                prop_assert!(running.len() <= 3 && queue.starting.len() <= 2);
                 let keys = || running.iter().map(|n| &accepted[*n as usize]);
                 let busy_lanes: HashSet<_> = keys().map(|(_, lane, _)| lane).collect();
                 let conversations: HashSet<_> = keys().map(|(_, _, c)| c).collect();
                 prop_assert_eq!(busy_lanes.len(), running.len());
                 prop_assert_eq!(conversations.len(), running.len());
-                prop_assert!(lanes.start().is_empty());
+                prop_assert!(queue.start().is_empty());
             }
             for order in started_order.values() {
                 prop_assert!(order.is_sorted());
             }
             for n in 0..next {
-                lanes.leave(id(n));
+                queue.leave(id(n));
             }
-            prop_assert_eq!((lanes.slots_in_use, lanes.slots_by_lane.len()), (0, 0));
-            prop_assert_eq!((lanes.running(), lanes.waiting()), (0, 0));
+            prop_assert_eq!((queue.slots_in_use, queue.slots_by_lane.len()), (0, 0));
+            prop_assert_eq!((queue.running(), queue.waiting()), (0, 0));
         }
     }
 }
