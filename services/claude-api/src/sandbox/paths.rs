@@ -80,8 +80,9 @@ impl SharedPaths {
         match open.find(|open| real.starts_with(open)) {
             None => Ok(()),
             Some(open) => Err(format!(
-                "--sandbox: {what}, {}, would be open to every execution, because {} is: remove that \
-                 from --sandbox-paths (CLAUDE_API_SANDBOX_PATHS) or PATH, or move one of them",
+                "--sandbox: {what}, {}, would be open to every execution, because {} is: remove \
+                 that from --sandbox-paths (CLAUDE_API_SANDBOX_PATHS) or PATH, or move one of \
+                 them",
                 folder.display(),
                 open.display()
             )),

@@ -14,8 +14,8 @@ macro_rules! requests {
     ($($(#[$doc:meta])* $variant:ident($params:ident);)*) => {
         /// A request of any method: docs/protocol.md, "Requests".
         ///
-        /// It serializes as its parameters alone. [`ClientMessage`](super::ClientMessage) adds the
-        /// method and the id.
+        /// It serializes as its parameters alone. The message of a client adds the method and the
+        /// id.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Request {
             $($(#[$doc])* $variant(Box<$params>),)*

@@ -1,5 +1,5 @@
-//! The gaps in the output of one view: bytes that claude-api has freed, and bytes that a slow client
-//! with `onSlow: skip` does not get.
+//! The gaps in the output of one view: bytes that claude-api has freed, and bytes that a slow
+//! client with `onSlow: skip` does not get.
 
 use bytes::BytesMut;
 
