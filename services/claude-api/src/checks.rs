@@ -12,15 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::readiness::{NO_RUNNER, RUNNER_DIED};
-use cli::check_cli;
+use cli::{CLI_RETRY, check_cli};
 use disks::check_disks;
 use requirements::Requirements;
 
 /// The shortest time between two starts of the CLI for a check. `/health/ready` answers from the
 /// last check (docs/protocol.md, "Calls").
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
-/// The pause after an inconclusive check of the CLI: its runner did not start, or died.
-const CLI_RETRY: Duration = Duration::from_secs(5);
 /// The pause between two checks of folders and disks.
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
 /// The time after which a check of the disks counts as hanging.

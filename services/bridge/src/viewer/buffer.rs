@@ -16,13 +16,21 @@ use bytes::{Buf, Bytes, BytesMut};
 use crc32fast::Hasher;
 use protocol::OUTPUT_MESSAGE_BYTES;
 
-pub use gaps::Skip;
-
 /// The number of unsent bytes at which a view with `onSlow: wait` stops reading from claude-api.
 const UNSENT_BYTES: usize = 32 * 1024;
 /// The most bytes of output in one message: half of the limit in docs/protocol.md, "Notifications",
 /// because two messages are buffered for a client that reads nothing.
 const PIECE_BYTES: usize = OUTPUT_MESSAGE_BYTES / 2;
+
+/// The limits of unsent output in a view with `onSlow: skip`. Beyond them the oldest output is
+/// dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct Skip {
+    /// The most unsent bytes of the view.
+    pub bytes: u64,
+    /// The most unsent lines; 0 for no limit.
+    pub lines: u64,
+}
 
 /// The next part of the output that is sent to the client.
 #[derive(Debug, PartialEq, Eq)]

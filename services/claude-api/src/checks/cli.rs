@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::CLI_RETRY;
 use crate::engine::Engine;
 use crate::readiness::{MISSING, NO_RUNNER, Obstacle, RUNNER_DIED};
 
+/// The pause after an inconclusive check of the CLI: its runner did not start, or died.
+pub(super) const CLI_RETRY: Duration = Duration::from_secs(5);
 /// The time limit for the end of a check's runner after the command to kill its process tree.
 const RUNNER_END: Duration = Duration::from_secs(5);
 /// The time limit of a check of the CLI (`claude --version`): a cold start on a busy machine takes

@@ -10,50 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use protocol::{ExecutionId, Limits};
 use tokio::sync::oneshot;
 
-use super::Registry;
-use super::record::Accepted;
 use queue::Queue;
 pub use queue::QueueFull;
-
-impl Registry {
-    /// Reserves a slot of the queue for an execution of `lane`. `None` means no lane, for which
-    /// only the limit of the whole queue counts. Dropping the reservation releases the slot.
-    ///
-    /// # Errors
-    /// The queue, or the lane's part of it, is full.
-    pub fn reserve(&self, lane: Option<&str>) -> Result<Reservation, QueueFull> {
-        self.admission.reserve(lane)
-    }
-
-    /// Puts an execution that was accepted earlier into the queue, even beyond the limits. An
-    /// execution that is `parked` does not start before [`Ticket::unpark`].
-    #[must_use]
-    pub fn restore(&self, id: ExecutionId, accepted: &Accepted, parked: bool) -> Ticket {
-        let lane = accepted.body.lane.as_deref();
-        let conversation = &accepted.conversation;
-        self.admission.restore(id, lane, conversation, parked)
-    }
-
-    /// Stops granting permits to run, for a stop of the service. Waiting executions stay in the
-    /// queue.
-    pub fn close(&self) {
-        self.admission.close();
-    }
-
-    /// Returns whether an execution is in the queue, and so has no permit to run yet. A parked one
-    /// counts as waiting.
-    #[must_use]
-    pub fn waits(&self, id: ExecutionId) -> bool {
-        self.admission.waits(id)
-    }
-
-    /// Returns how many executions are before this one in the queue; `None` when it does not wait,
-    /// or is parked.
-    #[must_use]
-    pub fn position(&self, id: ExecutionId) -> Option<u64> {
-        self.admission.position(id)
-    }
-}
 
 /// The queue, which issues reservations and permits to run. Cheap to clone.
 #[derive(Debug, Clone)]

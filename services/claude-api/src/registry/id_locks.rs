@@ -5,8 +5,6 @@ use std::sync::Arc;
 use protocol::ExecutionId;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::Registry;
-
 /// The number of locks; ids share them by their first byte modulo this number.
 const STRIPES: usize = 64;
 
@@ -53,18 +51,5 @@ impl IdLocks {
         for stripe in &self.0 {
             drop(stripe.lock().await);
         }
-    }
-}
-
-impl Registry {
-    /// Locks an id for its acceptance or its burn. Cancel safe.
-    pub async fn lock_id(&self, id: ExecutionId) -> IdLock {
-        self.id_locks.lock(id).await
-    }
-
-    /// Waits until every lock of an id that is held now has been released: then the acceptances in
-    /// progress are done. Cancel safe.
-    pub async fn wait_for_id_locks(&self) {
-        self.id_locks.wait_for_all().await;
     }
 }

@@ -3,17 +3,7 @@
 
 use bytes::BytesMut;
 
-use super::{Buffer, UNSENT_BYTES, is_continuation, whole_characters};
-
-/// The limits of unsent output in a view with `onSlow: skip`. Beyond them the oldest output is
-/// dropped.
-#[derive(Debug, Clone, Copy)]
-pub struct Skip {
-    /// The most unsent bytes of the view.
-    pub bytes: u64,
-    /// The most unsent lines; 0 for no limit.
-    pub lines: u64,
-}
+use super::{Buffer, Skip, UNSENT_BYTES, is_continuation, whole_characters};
 
 impl Buffer {
     /// Records that claude-api has deleted all bytes before the offset `to`. Those not read yet
