@@ -1,6 +1,6 @@
-//! The start of the Claude CLI: its arguments, its environment and its first message. Only this
-//! module builds them. No text of a client reaches a shell, and in the arguments it is only ever
-//! the value of a flag that is chosen here.
+//! How the Claude CLI is started: its command-line arguments, its environment and its first
+//! message. Only this module builds them. No text of a client reaches a shell. In the arguments,
+//! such a text is only ever the value of a flag that this module chose.
 
 mod environment;
 
@@ -15,17 +15,20 @@ use serde_json::json;
 use crate::config::{Permissions, RepositorySettings};
 pub use environment::{Credential, Environment};
 
-/// Whether the CLI begins a conversation or continues one.
+/// Whether a start of the CLI begins a conversation (a session of the CLI) or continues one. A
+/// wrong choice makes the CLI fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conversation {
-    /// A new conversation (`--session-id`).
+    /// A conversation without a transcript. The CLI gets its id with `--session-id`.
     New,
-    /// A conversation with a transcript (`--resume`).
+    /// A conversation with a transcript on disk. The CLI gets its id with `--resume`.
     Continued,
 }
 
-/// Returns the arguments for one execution. Each value of a client is part of one `--flag=value`,
-/// so that no value can become a flag.
+/// Returns the CLI's command-line arguments for one execution, without the program's name. Each
+/// value from a client is part of one `--flag=value` argument, so no value can become a flag of its
+/// own. `conversation` is the id of the conversation, and `kind` says whether it is begun or
+/// resumed.
 #[must_use]
 pub fn arguments(
     body: &Body,
@@ -76,12 +79,12 @@ pub fn arguments(
     args
 }
 
-/// Returns the arguments that limit which of the workspace's own `CLAUDE.md` and `.claude/` the CLI
-/// reads.
+/// Returns the arguments that decide how much of the repository's own configuration (`CLAUDE.md`
+/// and `.claude/` in the workspace) the CLI reads.
 ///
-/// In `full`, the CLI reads the repository's settings, whose `env` overrides the CLI's own
-/// environment. So the variables that decide where the credential is sent are repeated in
-/// `--settings`, which overrides the repository.
+/// With `full`, the CLI reads the repository's settings, whose `env` overrides the CLI's own
+/// environment. A hostile repository could so redirect the credential to its own server. Therefore
+/// the endpoint and proxy variables are repeated in `--settings`, which overrides the repository.
 #[must_use]
 pub fn repository_arguments(
     setting: RepositorySettings,
@@ -104,16 +107,18 @@ pub fn repository_arguments(
     }
 }
 
-/// Returns the variable that makes the CLI read `CLAUDE.md` of the folders of `--add-dir`; `None`
-/// for settings other than `instructions`.
+/// Returns the environment variable, as name and value, that makes the CLI read `CLAUDE.md` in the
+/// folders given with `--add-dir`. `None` for settings other than `instructions`, which do not need
+/// it.
 #[must_use]
 pub fn repository_variable(setting: RepositorySettings) -> Option<(String, String)> {
     let name = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
     (setting == RepositorySettings::Instructions).then(|| (name.to_owned(), "1".to_owned()))
 }
 
-/// Returns the prompt as one stream-json user message with its newline. `client_composed` makes the
-/// CLI take the prompt verbatim.
+/// Returns the prompt as one line of stream-json (a user message as JSON, with its newline), to be
+/// written to the CLI's stdin. With the prompt mode `verbatim`, the message has `client_composed`,
+/// so that the CLI does not interpret the prompt, for example as a slash command.
 #[must_use]
 pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     let mut message = json!({
@@ -131,15 +136,15 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     line
 }
 
-/// Returns whether the CLI's stdin is closed after the first message, because the client did not
-/// ask for `"input": "stream"`.
+/// Returns whether the CLI's stdin is closed after the first message. True unless the client asked
+/// for `"input": "stream"`, which lets it send more messages.
 #[must_use]
 pub fn closes_stdin(body: &Body) -> bool {
     body.input == InputMode::None
 }
 
-/// Creates a missing folder, and its missing parents, with mode 0700: executions write private data
-/// there. An existing folder keeps its mode.
+/// Creates a folder and its missing parents with mode 0700, because executions write private data
+/// there. An existing folder is left as it is, with its mode.
 ///
 /// # Errors
 /// The folder cannot be created.
@@ -147,8 +152,8 @@ pub(crate) fn create_private(dir: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Returns the folder of a workspace, which may not exist yet. `default_folder` is the operator's
-/// folder for the workspace `default`, if there is one.
+/// Returns the path of a workspace's folder, which may not exist yet. This is `root` joined with
+/// the name, or `default_folder` for the workspace `default` if the operator has set one.
 #[must_use]
 pub fn workspace_folder(
     root: &Path,
@@ -161,12 +166,13 @@ pub fn workspace_folder(
     }
 }
 
-/// Returns the folder of a workspace, which it creates if it is missing. `default_folder` is the
-/// operator's folder for the workspace `default`, if there is one.
+/// Returns the real path of a workspace's folder, with links resolved. A missing folder is created
+/// with mode 0700. `default_folder` is the operator's folder for the workspace `default`, if one is
+/// set; it is never created here.
 ///
 /// # Errors
-/// The folder cannot be created, or is a link out of the workspace root; or the operator's folder
-/// does not exist.
+/// The folder cannot be created, or is a symbolic link to a place outside the workspace root, or
+/// the operator's folder does not exist.
 pub fn workspace(
     root: &Path,
     default_folder: Option<&Path>,
@@ -190,11 +196,13 @@ pub fn workspace(
     Ok(real)
 }
 
-/// The pause before the retry of a start that failed because of a shortage ([`is_shortage`]).
+/// The pause before a start is tried again that failed because processes, memory or file
+/// descriptors were short (see [`is_shortage`]).
 pub(crate) const SHORTAGE_RETRY: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// Returns whether a start failed because descriptors, processes or memory are short, which may
-/// pass.
+/// Returns whether a process could not be started because file descriptors, processes or memory
+/// were short (EMFILE, ENFILE, EAGAIN, ENOMEM or ETOOMANYREFS). Such a shortage may pass, so the
+/// caller retries. False for every other error.
 pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
     // TOOMANYREFS: too many descriptors of this user are in flight through sockets (unix(7)).

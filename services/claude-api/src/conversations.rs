@@ -1,9 +1,10 @@
-//! The known conversations (sessions of the CLI that later executions can continue): a note for
-//! each, with its workspace and whether the CLI has begun it.
+//! The known conversations: sessions of the Claude CLI that later executions can continue. Each has
+//! a note, a small file with its workspace and whether the CLI has begun it.
 //!
-//! Notes are not flushed to the disk, so acceptances and starts do not wait for it. Anything lost
-//! in a power cut is rebuilt: a note from the records of the executions that were accepted last,
-//! and the fact that the CLI has begun the conversation from the CLI's transcript.
+//! Notes are not flushed to the disk (fsync), so that accepting and starting executions does not
+//! wait for it. A note that a power cut destroys is rebuilt from the records of the executions that
+//! were accepted last. Whether the CLI has begun the conversation is then known from the CLI's
+//! transcript.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,22 +17,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::Conversation;
 
-/// The note of one conversation, a small file.
+/// The file of one conversation, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
+    /// The name of the workspace in which the conversation takes place.
     workspace: String,
-    /// Whether the CLI has begun the conversation.
+    /// Whether the CLI has begun the conversation, so that the next start must use `--resume`.
     begun: bool,
 }
 
-/// The folder with a note for each known conversation. Cheap to clone.
+/// The folder that holds one note (a small JSON file) for each known conversation. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Conversations {
     dir: Arc<PathBuf>,
 }
 
 impl Conversations {
-    /// Opens the folder, which it creates if it is missing.
+    /// Opens the folder of notes. A missing folder is created with mode 0700.
     ///
     /// # Errors
     /// The folder cannot be created.
@@ -40,13 +42,16 @@ impl Conversations {
         Ok(Self { dir: Arc::new(dir) })
     }
 
-    /// Returns the workspace of a conversation; `None` if the conversation is unknown.
+    /// Returns the name of the workspace of a conversation. `None` if the conversation is unknown,
+    /// or if its note cannot be read or is damaged.
     #[must_use]
     pub fn workspace(&self, conversation: &str) -> Option<String> {
         self.read(conversation).map(|note| note.workspace)
     }
 
-    /// Writes the note of a new conversation. The note of a known one only gets a new time of use.
+    /// Writes the note of a new conversation. If the conversation is known already, only the
+    /// modification time of its note is renewed, so that it expires later; its workspace does not
+    /// change.
     ///
     /// # Errors
     /// The note cannot be written.
@@ -70,8 +75,9 @@ impl Conversations {
         std::fs::rename(staged, self.dir.join(conversation))
     }
 
-    /// Removes the notes that were last used more than `age` before `now`. Returns their number.
-    /// Blocks on the disk.
+    /// Removes the notes of conversations that were not used for longer than `age`, and returns
+    /// their number. `now` is the current time. A note that cannot be removed is skipped. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// The folder cannot be listed.
@@ -89,8 +95,9 @@ impl Conversations {
         Ok(removed)
     }
 
-    /// Notes that the CLI has begun the conversation, so that later executions resume it. A note
-    /// that cannot be written does no harm while the CLI's own transcript exists.
+    /// Notes that the CLI has begun the conversation, so that later executions resume it. An
+    /// unknown conversation is ignored. A failed write is only logged: the CLI's own transcript has
+    /// the same information.
     pub fn mark_begun(&self, conversation: &str) {
         if let Some(note) = self.read(conversation)
             && !note.begun
@@ -101,8 +108,9 @@ impl Conversations {
         }
     }
 
-    /// Returns whether the CLI must begin the conversation or can continue it, by its note and by
-    /// the CLI's transcripts in `config_dir`. Blocks on the disk.
+    /// Returns how the next start of the CLI treats the conversation: `Continued` if the note says
+    /// that it was begun or a transcript exists in `config_dir` (the CLI's configuration folder),
+    /// otherwise `New`. The CLI fails when a begun conversation is begun again. Blocks on the disk.
     #[must_use]
     pub fn kind(&self, conversation: &str, config_dir: &Path) -> Conversation {
         if self.read(conversation).is_some_and(|note| note.begun)
@@ -114,9 +122,9 @@ impl Conversations {
         }
     }
 
-    /// Returns whether the CLI can continue the conversation, judged by its transcript alone, and
-    /// corrects the note. A CLI that was killed at its start has begun the conversation without a
-    /// transcript, so the next one begins it anew. Blocks on the disk.
+    /// Returns whether the CLI can continue the conversation, from its transcript alone, and
+    /// corrects the note. A CLI that was killed during its start has begun the conversation but
+    /// left no transcript; the result is then `New`. Blocks on the disk.
     pub fn settle(&self, conversation: &str, config_dir: &Path) -> Conversation {
         if has_transcript(config_dir, conversation) {
             return Conversation::Continued;
@@ -130,13 +138,14 @@ impl Conversations {
         Conversation::New
     }
 
+    /// Reads the note of a conversation. `None` if it is missing, unreadable or not valid JSON.
     fn read(&self, conversation: &str) -> Option<Note> {
         let json = std::fs::read(self.dir.join(conversation)).ok()?;
         serde_json::from_slice(&json).ok()
     }
 
-    /// Overwrites a note in place with one of the same length: a power cut leaves the old one or
-    /// the new one, and never none.
+    /// Overwrites a note in place, padded with spaces to its old length. A power cut then leaves
+    /// the old note or the new one, but never an empty file.
     fn change(&self, conversation: &str, note: &Note) -> std::io::Result<File> {
         let path = self.dir.join(conversation);
         let file = File::options().write(true).open(path)?;
@@ -148,6 +157,7 @@ impl Conversations {
     }
 }
 
+/// Logs a failed update of a conversation's note.
 fn warn(conversation: &str, written: std::io::Result<()>) {
     if let Err(error) = written {
         tracing::warn!(
@@ -159,15 +169,15 @@ fn warn(conversation: &str, written: std::io::Result<()>) {
     }
 }
 
-/// Returns whether the CLI has a transcript of the conversation for any workspace. The CLI refuses
-/// to begin such a conversation again.
+/// Returns whether the CLI has a transcript of the conversation in any workspace. The CLI refuses
+/// to begin a conversation (`--session-id`) that has one.
 fn has_transcript(config_dir: &Path, conversation: &str) -> bool {
     transcripts(config_dir, conversation).next().is_some()
 }
 
-/// Returns the CLI's transcripts of this conversation, usually one. It is in a folder that is named
-/// after the path of its workspace (`-` for each `/`); with a sandbox, that folder is in a folder
-/// of the conversation.
+/// Returns the paths of the CLI's transcripts of this conversation, usually one or none. The CLI
+/// puts a transcript into a folder named after the path of the workspace, with `-` for each `/`. In
+/// the sandbox, that folder is inside a folder of the conversation.
 fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = PathBuf> {
     let name = format!("{conversation}.jsonl");
     let projects = config_dir.join("projects");
@@ -183,8 +193,9 @@ fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = Pa
         .filter(|path| std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file()))
 }
 
-/// Returns the length of a conversation's transcript in bytes; 0 if its last line is not whole.
-/// Blocks on the disk.
+/// Returns the length of the conversation's longest transcript in bytes. It is 0 if there is none,
+/// or if its last line was cut (as by a full disk), because the CLI cannot read that. Blocks on the
+/// disk.
 #[must_use]
 pub fn transcript_bytes(config_dir: &Path, conversation: &str) -> u64 {
     let whole_length = |path: PathBuf| {

@@ -1,5 +1,6 @@
-//! The resources that all executions share: settings, folders, the registry, the runners, the
-//! counters of `/metrics`. Nothing here depends on a single execution.
+//! The resources that all executions share: settings, environment, registry, process runners,
+//! conversations, metrics and the sandbox policy. Nothing in this module belongs to a single
+//! execution.
 
 mod sweeps;
 
@@ -19,48 +20,56 @@ use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
 use sweeps::Sweeps;
 
-/// The pause before processes that outlived SIGKILL are killed and reaped again.
+/// The pause between two attempts to kill and reap processes that still exist after SIGKILL,
+/// usually because the kernel waits for a device.
 const SWEEP_RETRY: Duration = Duration::from_secs(2);
 
-/// The time limit of the CLI's Bash tool if its environment sets none.
+/// The time limit in milliseconds of a call of the CLI's Bash tool, if `BASH_DEFAULT_TIMEOUT_MS` is
+/// not set or is not a number.
 const TOOL_LIMIT_MS: u64 = 120_000;
 
-/// The error of settings that contradict each other, found only when their folders are opened. An
-/// example is a spool in a folder that executions may use.
+/// The error for settings that contradict each other, which is found only when their folders are
+/// opened. An example is a spool (the folder of all executions' data) inside a folder that
+/// executions may use.
 #[derive(Debug, thiserror::Error)]
 #[error("bad configuration:\n  {0}")]
 pub struct BadSettings(String);
 
-/// The resources that all executions share. The service has one engine.
+/// The resources that all executions share. The service creates one engine when it starts.
 pub struct Engine {
-    /// The configuration.
+    /// The configuration of the service, from its command line and its environment variables.
     pub settings: Settings,
-    /// The environment that executions start from.
+    /// The environment variables with which each CLI is started, before the client's are added.
     pub environment: Arc<Environment>,
-    /// Whether an execution would start now.
+    /// The cached results of the readiness checks (CLI, folders, disks, credential).
+    /// `/health/ready` reports them.
     pub readiness: Readiness,
-    /// Decides which executions exist, which may start, and how each ended.
+    /// The table of all executions. It decides which exist, which may start, and how each ended.
     pub(crate) registry: Registry,
-    /// Starts processes, each through a runner.
+    /// Starts process trees, each through a runner: a helper process that starts, signals and reaps
+    /// it.
     pub(crate) runners: Runners,
-    /// The known conversations.
+    /// The conversations that later executions can continue, each with its workspace.
     pub(crate) conversations: Conversations,
-    /// The counters of `/metrics`.
+    /// The counters and gauges that `/metrics` reports.
     pub(crate) metrics: Metrics,
-    /// The sandbox policy; `None` if executions run without a sandbox.
+    /// The paths that executions may use. `None` if executions run without a sandbox, because the
+    /// settings turn it off or the kernel has no Landlock.
     pub(crate) sandbox: Option<Policy>,
-    /// Runs short disk work of running executions on the runtime's own threads.
+    /// Runs short disk work of running executions on the async runtime's own threads, without
+    /// delaying other tasks when a disk hangs.
     pub(crate) in_place: Arc<InPlace>,
-    /// Kills and reaps processes that outlived SIGKILL.
+    /// Kills and reaps processes that still exist after SIGKILL, once for all executions.
     sweeps: Sweeps,
 }
 
 impl Engine {
-    /// Opens the resources, and returns them with warnings for the log. Blocks on the disk.
+    /// Opens the folders and creates the shared resources, when the service starts. Returns them
+    /// with warnings for the log. Blocks on the disk.
     ///
     /// # Errors
-    /// The spool cannot be used, or the settings contradict each other. The text gives the reason
-    /// and the remedy.
+    /// The spool cannot be used, the settings contradict each other, or a thread cannot be started.
+    /// The text gives the reason, and the remedy where the operator has one.
     pub(crate) fn open(
         settings: Settings,
         environment: Environment,
@@ -101,8 +110,9 @@ impl Engine {
         Ok((engine, warnings))
     }
 
-    /// Starts to kill and reap the processes that outlived SIGKILL, until none is left. Such
-    /// processes became children of this process when their runner ended. Returns immediately.
+    /// Starts a background task that kills and reaps the processes that still exist after SIGKILL,
+    /// until none is left. Such processes became children of this process when their runner ended.
+    /// Returns immediately. Has no further effect while such a task is running.
     pub(crate) fn start_sweeping(self: &Arc<Self>) {
         let engine = Arc::clone(self);
         tokio::spawn(async move {
@@ -114,13 +124,14 @@ impl Engine {
         });
     }
 
-    /// Returns the maximum length of an execution's status as JSON, bytes.
+    /// Returns the maximum length in bytes of an execution's status as JSON.
     pub(crate) fn status_bytes(&self) -> usize {
         self.registry.status_bytes()
     }
 
-    /// Returns the time limit of a call of the CLI's Bash tool that sets none:
-    /// `BASH_DEFAULT_TIMEOUT_MS` of the CLI's environment, or 120 s.
+    /// Returns the time limit of a call of the CLI's Bash tool that names none. This is
+    /// `BASH_DEFAULT_TIMEOUT_MS` of the CLI's environment, or 120 s if that is not set or not a
+    /// number.
     pub(crate) fn tool_limit(&self) -> Duration {
         let text = self.environment.get("BASH_DEFAULT_TIMEOUT_MS");
         Duration::from_millis(text.and_then(|t| t.parse().ok()).unwrap_or(TOOL_LIMIT_MS))

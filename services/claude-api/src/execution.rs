@@ -1,4 +1,5 @@
-//! The life of one execution: one run of the Claude CLI for one prompt. Knows nothing of HTTP.
+//! The life of one execution: one run of the Claude CLI for one prompt. This module does not depend
+//! on HTTP; `http` and `service` call it.
 //!
 //! ```text
 //!            permit, `running` on disk      stop walk
@@ -10,11 +11,13 @@
 //!  cancelled       the CLI is reaped, its tree swept, its output drained: verdict
 //! ```
 //!
-//! An execution that has its permit when it is accepted is recorded as running immediately: that is
-//! one wait for the disk, not two. `phase` decides everything between `running` and the verdict.
+//! An execution whose permit (the right to run) is free when the request is accepted is recorded as
+//! `running` immediately. This saves one of two writes to the disk. `phase` decides everything
+//! between `running` and the verdict (the terminal state and its reason).
 //!
-//! One task (in `task`) owns an execution and is its only writer. All others hold a [`Live`] and
-//! read the status from its `watch`. Controls reach the task through one shared value (in `wish`).
+//! One task (in `task`) owns an execution and is the only writer of its status. All other code
+//! holds a [`Live`] and reads the status from its `watch` channel. Pause, resume, cancel and stop
+//! reach the task through one shared value (in `wish`).
 
 mod control;
 pub(crate) mod ending;

@@ -1,17 +1,20 @@
-//! `claude-api healthcheck`: requests the health of a running service. The image needs no other
-//! program for it.
+//! The subcommand `claude-api healthcheck`: requests a health page of a running service over HTTP.
+//! The container's health check uses it, so the image needs no other HTTP client.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// The time limit of the connect, of each read and of each write.
+/// The time limit of the TCP connect, of each read and of each write. A service that does not
+/// answer in this time counts as unhealthy.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// Requests `url` (http only), and checks that the status is 200.
+/// Sends a GET request to `url`, which must begin with `http://`. Returns `Ok` if the answer has
+/// the status 200 (OK).
 ///
 /// # Errors
-/// The reason in words: the failed step, or the first line of another answer.
+/// The reason in words: a URL that is not `http://`, a host that does not resolve, a failed connect
+/// or write, or the first line of an answer with another status (`no answer` if there is none).
 pub fn ask(url: &str) -> Result<(), String> {
     let rest = url
         .strip_prefix("http://")

@@ -1,4 +1,5 @@
-//! Readiness: whether an execution would start now, from cached results. A probe starts no process.
+//! Readiness: whether an execution would start now. The answer is made from the cached results of
+//! periodic checks, so that a request for `/health/ready` starts no process.
 
 mod obstacle;
 
@@ -10,37 +11,42 @@ use crate::cli::{Credential, Environment};
 pub use obstacle::Obstacle;
 pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, unwritable};
 
-/// The results of the last checks, from which `/health/ready` answers.
+/// The results of the last checks. `/health/ready` and `/health/startup` are answered from them.
 #[derive(Debug)]
 struct Cache {
-    /// The result of the last check of the CLI.
+    /// The result of the last check that the CLI can be started and has the expected version.
     cli: Result<(), Obstacle>,
-    /// Folders that cannot be written.
+    /// An obstacle for each folder that the service cannot write.
     folders: Vec<Obstacle>,
-    /// Other requirements that are not met: the CLI's configuration, room on disks, the workspace.
+    /// An obstacle for each other requirement that is not met: the CLI's configuration, room on
+    /// disks, the workspace, a required hook.
     unmet: Vec<Obstacle>,
-    /// The obstacle on the spool's disk.
+    /// The obstacle on the spool's disk, such as a full disk. `None` if the spool can be written.
     disk: Option<Obstacle>,
-    /// The fingerprint of the credential that was refused.
+    /// The credential that the model refused last. `None` if none was refused, or if an execution
+    /// has succeeded since then.
     refused: Option<Credential>,
-    /// Whether the service is stopping.
+    /// Whether the service is shutting down.
     stopping: bool,
-    /// Whether commands of the model (the box) reach the service through its published port.
+    /// Whether commands of the model, which run in the service's own container (the box), can reach
+    /// the service through its published port.
     reached: bool,
 }
 
-/// The obstacles that keep executions from starting, as the last checks found them. Cheap to clone.
+/// The conditions that keep executions from starting, as the last checks and executions found them.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     // Held briefly for reads and writes; no await happens inside.
     cache: Arc<Mutex<Cache>>,
     environment: Arc<Environment>,
-    /// Requests a check of the CLI.
+    /// Wakes the periodic checks, so that the CLI is checked now.
     pub(crate) recheck: Arc<Notify>,
 }
 
 impl Readiness {
-    /// Creates the state before the first check: the CLI counts as unchecked, which is an obstacle.
+    /// Creates the state before the first check. Until then the obstacle `cli-unchecked` is
+    /// reported, so the service is not ready.
     #[must_use]
     pub fn new(environment: Arc<Environment>) -> Self {
         let cache = Cache {
@@ -63,12 +69,13 @@ impl Readiness {
         }
     }
 
+    /// Runs `act` on the cached results under their lock.
     fn with<T>(&self, act: impl FnOnce(&mut Cache) -> T) -> T {
         act(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the obstacles to the start of the service (`/health/startup`): those of the CLI and
-    /// the folders.
+    /// Returns the obstacles for `/health/startup`: the CLI and the folders. Empty if the service
+    /// has started successfully.
     #[must_use]
     pub fn startup(&self) -> Vec<Obstacle> {
         self.with(|cache| {
@@ -79,8 +86,8 @@ impl Readiness {
         })
     }
 
-    /// Returns all obstacles to an execution that would start now (`/health/ready`); empty if it
-    /// would start. Reads the credential's file.
+    /// Returns every condition that would keep an execution from starting now, for `/health/ready`.
+    /// Empty if the service is ready. Reads the credential's file.
     #[must_use]
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles = self.startup();
@@ -136,26 +143,27 @@ impl Readiness {
         obstacles
     }
 
-    /// Notes that an execution ended because its credential was refused.
-    ///
-    /// `credential` is the one with which the execution was started: a newer one was not tried.
+    /// Records that the model refused the credential of an execution. `credential` is the one with
+    /// which the execution was started. Readiness reports it only while the CLI would still use
+    /// that one, because a newer credential has not been tried.
     pub fn credential_refused(&self, credential: Option<Credential>) {
         self.with(|cache| cache.refused = credential);
     }
 
-    /// Forgets a refused credential: an execution succeeded, or the credential may be valid again.
+    /// Removes the note of a refused credential, because an execution succeeded, or because the
+    /// issuer may have made the credential valid again.
     pub fn credential_worked(&self) {
         self.with(|cache| cache.refused = None);
     }
 
-    /// Returns the credential that the CLI would use now. Reads files.
+    /// Returns the credential that the CLI would use if it were started now. Reads files.
     #[must_use]
     pub fn credential(&self) -> Credential {
         self.environment.credential()
     }
 
-    /// Notes that a CLI was started, so the CLI is present and runners work. Removes a cached
-    /// obstacle that denies this.
+    /// Records that an execution's CLI was started, so the CLI exists and runners work. Removes a
+    /// cached obstacle that says otherwise (`cli-missing`, `no-runner` or `runner-died`).
     pub fn spawned(&self) {
         self.with(|cache| {
             let ended = [MISSING, NO_RUNNER, RUNNER_DIED];
@@ -165,49 +173,53 @@ impl Readiness {
         });
     }
 
-    /// Notes that an execution could not be accepted, because the spool could not be written. The
-    /// obstacle stays until the next check of the disk.
+    /// Records that an execution could not be accepted, because writing to the spool failed with
+    /// `error`. The obstacle stays until the next check of the disk, a few seconds later.
     pub fn unwritable(&self, error: &str) {
         let obstacle = unwritable(error);
         self.with(|cache| cache.disk = Some(obstacle));
     }
 
-    /// Requests a check of the CLI, because an execution could not be started.
+    /// Requests a check of the CLI now, because an execution could not be started.
     pub fn spawn_failed(&self) {
         self.recheck.notify_one();
     }
 
-    /// Notes that the spool's disk is full, until the next check of the disk.
+    /// Records that the spool's disk is full. The obstacle stays until the next check of the disk,
+    /// a few seconds later.
     pub fn disk_full(&self) {
         let obstacle = no_room("the spool's disk is full");
         self.with(|cache| cache.disk = Some(obstacle));
     }
 
-    /// Notes that commands of the model (the box) reach the service through its published port.
-    /// This stays an obstacle for the life of this process.
+    /// Records that commands of the model, in the service's own container (the box), can reach the
+    /// service through its published port. This stays an obstacle until the process is restarted.
     pub(crate) fn box_reaches_service(&self) {
         self.with(|cache| cache.reached = true);
     }
 
-    /// Notes that the service is stopping.
+    /// Records that the service is shutting down, so that it is not ready from now on.
     pub fn stop(&self) {
         self.with(|cache| cache.stopping = true);
     }
 
+    /// Stores the result of a check of the CLI.
     pub(crate) fn set_cli(&self, cli: Result<(), Obstacle>) {
         self.with(|cache| cache.cli = cli);
     }
 
+    /// Stores the obstacles for folders that cannot be written; none clears them.
     pub(crate) fn set_folders(&self, folders: Vec<Obstacle>) {
         self.with(|cache| cache.folders = folders);
     }
 
-    /// Sets the obstacles of the other requirements: the CLI's configuration, room on disks, the
-    /// workspace.
+    /// Stores the obstacles for the other requirements: the CLI's configuration, room on disks, the
+    /// workspace and a required hook. An empty list clears them.
     pub(crate) fn set_unmet(&self, unmet: Vec<Obstacle>) {
         self.with(|cache| cache.unmet = unmet);
     }
 
+    /// Stores the obstacle on the spool's disk; `None` clears it.
     pub(crate) fn set_disk(&self, disk: Option<Obstacle>) {
         self.with(|cache| cache.disk = disk);
     }

@@ -1,29 +1,32 @@
-//! The limit of open streams, over which clients follow outputs, events and statuses.
+//! The limit of open HTTP streams, over which clients follow outputs, events and statuses.
 
 use std::sync::Arc;
 
 use protocol::{Problem, ProblemType};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The permits for streams of outputs, events and statuses: three quarters of the connections. The
-/// rest of the connections is for short requests.
+/// The permits for open HTTP streams of outputs, events and statuses. Three quarters of the maximum
+/// number of connections may be streams; the other quarter stays free for short requests.
 ///
-/// A stream acquires a permit when it begins and releases it at its end. No request waits: a stream
-/// without a permit is refused with 503 immediately. A slow reader has no time limit. It holds its
-/// permit, one chunk, and the data that the kernel buffers.
+/// A stream acquires a permit when it begins and releases it when it ends. No request waits for a
+/// permit: without one, the stream is refused with 503 (Service Unavailable). A slow reader has no
+/// time limit. It holds its permit, one chunk of output, and the data in the kernel's socket
+/// buffer.
 #[derive(Debug, Clone)]
 pub(crate) struct Streams(Arc<Semaphore>);
 
 impl Streams {
+    /// Creates the permits for a service that allows this number of connections. There is at least
+    /// one.
     pub(crate) fn new(connections: usize) -> Self {
         let permits = (connections / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
         Self(Arc::new(Semaphore::new(permits)))
     }
 
-    /// Acquires the permit for one more stream.
+    /// Acquires the permit for one more stream, which is held until the returned value is dropped.
     ///
     /// # Errors
-    /// `too-many-streams` if all permits are held.
+    /// The problem `too-many-streams` (503 Service Unavailable) if all permits are held.
     pub(crate) fn permit(&self) -> Result<StreamPermit, Problem> {
         match Arc::clone(&self.0).try_acquire_owned() {
             Ok(permit) => Ok(StreamPermit { _permit: permit }),
@@ -36,7 +39,7 @@ impl Streams {
     }
 }
 
-/// The permit of one stream, released when dropped.
+/// The right of one HTTP stream to be open. Dropping it lets another stream open.
 #[derive(Debug)]
 pub(crate) struct StreamPermit {
     _permit: OwnedSemaphorePermit,

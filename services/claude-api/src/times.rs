@@ -1,5 +1,6 @@
-//! The times of one execution. They never go back, and the intervals between them are exact, even
-//! when the wall clock is set.
+//! The clock of one execution, from which the timestamps in its status are made. The timestamps
+//! never go back, and the intervals between them are exact, even when the system's wall clock is
+//! set.
 
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use protocol::Status;
 use rustix::time::{ClockId, clock_gettime};
 
-/// A wall time, and the monotonic time at which it was read. All later times are counted from them
-/// with the monotonic clock.
+/// The clock of one execution: a wall-clock time, and the time since boot at which it was read.
+/// Later timestamps are the wall-clock time plus the time passed on the boot clock
+/// (CLOCK_BOOTTIME), which is never set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     wall: Timestamp,
@@ -16,8 +18,8 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Creates the clock of an execution. Its times begin after the newest time in the status, even
-    /// if the wall clock was set back.
+    /// Creates the clock of an execution with this status. Its first timestamp is not before the
+    /// newest timestamp in the status, even if the wall clock was set back since then.
     pub(crate) fn following(status: &Status) -> Self {
         let mut wall = Timestamp::now().max(status.created_at);
         let warned = status.warnings.iter().map(|warning| warning.at);
@@ -30,11 +32,13 @@ impl Times {
         }
     }
 
-    /// Returns the present time in whole milliseconds, as statuses have it.
+    /// Returns the current time on this clock, rounded down to milliseconds as in every status.
     pub(crate) fn now(&self) -> Timestamp {
         self.at(since_boot())
     }
 
+    /// Returns the timestamp for a moment given as the time since boot. A moment before the
+    /// creation of the clock gives the time of the creation.
     fn at(&self, since_boot: Duration) -> Timestamp {
         let passed = since_boot.saturating_sub(self.read_at);
         let now = SignedDuration::try_from(passed)
@@ -45,8 +49,8 @@ impl Times {
     }
 }
 
-/// Returns the time since the boot, suspended time included (clock_gettime(2), CLOCK_BOOTTIME), as
-/// the wall clock includes it.
+/// Returns the time since the boot of the machine (clock_gettime(2), CLOCK_BOOTTIME). It includes
+/// the time for which the machine was suspended, as the wall clock does.
 fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(
@@ -55,13 +59,14 @@ fn since_boot() -> Duration {
     )
 }
 
-/// Returns the present wall time in whole milliseconds, as statuses have it.
+/// Returns the current time of the system's wall clock, rounded down to milliseconds as in every
+/// status.
 pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
-/// Converts a duration to whole milliseconds.
+/// Converts a duration to whole milliseconds, rounded down; the maximum of `u64` if it is too long.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,13 @@
-//! The CLI's environment: named variables of the service, defaults, and variables that the operator
-//! lets clients set.
+//! The environment variables of the CLI: selected variables of the service, defaults, and variables
+//! that the operator lets clients set. All other variables of the service are withheld.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Inherited variables that describe the machine to the CLI and its tools.
+/// Names of the service's variables that are passed to the CLI because they describe the machine
+/// and the user: search path, home, locale, time zone, temporary folder.
 const INHERITED_MACHINE: [&str; 12] = [
     "PATH",
     "HOME",
@@ -22,7 +23,8 @@ const INHERITED_MACHINE: [&str; 12] = [
     "IS_SANDBOX",
 ];
 
-/// Inherited variables that the CLI itself reads: credentials, endpoints, proxies, certificates.
+/// Names of the service's variables that are passed to the CLI because the CLI itself reads them:
+/// credentials, endpoints, models, proxies, certificates.
 const INHERITED_CLI: [&str; 33] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -59,8 +61,8 @@ const INHERITED_CLI: [&str; 33] = [
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK",
 ];
 
-/// Variables that are set unless the operator's environment sets them. Measured with the pinned
-/// CLI.
+/// Variables, as name and value, that the CLI gets unless the operator's environment sets them.
+/// Their effects were measured with the pinned version of the CLI.
 const DEFAULTS: [(&str, &str); 12] = [
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_AUTOUPDATER", "1"),
@@ -81,63 +83,69 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("BASH_MAX_TIMEOUT_MS", "600000"),
 ];
 
-/// Proxy settings, each with the two names under which programs read it. The CLI obeys the
-/// lower-case one, as curl does.
+/// The proxy settings, each with the two names under which programs read it. If both are set, the
+/// lower-case name wins, as in the CLI and in curl.
 const PROXIES: [(&str, &str); 3] = [
     ("HTTP_PROXY", "http_proxy"),
     ("HTTPS_PROXY", "https_proxy"),
     ("ALL_PROXY", "all_proxy"),
 ];
-/// The two names of the list of hosts that are reached without a proxy.
+/// The two names of the variable that lists the hosts to reach without a proxy, separated by
+/// commas.
 const NO_PROXY: (&str, &str) = ("NO_PROXY", "no_proxy");
 /// Hosts that are never reached through a proxy: this machine, and the services of compose.yaml.
+/// They are added to `NO_PROXY` when a proxy is set.
 const INNER_HOSTS: [&str; 5] = ["localhost", "127.0.0.1", "::1", "claude-api", "bridge"];
-/// The CLI's default URL of the model.
+/// The URL of the model's API that the CLI uses unless `ANTHROPIC_BASE_URL` is set.
 const ANTHROPIC: &str = "https://api.anthropic.com";
 
-/// Credentials that `NAME_FILE` may give as a file, in the CLI's own order of precedence.
+/// The variables that hold a credential of the model, in the CLI's order of precedence. For each,
+/// `NAME_FILE` may name a file with the credential instead.
 const SECRETS: [&str; 3] = [
     "ANTHROPIC_API_KEY",
     "CLAUDE_CODE_OAUTH_TOKEN",
     "ANTHROPIC_AUTH_TOKEN",
 ];
-/// Variables that hooks do not get, in addition to [`SECRETS`]: they hold a credential of the
-/// model, name its file, or may contain one.
+/// Further variables that are withheld from hooks, in addition to [`SECRETS`]. They hold a
+/// credential of the model, name its file, or may contain one.
 const MODEL_ACCESS: [&str; 3] = [
     "ANTHROPIC_CUSTOM_HEADERS",
     "AWS_BEARER_TOKEN_BEDROCK",
     "GOOGLE_APPLICATION_CREDENTIALS",
 ];
-/// The maximum number of bytes read of a credential's file. A credential is one line.
+/// The maximum number of bytes that are read from a credential's file. A credential is one line, so
+/// this bounds the memory if the path names a wrong file.
 const SECRET_BYTES: u64 = 64 * 1024;
 
-/// The environment from which every execution's CLI is started: variables of the service, and
-/// defaults.
+/// The environment variables with which every execution's CLI is started, before the client's own
+/// are added. They are selected variables of the service, and defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     vars: BTreeMap<String, String>,
-    /// The files of credentials. They are read for each use, so that the next execution uses a
-    /// rotated credential.
+    /// The variables whose values are in files (`NAME_FILE`), with the path of each file. The files
+    /// are read at each use, so the next execution uses a rotated credential.
     files: Vec<(&'static str, PathBuf)>,
 }
 
-/// The state of the credential, as far as it is known without a request to the model.
+/// Whether the CLI has a credential for the model, as far as it is known without a request to the
+/// model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// There is a credential. The text is a fingerprint: it changes with the credential, and
-    /// reveals nothing of it.
+    /// The CLI has a credential, which may still be refused. The text identifies the credential
+    /// without revealing it. A replaced file changes the text.
     Present(String),
-    /// There is no credential.
+    /// No variable, file or login of the CLI gives a credential.
     Missing,
-    /// The named file cannot be read, for this reason.
+    /// A file that `NAME_FILE` names cannot be read. The text has the file and the reason.
     Unreadable(String),
-    /// The named file holds no credential, for this reason. The text repeats nothing of the file.
+    /// A file that `NAME_FILE` names holds no usable credential. The text has the file and the
+    /// reason, and repeats nothing of its content.
     Malformed(String),
 }
 
 impl Environment {
-    /// Selects the CLI's variables from the service's own environment. `extra` are more names to
-    /// pass.
+    /// Selects the CLI's variables from the service's own environment `own`, and adds defaults.
+    /// `extra` are names that are passed in addition to the built-in lists.
     ///
     /// A variable that is set but empty counts as not set: `ANTHROPIC_API_KEY=""` means the CLI's
     /// own login. The credential may be in a file that `ANTHROPIC_API_KEY_FILE` (and so on) names.
@@ -169,14 +177,17 @@ impl Environment {
         Self { vars, files }
     }
 
-    /// Returns the value of a variable; `None` if it is not set, or is not one that the CLI gets.
+    /// Returns the value of a variable of the CLI's environment. `None` if it is not set or is
+    /// empty, or if it is a variable that the CLI does not get.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
     }
 
-    /// Returns the whole environment of an execution: this one, credentials from files, and the
-    /// variables that the client set. Reads files.
+    /// Returns the complete environment of one execution's CLI, as names and values: this
+    /// environment, credentials from files, and `client`, the variables that the client set. The
+    /// client's win. A credential file that cannot be read is left out, and the CLI then reports
+    /// that it is not logged in. Reads files.
     #[must_use]
     pub fn for_execution(&self, client: &BTreeMap<String, String>) -> Vec<(String, String)> {
         let mut vars = self.vars.clone();
@@ -192,8 +203,9 @@ impl Environment {
         vars.into_iter().collect()
     }
 
-    /// Returns the environment of a hook: this one without the credential of the model. A client's
-    /// variables are left out, too, because they must not influence a program of the operator.
+    /// Returns the environment of a hook (a program of the operator), as names and values. It is
+    /// this environment without the credentials of the model. The variables of a client are not
+    /// included, because they must not influence a program of the operator.
     #[must_use]
     pub fn for_hook(&self) -> Vec<(String, String)> {
         let mut vars = self.vars.clone();
@@ -221,8 +233,8 @@ impl Environment {
         endpoints
     }
 
-    /// Returns the file of the CLI's own configuration: in the folder that `CLAUDE_CONFIG_DIR`
-    /// names, else beside the default folder.
+    /// Returns the path of the CLI's own configuration file, `.claude.json`. It is in the folder
+    /// that `CLAUDE_CONFIG_DIR` names, or in the home folder if that is not set.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         match self.get("CLAUDE_CONFIG_DIR") {
@@ -231,7 +243,7 @@ impl Environment {
         }
     }
 
-    /// Returns the folders that the CLI and its tools use for temporary files.
+    /// Returns the folders, one or two, that the CLI and its tools use for temporary files.
     #[must_use]
     pub fn temporary_dirs(&self) -> Vec<PathBuf> {
         let set = ["CLAUDE_CODE_TMPDIR", "TMPDIR"].map(|name| self.get(name).unwrap_or("/tmp"));
@@ -240,7 +252,8 @@ impl Environment {
         dirs
     }
 
-    /// Returns the folder in which the CLI keeps its login, settings and transcripts.
+    /// Returns the folder in which the CLI keeps its login, settings and transcripts:
+    /// `CLAUDE_CONFIG_DIR`, or `.claude` in the home folder if that is not set.
     #[must_use]
     pub fn config_dir(&self) -> PathBuf {
         match self.get("CLAUDE_CONFIG_DIR") {
@@ -249,19 +262,21 @@ impl Environment {
         }
     }
 
+    /// Returns the path of the file in which the CLI keeps its own login.
     fn login_file(&self) -> PathBuf {
         self.config_dir().join(".credentials.json")
     }
 
-    /// Returns whether the CLI would use its own login. Reads files.
+    /// Returns whether the CLI would use its own login, because no variable and no file gives it
+    /// another credential. Reads files.
     #[must_use]
     pub fn uses_login(&self) -> bool {
         let login = self.login_file().display().to_string();
         matches!(self.credential(), Credential::Present(name) if name.starts_with(&login))
     }
 
-    /// Returns the credential that the CLI would use now, in the CLI's order of precedence. Reads
-    /// files, and returns only a fingerprint of a secret.
+    /// Returns the credential that the CLI would use if it were started now, in the CLI's own order
+    /// of precedence. A secret is returned only as a fingerprint. Reads files.
     #[must_use]
     pub fn credential(&self) -> Credential {
         let variable = |name: &str| self.get(name).map(|_| Credential::Present(name.to_owned()));
@@ -306,8 +321,8 @@ impl Environment {
     }
 }
 
-/// Sets both names of each proxy setting to the same value, and adds the inner hosts to the list of
-/// hosts without a proxy.
+/// Sets the upper-case and the lower-case name of each proxy setting to the same value. If a proxy
+/// is set, adds the inner hosts to the list of hosts without a proxy.
 fn align_proxies(vars: &mut BTreeMap<String, String>) {
     let mut proxied = false;
     for (upper, lower) in PROXIES {
@@ -345,8 +360,8 @@ fn align_proxies(vars: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Returns the host of a URL if no proxy can know that host: a name without a dot, as containers
-/// have, or a loopback address.
+/// Returns the host of a URL if a proxy could not reach that host: a name without a dot, as
+/// containers have, or a loopback address. `None` for any other host, and for a malformed URL.
 fn inner_host(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
@@ -356,7 +371,8 @@ fn inner_host(url: &str) -> Option<String> {
     is_inner.then(|| host.to_owned())
 }
 
-/// The reason why the file of a credential cannot be used. The text repeats nothing of the file.
+/// The reason why the file of a credential cannot be used. The text never repeats the file's
+/// content.
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
     #[error(transparent)]
@@ -365,8 +381,13 @@ enum SecretError {
     Content(&'static str),
 }
 
-/// Returns the first line of a file that is neither blank nor a comment (`#`), without white space
-/// around it; `None` if there is no such line.
+/// Reads a credential from a file: the first line that is neither blank nor a comment (`#`),
+/// without surrounding white space. `None` if there is no such line. Only the first 64 KiB are
+/// read.
+///
+/// # Errors
+/// The file cannot be read, or its line cannot be a credential: UTF-16, not UTF-8, `NAME=value`,
+/// quotes, or characters that no credential has.
 fn read_secret(path: &Path) -> Result<Option<String>, SecretError> {
     let file = std::fs::File::open(path)?;
     if file.metadata()?.is_dir() {
@@ -404,8 +425,8 @@ fn read_secret(path: &Path) -> Result<Option<String>, SecretError> {
     Ok(Some(line.to_owned()))
 }
 
-/// Returns whether a line looks like `NAME=value`. A credential may end in `=`, but does not begin
-/// with a name in capitals and `=`.
+/// Returns whether a line looks like `NAME=value`, a common mistake in a credential's file. A
+/// credential may end in `=`, but does not begin with a name in capitals and `=`.
 fn is_assignment(line: &str) -> bool {
     let line = line.strip_prefix("export ").unwrap_or(line);
     let Some((name, value)) = line.split_once('=') else {

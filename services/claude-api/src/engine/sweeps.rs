@@ -1,23 +1,26 @@
-//! The sweep (kill and reap) of processes that outlived SIGKILL.
+//! The sweep: killing and reaping processes that still exist after SIGKILL, in one loop for all
+//! executions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A sweep (kill and reap) that all callers share. It repeats until no process is left.
+/// The loop that kills and reaps processes that still exist after SIGKILL. All executions share it.
+/// It repeats until no such process is left.
 ///
-/// Sweeps run one after the other, and each takes seconds while a process outlives SIGKILL. With
-/// one sweep for each execution that left processes, the sweep after a runner's death would wait
-/// for them, and with it the end of that execution.
+/// Sweeps run one after the other, and each takes seconds while such a process exists. If every
+/// execution that left processes had its own loop, the sweep after a runner's death would wait for
+/// them, and the end of that execution with it.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
-    /// The number of requests since the last sweep that left no process.
+    /// The number of requests since the last sweep that left no process. Zero means that no loop
+    /// runs.
     requests: AtomicU64,
 }
 
 impl Sweeps {
-    /// Calls `sweep` until it returns true, which means that no process is left, with `pause`
-    /// between two calls. Returns immediately while another call sweeps: that call then sweeps once
-    /// more.
+    /// Calls `sweep` repeatedly, with `pause` in between, until it returns true, which means that
+    /// no process is left. While another call of this function is running, only asks that call for
+    /// one more sweep and returns immediately.
     pub(super) async fn run<F: Future<Output = bool>>(
         &self,
         pause: Duration,

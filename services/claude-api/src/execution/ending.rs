@@ -1,4 +1,5 @@
-//! The end of an execution: makes the terminal status. The caller records it.
+//! Makes the terminal status of an execution: state, reason, exit code, error, checksums and
+//! warnings. The caller writes the status to disk.
 
 use std::time::Instant;
 
@@ -16,35 +17,47 @@ use crate::conversations::transcript_bytes;
 use crate::hooks::Failure;
 use crate::times::millis;
 
-/// The maximum length of an output whose SHA-256 is part of the terminal status. Longer outputs are
-/// hashed after the end, so that the terminal status does not wait.
+/// The maximum length in bytes of an output whose SHA-256 is computed before the terminal status is
+/// written. Hashing a longer output would delay the terminal status, so that digest is added
+/// afterwards.
 const DIGEST_IN_STATUS_BYTES: u64 = 1024 * 1024;
-/// The SHA-256 of an empty output.
+/// The SHA-256 of zero bytes, as 64 hexadecimal digits. It is the digest of an execution without
+/// output.
 pub(crate) const EMPTY_SHA256: &str =
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The end of an execution, which its caller is to record: the terminal status, and the facts for
-/// what follows it.
+/// The result of an execution that has ended, before it is written to disk: the terminal status,
+/// and the facts for the work that follows the end.
 pub(crate) struct Ended {
-    /// The terminal status.
+    /// The terminal status, without the SHA-256 of a long output (see `digest_is_due`).
     pub(crate) status: Status,
-    /// The facts for the policies; `None` if the execution never began, so that no policy applies.
+    /// The facts for the policies `onInterrupt` and `onUsageLimit`, which may start a continuation.
+    /// `None` if the execution was cancelled in the queue and never began, so that no policy
+    /// applies.
     pub(crate) context: Option<EndContext>,
-    /// Whether the SHA-256 of the output is still to be computed, after the end is recorded.
+    /// Whether the SHA-256 of the output must still be computed, after the terminal status is
+    /// written.
     pub(crate) digest_is_due: bool,
 }
 
-/// A run of which no process is left, with all of its output written.
+/// A run of the CLI that is over: no process of its tree is left except for those in `unkillable`,
+/// and all of its output is in the spool.
 pub(super) struct FinishedRun {
+    /// The state machine of the run, with the last status, the CLI's result and the cause of the
+    /// end.
     pub(super) machine: Machine,
+    /// The final length, oldest kept byte and CRC-32 of the output.
     pub(super) marks: Marks,
-    /// The reason for the runner's death, if it died.
+    /// The reason in words why the runner (the process that started the CLI) died; `None` if it did
+    /// not die.
     pub(super) runner_failure: Option<String>,
-    /// The processes that outlived SIGKILL.
+    /// The processes of the tree that still exist after SIGKILL, usually because of an
+    /// uninterruptible wait in the kernel. Usually empty.
     pub(super) unkillable: Vec<Unkillable>,
 }
 
-/// Ends an execution that was cancelled in the queue and never had a process.
+/// Makes the terminal status `cancelled` of an execution that was cancelled while it was queued. No
+/// process was started, so the output is empty and no policy applies.
 pub(super) fn cancelled_in_queue(owner: &mut Owner, mut status: Status) -> Ended {
     let exit = Exit::NotStarted("it was cancelled in the queue".to_owned());
     apply_without_result(&mut status, owner.times.now(), EndedBy::Cancel, &exit);
@@ -58,8 +71,9 @@ pub(super) fn cancelled_in_queue(owner: &mut Owner, mut status: Status) -> Ended
     }
 }
 
-/// Ends an execution whose CLI was never started: for `reason`, or because of a control. Without a
-/// control, a check of the CLI is requested, too.
+/// Makes the terminal status of an execution that began, but whose CLI was never started.
+/// `ended_by` is the cause: a cancel, a stop or a deadline, or `Itself` for a start that failed
+/// with `reason`. A failed start also requests a new check of the CLI for `/health/ready`.
 pub(super) fn failed_to_start(
     owner: &mut Owner,
     mut status: Status,
@@ -74,7 +88,9 @@ pub(super) fn failed_to_start(
     without_output(status)
 }
 
-/// Ends an execution whose required before hook failed. No CLI was started.
+/// Makes the terminal status `failed` with the reason `hook_refused`, for an execution whose
+/// required before hook (a program of the operator) failed. No CLI was started. The status gets the
+/// hook's message and the tail of its stderr.
 pub(super) fn refused(owner: &mut Owner, mut status: Status, failure: Failure) -> Ended {
     let exit = Exit::NotStarted("its required hook failed".to_owned());
     apply_without_result(&mut status, owner.times.now(), EndedBy::Hook, &exit);
@@ -86,7 +102,8 @@ pub(super) fn refused(owner: &mut Owner, mut status: Status, failure: Failure) -
     without_output(status)
 }
 
-/// Completes the status of an execution that began but had no CLI.
+/// Adds the fields of an empty output (CRC-32, SHA-256 and a duration of 0 if none is set) to the
+/// status of an execution that began, but whose CLI was never started.
 fn without_output(mut status: Status) -> Ended {
     status.crc32 = Some(crc32_text(0));
     status.sha256 = Some(EMPTY_SHA256.to_owned());
@@ -102,9 +119,9 @@ fn without_output(mut status: Status) -> Ended {
     }
 }
 
-/// Makes the terminal status of a finished run: applies the verdict, adds the length and the
-/// checksum of the output, and warns of processes that are left, an empty answer or a missing
-/// transcript. Also tells readiness whether the credential and the CLI worked.
+/// Makes the terminal status of a finished run: applies the verdict, and adds the length and the
+/// checksums of the output. Warns of processes that outlived SIGKILL, of an empty answer and of a
+/// missing transcript. Also reports to readiness whether the credential and the CLI worked.
 pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
     let FinishedRun {
         mut machine,
@@ -200,8 +217,9 @@ pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
     }
 }
 
-/// Adds a warning to the status if the CLI's transcript did not grow, so that the conversation
-/// cannot be continued. The usual cause is a full disk, which the CLI does not report.
+/// Adds the warning `transcript_missing` to the status if the CLI's transcript did not grow during
+/// the run, so that the conversation cannot be continued. The usual cause is a full disk, which the
+/// CLI does not report. Reads the transcript's length on a blocking thread.
 async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     let config_dir = owner.engine.environment.config_dir();
     let conversation = owner.accepted.conversation.clone();
@@ -221,15 +239,15 @@ async fn warn_of_transcript(owner: &Owner, status: &mut Status) {
     }
 }
 
-/// Turns a terminal status that is not recorded yet into `cancelled`, because a cancel arrived in
-/// time.
+/// Changes a terminal status that is not on disk yet to `cancelled`, because a client's cancel was
+/// accepted before the status was recorded. Removes a continuation from it.
 pub(crate) fn cancelled(status: &mut Status, at: jiff::Timestamp) {
     let exit = Exit::reaped(status.exit_code, None);
     apply_without_result(status, at, EndedBy::Cancel, &exit);
     status.continued_by = None;
 }
 
-/// Applies the verdict on an execution whose CLI had no result.
+/// Applies the verdict to the status of an execution whose CLI reported no result.
 fn apply_without_result(status: &mut Status, at: jiff::Timestamp, ended_by: EndedBy, exit: &Exit) {
     let facts = Facts {
         ended_by,
@@ -241,6 +259,8 @@ fn apply_without_result(status: &mut Status, at: jiff::Timestamp, ended_by: Ende
     apply_verdict(status, at, &facts);
 }
 
+/// Decides the terminal state from `facts` and writes it into the status, with the time of the end.
+/// Clears the fields that only a live execution has, such as the activity.
 fn apply_verdict(status: &mut Status, at: jiff::Timestamp, facts: &Facts<'_>) {
     let verdict = verdict(facts);
     status.state = verdict.state;
@@ -253,7 +273,7 @@ fn apply_verdict(status: &mut Status, at: jiff::Timestamp, facts: &Facts<'_>) {
     status.queue_position = None;
 }
 
-/// Formats a SHA-256 for a status: 64 hexadecimal digits.
+/// Formats a SHA-256 digest as 64 lower-case hexadecimal digits, as a status contains it.
 pub(crate) fn hex(digest: [u8; 32]) -> String {
     digest.iter().map(|b| format!("{b:02x}")).collect()
 }

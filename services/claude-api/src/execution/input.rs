@@ -1,13 +1,15 @@
-//! The input of a running CLI. Clients append to it idempotently by offset. Each line is checked,
-//! and buffered until the CLI reads it.
+//! The input of a running CLI: lines of JSON that clients append by `POST .../input`. A client
+//! names the offset of its first byte, so a repeated request appends nothing twice. Each line is
+//! checked, and buffered until the CLI reads it.
 //!
 //! ```text
 //! POST .../input ──▶ Gate ──▶ Buffer (whole, checked lines; bounded) ──▶ feed ──▶ the CLI's stdin
 //! ```
 //!
-//! No input is accepted before the execution runs: accepted bytes are only in memory, and a queued
-//! execution outlives this process. A paused execution accepts as much as its buffer holds. An
-//! offer waits briefly for the start, or for room in the buffer, and is then refused.
+//! No input is accepted before the execution runs, because accepted bytes are only in memory while
+//! a queued execution survives a restart of this process. A paused execution accepts as much as its
+//! buffer holds. A request waits briefly for the start, or for room in the buffer, and is then
+//! refused.
 
 mod buffer;
 mod rules;
@@ -22,30 +24,32 @@ use buffer::{Buffer, Next};
 pub use buffer::{Offer, Refusal};
 pub use rules::{Fault, Rules, line_bytes};
 
-/// The reason why a client's input was refused as a whole.
+/// The reason why a client's input was refused. No byte of the request was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
-    /// The execution does not run yet.
+    /// The execution is queued, and did not start while the request waited.
     NotRunning,
-    /// The CLI reads no more input: it has ended, or closed its stdin.
+    /// The CLI reads no more input, because it has ended or has closed its stdin.
     Closed,
-    /// The buffer refused the offer.
+    /// The buffer of input refused it: a wrong offset, a bad line, or no room while the request
+    /// waited.
     Buffer(Refusal),
 }
 
-/// Whether a gate accepts input.
+/// Whether the stdin of an execution accepts input from clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GateState {
-    /// The execution does not run yet.
+    /// The execution has not started yet. Offers wait for the start.
     Waiting,
-    /// The CLI reads its stdin.
+    /// The CLI runs and reads its stdin.
     Open,
-    /// The CLI reads no more.
+    /// The CLI reads no more. The state never changes again.
     Closed,
 }
 
-/// The gate between clients that append input and the task that writes it to the CLI's stdin. It
-/// accepts input only while the CLI reads, and buffers a limited number of bytes.
+/// The input queue of one execution, between the requests of clients and the task that writes to
+/// the CLI's stdin. It accepts input only while the CLI reads, and buffers a limited number of
+/// bytes.
 #[derive(Debug)]
 pub struct Gate {
     // Held briefly; the longest work inside is the parsing of one request's lines. No await happens
@@ -53,13 +57,15 @@ pub struct Gate {
     inner: Mutex<(GateState, Buffer)>,
     changed: watch::Sender<()>,
     rules: Rules,
-    /// How long an offer waits for the start, or for room in the buffer.
+    /// The longest time that an offer waits for the start of the execution, or for room in the
+    /// buffer.
     patience: Duration,
 }
 
 impl Gate {
-    /// Creates a gate that opens once the execution runs. `limit` is the maximum of buffered bytes
-    /// and the maximum length of a line. An offer waits for at most `patience`.
+    /// Creates the input queue of an execution that has not started; [`Gate::open`] opens it.
+    /// `limit` is the maximum number of buffered bytes, and also the maximum length of one line. An
+    /// offer waits at most `patience` for the start or for room.
     #[must_use]
     pub fn new(limit: usize, rules: Rules, patience: Duration) -> Self {
         Self {
@@ -70,6 +76,8 @@ impl Gate {
         }
     }
 
+    /// Changes the state and the buffer under the lock, then wakes all waiting offers and the
+    /// writer.
     fn change<T>(&self, change: impl FnOnce(&mut GateState, &mut Buffer) -> T) -> T {
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, buffer) = &mut *guard;
@@ -87,7 +95,7 @@ impl Gate {
         guard.1.accepted()
     }
 
-    /// Opens the gate, because the CLI runs now. No effect on a closed gate.
+    /// Accepts input from now on, because the CLI runs. Has no effect after [`Gate::close`].
     pub fn open(&self) {
         self.change(|state, _| {
             if *state == GateState::Waiting {
@@ -96,8 +104,8 @@ impl Gate {
         });
     }
 
-    /// Closes the gate for good, because the CLI reads no more. Drops lines that are not written
-    /// yet.
+    /// Refuses all further input, because the CLI has ended or has closed its stdin. Discards
+    /// accepted lines that are not written yet. The queue cannot be opened again.
     pub fn close(&self) {
         self.change(|state, buffer| {
             *state = GateState::Closed;
@@ -105,12 +113,13 @@ impl Gate {
         });
     }
 
-    /// Accepts the input of one request, all of it or none, and returns the accepted total in
-    /// bytes. Waits up to the gate's patience while the execution does not run yet or the buffer is
-    /// full. Cancel safe: an offer whose future is dropped was not accepted.
+    /// Accepts the input of one request, all of it or none, and returns the total number of
+    /// accepted bytes. Waits up to the gate's patience while the execution does not run yet or the
+    /// buffer is full. Bytes that were accepted before are skipped, so a client may repeat a
+    /// request. Cancel safe: an offer whose future is dropped was not accepted.
     ///
     /// # Errors
-    /// The reason for the refusal.
+    /// The reason for the refusal. No byte of the offer was accepted.
     pub async fn offer(&self, offer: Offer<'_>) -> Result<u64, Refused> {
         let mut changed = self.changed.subscribe();
         let until = tokio::time::Instant::now() + self.patience;
@@ -130,6 +139,7 @@ impl Gate {
         }
     }
 
+    /// Accepts or refuses an offer immediately, without waiting.
     fn offer_now(&self, offer: Offer<'_>) -> Result<u64, Refused> {
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, buffer) = &mut *guard;
@@ -145,8 +155,9 @@ impl Gate {
         Ok(accepted)
     }
 
-    /// Writes accepted lines to the CLI's stdin. Ends after the last line of the input (`eof`),
-    /// when the gate is closed, or when the CLI closes its stdin.
+    /// Writes accepted lines to the CLI's stdin as they arrive. Returns after the last line of the
+    /// input (`eof`), when the gate is closed, or when a write fails because the CLI closed its
+    /// stdin. The caller closes `stdin` by dropping it.
     pub async fn feed(&self, stdin: &mut (impl AsyncWrite + Unpin)) {
         let mut changed = self.changed.subscribe();
         loop {

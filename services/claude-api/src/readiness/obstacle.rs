@@ -1,23 +1,25 @@
-//! An obstacle to executions, with its remedy.
+//! An obstacle: a condition that keeps executions from starting, with its remedy.
 
 use serde::Serialize;
 
-/// The code of the obstacle for a CLI that cannot be started.
+/// The code of the obstacle for a CLI that cannot be started, fails, or does not answer in time.
 pub(crate) const MISSING: &str = "cli-missing";
-/// The code of the obstacle for a check of the CLI whose runner (the process that starts the CLI)
-/// could not be started.
+/// The code of the obstacle for a check of the CLI whose runner (the helper process that starts the
+/// CLI) could not be started. It says nothing about the CLI itself.
 pub(crate) const NO_RUNNER: &str = "no-runner";
-/// The code of the obstacle for a check of the CLI whose runner died.
+/// The code of the obstacle for a check of the CLI whose runner died before the CLI ended. It says
+/// nothing about the CLI itself.
 pub(crate) const RUNNER_DIED: &str = "runner-died";
 
-/// A condition that keeps executions from starting, or a warning, with its remedy.
+/// A condition that keeps executions from starting, or a missing protection, for operators.
+/// `/health/ready` returns it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Obstacle {
-    /// The stable, machine-readable code.
+    /// The stable name of the condition, for programs, such as `cli-missing`.
     pub code: &'static str,
-    /// The description of the problem.
+    /// The description of the problem, for people.
     pub message: String,
-    /// The action that removes the problem.
+    /// The action that removes the problem, for people.
     pub remedy: String,
 }
 
@@ -35,7 +37,7 @@ impl Obstacle {
     }
 }
 
-/// Returns the obstacle of a spool that cannot be written.
+/// Returns the obstacle `spool-unwritable`: writing to the spool failed with `error`.
 pub(crate) fn unwritable(error: &str) -> Obstacle {
     Obstacle::new(
         "spool-unwritable",
@@ -44,7 +46,7 @@ pub(crate) fn unwritable(error: &str) -> Obstacle {
     )
 }
 
-/// Returns the obstacle of a full disk of the spool.
+/// Returns the obstacle `no-room` for a full disk of the spool. `message` describes it.
 pub(crate) fn no_room(message: &str) -> Obstacle {
     Obstacle::new(
         "no-room",
