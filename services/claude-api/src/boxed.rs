@@ -1,5 +1,5 @@
-//! The guard of a boxed service: its container (the box) also runs the commands of the model, and
-//! these must not use the service.
+//! The guard for a service that is boxed: it runs in the same container (the box) as the commands
+//! of the model, and these commands must not use the service.
 //!
 //! - A peer with an address of this container gets 401 for every request except health.
 //! - A request that leaves the container and returns through the published port arrives from the
@@ -19,32 +19,37 @@ use uuid::Uuid;
 
 use crate::config::NetworkArgs;
 
-/// Whether the box (the container in which commands of the model run) reaches the service through
+/// Whether commands of the model, in the same container (the box), can reach the service through
 /// its published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// The calls at the start have not ended.
+    /// The test calls at the start have not ended. Requests wait for them.
     Unknown,
+    /// No test call has returned, or no port is published.
     No,
+    /// A test call has returned, so only the health pages are served.
     Yes,
 }
 
-/// The guard of a service that runs in the box, the container in which commands of the model run.
-/// It recognises requests of such commands, which must not use the service.
+/// The guard of a service that runs in the same container (the box) as the commands of the model.
+/// It recognises requests of such commands by their address, so that the service can refuse them.
 #[derive(Debug)]
 pub(crate) struct Boxed {
+    /// The IP addresses of this container.
     own: OwnAddresses,
-    /// The secret that identifies this process in the calls to its published port.
+    /// The random secret with which this process recognises its own test calls to its published
+    /// port.
     pub(crate) nonce: Uuid,
     reach: watch::Sender<Reach>,
 }
 
 impl Boxed {
-    /// Creates the guard; `None` if the settings say that the service is not boxed. With a
-    /// published port, requests wait until the calls at the start have ended ([`crate::reach`]).
+    /// Creates the guard. `None` if the settings say that commands of the model do not run in this
+    /// container. If a port is published, requests wait until the test calls at the start have
+    /// ended ([`crate::reach`]).
     ///
     /// # Errors
-    /// The addresses of this container cannot be read.
+    /// The network addresses of this container cannot be read.
     pub(crate) fn new(args: &NetworkArgs) -> io::Result<Option<Self>> {
         if !args.boxed {
             return Ok(None);
@@ -60,15 +65,16 @@ impl Boxed {
         }))
     }
 
-    /// Returns whether a peer has an address of this container, so that it may be a command of the
-    /// model.
+    /// Returns whether a peer's address belongs to this container, so that the peer may be a
+    /// command of the model.
     pub(crate) fn includes(&self, peer: IpAddr) -> bool {
         self.own.include_peer(peer)
     }
 
-    /// Notes that a call of this process to its published port has returned, so commands of the
-    /// model can reach the service on that way, too. From then on only health is served. Returns
-    /// false, without effect, for the nonce of another process.
+    /// Handles a test call that arrived through the published port. With the nonce of this process,
+    /// commands of the model can reach the service on that way, too: from now on only the health
+    /// pages are served, and the result is true. With any other text, nothing changes and the
+    /// result is false.
     pub(crate) fn note_return(&self, nonce: &str) -> bool {
         let same = nonce.parse() == Ok(self.nonce);
         if same && self.reach.send_replace(Reach::Yes) != Reach::Yes {
@@ -81,8 +87,8 @@ impl Boxed {
         same
     }
 
-    /// Returns whether commands of the model reach the service through its published port. Waits
-    /// for the calls at the start, which take at most [`crate::reach::LIMIT`].
+    /// Returns whether commands of the model can reach the service through its published port.
+    /// Waits for the test calls at the start, which take at most [`crate::reach::LIMIT`].
     pub(crate) async fn is_reached(&self) -> bool {
         let mut reach = self.reach.subscribe();
         match reach.wait_for(|reach| *reach != Reach::Unknown).await {
@@ -97,7 +103,8 @@ impl Boxed {
         self.nonce
     }
 
-    /// Notes that the calls at the start have ended. If none has returned, requests are served now.
+    /// Ends the test at the start. If no test call has returned by now, the service counts as not
+    /// reachable by commands of the model, and waiting requests are served.
     pub(crate) fn end_calls(&self) {
         self.reach.send_if_modified(|reach| {
             let unknown = *reach == Reach::Unknown;

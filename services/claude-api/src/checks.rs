@@ -1,5 +1,5 @@
-//! The checks behind readiness: the CLI at the start, after a failed spawn and every 5 minutes;
-//! folders and disks every few seconds.
+//! The periodic checks behind readiness. The CLI is checked at the start, after an execution failed
+//! to start, and every 5 minutes. Folders and disks are checked every 3 seconds.
 
 mod cli;
 mod disks;
@@ -16,16 +16,18 @@ use cli::{CLI_RETRY, check_cli};
 use disks::check_disks;
 use requirements::Requirements;
 
-/// The shortest time between two starts of the CLI for a check. `/health/ready` answers from the
-/// last check (docs/protocol.md, "Calls").
+/// The time between two checks of the CLI when nothing has failed. Each check starts the CLI, so it
+/// is not done for every request; `/health/ready` answers from the last check (docs/protocol.md,
+/// "Calls").
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
 /// The pause between two checks of folders and disks.
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
-/// The time after which a check of the disks counts as hanging.
+/// The time after which a check of the disks that has not ended makes the service not ready.
 const DISK_LIMIT: Duration = Duration::from_secs(10);
 
-/// Checks the CLI, the folders and the disks again and again, and caches the obstacles in the
-/// engine's readiness. Ends at `stop`.
+/// Checks the CLI, the folders and the disks periodically, and stores the obstacles in the engine's
+/// readiness. A failed start of an execution triggers a check of the CLI immediately. Returns when
+/// `stop` is cancelled.
 pub(crate) async fn keep_checking(engine: Arc<Engine>, stop: CancellationToken) {
     let mut requirements = check_disks(&engine, Requirements::default(), DISK_LIMIT).await;
     let mut cli_due = tokio::time::Instant::now();

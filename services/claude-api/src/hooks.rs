@@ -1,4 +1,4 @@
-//! Hooks: programs of the operator before and after each execution.
+//! Hooks: programs of the operator that the service runs before and after each execution.
 //!
 //! ```text
 //!  `running` recorded ─▶ before hook ─▶ CLI ─▶ terminal status recorded, published ─▶ lane free

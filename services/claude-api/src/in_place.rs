@@ -1,5 +1,6 @@
-//! Short disk writes of running executions, done in place: on the runtime's own threads. A disk
-//! that hangs delays no other execution and no socket.
+//! Short disk writes of running executions, done directly on the threads of the async runtime. Two
+//! spare threads and a watchdog make sure that a disk that hangs delays no other execution and no
+//! socket.
 //!
 //! - As many writes as the machine has cores can be done in place at the same time. Two more
 //!   threads of the runtime stay free. A further write first moves the other tasks of its thread to
@@ -21,44 +22,51 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// The pause between two checks of the watch, the thread that notices disk work that hangs. Sockets
-/// wait at most twice as long for such work.
+/// The pause between two checks of the watch, the thread that notices disk work that hangs. Work
+/// that hangs delays the polling of sockets by at most twice this time.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
-/// The number of checks without any work after which the watch sleeps: 1 s.
+/// The number of checks in a row without any disk work after which the watch sleeps until the next
+/// work: 50 checks are 1 s.
 const IDLE_CHECKS: u32 = 50;
-/// The number of runtime threads in addition to those on which work may hang.
+/// The number of the runtime's threads in addition to one for each core. Disk work may block one
+/// thread for each core, and these threads stay free for other tasks.
 const FREE_THREADS: usize = 2;
 
-/// The slots for disk work on the runtime's threads, as many as the machine has cores.
+/// Runs disk work on the runtime's own threads. It has as many slots as the machine has cores, and
+/// work that holds a slot simply blocks its thread.
 ///
 /// - A slot is held while a chunk is written or a start reads its prompt, for that call alone.
-/// - No work waits for a slot. Work without a slot is done as well, more slowly.
+/// - No work waits for a slot. Without a slot, the work is done after moving the thread's other
+///   tasks to another thread (`tokio::task::block_in_place`), which is slower.
 /// - Work that hangs keeps its slot until the disk answers. The two free threads of the runtime,
 ///   and those that `block_in_place` starts, run all other tasks. It starts one thread for each
 ///   execution whose disk hangs.
 #[derive(Debug)]
 pub(crate) struct InPlace {
-    /// The number of the work in each slot; 0 in a free slot.
+    /// The slots. A used slot holds the number of its work, and a free slot holds 0.
     slots: Box<[AtomicU64]>,
-    /// The number of the newest work, with a slot or without.
+    /// The number of the newest work, with a slot or without. Work is numbered from 1.
     newest: AtomicU64,
-    /// Whether the watch checks the slots. Otherwise it sleeps until it is woken.
+    /// Whether the watch checks the slots periodically. If false, it sleeps until new work wakes
+    /// it.
     watching: AtomicBool,
+    /// The watch: the thread that notices disk work that hangs.
     watch: thread::Thread,
 }
 
-/// Returns the number of threads of the service's runtime: one for each core, on which disk work
-/// may hang, and two that stay free.
+/// Returns the number of threads that the service's async runtime needs: one for each core, on
+/// which disk work may hang, and two that stay free.
 #[must_use]
 pub fn threads() -> usize {
     cores() + FREE_THREADS
 }
 
+/// Returns the number of CPU cores that this process may use; 2 if it is unknown.
 fn cores() -> usize {
     thread::available_parallelism().map_or(2, usize::from)
 }
 
-/// A held slot for disk work, freed when dropped.
+/// The use of one slot by disk work. Dropping it frees the slot.
 struct Slot<'a>(&'a AtomicU64);
 
 impl Drop for Slot<'_> {
@@ -68,8 +76,9 @@ impl Drop for Slot<'_> {
 }
 
 impl InPlace {
-    /// Creates the slots of the current runtime, and starts their watch: a thread that ends within
-    /// a minute after the last owner has dropped the slots.
+    /// Creates the slots for the current async runtime, and starts the watch, a thread that notices
+    /// disk work that hangs. The thread ends within a minute after the last owner has dropped the
+    /// slots.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -93,9 +102,9 @@ impl InPlace {
         Ok(in_place)
     }
 
-    /// Does disk work on this thread, and blocks the thread until the work is done. Other tasks
-    /// continue on other threads; on a runtime of one thread they wait. The work cannot be
-    /// cancelled.
+    /// Runs disk work on the current thread and returns its result. Blocks this thread until then.
+    /// Other tasks continue on other threads; on a runtime with a single thread they wait. The work
+    /// cannot be cancelled.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         if let Some(_slot) = self.acquire() {
             return work();
@@ -106,6 +115,7 @@ impl InPlace {
         }
     }
 
+    /// Takes a free slot, and wakes the watch if it sleeps. `None` if all slots are in use.
     fn acquire(&self) -> Option<Slot<'_>> {
         let number = self.newest.fetch_add(1, SeqCst) + 1;
         let fill = |slot: &&AtomicU64| slot.compare_exchange(0, number, SeqCst, SeqCst).is_ok();
@@ -117,9 +127,9 @@ impl InPlace {
     }
 }
 
-/// Runs the watch, the thread that notices disk work that hangs. At each check that finds the same
-/// work in a slot as the check before, it wakes a thread of the runtime, which then polls the
-/// sockets.
+/// Runs the watch, the thread that notices disk work that hangs. If a slot holds the same work at
+/// two checks in a row, the watch wakes another thread of the runtime, which then polls the
+/// sockets. Returns when `in_place` has no owner any more.
 fn watch(in_place: &Weak<InPlace>, runtime: &Handle) {
     let mut seen = vec![0; cores()];
     let (mut last, mut idle) = (0, 0);

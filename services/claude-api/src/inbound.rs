@@ -1,4 +1,4 @@
-//! Request bodies, read with limits of size, time and memory.
+//! Reads the bodies of HTTP requests into memory, with limits of size, time and total memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,42 +11,50 @@ use protocol::{Body, Limits, Problem, ProblemType};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// The factor by which JSON may lengthen a text: `\u0000` for one byte.
+/// The factor by which JSON may lengthen a text: one byte may be written as `\u0000`, six bytes.
 const ESCAPE_FACTOR: u64 = 6;
-/// The room in a body for everything but the prompt and the two system prompts, bytes.
+/// The bytes that a request body may have in addition to the prompt and the two system prompts.
 const OTHER_FIELDS_BYTES: u64 = 1024 * 1024;
-/// The time limit for the arrival of a body. The time that the body waits for room does not count.
+/// The time in which a request body must arrive whole. The time that the body waits for room in the
+/// memory budget does not count.
 const ARRIVAL: Duration = Duration::from_secs(120);
-/// How long a body waits for room in the budget, each time that it has grown. After that it is
-/// refused with 503.
+/// How long a request body waits for room in the memory budget, each time that more of it has
+/// arrived. Then it is refused with 503 (Service Unavailable).
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest time for which a refused body is still read, so that the client sees the answer and
-/// not a reset.
+/// How long a refused body is still read and discarded. Without this, the client would see a reset
+/// connection instead of the error.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
-/// The maximum number of bytes of a refused body that are still read.
+/// The maximum number of bytes of a refused body that are still read and discarded.
 const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
-/// The bytes of each body that are not counted: about as many as its connection buffers anyway. The
-/// number of connections bounds their sum, and a common prompt never waits for room.
+/// The number of bytes of each body that are not charged to the memory budget, about as many as the
+/// connection buffers anyway. The limit of connections bounds their sum. A common prompt therefore
+/// never waits for room.
 const FREE_BYTES: u64 = 16 * 1024;
-/// The maximum size of a small body, bytes. Small bodies have their own part of the budget.
+/// The maximum size in bytes of a small body. Small bodies have their own part of the memory
+/// budget, so that large ones cannot block them.
 const SMALL_BYTES: u64 = 256 * 1024;
-/// The divisor of the budget that gives the part of small bodies. Larger bodies have the rest.
+/// The divisor for the part of the memory budget that is for small bodies: one eighth. Larger
+/// bodies have the rest.
 const SMALL_SHARE: u64 = 8;
 
-/// The part of the memory budget that one request body holds. It must be held as long as the body
-/// is in memory.
+/// The bytes of the memory budget for incoming bodies that one request body holds. The holder must
+/// keep this value as long as the body is in memory; dropping it releases the bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
+    /// The bytes charged to the part for small bodies. `None` if there are none.
     small: Option<OwnedSemaphorePermit>,
+    /// The bytes charged to the part for larger bodies. `None` if there are none.
     large: Option<OwnedSemaphorePermit>,
 }
 
-/// A part of the budget for bodies of one size class.
+/// One of the two parts of the memory budget for incoming bodies: for small bodies, or for larger
+/// ones.
 #[derive(Debug, Clone)]
 struct Part {
+    /// The free bytes, one permit for each.
     free: Arc<Semaphore>,
-    /// The size of the part in bytes. A body never holds more than this, so that a single body
-    /// always has room.
+    /// The size of the part in bytes. A body is never charged more than this, so a single body can
+    /// always be read, even if it is larger.
     all: u64,
 }
 
@@ -61,26 +69,29 @@ impl Part {
     }
 }
 
-/// The memory budget of all inbound bodies (`inboundBytes`), in bytes. Cheap to clone.
+/// The memory budget for the bodies of all incoming HTTP requests (the setting `inboundBytes`).
+/// Cheap to clone.
 ///
 /// - A body is charged for the bytes that have arrived. No memory is reserved for bytes that may
 ///   still arrive. A [`Share`] releases the whole charge when the body is no longer in memory.
 /// - A body without room waits for at most [`PATIENCE`], after earlier ones of its size class.
-///   Bodies of at most [`SMALL_BYTES`] never wait for larger ones, and those of at most
-///   [`FREE_BYTES`] never wait. A body that finds no room in time is refused with 503 and releases
-///   its charge, so bodies that wait for each other do not deadlock.
-/// - Answers are not counted here. Each response holds one chunk (see `output.rs`), and the number
-///   of connections bounds the responses.
+///   Bodies of at most [`SMALL_BYTES`] never wait for larger ones, and bodies of at most
+///   [`FREE_BYTES`] never wait. A body that gets no room in time is refused with 503 (Service
+///   Unavailable) and releases its charge, so bodies that wait for each other do not deadlock.
+/// - Answers are not counted. Each response holds one chunk (see `output.rs`), and the limit of
+///   connections bounds the number of responses.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound {
     small: Part,
     large: Part,
+    /// The time in which a body must arrive, without its waits for room.
     arrival: Duration,
     patience: Duration,
 }
 
 impl Inbound {
-    /// Creates a budget of `bytes`: a part for small request bodies, and the rest for larger ones.
+    /// Creates a memory budget of `bytes` bytes. One eighth is for small request bodies, and the
+    /// rest is for larger ones.
     #[must_use]
     pub(crate) fn new(bytes: u64) -> Self {
         let small = bytes / SMALL_SHARE;
@@ -92,12 +103,13 @@ impl Inbound {
         }
     }
 
-    /// Reads a body of at most `max_bytes` into memory. Returns the body, and its share of the
-    /// budget, which must be held as long as the body.
+    /// Reads a request body of at most `max_bytes` into memory. Returns the body and its share of
+    /// the memory budget, which the caller must keep as long as the body.
     ///
     /// # Errors
-    /// `too-large` with `advice`; `inbound-full` if the budget has no room for the body;
-    /// `invalid-body` if the body did not arrive whole and in time.
+    /// - `too-large` if the body is longer than `max_bytes`; `advice` completes the message.
+    /// - `inbound-full` if the memory budget had no room in time.
+    /// - `invalid-body` if the body did not arrive whole and in time.
     pub(crate) async fn read(
         &self,
         mut body: HttpBody,
@@ -136,9 +148,10 @@ impl Inbound {
         }
     }
 
-    /// Charges a body that has grown to `bytes`. `is_large` means that its announced length is
-    /// large. A body that outgrows the part of small bodies moves its whole charge, so that large
-    /// bodies never use that part.
+    /// Charges a body that has grown to `bytes` bytes in total. `is_large` says that its announced
+    /// length is above the limit of small bodies. A body that outgrows the part for small bodies
+    /// moves its whole charge to the other part, so that large bodies never use up the part of
+    /// small ones. Fails if the budget had no room in time.
     async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if !is_large && bytes <= SMALL_BYTES {
@@ -149,11 +162,12 @@ impl Inbound {
         Ok(())
     }
 
-    /// Reads and parses the body of a request for a new execution. Its share of the budget must be
-    /// held as long as the body.
+    /// Reads and parses the body of a request for a new execution. Returns it with its share of the
+    /// memory budget, which the caller must keep as long as the body.
     ///
     /// # Errors
-    /// As [`Inbound::read`], or the fault of the body.
+    /// The errors of [`Inbound::read`], and the problem with the content if the body is not valid
+    /// JSON or has an invalid field.
     pub(crate) async fn execution(
         &self,
         body: HttpBody,
@@ -168,11 +182,12 @@ impl Inbound {
     }
 }
 
-/// The error that the budget had no room for a body in time.
+/// The error for a memory budget that had no room for a body in time.
 struct Full;
 
-/// Takes bytes of `part` until `held` covers `bytes`, or all of a part that is smaller. Waits up to
-/// `patience` for room.
+/// Charges bytes to one part of the memory budget until `held` covers `bytes`. A body that is
+/// larger than the part is charged the whole part. Waits up to `patience` for room, and fails
+/// without it.
 async fn charge(
     part: &Part,
     held: &mut Option<OwnedSemaphorePermit>,
@@ -196,6 +211,7 @@ async fn charge(
     Ok(())
 }
 
+/// Returns the problem `inbound-full` (503 Service Unavailable): the memory budget has no room.
 fn full() -> Problem {
     Problem::new(
         ProblemType::InboundFull,
@@ -203,6 +219,7 @@ fn full() -> Problem {
     )
 }
 
+/// Returns the problem `invalid-body` for a body that did not arrive in time.
 fn timed_out(arrival: Duration) -> Problem {
     Problem::new(
         ProblemType::InvalidBody,
@@ -210,6 +227,7 @@ fn timed_out(arrival: Duration) -> Problem {
     )
 }
 
+/// Returns the problem `invalid-body` for a body whose connection failed before its end.
 fn incomplete(error: &axum::Error) -> Problem {
     Problem::new(
         ProblemType::InvalidBody,
@@ -217,6 +235,7 @@ fn incomplete(error: &axum::Error) -> Problem {
     )
 }
 
+/// Discards the rest of a body that is too long, and returns the problem `too-large`.
 async fn too_large(body: HttpBody, max_bytes: u64, advice: &str) -> Problem {
     drain(body).await;
     Problem::new(
@@ -225,7 +244,8 @@ async fn too_large(body: HttpBody, max_bytes: u64, advice: &str) -> Problem {
     )
 }
 
-/// Reads and discards the rest of a refused body, within limits.
+/// Reads and discards the rest of a refused body, for at most a second and 64 MiB, so that the
+/// client can read the error. A client that still sends after that sees a reset connection.
 async fn drain(mut body: HttpBody) {
     let mut left = DRAIN_BYTES;
     let rest = async {

@@ -1,6 +1,6 @@
-//! The calls at the start: claude-api calls its own published port at the addresses that commands
-//! of the model, in the same container (the box), would use. If a call returns to this process, the
-//! box can reach the service, too.
+//! The test calls at the start of a service that shares its container (the box) with the commands
+//! of the model. claude-api calls its own published port at the addresses that such commands would
+//! use. If a call returns to this process, the commands can reach the service, too.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,15 +14,18 @@ use crate::boxed::default_gateways;
 use crate::config::NetworkArgs;
 use crate::service::Service;
 
-/// The time limit of each call to the published port at the start.
+/// The time limit of each test call to the published port. Requests of clients wait for these calls
+/// at the start.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1);
-/// The name of the host in Docker's containers, if it has one.
+/// The host name under which a container may reach Docker's host. Usually only Docker Desktop
+/// defines it.
 const HOST_NAME: &str = "host.docker.internal";
-/// The maximum number of bytes read of an answer.
+/// The maximum number of bytes that are read of the answer to a test call.
 const ANSWER_BYTES: u64 = 4096;
 
-/// Calls the service's own published port, and notes whether commands of the model (the box) reach
-/// the service there. Returns immediately if no port is published or the service is not boxed.
+/// Calls the service's own published port once at every address of the host, to find out whether
+/// commands of the model can reach the service there. Returns when all calls have ended or timed
+/// out. Returns immediately if no port is published, or if commands of the model run elsewhere.
 pub(crate) async fn call_published_port(service: Arc<Service>) {
     let args = &service.engine.settings.args.network;
     let (Some(boxed), Some(port)) = (&service.boxed, args.published_port) else {
@@ -46,12 +49,14 @@ pub(crate) async fn call_published_port(service: Arc<Service>) {
     boxed.end_calls();
 }
 
+/// Waits for a test call for at most [`LIMIT`].
 async fn limited(call: impl Future<Output = ()>) {
     // The answer is not needed: the request itself notes its return.
     let _ = tokio::time::timeout(LIMIT, call).await;
 }
 
-/// Returns the addresses of the host that are known without a lookup of a name.
+/// Returns the addresses of the host that need no name lookup: the default gateways, and the
+/// address on which the port is published unless that is loopback or unspecified.
 fn addresses(args: &NetworkArgs) -> Vec<IpAddr> {
     // Docker publishes the port on this address of the host, and the gateway routes to it.
     let published = args.published_on.map(|ip| ip.to_canonical());
@@ -63,8 +68,9 @@ fn addresses(args: &NetworkArgs) -> Vec<IpAddr> {
     addresses
 }
 
-/// Requests `path` at each of these addresses, and waits for the answers. Every request has been
-/// handled when the function returns.
+/// Requests `path` at each of these addresses in turn, and waits for the answers. A failed request
+/// is expected and is only logged. Every request that arrived has been handled when the function
+/// returns.
 async fn call(addresses: &[SocketAddr], path: &str) {
     for address in addresses {
         if let Err(error) = request(*address, path).await {
@@ -78,6 +84,7 @@ async fn call(addresses: &[SocketAddr], path: &str) {
     }
 }
 
+/// Sends one GET request and reads its answer, which is discarded.
 async fn request(address: SocketAddr, path: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

@@ -1,12 +1,13 @@
-//! The addresses of the default gateways. In a container, these are addresses of the host.
+//! The IP addresses of the default gateways, read from `/proc`. In a container, these are addresses
+//! of the host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The flag of a route through a gateway (`RTF_GATEWAY`, route.h).
+/// The flag of a route whose next hop is a gateway (`RTF_GATEWAY` in linux/route.h).
 const VIA_GATEWAY: u32 = 2;
 
-/// Reads the default gateways of this network namespace (proc(5)). Returns none if `/proc` has no
-/// routes.
+/// Returns the IPv4 and IPv6 addresses of the default gateways of this network namespace (proc(5)).
+/// Empty if there is no default route or `/proc` cannot be read.
 pub(crate) fn default_gateways() -> Vec<IpAddr> {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let v4 = ipv4_gateways(&read("/proc/net/route"));
@@ -14,8 +15,9 @@ pub(crate) fn default_gateways() -> Vec<IpAddr> {
     v4.into_iter().chain(v6).collect()
 }
 
-/// Parses `/proc/net/route`. The columns are Iface, Destination, Gateway, Flags, ...; addresses are
-/// hexadecimal in the machine's byte order.
+/// Parses the default gateways from the text of `/proc/net/route`. The columns are Iface,
+/// Destination, Gateway, Flags and more; addresses are hexadecimal in the machine's byte order.
+/// Lines of another form are skipped.
 fn ipv4_gateways(routes: &str) -> Vec<IpAddr> {
     let gateway = |line: &str| {
         let columns: Vec<_> = line.split_ascii_whitespace().collect();
@@ -29,9 +31,10 @@ fn ipv4_gateways(routes: &str) -> Vec<IpAddr> {
     routes.lines().filter_map(gateway).collect()
 }
 
-/// Parses `/proc/net/ipv6_route`. The columns are destination, its prefix length, source, its
-/// prefix length, next hop, metric, references, uses, flags, device. A link-local gateway is left
-/// out, because it has no published port.
+/// Parses the default gateways from the text of `/proc/net/ipv6_route`. The columns are
+/// destination, its prefix length, source, its prefix length, next hop, metric, references, uses,
+/// flags, device. Lines of another form are skipped. So is a link-local gateway, because it has no
+/// published port.
 fn ipv6_gateways(routes: &str) -> Vec<IpAddr> {
     let gateway = |line: &str| {
         let columns: Vec<_> = line.split_ascii_whitespace().collect();

@@ -1,4 +1,4 @@
-//! The check of the CLI: can it be started, and has it the expected version?
+//! The check of the Claude CLI: whether it can be started and has the expected version.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,27 +6,33 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::readiness::{MISSING, NO_RUNNER, Obstacle, RUNNER_DIED};
 
-/// The pause after an inconclusive check of the CLI: its runner did not start, or died.
+/// The pause before the CLI is checked again, if its runner (the helper process that starts it)
+/// could not be started or died. Such a check says nothing about the CLI.
 pub(super) const CLI_RETRY: Duration = Duration::from_secs(5);
-/// The time limit for the end of a check's runner after the command to kill its process tree.
+/// How long a check waits for its runner to end after the order to kill the process tree.
 const RUNNER_END: Duration = Duration::from_secs(5);
-/// The time limit of a check of the CLI (`claude --version`): a cold start on a busy machine takes
-/// seconds.
+/// The time limit of one `claude --version`. A cold start on a busy machine takes seconds.
 const CLI_LIMIT: Duration = Duration::from_secs(60);
 
-/// The end of a run of `claude --version`, which checks the CLI.
+/// The outcome of one run of `claude --version`.
 enum VersionRun {
-    /// The CLI ended: its exit code, its stdout, and whether processes are left.
+    /// The CLI ended: its exit code (`None` if a signal ended it), its stdout, and whether
+    /// processes are left that outlived SIGKILL.
     Ended(Option<i32>, Vec<u8>, bool),
-    /// The CLI could not be started, for this reason.
+    /// The CLI could not be started. The text is the reason.
     NotStarted(String),
-    /// The runner died, for this reason.
+    /// The runner, which starts the CLI, died before it reported the CLI's end. The text is the
+    /// reason.
     RunnerDied(String),
 }
 
-/// Checks that the CLI can be started and has the expected version; otherwise returns the obstacle.
-/// Runs `claude --version` through a runner, as the service starts every process. No process of the
-/// check is left when the function returns.
+/// Runs `claude --version` through a runner, as the service starts every process, and compares the
+/// version with the expected one. At the end, all processes of the check are killed and reaped; the
+/// sweep continues in the background for any that outlive SIGKILL.
+///
+/// # Errors
+/// The obstacle for readiness: the CLI is missing, fails, does not answer in time or has another
+/// version, or its runner could not be started or died.
 pub(super) async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
     let args = &engine.settings.args;
     let remedy = format!(
@@ -110,7 +116,8 @@ pub(super) async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
     Ok(())
 }
 
-/// Waits until the runner reports the end of the CLI, and keeps at most 64 KiB of its stdout.
+/// Waits until the runner reports the end of the CLI or dies. Keeps the first 64 KiB of stdout, and
+/// discards the rest and all of stderr.
 async fn run_to_end(handle: &mut runner::Handle) -> VersionRun {
     const MAX_BYTES: usize = 64 * 1024;
     let runner::Handle {

@@ -1,4 +1,4 @@
-//! The checks of the disks, the folders and the other requirements of an execution.
+//! The periodic check of disks, folders and the other requirements of an execution.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::config::{HookMode, Hooks};
 use crate::engine::Engine;
 use crate::readiness::{Obstacle, no_room, unwritable};
 
-/// The code of the obstacle for a disk that does not answer.
+/// The code of the obstacle for a disk that has not answered in time, such as a lost network disk.
 const HANGS: &str = "disk-hangs";
 
-/// Returns the obstacle for an error of the spool: `spool-unwritable`, or `no-room` for a full
-/// disk.
+/// Converts an error of the spool's check into an obstacle: `no-room` for a full disk, otherwise
+/// `spool-unwritable`.
 fn unwritable_or_full(error: &str) -> Obstacle {
     if error.contains("cannot be written") && !error.contains("No space left") {
         unwritable(error)
@@ -24,8 +24,9 @@ fn unwritable_or_full(error: &str) -> Obstacle {
     }
 }
 
-/// Checks disks, folders and other requirements once. Returns the state for the next check. A disk
-/// that has not answered after `limit` is an obstacle until it answers.
+/// Checks disks, folders and other requirements once, and stores the obstacles in the engine's
+/// readiness. Returns the requirements with their cache, for the next check. If a disk does not
+/// answer within `limit`, the service is not ready, and the function waits until the disk answers.
 pub(super) async fn check_disks(
     engine: &Arc<Engine>,
     mut requirements: Requirements,
@@ -92,7 +93,8 @@ pub(super) async fn check_disks(
     requirements
 }
 
-/// Returns an obstacle if the required before hook cannot be run: it would refuse every execution.
+/// Returns an obstacle if the operator's required before hook cannot be run, because it would make
+/// every execution fail. `None` if it can be run, or if no required hook is set.
 fn required_hook(hooks: &Hooks) -> Option<Obstacle> {
     let hook = hooks.before.as_ref()?;
     let message = (hook.mode == HookMode::Required).then(|| hook.obstacle())??;
@@ -101,7 +103,7 @@ fn required_hook(hooks: &Hooks) -> Option<Obstacle> {
     Some(Obstacle::new("hook-missing", message, remedy))
 }
 
-/// Creates a missing folder, and checks that this user may write it.
+/// Creates a missing folder, and checks that this user may create files in it (access(2)).
 fn check_writable(dir: &Path) -> std::io::Result<()> {
     crate::cli::create_private(dir)?;
     rustix::fs::access(

@@ -9,33 +9,38 @@ use crate::config::ServeArgs;
 use crate::readiness::Obstacle;
 use protocol::body::DEFAULT_WORKSPACE;
 
-/// The free space that a disk must have so that an execution can be recorded, bytes.
+/// The free space in bytes that a disk must have for executions. With less, the service is not
+/// ready (`no-room`).
 pub(super) const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The pause before a broken configuration is read again: the CLI may be writing it.
+/// The pause before a broken configuration is read a second time. The CLI may have been writing the
+/// file during the first read.
 const REREAD: Duration = Duration::from_millis(100);
 
-/// Checks the requirements of an execution other than writable folders.
+/// Checks the requirements of an execution other than writable folders, and caches what it found.
 ///
-/// A whole configuration of the CLI is read again only when its file changed. A broken one is read
-/// each time: the cause may be a mode, an owner or a backup, and none of them changes the file's
-/// time or length.
+/// A valid configuration of the CLI is read again only when its file has changed. A broken one is
+/// read at each check: its remedy may be a new mode or owner, or a restored backup, and these need
+/// not change the file's time or length.
 #[derive(Debug, Default)]
 pub(super) struct Requirements {
-    /// The version of the CLI's configuration that was last read as whole.
+    /// The version of the CLI's configuration file that was last read and was valid. `None` before
+    /// the first check, and while the file is broken.
     whole: Option<FileVersion>,
 }
 
-/// The version of a file: another version may have another content.
+/// The modification time and the length of a file. If they are unchanged, the content counts as
+/// unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileVersion {
     modified: SystemTime,
-    /// Bytes.
+    /// The length in bytes.
     len: u64,
 }
 
 impl Requirements {
-    /// Returns an obstacle for each requirement that is not met. Blocks on the disk.
+    /// Checks all requirements, and returns an obstacle for each that is not met. An empty list
+    /// means that all are met. Blocks on the disk.
     pub(super) fn check(&mut self, environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
         let mut obstacles = Vec::new();
         obstacles.extend(self.cli_config(&environment.config_file(), &environment.config_dir()));
@@ -62,9 +67,10 @@ impl Requirements {
         obstacles
     }
 
-    /// Returns an obstacle if the CLI cannot read its configuration. Measured with 2.1.329: the CLI
-    /// refuses to start when the file is not JSON, and when the file is empty while a backup
-    /// exists. Without a backup, an empty file counts as a first start.
+    /// Returns an obstacle if the CLI cannot read its configuration `file`; `None` if it can, or if
+    /// the file is missing. Measured with 2.1.329: the CLI refuses to start when the file is not
+    /// JSON, and when the file is empty while a backup exists. Without a backup, an empty file
+    /// counts as a first start.
     fn cli_config(&mut self, file: &Path, config_dir: &Path) -> Option<Obstacle> {
         let meta = std::fs::metadata(file).ok()?;
         let version = FileVersion {
@@ -97,7 +103,8 @@ impl Requirements {
     }
 }
 
-/// Returns the reason why the CLI cannot read its configuration, if there is one.
+/// Returns why the CLI cannot read its configuration file, in words. `None` if it can, or if the
+/// file is missing, which the CLI treats as a first start.
 fn config_fault(file: &Path, config_dir: &Path) -> Option<String> {
     let bytes = match std::fs::read(file) {
         Ok(bytes) => bytes,
@@ -115,7 +122,8 @@ fn config_fault(file: &Path, config_dir: &Path) -> Option<String> {
     parsed.err().map(|error| format!("it is not JSON: {error}"))
 }
 
-/// Returns the newest of the CLI's own copies of its configuration. Their names end in the time.
+/// Returns the newest backup that the CLI made of its configuration. Their names end in the time,
+/// so the last by name is the newest. `None` if there is no backup.
 fn newest_backup(config_dir: &Path) -> Option<PathBuf> {
     let files = std::fs::read_dir(config_dir.join("backups"))
         .ok()?
@@ -127,8 +135,8 @@ fn newest_backup(config_dir: &Path) -> Option<PathBuf> {
     files.map(|file| file.path()).filter(backup).max()
 }
 
-/// Returns an obstacle for each folder on a full disk to which an execution writes. The spool is
-/// checked elsewhere.
+/// Returns an obstacle for each folder that executions write to and whose disk is full. The disk of
+/// the spool is checked separately.
 fn full_disks(environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
     let mut folders = vec![
         ("CLI's home", environment.config_dir()),
@@ -154,8 +162,8 @@ fn full_disks(environment: &Environment, args: &ServeArgs) -> Vec<Obstacle> {
         .collect()
 }
 
-/// Returns the bytes that this user may still write to the folder's disk; `None` if the file system
-/// does not report it.
+/// Returns the number of bytes that this user may still write to the folder's disk. `None` if the
+/// file system does not report it, or the folder does not exist.
 fn available(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))

@@ -1,4 +1,4 @@
-//! One run of a hook, from its start to the end of its last process.
+//! One run of a hook (a program of the operator), from its start to the end of its last process.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,36 +14,40 @@ use crate::cli::{self, SHORTAGE_RETRY};
 use crate::config::Hook;
 use crate::engine::Engine;
 
-/// The length of the tail of a hook's stderr that is kept for warnings and errors, bytes.
+/// The maximum number of bytes of a hook's stderr that are kept for warnings and errors. Only the
+/// last bytes are kept.
 const STDERR_BYTES: usize = 4 * 1024;
-/// The time that a runner has to kill the process tree of a hook before it is killed itself.
+/// How long the runner of an interrupted hook may take to kill the hook's process tree. After that,
+/// the runner itself is killed.
 const RUNNER_END: Duration = Duration::from_secs(4);
 
-/// The end of one run of a hook, a program of the operator.
+/// The outcome of one run of a hook, a program of the operator.
 #[derive(Debug)]
 pub(crate) enum Ended<T> {
     /// The hook exited with code 0.
     Succeeded,
-    /// The hook failed.
+    /// The hook could not be started, exited with another code, was ended by a signal, or reached
+    /// its time limit.
     Failed(Failure),
-    /// The caller halted the run, for this reason.
+    /// The caller ended the run early, because its `halt` future resolved with this value.
     Halted(T),
 }
 
-/// The failure of a hook, for a warning in the status or for its error.
+/// The failure of a hook. An advisory hook's failure becomes a warning in the execution's status. A
+/// required hook's failure becomes the execution's error.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
-    /// The failure in words, with the tail of stderr.
+    /// The failure in words, for people, with the end of the hook's stderr.
     pub(crate) message: String,
-    /// The tail of stderr.
+    /// The end of the hook's stderr, at most 4 KiB, without surrounding white space.
     pub(crate) stderr: String,
-    /// Details for programs: the hook, its mode and the cause.
+    /// The details for programs, as JSON: the hook (`before` or `after`), its mode and the cause.
     pub(crate) data: Value,
 }
 
 impl Failure {
-    /// Creates a failure of `hook`. `cause` is a stable name; `what` completes the sentence "the
-    /// hook ...".
+    /// Creates the failure of `hook`. `cause` is a stable name for programs, such as `exit_code`.
+    /// `what` completes the sentence "the hook ...". `stderr` is the end of the hook's stderr.
     pub(crate) fn new(hook: &Hook, cause: &str, what: &str, stderr: &[u8]) -> Self {
         let stderr = String::from_utf8_lossy(stderr).trim().to_owned();
         let (moment, mode) = (hook.moment.as_str(), hook.mode.as_str());
@@ -58,7 +62,7 @@ impl Failure {
         }
     }
 
-    /// Adds the warning `hook_failed` to a status.
+    /// Adds this failure to a status as the warning `hook_failed`.
     pub(crate) fn warn(self, status: &mut Status, at: jiff::Timestamp) {
         status.warn(at, "hook_failed", self.message, self.data);
     }
@@ -66,11 +70,12 @@ impl Failure {
 
 /// Runs a hook with `status` as one line of JSON on its stdin, in the workspace of the execution.
 ///
-/// The run ends with the hook, after the time limit of the settings, or when `halt` resolves. Then
-/// the whole process tree is killed, and the function returns once no process of it is left. The
-/// memory is bounded: stdout is discarded, and [`STDERR_BYTES`] of stderr are kept.
+/// The run ends when the hook exits, after the time limit of the settings, or when `halt` resolves.
+/// Then the hook's whole process tree is killed, and the function returns once it has been reaped.
+/// The memory is bounded: stdout is discarded, and only the last [`STDERR_BYTES`] of stderr are
+/// kept.
 ///
-/// Dropping the future kills the tree, too, but does not wait for its end.
+/// Dropping the future also kills the process tree, but does not wait for its end.
 pub(crate) async fn call<T>(
     engine: &Arc<Engine>,
     hook: &Hook,
@@ -102,21 +107,23 @@ pub(crate) async fn call<T>(
     }
 }
 
-/// The state of one run of a hook. After an interruption, [`Run::clean_up`] waits for its
-/// processes.
+/// The state of one run of a hook. If [`Run::follow`] is interrupted, [`Run::clean_up`] waits for
+/// the hook's processes to end.
 #[derive(Default)]
 struct Run {
-    /// The runner; `None` once no process of the hook is left.
+    /// The runner of the hook's process tree. `None` before the start, and once no process of the
+    /// hook is left.
     runner: Option<runner::Control>,
-    /// The tail of stderr.
+    /// The last bytes of the hook's stderr.
     stderr: Vec<u8>,
 }
 
 impl Run {
-    /// Starts the hook and waits for its end. Not cancel safe: [`Run::clean_up`] must follow.
+    /// Starts the hook, writes the status to its stdin, and waits for its end. Returns `Ok` if it
+    /// exited with code 0. Not cancel safe: [`Run::clean_up`] must follow.
     ///
     /// # Errors
-    /// The cause and the failure in words.
+    /// The stable name of the cause, and the failure in words.
     async fn follow(
         &mut self,
         engine: &Arc<Engine>,
@@ -191,15 +198,16 @@ impl Run {
         }
     }
 
-    /// Adds bytes of stderr. Only the tail is kept.
+    /// Appends bytes of stderr and drops the oldest, so that at most [`STDERR_BYTES`] are kept.
     fn keep(&mut self, bytes: &[u8]) {
         self.stderr.extend_from_slice(bytes);
         let excess = self.stderr.len().saturating_sub(STDERR_BYTES);
         self.stderr.drain(..excess);
     }
 
-    /// Waits until no process is left of a run that was interrupted. The runner kills the tree,
-    /// because the end of [`Run::follow`] closed the runner's socket.
+    /// Waits until all processes of an interrupted run have ended. The runner kills them, because
+    /// the end of [`Run::follow`] closed the runner's socket. Does nothing after a run that ended
+    /// normally.
     async fn clean_up(&mut self, engine: &Arc<Engine>) {
         let Some(runner) = self.runner.take() else {
             return;
@@ -211,7 +219,7 @@ impl Run {
     }
 }
 
-/// Returns the folder of a workspace, which it creates if it is missing.
+/// Returns the folder of a workspace. A missing folder is created.
 async fn workspace(engine: &Arc<Engine>, name: &str) -> io::Result<PathBuf> {
     let args = &engine.settings.args;
     let root = args.workspace_root.clone();
@@ -221,7 +229,8 @@ async fn workspace(engine: &Arc<Engine>, name: &str) -> io::Result<PathBuf> {
     spool::blocking::run(find).await?
 }
 
-/// Starts the runner of a hook. Retries while the machine is short of descriptors or processes.
+/// Starts the runner of a hook. Retries as long as the machine is short of file descriptors,
+/// processes or memory; the caller's time limit ends the retries.
 async fn start(engine: &Arc<Engine>, hook: &Hook, cwd: PathBuf) -> io::Result<Handle> {
     let spec = runner::Spec {
         program: hook.program.clone(),
