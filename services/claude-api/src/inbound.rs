@@ -86,6 +86,7 @@ pub(crate) struct Inbound {
     large: Part,
     /// The time in which a body must arrive, without its waits for room.
     arrival: Duration,
+    /// How long a body waits for room, each time that it has grown.
     patience: Duration,
 }
 

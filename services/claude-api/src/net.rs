@@ -1,4 +1,4 @@
-//! The limit of connections. Connections of vanished peers and idle clients are closed.
+//! The limit of open TCP connections. Connections of vanished peers and of idle clients are closed.
 //!
 //! - A connection acquires a permit when it is accepted, and releases it when it is closed.
 //! - When no permit is free, the connection that has waited longest for its own client is closed
@@ -25,21 +25,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use activity::Activity;
 pub(crate) use io::Connection;
 
-/// The silence of a peer after which TCP probes the peer (tcp(7), TCP_KEEPIDLE).
+/// How long a peer may send nothing before TCP probes whether it still exists (TCP_KEEPIDLE,
+/// tcp(7)).
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
-/// The pause between two probes (tcp(7), TCP_KEEPINTVL).
+/// The pause between two TCP keepalive probes (TCP_KEEPINTVL, tcp(7)). After two unanswered probes
+/// the kernel closes the connection.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// The send buffer of the kernel for a peer that does not read, bytes. The kernel doubles this
-/// value. By default it would use up to several MiB for each reader of an output.
+/// The requested size in bytes of the kernel's send buffer for each connection (SO_SNDBUF; the
+/// kernel doubles it). By default the kernel would hold several MiB for each slow reader of an
+/// output.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// Connections may use the process's limit of descriptors divided by this number. Executions need
-/// the rest.
+/// The divisor for the part of the process's file descriptors that connections may use: half.
+/// Executions need the rest.
 const DESCRIPTOR_DIVISOR: u64 = 2;
-/// The pause between two attempts to make room when no connection can be closed.
+/// The pause before the service tries again to close a connection for a new one, when the last
+/// attempt found none that may be closed.
 const EVICT_RETRY: Duration = Duration::from_millis(100);
 
-/// Returns the maximum number of connections: the operator's limit, or less if the process has too
-/// few descriptors.
+/// Returns the maximum number of open connections. This is `allowed`, the operator's limit, or half
+/// of the process's limit of file descriptors if that is less. It is at least 1.
 #[must_use]
 pub(crate) fn connection_limit(allowed: u64) -> usize {
     let descriptors = getrlimit(Resource::Nofile)
@@ -48,15 +52,17 @@ pub(crate) fn connection_limit(allowed: u64) -> usize {
     usize::try_from(allowed.min(descriptors / DESCRIPTOR_DIVISOR).max(1)).unwrap_or(usize::MAX)
 }
 
-/// A listener that bounds the number of open connections: each connection holds a permit while it
-/// is open.
+/// The TCP listener of the service, with a limit of open connections. Each connection holds a
+/// permit while it is open.
 pub(crate) struct Connections {
     listener: TcpListener,
+    /// The permits for connections that may still be opened.
     permits: Arc<Semaphore>,
+    /// The open connections, of which one may be closed for a new one.
     open: Arc<OpenConnections>,
 }
 
-/// The activity of each open connection.
+/// The table of open connections, each with its activity: whether it waits for its client.
 #[derive(Debug, Default)]
 struct OpenConnections {
     // The last number and the activities by number. Held to read or change the map; no await
@@ -64,9 +70,11 @@ struct OpenConnections {
     connections: Mutex<(u64, HashMap<u64, Activity>)>,
 }
 
-/// The permit of one connection, released when dropped.
+/// The right of one TCP connection to be open. Dropping it removes the connection from the table
+/// and lets another one open.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
+    /// The number of the connection in the table of open connections.
     number: u64,
     open: Arc<OpenConnections>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -88,7 +96,8 @@ impl OpenConnections {
         act(next, open)
     }
 
-    /// Closes the connection that has waited longest for its client, if one waits.
+    /// Orders the connection that has waited longest for its client to close. Does nothing if no
+    /// connection waits for its client.
     fn make_room(&self) {
         self.with(|_, open| {
             let waiting = open.values().filter_map(|a| Some((a.waiting_since()?, a)));
@@ -100,7 +109,7 @@ impl OpenConnections {
 }
 
 impl Connections {
-    /// Creates the listener for at most `max_connections`.
+    /// Creates a listener that allows at most `max_connections` open connections.
     pub(crate) fn new(listener: TcpListener, max_connections: usize) -> Self {
         Self {
             listener,
@@ -109,9 +118,9 @@ impl Connections {
         }
     }
 
-    /// Accepts the next connection, and waits for a permit for it. Returns the connection, its
-    /// peer's address, its activity, and its permit, which the caller holds until the connection is
-    /// closed.
+    /// Accepts the next TCP connection and waits until it may be open; idle connections are closed
+    /// to make room. Returns the connection, its peer's address, its activity, and its permit. The
+    /// caller holds the permit until the connection is closed.
     pub(crate) async fn accept(&mut self) -> (Connection, IpAddr, Activity, ConnectionPermit) {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         prepare(&stream);
@@ -131,7 +140,8 @@ impl Connections {
         (connection, peer.ip(), activity, permit)
     }
 
-    /// Waits for a permit. Closes connections that wait for their clients until a permit is free.
+    /// Waits for a free permit. Until one is free, orders connections that wait for their clients
+    /// to close.
     async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         loop {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
@@ -147,10 +157,10 @@ impl Connections {
     }
 }
 
-/// Sets the options of an accepted socket. Errors do not matter: the socket is then already
-/// closing.
+/// Sets the options of an accepted TCP socket: no delay (TCP_NODELAY), the send buffer and
+/// keepalive. Errors do not matter, because the socket is then already closing.
 ///
-/// TCP_USER_TIMEOUT is not set: it would also end the connection of a slow reader whose window is
+/// TCP_USER_TIMEOUT is not set. It would also end the connection of a slow reader whose window is
 /// full (tcp_probe_timer of the kernel), and a slow reader is no fault.
 fn prepare(stream: &TcpStream) {
     // Small chunks are sent without delay.

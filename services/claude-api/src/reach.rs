@@ -17,8 +17,8 @@ use crate::service::Service;
 /// The time limit of each test call to the published port. Requests of clients wait for these calls
 /// at the start.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1);
-/// The host name under which a container may reach Docker's host. Usually only Docker Desktop
-/// defines it.
+/// The host name under which containers may reach Docker's host. Docker Desktop defines it;
+/// elsewhere it usually does not resolve.
 const HOST_NAME: &str = "host.docker.internal";
 /// The maximum number of bytes that are read of the answer to a test call.
 const ANSWER_BYTES: u64 = 4096;

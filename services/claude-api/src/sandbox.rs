@@ -1,7 +1,8 @@
-//! The sandbox policy: the paths that an execution may use. These are the system, its workspace, a
-//! home of the workspace, and a temporary folder and a transcript of its conversation. The spool,
-//! credential files, other workspaces and files of other conversations are outside. The runner
-//! enforces the policy ([`runner::Sandbox`]).
+//! The sandbox policy: the paths in the file system that an execution may use. These are the
+//! system's folders, its workspace, a home of the workspace, and a temporary folder and a
+//! transcript of its conversation. The spool, credential files, other workspaces and files of other
+//! conversations are outside. The runner enforces the policy with the kernel's Landlock
+//! ([`runner::Sandbox`]).
 
 mod cli_configuration;
 mod home;
@@ -25,40 +26,45 @@ pub(crate) use warnings::warnings;
 use crate::cli::Environment;
 use crate::config::ServeArgs;
 
-/// Variables that are set to the temporary folder of the execution's conversation.
+/// The environment variables by which the CLI and its tools find their temporary folder. All are
+/// set to the folder of the execution's conversation.
 const NAMING_TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "CLAUDE_CODE_TMPDIR"];
 
-/// The variable that names a missing folder, so that the CLI creates no socket for messages. The
-/// CLI would give tools the password of that socket, and tools could then add messages of a user to
-/// the conversation. Measured with 2.1.329.
+/// The environment variable, as name and value, that names a missing folder, so that the CLI
+/// creates no socket for messages. The CLI would give tools the password of that socket, and tools
+/// could then add messages in the user's name to the conversation. Measured with 2.1.329.
 const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 
-/// The sandbox policy of the service: the paths that every execution may use, and the folders in
-/// which each execution's own folders are created.
+/// The rules from which the sandbox of each execution is made: the paths that every execution may
+/// use, and the folders below which each execution gets its own.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    /// The paths that every execution may use.
+    /// The paths that every execution may use, such as the system's programs.
     shared: SharedPaths,
-    /// The temporary folders of conversations.
+    /// The temporary folders, one for each conversation.
     temporary: Temporary,
+    /// The environment of the CLI, which names its configuration folder and its credential.
     environment: Arc<Environment>,
-    /// The home of the service.
+    /// The home folder of the user that runs the service. The homes of workspaces are below it.
     home: PathBuf,
 }
 
-/// The sandbox of one execution, the variables that name its folders, and the folders themselves.
+/// The sandbox of one execution: the paths that it may use, the environment variables that name its
+/// folders, and a guard that keeps these folders.
 pub(crate) struct ExecutionSandbox {
+    /// The paths that the runner opens to the process tree of the execution.
     pub(crate) sandbox: runner::Sandbox,
-    /// The variables that name the folders. They override those of a client.
+    /// The environment variables that name the folders, such as `HOME` and `TMPDIR`. They override
+    /// the client's variables.
     pub(crate) variables: Vec<(String, String)>,
-    /// The folders of the execution, to be held until it has ended.
+    /// The guard of the execution's folders. The holder keeps it until the execution has ended.
     pub(crate) folders: Folders,
 }
 
 impl ExecutionSandbox {
-    /// Moves the system prompts of a body into files of this execution, and returns the CLI's
-    /// arguments for these files. Prompts as arguments could be read by all executions (`ps`).
-    /// Blocks on the disk.
+    /// Moves the system prompts of a request from its body into private files, and returns the
+    /// CLI's arguments that name these files. As arguments, the prompts themselves could be read by
+    /// all executions (with `ps`). Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -78,12 +84,12 @@ impl ExecutionSandbox {
 }
 
 impl Policy {
-    /// Creates the policy for these arguments; `None` if they turn the sandbox off, or the kernel
-    /// has no Landlock.
+    /// Creates the policy for these settings. `None` if they turn the sandbox off, or if the kernel
+    /// has no Landlock (its mechanism for sandboxes); executions then run without a sandbox.
     ///
     /// # Errors
-    /// The sandbox would have a hole: a folder that executions must not use is in one that they may
-    /// use. The text names both.
+    /// The sandbox would have a hole, because a folder that executions must not use is inside one
+    /// that they may use. The text names both folders.
     pub(crate) fn new(
         args: &ServeArgs,
         environment: &Arc<Environment>,
@@ -111,11 +117,12 @@ impl Policy {
         Ok(Some(policy))
     }
 
-    /// Creates the folders of one execution, and returns its sandbox. `folder` is the folder of
-    /// `workspace`. Blocks on the disk.
+    /// Creates the folders of one execution and returns its sandbox. `folder` is the folder of the
+    /// workspace named `workspace`, and `conversation` is the id of the conversation. Blocks on the
+    /// disk.
     ///
     /// # Errors
-    /// A folder cannot be created.
+    /// A folder, link or file cannot be created.
     pub(crate) fn prepare(
         &self,
         folder: &Path,
@@ -170,8 +177,8 @@ impl Policy {
         })
     }
 
-    /// Removes the temporary folders of conversations of which no execution runs and that are not
-    /// `known`. Blocks on the disk.
+    /// Removes the temporary folders of conversations that no execution uses and for which `known`
+    /// returns false. Blocks on the disk.
     ///
     /// # Errors
     /// The parent folder cannot be listed.
@@ -179,9 +186,9 @@ impl Policy {
         self.temporary.expire(known)
     }
 
-    /// Removes temporary folders of conversations that are not running if less than a tenth of
-    /// their disk is free, until a quarter is. Returns the number of these conversations. Blocks on
-    /// the disk.
+    /// If less than a tenth of the disk of temporary files is free, removes temporary folders of
+    /// conversations that no execution uses, the least recently used first, until a quarter is
+    /// free. Returns the number of conversations whose folders were removed. Blocks on the disk.
     ///
     /// # Errors
     /// The parent folder cannot be read.

@@ -1,4 +1,5 @@
-//! The activity of one connection, which decides whether the connection may be closed for another.
+//! The activity of one HTTP connection: whether it waits for its client or serves it. This decides
+//! whether the connection may be closed to make room for another.
 //!
 //! ```text
 //! Head ──request──▶ Working ◀──▶ Receiving (the request's body)
@@ -25,8 +26,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The state of a connection, as in the diagram of this module. The time is when the connection
-/// began to wait for its client.
+/// The state of an HTTP connection, as in the diagram of this module. The time in a variant is when
+/// the connection began to wait for its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Head(Instant),
@@ -40,7 +41,8 @@ enum State {
     Evicted,
 }
 
-/// The state of one connection, shared by its socket, its request and its task. Cheap to clone.
+/// The state of one HTTP connection, shared by its socket, its current request and its task. Cheap
+/// to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Activity(Arc<watch::Sender<State>>);
 
@@ -50,16 +52,18 @@ impl Default for Activity {
     }
 }
 
-/// The time limits of a connection that waits for its client.
+/// The time limits of a connection that waits for its client. A connection that reaches one is
+/// closed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
-    /// The time limit for the head of a request.
+    /// The time in which the complete head of a request must arrive (`--head-ms`).
     pub(crate) head: Duration,
-    /// The time limit between two requests.
+    /// The longest time between two requests (`--keep-alive-ms`).
     pub(crate) keep_alive: Duration,
 }
 
 impl Activity {
+    /// Changes the state if `next` returns a new one, and wakes the task that waits in `close_due`.
     fn change(&self, next: impl FnOnce(State) -> Option<State>) {
         self.0.send_if_modified(|state| match next(*state) {
             Some(next) => {
@@ -70,13 +74,14 @@ impl Activity {
         });
     }
 
-    /// Notes that bytes arrived from the client.
+    /// Records that bytes arrived from the client. On an idle connection, a new request begins.
     pub(super) fn received(&self) {
         self.change(|state| matches!(state, State::Idle(_)).then(|| State::Head(Instant::now())));
     }
 
-    /// Notes a write to the client. `is_blocked` means that the client does not read, so the socket
-    /// is full.
+    /// Records a write to the client. `is_blocked` means that the socket's send buffer is full,
+    /// because the client does not read. A blocked short answer makes the connection wait for its
+    /// client.
     pub(super) fn sent(&self, is_blocked: bool) {
         self.change(|state| match state {
             State::Working if is_blocked => Some(State::Sending(Instant::now(), false)),
@@ -87,20 +92,21 @@ impl Activity {
         });
     }
 
-    /// Notes that the head of a request is complete. Returns the guard of the request: when it is
-    /// dropped, the connection is idle.
+    /// Records that the head of a request is complete, so the connection serves its client. Returns
+    /// a guard; when it is dropped, the request is over and the connection is idle.
     pub(crate) fn begin(&self) -> Exchange {
         self.change(|state| (state != State::Evicted).then_some(State::Working));
         Exchange(self.clone())
     }
 
-    /// Notes that the answer is a stream, so the connection is not closed for another.
+    /// Records that the answer is a stream. The connection is then never closed for another, even
+    /// if its client reads slowly.
     pub(crate) fn stream(&self) {
         self.change(|state| (state != State::Evicted).then_some(State::Streaming));
     }
 
-    /// Returns when the wait for the client began; `None` if the connection must not be closed for
-    /// another.
+    /// Returns when the connection began to wait for its client. `None` if it serves its client, so
+    /// that it must not be closed for another, or if it is already being closed.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         match *self.0.borrow() {
             State::Head(since)
@@ -111,13 +117,13 @@ impl Activity {
         }
     }
 
-    /// Orders the connection to close, to make room for another.
+    /// Orders the connection to close, to make room for another. Its task is woken in `close_due`.
     pub(super) fn evict(&self) {
         self.0.send_replace(State::Evicted);
     }
 
-    /// Waits until the connection must be closed: a time limit has passed, or another connection
-    /// needs its permit. Returns the reason in words.
+    /// Waits until the connection must be closed, because a time limit has passed or another
+    /// connection needs its permit. Returns the reason in words.
     pub(crate) async fn close_due(&self, timeouts: Timeouts) -> &'static str {
         let mut state = self.0.subscribe();
         loop {
@@ -145,7 +151,8 @@ impl Activity {
     }
 }
 
-/// The guard of a request, which lasts from its head to the end of its answer.
+/// The guard of one request and its answer. Dropping it, at the end of the answer, makes the
+/// connection idle.
 #[derive(Debug)]
 pub(crate) struct Exchange(Activity);
 
@@ -156,7 +163,8 @@ impl Drop for Exchange {
     }
 }
 
-/// The body of a request, which notes when it waits for its client.
+/// The body of a request. While its reader waits for bytes, the connection counts as waiting for
+/// its client.
 pub(crate) struct Received<B> {
     pub(crate) body: B,
     pub(crate) activity: Activity,
@@ -196,7 +204,8 @@ impl<B> Drop for Received<B> {
     }
 }
 
-/// The body of an answer, which keeps its request counted until the answer has ended.
+/// The body of an answer. The connection becomes idle when the body is dropped, at its end or when
+/// the client is gone.
 pub(crate) struct Answered<B> {
     pub(crate) body: B,
     pub(crate) _exchange: Exchange,

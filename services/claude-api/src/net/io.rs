@@ -1,4 +1,5 @@
-//! The socket of a client, which reports reads and writes to the connection's [`Activity`].
+//! The TCP socket of a client. It reports its reads and writes to the connection's [`Activity`],
+//! which decides whether the connection may be closed for another.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
-/// The socket of a client. Its reads and writes update the activity of the connection.
+/// The TCP socket of a client, which updates the activity of the connection at each read and write.
 pub(crate) struct Connection {
     stream: TcpStream,
     activity: Activity,

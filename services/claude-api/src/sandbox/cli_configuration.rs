@@ -1,6 +1,6 @@
-//! The configuration that the CLI reads in its sandbox: created anew for each start, and read-only.
-//! It links to the configuration of the person who runs the service, which no tool can change.
-//! Files that the CLI has to keep are in a folder of the conversation.
+//! The CLI's configuration folder inside a sandbox. It is created anew for each start and is
+//! read-only. Its entries link to the configuration of the person who runs the service, which no
+//! tool can change. Files that the CLI has to keep are in a folder of the conversation.
 //!
 //! docs/claude-cli.md lists the files that the pinned CLI reads and writes (measured).
 
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::create_private;
 
-/// Entries of the CLI's configuration folder that a person may have created. The login is not among
-/// them: executions get a key or a token. Every file `*.md` is linked, too, because a `CLAUDE.md`
-/// may include it.
+/// The entries of the CLI's configuration folder that every execution can read through links. The
+/// login is not among them, because executions get a key or a token. Every file `*.md` is linked,
+/// too, because a `CLAUDE.md` may include it.
 const LINKED: [&str; 9] = [
     "settings.json",
     "rules",
@@ -26,21 +26,23 @@ const LINKED: [&str; 9] = [
     "plugins",
 ];
 
-/// Folders that the CLI writes and that are empty at each start. The CLI runs scripts from
-/// `session-env` when it continues a conversation, so no script of an earlier execution may remain.
+/// The folders in the CLI's configuration that it writes and that are empty at each start. The CLI
+/// runs scripts from `session-env` when it continues a conversation, so no script of an earlier
+/// execution may remain.
 const EMPTIED: [&str; 3] = ["shell-snapshots", "session-env", "plans"];
 
-/// The paths of the CLI's configuration for one start, which the sandbox must open.
+/// The paths that the sandbox must open so that the CLI can use its configuration.
 #[derive(Debug)]
 pub(super) struct Configuration {
-    /// The targets of its links, which the execution may read.
+    /// The targets of the links in the configuration folder, which the execution may only read.
     pub(super) readable: Vec<PathBuf>,
-    /// The folders that the execution may write.
+    /// The folders that the execution may write, such as the transcripts of its conversation.
     pub(super) writable: Vec<PathBuf>,
 }
 
-/// Creates the configuration of `conversation` in `folder`, which is empty. `own` is the folder
-/// that the person configures, and `own_file` the CLI's file beside or in that folder.
+/// Creates the CLI's configuration for `conversation` in the empty folder `folder`, and returns the
+/// paths that the sandbox must open. `own` is the configuration folder of the person who runs the
+/// service, and `own_file` that person's `.claude.json`. Blocks on the disk.
 ///
 /// # Errors
 /// A file or folder cannot be read or created.
@@ -77,8 +79,9 @@ pub(super) fn create(
     Ok(Configuration { readable, writable })
 }
 
-/// Moves a transcript that was written in a sandbox to the folder in which a CLI without a sandbox
-/// looks for it. Blocks on the disk.
+/// Moves the transcript of a conversation out of its sandbox folder into the folder in which a CLI
+/// without a sandbox looks for it. Does nothing if the conversation has no sandbox folder. Blocks
+/// on the disk.
 ///
 /// # Errors
 /// A folder cannot be read or created, or the transcript cannot be moved.
@@ -103,8 +106,8 @@ pub(crate) fn restore_transcript(own: &Path, conversation: &str) -> io::Result<(
     Ok(())
 }
 
-/// Returns the folder in which a conversation's transcript is kept, which it creates if it is
-/// missing. A transcript that was written without a sandbox is moved there.
+/// Returns the folder that keeps a conversation's transcripts. A missing folder is created. A
+/// transcript that was written without a sandbox is moved into it.
 fn kept_folder(own: &Path, conversation: &str) -> io::Result<PathBuf> {
     let projects = own.join("projects");
     create_private(own)?;
@@ -126,8 +129,9 @@ fn kept_folder(own: &Path, conversation: &str) -> io::Result<PathBuf> {
     Ok(kept)
 }
 
-/// Creates `.claude.json` with ids if it is missing. The CLI cannot write it in its sandbox, and
-/// without ids it would appear as another device in each run.
+/// Creates the CLI's file `.claude.json` with random ids of user and machine, unless the file
+/// exists. The CLI cannot write the file in its sandbox, and without ids it would appear as another
+/// device in each run.
 fn create_ids(own_file: &Path) -> io::Result<()> {
     if own_file.exists() {
         return Ok(());

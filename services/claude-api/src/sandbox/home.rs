@@ -1,5 +1,6 @@
-//! The home folder of commands of the model: one for each workspace, below the home of the service.
-//! Caches and settings of tools are kept there, and reach no other workspace.
+//! The home folder of the commands that the model runs. Each workspace has its own, below the home
+//! of the service. Caches and settings of tools are kept there, and are not visible in other
+//! workspaces.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -10,26 +11,29 @@ use uuid::Uuid;
 
 use crate::cli::create_private;
 
-/// The folder of all homes, below the home of the service.
+/// The name of the folder that holds the homes of all workspaces, in the home of the service.
 const FOLDER: &str = ".workspace-homes";
 
-/// Files and folders for git and similar tools that a person may have put into the service's home.
-/// A workspace's home gets a link to each, and every execution can read them.
+/// The files and folders with settings and credentials for git and similar tools that a person may
+/// have put into the service's home. Each workspace's home gets a link to each, and every execution
+/// can read them.
 const LINKED: [&str; 5] = [".git-credentials", ".ssh", ".netrc", ".npmrc", ".pypirc"];
 
-/// The git settings of the person who runs the service.
+/// The file of the git settings of the person who runs the service.
 const GIT: &str = ".gitconfig";
 
-/// The home folder that the executions of one workspace share.
+/// The home folder that all executions in one workspace share.
 #[derive(Debug)]
 pub(super) struct Home {
+    /// The path of the home folder, which the execution may write.
     pub(super) folder: PathBuf,
-    /// The targets of its links, which the execution may read.
+    /// The targets of the links in the home folder, which the execution may only read.
     pub(super) readable: Vec<PathBuf>,
 }
 
-/// Creates the home of a workspace, or its missing parts. `own` is the service's home, and
-/// `config_dir` the CLI's configuration there.
+/// Creates the home folder of a workspace, or the parts of it that are missing. `own` is the
+/// service's home, and `config_dir` the CLI's configuration folder. Files that a tool has created
+/// in the home stay as they are. Blocks on the disk.
 ///
 /// # Errors
 /// A file, link or folder cannot be created.
@@ -59,8 +63,9 @@ pub(super) fn create(own: &Path, workspace: &str, config_dir: &Path) -> io::Resu
     Ok(Home { folder, readable })
 }
 
-/// Creates a settings file of git that includes the person's. A link would not do: `git config
-/// --global` writes next to the target of a link, where it may not write.
+/// Creates a git settings file `own` that includes the file `person`, unless `own` exists. A link
+/// would not work: `git config --global` writes a temporary file next to the link's target, which
+/// the execution may not do.
 fn include_git_settings(person: &Path, own: &Path) -> io::Result<()> {
     let path = person.display().to_string();
     let path = path.replace('\\', "\\\\").replace('"', "\\\"");
@@ -71,9 +76,9 @@ fn include_git_settings(person: &Path, own: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes `~/.claude` a link to the person's configuration, for hooks that are named by that path. A
-/// file or folder of a tool at that path is renamed. Tools may replace the link again, so a hook
-/// that must run should be named by its absolute path.
+/// Makes `~/.claude` in the workspace's home a link to the person's configuration, for hooks that
+/// are named by that path. A file or folder that a tool put there is renamed. Tools may replace the
+/// link again, so a hook that must run should be named by its absolute path.
 fn link_configuration(home: &Path, config_dir: &Path) -> io::Result<()> {
     let link = home.join(".claude");
     if fs::read_link(&link).is_ok_and(|target| target == config_dir) {

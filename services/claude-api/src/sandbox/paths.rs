@@ -1,22 +1,24 @@
-//! The paths that every execution may use: the system, the programs, devices, and what the operator
-//! opened.
+//! The paths that every execution may use in its sandbox: the system, the programs, some devices,
+//! and the paths that the operator opened.
 
 use std::path::{Path, PathBuf};
 
 use crate::cli::Environment;
 use crate::config::ServeArgs;
 
-/// Folders of programs, libraries and the machine's configuration. `/run` is not among them,
-/// because secrets are mounted there.
+/// The folders of programs, libraries and the machine's configuration, which every execution may
+/// read. `/run` is not among them, because secrets are mounted there.
 const SYSTEM: [&str; 13] = [
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix",
     "/proc", "/sys", "/var",
 ];
 
-/// The folder of POSIX shared memory. An operator who opens it also allows System V shared memory.
+/// The folder of POSIX shared memory. If the operator opens it to executions, System V shared
+/// memory is allowed as well.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// Devices that hold no data of another process. [`SHARED_MEMORY`] is not among them.
+/// The devices that every execution may use, because they hold no data of other processes.
+/// `/dev/shm` is not among them.
 const DEVICES: [&str; 8] = [
     "/dev/null",
     "/dev/zero",
@@ -28,7 +30,8 @@ const DEVICES: [&str; 8] = [
     "/dev/pts",
 ];
 
-/// Variables that name files or folders which the CLI reads. Every execution may read these, too.
+/// The environment variables that name certificate or credential files which the CLI reads. Every
+/// execution may read the named paths.
 const NAMING_READABLE: [&str; 4] = [
     "NODE_EXTRA_CA_CERTS",
     "SSL_CERT_FILE",
@@ -36,19 +39,23 @@ const NAMING_READABLE: [&str; 4] = [
     "GOOGLE_APPLICATION_CREDENTIALS",
 ];
 
-/// The paths that every execution may use, whatever its workspace and its conversation.
+/// The paths that every execution may use in its sandbox, in any workspace and conversation.
 #[derive(Debug, Clone)]
 pub(super) struct SharedPaths {
-    /// The system, the folders of programs, and files that the environment names.
+    /// The paths that executions may only read: the system, the folders of programs, and files that
+    /// the environment names.
     pub(super) read_only: Vec<PathBuf>,
-    /// Devices, and the paths that the operator opened.
+    /// The paths that executions may read and write: devices, and the paths that the operator
+    /// opened.
     pub(super) read_write: Vec<PathBuf>,
-    /// Whether the operator opened [`SHARED_MEMORY`].
+    /// Whether executions may use System V shared memory, because the operator opened
+    /// [`SHARED_MEMORY`].
     pub(super) allow_ipc: bool,
 }
 
 impl SharedPaths {
-    /// Returns the paths for these arguments.
+    /// Collects the paths from the built-in lists, the service's settings and the CLI's
+    /// environment.
     pub(super) fn new(args: &ServeArgs, environment: &Environment) -> Self {
         let mut read_only: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
         read_only.extend(program_folders(environment));
@@ -67,8 +74,12 @@ impl SharedPaths {
         }
     }
 
-    /// Returns an error if a private folder is below one of these paths.
-    /// `what` describes the private folder in the error's text.
+    /// Checks that a private folder is not inside one of these paths, which every execution may
+    /// use. `what` describes the private folder in the error's text. Links are resolved, and
+    /// `folder` need not exist.
+    ///
+    /// # Errors
+    /// The folder would be open to every execution. The text names both folders and the remedy.
     pub(super) fn refuse_exposed(&self, folder: &Path, what: &str) -> Result<(), String> {
         // A folder that does not exist yet has an ancestor that does.
         let real = folder
@@ -90,7 +101,7 @@ impl SharedPaths {
     }
 }
 
-/// Returns the absolute folders of `PATH`.
+/// Returns the folders in `PATH`. Relative ones are left out.
 fn program_folders(environment: &Environment) -> Vec<PathBuf> {
     let path = environment.get("PATH").unwrap_or_default();
     std::env::split_paths(path)
@@ -98,7 +109,7 @@ fn program_folders(environment: &Environment) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the folder of a program after its links are followed; `None` if the program does not
+/// Returns the folder that contains a program, with links resolved. `None` if the program does not
 /// exist.
 fn folder_of_program(program: &Path) -> Option<PathBuf> {
     let real = program.canonicalize().ok()?;

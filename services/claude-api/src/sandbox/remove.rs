@@ -1,4 +1,5 @@
-//! The removal of folders that tools may have filled with a tree of any depth and any modes.
+//! The removal of folders that tools of the model may have filled with a tree of any depth and any
+//! file modes.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -7,15 +8,15 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-/// Removes a folder and its content. A missing folder is no error. No process may use the folder
-/// meanwhile. Blocks on the disk.
+/// Removes a folder and everything in it. A missing folder is not an error. No process may use the
+/// folder at the same time. Blocks on the disk.
 ///
-/// The stack and the number of descriptors do not depend on the depth of the tree.
-/// `fs::remove_dir_all` recurses, and a tree of 16,000 levels ended the service. So a folder in a
-/// folder is moved up before it is emptied. A mode that forbids the removal is changed first.
+/// `fs::remove_dir_all` recurses, and a tree of 16,000 levels made the service crash. So this
+/// function moves each nested folder up to `root` before it empties it: the stack and the number of
+/// file descriptors do not grow with the depth. Modes that forbid the removal are changed first.
 ///
 /// # Errors
-/// A file or folder cannot be removed. Earlier ones stay removed.
+/// A file or folder cannot be removed. What was removed before stays removed.
 pub(super) fn remove_tree(root: &Path) -> io::Result<()> {
     loop {
         match fs::remove_dir(root) {
@@ -45,12 +46,13 @@ pub(super) fn remove_tree(root: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder writable and lists it.
+/// Sets a folder's mode to 0700 and lists its entries.
 fn list(folder: &Path) -> io::Result<fs::ReadDir> {
     allow_access(folder)?;
     fs::read_dir(folder)
 }
 
+/// Sets a folder's mode to 0700, so that its entries can be listed and removed.
 fn allow_access(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(0o700))
 }

@@ -1,6 +1,6 @@
-//! The temporary folders of conversations. A folder is created at the first start of a
-//! conversation, kept for its later executions, and removed when the conversation is forgotten or
-//! the disk is nearly full.
+//! The temporary folders of conversations. A folder is created when the first execution of its
+//! conversation starts, and is kept for later ones. It is removed when the conversation is
+//! forgotten or the disk is nearly full.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -14,41 +14,47 @@ use uuid::Uuid;
 use super::remove::remove_tree;
 use crate::cli::create_private;
 
-/// The suffix of a conversation's private folder, which is next to its temporary folder and is
-/// created anew at each start.
+/// The suffix of the name of a conversation's private folder. That folder is next to the temporary
+/// folder and is created anew at each start.
 const PRIVATE: &str = ".private";
-/// The free part of the disk below which idle folders are removed.
+/// The free part of the disk (0.10 is a tenth) below which unused temporary folders are removed.
 const LOW_FREE_PART: f64 = 0.10;
-/// The free part of the disk at which the removal stops.
+/// The free part of the disk (0.25 is a quarter) at which the removal of temporary folders stops.
 const TARGET_FREE_PART: f64 = 0.25;
 
-/// The temporary folders of all conversations, and the number of their users.
+/// The temporary folders of all conversations, and the number of executions that use each.
 ///
-/// - An execution's start creates its conversation's folders. They stay while the execution runs,
-///   and then until the conversation is forgotten or less than a tenth of the disk is free.
-/// - No caller waits for another. If no idle folder is left to remove, the service is not ready
+/// - The start of an execution creates the folders of its conversation. They stay while the
+///   execution runs, and then until the conversation is forgotten or less than a tenth of the disk
+///   is free.
+/// - No caller waits for another. If no unused folder is left to remove, the service is not ready
 ///   (`no-room`).
-/// - A conversation has one temporary folder for any number of executions.
+/// - A conversation has one temporary folder, which all its executions share.
 #[derive(Debug)]
 pub(super) struct Temporary {
-    /// The parent folder.
+    /// The folder in which all temporary folders are created, usually `/tmp`.
     pub(super) root: PathBuf,
-    /// The beginning of the names of this service's folders: two services may share the root.
+    /// The beginning of the names of this service's folders. It distinguishes them from the folders
+    /// of another service with the same root.
     prefix: String,
+    /// The conversations whose folders are in use.
     in_use: Arc<Mutex<Conversations>>,
 }
 
-/// The number of executions that use the folders of each conversation.
+/// The number of running executions by conversation id. A conversation without executions is
+/// absent.
 type Conversations = HashMap<String, usize>;
 
-/// The folders of one execution. While this value exists, they are not removed.
+/// The temporary folders of one execution. They are not removed while this value exists.
 #[derive(Debug)]
 pub(crate) struct Folders {
-    /// The folder that all executions of a conversation share.
+    /// The folder for temporary files, which all executions of the conversation share.
     pub(super) temporary: PathBuf,
-    /// A folder that is empty at each start. It is outside of the temporary folder, because the
-    /// execution must not write it.
+    /// The folder for the CLI's configuration and the system prompts of one execution. It is empty
+    /// at each start. It is outside the temporary folder, because the execution must not write to
+    /// it.
     pub(super) private: PathBuf,
+    /// The id of the conversation.
     conversation: String,
     in_use: Arc<Mutex<Conversations>>,
 }
@@ -71,8 +77,8 @@ fn lock(in_use: &Mutex<Conversations>) -> MutexGuard<'_, Conversations> {
 }
 
 impl Temporary {
-    /// Creates the set of folders below `root`. `spool` distinguishes this service from others that
-    /// share `root`.
+    /// Creates the set of temporary folders below `root`, without touching the disk's content. The
+    /// path `spool` is unique to this service and gives its folders their own names.
     pub(super) fn new(root: PathBuf, spool: &Path) -> Self {
         let spool = spool.canonicalize().unwrap_or_else(|_| spool.to_owned());
         let name = crc32fast::hash(spool.as_os_str().as_encoded_bytes());
@@ -83,8 +89,8 @@ impl Temporary {
         }
     }
 
-    /// Creates the folders of an execution that starts in this conversation; the private one is
-    /// emptied. Blocks on the disk.
+    /// Creates the folders of an execution that starts in this conversation, and empties the
+    /// private one. They stay until the returned value is dropped. Blocks on the disk.
     ///
     /// # Errors
     /// A folder cannot be created or emptied.
@@ -105,8 +111,8 @@ impl Temporary {
         Ok(folders)
     }
 
-    /// Removes the folders of conversations that are neither in use nor `known`. Blocks on the
-    /// disk.
+    /// Removes the folders of conversations that no execution uses and for which `known` returns
+    /// false. A folder that cannot be removed is skipped. Blocks on the disk.
     ///
     /// # Errors
     /// The root cannot be listed.
@@ -119,8 +125,9 @@ impl Temporary {
         Ok(())
     }
 
-    /// Removes folders of conversations that are not in use if the disk is nearly full, the least
-    /// recently used first. Returns the number of these conversations. Blocks on the disk.
+    /// If less than a tenth of the disk is free, removes folders of conversations that no execution
+    /// uses, the least recently used first, until a quarter is free. Returns the number of
+    /// conversations whose folders were removed. Blocks on the disk.
     ///
     /// # Errors
     /// The root cannot be read.
@@ -128,7 +135,8 @@ impl Temporary {
         self.make_room_with(|| free_part(&self.root))
     }
 
-    /// Implements [`Self::make_room`]. `free` returns the free part of the disk.
+    /// Implements [`Self::make_room`]. `free` returns the free part of the disk, from 0 to 1; tests
+    /// replace it.
     fn make_room_with(&self, free: impl Fn() -> io::Result<f64>) -> io::Result<usize> {
         if free()? >= LOW_FREE_PART {
             return Ok(0);
@@ -149,16 +157,19 @@ impl Temporary {
         Ok(removed)
     }
 
+    /// Returns the path of a conversation's temporary folder, which may not exist.
     fn temporary(&self, conversation: &str) -> PathBuf {
         self.root.join(format!("{}{conversation}", self.prefix))
     }
 
+    /// Returns the path of a conversation's private folder, which may not exist.
     fn private(&self, conversation: &str) -> PathBuf {
         self.root
             .join(format!("{}{conversation}{PRIVATE}", self.prefix))
     }
 
-    /// Lists the conversations that have folders.
+    /// Returns the ids of the conversations that have folders on disk, including leftovers of a
+    /// failed removal.
     fn conversations(&self) -> io::Result<BTreeSet<String>> {
         let entries = match std::fs::read_dir(&self.root) {
             // No execution was started yet.
@@ -174,14 +185,15 @@ impl Temporary {
         Ok(own.collect())
     }
 
-    /// Returns when an execution of the conversation was last started: each start creates the
-    /// private folder anew.
+    /// Returns when an execution of the conversation was last started, from the time of its private
+    /// folder, which each start creates anew. The Unix epoch if that folder is missing.
     fn last_start(&self, conversation: &str) -> SystemTime {
         let meta = std::fs::symlink_metadata(self.private(conversation));
         meta.map_or(SystemTime::UNIX_EPOCH, |meta| spool::last_change(&meta))
     }
 
-    /// Removes the folders of a conversation unless it is in use. Returns whether they are removed.
+    /// Removes the folders of a conversation unless an execution uses them. Returns true if they
+    /// are gone, and false if they are in use or could not be removed completely.
     fn remove(&self, conversation: &str) -> bool {
         let mut aside = Vec::new();
         {
@@ -216,8 +228,8 @@ impl Temporary {
     }
 }
 
-/// Returns the part of a folder's file system that is free for unprivileged users; 1 if the folder
-/// does not exist.
+/// Returns the part of a folder's file system that is free for unprivileged users, from 0 to 1. It
+/// is 1 if the folder does not exist.
 fn free_part(folder: &Path) -> io::Result<f64> {
     let stat = match statvfs(folder) {
         Err(rustix::io::Errno::NOENT) => return Ok(1.0),

@@ -1,5 +1,5 @@
-//! Warnings about missing protections, for the log at the start and for `warnings` of
-//! `/health/ready`.
+//! The missing protections of the sandbox, which are logged at the start and reported as `warnings`
+//! of `/health/ready`.
 
 use rustix::fs::{Access, access};
 
@@ -7,10 +7,11 @@ use crate::cli::Environment;
 use crate::config::ServeArgs;
 use crate::readiness::Obstacle;
 
-/// The port of DNS.
+/// The UDP and TCP port of DNS.
 const DNS_PORT: u32 = 53;
 
-/// Lists the protections that are missing. Reads files.
+/// Returns a warning, with its remedy, for each protection of the sandbox that this machine or
+/// these settings lack. Empty if none is missing. Reads files.
 pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obstacle> {
     if !args.sandbox {
         return vec![Obstacle::new(
@@ -88,14 +89,16 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
     all.chain(dns).chain(paths).collect()
 }
 
+/// Returns the content of a file; an empty text if it cannot be read.
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Returns whether any user may bind the port of a resolver on this machine. A tool that does so
-/// can also get the queries for Docker's own resolver (127.0.0.11). The tool sends one packet to
-/// each port from which a query may be sent, and the kernel treats the query as an answer to that
-/// packet (measured).
+/// Returns whether any user may bind port 53 on a machine with a local DNS resolver. A command of
+/// the model could then forge DNS answers, even those of Docker's resolver (127.0.0.11). It sends
+/// one packet to each port from which a query may be sent, and the kernel delivers the query to it
+/// as an answer to that packet (measured). The parameters are the contents of
+/// `ip_unprivileged_port_start` and `resolv.conf`.
 fn dns_is_open(first_unprivileged_port: &str, resolv_conf: &str) -> bool {
     let first = first_unprivileged_port.trim().parse();
     let local = |line: &str| {
