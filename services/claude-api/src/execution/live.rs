@@ -1,4 +1,5 @@
-//! A handle to a live execution for all but its owner: its status, and a way to send controls.
+//! The handle by which HTTP requests and other tasks use a live execution: they read its status and
+//! send it commands. Only the execution's own task changes the status.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,58 +13,62 @@ use super::views::Views;
 use super::wish::{Answer, Wishes};
 use crate::times::millis;
 
-/// How long the answer to a control waits for the first signal. Answers are due within 100 ms
-/// (docs/protocol.md, "Controls").
+/// How long the answer to a pause, resume, cancel or stop waits until the process tree has been
+/// signalled. The client gets its answer within 100 ms (docs/protocol.md, "Controls").
 pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);
 
-/// The published status of an execution. Its readers fill in the counters that change with every
-/// byte ([`Live::fill`]).
+/// The status of an execution as its task last published it. The running time and the output's
+/// length change with every byte, so readers fill them in ([`Live::fill`]).
 #[derive(Debug, Clone)]
 pub struct Published {
-    /// The status without current counters.
+    /// The published status, with the running time and the output's length of that moment.
     pub status: Arc<Status>,
-    /// The running time up to `since`.
+    /// The time that the execution had run before `since`, without pauses.
     pub before: Duration,
-    /// The start of the present stretch of running; `None` while the execution waits, is paused or
-    /// has ended.
+    /// When the execution last began to run or to continue. `None` while it is queued or paused,
+    /// and after its end.
     pub since: Option<Instant>,
 }
 
-/// A handle to a live execution (accepted and not ended): its status, its files, and the way to
-/// send controls. Cheap to clone.
+/// A handle to an execution that was accepted and has not ended. It reads the status and the files,
+/// and sends pause, resume, cancel and stop. Cheap to clone.
 #[derive(Clone)]
 pub struct Live {
     /// The id of the execution.
     pub id: ExecutionId,
-    /// The files of the execution.
+    /// The files of the execution in the spool: its request, status, output and events.
     pub entry: spool::Entry,
-    /// The status. The channel closes without a terminal state only if the owner died.
+    /// The receiver of status changes. The channel closes without a terminal state only if the
+    /// execution's task has panicked.
     pub status: watch::Receiver<Published>,
-    /// The controls so far, merged into one value.
+    /// The pause, resume, cancel and stop commands so far, merged into one value.
     pub(crate) wishes: Arc<Wishes>,
-    /// Whether a client's cancel is on disk. The writing thread holds the lock during the write, so
-    /// repeated cancels wait for one write and occupy no threads.
+    /// Whether a client's cancel is on disk, so that it survives a restart. The writing thread
+    /// holds the lock during the write, so repeated cancels wait for one write and occupy no
+    /// threads.
     pub(crate) is_cancel_noted: Arc<Mutex<bool>>,
-    /// The open streams of the execution.
+    /// The open output streams of the execution, and the cancel that is due when none is open.
     pub(crate) views: Arc<Views>,
-    /// The way to stdin, if the execution accepts input.
+    /// The queue for input to the CLI's stdin. `None` if the execution takes only its prompt.
     pub(crate) input: Option<Arc<Gate>>,
 }
 
 impl Live {
-    /// Sends a control and waits until it may be answered. The control counts from the call on,
-    /// even when the caller stops waiting.
+    /// Sends a pause, resume, cancel or stop to the execution, and waits until the client may be
+    /// answered (see [`Live::answered`]). The command takes effect even if the caller stops
+    /// waiting.
     ///
     /// # Errors
-    /// The state that does not allow the control: only a queued execution refuses one, a pause.
+    /// The state that does not allow the command. Only a pause of a queued execution is refused.
     pub async fn control(&self, control: Control) -> Result<(), State> {
         let answer = self.wishes.ask(control)?;
         self.answered(answer).await;
         Ok(())
     }
 
-    /// Waits until a control may be answered: at most 80 ms for the first signal, or for the record
-    /// of the terminal status.
+    /// Waits until the client that sent a command may be answered: at most 80 ms until the process
+    /// tree has been signalled, or, for the end of a queued execution, until the terminal status is
+    /// recorded.
     pub(crate) async fn answered(&self, answer: Answer) {
         match answer {
             Answer::Now => {}
@@ -78,15 +83,16 @@ impl Live {
         }
     }
 
-    /// Returns the current status with its counters. The caller adds the position in the queue.
+    /// Returns the current status with the current running time and output length. The caller adds
+    /// the position in the queue.
     #[must_use]
     pub fn snapshot(&self) -> Status {
         let published = self.status.borrow().clone();
         self.fill(&published, Instant::now())
     }
 
-    /// Returns a published status with its counters at `now`: the running time, and the length of
-    /// the output.
+    /// Returns a published status with the running time and the output length at `now`. The status
+    /// of an execution that is queued or has ended is returned as published.
     #[must_use]
     pub fn fill(&self, published: &Published, now: Instant) -> Status {
         let mut status = Status::clone(&published.status);
@@ -105,10 +111,10 @@ impl Live {
         status
     }
 
-    /// Waits for the terminal state, and returns the terminal status.
+    /// Waits until the execution has a terminal state, and returns its terminal status.
     ///
     /// # Errors
-    /// The owner died without a terminal state.
+    /// The execution's task has panicked without a terminal state.
     pub async fn ended(&self) -> Result<Status, watch::error::RecvError> {
         let mut receiver = self.status.clone();
         let published = receiver

@@ -1,10 +1,11 @@
-//! The count of output bytes that are missing on disk.
+//! The count of bytes that an execution produced and a full disk could not store.
 
-/// The bytes of one execution that could not be written so far, because the disk was full.
+/// The number of bytes of one execution that could not be written so far, because the disk was
+/// full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Lost {
-    /// Bytes of the output.
+    /// The lost bytes of the output, the answer that clients read.
     pub(crate) output: u64,
-    /// Bytes of the CLI's stdout that only `/events` would show.
+    /// The lost bytes of the CLI's raw stdout, which only `/events` shows.
     pub(crate) events: u64,
 }

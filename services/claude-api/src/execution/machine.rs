@@ -1,6 +1,6 @@
-//! The state machine of a running execution, without I/O: its phase, its timers, and the status
-//! that follows from the CLI's output. [`super::phase`] defines the effect of each input in each
-//! phase.
+//! The state machine of a running execution, as a plain value without I/O. It holds the phase of
+//! the run, its timers, and the status that follows from the CLI's output. [`super::phase`] defines
+//! what each event does in each phase.
 
 mod facts;
 mod pause;
@@ -15,41 +15,48 @@ use super::progress::{TimerState, Timers};
 use crate::times::Times;
 
 /// The state of a running execution: its phase, its timers and its status. It decides when and why
-/// the run ends; the owner's loop carries that out.
+/// the run ends; the execution's task carries the decisions out.
 #[derive(Debug)]
 pub(crate) struct Machine {
+    /// How far the run is, from the start of the runner to the end of the last process.
     phase: Phase,
+    /// The time between SIGTERM and SIGKILL when the process tree is ended.
     kill_grace: Duration,
+    /// The newest status, which may not be published yet.
     status: Status,
     /// Whether the status changed since it was last published.
     changed: bool,
+    /// The running time, the idle timeout and the deadline.
     timers: Timers,
-    /// The clock for the times of warnings.
+    /// The clock for timestamps in the status.
     times: Times,
-    /// The last result that the CLI reported.
+    /// The last result that the CLI reported. `None` before the first one.
     outcome: Option<Outcome>,
-    /// The tail of stderr.
+    /// The last bytes of the CLI's stderr.
     stderr: Vec<u8>,
-    /// The linger grace: how long the tree may run after the last result.
+    /// The linger grace: how long the process tree may keep running after the CLI's last result.
     linger: Duration,
-    /// The end of the linger grace; `None` while no result is the last event.
+    /// The end of the linger grace. `None` while the CLI has reported no result since its last
+    /// activity.
     linger_at: Option<Instant>,
+    /// Whether the CLI's stdin is open, so that clients may send more messages.
     stdin_open: bool,
-    /// Whether stdin was open at the start. A later message may be unanswered, so such an execution
-    /// never counts as answered.
+    /// Whether stdin was open at the start. A client's later message may be unanswered, so such an
+    /// execution never counts as answered.
     accepted_input: bool,
-    /// The tools that run now.
+    /// The tools of the model that are running now.
     tools: Vec<StartedTool>,
-    /// The start of the present pause.
+    /// When the current pause began. `None` while the execution is not paused.
     paused: Option<Instant>,
-    /// The time limit of a Bash call that sets none.
+    /// The time limit of a call of the CLI's Bash tool that names none.
     tool_limit: Duration,
-    /// The time at which the usage limit is reset, in Unix seconds.
+    /// When the usage limit is reset, in Unix seconds. `None` if the CLI did not report it.
     resets_at: Option<i64>,
+    /// Whether the CLI has written any byte to stdout.
     has_output: bool,
 }
 
-/// A running tool and the time of its start.
+/// A running tool of the model, and when it was started.
 #[derive(Debug)]
 struct StartedTool {
     tool: RunningTool,
@@ -57,7 +64,9 @@ struct StartedTool {
 }
 
 impl Machine {
-    /// Creates the machine of an execution whose runner is being started.
+    /// Creates the state of an execution whose runner is being started. `tool_limit` is the time
+    /// limit of a Bash call that names none, and `stdin_open` says whether clients may send more
+    /// messages.
     pub(crate) fn new(
         status: Status,
         timers: Timers,
@@ -87,8 +96,8 @@ impl Machine {
         }
     }
 
-    /// Applies an event of the run to the phase, and returns the order that the caller must carry
-    /// out.
+    /// Applies an event to the phase of the run. Returns the order that the caller must carry out;
+    /// `None` if there is nothing to do.
     pub(crate) fn apply(&mut self, input: Input, now: Instant) -> Option<Order> {
         let phase = std::mem::replace(&mut self.phase, Phase::Starting);
         let (phase, order) = phase.step(input, now, self.kill_grace);
@@ -96,8 +105,9 @@ impl Machine {
         order
     }
 
-    /// Checks the time limits. Updates `stalled` in the status. Returns the order to end the
-    /// process tree if a limit has passed.
+    /// Checks the time limits and updates `stalled` in the status. Returns the order to end the
+    /// process tree if a limit has passed, otherwise `None`. Does nothing while the run is being
+    /// ended.
     pub(crate) fn check_limits(&mut self, now: Instant) -> Option<Order> {
         if !self.phase.is_underway() {
             return None;
@@ -120,8 +130,8 @@ impl Machine {
         self.apply(Input::TimeLimitPassed(passed), now)
     }
 
-    /// Returns when [`Machine::check_limits`] is due again; `None` while the execution is paused or
-    /// being ended.
+    /// Returns when [`Machine::check_limits`] must be called again. `None` while the execution is
+    /// paused or is being ended, because no limit can pass then.
     pub(crate) fn next_check(&self, now: Instant) -> Option<Instant> {
         if !self.phase.is_underway() {
             return None;
@@ -131,90 +141,98 @@ impl Machine {
         Some(linger_at.map_or(timers, |at| timers.min(at.max(now))))
     }
 
-    /// Returns when a runner that does not report is killed. [`Input::Tick`] is due then.
+    /// Returns when the runner must be killed unless it reports before; the caller then applies
+    /// [`Input::Tick`]. `None` while no report is overdue.
     pub(crate) fn kill_runner_at(&self) -> Option<Instant> {
         self.phase.kill_runner_at()
     }
 
-    /// Returns whether no process of the run is left.
+    /// Returns whether the run is over: no process of its tree is left that a signal can end.
     pub(crate) fn is_finished(&self) -> bool {
         self.phase.is_finished()
     }
 
-    /// Returns whether a sample of the tree's CPU time could change the timers now.
+    /// Returns whether the CPU time of the process tree should be measured now, because it would
+    /// decide whether a silent execution makes progress.
     pub(crate) fn needs_cpu_sample(&self, now: Instant) -> bool {
         self.phase.is_underway() && self.timers.needs_cpu_sample(now)
     }
 
-    /// Notes the CPU time that the process tree had used at `at`, which may show progress.
+    /// Records that the process tree had used `used` of CPU time at the moment `at`. Enough CPU
+    /// time since the last measurement counts as progress.
     pub(crate) fn cpu_sample(&mut self, at: Instant, used: Duration) {
         self.timers.cpu_sample(at, used);
     }
 
-    /// Notes that bytes arrived on stdout, which is progress.
+    /// Records that the CLI wrote to stdout, which counts as progress.
     pub(crate) fn output(&mut self, now: Instant) {
         self.timers.output(now);
         self.has_output = true;
     }
 
-    /// Returns whether any bytes arrived on stdout.
+    /// Returns whether the CLI has written any byte to stdout.
     pub(crate) fn has_output(&self) -> bool {
         self.has_output
     }
 
-    /// Notes that stdin is closed. The linger grace starts anew, because the last message may not
-    /// be answered yet.
+    /// Records that the CLI's stdin was closed. A linger grace that is running starts again,
+    /// because the client's last message may not be answered yet.
     pub(crate) fn stdin_closed(&mut self, now: Instant) {
         self.stdin_open = false;
         self.linger_at = self.linger_at.map(|_| now + self.linger);
     }
 
+    /// Returns whether the CLI's stdin is open, so that clients may send more messages.
     pub(crate) fn stdin_is_open(&self) -> bool {
         self.stdin_open
     }
 
-    /// Adds a warning to the status.
+    /// Adds a warning to the status. `code` is for programs, `message` for people, and `data` has
+    /// details.
     pub(crate) fn warn(&mut self, code: &str, message: String, data: serde_json::Value) {
         self.status.warn(self.times.now(), code, message, data);
         self.changed = true;
     }
 
+    /// Returns the newest status, which may not be published yet.
     pub(crate) fn status(&self) -> &Status {
         &self.status
     }
 
-    /// Returns whether the status changed since the last call.
+    /// Returns whether the status has changed since the last call of this function, so it must be
+    /// published.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
+    /// Returns whether the process tree is suspended by a pause.
     pub(crate) fn is_paused(&self) -> bool {
         self.status.state == State::Paused
     }
 
-    /// Returns how long the execution has been running. Pauses do not count.
+    /// Returns how long the execution has been running, without pauses.
     pub(crate) fn running_time(&self, now: Instant) -> Duration {
         self.timers.running_time(now)
     }
 
-    /// Returns when the usage limit is reset, in Unix seconds, if the CLI reported it.
+    /// Returns when the usage limit is reset, in Unix seconds. `None` if the CLI did not report it.
     pub(crate) fn resets_at(&self) -> Option<i64> {
         self.resets_at
     }
 
-    /// Returns whether the last event of the CLI is a result, and no later input could still wait
-    /// for an answer.
+    /// Returns whether the CLI's last event is a result that answers everything. False if clients
+    /// could send more messages, because one of these may be unanswered.
     pub(crate) fn has_answered(&self) -> bool {
         !self.accepted_input && self.linger_at.is_some()
     }
 
-    /// Returns the tail of stderr as text.
+    /// Returns the last bytes of stderr as text. Invalid UTF-8 is replaced.
     pub(crate) fn stderr_tail(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// Returns the facts for the verdict: the last status, the last result of the CLI, and the end
-    /// of the run.
+    /// Returns the facts for the verdict on a finished run: the last status, the CLI's last result
+    /// (`None` if there was none), and the cause of the end.
     pub(crate) fn into_end(self) -> (Status, Option<Outcome>, RunEnd) {
         (self.status, self.outcome, self.phase.into_end())
     }

@@ -1,4 +1,5 @@
-//! The owner of an execution: its one writer, which records and publishes the status.
+//! The owner of an execution: the data of the one task that runs it, and the functions by which
+//! this task writes the status to disk and publishes it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,41 +16,44 @@ use crate::registry::record::{Accepted, CliProcess, Record};
 use crate::sandbox::Folders;
 use crate::times::Times;
 
-/// The state of an execution that only its owner changes: the one task that runs the execution and
-/// writes its status.
+/// The data of the one task that runs an execution. No other task writes the execution's status.
 pub(crate) struct Owner {
     /// The resources that all executions share.
     pub(crate) engine: Arc<Engine>,
-    /// The accepted request. The prompt is removed from its body, because the prompt is on disk.
+    /// The request of the client, with the defaults that were applied. The prompt is removed from
+    /// its body, because it is on disk.
     pub(crate) accepted: Accepted,
-    /// The files of the execution.
+    /// The files of the execution in the spool: its request, status, output and events.
     pub(crate) entry: spool::Entry,
-    /// The sender of the status that everybody sees.
+    /// The sender of the status. HTTP requests and streams receive it.
     pub(crate) publish: watch::Sender<Published>,
-    /// The controls so far, merged into one value.
+    /// The pause, resume, cancel and stop commands so far, merged into one value.
     pub(crate) wishes: Arc<Wishes>,
-    /// The process of the CLI, once it runs.
+    /// The process id and the start time of the CLI. `None` until it runs.
     pub(crate) cli: Option<CliProcess>,
-    /// The clock for the times in the status.
+    /// The clock for timestamps in the status, which never go back.
     pub(crate) times: Times,
-    /// The length of the prompt in bytes. The prompt itself is only on disk: a thousand queued
-    /// prompts must not fill the memory.
+    /// The length of the prompt in bytes. The prompt itself is only on disk, because a thousand
+    /// queued prompts would fill the memory.
     pub(crate) prompt_bytes: usize,
-    /// The credential with which the CLI was started.
+    /// The credential with which the CLI was started. `None` before the start.
     pub(crate) credential: Option<crate::cli::Credential>,
-    /// The way to stdin, if the execution accepts input.
+    /// The queue for input to the CLI's stdin. `None` if the execution takes only its prompt.
     pub(crate) input: Option<Arc<Gate>>,
-    /// The length of the CLI's transcript at the start, bytes. Every answer makes it longer.
+    /// The length in bytes of the CLI's transcript before the start. Every answer makes it longer,
+    /// so an unchanged length at the end means that the transcript was not written.
     pub(crate) transcript_bytes: u64,
-    /// The sandbox folders of the execution, which are kept while this is held.
+    /// The guard of the temporary folders of the execution's sandbox. `None` before the start and
+    /// without a sandbox.
     pub(crate) folders: Option<Folders>,
-    /// The execution's runner, if one may exist: the cleanup after a panic needs it.
+    /// The runner of the execution's process tree. `None` if none can exist. After a panic of the
+    /// task, the service uses it to end the processes.
     pub(crate) runner: Option<runner::Control>,
 }
 
 impl Owner {
-    /// Creates the owner of an execution that was just accepted or was found on disk. `publish`
-    /// holds its status.
+    /// Creates the data for an execution that was just accepted, or that was found on disk at the
+    /// start of the service. `publish` holds its status. The prompt is dropped from memory.
     pub(crate) fn new(
         engine: Arc<Engine>,
         mut accepted: Accepted,
@@ -77,11 +81,11 @@ impl Owner {
         }
     }
 
-    /// Writes a status to the spool that is not terminal ([`crate::execution::ending`] makes the
-    /// terminal ones). With `durable`, the write survives a power cut.
+    /// Writes a status that is not terminal to the spool ([`crate::execution::ending`] makes the
+    /// terminal ones). With `durable`, the write is flushed to the disk and survives a power cut.
     ///
     /// # Errors
-    /// The write failed; the spool still has the previous status.
+    /// The write failed. The spool still has the previous status.
     pub(crate) async fn record(&self, status: &Status, durable: bool) -> std::io::Result<()> {
         let limit = self.engine.status_bytes();
         let json = Record::encode(status, self.cli.as_ref(), limit);
@@ -90,9 +94,10 @@ impl Owner {
         spool::blocking::run_io(write).await
     }
 
-    /// Starts to write a status that is not terminal, and with `begun` the note that the
-    /// conversation has begun. The caller may await the returned work. The next start of the
-    /// service reads both, also after a kill; a power cut may lose them.
+    /// Starts to write to the spool on a blocking thread: a status that is not terminal, and with
+    /// `begun` the note that the conversation has begun. `None` writes no status. The caller may
+    /// await the returned work. The data survives a kill of the service, but a power cut may lose
+    /// it.
     pub(crate) fn begin_record(
         &self,
         status: Option<&Status>,
@@ -111,8 +116,9 @@ impl Owner {
         })
     }
 
-    /// Publishes a status to all readers. `before` is the running time up to `since`, and `since`
-    /// is the start of the present stretch of running; `None` while the execution does not run.
+    /// Publishes a status to HTTP requests and streams. `before` is the running time up to `since`.
+    /// `since` is when the execution last began to run or to continue; `None` while it does not
+    /// run.
     pub(crate) fn show(&self, status: &Status, before: Duration, since: Option<Instant>) {
         self.publish.send_replace(Published {
             status: Arc::new(status.clone()),

@@ -33,54 +33,57 @@ pub(crate) use input::{Cause, Input, Order, TimeLimit};
 use super::verdict::{EndedBy, Exit};
 use super::wish::EndWish;
 
-/// How long a runner may kill and reap the process tree after the kill grace, before claude-api
-/// kills the runner. After the CLI's exit, and after each report of a long sweep, the runner has
-/// twice this time.
+/// How long a runner may take to kill and reap the process tree after the time between SIGTERM and
+/// SIGKILL. Then claude-api kills the runner. After the CLI's exit, and after each report of a long
+/// sweep, the runner has twice this time.
 const RUNNER_GRACE: Duration = Duration::from_secs(4);
-/// The time limit for a runner's answer to the command to end the process tree. A runner answers
-/// every command immediately. One that was stopped by a signal does not answer, and is killed.
+/// How long a runner may take to answer the command to end the process tree. A runner answers every
+/// command immediately. If it was suspended by a signal, it cannot answer, and claude-api kills it.
 const RUNNER_ANSWER: Duration = Duration::from_millis(500);
 
-/// The phase of a run, from the start of its runner to the end of its last process. A runner that
-/// does not report until `kill_runner_at` is killed; `None` once that was ordered.
+/// How far the run of an execution is, from the start of its runner to the end of its last process.
+/// `kill_runner_at` is when claude-api kills a runner that does not report; `None` once the kill
+/// was ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The runner is starting the CLI.
+    /// The runner was started and is starting the CLI.
     Starting,
-    /// The CLI runs.
+    /// The CLI runs, and nothing has asked it to end.
     Running,
-    /// The runner was ordered to end the tree, and has not answered.
+    /// The runner was ordered to end the process tree, and has not confirmed it yet.
     Ending {
         cause: Cause,
         kill_runner_at: Option<Instant>,
     },
-    /// TERM was sent. The runner does not answer a second command to end the tree.
+    /// SIGTERM was sent to the process tree. SIGKILL follows after the kill grace. The runner does
+    /// not answer a second command to end the tree.
     Terminated {
         cause: Cause,
         kill_runner_at: Option<Instant>,
     },
-    /// The CLI was reaped, and the processes that it left are being killed.
+    /// The CLI has exited and was reaped, and the runner is killing the processes that it left.
     Sweeping {
         ended_by: EndedBy,
         exit: Exit,
         kill_runner_at: Option<Instant>,
     },
-    /// No process is left.
+    /// The run is over. Only processes that no signal can end are left, if any.
     Finished(RunEnd),
 }
 
-/// The end of a run, from which the verdict is made: its cause, and how the CLI exited.
+/// The end of a run, from which the verdict is made: what ended it, and how the CLI exited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunEnd {
-    /// The cause.
+    /// The event that ended the run, such as a cancel or a time limit.
     pub(crate) ended_by: EndedBy,
-    /// The exit of the CLI.
+    /// The exit code or the signal of the CLI, if it is known.
     pub(crate) exit: Exit,
 }
 
 impl Phase {
-    /// Returns the phase after `input`, and the order that follows from it. `kill_grace` is the
-    /// time between TERM and KILL.
+    /// Returns the phase after an event of the run, and the order that the caller must carry out
+    /// (`None` if there is nothing to do). An event that does not fit the phase changes nothing.
+    /// `kill_grace` is the time between SIGTERM and SIGKILL.
     pub(crate) fn step(
         self,
         input: Input,
@@ -113,18 +116,19 @@ impl Phase {
         }
     }
 
-    /// Returns whether the CLI runs or is being started, and no cause to end it exists. Time limits
-    /// count only then.
+    /// Returns whether the CLI is being started or runs, and nothing has asked it to end. Time
+    /// limits apply only then.
     pub(crate) fn is_underway(&self) -> bool {
         matches!(self, Self::Starting | Self::Running)
     }
 
-    /// Returns whether no process of the run is left.
+    /// Returns whether the run is over: no process of its tree is left that a signal can end.
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self, Self::Finished(_))
     }
 
-    /// Returns when a runner that does not report is killed.
+    /// Returns when the runner must be killed unless it reports before. `None` while no report is
+    /// due, and once the kill was ordered.
     pub(crate) fn kill_runner_at(&self) -> Option<Instant> {
         match self {
             Self::Ending { kill_runner_at, .. }
@@ -134,8 +138,8 @@ impl Phase {
         }
     }
 
-    /// Returns the same phase with another time at which a silent runner is killed. A phase without
-    /// such a time stays unchanged.
+    /// Returns the same phase with another time at which a silent runner is killed. Phases in which
+    /// no report is due stay unchanged.
     fn killing_runner_at(mut self, time: Option<Instant>) -> Self {
         match &mut self {
             Self::Ending { kill_runner_at, .. }
@@ -146,7 +150,7 @@ impl Phase {
         self
     }
 
-    /// Returns the end of the run. An unfinished run ends as if its runner had died.
+    /// Returns the end of the run. A run that is not finished counts as if its runner had died.
     pub(crate) fn into_end(self) -> RunEnd {
         match self {
             Self::Finished(end) => end,
@@ -154,6 +158,8 @@ impl Phase {
         }
     }
 
+    /// Makes a client's cancel the cause of the end, in every phase. Begins to end a run that is
+    /// underway.
     fn cancelled(self, now: Instant) -> Self {
         match self {
             Self::Terminated { kill_runner_at, .. } => Self::Terminated {
@@ -185,8 +191,8 @@ impl Phase {
         }
     }
 
-    /// Begins to end the run for a cause other than a cancel. No effect if the run is already being
-    /// ended.
+    /// Begins to end the run because of the service's stop or a time limit. Has no effect if the
+    /// run is already being ended.
     fn ending(self, cause: Cause, now: Instant) -> Self {
         if !self.is_underway() {
             return self;
@@ -197,6 +203,7 @@ impl Phase {
         }
     }
 
+    /// Records that SIGTERM was sent to the process tree.
     fn term_sent(self, kill_runner_at: Instant) -> Self {
         match self {
             Self::Ending { cause, .. } | Self::Terminated { cause, .. } => Self::Terminated {
@@ -208,6 +215,8 @@ impl Phase {
         }
     }
 
+    /// Records that the CLI exited and was reaped. The cause of the end is known from now on; only
+    /// a cancel can still replace it.
     fn exited(self, exit: Exit, kill_runner_at: Instant) -> Self {
         let ended_by = match self {
             Self::Sweeping { .. } | Self::Finished(_) => return self,
@@ -220,14 +229,15 @@ impl Phase {
         }
     }
 
+    /// Returns the end of a run whose CLI could not be started.
     fn spawn_failed(self, message: String) -> RunEnd {
         let ended_by = self.ended_by_at_exit();
         let exit = self.done(Exit::NotStarted(message)).exit;
         RunEnd { ended_by, exit }
     }
 
-    /// Returns the end of a run whose runner made its last report. A CLI that no signal can end is
-    /// never reaped: the cause for which it was to be ended stays then.
+    /// Returns the end of a run whose runner has made its last report. A CLI that no signal can end
+    /// is never reaped; the run then has the cause for which the CLI should have been ended.
     fn done(self, exit: Exit) -> RunEnd {
         match self {
             Self::Finished(end) => end,
@@ -243,6 +253,8 @@ impl Phase {
         }
     }
 
+    /// Returns the end of a run whose runner died. The death is the cause only if nothing else has
+    /// asked the CLI to end.
     fn runner_died(self) -> RunEnd {
         match self {
             Self::Starting | Self::Running => RunEnd {
@@ -253,7 +265,8 @@ impl Phase {
         }
     }
 
-    /// Returns the cause of the end of a CLI that exits in this phase.
+    /// Returns the cause of the end if the CLI exits in this phase. Before SIGTERM was sent, the
+    /// CLI ended on its own, unless a client has cancelled.
     fn ended_by_at_exit(&self) -> EndedBy {
         match self {
             Self::Starting | Self::Running => EndedBy::Itself,

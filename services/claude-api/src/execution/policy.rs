@@ -1,5 +1,5 @@
-//! The policies `onInterrupt` and `onUsageLimit`, which may continue an ended execution, as one
-//! pure function.
+//! The policies `onInterrupt` and `onUsageLimit` of a request. They decide whether a new execution
+//! continues one that was interrupted or reached a usage limit. The decision is a pure function.
 
 use std::time::Duration;
 
@@ -8,46 +8,50 @@ use protocol::{Body, OnInterrupt, OnUsageLimit, Reason, State, Status};
 
 use crate::registry::record::Chain;
 
-/// The number of interruptions in a row after which an execution is not continued any more: the
-/// execution may be the reason why the service ends.
+/// The number of interruptions in a row after which an execution is not continued any more, because
+/// the execution itself may be the reason why the service ends.
 pub const MAX_INTERRUPTIONS: u32 = 10;
-/// The length of a run after which the interruptions in a row are counted from zero again.
+/// The running time after which an interruption does not count as one in a row: the count starts
+/// again from zero.
 const LONG_RUN: SignedDuration = SignedDuration::from_mins(10);
-/// The longest time to the reset of a usage limit that is believed. The longest limit lasts a week.
+/// The longest time until the reset of a usage limit that is believed, 32 days. A later time counts
+/// as unknown. The longest limit lasts a week.
 const FARTHEST_RESET: SignedDuration = SignedDuration::from_hours(32 * 24);
-/// The waits after usage limits in a row without a known reset, as multiples of the first: by
-/// default 5, 10 and 20 minutes, then 60 each time.
+/// The waits after usage limits in a row whose reset is unknown, as multiples of the first wait. By
+/// default they are 5, 10 and 20 minutes, and then 60 minutes each time.
 const WAITS: [u32; 4] = [1, 2, 4, 12];
 
-/// Facts of a finished run that decide whether a new execution continues it.
+/// The facts of a finished run, other than its status, that decide whether a new execution
+/// continues it.
 #[derive(Debug, Clone, Copy)]
 pub struct EndContext {
-    /// Whether the model was asked ([`was_asked`]).
+    /// Whether the CLI has sent a request to the model ([`was_asked`]).
     pub asked: bool,
-    /// When the usage limit that ended the execution is reset, in Unix seconds.
+    /// When the usage limit that ended the execution is reset, in Unix seconds. `None` if it is
+    /// unknown.
     pub resets_at: Option<i64>,
 }
 
 /// The decision whether a new execution continues one that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follow {
-    /// No policy applies to this end.
+    /// The execution is not continued, because no policy applies to this end.
     Nothing,
-    /// The execution was interrupted too often in a row, and is not continued.
+    /// The execution is not continued, because it was interrupted too often in a row.
     GivenUp,
-    /// A new execution continues the ended one.
+    /// A new execution continues the one that has ended.
     New {
-        /// The earliest time of its start; `None` means immediately.
+        /// The earliest time of its start. `None` means that it may start immediately.
         not_before: Option<Timestamp>,
-        /// The counts that it inherits.
+        /// The counts of interruptions and usage limits in a row, which the new execution inherits.
         chain: Chain,
     },
 }
 
 /// Decides whether a new execution continues one that ended with `status`, by the policies in its
 /// `body`. `chain` counts the interruptions and usage limits in a row before it. `resets_at` is the
-/// reset of the usage limit in Unix seconds. Without a known reset, the first continuation waits
-/// `first_wait`, and later ones wait longer.
+/// reset of the usage limit in Unix seconds. If that is unknown or not plausible, the first
+/// continuation waits for `first_wait`, and later ones wait longer.
 #[must_use]
 pub fn follow(
     status: &Status,
@@ -94,23 +98,25 @@ pub fn follow(
     Follow::Nothing
 }
 
-/// Returns the time of a reset, if it is plausible.
+/// Converts the time of a reset from Unix seconds. `None` if it is unknown, not after `now`, or
+/// more than 32 days later.
 fn plausible_reset(at: Option<i64>, now: Timestamp) -> Option<Timestamp> {
     let at = Timestamp::from_second(at?).ok()?;
     let ahead = at.duration_since(now);
     (ahead > SignedDuration::ZERO && ahead <= FARTHEST_RESET).then_some(at)
 }
 
-/// Returns whether the model was asked in an execution that still runs, so that the CLI has its
-/// prompt. The activity shows it: the first one is `starting`, and any other follows a request.
+/// Returns whether the CLI of a running execution has sent a request to the model, so that the
+/// conversation contains the prompt. The activity shows this: the first one is `starting`, and any
+/// other follows a request.
 #[must_use]
 pub fn was_asked(status: &Status) -> bool {
     let starting = renderer::Activity::Starting.to_string();
     status.started_at.is_some() && status.activity.as_deref() != Some(&starting)
 }
 
-/// Returns whether a client may continue an execution with this end: it was interrupted, or a usage
-/// limit ended it.
+/// Returns whether a client may continue an execution that ended like this. True if it was
+/// interrupted, or if a usage limit ended it.
 #[must_use]
 pub fn is_continuable(status: &Status) -> bool {
     status.state == State::Interrupted || status.reason == Some(Reason::UsageLimit)

@@ -1,53 +1,57 @@
-//! The timers of one execution, as a plain value: running time, progress, the idle timeout and the
-//! deadline. A pause stops all of them. The caller passes the time.
+//! The timers of one execution: running time, progress, idle timeout and deadline. They are a plain
+//! value, and the caller passes the current time. A pause stops all of them.
 
 use std::time::{Duration, Instant};
 
-/// The CPU time in a minute above which a silent tree makes progress (docs/protocol.md,
-/// "Progress").
+/// The CPU time for each minute above which a process tree without output still makes progress
+/// (docs/protocol.md, "Progress").
 const CPU_PER_MINUTE: Duration = Duration::from_secs(2);
-/// The shortest time between two samples of the CPU time that are compared: over a shorter time,
-/// the kernel's ticks of 10 ms would decide.
+/// The shortest time between two measurements of the CPU time that are compared. The kernel counts
+/// CPU time in ticks of 10 ms, which would decide over a shorter time.
 const CPU_WINDOW: Duration = Duration::from_secs(1);
 
-/// The result of a check of the timers: whether the execution makes progress, or the limit that
-/// passed.
+/// Whether an execution makes progress, or which of its time limits has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimerState {
-    /// There was progress recently.
+    /// The execution made progress recently.
     Progressing,
-    /// There was no progress for `stalledMs`. The status shows this, and the execution continues.
+    /// The execution made no progress for the time `stalledMs`. Its status says so, and it
+    /// continues.
     Stalled,
-    /// There was no progress for the idle timeout.
+    /// The execution made no progress for the idle timeout, so it must be ended.
     Idle,
-    /// The client's deadline has passed.
+    /// The running time has reached the client's deadline, so the execution must be ended.
     Deadline,
 }
 
-/// The timers of one execution: how long it has run, and when it last made progress (stdout, CPU
-/// time or a running tool).
+/// The timers of one execution: how long it has run, and when it last made progress (output on
+/// stdout, CPU time, or a running tool).
 #[derive(Debug)]
 pub(crate) struct Timers {
+    /// The time without progress after which the execution counts as stalled.
     stalled: Duration,
+    /// The time without progress after which the execution is ended.
     idle: Duration,
+    /// The maximum running time; `None` for no limit.
     deadline: Option<Duration>,
-    /// The running time up to `since`.
+    /// The running time before `since`.
     accumulated: Duration,
-    /// The start of the present stretch of running; `None` while paused.
+    /// When the execution last began to run or to continue. `None` while it is paused.
     since: Option<Instant>,
-    /// The running time at the last progress.
+    /// The running time at which the execution last made progress.
     progress: Duration,
-    /// Whether a tool is running.
+    /// Whether a tool of the model is running, which counts as progress.
     tools: bool,
-    /// The last sample of the CPU time.
+    /// The last measurement of the CPU time. `None` before the first one and after a pause.
     cpu: Option<CpuTime>,
 }
 
-/// A sample of the CPU time that the tree has used.
+/// A measurement of the CPU time that the process tree of an execution has used.
 #[derive(Debug, Clone, Copy)]
 struct CpuTime {
+    /// The CPU time of all processes in the tree so far.
     used: Duration,
-    /// The running time of the execution when the sample was taken.
+    /// The running time of the execution at the measurement.
     at: Duration,
 }
 
@@ -72,7 +76,7 @@ impl Timers {
         }
     }
 
-    /// Returns the running time. Pauses do not count.
+    /// Returns how long the execution has been running at `now`, without pauses.
     pub(crate) fn running_time(&self, now: Instant) -> Duration {
         self.accumulated
             + self
@@ -80,13 +84,13 @@ impl Timers {
                 .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// Stops the timers while the process tree is stopped.
+    /// Stops the timers, because the process tree was suspended.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.accumulated = self.running_time(now);
         self.since = None;
     }
 
-    /// Lets the timers run again. No effect on running timers.
+    /// Starts the timers again after a pause. Has no effect on running timers.
     pub(crate) fn resume(&mut self, now: Instant) {
         if self.since.is_none() {
             self.since = Some(now);
@@ -95,12 +99,12 @@ impl Timers {
         }
     }
 
-    /// Notes that bytes arrived on stdout, which is progress.
+    /// Records output on stdout, which counts as progress.
     pub(crate) fn output(&mut self, now: Instant) {
         self.progress = self.running_time(now);
     }
 
-    /// Notes whether a tool is running. While one is, the execution makes progress.
+    /// Records whether a tool of the model is running. While one is, the execution makes progress.
     pub(crate) fn tools(&mut self, now: Instant, running: bool) {
         if self.tools != running {
             self.output(now);
@@ -108,14 +112,16 @@ impl Timers {
         self.tools = running;
     }
 
-    /// Returns whether the CPU time should be sampled now. Only silent executions need it.
+    /// Returns whether the CPU time should be measured now. This is needed only for an execution
+    /// that has been silent for a while and runs no tool, because a measurement costs time.
     pub(crate) fn needs_cpu_sample(&self, now: Instant) -> bool {
         let silence = self.running_time(now).saturating_sub(self.progress);
         !self.tools && silence >= self.interval().min(CPU_WINDOW)
     }
 
-    /// Notes the CPU time that the process tree has used so far. More than 2 s in a minute since
-    /// the last sample is progress.
+    /// Records the CPU time `used` of the process tree so far. More than 2 s for each minute since
+    /// the last measurement counts as progress. A measurement too soon after the last one is
+    /// ignored.
     pub(crate) fn cpu_sample(&mut self, now: Instant, used: Duration) {
         let at = self.running_time(now);
         let Some(last) = self.cpu else {
@@ -135,7 +141,8 @@ impl Timers {
         }
     }
 
-    /// Checks the timers at `now`: first the deadline, then the idle timeout, then the stall.
+    /// Checks the timers at `now`. If several limits have passed, the deadline wins over the idle
+    /// timeout, and that over the stall.
     pub(crate) fn state(&mut self, now: Instant) -> TimerState {
         let running = self.running_time(now);
         if self.deadline.is_some_and(|deadline| running >= deadline) {
@@ -154,13 +161,13 @@ impl Timers {
         }
     }
 
-    /// Returns the longest time between two checks: a quarter of the stall time, from 20 ms to
-    /// 10 s.
+    /// Returns the longest time between two checks of the timers: a quarter of the stall time, but
+    /// at least 20 ms and at most 10 s.
     fn interval(&self) -> Duration {
         (self.stalled / 4).clamp(Duration::from_millis(20), Duration::from_secs(10))
     }
 
-    /// Returns when the next check is due; `None` while paused.
+    /// Returns when the timers must be checked again. `None` while they are paused.
     pub(crate) fn next_check(&self, now: Instant) -> Option<Instant> {
         self.since?;
         let running = self.running_time(now);

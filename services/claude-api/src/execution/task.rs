@@ -1,5 +1,6 @@
-//! The task of one execution, its only writer. The task waits for the permit, starts the CLI,
-//! copies its output into the spool, obeys controls and time limits, and ends with a verdict.
+//! The task of one execution, which is the only writer of its status. The task waits for the permit
+//! (the right to run), starts the CLI, copies its output into the spool, obeys commands and time
+//! limits, and ends with the terminal status.
 
 mod output;
 mod run;
@@ -15,12 +16,14 @@ use super::owner::Owner;
 use super::wish::EndWish;
 use crate::registry::Ticket;
 
-/// The interval at which a wait for a wall-clock time (`notBefore`) reads the clock again.
+/// The longest sleep while an execution waits for a wall-clock time (`notBefore`). Then the clock
+/// is read again, because it may have been set and the machine may have been suspended.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Owner {
-    /// Runs the execution from its acceptance to its end, which the caller records. The future must
-    /// not be dropped before it completes: the end would be lost.
+    /// Runs the execution from its acceptance to its end, and returns the terminal status, which
+    /// the caller writes to disk. The future must not be dropped before it completes, or the end
+    /// would be lost.
     pub(crate) async fn drive(&mut self, ticket: &mut Ticket) -> Ended {
         // An execution that had its permit at its acceptance was accepted as running.
         let running = self.publish.borrow().status.state == State::Running;
@@ -34,8 +37,9 @@ impl Owner {
         }
     }
 
-    /// Waits in the queue for the permit (the right to run). Returns false if a cancel arrived
-    /// first. A stop of the service leaves the execution queued for the next start.
+    /// Waits in the queue for the permit (the right to run). Returns true with the permit, and
+    /// false if a client's cancel arrived first. A stop of the service does not end the wait: the
+    /// execution stays queued for the next start.
     async fn wait(&mut self, ticket: &mut Ticket) -> bool {
         let mut not_before = self.publish.borrow().status.not_before;
         loop {
@@ -56,7 +60,7 @@ impl Owner {
     }
 }
 
-/// Waits until the wall clock shows `time`; forever if it is `None`. Cancel safe.
+/// Waits until the wall clock shows `time`; waits forever if it is `None`. Cancel safe.
 async fn until(time: Option<Timestamp>) {
     let Some(time) = time else {
         return std::future::pending().await;

@@ -1,80 +1,86 @@
-//! The buffer of input that was accepted and the CLI has not read yet, as a plain value without
-//! I/O.
+//! The buffer for input of a running CLI: lines that clients have sent and the CLI has not read
+//! yet. It is a plain value without I/O or waiting.
 
 use super::rules::{Fault, Rules};
 
 /// The input of one request: bytes for the CLI's stdin, and the offset at which they begin.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
-    /// The offset of the first byte, counted from the first byte that a client sent.
+    /// The offset of the first byte of `data`, counted in bytes from the first byte that any client
+    /// sent to this execution.
     pub offset: u64,
-    /// The bytes; the last line may be cut anywhere.
+    /// Lines of JSON. The last line may be incomplete; the next request continues it.
     pub data: &'a [u8],
-    /// Whether these are the last bytes.
+    /// Whether the input ends with these bytes, so that the CLI's stdin is closed after them.
     pub eof: bool,
 }
 
-/// The reason why the buffer refused an offer. The next offer must begin at `accepted`.
+/// The reason why the buffer refused the input of a request. The client's next request must begin
+/// at the offset `accepted`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The offer begins after the accepted bytes.
+    /// The offset of the request is after the accepted bytes, so bytes in between are missing.
     Hole {
-        /// The accepted total.
+        /// The total number of accepted bytes.
         accepted: u64,
     },
-    /// An earlier offer had `eof`.
+    /// An earlier request had `eof`, and this one has more bytes.
     Ended {
-        /// The accepted total.
+        /// The total number of accepted bytes.
         accepted: u64,
     },
-    /// The buffer is full: the CLI has not read enough yet.
+    /// The buffer has no room, because the CLI has not read enough yet. The client may repeat the
+    /// request.
     Full {
-        /// The accepted total.
+        /// The total number of accepted bytes.
         accepted: u64,
     },
-    /// A line is longer than the limit. The part of that line in earlier offers is dropped.
+    /// A line is longer than the limit. If its beginning was accepted earlier, that beginning is
+    /// discarded.
     TooLong {
-        /// The limit, bytes.
+        /// The maximum length of a line in bytes.
         limit: usize,
-        /// The accepted total.
+        /// The total number of accepted bytes, after the discard.
         accepted: u64,
     },
-    /// A line must not reach the CLI. The part of that line in earlier offers is dropped, too.
+    /// A line is not a message that may be sent to the CLI. If its beginning was accepted earlier,
+    /// that beginning is discarded.
     Line {
-        /// The number of the line in the offer, from 1.
+        /// The number of the line in the request, from 1.
         number: usize,
         /// The fault of the line.
         fault: Fault,
-        /// The accepted total.
+        /// The total number of accepted bytes, after the discard.
         accepted: u64,
     },
 }
 
-/// The next step of the task that writes to stdin.
+/// The next action of the task that writes to the CLI's stdin.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Write these whole lines, then call [`Buffer::note_written`].
+    /// Write these complete lines to stdin, then call [`Buffer::note_written`].
     Lines(Vec<u8>),
-    /// Wait for more lines.
+    /// Wait for more input from clients. All accepted lines are written.
     Wait,
-    /// Close stdin.
+    /// Close stdin, because all lines up to `eof` are written.
     End,
 }
 
-/// The input of one execution that the CLI has not read yet, and the offset that it has reached.
+/// The buffered input of one execution: accepted lines that the CLI has not read yet, and the
+/// offset that the accepted input has reached.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    /// The maximum of waiting bytes, and the maximum length of a line.
+    /// The maximum number of buffered bytes, and also the maximum length of one line.
     limit: usize,
-    /// The accepted total in bytes.
+    /// The total number of bytes accepted so far.
     accepted: u64,
-    /// The beginning of a line whose end has not arrived.
+    /// The beginning of an incomplete last line. Its rest has not arrived.
     held: Vec<u8>,
-    /// Lines to be written, in the form that the CLI gets.
+    /// Complete lines that are waiting to be written, in the form that the CLI gets.
     ready: Vec<u8>,
-    /// The number of bytes that are being written.
+    /// The number of bytes that are being written to stdin now. They count as buffered.
     writing: usize,
-    /// Whether `eof` was accepted.
+    /// Whether a request with `eof` was accepted.
     ended: bool,
 }
 
@@ -90,26 +96,30 @@ impl Buffer {
         }
     }
 
-    /// Returns the offset at which the next offer must begin.
+    /// Returns the total number of accepted bytes, which is the offset at which the next request
+    /// must begin.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
     }
 
-    /// Frees the bytes that will not be written any more.
+    /// Discards all buffered bytes, because nothing reads them any more. The accepted total stays.
     pub(super) fn clear(&mut self) {
         self.ready = Vec::new();
         self.held = Vec::new();
     }
 
-    /// Returns whether all of an offer was accepted before, so that it is only a repeat.
+    /// Returns whether the input of a request was accepted completely before, so the request is a
+    /// repeat.
     pub(super) fn contains(&self, offer: &Offer<'_>) -> bool {
         let end = offer.offset.saturating_add(offer.data.len() as u64);
         end <= self.accepted && (self.ended || !offer.eof)
     }
 
-    /// Accepts the part of an offer that is new, all of it or none, if its lines obey `rules` and
-    /// fit. Returns the accepted total in bytes. Bytes that were accepted before are skipped, so a
-    /// client may repeat an offer.
+    /// Accepts the new part of a request's input, all of it or none, and returns the total number
+    /// of accepted bytes. Bytes that were accepted before are skipped, so a client may repeat a
+    /// request. Returns a refusal for a gap in the offsets, for bytes after `eof`, for lack of
+    /// room, and for a line that is too long or breaks `rules`. An empty buffer accepts a request
+    /// of any size.
     pub(super) fn offer(&mut self, offer: Offer<'_>, rules: &Rules) -> Result<u64, Refusal> {
         let accepted = self.accepted;
         let Some(overlap) = accepted.checked_sub(offer.offset) else {
@@ -141,8 +151,9 @@ impl Buffer {
         Ok(self.accepted)
     }
 
-    /// Checks the new bytes. Returns the whole lines in the form that the CLI gets, and the
-    /// beginning of an incomplete last line.
+    /// Splits the new bytes into lines and checks them. Returns the complete lines in the form that
+    /// the CLI gets, and the beginning of an incomplete last line. With `eof`, the last line counts
+    /// as complete. Blank lines are dropped.
     fn check_lines(
         &mut self,
         new: &[u8],
@@ -184,8 +195,8 @@ impl Buffer {
         Ok((out, line))
     }
 
-    /// Drops the held beginning of a line when the first line of an offer is bad. The client can
-    /// then send the whole line again.
+    /// Discards the buffered beginning of a line if the bad line is the first of a request
+    /// (`number` is 1). The client can then send the whole line again.
     fn drop_held(&mut self, number: usize) {
         if number == 1 {
             self.accepted -= self.held.len() as u64;
@@ -193,7 +204,8 @@ impl Buffer {
         }
     }
 
-    /// Returns the next step of the task that writes to stdin.
+    /// Returns the next action of the task that writes to stdin. Lines that it returns leave the
+    /// buffer.
     pub(super) fn next(&mut self) -> Next {
         if !self.ready.is_empty() {
             let lines = std::mem::take(&mut self.ready);
@@ -203,7 +215,7 @@ impl Buffer {
         if self.ended { Next::End } else { Next::Wait }
     }
 
-    /// Notes that the lines of [`Self::next`] were written.
+    /// Records that the lines from [`Self::next`] were written, so their room is free.
     pub(super) fn note_written(&mut self) {
         self.writing = 0;
     }

@@ -1,43 +1,44 @@
-//! The rules for lines of input. A line for the CLI is built here from the known fields of a
-//! client's line; no other field of that line passes.
+//! The rules for lines that clients send to a running CLI. The line for the CLI is built from the
+//! known fields of the client's line, and all other fields are dropped.
 
 use serde_json::{Value, json};
 
 use crate::config::ControlRequest;
 
-/// The maximum length of a `request_id`, bytes.
+/// The maximum length in bytes of the `request_id` of a control request.
 const REQUEST_ID_BYTES: usize = 256;
-/// The room in a line for everything but the content, in bytes.
+/// The bytes that a line may have in addition to the content of its message.
 const OTHER_FIELDS_BYTES: usize = 64 * 1024;
 
-/// The reason why a line of input must not reach the CLI.
+/// The reason why a line from a client is not sent to the CLI.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The line is not a message that the CLI would understand.
+    /// The line is not valid JSON, or not a message that the CLI would understand. The text
+    /// completes a sentence about the line.
     #[error("{0}")]
     Bad(String),
-    /// A control request that the operator does not allow.
+    /// The line is a control request of a kind that the operator does not allow.
     #[error("{0}")]
     NotAllowed(String),
-    /// A message whose texts and pictures are too large together.
+    /// The texts and pictures of the message are larger than the limit.
     #[error("has {bytes} bytes of text and pictures; at most {limit} are allowed")]
     TooLarge {
-        /// Bytes of the message's texts and pictures.
+        /// The size of the message's texts and pictures in bytes, before base64.
         bytes: usize,
-        /// The limit.
+        /// The maximum size in bytes (the limit `promptBytes`).
         limit: usize,
     },
 }
 
-/// Returns the maximum length of a line, in bytes, for messages of at most `content` bytes. JSON
-/// may write a character as `\uXXXX`, at most three bytes for each of its bytes (control characters
-/// aside), and base64 makes a picture a third longer.
+/// Returns the maximum length in bytes of a line whose message has at most `content` bytes. JSON
+/// may write a character as `\uXXXX`, which is at most three bytes for each of its bytes (control
+/// characters aside), and base64 makes a picture a third longer.
 #[must_use]
 pub fn line_bytes(content: usize) -> usize {
     content.saturating_mul(3).saturating_add(OTHER_FIELDS_BYTES)
 }
 
-/// Counts the bytes of a message as a person would: its texts, and its files before base64.
+/// Counts the bytes of a message's content: its texts, and its files as they were before base64.
 fn content_bytes(content: &Value) -> usize {
     match content {
         Value::String(text) => text.len(),
@@ -54,19 +55,22 @@ fn content_bytes(content: &Value) -> usize {
     }
 }
 
-/// The rules that every line of input for one execution must obey.
+/// The rules that each line of a client's input for one execution must obey.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The control requests that the operator allows.
+    /// The kinds of control requests, such as `interrupt`, that the operator allows. Empty for
+    /// none.
     pub allowed: Vec<ControlRequest>,
-    /// Whether the CLI takes messages verbatim, as it took the prompt.
+    /// Whether the CLI takes user messages verbatim, without interpreting commands in them. The
+    /// same as for the prompt.
     pub verbatim: bool,
-    /// The id of the conversation.
+    /// The id of the conversation, which each message to the CLI must have.
     pub conversation: String,
-    /// The maximum size of one message's content, bytes (`promptBytes`).
+    /// The maximum size in bytes of one message's content (the limit `promptBytes`).
     pub content_bytes: usize,
 }
 
+/// Returns the fault of a malformed line. `what` completes a sentence about the line.
 fn bad<T>(what: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Bad(what.into()))
 }
@@ -84,8 +88,9 @@ impl Rules {
         }
     }
 
-    /// Checks a line of a client, and returns the line for the CLI, with its newline. Allowed are a
-    /// user message, and a control request that the operator allows.
+    /// Checks one line of a client and returns the line for the CLI, with its newline. Only user
+    /// messages and allowed control requests pass. Malformed JSON, other kinds of messages and
+    /// content that is too large give a fault.
     pub(super) fn check(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
         let value: Value = match protocol::json::from_slice(line) {
             Ok(value) => value,
@@ -106,6 +111,7 @@ impl Rules {
         Ok(line)
     }
 
+    /// Checks a user message and builds the message for the CLI from its content.
     fn user(&self, mut value: Value) -> Result<Value, Fault> {
         let message = value.get_mut("message").map(Value::take);
         let Some(Value::Object(mut message)) = message else {
@@ -149,6 +155,7 @@ impl Rules {
         Ok(line)
     }
 
+    /// Checks a control request against the operator's list and builds the request for the CLI.
     fn control(&self, mut value: Value) -> Result<Value, Fault> {
         let id = value.get("request_id").and_then(Value::as_str);
         let Some(id) = id.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_BYTES) else {

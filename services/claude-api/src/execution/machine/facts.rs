@@ -1,4 +1,4 @@
-//! The part of the machine that turns the CLI's output into the status.
+//! How the CLI's output changes the status: model, activity, tools, warnings, usage and result.
 
 use std::time::Instant;
 
@@ -10,18 +10,18 @@ use super::{Machine, StartedTool};
 use crate::execution::lost::Lost;
 use crate::execution::policy::was_asked;
 
-/// The maximum length of a name from the CLI in a status, characters.
+/// The maximum length in characters of a name from the CLI, such as the model's, in a status.
 const NAME_CHARS: usize = 128;
 
-/// The code of the warning of a full disk.
+/// The code of the warning that the disk is full and output is lost.
 const DISK_FULL: &str = "disk_full";
 
-/// The code of the warning of a lost event.
+/// The code of the warning that an event of the CLI could not be read.
 const EVENT_LOST: &str = "event_lost";
 
 impl Machine {
-    /// Warns of a full disk once, because every chunk may find it full and the list of warnings is
-    /// short. A later call updates the lost bytes.
+    /// Adds the warning `disk_full` with the number of lost bytes so far. A later call only updates
+    /// the numbers, because every chunk may find the disk full and the list of warnings is short.
     pub(crate) fn disk_full(&mut self, lost: Lost) {
         let Lost { output, events } = lost;
         let data = json!({ "lostBytes": output, "lostEventsBytes": events });
@@ -39,7 +39,7 @@ impl Machine {
         );
     }
 
-    /// Notes an event of the CLI that could not be read. One warning counts all of them, because
+    /// Records an event of the CLI that could not be read. One warning counts all of them, because
     /// the list of warnings is short.
     fn event_lost(&mut self) {
         let mut warnings = self.status.warnings.iter_mut();
@@ -57,7 +57,7 @@ impl Machine {
         );
     }
 
-    /// Adds bytes of stderr. Only the tail is kept.
+    /// Appends bytes of the CLI's stderr. Only the last bytes are kept, for the status.
     pub(crate) fn stderr(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(STDERR_TAIL_BYTES)..];
         self.stderr.extend_from_slice(bytes);
@@ -65,7 +65,8 @@ impl Machine {
         self.stderr.drain(..excess);
     }
 
-    /// Updates the status and the timers for one fact that the renderer found in the CLI's events.
+    /// Updates the status and the timers for one fact, such as a new activity or a result, that the
+    /// renderer found in the CLI's output.
     pub(crate) fn fact(&mut self, fact: Fact, now: Instant) {
         match fact {
             Fact::Init { model, .. } => {
@@ -110,8 +111,9 @@ impl Machine {
         }
     }
 
-    /// Adds a permission denial. A result repeats the denials of its events in more detail, so the
-    /// later one of a tool use replaces the earlier one.
+    /// Adds a tool use that the CLI's permissions denied. If the same tool use is in the list, the
+    /// new entry replaces it, because a result repeats the denials in more detail. A full list
+    /// stays unchanged.
     fn denied(&mut self, denial: serde_json::Value) {
         let list = &mut self.status.permission_denials;
         let id = denial.get("tool_use_id").filter(|id| id.is_string());
@@ -126,12 +128,15 @@ impl Machine {
         self.changed = true;
     }
 
+    /// Sets the activity in the status, such as `writing`.
     fn activity(&mut self, activity: &Activity) {
         let text = Some(short(&activity.to_string()));
         self.changed |= self.status.activity != text;
         self.status.activity = text;
     }
 
+    /// Takes over a result of the CLI: usage, cost, denials and the reset of a usage limit. Starts
+    /// the linger grace.
     fn result(&mut self, outcome: Outcome, now: Instant) {
         for denial in &outcome.permission_denials {
             self.denied(denial.clone());
@@ -149,7 +154,7 @@ impl Machine {
     }
 }
 
-/// Cuts a name from the CLI to the length that a status may have.
+/// Cuts a name from the CLI to the maximum length for a status.
 fn short(name: &str) -> String {
     name.chars().take(NAME_CHARS).collect()
 }

@@ -1,5 +1,5 @@
-//! Pause and resume. A pause stops the clock of the execution, but not the clock of the CLI's own
-//! time limits.
+//! Pause and resume of an execution. A pause stops the execution's own timers, but not the clock by
+//! which the CLI measures the time limits of its tools.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use super::{Machine, StartedTool};
 use crate::times::millis;
 
 impl Machine {
-    /// Notes that the process tree is stopped.
+    /// Records that the process tree was suspended with SIGSTOP. The timers stop. Has no effect on
+    /// an execution that is already paused.
     pub(crate) fn paused(&mut self, now: Instant) {
         if self.status.state == State::Running {
             self.status.state = State::Paused;
@@ -20,8 +21,9 @@ impl Machine {
         }
     }
 
-    /// Notes that the process tree runs again. Warns of each time limit of a tool that passed in
-    /// the pause.
+    /// Records that the process tree was continued with SIGCONT. The timers run again. Adds a
+    /// warning for each tool whose time limit passed during the pause. Has no effect if the
+    /// execution was not paused.
     pub(crate) fn resumed(&mut self, now: Instant) {
         if self.status.state != State::Paused {
             return;
@@ -49,8 +51,9 @@ impl Machine {
         }
     }
 
-    /// Returns the tools whose time limit passed between two moments. The CLI's clock for them runs
-    /// even while the tree is stopped. Of the CLI's own tools only Bash has a limit.
+    /// Returns the running tools whose time limit passed between `from` and `to`. The CLI's clock
+    /// for these limits runs even while the process tree is suspended. Of the CLI's own tools, only
+    /// Bash has a limit.
     fn passed_limits(&self, from: Instant, to: Instant) -> Vec<PassedLimit> {
         let passed = |started: &StartedTool| {
             let StartedTool { tool, since } = started;
@@ -68,8 +71,10 @@ impl Machine {
     }
 }
 
-/// A tool whose time limit passed in a pause.
+/// A running tool whose time limit passed during a pause.
 struct PassedLimit {
+    /// The name of the tool.
     tool: String,
+    /// The time limit of the call.
     limit: Duration,
 }

@@ -1,25 +1,25 @@
-//! The inputs of a run's phases, and the orders that follow from them.
+//! The events of a run that change its phase, and the orders that follow from them.
 
 use crate::execution::verdict::{EndedBy, Exit};
 use crate::execution::wish::EndWish;
 
-/// The reason why claude-api ends the process tree of a run.
+/// The reason why claude-api ends the process tree of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A client's cancel.
+    /// A client cancelled the execution.
     Cancel,
-    /// The service is stopping.
+    /// The service is shutting down.
     Stop,
-    /// A time limit.
+    /// A time limit of the execution has passed.
     TimeLimit(TimeLimit),
 }
 
-/// A time limit of an execution.
+/// A time limit after which claude-api ends an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeLimit {
-    /// The idle timeout.
+    /// The idle timeout: the execution made no progress for too long.
     Idle,
-    /// The client's deadline.
+    /// The client's deadline: the execution ran for too long, pauses not counted.
     Deadline,
     /// The linger grace: the CLI did not exit in time after its last result.
     Linger,
@@ -37,38 +37,41 @@ impl From<Cause> for EndedBy {
     }
 }
 
-/// An event of a run.
+/// An event that may change the phase of a run: a report of the runner, a command of a client, or
+/// time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// The newest wish to end the run, if there is one. No order follows, because
-    /// [`Wishes`](crate::execution::wish::Wishes) sends and resends the command.
+    /// The newest request to end the run; `None` if there is none. No order follows, because
+    /// [`Wishes`](crate::execution::wish::Wishes) sends and resends the command to the runner.
     Wished(Option<EndWish>),
-    /// A time limit has passed.
+    /// A time limit of the execution has passed.
     TimeLimitPassed(TimeLimit),
-    /// The CLI was started.
+    /// The runner has started the CLI.
     Spawned,
-    /// The CLI could not be started, for this reason. This is the runner's last report.
-    SpawnFailed(String),
-    /// The runner has sent TERM to the tree.
-    TermSent,
-    /// The CLI was reaped.
-    Exited(Exit),
-    /// The runner is still killing the processes that the CLI left.
-    StillSweeping,
-    /// No process is left, except for those that no signal can end. This is the runner's last
+    /// The runner could not start the CLI. The text is the reason. This is the runner's last
     /// report.
+    SpawnFailed(String),
+    /// The runner has sent SIGTERM to the process tree.
+    TermSent,
+    /// The CLI has exited and was reaped.
+    Exited(Exit),
+    /// The runner is still killing the processes that the CLI left. It sends this during a long
+    /// sweep.
+    StillSweeping,
+    /// The process tree is gone, except for processes that no signal can end. This is the runner's
+    /// last report.
     Done(Exit),
-    /// The runner died without a last report.
+    /// The runner's socket was closed without a last report.
     RunnerDied,
-    /// Time has passed, so a runner that does not report may have to be killed.
+    /// Time has passed. If a report of the runner is overdue, the runner must be killed.
     Tick,
 }
 
-/// An action that the owner must take because of an input.
+/// An action that the execution's task must carry out after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Ends the tree with TERM, and with KILL after the grace.
+    /// End the process tree with SIGTERM, and with SIGKILL after the grace.
     Terminate,
-    /// Kills the runner, which does not answer.
+    /// Kill the runner with SIGKILL, because it did not report in time.
     KillRunner,
 }

@@ -1,4 +1,5 @@
-//! The output of a running execution: rendered from stdout, appended to the spool, published.
+//! The output of a running execution. It is rendered from the CLI's stdout, appended to files in
+//! the spool, and then visible to readers.
 
 use protocol::{Format, Patch};
 use renderer::{EventsOutput, Fact, Rendered, Renderer};
@@ -7,36 +8,44 @@ use spool::{Appended, EventsStorage, Writer};
 use crate::execution::lost::Lost;
 use crate::metrics::OutputCounters;
 
-/// The capacity to which the buffers of rendered output are shrunk after each chunk, bytes. A long
-/// line may have grown them much further, and the execution may hold them for hours.
+/// The capacity in bytes to which the buffers of rendered output are shrunk after each chunk. A
+/// long line may have grown them much further, and the execution may hold them for hours.
 const KEPT_CAPACITY_BYTES: usize = 256 << 10;
 
-/// The path of one execution's output: renders the CLI's stdout, appends the result to the spool,
-/// and counts the bytes that are lost. Readers of the spool see bytes only after they are written.
+/// Writes the output of one execution: renders the CLI's stdout, appends the result to the spool,
+/// and counts the bytes that a full disk could not store. Readers see bytes only after they are
+/// written.
 pub(super) struct Output {
+    /// Turns the CLI's stream of JSON events into text and facts.
     renderer: Renderer,
+    /// The text and the facts of the current chunk.
     rendered: Rendered,
-    /// The renderer for `"format": "events"`, whose output is the CLI's event lines; `None` for
-    /// text.
+    /// The renderer for `"format": "events"`, whose output is the CLI's own event lines. `None` for
+    /// the format `text`.
     events: Option<EventsOutput>,
+    /// The event lines of the current chunk, in the format `events`.
     bytes: Vec<u8>,
+    /// The differences between the event lines in the output and the CLI's stdout, from which
+    /// `/events` restores the latter.
     patches: Vec<Patch>,
+    /// The writer of the execution's files in the spool.
     writer: Writer,
-    /// Whether the disk was full since the last [`Self::take_disk_full`].
+    /// Whether the disk was full since the last call of [`Self::take_disk_full`].
     disk_full: bool,
+    /// The bytes that could not be written so far.
     lost: Lost,
     /// Whether there was any output.
     has_begun: bool,
-    /// The counters of `/metrics`.
+    /// The counters of produced and lost bytes in `/metrics`.
     counters: OutputCounters,
 }
 
 impl Output {
-    /// Opens the spool of an execution for writing its output in this format. `counters` are those
-    /// of `/metrics`.
+    /// Opens the files of an execution in the spool, to write its output in this format. `counters`
+    /// are the counters of `/metrics` that are increased.
     ///
     /// # Errors
-    /// The spool cannot be written.
+    /// The files cannot be opened or written.
     pub(super) fn new(
         entry: &spool::Entry,
         format: Format,
@@ -60,8 +69,8 @@ impl Output {
         })
     }
 
-    /// Renders a chunk of the CLI's stdout, appends the result to the spool, and returns the facts
-    /// that the chunk reports, such as a retry or a result. Bytes that a full disk refuses are
+    /// Renders a chunk of the CLI's stdout and appends the result to the spool. Returns the facts
+    /// that the chunk reports, such as a retry or a result. Bytes that do not fit on the disk are
     /// counted as lost. Blocks on the disk.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Vec<Fact> {
         let kept = self.writer.append_events(chunk);
@@ -73,8 +82,8 @@ impl Output {
         self.flush()
     }
 
-    /// Renders and appends what is left at the end of stdout, such as a last line without a
-    /// newline. Returns the facts in it. Blocks on the disk.
+    /// Renders and appends the rest at the end of stdout, such as a last line without a newline.
+    /// Returns the facts in it. Blocks on the disk.
     pub(super) fn end(&mut self) -> Vec<Fact> {
         self.renderer.finish(&mut self.rendered);
         if let Some(events) = &mut self.events {
@@ -83,6 +92,8 @@ impl Output {
         self.flush()
     }
 
+    /// Appends the rendered output to the spool, counts produced and lost bytes, and returns the
+    /// facts.
     fn flush(&mut self) -> Vec<Fact> {
         let appended = if self.events.is_some() {
             // Patches first: a reader of `/events` must never see output whose patch is not there
@@ -114,6 +125,7 @@ impl Output {
         std::mem::take(&mut self.rendered.facts)
     }
 
+    /// Counts the bytes of events that a full disk could not store.
     fn note_events(&mut self, appended: Appended) {
         // Events beyond their limit are lost, too, but that does not mean a full disk.
         if appended.disk_full {
@@ -128,14 +140,14 @@ impl Output {
         self.has_begun
     }
 
-    /// Returns all bytes that were lost so far, if the disk was full since the last call; otherwise
-    /// `None`.
+    /// Returns the total of lost bytes if the disk was full since the last call of this function,
+    /// otherwise `None`.
     pub(super) fn take_disk_full(&mut self) -> Option<Lost> {
         std::mem::take(&mut self.disk_full).then_some(self.lost)
     }
 
-    /// Publishes the end of the output to its readers. Returns its final marks: the length, the
-    /// oldest byte that is kept, and the checksum.
+    /// Tells readers that the output has ended. Returns its final marks: the length, the oldest
+    /// byte that is kept, and the CRC-32.
     pub(super) fn finish(self) -> spool::Marks {
         let marks = self.writer.marks();
         self.writer.finish();
