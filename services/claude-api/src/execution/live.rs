@@ -55,8 +55,9 @@ pub struct Live {
 
 impl Live {
     /// Sends a pause, resume, cancel or stop to the execution, and waits until the client may be
-    /// answered (see [`Live::answered`]). The command takes effect even if the caller stops
-    /// waiting.
+    /// answered: at most 80 ms until the process tree has been signalled, or, for the end of a
+    /// queued execution, until the terminal status is recorded. The command takes effect even if
+    /// the caller stops waiting.
     ///
     /// # Errors
     /// The state that does not allow the command. Only a pause of a queued execution is refused.

@@ -147,7 +147,7 @@ impl Machine {
         self.phase.kill_runner_at()
     }
 
-    /// Returns whether the run is over: no process of its tree is left that a signal can end.
+    /// Returns whether the run is over, because the runner has made its last report or has died.
     pub(crate) fn is_finished(&self) -> bool {
         self.phase.is_finished()
     }

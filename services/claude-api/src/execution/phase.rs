@@ -67,7 +67,7 @@ pub(crate) enum Phase {
         exit: Exit,
         kill_runner_at: Option<Instant>,
     },
-    /// The run is over. Only processes that no signal can end are left, if any.
+    /// The run is over, because the runner has made its last report or has died.
     Finished(RunEnd),
 }
 
@@ -122,7 +122,7 @@ impl Phase {
         matches!(self, Self::Starting | Self::Running)
     }
 
-    /// Returns whether the run is over: no process of its tree is left that a signal can end.
+    /// Returns whether the run is over, because the runner has made its last report or has died.
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self, Self::Finished(_))
     }

@@ -1,5 +1,5 @@
-//! The verdict on an execution: one pure function from the facts of the end to the state and the
-//! reason (docs/protocol.md, "Ends").
+//! The verdict on an execution: a pure function that decides its terminal state and reason from the
+//! facts of its end (docs/protocol.md, "Ends").
 //!
 //! The service may be stopped between the last result and the exit of the CLI. The page has two
 //! rows for a stop: `completed` with `lingered` after a success, and `interrupted` with
@@ -19,43 +19,44 @@
 use protocol::{ErrorInfo, Reason, State};
 use renderer::Outcome;
 
-/// The event that ended an execution. With the CLI's exit and its result, it decides the terminal
-/// state.
+/// The event that ended an execution. Together with the CLI's exit and result, it decides the
+/// terminal state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndedBy {
-    /// The CLI ended on its own.
+    /// The CLI exited on its own, or could not be started.
     Itself,
-    /// A client's cancel.
+    /// A client cancelled it.
     Cancel,
-    /// The idle timeout: there was no progress for too long.
+    /// The idle timeout passed: there was no progress for too long.
     Idle,
-    /// The client's deadline.
+    /// The client's deadline passed.
     Deadline,
-    /// The linger grace: the CLI did not exit in time after its last result.
+    /// The linger grace passed: the CLI did not exit in time after its last result.
     Linger,
-    /// The stop of the service.
+    /// The service shut down.
     Stop,
-    /// The death of the runner, the process that started the CLI.
+    /// The runner, the process that started the CLI, died.
     RunnerDeath,
-    /// The failure of the required before hook.
+    /// The required before hook, a program of the operator, failed.
     Hook,
 }
 
-/// The exit of the CLI, as its runner learned it from the kernel.
+/// How the CLI ended, as its runner learned it from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
-    /// The CLI was never started, for this reason.
+    /// The CLI was never started. The text is the reason.
     NotStarted(String),
     /// The CLI exited with this code.
     Code(i32),
-    /// This signal ended the CLI.
+    /// The CLI was ended by the signal with this number.
     Signal(i32),
-    /// The CLI was never reaped: its runner died, or no signal can end it.
+    /// The CLI was never reaped, because its runner died, or because no signal can end it.
     Unknown,
 }
 
 impl Exit {
-    /// Converts the report of a runner: a code, a signal, or neither.
+    /// Converts a runner's report, which has an exit code, the number of a signal, or neither
+    /// (`Unknown`).
     #[must_use]
     pub fn reaped(code: Option<i32>, signal: Option<i32>) -> Self {
         match (code, signal) {
@@ -65,6 +66,8 @@ impl Exit {
         }
     }
 
+    /// Returns the exit code of a CLI that exited on its own or after SIGTERM. `None` if it was not
+    /// started, was ended by a signal, or was never reaped.
     fn code(&self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(*code),
@@ -76,32 +79,34 @@ impl Exit {
 /// The facts at the end of an execution, from which [`verdict`] decides its terminal state.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    /// The cause of the end.
+    /// The event that ended the execution.
     pub ended_by: EndedBy,
-    /// The exit of the CLI.
+    /// How the CLI ended.
     pub exit: &'a Exit,
-    /// The last result that the CLI reported; `None` if it reported none.
+    /// The last result that the CLI reported. `None` if it reported none.
     pub outcome: Option<&'a Outcome>,
-    /// Whether the last result answers everything: stdin is closed, and no other turn has begun.
+    /// Whether the last result answers everything: stdin was closed at the start, and no other turn
+    /// of the conversation has begun since that result.
     pub answered: bool,
-    /// The tail of stderr, for the text of the error.
+    /// The last bytes of stderr, for the text of the error. May be empty.
     pub stderr: &'a str,
 }
 
-/// The part of a terminal status that the facts decide.
+/// The fields of a terminal status that the facts decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The terminal state.
     pub state: State,
-    /// The reason for the state.
+    /// The reason for the state. `None` for a plain success and for a cancel.
     pub reason: Option<Reason>,
-    /// The exit code in the status; `None` if it is unknown, never 0 then.
+    /// The exit code in the status. `None` if it is unknown or says nothing about the CLI. It is
+    /// never 0 for an unknown code.
     pub exit_code: Option<i32>,
-    /// The error in words.
+    /// The error with its code and text. `None` unless the state is `failed` because of the CLI.
     pub error: Option<ErrorInfo>,
 }
 
-/// Decides the terminal state, the reason, the exit code and the error of an execution, from the
+/// Decides the terminal state, the reason, the exit code and the error of an execution from the
 /// facts of its end (docs/protocol.md, "Ends").
 #[must_use]
 pub fn verdict(facts: &Facts<'_>) -> Verdict {
@@ -138,7 +143,7 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
     }
 }
 
-/// Returns the reason of a failed execution: the first that applies, in the order of
+/// Returns the reason of a failed execution. If several apply, this is the first in the order of
 /// docs/protocol.md, "Reasons".
 fn failure_reason(facts: &Facts<'_>) -> Reason {
     if let Exit::NotStarted(_) = facts.exit {
@@ -167,32 +172,36 @@ fn failure_reason(facts: &Facts<'_>) -> Reason {
     }
 }
 
-/// Returns whether the model refused the credential, or there is none. Without a credential the CLI
-/// makes no request and so has no HTTP status: only the kind of the error shows it.
+/// Returns whether the CLI failed because the model refused the credential (401 Unauthorized or 403
+/// Forbidden), or because there is none. Without a credential the CLI makes no request and so has
+/// no HTTP status. Only the kind of the error shows it then.
 fn is_auth(outcome: &Outcome) -> bool {
     matches!(outcome.api_error_status, Some(401 | 403))
         || outcome.error_kind.as_deref() == Some("authentication_failed")
 }
 
-/// Returns whether the prompt was too long: for the model (400), for the CLI itself, which then
-/// makes no request, or for a proxy in front of the model (413).
+/// Returns whether the CLI failed because the prompt was too long. The model refuses it (400 Bad
+/// Request), or the CLI itself, which then makes no request, or a proxy in front of the model (413
+/// Content Too Large).
 fn is_too_long(outcome: &Outcome) -> bool {
     let reason = outcome.terminal_reason.as_deref();
     matches!(reason, Some("prompt_too_long" | "blocking_limit"))
         || outcome.api_error_status == Some(413)
 }
 
+/// Returns whether the CLI stopped because the client's limit of turns (`maxTurns`) was reached.
 fn is_max_turns(outcome: &Outcome) -> bool {
     outcome.subtype == "error_max_turns" || outcome.terminal_reason.as_deref() == Some("max_turns")
 }
 
+/// Returns whether the CLI stopped because the client's budget (`maxBudgetUsd`) was spent.
 fn is_max_budget(outcome: &Outcome) -> bool {
     outcome.subtype == "error_max_budget_usd"
         || outcome.terminal_reason.as_deref() == Some("budget_exhausted")
 }
 
-/// Returns the message of a failed result: the subtype that names the error, then the text or the
-/// messages.
+/// Returns the CLI's own description of a failed result: the subtype that names the error, then the
+/// text or the error messages. `None` if the result has none of these.
 fn failure_text(outcome: &Outcome) -> Option<String> {
     let errors = outcome.errors.iter().map(|text| text.trim());
     let errors: Vec<_> = errors.filter(|text| !text.is_empty()).collect();
@@ -211,7 +220,8 @@ fn failure_text(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// Returns the error of a failed execution, in words.
+/// Returns the error of a failed execution, with the reason as its code and a text for people. The
+/// text has the CLI's own message or the last line of stderr, and the remedy where one is known.
 fn explain(reason: Reason, facts: &Facts<'_>) -> ErrorInfo {
     let cli_message = facts.outcome.and_then(failure_text);
     let last_line = facts

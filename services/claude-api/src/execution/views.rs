@@ -1,5 +1,5 @@
-//! The open output and follow streams of a live execution, and the cancel that is due when none has
-//! been open for a while (`POST .../cancel?ifUnviewedForMs=N`).
+//! The open streams of a live execution (its output and its status updates), and the cancel that
+//! takes effect when no stream has been open for a while (`POST .../cancel?ifUnviewedForMs=N`).
 //!
 //! ```text
 //!                        a new stream
@@ -21,46 +21,54 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-/// The name of a stream's reader, from the request header `viewer`: a bridge sends its session's
-/// id.
+/// The name of the client that reads a stream, from the request header `viewer`. A bridge sends the
+/// id of its session.
 pub(crate) type Viewer = Arc<str>;
 
-/// A cancel that is due when no stream has been open for `after`.
+/// A scheduled cancel, which takes effect when no stream of the execution has been open for
+/// `after`.
 #[derive(Debug, Clone)]
 struct UnviewedCancel {
+    /// The time without an open stream after which the execution is cancelled.
     after: Duration,
+    /// The client that left and scheduled the cancel. Its own streams do not clear the cancel.
+    /// `None` if it is unknown; every new stream then clears the cancel.
     viewer: Option<Viewer>,
-    /// When the cancel was scheduled. The time without a viewer starts then, or when the last
-    /// stream closes.
+    /// When the cancel was scheduled. The time without a stream starts then, or when the last
+    /// stream closes if that is later.
     at: Instant,
+    /// The number of the cancel. A later cancel has a higher one.
     number: u64,
 }
 
+/// The number of open streams of an execution, and its scheduled cancel.
 #[derive(Debug, Clone)]
 struct State {
     /// The number of open streams.
     open: usize,
     /// When the last stream closed.
     closed: Instant,
+    /// The cancel that is scheduled. `None` if there is none.
     cancel: Option<UnviewedCancel>,
     /// The number of cancels scheduled so far. Each cancel gets its number from this count.
     scheduled: u64,
 }
 
-/// The open streams of one execution, and the cancel that is due when none has been open for a
-/// while.
+/// The open streams of one execution (its output and its status updates), and the cancel that takes
+/// effect when none has been open for a while.
 ///
-/// - A stream is counted from its opening until it is dropped. The number of connections bounds the
-///   streams. One task waits for the latest scheduled cancel: the task of an earlier cancel ends
-///   when that cancel is replaced.
+/// - A stream is counted from its opening until it is dropped. The limit of connections bounds the
+///   number of streams. One task waits for the latest scheduled cancel: the task of an earlier
+///   cancel ends when that cancel is replaced.
 /// - A stream that clears a cancel waits until the cancel's note is removed from disk. That wait
 ///   occupies no thread. No other caller waits.
 #[derive(Debug)]
 pub(crate) struct Views {
     state: watch::Sender<State>,
-    /// The note on disk; `None` while it is not known. The writing thread holds the lock during
-    /// each write, so the last write matches the state. The wait for the lock is asynchronous:
-    /// otherwise repeated calls of one client would occupy all threads.
+    /// The delay in milliseconds of the scheduled cancel that is noted on disk: outer `None` while
+    /// unknown, inner `None` without a note. The writing thread holds the lock during each write,
+    /// so the last write matches the state. The wait for the lock is asynchronous: otherwise
+    /// repeated calls of one client would occupy all threads.
     noted: Arc<Mutex<Option<Option<u64>>>>,
 }
 
@@ -79,7 +87,8 @@ impl Default for Views {
     }
 }
 
-/// The guard of an open stream, which counts as open until the guard is dropped.
+/// The guard of an open stream of an execution. The stream counts as open until the guard is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Viewing(Arc<Views>);
 
@@ -93,8 +102,9 @@ impl Drop for Viewing {
 }
 
 impl Views {
-    /// Counts a stream that opens. The stream clears a scheduled cancel, also on disk, unless the
-    /// cancel was scheduled for the stream's own viewer.
+    /// Counts a stream that opens, and returns its guard. The stream clears a scheduled cancel,
+    /// also on disk, unless `viewer` is the client that scheduled it. A failed write to the disk is
+    /// only logged.
     pub(crate) async fn open(
         self: &Arc<Self>,
         entry: &spool::Entry,
@@ -121,13 +131,14 @@ impl Views {
         viewing
     }
 
-    /// Returns the number of open streams.
+    /// Returns the number of open streams of the execution (of its output and its status updates).
     pub(crate) fn open_streams(&self) -> usize {
         self.state.borrow().open
     }
 
-    /// Schedules a cancel that is due when no stream has been open for `after`. It replaces an
-    /// earlier one. Returns its number for [`Self::due`].
+    /// Schedules a cancel that takes effect when no stream has been open for `after`. It replaces
+    /// an earlier one. `viewer` is the client that leaves. Returns the number of the cancel, for
+    /// [`Self::due`].
     pub(crate) fn schedule(&self, after: Duration, viewer: Option<Viewer>) -> u64 {
         let mut number = 0;
         self.state.send_modify(|state| {
@@ -143,10 +154,12 @@ impl Views {
         number
     }
 
-    /// Writes the scheduled cancel to disk, or removes its note when there is none.
+    /// Writes the delay of the scheduled cancel to disk, so that a restart of the service schedules
+    /// it again. Removes the note if no cancel is scheduled. Returns immediately if the disk is up
+    /// to date.
     ///
     /// # Errors
-    /// The write failed.
+    /// The write failed, so the note on disk may be the old one.
     pub(crate) async fn record(self: &Arc<Self>, entry: &spool::Entry) -> std::io::Result<()> {
         let mut noted = Arc::clone(&self.noted).lock_owned().await;
         let cancel = self.state.borrow().cancel.clone();
@@ -164,8 +177,8 @@ impl Views {
         .await
     }
 
-    /// Waits until this cancel is due, and removes it. Returns false when a stream cleared the
-    /// cancel or a later one replaced it.
+    /// Waits until this cancel takes effect, removes it, and returns true. Returns false when a
+    /// stream cleared the cancel or a later one replaced it.
     pub(crate) async fn due(&self, number: u64) -> bool {
         let mut changed = self.state.subscribe();
         loop {
@@ -196,7 +209,7 @@ impl Views {
         }
     }
 
-    /// Removes the cancel if it is still due. Returns whether it was.
+    /// Removes the cancel with this number if it is due now. Returns whether it was.
     fn take_due(&self, number: u64) -> bool {
         let now = Instant::now();
         self.state.send_if_modified(|state| {

@@ -1,5 +1,5 @@
-//! All controls of one execution, merged into one shared value. A queue of controls could be full;
-//! a value cannot, so no control is lost.
+//! All commands to one execution (pause, resume, cancel, stop), merged into one shared value. A
+//! queue of commands could be full; a value cannot, so no command is lost.
 //!
 //! ```text
 //!  Live::control ──▶ Wishes ──▶ the runner, immediately: the owner's loop may wait for a disk
@@ -21,30 +21,30 @@ use tokio::sync::watch;
 
 use super::control::Control;
 
-/// A reason to end an execution. The order of the variants is their precedence.
+/// A request to end an execution. A later variant takes precedence over an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EndWish {
-    /// The service is stopping.
+    /// The service is shutting down.
     Stop,
-    /// A client cancelled it.
+    /// A client cancelled the execution.
     Cancel,
 }
 
-/// The merged result of all controls of an execution so far: whether it is to be paused, and
-/// whether it is to be ended.
+/// The merged result of all commands (pause, resume, cancel, stop) to an execution so far: whether
+/// its process tree should be suspended, and whether it should be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Wish {
-    /// The number of controls so far. A waiting answer compares it with the revision that was acted
-    /// on.
+    /// The number of commands so far. The answer to a command waits until the runner has acted on a
+    /// revision that is at least as high.
     pub(crate) revision: u64,
-    /// Whether the process tree should be stopped with signals.
+    /// Whether the process tree should be suspended with SIGSTOP.
     pub(crate) paused: bool,
-    /// The reason to end the execution. Once set, it never becomes `None` again.
+    /// The request to end the execution. `None` if there is none. It is never taken back.
     pub(crate) end: Option<EndWish>,
 }
 
 impl Wish {
-    /// Merges a control into the wish.
+    /// Merges a command into the value. A pause and a resume replace each other; an end stays.
     fn merge(&mut self, control: Control) {
         self.revision += 1;
         match control {
@@ -55,7 +55,7 @@ impl Wish {
         }
     }
 
-    /// Returns the command that makes a runner follow the wish.
+    /// Returns the command that makes the runner bring the process tree into the requested state.
     fn action(&self) -> Action {
         match (self.end, self.paused) {
             (Some(_), _) => Action::Terminate,
@@ -65,64 +65,69 @@ impl Wish {
     }
 }
 
-/// A function that sends a command to the runner without waiting. It returns false when the socket
-/// was full.
+/// A function that sends a command to the runner without waiting. It returns false if the runner's
+/// socket was full, so that the command was not sent.
 pub(crate) type SendCommand = Box<dyn Fn(Action) -> bool + Send>;
 
-/// The stage of an execution, as controls see it.
+/// How far an execution is, as far as this matters for commands of clients.
 ///
-/// The stage decides how a control is sent and answered. A [`super::phase::Phase`] covers only the
-/// run, from the start of the runner on, and decides which cause ended it.
+/// The stage decides how a command is sent and answered. The [`super::phase::Phase`] of a run
+/// begins only with the start of the runner, and decides which cause ended the run.
 enum Stage {
-    /// The execution waits for its permit. A cancel ends it without a process.
+    /// The execution waits for its permit (the right to run). A cancel ends it without any process.
     Queued,
-    /// The execution has its permit, but no runner yet.
+    /// The execution has its permit, but its runner is not connected yet. Commands are kept for it.
     Starting,
-    /// A runner takes commands.
+    /// The runner takes commands, which this function sends.
     Running(SendCommand),
-    /// The CLI was reaped. No signal is needed any more, but a cancel still decides the state.
+    /// The CLI was reaped. No signal is needed any more, but a cancel still decides the terminal
+    /// state.
     Exited,
-    /// The terminal status is decided.
+    /// The terminal status is decided. Commands change nothing.
     Ended,
 }
 
-/// The event that a control's answer waits for.
+/// The event that a client's answer to a command waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// No event: the control is answered immediately.
+    /// No event. The command is answered immediately.
     Now,
-    /// The first signal that the runner sends for the control with this revision.
+    /// The first signal that the runner sends because of the command with this revision.
     Signal(u64),
-    /// The terminal status.
+    /// The terminal status of the execution.
     End {
-        /// Whether the control was merged. After the terminal status is decided, none is.
+        /// Whether the command had an effect. False if the terminal status was already decided.
         accepted: bool,
     },
 }
 
+/// The state of the commands to an execution, other than the merged value.
 struct Inner {
+    /// How far the execution is, which decides what a command does.
     stage: Stage,
     /// The commands that the runner has not answered, oldest first, each with its revision. A
-    /// command is added once the runner's socket accepted it, so the socket's buffer bounds the
-    /// list. The runner answers in order, and no caller waits for room in the list.
+    /// command is added once the runner's socket has accepted it, so the socket's buffer bounds the
+    /// list. The runner answers in order.
     sent: VecDeque<(Action, u64)>,
-    /// Whether the runner's socket refused the newest wish.
+    /// Whether the runner's socket was full for the newest command, so that it must be sent again.
     unsent: bool,
-    /// Whether the owner ends the tree, for example because of a deadline.
+    /// Whether the execution's task ends the process tree, for example because of a deadline.
     terminates: bool,
-    /// Whether the command for TERM was sent. It is the last command: a second TERM could make a
-    /// CLI exit with its work undone.
+    /// Whether the command to end the process tree was sent. No command follows it, because a
+    /// second SIGTERM could make a CLI exit with its work undone.
     ending: bool,
 }
 
-/// The controls of one execution (pause, resume, cancel, stop), merged into one shared value. Any
-/// number of controls costs the same memory, and a request that waits for an answer waits in its
+/// The commands to one execution (pause, resume, cancel, stop), merged into one shared value. Any
+/// number of commands needs the same memory, and a request that waits for its answer waits in its
 /// own task.
 pub(crate) struct Wishes {
     // Held briefly; no await happens inside. Commands are sent under the lock, to keep their order.
     inner: Mutex<Inner>,
+    /// The merged value. The execution's task is woken when it changes.
     newest: watch::Sender<Wish>,
-    /// The newest revision for which a signal was sent or was not needed.
+    /// The highest revision for which the runner has sent a signal, or for which no signal was
+    /// needed.
     acted: watch::Sender<u64>,
 }
 
@@ -136,8 +141,8 @@ impl fmt::Debug for Wishes {
 }
 
 impl Wishes {
-    /// Creates the value of an execution without controls. `queued` means that the execution has no
-    /// permit yet.
+    /// Creates the value for an execution to which no command was sent. `queued` means that the
+    /// execution has no permit (right to run) yet.
     pub(crate) fn new(queued: bool) -> Self {
         let stage = if queued {
             Stage::Queued
@@ -161,11 +166,12 @@ impl Wishes {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Merges a control into the wish, and sends the command for it to the runner if there is one.
-    /// Returns the event that the client's answer waits for.
+    /// Merges a client's command into the value, and sends the resulting command to the runner if
+    /// there is one. Never waits. Returns what the client's answer must wait for.
     ///
     /// # Errors
-    /// The state that does not allow the control: a queued execution has no process to pause.
+    /// The state that does not allow the command. Only a pause of a queued execution is refused,
+    /// because it has no process.
     pub(crate) fn ask(&self, control: Control) -> Result<Answer, State> {
         let mut inner = self.lock();
         match (&inner.stage, control) {
@@ -193,7 +199,7 @@ impl Wishes {
         }
     }
 
-    /// Waits until the runner has sent the signal for the control with this revision, or no signal
+    /// Waits until the runner has sent the signal for the command with this revision, or no signal
     /// is needed. Cancel safe.
     pub(crate) async fn wait_until_acted(&self, revision: u64) {
         let mut acted = self.acted.subscribe();
@@ -201,6 +207,7 @@ impl Wishes {
         let _ = acted.wait_for(|newest| *newest >= revision).await;
     }
 
+    /// Wakes the answers that wait for this revision or a lower one.
     fn note_acted(&self, revision: u64) {
         self.acted.send_if_modified(|newest| {
             let newer = revision > *newest;
@@ -209,13 +216,13 @@ impl Wishes {
         });
     }
 
-    /// Returns a receiver of the newest wish.
+    /// Returns a receiver of the merged value, which sees every change.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Wish> {
         self.newest.subscribe()
     }
 
-    /// Waits for a wish to end the execution that takes precedence over `least`; with `None`, for
-    /// any. Cancel safe.
+    /// Waits for a request to end the execution that takes precedence over `least`, and returns it.
+    /// With `None`, any request counts. Cancel safe.
     pub(crate) async fn wait_for_end_above(&self, least: Option<EndWish>) -> Option<EndWish> {
         let mut newest = self.newest.subscribe();
         // The sender is `self`.
@@ -223,8 +230,8 @@ impl Wishes {
         wish.ok().and_then(|wish| wish.end)
     }
 
-    /// Moves the execution from the queue to its start. Returns false if a cancel arrived first: no
-    /// process may start then.
+    /// Moves the execution from the queue to its start, and returns true. Returns false if a
+    /// client's cancel arrived first; no process may be started then.
     pub(crate) fn leave_queue(&self) -> bool {
         let mut inner = self.lock();
         if self.newest.borrow().end == Some(EndWish::Cancel) {
@@ -234,8 +241,8 @@ impl Wishes {
         true
     }
 
-    /// Connects the runner, to which `send` sends commands, and sends the wish of controls that
-    /// arrived before the start.
+    /// Connects the runner, to which `send` sends commands. Commands that arrived before the start
+    /// are sent now, merged into one.
     pub(crate) fn run(&self, send: SendCommand) {
         let mut inner = self.lock();
         inner.stage = Stage::Running(send);
@@ -247,7 +254,8 @@ impl Wishes {
         }
     }
 
-    /// Ends the process tree for a reason of the owner, such as a deadline.
+    /// Orders the runner to end the process tree, for a reason of the execution's task such as a
+    /// deadline. Has no effect if this was ordered before.
     pub(crate) fn terminate(&self) {
         let mut inner = self.lock();
         inner.terminates = true;
@@ -257,12 +265,13 @@ impl Wishes {
         }
     }
 
-    /// Returns whether the runner's socket refused the newest wish; [`Wishes::resend`] retries.
+    /// Returns whether the runner's socket was full for the newest command. [`Wishes::resend`] then
+    /// sends it again.
     pub(crate) fn is_unsent(&self) -> bool {
         self.lock().unsent
     }
 
-    /// Sends the newest wish again if the runner's socket refused it.
+    /// Sends the newest command again if the runner's socket was full before.
     pub(crate) fn resend(&self) {
         let mut inner = self.lock();
         if inner.unsent {
@@ -271,8 +280,8 @@ impl Wishes {
         }
     }
 
-    /// Notes that the runner sent the first signal of the oldest unanswered command of this kind.
-    /// Earlier commands without an answer count as answered, too.
+    /// Records that the runner sent the first signal of its oldest unanswered command of this kind.
+    /// That command and all earlier ones are answered.
     pub(crate) fn signalled(&self, action: Action) {
         let mut inner = self.lock();
         let Some(at) = inner.sent.iter().position(|(sent, _)| *sent == action) else {
@@ -282,7 +291,8 @@ impl Wishes {
         self.note_acted(newest.unwrap_or_default());
     }
 
-    /// Notes that the CLI was reaped. The runner sweeps now and answers no more commands.
+    /// Records that the CLI was reaped. From now on, no command is sent to the runner, and clients
+    /// that wait for a signal get their answers.
     pub(crate) fn exited(&self) {
         let mut inner = self.lock();
         inner.stage = Stage::Exited;
@@ -291,8 +301,8 @@ impl Wishes {
         self.note_acted(self.newest.borrow().revision);
     }
 
-    /// Ends the controls, because the terminal status is being decided. Returns the reason to end
-    /// the execution that was requested so far. Later controls change nothing.
+    /// Closes the value, because the terminal status is being decided. Returns the request to end
+    /// the execution so far; `None` if there was none. Later commands change nothing.
     pub(crate) fn seal(&self) -> Option<EndWish> {
         let mut inner = self.lock();
         inner.stage = Stage::Ended;
@@ -301,13 +311,16 @@ impl Wishes {
         self.newest.borrow().end
     }
 
-    /// Answers every control that still waits, after the terminal status was published.
+    /// Lets all clients that still wait for a signal get their answers, after the terminal status
+    /// was published.
     pub(crate) fn answer_all(&self) {
         self.note_acted(u64::MAX);
     }
 }
 
 impl Inner {
+    /// Sends the command for the merged value to the runner. A full socket is noted, so that it is
+    /// sent again.
     fn send(&mut self, wish: Wish) {
         if let Stage::Running(send) = &self.stage {
             let action = if self.terminates {

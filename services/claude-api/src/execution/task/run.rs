@@ -1,4 +1,5 @@
-//! The run of an execution: one loop over controls, the runner's events, stdout, stderr and timers.
+//! The run of an execution: the loop that waits for commands of clients, reports of the runner,
+//! stdout, stderr and timers, and handles one at a time.
 
 mod before_hook;
 mod clock;
@@ -33,19 +34,21 @@ use running::{Counted, Running};
 use start::start;
 use waits::{Sample, finished, sleep_until};
 
-/// The maximum size of one read from stdout, bytes. Each read costs a write to the disk and wakes
-/// the readers. A pipe holds up to twice as much ([`start`]).
+/// The maximum number of bytes of one read from the CLI's stdout. Each read costs a write to the
+/// disk and wakes the readers, so a larger chunk is cheaper. A pipe holds up to twice as much
+/// ([`start`]).
 const CHUNK_BYTES: usize = 128 * 1024;
-/// The longest time for which an execution counts as starting. Only some executions may start at
-/// the same time, and a silent CLI must not keep the others waiting.
+/// The longest time for which an execution counts as starting. Only a limited number of executions
+/// may start at the same time, and a silent CLI must not keep the others waiting.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// The longest time for which the loop of a busy execution runs before it yields to other tasks. A
-/// yield after every chunk made text slower.
+/// The longest time for which the loop of a busy execution runs before it yields to other tasks on
+/// its thread. A yield after every chunk made the output slower.
 const YIELD_AFTER: Duration = Duration::from_millis(1);
 
-/// Runs an execution that has its permit (the right to run): records `running`, runs the before
-/// hook, starts the CLI, and follows it until no process is left. Returns the end, which the caller
-/// records.
+/// Runs an execution that has its permit (the right to run): writes the status `running`, runs the
+/// before hook, starts the CLI, and follows it until its process tree is gone. Returns the terminal
+/// status, which the caller writes to disk. If a step before the start fails, the CLI is not
+/// started.
 pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) -> Ended {
     // `running` is on disk before a process exists: after a kill of the service the execution is
     // interrupted, and never runs a second time.
@@ -128,17 +131,27 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
 
 /// The event that woke the loop of [`Running::drive`].
 enum Step {
+    /// A report of the runner; `None` if the runner died.
     Runner(Option<runner::Event>),
+    /// A client or the service's stop has sent a command.
     Wish,
+    /// The number of bytes that were read from stdout; 0 at its end.
     Stdout(std::io::Result<usize>),
+    /// The number of bytes that were read from stderr; 0 at its end.
     Stderr(std::io::Result<usize>),
+    /// The task that writes stdin has ended, so stdin is closed.
     StdinClosed,
+    /// The CPU time of the process tree was measured; `None` if the measurement panicked.
     Sampled(Option<Sample>),
+    /// A write of the status to the spool has ended; `None` if it panicked.
     Recorded(Option<std::io::Result<()>>),
+    /// A time limit may have passed, or a command must be sent again.
     Clock,
 }
 
 impl<'a> Running<'a> {
+    /// Prepares the loop for a runner that was just started. Starts the task that writes `message`,
+    /// the prompt, to stdin, and sends commands that arrived before the start.
     fn new(
         owner: &'a mut Owner,
         machine: Machine,
@@ -206,7 +219,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Runs until no process of the execution is left and all output is in the spool.
+    /// Runs the loop until the runner has made its last report or has died and all output is in the
+    /// spool. Returns the facts from which the terminal status is made.
     async fn drive(mut self, ticket: &Ticket) -> FinishedRun {
         let mut out = vec![0; CHUNK_BYTES];
         let mut err = vec![0; 8 * 1024];
@@ -296,7 +310,8 @@ impl<'a> Running<'a> {
         self.finish().await
     }
 
-    /// Appends a chunk of the CLI's stdout to the output, and applies the facts in it.
+    /// Renders a chunk of the CLI's stdout, appends the result to the spool, and applies the facts
+    /// in it to the status and the metrics.
     fn append_stdout(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
@@ -306,6 +321,8 @@ impl<'a> Running<'a> {
         self.apply_facts(facts, now);
     }
 
+    /// Applies facts from the CLI's output to the status. Reports a full disk, if a write found
+    /// one.
     fn apply_facts(&mut self, facts: Vec<renderer::Fact>, now: Instant) {
         for fact in facts {
             if let renderer::Fact::Init { .. } = &fact {
@@ -320,7 +337,8 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Awaits `work`. Returns its result, and whether it ever was pending.
+/// Awaits `work`. Returns its result, and whether it was pending at least once, so that this task
+/// has yielded to others.
 async fn with_waiting<T>(work: impl Future<Output = T>) -> (T, bool) {
     let mut work = std::pin::pin!(work);
     let mut waited = false;

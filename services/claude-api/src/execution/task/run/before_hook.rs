@@ -1,5 +1,5 @@
 //! The before hook: a program of the operator that runs before the CLI of each execution is
-//! started.
+//! started. If it is required and fails, the CLI is not started.
 
 use std::time::Instant;
 
@@ -13,19 +13,20 @@ use crate::execution::verdict::EndedBy;
 use crate::hooks::{Ended, Failure, call};
 use crate::registry::Ticket;
 
-/// The reason why the CLI is not started.
+/// The reason why the CLI of an execution is not started after the before hook.
 pub(super) enum NoStart {
-    /// The execution ended during the hook: the cause and its description.
+    /// The execution was cancelled, stopped or reached its deadline during the hook: the cause, and
+    /// its description.
     Ended(EndedBy, String),
-    /// The hook is required and failed.
+    /// The hook is required and has failed.
     Refused(Failure),
 }
 
-/// Runs the operator's before hook, if one is set. The failure of an advisory hook becomes a
-/// warning in `status`, which is published.
+/// Runs the operator's before hook, and returns `Ok` if the CLI may be started. Does nothing if no
+/// hook is set. If an advisory hook fails, a warning is added to `status` and published.
 ///
-/// A cancel or `deadline` ends the hook at once. A stop of the service ends it when the service's
-/// time for running executions is over. A pause takes effect when the CLI starts.
+/// A cancel or `deadline` ends the hook immediately. A stop of the service ends it when the
+/// service's time for running executions is over. A pause takes effect when the CLI starts.
 ///
 /// # Errors
 /// The reason why the CLI must not be started.

@@ -1,4 +1,5 @@
-//! The timed work of a running execution: time limits, and publishing and writing its status.
+//! The timed work of a running execution: checking time limits, and publishing and writing its
+//! status.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,12 @@ use crate::execution::phase::{Input, Order};
 use crate::execution::policy::was_asked;
 use spool::blocking::Work;
 
-/// The wait before a command that the runner's socket refused is sent again.
+/// The wait before a command is sent again that the runner's full socket refused.
 const RESEND: Duration = Duration::from_millis(100);
 
 impl Running<'_> {
-    /// Returns when the loop must wake up even without an event: to check a time limit, to kill the
-    /// runner, or to resend a command. `None` if none of these is due.
+    /// Returns when the loop must wake up even if no event arrives, to check a time limit, to kill
+    /// the runner, or to send a command again. `None` if no such work is due.
     pub(super) fn wake_time(&self) -> Option<Instant> {
         let now = Instant::now();
         // The end of a sample wakes the loop.
@@ -26,8 +27,8 @@ impl Running<'_> {
         [next, kill_runner_at, resend].into_iter().flatten().min()
     }
 
-    /// Starts to measure the CPU time of the process tree if the execution is silent, because CPU
-    /// time counts as progress. No effect while another measurement is under way.
+    /// Starts to measure the CPU time of the process tree on a blocking thread if the execution is
+    /// silent, because CPU time counts as progress. Has no effect while a measurement is under way.
     pub(super) fn sample_cpu(&mut self) {
         let now = Instant::now();
         if self.machine.needs_cpu_sample(now) && self.sample.is_none() {
@@ -39,8 +40,9 @@ impl Running<'_> {
         }
     }
 
-    /// Finishes every step of the loop: follows the newest wish, acts on time limits, and publishes
-    /// the status.
+    /// Does the work at the end of every step of the loop: obeys the newest command, checks the
+    /// time limits, and publishes a changed status. The status is written to the spool at most once
+    /// a second, unless the execution was paused or the model was asked for the first time.
     pub(super) fn finish_step(&mut self) {
         let now = Instant::now();
         self.follow_wish(now);
@@ -70,8 +72,8 @@ impl Running<'_> {
         self.record();
     }
 
-    /// Carries out an order of the machine: ends the process tree, or kills a runner that does not
-    /// report.
+    /// Carries out an order of the state machine: ends the process tree, or kills a runner that
+    /// does not report. `None` does nothing.
     pub(super) fn obey(&mut self, order: Option<Order>) {
         match order {
             None => {}
@@ -98,8 +100,8 @@ impl Running<'_> {
         self.recording = Some(self.owner.begin_record(status, begun));
     }
 
-    /// Waits for all status writes that are under way or due, so that the terminal status is
-    /// written last.
+    /// Waits until all writes of the status that are under way or due have ended, so that the
+    /// terminal status is written last.
     pub(super) async fn finish_writes(&mut self) {
         while self.recording.is_some() || self.status_due || self.begun_due {
             self.record();

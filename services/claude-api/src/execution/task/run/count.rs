@@ -1,4 +1,4 @@
-//! The counters of `/metrics` for a running execution.
+//! The updates of the service's counters (`/metrics`) by a running execution.
 
 use std::time::Instant;
 
@@ -7,9 +7,9 @@ use renderer::{Activity, Fact};
 use super::running::Running;
 
 impl Running<'_> {
-    /// Updates `/metrics` after a chunk of the CLI's output was appended: the time to the first
-    /// byte and to the first text, and the retries, restarts and lost events among the chunk's
-    /// facts.
+    /// Updates `/metrics` after a chunk of the CLI's output was appended. Records the time to the
+    /// first byte and to the first text, and counts the retries, restarts and lost events among the
+    /// chunk's facts.
     pub(super) fn count(&mut self, facts: &[Fact], now: Instant) {
         let metrics = &self.owner.engine.metrics;
         if !self.counted.first_byte && self.output.has_begun() {

@@ -1,4 +1,4 @@
-//! The end of a run: drains the pipes, and collects the facts for the verdict.
+//! The end of a run: reads the rest of stdout and stderr, and collects the facts for the verdict.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +7,9 @@ use super::running::Running;
 use crate::execution::ending::FinishedRun;
 
 impl Running<'_> {
-    /// Reads the rest of the pipes after the last process has ended. A process outside the
-    /// execution that holds a pipe open delays the end by at most the drain grace.
+    /// Reads the rest of stdout and stderr after the process tree has ended. If a process outside
+    /// the tree holds a pipe open, the wait ends after the drain grace with the warning
+    /// `pipe_held`, and the bytes that are in stdout by then are still read.
     pub(super) async fn drain(&mut self, mut out_open: bool, mut err_open: bool, out: &mut [u8]) {
         let grace = Duration::from_millis(self.owner.engine.settings.limits.drain_ms);
         let until = tokio::time::Instant::now() + grace;
@@ -41,8 +42,8 @@ impl Running<'_> {
         }
     }
 
-    /// Ends the run: writes the rest of the output and the status, and returns the facts for the
-    /// verdict.
+    /// Ends the run: stops the input, writes the rest of the output and all due statuses, and
+    /// returns the facts for the verdict.
     pub(super) async fn finish(mut self) -> FinishedRun {
         self.prompt.abort();
         self.owner.runner = None;

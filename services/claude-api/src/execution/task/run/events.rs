@@ -1,4 +1,5 @@
-//! Turns controls and the runner's reports into inputs of the machine.
+//! Turns commands of clients and reports of the runner into events of the execution's state
+//! machine.
 
 use std::time::Instant;
 
@@ -10,9 +11,9 @@ use crate::execution::verdict::Exit;
 use crate::registry::record::CliProcess;
 
 impl Running<'_> {
-    /// Applies the newest wish (all controls of clients, merged) to the machine. The wish itself
-    /// sent its command to the runner ([`crate::execution::wish`]). If the runner's socket was
-    /// full, the command is sent again here.
+    /// Applies the newest wish (all commands of clients, merged) to the state machine. The command
+    /// for it was already sent to the runner by the client's request ([`crate::execution::wish`]).
+    /// If the runner's socket was full, it is sent again here.
     pub(super) fn follow_wish(&mut self, now: Instant) {
         self.owner.wishes.resend();
         // Applied even if the wish looks unchanged: the branch that wakes the loop has already
@@ -21,13 +22,14 @@ impl Running<'_> {
         self.input(Input::Wished(wish.end), now);
     }
 
-    /// Applies an event of the run to the machine, and carries out the order that follows.
+    /// Applies an event of the run to the state machine, and carries out the order that follows.
     pub(super) fn input(&mut self, input: Input, now: Instant) {
         let order = self.machine.apply(input, now);
         self.obey(order);
     }
 
-    /// Handles a report of the runner. `None` means that the runner died.
+    /// Handles one report of the runner. `None` means that the runner died; the processes that it
+    /// left are then killed.
     pub(super) async fn event(&mut self, event: Option<Event>) {
         let Some(event) = event else {
             self.runner_died().await;
@@ -96,7 +98,7 @@ impl Running<'_> {
         }
     }
 
-    /// Notes the reason for the runner's death, and kills the processes that it left.
+    /// Records why the runner died, and kills the processes that it left.
     async fn runner_died(&mut self) {
         let reason = match self.runner_failure.take() {
             Some(message) => format!("{message} ({})", self.events.runner_end()),

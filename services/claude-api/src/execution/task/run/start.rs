@@ -1,5 +1,5 @@
-//! The start of an execution's CLI: reads the prompt from the disk, makes the arguments, and starts
-//! the runner.
+//! The start of an execution's CLI: reads the prompt from the disk, prepares folders and arguments,
+//! and starts the runner.
 
 use std::io;
 use std::sync::Arc;
@@ -17,19 +17,21 @@ use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
 use crate::sandbox::restore_transcript;
 
-/// The requested capacity of the stdout pipe, bytes. A CLI that exits drops the output that does
-/// not fit into the pipe.
+/// The requested capacity in bytes of the pipe from the CLI's stdout. When the CLI exits, it drops
+/// output that does not fit into the pipe.
 const PIPE_BYTES: usize = 256 * 1024;
-/// The maximum number of retries of a start while the machine is short of descriptors or processes.
-/// With the pause [`SHORTAGE_RETRY`] they take 30 s; the runner has the same time for the start of
-/// the CLI.
+/// The maximum number of retries of a start while the machine is short of file descriptors,
+/// processes or memory. With the pause [`SHORTAGE_RETRY`] they take 30 s. The runner retries the
+/// start of the CLI for the same time.
 const START_RETRIES: u32 = 120;
 
-/// Starts the CLI, and returns its runner with the first message for stdin. After a cancel or stop,
-/// no process starts. A cancel or stop during a shortage ends the retries.
+/// Starts the CLI. Returns the handle of its runner, and the first message, which the caller writes
+/// to the CLI's stdin. A shortage of processes, memory or file descriptors is retried for 30 s.
+/// After a cancel or stop, no process is started and the retries end.
 ///
 /// # Errors
-/// The cause of the end (a cancel, a stop, or the CLI itself) and the reason in words.
+/// The cause of the end (a cancel, a stop, or `Itself` for a start that failed), and the reason in
+/// words.
 pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
     let wishes = Arc::clone(&owner.wishes);
     // Not `wait_for_end` with a time of zero: its timer would take a millisecond.
@@ -68,13 +70,14 @@ pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (Ended
     }
 }
 
-/// Waits for `time`, or for a wish to end the execution, whose cause it returns.
+/// Waits for `time`, and returns `None` then. If the execution is cancelled or stopped earlier,
+/// returns that cause.
 async fn wait_for_end(wishes: &Wishes, time: Duration) -> Option<EndedBy> {
     let wish = timeout(time, wishes.wait_for_end_above(None)).await;
     wish.ok().and_then(ended_by)
 }
 
-/// Converts a wish to end the execution into the cause of its end.
+/// Converts a request to end the execution into the cause of its end. `None` without a request.
 pub(super) fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
     match wish? {
         EndWish::Cancel => Some(EndedBy::Cancel),
@@ -82,6 +85,7 @@ pub(super) fn ended_by(wish: Option<EndWish>) -> Option<EndedBy> {
     }
 }
 
+/// Tries once to start the CLI. An error has the part that failed, in words, and its cause.
 async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Error)> {
     let in_place = Arc::clone(&owner.engine.in_place);
     let (spec, message) = in_place.run(|| prepare(owner))?;
@@ -95,8 +99,8 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
 }
 
 /// Prepares the start of the CLI: reads the prompt, and creates the workspace, the folders of the
-/// sandbox and the arguments. Returns the task for the runner, and the first message for stdin. An
-/// error names the part that failed. Blocks on the disk.
+/// sandbox and the arguments. Returns the program to start with its sandbox, and the first message
+/// for stdin. An error has the part that failed, in words, and its cause. Blocks on the disk.
 fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
     // Since the acceptance, the prompt was only on disk.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
@@ -160,7 +164,7 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     Ok((spec, message))
 }
 
-/// Reads the prompt from the disk, and returns it as the CLI's first message.
+/// Reads the request from the disk, and returns its prompt as the CLI's first message.
 fn first_message(owner: &Owner) -> io::Result<Vec<u8>> {
     let accepted: Accepted = serde_json::from_slice(&owner.entry.body()?)?;
     Ok(cli::first_message(&accepted.body, &accepted.conversation))

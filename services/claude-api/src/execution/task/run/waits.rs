@@ -1,14 +1,15 @@
-//! Waits of the loop of a running execution, other than for its pipes.
+//! Helpers by which the loop of a running execution waits for optional work and times.
 
 use std::time::{Duration, Instant};
 
 use spool::blocking::Work;
 
-/// The time of a sample, and the CPU time that the tree had used then.
+/// A measurement of the CPU time of a process tree: when it was taken, and the time used until
+/// then.
 pub(super) type Sample = (Instant, Duration);
 
-/// Waits for the result of work on a blocking thread; `None` when the work panicked. Pends forever
-/// without work. Cancel safe.
+/// Waits for work on a blocking thread. Returns its result, or `None` if it panicked. Waits forever
+/// if there is no work. Cancel safe.
 pub(super) async fn finished<T: Send + 'static>(work: &mut Option<Work<T>>) -> Option<T> {
     match work {
         Some(work) => work.answer().await.ok(),
@@ -16,7 +17,7 @@ pub(super) async fn finished<T: Send + 'static>(work: &mut Option<Work<T>>) -> O
     }
 }
 
-/// Sleeps until `at`; forever if it is `None`. Cancel safe.
+/// Sleeps until `at`; sleeps forever if it is `None`. Cancel safe.
 pub(super) async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
