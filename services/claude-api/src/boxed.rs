@@ -1,10 +1,12 @@
 //! The guard for a service that is boxed: it runs in the same container (the box) as the commands
 //! of the model, and these commands must not use the service.
 //!
-//! - A peer with an address of this container gets 401 for every request except health.
-//! - A request that leaves the container and returns through the published port arrives from the
-//!   gateway, exactly like a request of the host. The two look the same, so claude-api tests at its
-//!   start whether such a route exists ([`crate::reach`]). If one does, only health is served.
+//! - A peer with an address of this container gets 401 (Unauthorized) for every request except the
+//!   health pages.
+//! - A request of the model's commands may also leave the container and return through the
+//!   published port. It then arrives from the gateway, exactly like a request of the host, and
+//!   cannot be recognised. So claude-api tests at its start whether such a route exists
+//!   ([`crate::reach`]). If one exists, only the health pages are served.
 
 mod gateways;
 

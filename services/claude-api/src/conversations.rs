@@ -29,6 +29,7 @@ struct Note {
 /// The folder that holds one note (a small JSON file) for each known conversation. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Conversations {
+    /// The path of the folder. A note has its conversation's id as its name.
     dir: Arc<PathBuf>,
 }
 

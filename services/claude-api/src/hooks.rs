@@ -9,8 +9,8 @@
 //! ```
 //!
 //! - The before hook runs in the task of its execution ([`crate::execution`]). Only that execution
-//!   waits for it. A cancel or the deadline of the execution ends the hook at once. A stop of the
-//!   service ends it when the service's time for running executions is over.
+//!   waits for it. A cancel or the deadline of the execution kills the hook immediately. A stop of
+//!   the service kills it when the service's time for running executions is over.
 //! - The after hook is a task of the service (`service/after_hooks.rs`). No client and no execution
 //!   waits for it.
 //!

@@ -2,18 +2,18 @@
 //! spare threads and a watchdog make sure that a disk that hangs delays no other execution and no
 //! socket.
 //!
-//! - As many writes as the machine has cores can be done in place at the same time. Two more
-//!   threads of the runtime stay free. A further write first moves the other tasks of its thread to
-//!   another thread (`tokio::task::block_in_place`).
+//! - One write for each core of the machine can be done in place at the same time. Two more threads
+//!   of the runtime stay free. A further write first moves the other tasks of its thread to another
+//!   thread (`tokio::task::block_in_place`).
 //! - The watch, a separate thread, notices a write that hangs and wakes another thread of the
-//!   runtime. The thread that hangs may be the one that polls the sockets for all threads, and no
-//!   other thread takes over by itself (see `enable_eager_driver_handoff` of tokio's
+//!   runtime. The thread that hangs may be the one that polls the sockets for all threads. Tokio
+//!   lets no other thread take over this work (see `enable_eager_driver_handoff` of its
 //!   `runtime::Builder`, which is unstable): with 11 threads, one hung write stopped HTTP.
 //!
-//! Two simpler designs cost too much for each line. `block_in_place` around every write switches
-//! threads twice, and made text slower by a third. With a thread for each execution, lines waited
-//! for the thread of their reader: a quarter more delay with 100 executions, and a sixth fewer
-//! executions per second.
+//! Two simpler designs were measured and cost too much. `block_in_place` around every write
+//! switches threads twice for each line, and made text slower by a third. With a thread for each
+//! execution, lines waited for the thread of their reader: a quarter more delay with 100
+//! executions, and a sixth fewer executions per second.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak, mpsc};

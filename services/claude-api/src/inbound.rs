@@ -82,7 +82,9 @@ impl Part {
 ///   connections bounds the number of responses.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound {
+    /// The part for bodies of at most [`SMALL_BYTES`].
     small: Part,
+    /// The part for larger bodies.
     large: Part,
     /// The time in which a body must arrive, without its waits for room.
     arrival: Duration,

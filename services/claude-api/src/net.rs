@@ -3,9 +3,10 @@
 //! - A connection acquires a permit when it is accepted, and releases it when it is closed.
 //! - When no permit is free, the connection that has waited longest for its own client is closed
 //!   for the new one. So silent clients, incomplete requests and unread short answers delay no
-//!   other client. Two kinds are never closed for another: a connection whose request is being
-//!   processed, and one with an open stream, whose reader may be slow. That is why streams have
-//!   their own limit: three quarters of all connections (see [`crate::streams`]).
+//!   other client. Two kinds of connections are never closed for another. One has a request that is
+//!   being processed. The other has an open stream, whose reader may be slow; streams therefore
+//!   have their own limit, three quarters of all connections (see [`crate::streams`]).
+//! - Each connection buffers one chunk of its answer.
 //! - Each connection buffers one chunk of its answer.
 
 pub(crate) mod activity;
@@ -38,8 +39,8 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// The divisor for the part of the process's file descriptors that connections may use: half.
 /// Executions need the rest.
 const DESCRIPTOR_DIVISOR: u64 = 2;
-/// The pause before the service tries again to close a connection for a new one, when the last
-/// attempt found none that may be closed.
+/// The pause between two attempts to close an idle connection for a new one. An attempt fails while
+/// no open connection waits for its client.
 const EVICT_RETRY: Duration = Duration::from_millis(100);
 
 /// Returns the maximum number of open connections. This is `allowed`, the operator's limit, or half
@@ -55,6 +56,7 @@ pub(crate) fn connection_limit(allowed: u64) -> usize {
 /// The TCP listener of the service, with a limit of open connections. Each connection holds a
 /// permit while it is open.
 pub(crate) struct Connections {
+    /// The listening TCP socket.
     listener: TcpListener,
     /// The permits for connections that may still be opened.
     permits: Arc<Semaphore>,

@@ -39,6 +39,7 @@ struct Cache {
 pub struct Readiness {
     // Held briefly for reads and writes; no await happens inside.
     cache: Arc<Mutex<Cache>>,
+    /// The environment of the CLI, in which the credential is looked up for each request.
     environment: Arc<Environment>,
     /// Wakes the periodic checks, so that the CLI is checked now.
     pub(crate) recheck: Arc<Notify>,

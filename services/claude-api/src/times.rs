@@ -13,7 +13,10 @@ use rustix::time::{ClockId, clock_gettime};
 /// (CLOCK_BOOTTIME), which is never set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
+    /// The wall-clock time at the creation of this clock, or the newest timestamp in the status if
+    /// that is later.
     wall: Timestamp,
+    /// The time since boot at the creation of this clock.
     read_at: Duration,
 }
 

@@ -33,6 +33,7 @@ pub(super) struct Requirements {
 /// unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileVersion {
+    /// The modification time.
     modified: SystemTime,
     /// The length in bytes.
     len: u64,

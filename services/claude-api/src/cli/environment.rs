@@ -121,6 +121,7 @@ const SECRET_BYTES: u64 = 64 * 1024;
 /// are added. They are selected variables of the service, and defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
+    /// The variables by name. None of them has an empty value.
     vars: BTreeMap<String, String>,
     /// The variables whose values are in files (`NAME_FILE`), with the path of each file. The files
     /// are read at each use, so the next execution uses a rotated credential.

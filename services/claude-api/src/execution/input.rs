@@ -56,6 +56,7 @@ pub struct Gate {
     // inside.
     inner: Mutex<(GateState, Buffer)>,
     changed: watch::Sender<()>,
+    /// The rules that each line must obey, such as the allowed control requests.
     rules: Rules,
     /// The longest time that an offer waits for the start of the execution, or for room in the
     /// buffer.

@@ -59,7 +59,9 @@ pub(crate) struct Machine {
 /// A running tool of the model, and when it was started.
 #[derive(Debug)]
 struct StartedTool {
+    /// The tool's name, the id of its use, and the time limit that the call names.
     tool: RunningTool,
+    /// When the CLI reported the start of the tool.
     since: Instant,
 }
 

@@ -1,5 +1,6 @@
-//! The phases of a run, from the start of its runner until none of its processes is left, and the
-//! effect of each input in each phase. This module does no I/O; the caller passes the time.
+//! The phases of a run, from the start of its runner (the helper process that starts and signals
+//! the CLI) until no process of the run is left, and the effect of each event in each phase. This
+//! module does no I/O; the caller passes the time.
 //!
 //! ```text
 //!  Starting ──Spawned──▶ Running
@@ -15,14 +16,14 @@
 //!     └── SpawnFailed ──▶ Finished ◀──── Done, or the runner died ──────────┘
 //! ```
 //!
-//! - A client's cancel becomes the cause in every phase, and no other cause replaces it: a cancel
-//!   that was accepted before the terminal state decides that state. The service's stop and the
-//!   time limits replace no other cause.
-//! - A CLI that was reaped before TERM was sent ended by itself. Only a cancel overrides that.
+//! - A client's cancel becomes the cause of the end in every phase, and no other cause replaces it,
+//!   because a cancel that was accepted before the terminal state decides that state. The service's
+//!   stop and the time limits replace no other cause.
+//! - A CLI that was reaped before SIGTERM was sent ended on its own. Only a cancel overrides that.
 //! - The death of a runner in `Starting` or `Running` is itself the cause of the end. In `Ending`
 //!   and `Terminated` the cause stays; in `Sweeping` the end of the CLI is already known.
-//! - A pause is no phase: a tree that is being ended may be stopped. A pause stops the clock of the
-//!   execution ([`super::progress`]).
+//! - A pause is not a phase, because a process tree that is being ended may also be suspended. A
+//!   pause stops the clock of the execution ([`super::progress`]).
 
 mod input;
 
@@ -52,19 +53,26 @@ pub(crate) enum Phase {
     Running,
     /// The runner was ordered to end the process tree, and has not confirmed it yet.
     Ending {
+        /// The reason why the process tree is ended.
         cause: Cause,
+        /// When a runner that does not answer is killed.
         kill_runner_at: Option<Instant>,
     },
     /// SIGTERM was sent to the process tree. SIGKILL follows after the kill grace. The runner does
     /// not answer a second command to end the tree.
     Terminated {
+        /// The reason why the process tree is ended.
         cause: Cause,
+        /// When a runner that does not report the CLI's exit is killed.
         kill_runner_at: Option<Instant>,
     },
     /// The CLI has exited and was reaped, and the runner is killing the processes that it left.
     Sweeping {
+        /// The event that ended the CLI.
         ended_by: EndedBy,
+        /// The exit code or the signal of the CLI.
         exit: Exit,
+        /// When a runner that does not report is killed.
         kill_runner_at: Option<Instant>,
     },
     /// The run is over, because the runner has made its last report or has died.

@@ -32,14 +32,14 @@ pub struct EndContext {
     pub resets_at: Option<i64>,
 }
 
-/// The decision whether a new execution continues one that has ended.
+/// The decision whether a new execution continues an ended execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follow {
     /// The execution is not continued, because no policy applies to this end.
     Nothing,
     /// The execution is not continued, because it was interrupted too often in a row.
     GivenUp,
-    /// A new execution continues the one that has ended.
+    /// A new execution continues the ended one.
     New {
         /// The earliest time of its start. `None` means that it may start immediately.
         not_before: Option<Timestamp>,
@@ -48,9 +48,9 @@ pub enum Follow {
     },
 }
 
-/// Decides whether a new execution continues one that ended with `status`, by the policies in its
-/// `body`. `chain` counts the interruptions and usage limits in a row before it. `resets_at` is the
-/// reset of the usage limit in Unix seconds. If that is unknown or not plausible, the first
+/// Decides whether a new execution continues an execution that ended with `status`, by the policies
+/// in its `body`. `chain` counts the interruptions and usage limits in a row before it. `resets_at`
+/// is the reset of the usage limit in Unix seconds. If that is unknown or not plausible, the first
 /// continuation waits for `first_wait`, and later ones wait longer.
 #[must_use]
 pub fn follow(

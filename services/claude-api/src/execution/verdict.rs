@@ -1,17 +1,17 @@
 //! The verdict on an execution: a pure function that decides its terminal state and reason from the
 //! facts of its end (docs/protocol.md, "Ends").
 //!
-//! The service may be stopped between the last result and the exit of the CLI. The page has two
+//! The service may be stopped between the CLI's last result and its exit. docs/protocol.md has two
 //! rows for a stop: `completed` with `lingered` after a success, and `interrupted` with
-//! `service_stopped` for any other. The row `failed` does not apply: it is about a CLI that ended
-//! on its own, and the exit code that the CLI would have had is unknown. The decision:
+//! `service_stopped` otherwise. The row `failed` does not apply, because it is about a CLI that
+//! ended on its own, and the exit code that this CLI would have had is unknown. The decision:
 //!
-//! - The CLI was reaped before claude-api sent TERM: it ended on its own, and its exit code counts.
-//!   The stop changes nothing (`execution::phase`).
-//! - TERM was sent first, the last result is a success, and nothing more was asked: `completed`,
-//!   `lingered`, without an exit code. The answer is whole. As `interrupted` it could be continued,
-//!   and the prompt would be answered twice.
-//! - TERM was sent first, and the answer is not whole or is an error: `interrupted`.
+//! - The CLI was reaped before claude-api sent SIGTERM: it ended on its own, and its exit code
+//!   counts. The stop changes nothing (`execution::phase`).
+//! - SIGTERM was sent first, the last result is a success, and the client asked nothing more:
+//!   `completed`, `lingered`, without an exit code. The answer is whole. As `interrupted` it could
+//!   be continued, and the prompt would be answered twice.
+//! - SIGTERM was sent first, and the answer is not whole or is an error: `interrupted`.
 //!
 //! So a CLI that would have exited with code 3 after a successful result is `completed` when a stop
 //! ends it in between.

@@ -10,10 +10,10 @@
 //!                          └──── leaving viewer ─────┘
 //! ```
 //!
-//! A stream that was open before the cancel was scheduled only delays the cancel: claude-api cannot
-//! tell whether the leaving viewer is about to close that stream. A new stream clears the cancel,
-//! unless it belongs to the viewer that left: that viewer's request may have been on its way when
-//! the viewer's session ended.
+//! A stream that was open before the cancel was scheduled only delays the cancel, because
+//! claude-api cannot tell whether the leaving client is about to close that stream. A new stream
+//! clears the cancel, unless it belongs to the client that left: its request may have been on its
+//! way when that client's session ended.
 
 use std::sync::Arc;
 use std::time::Duration;

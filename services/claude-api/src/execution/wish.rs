@@ -7,9 +7,9 @@
 //!                      └──▶ the owner's loop, which follows the newest wish after every step
 //! ```
 //!
-//! A pause and a resume replace each other. An end replaces both and stays. A client's cancel also
-//! replaces the service's stop: a cancel that was accepted before the terminal state decides that
-//! state (docs/protocol.md, "Ends").
+//! A pause and a resume replace each other. A cancel or stop replaces both and stays. A client's
+//! cancel also replaces the service's stop, because a cancel that was accepted before the terminal
+//! state decides that state (docs/protocol.md, "Ends").
 
 use std::collections::VecDeque;
 use std::fmt;

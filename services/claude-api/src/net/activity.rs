@@ -8,9 +8,9 @@
 //!   └──── Idle ◀───────┴──────────┘ the answer has ended
 //! ```
 //!
-//! - Head: the connection is new, or the first byte of a request has arrived; `--head-ms` bounds
-//!   it.
-//! - Idle: the connection is between two requests; `--keep-alive-ms` bounds it.
+//! - Head: the connection is new, or the first byte of a request has arrived. The limit is
+//!   `--head-ms`.
+//! - Idle: the connection is between two requests. The limit is `--keep-alive-ms`.
 //! - Receiving, Sending: claude-api waits for the client. There is no time limit here (a body has
 //!   its own), but the connection may be closed for another.
 //! - Working, Streaming: the client waits for claude-api, or reads a stream slowly. The connection
@@ -30,14 +30,21 @@ use tokio::time::Instant;
 /// the connection began to wait for its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// The connection is new, or a request's first byte has arrived and the rest of its head has
+    /// not.
     Head(Instant),
+    /// The connection is open between two requests.
     Idle(Instant),
+    /// The service waits for more bytes of a request's body.
     Receiving(Instant),
-    /// The flag is true if the answer has ended: the connection becomes Idle once the client has
-    /// read the answer.
+    /// The service waits until the client reads more of a short answer. The flag is true if the
+    /// answer has ended; the connection then becomes Idle once the client has read it.
     Sending(Instant, bool),
+    /// The service handles a request, and the client waits.
     Working,
+    /// The service sends a stream, which the client may read slowly.
     Streaming,
+    /// The connection must close, to make room for another.
     Evicted,
 }
 

@@ -24,6 +24,7 @@ pub struct Obstacle {
 }
 
 impl Obstacle {
+    /// Creates an obstacle from its stable code, its description and its remedy.
     pub(crate) fn new(
         code: &'static str,
         message: impl Into<String>,

@@ -56,6 +56,7 @@ pub(crate) struct Folders {
     pub(super) private: PathBuf,
     /// The id of the conversation.
     conversation: String,
+    /// The table of folders in use, from which this execution is removed when the value is dropped.
     in_use: Arc<Mutex<Conversations>>,
 }
 

@@ -95,9 +95,9 @@ fn read(path: &str) -> String {
 }
 
 /// Returns whether any user may bind port 53 on a machine with a local DNS resolver. A command of
-/// the model could then forge DNS answers, even those of Docker's resolver (127.0.0.11). It sends
-/// one packet to each port from which a query may be sent, and the kernel delivers the query to it
-/// as an answer to that packet (measured). The parameters are the contents of
+/// the model could then forge DNS answers, including the answers of Docker's resolver (127.0.0.11).
+/// It sends one packet to each port from which a query may be sent. The kernel then delivers the
+/// query to it as an answer to that packet (measured). The parameters are the contents of
 /// `ip_unprivileged_port_start` and `resolv.conf`.
 fn dns_is_open(first_unprivileged_port: &str, resolv_conf: &str) -> bool {
     let first = first_unprivileged_port.trim().parse();

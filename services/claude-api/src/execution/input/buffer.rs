@@ -85,6 +85,8 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
+    /// Creates an empty buffer for at most `limit` bytes, which is also the maximum length of a
+    /// line.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
