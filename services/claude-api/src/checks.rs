@@ -20,7 +20,7 @@ use requirements::Requirements;
 /// is not done for every request; `/health/ready` answers from the last check (docs/protocol.md,
 /// "Calls").
 const CLI_INTERVAL: Duration = Duration::from_secs(300);
-/// The pause between two checks of folders and disks.
+/// The pause between two checks of folders and disks. They start no process, so they can run often.
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
 /// The time after which a check of the disks that has not ended makes the service not ready.
 const DISK_LIMIT: Duration = Duration::from_secs(10);

@@ -217,8 +217,9 @@ impl Environment {
         vars.into_iter().collect()
     }
 
-    /// Returns the variables that decide where requests and the credential are sent. A variable
-    /// that is not set is empty.
+    /// Returns the variables that decide where the CLI sends its requests and the credential: the
+    /// proxy settings, the hosts without a proxy, and `ANTHROPIC_BASE_URL`. A proxy variable that
+    /// is not set has an empty value, so that a repository's settings cannot set it.
     #[must_use]
     pub fn endpoints(&self) -> BTreeMap<String, String> {
         let mut vars = self.vars.clone();

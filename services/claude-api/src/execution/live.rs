@@ -34,7 +34,7 @@ pub struct Published {
 /// and sends pause, resume, cancel and stop. Cheap to clone.
 #[derive(Clone)]
 pub struct Live {
-    /// The id of the execution.
+    /// The id of the execution, which clients use in the path of each request.
     pub id: ExecutionId,
     /// The files of the execution in the spool: its request, status, output and events.
     pub entry: spool::Entry,

@@ -39,7 +39,7 @@ pub enum Follow {
     Nothing,
     /// The execution is not continued, because it was interrupted too often in a row.
     GivenUp,
-    /// A new execution continues the ended one.
+    /// A new execution continues the ended one, in the same conversation.
     New {
         /// The earliest time of its start. `None` means that it may start immediately.
         not_before: Option<Timestamp>,

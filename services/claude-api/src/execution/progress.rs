@@ -56,8 +56,9 @@ struct CpuTime {
 }
 
 impl Timers {
-    /// Creates timers that run from `now`. Without progress, the execution is stalled after
-    /// `stalled` and idle after `idle`. `deadline` limits its running time; `None` sets no limit.
+    /// Creates the timers of an execution that runs from `now`. Without progress, it is stalled
+    /// after `stalled` and must be ended after `idle`. `deadline` limits its running time; `None`
+    /// sets no limit.
     pub(crate) fn new(
         now: Instant,
         stalled: Duration,

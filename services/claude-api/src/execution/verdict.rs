@@ -46,7 +46,7 @@ pub enum EndedBy {
 pub enum Exit {
     /// The CLI was never started. The text is the reason.
     NotStarted(String),
-    /// The CLI exited with this code.
+    /// The CLI exited with this exit code, on its own or after a signal that it handled.
     Code(i32),
     /// The CLI was ended by the signal with this number.
     Signal(i32),
@@ -66,8 +66,8 @@ impl Exit {
         }
     }
 
-    /// Returns the exit code of a CLI that exited on its own or after SIGTERM. `None` if it was not
-    /// started, was ended by a signal, or was never reaped.
+    /// Returns the exit code of the CLI. `None` if it was not started, was ended by a signal, or
+    /// was never reaped.
     fn code(&self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(*code),

@@ -44,9 +44,9 @@ struct UnviewedCancel {
 /// The number of open streams of an execution, and its scheduled cancel.
 #[derive(Debug, Clone)]
 struct State {
-    /// The number of open streams.
+    /// The number of open streams of the execution. A scheduled cancel waits while it is above 0.
     open: usize,
-    /// When the last stream closed.
+    /// When the last stream closed. The creation of the execution's handle before that.
     closed: Instant,
     /// The cancel that is scheduled. `None` if there is none.
     cancel: Option<UnviewedCancel>,

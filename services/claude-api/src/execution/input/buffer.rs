@@ -48,7 +48,7 @@ pub enum Refusal {
     Line {
         /// The number of the line in the request, from 1.
         number: usize,
-        /// The fault of the line.
+        /// The reason why the line may not be sent to the CLI.
         fault: Fault,
         /// The total number of accepted bytes, after the discard.
         accepted: u64,

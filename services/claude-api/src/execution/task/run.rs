@@ -129,7 +129,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     ending::ended(owner, finished).await
 }
 
-/// The event that woke the loop of [`Running::drive`].
+/// The event that woke the loop of a running execution ([`Running::drive`]).
 enum Step {
     /// A report of the runner; `None` if the runner died.
     Runner(Option<runner::Event>),
