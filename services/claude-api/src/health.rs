@@ -13,8 +13,9 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// the status 200 (OK).
 ///
 /// # Errors
-/// The reason in words: a URL that is not `http://`, a host that does not resolve, a failed connect
-/// or write, or the first line of an answer with another status (`no answer` if there is none).
+/// The reason in words. The URL is not `http://`, its host does not resolve, the connect or the
+/// write failed, or the answer has another status. In the last case, the reason has the answer's
+/// first line, or `no answer` if there is none.
 pub fn ask(url: &str) -> Result<(), String> {
     let rest = url
         .strip_prefix("http://")

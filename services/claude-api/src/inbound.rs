@@ -153,8 +153,8 @@ impl Inbound {
 
     /// Charges a body that has grown to `bytes` bytes in total. `is_large` says that its announced
     /// length is above the limit of small bodies. A body that outgrows the part for small bodies
-    /// moves its whole charge to the other part, so that large bodies never use up the part of
-    /// small ones. Fails if the budget had no room in time.
+    /// moves its whole charge to the other part. So large bodies never use up the part of small
+    /// ones. Fails if the budget had no room in time.
     async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if !is_large && bytes <= SMALL_BYTES {

@@ -186,9 +186,9 @@ impl Policy {
         self.temporary.expire(known)
     }
 
-    /// If less than a tenth of the disk of temporary files is free, removes temporary folders of
-    /// conversations that no execution uses, the least recently used first, until a quarter is
-    /// free. Returns the number of conversations whose folders were removed. Blocks on the disk.
+    /// Removes temporary folders of conversations that no execution uses, if less than a tenth of
+    /// their disk is free. The least recently used are removed first, until a quarter is free.
+    /// Returns the number of conversations whose folders were removed. Blocks on the disk.
     ///
     /// # Errors
     /// The parent folder cannot be read.

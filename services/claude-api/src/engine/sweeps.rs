@@ -7,9 +7,9 @@ use std::time::Duration;
 /// The loop that kills and reaps processes that still exist after SIGKILL. All executions share it.
 /// It repeats until no such process is left.
 ///
-/// Sweeps run one after the other, and each takes seconds while such a process exists. If every
-/// execution that left processes had its own loop, the sweep after a runner's death would wait for
-/// them, and the end of that execution with it.
+/// Sweeps run one after the other, and each takes seconds while such a process exists. With a loop
+/// for every execution that left processes, the sweep after a runner's death would wait for all of
+/// them. The end of that execution would wait as well.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
     /// The number of requests since the last sweep that left no process. Zero means that no loop

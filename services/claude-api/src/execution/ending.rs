@@ -102,8 +102,8 @@ pub(super) fn refused(owner: &mut Owner, mut status: Status, failure: Failure) -
     without_output(status)
 }
 
-/// Adds the fields of an empty output (CRC-32, SHA-256 and a duration of 0 if none is set) to the
-/// status of an execution that began, but whose CLI was never started.
+/// Completes the status of an execution that began, but whose CLI was never started. Adds the
+/// CRC-32 and the SHA-256 of an empty output, and a duration of 0 if none is set.
 fn without_output(mut status: Status) -> Ended {
     status.crc32 = Some(crc32_text(0));
     status.sha256 = Some(EMPTY_SHA256.to_owned());

@@ -1,6 +1,6 @@
-//! The phases of a run, from the start of its runner (the helper process that starts and signals
-//! the CLI) until no process of the run is left, and the effect of each event in each phase. This
-//! module does no I/O; the caller passes the time.
+//! The phases of a run, and the effect of each event in each phase. A run lasts from the start of
+//! its runner (the helper process that starts and signals the CLI) until none of its processes is
+//! left. This module does no I/O; the caller passes the time.
 //!
 //! ```text
 //!  Starting ──Spawned──▶ Running
@@ -16,9 +16,9 @@
 //!     └── SpawnFailed ──▶ Finished ◀──── Done, or the runner died ──────────┘
 //! ```
 //!
-//! - A client's cancel becomes the cause of the end in every phase, and no other cause replaces it,
-//!   because a cancel that was accepted before the terminal state decides that state. The service's
-//!   stop and the time limits replace no other cause.
+//! - A client's cancel becomes the cause of the end in every phase, and no other cause replaces it.
+//!   The reason is that a cancel that was accepted before the terminal state decides that state.
+//!   The service's stop and the time limits replace no other cause.
 //! - A CLI that was reaped before SIGTERM was sent ended on its own. Only a cancel overrides that.
 //! - The death of a runner in `Starting` or `Running` is itself the cause of the end. In `Ending`
 //!   and `Terminated` the cause stays; in `Sweeping` the end of the CLI is already known.

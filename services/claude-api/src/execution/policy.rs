@@ -8,8 +8,8 @@ use protocol::{Body, OnInterrupt, OnUsageLimit, Reason, State, Status};
 
 use crate::registry::record::Chain;
 
-/// The number of interruptions in a row after which an execution is not continued any more, because
-/// the execution itself may be the reason why the service ends.
+/// The number of interruptions in a row after which an execution is not continued any more. The
+/// execution itself may be the reason why the service ends.
 pub const MAX_INTERRUPTIONS: u32 = 10;
 /// The running time after which an interruption does not count as one in a row: the count starts
 /// again from zero.

@@ -1,6 +1,6 @@
 //! The task of one execution, which is the only writer of its status. The task waits for the permit
-//! (the right to run), starts the CLI, copies its output into the spool, obeys commands and time
-//! limits, and ends with the terminal status.
+//! (the right to run), starts the CLI and copies its output into the spool. It obeys commands and
+//! time limits, and ends with the terminal status.
 
 mod output;
 mod run;

@@ -180,9 +180,9 @@ fn is_auth(outcome: &Outcome) -> bool {
         || outcome.error_kind.as_deref() == Some("authentication_failed")
 }
 
-/// Returns whether the CLI failed because the prompt was too long. The model refuses it (400 Bad
-/// Request), or the CLI itself, which then makes no request, or a proxy in front of the model (413
-/// Content Too Large).
+/// Returns whether the CLI failed because the prompt was too long. The model may refuse it (400 Bad
+/// Request), or a proxy in front of the model (413 Content Too Large). The CLI may also refuse it
+/// itself, and then makes no request.
 fn is_too_long(outcome: &Outcome) -> bool {
     let reason = outcome.terminal_reason.as_deref();
     matches!(reason, Some("prompt_too_long" | "blocking_limit"))

@@ -1,5 +1,6 @@
-//! The open streams of a live execution (its output and its status updates), and the cancel that
-//! takes effect when no stream has been open for a while (`POST .../cancel?ifUnviewedForMs=N`).
+//! The open streams of a live execution, over which clients read its output and its status updates.
+//! Also the cancel that takes effect when no stream has been open for a while (`POST
+//! .../cancel?ifUnviewedForMs=N`).
 //!
 //! ```text
 //!                        a new stream

@@ -126,9 +126,9 @@ impl Temporary {
         Ok(())
     }
 
-    /// If less than a tenth of the disk is free, removes folders of conversations that no execution
-    /// uses, the least recently used first, until a quarter is free. Returns the number of
-    /// conversations whose folders were removed. Blocks on the disk.
+    /// Removes folders of conversations that no execution uses, if less than a tenth of the disk is
+    /// free. The least recently used are removed first, until a quarter is free. Returns the number
+    /// of conversations whose folders were removed. Blocks on the disk.
     ///
     /// # Errors
     /// The root cannot be read.

@@ -119,9 +119,11 @@ impl Buffer {
 
     /// Accepts the new part of a request's input, all of it or none, and returns the total number
     /// of accepted bytes. Bytes that were accepted before are skipped, so a client may repeat a
-    /// request. Returns a refusal for a gap in the offsets, for bytes after `eof`, for lack of
-    /// room, and for a line that is too long or breaks `rules`. An empty buffer accepts a request
-    /// of any size.
+    /// request. An empty buffer accepts a request of any size.
+    ///
+    /// # Errors
+    /// There is a gap in the offsets, bytes follow `eof`, the buffer has no room, or a line is too
+    /// long or breaks `rules`.
     pub(super) fn offer(&mut self, offer: Offer<'_>, rules: &Rules) -> Result<u64, Refusal> {
         let accepted = self.accepted;
         let Some(overlap) = accepted.checked_sub(offer.offset) else {

@@ -31,8 +31,8 @@ pub enum Fault {
 }
 
 /// Returns the maximum length in bytes of a line whose message has at most `content` bytes. JSON
-/// may write a character as `\uXXXX`, which is at most three bytes for each of its bytes (control
-/// characters aside), and base64 makes a picture a third longer.
+/// may write a character as `\uXXXX`, at most three bytes for each of its bytes (control characters
+/// aside). Base64 makes a picture a third longer.
 #[must_use]
 pub fn line_bytes(content: usize) -> usize {
     content.saturating_mul(3).saturating_add(OTHER_FIELDS_BYTES)

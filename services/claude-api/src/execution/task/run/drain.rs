@@ -7,8 +7,8 @@ use super::running::Running;
 use crate::execution::ending::FinishedRun;
 
 impl Running<'_> {
-    /// Reads the rest of stdout and stderr after the process tree has ended. If a process outside
-    /// the tree holds a pipe open, the wait ends after the drain grace with the warning
+    /// Reads the rest of stdout and stderr after the process tree has ended. A process outside the
+    /// tree may hold a pipe open. The wait then ends after the drain grace with the warning
     /// `pipe_held`, and the bytes that are in stdout by then are still read.
     pub(super) async fn drain(&mut self, mut out_open: bool, mut err_open: bool, out: &mut [u8]) {
         let grace = Duration::from_millis(self.owner.engine.settings.limits.drain_ms);
