@@ -21,7 +21,7 @@ pub(crate) const SIGNAL_WAIT: Duration = Duration::from_millis(80);
 /// length change with every byte, so readers fill them in ([`Live::fill`]).
 #[derive(Debug, Clone)]
 pub struct Published {
-    /// The published status, with the running time and the output's length of that moment.
+    /// The published status. Its running time and output length are not current.
     pub status: Arc<Status>,
     /// The time that the execution had run before `since`, without pauses.
     pub before: Duration,
