@@ -1,5 +1,5 @@
-//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total`
-//! to a name, and the period to a help text.
+//! The names, help texts and histogram buckets of all metrics. The encoder adds the unit and
+//! `_total` to a name, and the period to a help text.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,7 +12,8 @@ use super::{
     EndLabels, KindLabel, Metrics, OutputCounters, RefusalLabel, StateLabel, TOKENS, TrackLabel,
 };
 
-/// All pairs of state and reason with which an execution can end. Each is a series from the start.
+/// All pairs of state and reason with which an execution can end. Each is a series from the start
+/// of the service, so that a rate can be computed for its first occurrence.
 pub(super) const ENDS: [(State, Option<Reason>); 19] = [
     (State::Completed, None),
     (State::Completed, Some(Reason::Lingered)),
@@ -135,7 +136,8 @@ impl Default for Metrics {
     }
 }
 
-/// Registers the gauges, which are set at a scrape.
+/// Registers the gauges, whose values are set each time the page is read: executions by state, open
+/// streams, and bytes on disk.
 fn gauges(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
     let executions = Family::<StateLabel, Gauge>::default();
     registry.register(
@@ -160,7 +162,8 @@ fn gauges(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) 
     (executions, viewers, spool_bytes)
 }
 
-/// Registers the histograms of times in the life of an execution.
+/// Registers the histograms of times in the life of an execution: wait in the queue, first byte,
+/// first text and running time.
 fn histograms(registry: &mut Registry) -> [Histogram; 4] {
     let mut histogram = |name: &str, help: &str, buckets: &[f64]| {
         let histogram = Histogram::new(buckets.iter().copied());
@@ -191,7 +194,7 @@ fn histograms(registry: &mut Registry) -> [Histogram; 4] {
     ]
 }
 
-/// Registers the counters of the data path: bytes of output and events, produced or dropped.
+/// Registers the counters of bytes of output and events, produced or dropped.
 fn output(registry: &mut Registry) -> OutputCounters {
     let produced = Counter::default();
     registry.register_with_unit(
