@@ -1,43 +1,46 @@
-//! The registry decides, once for each id, whether an execution exists, when it may start and how
-//! it ended.
+//! The registry of all executions: which exist on disk, which may start now, and how each one
+//! ended. All of these decisions are made here, once for each execution id.
 //!
-//! - Existence: [`Registry::accept`] creates an execution, [`Registry::burn`] refuses an unknown
-//!   id, [`Registry::delete`] and [`Registry::expire`] remove ended executions. A client's id is
-//!   accepted or burned only with its [`IdLock`]; a policy's continuation has a new random id and
-//!   needs none. [`Registry::find`] and [`Registry::page`] read.
-//! - Start: a [`Reservation`] is made before acceptance, and becomes a [`Ticket`] in the queue
-//!   ([`Registry::admit`]). The ticket receives the permit once, and holds the lane, the
-//!   conversation and the permit until it is dropped. A process starts only with a permit.
-//! - End: [`Registry::finish`] writes the terminal status, and the first one stands.
-//!   [`Registry::amend`] adds to it later. [`Registry::end_damaged`] ends an execution whose
-//!   record is damaged.
+//! - Existence: [`Registry::accept`] creates an execution on disk. [`Registry::burn`] makes sure
+//!   that an unknown id is refused for an hour. [`Registry::delete`] and [`Registry::expire`]
+//!   remove ended executions. A client's id is accepted or burned only by the holder of its
+//!   [`IdLock`]; a policy's continuation has a new random id and needs no lock. [`Registry::find`]
+//!   and [`Registry::page`] read.
+//! - Start: a [`Reservation`] of a slot in the queue is made before acceptance. [`Registry::admit`]
+//!   turns it into a [`Ticket`], over which the execution gets its permit to run. The ticket holds
+//!   the lane, the conversation and the permit until it is dropped. A process starts only with a
+//!   permit.
+//! - End: [`Registry::finish`] writes the terminal status. If there are two, the first one stays.
+//!   [`Registry::amend`] changes it later. [`Registry::end_damaged`] ends an execution whose record
+//!   is damaged.
 //!
-//! The fields are private, and no other module holds the spool: nothing else can create, remove
-//! or end an execution. Readers, owners and views of an execution get its [`spool::Entry`], which
-//! reads everything and writes output, notes of cancels, and statuses before the end.
+//! The fields are private, and no other module holds the spool (the folder of all records), so no
+//! other code can create, remove or end an execution. Other modules get the [`spool::Entry`] of an
+//! execution, which reads everything and writes output, notes of cancels, and statuses before the
+//! end.
 //!
-//! The service decides what follows an end, and how often a failed write is retried.
+//! The service, not the registry, decides what follows an end, and how often a failed write is
+//! retried.
 //!
-//! These resources are bounded (so are id locks and burned ids, which their types describe):
+//! These resources are bounded (id locks and burned ids are too, as their types describe):
 //!
-//! - Slots of the queue, one for each waiting execution: at most `queued`, for one lane at most
-//!   `queuedPerLane`. A restart and a policy's continuation acquire one even beyond these limits. A
-//!   reservation acquires a slot; the slot is released when the execution gets its permit or leaves
-//!   the queue. Nothing waits for a slot: a full queue refuses.
-//! - Permits to run: at most `runningExecutions`. The first execution of its lane and its
-//!   conversation acquires a permit. The permit is released with the ticket, when nothing of the
-//!   execution is left. Executions wait in the order accepted, each for its lane and its
-//!   conversation.
-//! - Simultaneous starts of CLIs: at most `simultaneousStarts`. A start is acquired with the
-//!   permit, and released when the CLI has started, or with the ticket. Executions wait in the same
-//!   order.
+//! - Slots of the queue, one for each waiting execution. There are `queued`, of which one lane may
+//!   use `queuedPerLane`. A restart and a policy's continuation acquire a slot even beyond these
+//!   limits. The slot is released when the execution gets its permit or leaves the queue. If the
+//!   queue is full, a request is refused immediately and does not wait.
+//! - Permits to run, at most `runningExecutions`. An execution acquires a permit when it is the
+//!   first of its lane and of its conversation, and releases it with the ticket, when none of its
+//!   processes is left. Executions wait in the order of acceptance.
+//! - Simultaneous starts of CLIs, at most `simultaneousStarts`. A start is acquired together with
+//!   the permit, and released when the CLI has started or the ticket is dropped. Executions wait in
+//!   the same order.
 //!
 //! A registry that several machines share would answer these methods from one store: `reserve`,
 //! `admit` and `restore` (the permit), `accept`, `accept_continuation`, `burn`, `finish`, `amend`,
-//! `end_damaged`, `delete`, `expire`, `find`, `page` and `unfinished`. Each is a read, or a change
-//! that succeeds once. A store that cannot be reached is a [`RegistryError`], never an answer. Id
-//! locks, the lock of continuations and the checks of the disk concern one process; in a shared
-//! store, the condition of each change replaces the locks.
+//! `end_damaged`, `delete`, `expire`, `find`, `page` and `unfinished`. Each of them is a read, or a
+//! change that succeeds once. If the store cannot be reached, the result is a [`RegistryError`],
+//! never an answer. Id locks, the lock of continuations and the checks of the disk concern one
+//! process; in a shared store, the condition of each change replaces the locks.
 
 mod accept;
 mod admission;
@@ -83,9 +86,9 @@ const STATUS_BYTES_MAX: usize = 64 * 1024;
 /// The owner of all records of executions on disk, and of the queue. It decides which executions
 /// exist, which may start, and how each one ended. See the module for the rules.
 pub struct Registry {
-    /// The records of all executions on disk.
+    /// The folder on disk with the records and outputs of all executions.
     spool: Spool,
-    /// The queue, which decides which execution may start now.
+    /// The queue, which decides which execution may start now, by lanes, conversations and limits.
     admission: Admission,
     /// The ids that were cancelled before they were accepted, and are refused for an hour.
     burned: BurnedIds,

@@ -60,10 +60,13 @@ pub struct Service {
     /// commands run and must not use the service. `None` if `--boxed` is off: then requests are
     /// accepted from everywhere.
     pub(crate) boxed: Option<Boxed>,
+    /// The memory budget for request bodies that are being received, of `inboundBytes`.
     pub(crate) inbound: Inbound,
     /// The maximum number of open TCP connections of clients, from `--connections` and the limit of
     /// file descriptors.
     pub(crate) connection_limit: usize,
+    /// The permits for open HTTP streams; a stream without one is refused with 503
+    /// `too-many-streams`.
     pub(crate) streams: Streams,
     /// The executions that have not ended, by id. Each has an owner, the one task that runs it and
     /// writes its status. A synchronous lock, because lookups are short and no await happens
@@ -71,9 +74,9 @@ pub struct Service {
     live: RwLock<HashMap<ExecutionId, Live>>,
     /// The ended executions whose output has no SHA-256 yet; a background task computes it.
     pub(crate) digest_queue: DigestQueue,
-    /// The limits of after hooks, the operator's programs that run when an execution has ended.
+    /// The limits of the after hooks, the operator's programs that run after each execution.
     pub(crate) hook_queue: HookQueue,
-    /// The background tasks, such as hooks, that a stop of the service waits for.
+    /// The background tasks, such as runs of hooks, that a stop of the service waits for.
     background: TaskTracker,
     /// The token that is cancelled when a stop of the service begins.
     stopping: CancellationToken,

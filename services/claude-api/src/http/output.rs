@@ -23,7 +23,7 @@ use crate::service::{Service, View, deleted};
 use crate::streams::StreamPermit;
 
 /// The size of one read from the disk, in bytes, which becomes one chunk of a stream. Together with
-/// [`CHUNKS_IN_FLIGHT`] it bounds the memory of a stream.
+/// `CHUNKS_IN_FLIGHT` it bounds the memory of a stream.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 /// The number of chunks that hyper may hold for one connection. Without this limit, hyper would
 /// buffer up to 400 KiB for each client that does not read.

@@ -36,18 +36,18 @@ pub(super) const ENDS: [(State, Option<Reason>); 19] = [
     (State::Interrupted, Some(Reason::Lost)),
 ];
 
-/// The upper bounds of the buckets for waiting times, in seconds. Most executions start
-/// immediately; a full queue delays them for minutes, a usage limit for hours.
+/// The upper bounds of the histogram buckets for the time in the queue, in seconds. Most executions
+/// start immediately; a full queue delays them for minutes, a usage limit for hours.
 const QUEUE_SECONDS: [f64; 11] = [
     0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
 ];
-/// The upper bounds of the buckets for times to the first byte and text, in seconds. The CLI needs
-/// about a second to start, and a model needs seconds to answer.
+/// The upper bounds of the histogram buckets for the times until the first byte and the first text,
+/// in seconds. The CLI needs about a second to start, and a model needs seconds to answer.
 const FIRST_SECONDS: [f64; 11] = [
     0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0,
 ];
-/// The upper bounds of the buckets for running times, in seconds: from a short answer to hours with
-/// tools.
+/// The upper bounds of the histogram buckets for running times, in seconds. They range from a short
+/// answer to hours of work with tools.
 const DURATION_SECONDS: [f64; 12] = [
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0,
 ];

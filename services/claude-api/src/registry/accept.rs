@@ -24,7 +24,7 @@ pub enum NotAccepted {
     /// An execution with this id existed and was deleted.
     #[error("the execution with this id was deleted")]
     Deleted,
-    /// The id was cancelled before it was accepted.
+    /// The id was cancelled before it was accepted, less than an hour ago.
     #[error("the execution with this id was cancelled before it was accepted")]
     Burned,
     /// The disk failed, or a record on it is damaged.

@@ -27,7 +27,7 @@ pub enum Finish {
 /// An execution that no task runs, as read from the disk: for example one that was running when the
 /// service was killed.
 pub struct Ownerless {
-    /// The files of the execution.
+    /// The execution's files on disk.
     pub entry: Entry,
     /// The newest status that could be read, with the process of the CLI if it had started.
     pub record: Record,

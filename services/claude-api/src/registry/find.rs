@@ -1,4 +1,4 @@
-//! Lookup of an execution by its id, and lists of executions in the order of acceptance.
+//! Lookup of executions on disk by their ids, and lists of executions in the order of acceptance.
 
 use protocol::ExecutionId;
 use spool::{Entry, SpoolError};
@@ -22,7 +22,7 @@ pub enum Lookup<T = Entry> {
 }
 
 impl<T> Lookup<T> {
-    /// Returns the execution; `None` if the id is deleted, burned or unknown.
+    /// Returns the value of a known execution; `None` if the id is deleted, burned or unknown.
     #[must_use]
     pub fn into_option(self) -> Option<T> {
         match self {
@@ -85,11 +85,12 @@ impl Registry {
         })
     }
 
-    /// Lists at most `limit` executions that were accepted before the execution `before`, newest
-    /// first. Without `before`, the list begins with the newest execution. Blocks on the disk.
+    /// Returns one page of the list of executions: at most `limit` ids of executions that were
+    /// accepted before the execution `before`, newest first. Without `before`, the page begins with
+    /// the newest execution. Blocks on the disk.
     ///
     /// # Errors
-    /// See [`NotListed`].
+    /// The execution `before` is unknown, or the disk failed (see [`NotListed`]).
     pub fn page(&self, before: Option<ExecutionId>, limit: usize) -> Result<Page, NotListed> {
         match self.spool.page(before.map(ExecutionId::uuid), limit) {
             Ok(page) => Ok(Page {

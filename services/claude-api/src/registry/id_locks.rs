@@ -18,19 +18,19 @@ pub struct IdLock {
 }
 
 impl IdLock {
-    /// Returns the locked id.
+    /// Returns the execution id that is locked.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.id
     }
 }
 
-/// The locks of all ids: a task locks an id before it accepts or burns the id, and unlocks it by
-/// dropping the [`IdLock`].
+/// The locks of all execution ids. A task locks an id before it accepts or burns the id, and
+/// unlocks it by dropping the [`IdLock`].
 ///
-/// The memory is fixed, because all ids share 64 locks: an id may wait for an unrelated one. Tasks
-/// get a lock in the order in which they asked for it. A task never acquires a second lock while it
-/// holds one, so there is no deadlock.
+/// All ids share 64 locks, so the memory is fixed, and an id may have to wait for an unrelated one.
+/// Tasks get a lock in the order in which they requested it. A task never acquires a second lock
+/// while it holds one, so there is no deadlock.
 #[derive(Debug)]
 pub(super) struct IdLocks(Vec<Arc<Mutex<()>>>);
 

@@ -59,7 +59,7 @@ pub struct CliProcess {
 /// A status of an execution as stored on disk, with the identity of the CLI's process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The status as clients see it.
+    /// The status of the execution, as clients see it.
     pub status: Status,
     /// The process of the CLI; `None` if it has not started.
     pub cli: Option<CliProcess>,

@@ -1,4 +1,5 @@
-//! Removal of ended executions from the disk: by deletion on request, and by retention.
+//! Removal of ended executions from the disk, when a client deletes one, and by retention, which
+//! limits their age and total size.
 
 use std::time::SystemTime;
 

@@ -1,13 +1,13 @@
-//! Continuations by policy. If a client asked for it (`onInterrupt`, `onUsageLimit`), a new
-//! execution resumes the conversation of one that was interrupted or that a usage limit ended.
-//! [`crate::execution::policy`] decides whether; this module creates the new execution. An id is
-//! never reused.
+//! Continuations by policy. A client may request (`onInterrupt`, `onUsageLimit`) that an execution
+//! that is interrupted, or that a usage limit ends, is continued automatically. The continuation is
+//! a new execution with a new id in the same conversation. [`crate::execution::policy`] decides
+//! whether to continue; this module creates the new execution.
 //!
 //! The order of the writes to disk survives a crash at any point:
 //!
-//! 1. The continuation's id is noted in the old execution's record. A start then never creates a
-//!    second continuation, even if the first has already ended.
-//! 2. The continuation is created. No crash loses it.
+//! 1. The id of the continuation is written into the old execution's record. A restart then never
+//!    creates a second continuation, even if the first has already ended.
+//! 2. The continuation is created. From now on a crash does not lose it.
 //! 3. The end of the old execution is recorded. [`Service::recover`] adds `continuedBy` to an end
 //!    that was not written or that lacks it.
 //!

@@ -15,7 +15,7 @@ use crate::execution::wish::Answer;
 /// When the cancel of an execution takes effect.
 #[derive(Debug, Clone)]
 pub enum Cancel {
-    /// Immediately.
+    /// The cancel takes effect immediately.
     Now,
     /// Once no client has had a stream of the execution's output or status open for `after`. A new
     /// stream withdraws the cancel, unless it belongs to the viewer that left: its request may just

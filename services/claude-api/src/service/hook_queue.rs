@@ -11,13 +11,14 @@ const RUNNING: usize = 4;
 /// them together use at most 16 MiB.
 pub(super) const SLOTS: usize = 256;
 
-/// Bounds the after hooks, the operator's programs that run when an execution has ended.
+/// The limits of the after hooks, the operator's programs that run after each execution.
 ///
-/// - Slots: a hook holds one of 256 from the end of its execution to its own end. Without a free
-///   slot the hook is not run, and the status gets the warning `hook_failed`.
-/// - Permits: a running hook holds one of 4. Hooks wait for them in the order of the ends. No
-///   client, no execution and no lane waits for a hook.
-/// - Output: it is read immediately and discarded, except for the last bytes of stderr.
+/// - Slots: a hook holds one of 256 slots from the end of its execution to its own end. Without a
+///   free slot the hook is not run, and the status gets the warning `hook_failed`.
+/// - Permits: a running hook holds one of 4 permits. Hooks wait for them in the order in which
+///   their executions ended. No client, execution or lane waits for a hook.
+/// - Output: a hook's output is read immediately and discarded, except for the last bytes of
+///   stderr.
 /// - Stop: the service waits for the hooks within its own time limit, then [`HookQueue::stop`]
 ///   kills them.
 #[derive(Debug)]

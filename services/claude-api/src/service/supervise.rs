@@ -201,7 +201,7 @@ async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
     None
 }
 
-/// Logs the line `execution ended`, one for each execution, with all facts about it that an
+/// Logs the line `execution ended`, once for each execution, with all facts about it that an
 /// operator may search for.
 fn log_end(status: &Status, prompt_bytes: usize) {
     let queued = status

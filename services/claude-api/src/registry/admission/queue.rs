@@ -32,7 +32,8 @@ impl QueueFull {
     }
 }
 
-/// An execution in the queue, with the lane and the conversation for which it waits.
+/// An execution that waits in the queue, with the lane and the conversation that must be free
+/// before it may start.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: ExecutionId,
@@ -143,9 +144,11 @@ impl Queue {
         });
     }
 
-    /// Moves the executions that may start now from waiting to running, and returns them in the
-    /// order of acceptance. No execution overtakes an earlier one of its lane or its conversation,
-    /// except that a parked one does not hold up its lane.
+    /// Moves all executions that may start now from waiting to running. Returns their ids in the
+    /// order of acceptance; empty if none may start.
+    ///
+    /// No execution overtakes an earlier one of its lane or its conversation. A parked execution,
+    /// which may not start yet, blocks its conversation but not its lane.
     pub(super) fn start(&mut self) -> Vec<ExecutionId> {
         let mut lanes: HashSet<&str> = HashSet::new();
         let mut conversations: HashSet<&str> = HashSet::new();

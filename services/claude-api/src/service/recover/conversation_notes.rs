@@ -1,6 +1,6 @@
 //! Recovery of the notes of conversations that a power cut lost. A note is a small file with the
-//! workspace of a conversation, and is written without fsync. The record of an execution is
-//! durable, so the note is rebuilt from it.
+//! workspace of a conversation. The acceptance of an execution does not wait until the note is on
+//! disk, but waits for the record of the execution, from which the note is rebuilt.
 
 use jiff::SignedDuration;
 use protocol::Status;
