@@ -86,8 +86,8 @@ impl RefusalLabel {
     }
 }
 
-/// The metrics of one service, which the page `/metrics` shows. A count is one atomic addition.
-/// Reading the page holds no lock for longer than the read of one number.
+/// The metrics of one service, which the page `/metrics` shows. Counting costs little more than an
+/// atomic addition. Reading the page holds no lock for longer than the read of one number.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,

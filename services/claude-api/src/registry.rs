@@ -188,8 +188,8 @@ impl Registry {
         self.admission.waits(id)
     }
 
-    /// Returns how many waiting executions are ahead of this one in the queue, 0 for the next to
-    /// start. `None` if it does not wait, or if it is parked until a later time.
+    /// Returns how many waiting executions are ahead of this one in the queue, 0 for the first.
+    /// `None` if it does not wait, or if it is parked until a later time.
     #[must_use]
     pub fn position(&self, id: ExecutionId) -> Option<u64> {
         self.admission.position(id)

@@ -80,8 +80,8 @@ fn box_reaches_service() -> Problem {
 
 /// `GET /health/box/{nonce}`: the page that claude-api calls at its start through its published
 /// port. If a call with its own nonce arrives from outside the box, commands of the model could
-/// reach the service on the same way; this is noted, and the answer is 200. Any other call gets
-/// 404.
+/// reach the service by the same route. This is noted, and the answer is 200. Any other call gets
+/// 404 `unknown-path`.
 pub(crate) async fn returned_call(
     State(service): App,
     peer: Option<Extension<Peer>>,

@@ -1,5 +1,5 @@
-//! The HTTP stream of an execution's output. If the stream ends cleanly, the client has everything;
-//! after a failure the connection is aborted, so a client never takes a part for the whole.
+//! The HTTP stream of an execution's output. If the stream ends cleanly, the client has everything.
+//! After a failure the connection is aborted, so a client does not mistake a part for the whole.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,9 +14,11 @@ use crate::registry::{Lookup, RegistryError};
 /// An execution that a request found by its id: still live, or only on disk.
 #[derive(Clone)]
 pub enum View {
-    /// The execution has not ended. A task, its owner, runs it and writes its status.
+    /// A task, the owner, runs the execution and writes its status. The execution stays live until
+    /// its terminal status is on disk.
     Live(Live),
-    /// The execution has ended, perhaps long ago. Only its files on disk are left.
+    /// No task runs the execution. Normally it has ended, perhaps long ago, and only its files on
+    /// disk are left.
     Ended(spool::Entry),
 }
 
@@ -66,8 +68,8 @@ impl Service {
     }
 
     /// Looks up an id, first among the live executions, then on disk. Unlike [`Self::find`], this
-    /// does not wait for an acceptance in progress. If the record on disk is damaged, the execution
-    /// is first ended as `interrupted`: otherwise its clients would wait forever. Fails with the
+    /// does not wait for an acceptance in progress. If the record on disk is damaged, an end is
+    /// first recorded for the execution: otherwise its clients would wait forever. Fails with the
     /// problem for a disk error.
     pub(super) async fn look_up(
         self: &Arc<Self>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How many after hooks may run at the same time, so they leave the processors to executions.
+/// How many after hooks may run at the same time. The others wait until one of them has ended.
 const RUNNING: usize = 4;
 /// How many after hooks may wait or run. Each holds a status of at most 64 KiB in memory, so all of
 /// them together use at most 16 MiB.

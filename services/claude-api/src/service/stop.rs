@@ -1,8 +1,9 @@
 //! The stop of the service, within the time limit `shutdownMs`.
 //!
-//! New executions are refused. Running executions get a grace period; then their process trees are
-//! killed, and they are recorded as interrupted. Queued executions stay on disk, and the next start
-//! queues them again. After hooks get the remaining time, then they are killed.
+//! New executions are refused. Running executions get a grace period. Then their process trees get
+//! SIGTERM, and SIGKILL after `killMs`, and they are recorded as interrupted. Queued executions
+//! stay on disk, and the next start queues them again. After hooks get the remaining time; then
+//! they are killed.
 
 use std::sync::Arc;
 use std::time::Duration;
