@@ -2,8 +2,8 @@
 //! were unfinished when the service last stopped, and serves HTTP ([`claude_api::server::run`]).
 //!
 //! If the first argument is `runner`, the program is a runner instead. A runner is a small process
-//! that the service starts for each execution; it starts one Claude CLI and kills its process tree
-//! at the end.
+//! that the service starts for each execution and each hook. It starts their program, such as the
+//! Claude CLI, and kills the whole process tree at the end.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -68,8 +68,8 @@ fn arguments() -> Vec<std::ffi::OsString> {
     args
 }
 
-/// Prints `claude-api: ` and the error `message` on stderr, for errors before the log is set up.
-/// Returns `code` as the exit code of the process.
+/// Prints `claude-api: ` and the error `message` on stderr, for a person at a terminal. Returns
+/// `code` as the exit code of the process.
 #[allow(
     clippy::print_stderr,
     reason = "errors before the log is set up, for a person at a terminal"

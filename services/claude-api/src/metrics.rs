@@ -90,17 +90,29 @@ impl RefusalLabel {
 /// atomic addition. Reading the page holds no lock for longer than the read of one number.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    /// The Prometheus client's list of all metrics, with their names and help texts.
     registry: Registry,
+    /// The number of executions that have not ended, by state.
     executions: Family<StateLabel, Gauge>,
+    /// The number of open HTTP streams of these executions.
     viewers: Gauge,
+    /// The size of all executions on disk, in bytes.
     spool_bytes: Gauge,
+    /// Counts the ended executions, by state and reason.
     ended: Family<EndLabels, Counter>,
+    /// Counts the refused HTTP requests, by the type of the problem.
     refused: Family<RefusalLabel, Counter>,
+    /// Counts the model tokens of ended executions, by kind.
     tokens: Family<KindLabel, Counter>,
+    /// The cost of ended executions, in US dollars.
     cost: Counter<f64, AtomicU64>,
+    /// The times from acceptance to start, in seconds.
     queue: Histogram,
+    /// The running times until the first byte of output, in seconds.
     first_byte: Histogram,
+    /// The running times until the first text of the model, in seconds.
     first_text: Histogram,
+    /// The running times of ended executions, without pauses, in seconds.
     duration: Histogram,
     /// Counts the accepted executions, including continuations.
     pub(crate) accepted: Counter,

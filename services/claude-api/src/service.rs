@@ -129,7 +129,8 @@ pub(crate) fn deleted(id: ExecutionId) -> Problem {
 impl Service {
     /// Opens the folder of the records and creates everything that requests share. Returns the
     /// service with warnings for the log, one text each. Call [`Self::recover`] before serving:
-    /// executions of the last run are not continued or ended before. Blocks on the disk.
+    /// only that call requeues or ends the executions that the last run left unfinished. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// The records, the workspaces or the settings cannot be used; the text says why and what to

@@ -79,10 +79,15 @@ pub struct ToolArgs {
 /// the ceiling, the most that a client may allow in its request.
 #[derive(Debug, Clone, Default)]
 pub struct ToolPolicy {
+    /// The permission mode of executions that do not set one.
     mode: PermissionMode,
+    /// The most permissive mode that a client may set.
     ceiling: PermissionMode,
+    /// The tools that run without asking for permission in executions that do not list any.
     allowed: Vec<String>,
+    /// The tools that a client may allow; an entry `*` permits every tool.
     tools_ceiling: Vec<String>,
+    /// The tools that never run in any execution.
     disallowed: Vec<String>,
 }
 

@@ -29,10 +29,13 @@ const INTERVAL: Duration = Duration::from_millis(100);
 struct Follow {
     service: Arc<Service>,
     live: Live,
+    /// The channel over which the execution's task publishes each status.
     status: watch::Receiver<Published>,
     /// When the last line was sent; `None` before the first.
     sent: Option<Instant>,
+    /// Whether the terminal status or an error was sent, after which the stream ends.
     is_finished: bool,
+    /// The permit of this stream, which counts against the limit of open streams.
     _place: StreamPermit,
     /// Counts the stream as a view of the execution until the stream is dropped.
     _viewing: Option<Viewing>,
@@ -73,6 +76,7 @@ pub(crate) async fn response(
     Ok(lines(Body::from_stream(statuses)))
 }
 
+/// Returns a response with NDJSON, marked as a stream.
 fn lines(body: Body) -> Response {
     let mut response = body.into_response();
     response.headers_mut().insert(

@@ -132,6 +132,7 @@ impl Registry {
         Ok(self.spool.create(id.uuid(), &body, digest, &record)?)
     }
 
+    /// Writes into the record of `old`, durably, that the execution `next` continues it.
     fn note_continuation(&self, old: &Entry, next: ExecutionId) -> Result<(), RegistryError> {
         let note = || {
             let mut record = Record::decode(&old.status()?).map_err(std::io::Error::other)?;

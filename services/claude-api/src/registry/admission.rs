@@ -31,6 +31,7 @@ pub(super) struct Admission {
 struct Inner {
     queue: Queue,
     waiting: std::collections::HashMap<ExecutionId, oneshot::Sender<()>>,
+    /// Whether the queue has stopped granting permits, because the service stops.
     closed: bool,
 }
 
@@ -40,7 +41,9 @@ struct Inner {
 #[derive(Debug)]
 pub struct Reservation {
     admission: Admission,
+    /// The lane whose limit the slot counts against; `None` if there is no lane.
     lane: Option<String>,
+    /// Whether an execution has entered the queue in this slot. Otherwise a drop releases the slot.
     used: bool,
 }
 
@@ -51,6 +54,7 @@ pub struct Reservation {
 pub struct Ticket {
     admission: Admission,
     id: ExecutionId,
+    /// The channel over which the permit to run arrives; `None` once it has arrived.
     permit: Option<oneshot::Receiver<()>>,
 }
 
@@ -68,6 +72,7 @@ impl Admission {
         }
     }
 
+    /// Runs `act` on the state of the queue while holding its lock.
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }

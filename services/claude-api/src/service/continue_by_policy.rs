@@ -35,8 +35,11 @@ const PROMPT: &str = "Continue where you left off.";
 /// A new execution that a policy created to continue an ended one. It is on disk, but not in the
 /// queue yet.
 pub(crate) struct Continuation {
+    /// The request of the new execution.
     accepted: Accepted,
+    /// The files of the new execution on disk.
     entry: spool::Entry,
+    /// The first status of the new execution.
     status: Status,
 }
 

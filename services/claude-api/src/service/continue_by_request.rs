@@ -15,8 +15,11 @@ use crate::registry::record::Record;
 /// An ended execution that a request may continue, with its conversation and workspace. It holds a
 /// lock: while it exists, no other request continues an execution.
 pub(super) struct ContinuedExecution {
+    /// The files of the ended execution on disk.
     entry: spool::Entry,
+    /// The conversation that the new execution resumes.
     pub(super) conversation: String,
+    /// The workspace in which the ended execution ran.
     pub(super) workspace: String,
     _lock: OwnedMutexGuard<()>,
 }

@@ -47,9 +47,13 @@ pub(super) struct Waiting {
 /// be starting their CLI at the same time.
 #[derive(Debug)]
 struct QueueLimits {
+    /// The maximum number of slots in use.
     queued: u64,
+    /// The maximum number of slots that one lane may use.
     queued_per_lane: u64,
+    /// The maximum number of executions that run.
     running: u64,
+    /// The maximum number of executions whose CLI is starting.
     starting: u64,
 }
 
@@ -72,8 +76,11 @@ pub(super) struct Queue {
     slots_by_lane: HashMap<Option<String>, u64>,
     /// The total number of slots in use.
     slots_in_use: u64,
+    /// The executions that wait, in the order of acceptance.
     pub(super) waiting: Vec<Waiting>,
+    /// The executions that have a permit to run, with what they occupy.
     running: HashMap<ExecutionId, RunningExecution>,
+    /// The running executions whose CLI has not started yet.
     starting: HashSet<ExecutionId>,
 }
 
