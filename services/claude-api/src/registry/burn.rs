@@ -12,8 +12,7 @@ use super::admission::QueueFull;
 use super::error::RegistryError;
 use super::id_locks::IdLock;
 
-/// The reason why [`Registry::burn`] did not burn an id. The disk is unchanged then, unless it
-/// failed.
+/// The reason why [`Registry::burn`] did not burn an id, which is then not recorded as burned.
 #[derive(Debug)]
 pub enum NotBurned {
     /// The queue is full. A burned id needs a slot of the queue, which bounds the number of burned

@@ -71,8 +71,7 @@ impl Registry {
     ///
     /// # Errors
     /// A disk error; `NotFound` after a deletion; `InvalidInput` if the execution has no terminal
-    /// status on disk; any other kind if the status on disk cannot be parsed. Nothing is changed
-    /// then.
+    /// status on disk; any other kind if the status on disk cannot be parsed.
     pub fn amend(&self, entry: &Entry, change: impl FnOnce(&mut Status)) -> io::Result<()> {
         let _amending = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
         if !entry.is_terminal() {

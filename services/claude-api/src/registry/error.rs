@@ -18,8 +18,7 @@ pub enum RegistryError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The record of an execution is damaged on disk. `Registry::end_damaged` ends the
-    /// execution.
+    /// The record of an execution is damaged on disk. `Registry::end_damaged` ends the execution.
     #[error("the record of execution {id} is damaged: {source}")]
     Damaged {
         /// The id of the execution.

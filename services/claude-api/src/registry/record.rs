@@ -28,9 +28,9 @@ pub struct Accepted {
     pub chain: Chain,
 }
 
-/// How often a policy has continued an execution in a row. A continuation inherits these counts:
-/// after too many interruptions there is no further continuation, and each wait after a usage limit
-/// is longer than the last.
+/// How often a policy has continued an execution in a row. A continuation inherits these counts.
+/// After too many interruptions there is no further continuation, and the waits after usage limits
+/// grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Chain {

@@ -33,7 +33,7 @@ impl Service {
     ///
     /// # Errors
     /// All problems of a refused `PUT` (docs/protocol.md, "Problem types"), such as 409 `id-in-use`
-    /// for another body and 503 `queue-full`. No execution is created then.
+    /// for another body and 503 `queue-full`.
     pub async fn accept(
         self: &Arc<Self>,
         id: ExecutionId,
