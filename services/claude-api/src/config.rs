@@ -1,5 +1,6 @@
-//! Configuration: every setting is a flag and an environment variable. All mistakes are reported
-//! together, before the listener is bound. No other module reads the environment.
+//! Configuration of claude-api from the command line and the environment: every setting is both a
+//! flag and an environment variable. All mistakes are reported together, before the service
+//! listens. No other module reads the environment.
 //!
 //! A constant that an operator may change is a setting here. The constants of the protocol are in
 //! [`protocol::limits`]. Every other constant is beside the code that uses it.
@@ -24,7 +25,7 @@ pub use limits::LimitArgs;
 pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
 
-/// The exit code of a bad configuration (sysexits.h, `EX_USAGE`).
+/// The exit code of the process after a bad configuration (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
 
 /// Runs the Claude CLI in its own process tree and streams plain text over HTTP.
@@ -63,6 +64,8 @@ pub struct HealthcheckArgs {
     pub url: String,
 }
 
+/// Returns the URL that `healthcheck` reads by default: the startup page of the service on this
+/// machine, at the port in `CLAUDE_API_PORT` or 8002.
 fn default_health_url() -> String {
     #[expect(clippy::disallowed_methods, reason = "a default that --help shows")]
     let port = std::env::var("CLAUDE_API_PORT").unwrap_or_else(|_| "8002".to_owned());
@@ -90,13 +93,13 @@ pub enum RepositorySettings {
     Full,
 }
 
-/// The heading of folders in the help text.
+/// The heading above the settings for folders in the text of `--help`.
 const FOLDERS: &str = "Folders";
-/// The heading of the CLI's settings in the help text.
+/// The heading above the settings for the Claude CLI in the text of `--help`.
 const CLAUDE_CLI: &str = "Claude CLI";
-/// The heading of the sandbox in the help text.
+/// The heading above the settings for the sandbox in the text of `--help`.
 const SANDBOX: &str = "Sandbox";
-/// The heading of logs in the help text.
+/// The heading above the settings for the log in the text of `--help`.
 const LOGS: &str = "Logs";
 
 /// Settings of `serve`.
@@ -247,24 +250,30 @@ pub struct ServeArgs {
     pub limits: LimitArgs,
 }
 
-/// The checked settings of `serve`: the arguments, and the values that are computed from them.
+/// The checked settings of the service: the arguments of `serve`, and the values computed from
+/// them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The arguments as given, except that a relative path of the CLI is made absolute.
+    /// The arguments as the operator gave them, except that a relative path of the CLI is made
+    /// absolute.
     pub args: ServeArgs,
-    /// The permissions of the CLI's tools.
+    /// The operator's rules for the CLI's tools: the defaults of an execution, and the most that a
+    /// client may allow.
     pub tools: ToolPolicy,
-    /// The control requests that clients may send.
+    /// The control requests, such as `interrupt`, that clients may send to the stdin of a running
+    /// CLI. Empty if none is allowed.
     pub control_requests: Vec<ControlRequest>,
-    /// The programs that run before and after each execution.
+    /// The operator's programs that run before and after each execution.
     pub hooks: Hooks,
-    /// The limits in force.
+    /// The limits in force (docs/protocol.md, "Limits"). A limit without a flag has its default
+    /// value.
     pub limits: protocol::Limits,
 }
 
 impl ServeArgs {
-    /// Returns the paths of `--sandbox-paths`, which every sandboxed execution may use besides its
-    /// own folders.
+    /// Returns the paths of `--sandbox-paths`, which every sandboxed execution may read and write
+    /// besides its own folders. Empty paths are left out: an empty environment variable is parsed
+    /// as one.
     pub(crate) fn sandbox_paths(&self) -> impl Iterator<Item = &PathBuf> {
         // `CLAUDE_API_SANDBOX_PATHS=` parses as one empty path.
         let paths = self.sandbox_paths.iter();
@@ -273,11 +282,12 @@ impl ServeArgs {
 }
 
 impl Settings {
-    /// Checks the arguments together and computes the settings. `mistakes` are those that the
-    /// parser found; they are reported with all others.
+    /// Checks the arguments of `serve` together and computes the settings from them. `mistakes` are
+    /// the errors that the parser has found already; they are reported together with those found
+    /// here.
     ///
     /// # Errors
-    /// All mistakes, one text each.
+    /// All mistakes, one text each, with the flag, the wrong value and the remedy.
     pub fn check(mut args: ServeArgs, mut mistakes: Vec<String>) -> Result<Self, Vec<String>> {
         // Executions start in their workspace, so a relative path would be resolved there. A bare
         // name is resolved in PATH.

@@ -1,5 +1,5 @@
-//! The HTTP interface of claude-api, which docs/protocol.md, "HTTP of claude-api", describes. This
-//! module parses requests and writes responses; [`crate::service`] makes all decisions.
+//! The HTTP interface of claude-api (docs/protocol.md, "HTTP of claude-api"). This module parses
+//! requests and writes responses; [`crate::service`] makes all decisions.
 
 pub(crate) mod boxed;
 pub(crate) mod events;
@@ -30,10 +30,12 @@ use crate::service::Service;
 pub(crate) use reply::Reply;
 use reply::unknown_path;
 
-/// How long a browser may cache the answer to a preflight request.
+/// How long a browser may cache the answer to a CORS preflight request. The limit bounds how long a
+/// browser uses an answer from before a change of `--allowed-origins`.
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
-/// Returns whether a response is a stream, which lasts as long as its execution.
+/// Returns whether an HTTP response is a stream of output, events or statuses, which may stay open
+/// as long as its execution runs. The connection of a stream is never closed as idle.
 pub(crate) fn is_stream(response: &Response) -> bool {
     response
         .extensions()
@@ -41,8 +43,8 @@ pub(crate) fn is_stream(response: &Response) -> bool {
         .is_some()
 }
 
-/// Returns the router for all paths of claude-api. It refuses requests with a foreign `Host` or
-/// `Origin`, and requests from the service's own container if it is boxed (`--boxed`).
+/// Returns the router for all HTTP paths of claude-api. It answers 403 to requests with a foreign
+/// `Host` or `Origin`, and 401 to requests from the service's own container if `--boxed` is on.
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.engine.settings.args;
     let own_name = ["claude-api".to_owned()];
@@ -93,8 +95,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// Returns the CORS layer, which permits pages of a listed origin (Fetch Standard, CORS protocol).
-/// There are no cookies, so credentials are never allowed. Responses name the origin, never `*`.
+/// Returns the middleware for CORS (Fetch Standard, CORS protocol), which permits web pages of the
+/// origins in `--allowed-origins`. There are no cookies, so credentials are never allowed.
+/// Responses name the origin, never `*`.
 fn cors(guard: Arc<Guard>) -> CorsLayer {
     let listed = move |origin: &HeaderValue, _: &Parts| {
         origin.to_str().is_ok_and(|origin| guard.lists(origin))
@@ -122,8 +125,9 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
         .max_age(PREFLIGHT)
 }
 
-/// Refuses a request whose `Host` or `Origin` the operator does not allow, before it is handled:
-/// otherwise a web page in a browser of this machine could use the service.
+/// Middleware that answers 403 to a request whose `Host` or `Origin` the operator does not allow,
+/// before the request is handled. Otherwise any web page in a browser on this machine could use the
+/// service.
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,

@@ -1,5 +1,6 @@
-//! `claude-api`: the service that runs the Claude CLI, in a process tree of its own, for each
-//! prompt that it accepts over HTTP, and streams the answer as plain text.
+//! `claude-api`: the HTTP service that runs the Claude CLI. For each prompt that it accepts, it
+//! starts one CLI in a process tree of its own, and streams the answer as plain text. One such run
+//! is called an execution.
 //!
 //! ```text
 //! http ──▶ service ──▶ execution (one owner task each) ──▶ runner ──▶ claude ──▶ tools
@@ -9,12 +10,19 @@
 //!  (ids, lanes, ends)
 //! ```
 //!
-//! Each layer uses only itself and the layers below it, from the top: [`server`]; [`http`];
-//! [`service`], which handles requests and applies policies; [`execution`], which runs one
-//! execution and returns its end; hooks and checks; [`engine`], the resources that executions
-//! share; and modules that use none of these. In the lowest layer, only [`registry`] decides
-//! whether an execution exists, when it may start and how it ended. A test of the workspace
-//! (`structure`) finds import cycles, uses of a higher layer, and other holders of the spool.
+//! The modules form layers, and each uses only itself and the layers below it. From the top:
+//!
+//! - [`server`]: accepts connections.
+//! - [`http`]: parses requests and writes responses.
+//! - [`service`]: handles requests, and applies policies such as continuations.
+//! - [`execution`]: runs one execution and returns its end.
+//! - hooks (programs of the operator) and checks (of the CLI, the folders and the disks).
+//! - [`engine`]: the resources that executions share.
+//! - Modules that use none of these. Among them, only [`registry`] decides whether an execution
+//!   exists, when it may start and how it ended.
+//!
+//! A test of the workspace (`structure`) finds import cycles, uses of a higher layer, and other
+//! modules that hold the spool, which is the folder of all records on disk.
 
 mod boxed;
 mod checks;

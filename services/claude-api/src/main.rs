@@ -1,7 +1,9 @@
-//! The program `claude-api`: parses its arguments, sets up the log, recovers the executions of its
-//! last run, and serves HTTP ([`claude_api::server::run`]).
+//! The program `claude-api`: parses the command line, sets up the log, recovers the executions that
+//! were unfinished when the service last stopped, and serves HTTP ([`claude_api::server::run`]).
 //!
-//! With `runner` as its first argument it is a runner instead: the parent process of one CLI.
+//! If the first argument is `runner`, the program is a runner instead. A runner is a small process
+//! that the service starts for each execution and each hook. It starts their program, such as the
+//! Claude CLI, and kills the whole process tree at the end.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -19,8 +21,9 @@ use claude_api::service::Service;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The longest wait, at exit, for threads that a slow or broken disk blocks. Records on disk
-/// survive a write that is cut off then, as they survive a kill of the process.
+/// How long the exit of the process waits for threads that a slow or broken disk blocks. The wait
+/// is short, because the records on disk survive a write that is cut off, as they survive a
+/// SIGKILL.
 const DISK_THREADS_WAIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -54,8 +57,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the command line without the subcommand `serve`, which is the default. The flags of
-/// `serve` also exist at the top level, so clap parses them there with or without that word.
+/// Returns the command line of this process without the subcommand `serve`, which is the default.
+/// The flags of `serve` also exist at the top level, so clap parses them there with or without that
+/// word.
 fn arguments() -> Vec<std::ffi::OsString> {
     let mut args: Vec<_> = std::env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == "serve") {
@@ -64,7 +68,8 @@ fn arguments() -> Vec<std::ffi::OsString> {
     args
 }
 
-/// Prints an error for a person at a terminal and returns the exit code.
+/// Prints `claude-api: ` and the error `message` on stderr, for a person at a terminal. Returns
+/// `code` as the exit code of the process.
 #[allow(
     clippy::print_stderr,
     reason = "errors before the log is set up, for a person at a terminal"
@@ -74,7 +79,10 @@ fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs the service until it is stopped, and returns the exit code of the process.
+/// Runs the service until SIGTERM or SIGINT stops it, and returns the exit code of the process: 0
+/// after a stop, 64 (`EX_USAGE`) for a bad configuration, 1 for any other failure. `mistakes` are
+/// the values on the command line that did not parse; they are reported together with those found
+/// here.
 fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     let settings = match Settings::check(args, mistakes) {
         Ok(settings) => settings,
@@ -107,7 +115,8 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     }
 }
 
-/// Sets up the log on stderr. Colours are used only if stderr is a terminal.
+/// Sets up the log on stderr, with the level and the format from `args`. Text lines are coloured
+/// only if stderr is a terminal.
 fn init_log(args: &ServeArgs) {
     let filter = args
         .log_level
@@ -124,8 +133,10 @@ fn init_log(args: &ServeArgs) {
     }
 }
 
-/// Raises the soft limit of open files to the hard one. Each execution and each reader needs a few
-/// descriptors; the usual soft limit of 1024 exists for programs that use select(2).
+/// Raises this process's soft limit of open files (`RLIMIT_NOFILE`) to its hard limit. Each
+/// execution and each reader needs a few descriptors; the usual soft limit of 1024 exists for
+/// programs that use select(2). A failure is logged, and the service starts with fewer possible
+/// connections.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -138,7 +149,12 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Opens and recovers the service, then serves until SIGTERM or SIGINT.
+/// Binds the HTTP listener, opens the service, recovers its executions, then serves until SIGTERM
+/// or SIGINT.
+///
+/// # Errors
+/// The address cannot be bound, the settings or the folders cannot be used, or the executions on
+/// disk cannot be listed.
 async fn start(settings: Settings) -> anyhow::Result<()> {
     let address = (settings.args.host, settings.args.port);
     raise_descriptor_limit();

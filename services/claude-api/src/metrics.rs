@@ -1,11 +1,11 @@
-//! The metrics of `/metrics`: counters since the start of the service, and gauges of its present
-//! state.
+//! The Prometheus metrics of the page `/metrics`: counters since the start of the service, and
+//! gauges of its present state.
 //!
-//! - A counter is a relaxed atomic. The data path adds to a counter once for each chunk of output
+//! - A counter is a relaxed atomic. The path of the output adds to a counter once for each chunk
 //!   ([`OutputCounters`]). All other counts happen when an execution starts or ends, or at a rare
 //!   event.
-//! - State that the service keeps elsewhere is not duplicated here: [`Gauges`] carries it at a
-//!   scrape.
+//! - State that the service keeps elsewhere is not duplicated here: [`Gauges`] carries it when the
+//!   page is read.
 //! - Label values come from enumerations only, which bounds the number of series. An id, a lane or
 //!   a workspace is never a label. Every series exists from the start, with the value 0.
 
@@ -23,10 +23,10 @@ use prometheus_client::registry::Registry;
 use protocol::{Exposition, ProblemType, Reason, State, Status};
 use serde_json::Value;
 
-/// The value of the label `reason` for a state without a reason.
+/// The value of the label `reason` for an end without a reason, because a label cannot be missing.
 const NO_REASON: &str = "none";
-/// The kinds of tokens that are counted: the value of the label `kind`, and the name of the count
-/// in the object `usage` of a status, which has the CLI's own names.
+/// The kinds of model tokens that are counted. Each pair is a value of the label `kind`, and the
+/// name of that count in the object `usage` of a status, as the CLI spells it.
 const TOKENS: [(&str, &str); 4] = [
     ("input", "input_tokens"),
     ("output", "output_tokens"),
@@ -34,7 +34,7 @@ const TOKENS: [(&str, &str); 4] = [
     ("cache_creation", "cache_creation_input_tokens"),
 ];
 
-/// The labels of the counter of ended executions.
+/// The labels `state` and `reason` of the counter of ended executions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabels {
     state: &'static str,
@@ -42,6 +42,7 @@ struct EndLabels {
 }
 
 impl EndLabels {
+    /// Returns the labels for an end; a missing reason becomes `none`.
     fn new(state: State, reason: Option<Reason>) -> Self {
         Self {
             state: state.as_str(),
@@ -50,32 +51,34 @@ impl EndLabels {
     }
 }
 
-/// The label of the gauge of executions that have not ended.
+/// The label `state` of the gauge of executions that have not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
 }
 
-/// The label of the counter of tokens.
+/// The label `kind` of the counter of model tokens, such as `input`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
 
-/// The label of the counter of dropped bytes: `output` or `events`.
+/// The label `track` of the counter of dropped bytes, `output` or `events`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TrackLabel {
     track: &'static str,
 }
 
-/// The label of the counter of refused requests: the type of the problem.
+/// The label `reason` of the counter of refused HTTP requests: the type of the problem in the
+/// answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabel {
     reason: String,
 }
 
 impl RefusalLabel {
-    /// Returns the label of a problem type, spelled like the reasons of the bridge.
+    /// Returns the label for a problem type, with `_` for `-`, as the bridge spells its reasons:
+    /// `queue_full` for `queue-full`.
     fn new(kind: ProblemType) -> Self {
         Self {
             reason: kind.as_str().replace('-', "_"),
@@ -83,67 +86,80 @@ impl RefusalLabel {
     }
 }
 
-/// The metrics of one service, which `/metrics` shows. Counting is cheap; a scrape holds no lock
-/// for longer than the read of one number.
+/// The metrics of one service, which the page `/metrics` shows. Counting costs little more than an
+/// atomic addition. Reading the page holds no lock for longer than the read of one number.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    /// The Prometheus client's list of all metrics, with their names and help texts.
     registry: Registry,
+    /// The number of executions that have not ended, by state.
     executions: Family<StateLabel, Gauge>,
+    /// The number of open HTTP streams of these executions.
     viewers: Gauge,
+    /// The size of all executions on disk, in bytes.
     spool_bytes: Gauge,
+    /// Counts the ended executions, by state and reason.
     ended: Family<EndLabels, Counter>,
+    /// Counts the refused HTTP requests, by the type of the problem.
     refused: Family<RefusalLabel, Counter>,
+    /// Counts the model tokens of ended executions, by kind.
     tokens: Family<KindLabel, Counter>,
+    /// The cost of ended executions, in US dollars.
     cost: Counter<f64, AtomicU64>,
+    /// The times from acceptance to start, in seconds.
     queue: Histogram,
+    /// The running times until the first byte of output, in seconds.
     first_byte: Histogram,
+    /// The running times until the first text of the model, in seconds.
     first_text: Histogram,
+    /// The running times of ended executions, without pauses, in seconds.
     duration: Histogram,
-    /// Accepted executions, continuations included.
+    /// Counts the accepted executions, including continuations.
     pub(crate) accepted: Counter,
-    /// The times that an execution made no progress for `stalledMs`.
+    /// Counts how often an execution made no progress for `stalledMs`.
     pub(crate) stalls: Counter,
-    /// Requests to the model's API that the CLI repeated.
+    /// Counts the requests to the model's API that the CLI repeated after an error.
     pub(crate) api_retries: Counter,
-    /// Answers that began again after they were cut.
+    /// Counts the answers of the model that were cut off and started again.
     pub(crate) restarts: Counter,
-    /// Events of the CLI that could not be read.
+    /// Counts the events (JSON lines on the CLI's stdout) that could not be read.
     pub(crate) events_lost: Counter,
-    /// The bytes of output and events that were produced or dropped.
+    /// Counts the bytes of output and events that were produced or dropped.
     pub(crate) output: OutputCounters,
 }
 
-/// The counters of the data path, which carries output from the CLI to the disk. Clones share the
-/// same numbers.
+/// The counters of bytes on the way from the CLI's stdout to the disk. Clones share the same
+/// numbers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OutputCounters {
-    /// Bytes of output that executions produced, dropped bytes included.
+    /// Counts the bytes of output that executions produced, including dropped ones.
     pub(crate) produced: Counter,
-    /// Bytes of output that could not be written.
+    /// Counts the bytes of output that could not be written to disk.
     pub(crate) dropped_output: Counter,
-    /// Bytes of raw events that could not be written to a full disk.
+    /// Counts the bytes of raw events (the CLI's stdout) that could not be written, because the
+    /// disk was full.
     pub(crate) dropped_events: Counter,
 }
 
-/// The values of the gauges at a scrape, which describe the executions that have not ended and the
-/// disk.
+/// The values of the gauges at the moment when a monitoring system reads `/metrics`. They describe
+/// the executions that have not ended, and the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Gauges {
-    /// Executions that wait in the queue.
+    /// The number of executions that wait in the queue.
     pub(crate) queued: i64,
-    /// Executions that run.
+    /// The number of executions that run.
     pub(crate) running: i64,
-    /// Executions that are paused.
+    /// The number of executions that are paused.
     pub(crate) paused: i64,
-    /// Open HTTP streams of output or statuses of these executions.
+    /// The number of open HTTP streams of output or statuses of these executions.
     pub(crate) viewers: i64,
-    /// Bytes of all executions on disk, as last measured.
+    /// The size of all executions on disk in bytes, as last measured; it is measured every minute.
     pub(crate) spool_bytes: u64,
 }
 
 impl Metrics {
-    /// Adds the time from the acceptance of an execution to its start to the histogram of waiting
-    /// times. Does nothing if `status` has no start.
+    /// Records how long an execution waited from its acceptance to its start. Does nothing if
+    /// `status` has no start time.
     pub(crate) fn started(&self, status: &Status) {
         if let Some(started) = status.started_at {
             let waited = started.duration_since(status.created_at);
@@ -151,17 +167,18 @@ impl Metrics {
         }
     }
 
-    /// Adds the running time until the first byte of an execution's output to its histogram.
+    /// Records the running time of an execution until the first byte of its output.
     pub(crate) fn first_byte(&self, after: Duration) {
         self.first_byte.observe(after.as_secs_f64());
     }
 
-    /// Adds the running time until the first text of the model in an execution to its histogram.
+    /// Records the running time of an execution until the first text of the model.
     pub(crate) fn first_text(&self, after: Duration) {
         self.first_text.observe(after.as_secs_f64());
     }
 
-    /// Counts an ended execution: its state and reason, its running time, its tokens and its cost.
+    /// Counts an ended execution by state and reason, and adds its running time, its tokens and its
+    /// cost. Values that the CLI did not report are left out.
     pub(crate) fn ended(&self, status: &Status) {
         let labels = EndLabels::new(status.state, status.reason);
         self.ended.get_or_create(&labels).inc();
@@ -184,7 +201,8 @@ impl Metrics {
         }
     }
 
-    /// Counts a refused request by the type of its problem.
+    /// Counts an HTTP request that was refused, by the type of the problem in the answer.
+    /// `not-ready` is not counted: it is the regular answer of a health page.
     pub(crate) fn refused(&self, kind: ProblemType) {
         // `not-ready` is an answer of the health page, which refuses nothing.
         if kind != ProblemType::NotReady {
@@ -193,7 +211,8 @@ impl Metrics {
         }
     }
 
-    /// Returns the text of the page `/metrics` in `format`, with these values of the gauges.
+    /// Returns the text of the page `/metrics` in `format`, with the given values of the gauges. If
+    /// a metric cannot be encoded, the error is logged and the page is incomplete.
     pub(crate) fn page(&self, gauges: Gauges, format: Exposition) -> String {
         let Gauges {
             queued,

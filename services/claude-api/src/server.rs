@@ -1,5 +1,6 @@
-//! The HTTP server: accepts connections on a bound listener until a shutdown begins. Then it lets
-//! running executions and open responses end within a time limit.
+//! The HTTP server: accepts connections on a listening TCP socket until a shutdown begins. A
+//! shutdown lets running executions and open responses finish within a time limit; then the rest is
+//! cut off.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,15 +26,20 @@ use crate::net::{Connection, ConnectionPermit, Connections};
 use crate::reach;
 use crate::service::Service;
 
-/// How long open responses may take after every execution has ended. The limit of the whole stop,
-/// `shutdownMs`, may cut this time short.
+/// How long HTTP responses may still be sent after every execution has ended during a shutdown. Two
+/// seconds are enough to send the last bytes to a client that reads. The limit of the whole
+/// shutdown, `shutdownMs`, may cut this time short.
 const LAST_RESPONSES_WAIT: Duration = Duration::from_secs(2);
-/// The read buffer of one connection, which also bounds the head of a request, in bytes.
+/// The size of the read buffer of one HTTP connection, in bytes. It also bounds the request line
+/// and the headers of a request, which must fit into the buffer.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Serves HTTP on `listener` until `shutdown` resolves, then stops the service. Executions that
-/// still run become `interrupted` with `service_stopped`, except those whose answer is complete
-/// (docs/protocol.md, "Ends"). The stop takes at most `shutdownMs` (docs/protocol.md, "Limits").
+/// Serves HTTP on `listener` until `shutdown` resolves, then stops the service.
+///
+/// During the stop, new executions are refused with 503 `stopping`, and open streams continue.
+/// Executions that still run at the end of the grace period become `interrupted` with the reason
+/// `service_stopped`, except those whose answer is complete (docs/protocol.md, "Ends"). The stop
+/// takes at most `shutdownMs` (docs/protocol.md, "Limits").
 ///
 /// # Errors
 /// None at present.
@@ -80,9 +86,9 @@ pub async fn run(
     Ok(())
 }
 
-/// Serves the requests of one client until its connection ends, then releases `permit`, which
-/// counts against the limit of connections. A connection that exceeds one of `timeouts` is closed.
-/// When `stop` is cancelled, a response that has begun is finished first.
+/// Serves the HTTP requests of one connection until it closes, then releases `permit`, which counts
+/// against the limit of open connections. A connection that exceeds one of `timeouts` is closed.
+/// When `stop` is cancelled, the response in progress is finished and no further request is read.
 async fn serve(
     stream: Connection,
     peer: Peer,

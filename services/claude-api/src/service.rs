@@ -1,5 +1,6 @@
-//! The service, which does not depend on HTTP: accepts and finds executions, applies controls and
-//! policies, recovers after a restart, and stops.
+//! The service itself, which does not depend on HTTP. It accepts executions and finds them by id,
+//! pauses, resumes and cancels them for clients, continues them by policy, recovers them after a
+//! restart, and stops.
 
 mod accept;
 mod after_hooks;
@@ -49,31 +50,39 @@ use crate::inbound::Inbound;
 use crate::registry::RegistryError;
 use crate::streams::Streams;
 
-/// The state of a running claude-api: its executions that have not ended, the limits that its
-/// requests share, and its background tasks.
+/// The state of a running claude-api, shared by all HTTP requests: the executions that have not
+/// ended, the limits of memory, connections and streams, and the background tasks.
 pub struct Service {
-    /// The resources that executions share.
+    /// The resources that all executions share, such as the settings, the records on disk and the
+    /// metrics.
     pub engine: Arc<Engine>,
-    /// Refuses requests from the container of claude-api, in which the model's commands run. `None`
-    /// if `--boxed` is off: then all requests are served.
+    /// The check that refuses HTTP requests from claude-api's own container, in which the model's
+    /// commands run and must not use the service. `None` if `--boxed` is off: then requests are
+    /// accepted from everywhere.
     pub(crate) boxed: Option<Boxed>,
+    /// The memory budget for request bodies that are being received, of `inboundBytes`.
     pub(crate) inbound: Inbound,
-    /// The maximum number of open connections of clients.
+    /// The maximum number of open TCP connections of clients, from `--connections` and the limit of
+    /// file descriptors.
     pub(crate) connection_limit: usize,
+    /// The permits for open HTTP streams; a stream without one is refused with 503
+    /// `too-many-streams`.
     pub(crate) streams: Streams,
-    /// The live executions: each has an owner, the one task that runs it and writes its status. A
-    /// lock, because lookups are short and synchronous; no await happens inside.
+    /// The executions that have not ended, by id. Each has an owner, the one task that runs it and
+    /// writes its status. A synchronous lock, because lookups are short and no await happens
+    /// inside.
     live: RwLock<HashMap<ExecutionId, Live>>,
-    /// The ended outputs whose SHA-256 is not computed yet.
+    /// The ended executions whose output has no SHA-256 yet; a background task computes it.
     pub(crate) digest_queue: DigestQueue,
-    /// The limits of after hooks, the operator's programs that run when an execution has ended.
+    /// The limits of the after hooks, the operator's programs that run after each execution.
     pub(crate) hook_queue: HookQueue,
-    /// The background tasks, such as hooks, that a stop of the service waits for.
+    /// The background tasks, such as runs of hooks, that a stop of the service waits for.
     background: TaskTracker,
-    /// Cancelled when a stop begins.
+    /// The token that is cancelled when a stop of the service begins.
     stopping: CancellationToken,
 }
 
+/// Returns the problem 507 `spool-unwritable`, for an execution that cannot be written to disk.
 fn spool_unwritable() -> Problem {
     Problem::new(
         ProblemType::SpoolUnwritable,
@@ -82,8 +91,9 @@ fn spool_unwritable() -> Problem {
     )
 }
 
-/// Returns the problem (the JSON body of an error) that answers a client after a failure of the
-/// registry. The client learns that the disk cannot be written; other details go to the log alone.
+/// Returns the problem (the JSON body of an HTTP error, RFC 9457) for a failure of the disk. A disk
+/// that cannot be written is 507 `spool-unwritable`. Any other failure is 500 `internal` without
+/// details for the client; the details are logged.
 fn problem(failure: &RegistryError) -> Problem {
     match failure {
         RegistryError::Unwritable { .. } => spool_unwritable(),
@@ -100,6 +110,7 @@ fn problem(failure: &RegistryError) -> Problem {
     }
 }
 
+/// Returns the problem 404 `not-found`, for an id that no execution has.
 fn not_found(id: ExecutionId) -> Problem {
     Problem::new(
         ProblemType::NotFound,
@@ -107,6 +118,7 @@ fn not_found(id: ExecutionId) -> Problem {
     )
 }
 
+/// Returns the problem 410 `deleted`, for the id of an execution that was deleted.
 pub(crate) fn deleted(id: ExecutionId) -> Problem {
     Problem::new(
         ProblemType::Deleted,
@@ -115,11 +127,14 @@ pub(crate) fn deleted(id: ExecutionId) -> Problem {
 }
 
 impl Service {
-    /// Opens the spool and all that requests share, and returns the service with warnings for the
-    /// log. Call [`Self::recover`] before serving. Blocks on the disk.
+    /// Opens the folder of the records and creates everything that requests share. Returns the
+    /// service with warnings for the log, one text each. Call [`Self::recover`] before serving:
+    /// only that call requeues or ends the executions that the last run left unfinished. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// The spool or the settings cannot be used; the text says why and what to do.
+    /// The records, the workspaces or the settings cannot be used; the text says why and what to
+    /// do.
     pub fn open(
         settings: Settings,
         environment: Environment,
@@ -146,18 +161,21 @@ impl Service {
         Ok((service, warnings))
     }
 
-    /// Starts a background task. A stop of the service waits for it, within the stop's time limit.
+    /// Starts a background task that a stop of the service waits for, within the stop's time limit.
+    /// Used for work that follows the end of an execution, such as hooks.
     pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.background.spawn(work);
     }
 
-    /// Returns a token that counts like a task of [`Self::background`]: a stop waits until the
-    /// token is dropped.
+    /// Returns a token that makes a stop of the service wait until the token is dropped, as if it
+    /// were a running task of [`Self::background`]. It covers the time before such a task is
+    /// started.
     pub(crate) fn background_token(&self) -> TaskTrackerToken {
         self.background.token()
     }
 
-    /// Returns a live execution. `None` if no task runs it: it has ended, or the id is unknown.
+    /// Returns the handle of an execution that has not ended. `None` if no task runs it: it has
+    /// ended, or the id is unknown.
     fn live(&self, id: ExecutionId) -> Option<Live> {
         self.live
             .read()
@@ -166,6 +184,7 @@ impl Service {
             .cloned()
     }
 
+    /// Returns the handles of all executions that have not ended, in no particular order.
     fn all_live(&self) -> Vec<Live> {
         self.live
             .read()
@@ -175,8 +194,8 @@ impl Service {
             .collect()
     }
 
-    /// Removes an execution whose end is on disk from the live ones: from now on requests read it
-    /// from the spool.
+    /// Removes an execution from the live ones, after its terminal status was written to disk. From
+    /// now on requests read the execution from the disk.
     pub(crate) fn retire(&self, id: ExecutionId) {
         self.live
             .write()

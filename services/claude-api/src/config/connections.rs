@@ -1,4 +1,4 @@
-//! Settings for connections: their number and their time limits.
+//! Settings for the HTTP connections of clients: how many may be open, and their time limits.
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;

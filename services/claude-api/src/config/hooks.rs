@@ -1,4 +1,5 @@
-//! Settings for hooks, the operator's programs that run before and after each execution.
+//! Settings for hooks. A hook is a program of the operator that runs before or after each
+//! execution.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -47,7 +48,8 @@ pub struct HookArgs {
     pub hook_timeout_ms: u64,
 }
 
-/// The effect of a hook's failure.
+/// The effect of a hook that fails, which means that it cannot start, exits with an error or takes
+/// too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HookMode {
     /// The status gets a warning
@@ -58,7 +60,7 @@ pub enum HookMode {
 }
 
 impl HookMode {
-    /// Returns the name of the mode in settings and warnings.
+    /// Returns the mode as it is written in settings and in warnings of a status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,17 +70,17 @@ impl HookMode {
     }
 }
 
-/// The moment at which a hook runs.
+/// When a hook runs: before or after an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookMoment {
-    /// Before the CLI starts.
+    /// In the workspace, before the CLI of the execution starts.
     Before,
-    /// After the terminal status is recorded.
+    /// In the workspace, after the terminal status of the execution was written to disk.
     After,
 }
 
 impl HookMoment {
-    /// Returns the name of the moment in settings and warnings.
+    /// Returns the moment as it is written in settings and in warnings of a status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -88,18 +90,20 @@ impl HookMoment {
     }
 }
 
-/// One hook: a program of the operator that runs before or after each execution.
+/// A hook: a program of the operator that runs before or after each execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// The moment at which the hook runs.
+    /// Whether the hook runs before or after an execution.
     pub moment: HookMoment,
-    /// The absolute path of the program.
+    /// The absolute path of the program. A relative path would be resolved in the workspace, where
+    /// the hook runs.
     pub program: PathBuf,
-    /// The effect of a failure.
+    /// The effect of a failure of the hook on the execution and on the log.
     pub mode: HookMode,
 }
 
 impl Hook {
+    /// Creates a hook with the absolute path of its program. `None` if `path` is missing or empty.
     fn new(moment: HookMoment, path: Option<&OsStr>, mode: HookMode) -> Option<Self> {
         let path = path.filter(|path| !path.is_empty())?;
         // Absolute, because hooks run in the workspace, where a relative path names another file.
@@ -111,8 +115,8 @@ impl Hook {
         })
     }
 
-    /// Returns the reason why the program cannot be run now, with a remedy; `None` if it can be
-    /// run. Blocks on the disk.
+    /// Checks whether the hook's program is an executable file now. Returns `None` if it is,
+    /// otherwise the reason and a remedy, as a text for the operator. Blocks on the disk.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
         let reason = execution_obstacle(&self.program)?;
@@ -125,6 +129,8 @@ impl Hook {
     }
 }
 
+/// Returns the reason why this user cannot execute the file `program` now; `None` if it can be
+/// executed.
 fn execution_obstacle(program: &Path) -> Option<String> {
     match std::fs::metadata(program) {
         Err(error) => Some(error.to_string()),
@@ -136,20 +142,20 @@ fn execution_obstacle(program: &Path) -> Option<String> {
     }
 }
 
-/// The hooks that the operator has set, with their common time limit.
+/// The hooks that the operator has set, and their common time limit.
 #[derive(Debug, Clone)]
 pub struct Hooks {
-    /// The hook that runs before the CLI of each execution starts; `None` if none is set.
+    /// The hook that runs before the CLI of each execution starts. `None` if the operator set none.
     pub before: Option<Hook>,
-    /// The hook that runs after the end of each execution; `None` if none is set.
+    /// The hook that runs after the end of each execution. `None` if the operator set none.
     pub after: Option<Hook>,
-    /// The time limit of one run of a hook, after which its processes are killed.
+    /// How long one run of a hook may take. Then its processes are killed, and the run has failed.
     pub limit: Duration,
 }
 
 impl Hooks {
-    /// Returns the reasons why configured hooks cannot be run now, one text each. Blocks on the
-    /// disk.
+    /// Checks whether the programs of all configured hooks can be run now. Returns one text with a
+    /// remedy for each that cannot; empty if all can. Blocks on the disk.
     #[must_use]
     pub fn obstacles(&self) -> Vec<String> {
         let hooks = [&self.before, &self.after].into_iter().flatten();
@@ -158,8 +164,9 @@ impl Hooks {
 }
 
 impl HookArgs {
-    /// Returns the hooks that the arguments set. A required hook whose program cannot be run is
-    /// added to `mistakes`.
+    /// Returns the hooks that the arguments set. If the program of a `required` hook cannot be run,
+    /// the reason is added to `mistakes`, and the service does not start. For an `advisory` hook,
+    /// the start only logs a warning.
     pub(super) fn check(&self, mistakes: &mut Vec<String>) -> Hooks {
         let hook = |moment, path: &Option<OsString>, mode| Hook::new(moment, path.as_deref(), mode);
         let hooks = Hooks {

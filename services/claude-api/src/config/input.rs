@@ -1,16 +1,18 @@
-//! Settings for control requests to a running CLI, and for the wait after a usage limit.
+//! Settings for the input of running executions: the control requests that clients may send to a
+//! CLI, and the first wait before a continuation after a usage limit.
 
 use clap::Args;
 
-/// The subtype of a control request that clients may send to the CLI, such as `interrupt`.
+/// The name of a control request of the CLI, such as `interrupt`. Clients may send those that the
+/// operator allows, on the stdin of a running CLI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlRequest(String);
 
 impl ControlRequest {
-    /// Parses a subtype: 1 to 64 lowercase letters and underscores.
+    /// Parses the name of a control request: 1 to 64 lower-case ASCII letters and underscores.
     ///
     /// # Errors
-    /// The text is no subtype; the error shows an example of one.
+    /// The text is empty, too long or has other characters; the error shows a valid example.
     pub fn parse(text: &str) -> Result<Self, String> {
         let good = |b: u8| b.is_ascii_lowercase() || b == b'_';
         if !text.is_empty() && text.len() <= 64 && text.bytes().all(good) {
@@ -22,7 +24,7 @@ impl ControlRequest {
         }
     }
 
-    /// Returns the subtype.
+    /// Returns the name, as in the member `subtype` of the CLI's JSON message.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -53,6 +55,8 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
+    /// Parses the list of allowed control requests, separated by commas; empty names are skipped.
+    /// Returns one text for each malformed name if there is any.
     pub(super) fn check(&self) -> Result<Vec<ControlRequest>, Vec<String>> {
         let names = self.allowed_control_requests.split(',').map(str::trim);
         let mut mistakes = Vec::new();

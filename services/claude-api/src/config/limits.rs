@@ -1,9 +1,10 @@
-//! The limits that claude-api enforces (docs/protocol.md, "Limits"), as flags.
+//! The limits that claude-api enforces (docs/protocol.md, "Limits"), as flags of the command line.
 
 use clap::Args;
 use protocol::Limits;
 
-/// The longest prompt that the CLI accepts, in bytes.
+/// The longest prompt that the Claude CLI accepts, in bytes (9 MiB). A higher limit would accept
+/// prompts that then fail in the CLI.
 const CLI_PROMPT_BYTES: u64 = 9 << 20;
 
 /// The flags for limits, one each. The defaults are those of docs/protocol.md, "Limits".
@@ -72,7 +73,7 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// Returns the limits in force: those that the flags set, and the default for each other one.
+    /// Returns the limits in force. A limit whose flag is not given has its default value.
     #[must_use]
     pub fn limits(&self) -> Limits {
         let Self {
@@ -126,8 +127,8 @@ impl LimitArgs {
     }
 }
 
-/// Returns the mistakes in these limits, one text each: a 0 where at least 1 is needed, or limits
-/// that contradict each other.
+/// Checks the limits against each other. Returns one text for each mistake: a 0 where at least 1 is
+/// needed, a prompt that the CLI would refuse, or two limits that contradict each other.
 pub(super) fn check(limits: &Limits) -> Vec<String> {
     let mut mistakes = Vec::new();
     for (flag, value) in [

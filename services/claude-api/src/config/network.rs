@@ -1,5 +1,5 @@
-//! Settings for access to the service: its published address, and the rule for requests from its
-//! own container.
+//! Settings for network access to the service: the address and port at which the host publishes it,
+//! and whether requests from its own container are refused.
 
 use std::net::IpAddr;
 
@@ -54,8 +54,10 @@ pub struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// Returns the mistake in these settings: a published address that other machines may reach,
-    /// without `--allow-unauthenticated`. `None` if there is no mistake.
+    /// Checks that other machines cannot reach the service by accident. Returns the error text if
+    /// the published address is not loopback and `--allow-unauthenticated` is not set: the service
+    /// has no authentication, so whoever reaches it may run prompts. `None` if the settings are
+    /// safe.
     pub(super) fn check(&self) -> Option<String> {
         let address = self.published_on?.to_canonical();
         if address.is_loopback() || self.allow_unauthenticated {

@@ -1,22 +1,25 @@
-//! Parsing that reports all wrong values together, where clap alone stops at the first. Each value
-//! that does not parse is reported and replaced by a valid one; then parsing starts again.
+//! Parsing of the command line that reports all wrong values together, although clap stops at the
+//! first one. Each value that does not parse is noted and replaced by a valid one; then parsing
+//! starts again.
 
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error, Parser};
 
-/// The result of parsing the command line.
+/// The result of [`parse_all`].
 #[derive(Debug)]
 pub enum Parsed<T> {
-    /// The values, and the mistakes in values that did not parse and were replaced.
+    /// The parsed values, and one text for each value that did not parse and was replaced. The
+    /// service must not start with replaced values: a caller reports the texts and exits.
     Values(Box<T>, Vec<String>),
-    /// A request for help or the version, or an unusable command line.
+    /// clap's message to print: the help or the version, or an error in the command line that is
+    /// not a wrong value, such as an unknown flag.
     Other(Error),
 }
 
-/// Parses the command line and the environment. A value that does not parse becomes a mistake in
-/// the result and is replaced by a valid one, so that all wrong values are reported together.
+/// Parses the command line and the environment into `T`. A value that does not parse is noted as a
+/// mistake in the result and replaced by a valid one, so all wrong values are reported together.
 pub fn parse_all<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Parsed<T> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let mut mistakes = Vec::new();
@@ -45,7 +48,8 @@ pub fn parse_all<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Parsed<
     }
 }
 
-/// Returns the argument that the error is about; `None` if the error names no known flag.
+/// Returns the clap argument whose value is wrong according to `error`. `None` if the error names
+/// no flag of `command`.
 fn argument_in<'a>(error: &Error, command: &'a Command) -> Option<&'a Arg> {
     let ContextValue::String(text) = error.get(ContextKind::InvalidArg)? else {
         return None;
@@ -56,7 +60,7 @@ fn argument_in<'a>(error: &Error, command: &'a Command) -> Option<&'a Arg> {
         .find(|arg| arg.get_long() == Some(name))
 }
 
-/// Returns a value that parses: the default, a possible value, or a number.
+/// Returns a value for `arg` that parses: its default, else its first possible value, else `1`.
 fn valid_value(arg: &Arg) -> String {
     let default = arg
         .get_default_values()
@@ -70,7 +74,7 @@ fn valid_value(arg: &Arg) -> String {
         .unwrap_or_else(|| "1".to_owned())
 }
 
-/// Returns the first paragraph of an error, as one line.
+/// Returns the first paragraph of clap's error as one line, without the prefix `error: `.
 fn message(error: &Error) -> String {
     let text = error.to_string();
     let lines = text
@@ -84,7 +88,8 @@ fn message(error: &Error) -> String {
         .to_owned()
 }
 
-/// Returns the command line without this flag and its value.
+/// Returns the command line without the flag and its value, in both forms, `--flag value` and
+/// `--flag=value`.
 fn remove_flag(args: Vec<OsString>, flag: &str) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut args = args.into_iter();

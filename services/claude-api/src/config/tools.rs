@@ -1,9 +1,11 @@
-//! Settings for the CLI's tools: the operator's defaults, and the ceiling for clients.
+//! Settings for the CLI's tools, such as `Bash` and `Edit`: the defaults of an execution, and the
+//! most that a client may allow.
 
 use clap::{Args, ValueEnum};
 use protocol::Body;
 
-/// The CLI's permission modes, from the strictest to the one that allows everything.
+/// The CLI's permission modes, which decide what happens when a tool needs a permission. Ordered
+/// from the strictest to the one that permits everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum)]
 pub enum PermissionMode {
     /// The CLI only reads and plans
@@ -25,7 +27,7 @@ pub enum PermissionMode {
 }
 
 impl PermissionMode {
-    /// Returns the value for the CLI's `--permission-mode`.
+    /// Returns the mode as the CLI's option `--permission-mode` spells it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +39,8 @@ impl PermissionMode {
         }
     }
 
-    /// Parses the CLI's name of a mode.
+    /// Parses a mode as the CLI spells it, such as `acceptEdits`. `None` for any other text; upper
+    /// and lower case differ.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         <Self as ValueEnum>::from_str(text, false).ok()
@@ -72,29 +75,38 @@ pub struct ToolArgs {
     pub disallowed_tools: String,
 }
 
-/// The operator's settings for the CLI's tools: the defaults of executions, and the ceiling that no
-/// client may exceed.
+/// The operator's rules for the CLI's tools: the permissions of an execution that sets none, and
+/// the ceiling, the most that a client may allow in its request.
 #[derive(Debug, Clone, Default)]
 pub struct ToolPolicy {
+    /// The permission mode of executions that do not set one.
     mode: PermissionMode,
+    /// The most permissive mode that a client may set.
     ceiling: PermissionMode,
+    /// The tools that run without asking for permission in executions that do not list any.
     allowed: Vec<String>,
+    /// The tools that a client may allow; an entry `*` permits every tool.
     tools_ceiling: Vec<String>,
+    /// The tools that never run in any execution.
     disallowed: Vec<String>,
 }
 
-/// What the CLI's tools may do in one execution, resolved once at acceptance.
+/// The permissions of the CLI's tools in one execution. They are computed once, when the execution
+/// is accepted, so later changes of the settings do not affect it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Permissions {
-    /// The value of the CLI's `--permission-mode`.
+    /// The value of the CLI's `--permission-mode`, such as `dontAsk`.
     pub mode: String,
-    /// The values of the CLI's `--allowedTools`.
+    /// The tools that run without asking for permission: the values of the CLI's `--allowedTools`.
     pub allowed: Vec<String>,
-    /// The values of the CLI's `--disallowedTools`.
+    /// The tools that never run: the values of the CLI's `--disallowedTools`. The operator's are
+    /// always among them.
     pub disallowed: Vec<String>,
 }
 
 impl ToolPolicy {
+    /// Checks the operator's flags for tools. Returns all mistakes, one text each: a malformed
+    /// tool, a tool of an MCP server (there are none), or a ceiling below the default mode.
     pub(super) fn check(args: &ToolArgs) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
         let mut mcp_mistakes = Vec::new();
@@ -151,11 +163,12 @@ impl ToolPolicy {
         }
     }
 
-    /// Returns the permissions of an execution: those that its body sets, and the operator's
-    /// defaults for the others.
+    /// Computes the permissions of an execution: the values in the client's `body`, and the
+    /// operator's defaults where the body sets none. Disallowed tools of both are combined.
     ///
     /// # Errors
-    /// The body names a mode or a tool beyond the operator's ceiling, or an entry that is no tool.
+    /// The body asks for a mode or a tool beyond the operator's ceiling, or an entry is malformed.
+    /// The text is for the client.
     pub fn resolve(&self, body: &Body) -> Result<Permissions, String> {
         let mode = match body.permission_mode.as_deref() {
             None => self.mode,
@@ -193,8 +206,9 @@ impl ToolPolicy {
         })
     }
 
-    /// Checks a client's tool against the ceiling. A client may narrow an entry of the ceiling
-    /// (`Bash(git status)` under `Bash`), but never widen it.
+    /// Checks that the ceiling allows a tool that a client wants to allow. A client may narrow an
+    /// entry of the ceiling (`Bash(git status)` if the ceiling has `Bash`), but never widen one.
+    /// Fails with a text for the client, also for a malformed entry.
     fn check_tool(&self, tool: &str) -> Result<(), String> {
         let name = tool_name(tool).ok_or_else(|| {
             format!("allowedTools has {tool:?}, which is no tool; write Name or Name(rule)")
@@ -215,9 +229,9 @@ impl ToolPolicy {
     }
 }
 
-/// Returns the tool's name, if the entry is exactly `Name` or `Name(rule)`. The CLI splits its list
-/// at commas and spaces outside parentheses: a looser check would let a client add a second tool
-/// after an allowed one.
+/// Returns the name of the tool in an entry of the form `Name` or `Name(rule)`; `None` for any
+/// other text. The check is strict, because the CLI splits its list of tools at commas and spaces
+/// outside parentheses: a looser check would let a client append a second tool to an allowed one.
 fn tool_name(entry: &str) -> Option<&str> {
     let (name, rule) = match entry.split_once('(') {
         None => (entry, None),
@@ -234,7 +248,8 @@ fn tool_name(entry: &str) -> Option<&str> {
     (good_name && good_rule).then_some(name)
 }
 
-/// Splits a list of tools at commas outside parentheses. Empty entries are left out.
+/// Splits a list of tools at the commas outside parentheses, and trims the entries. Empty entries
+/// are left out.
 fn split_entries(text: &str) -> Vec<String> {
     let mut depth = 0_i32;
     text.split(|c| {

@@ -1,6 +1,6 @@
-//! The refusal of requests from the box, the container in which claude-api and the model's commands
-//! run (see [`crate::boxed`]). Also the page that claude-api calls at its start to find out whether
-//! the box reaches the service through its published port.
+//! The refusal of HTTP requests from the box, the container in which claude-api and the model's
+//! commands run (see [`crate::boxed`]). Also the page that claude-api itself calls at its start, to
+//! find out whether the box can reach the service through its published port.
 
 use std::net::IpAddr;
 
@@ -16,16 +16,16 @@ use super::reply::json_response;
 use super::reply::{App, Reply, unknown_path};
 use crate::service::Service;
 
-/// The other end of a connection, classified for the refusal of requests from the box.
+/// The client's end of a TCP connection, classified by its address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
-    /// Whether the peer has an address of this container, so it may be a command of the model.
-    /// Always false if the service is not boxed.
+    /// Whether the client has an address of claude-api's own container, so it may be a command of
+    /// the model. Always false if `--boxed` is off.
     pub(crate) is_own: bool,
 }
 
 impl Peer {
-    /// Classifies the peer of a new connection by its address.
+    /// Classifies the client of a new connection by its IP address.
     pub(crate) fn new(service: &Service, address: IpAddr) -> Self {
         let boxed = service.boxed.as_ref();
         Self {
@@ -34,9 +34,12 @@ impl Peer {
     }
 }
 
-/// Refuses requests from the box before any other check. If the box reaches the service through its
-/// published port, its requests look like those of the host, so all are refused. Health pages are
-/// always served, and so is everything if the service is not boxed.
+/// Middleware that refuses requests from the box, before any other check. Requests from the
+/// container's own addresses get 401 `from-the-box`.
+///
+/// If the box reaches the service through its published port, its requests look like those of the
+/// host; then all requests get 503 `box-reaches-service`. Health pages are always served. If
+/// `--boxed` is off, all requests are served.
 pub(super) async fn check(State(service): App, request: Request, next: Next) -> Response {
     let Some(boxed) = &service.boxed else {
         return next.run(request).await;
@@ -55,6 +58,7 @@ pub(super) async fn check(State(service): App, request: Request, next: Next) -> 
     next.run(request).await
 }
 
+/// Returns the problem 401 `from-the-box`, for a request from claude-api's own container.
 fn from_the_box() -> Problem {
     Problem::new(
         ProblemType::FromBox,
@@ -64,6 +68,8 @@ fn from_the_box() -> Problem {
     )
 }
 
+/// Returns the problem 503 `box-reaches-service`, for all requests while the model's commands could
+/// reach the service through its published port.
 fn box_reaches_service() -> Problem {
     Problem::new(
         ProblemType::BoxReachesService,
@@ -73,8 +79,9 @@ fn box_reaches_service() -> Problem {
 }
 
 /// `GET /health/box/{nonce}`: the page that claude-api calls at its start through its published
-/// port. A call with its own nonce that arrives from outside the box shows that the box reaches
-/// this service, and is noted. Any other call gets 404.
+/// port. If a call with its own nonce arrives from outside the box, commands of the model could
+/// reach the service by the same route. This is noted, and the answer is 200. Any other call gets
+/// 404 `unknown-path`.
 pub(crate) async fn returned_call(
     State(service): App,
     peer: Option<Extension<Peer>>,

@@ -1,5 +1,5 @@
-//! The stream of an execution's events, which are the stdout of the CLI, byte for byte. A clean end
-//! means that the stream is complete; after a failure the connection is aborted.
+//! The HTTP stream of an execution's events, which are the stdout of the CLI byte for byte. If the
+//! stream ends cleanly, it is complete; after a failure the connection is aborted.
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, Version};
@@ -14,8 +14,10 @@ use super::output::{
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
 
-/// `GET .../events?offset=N&follow=false`: streams the events. Without `offset` the stream begins
-/// at the oldest kept byte. With `follow=false` it ends at the present end, which headers announce.
+/// `GET .../events?offset=N&follow=false`: streams the CLI's stdout from byte N, by default from
+/// the oldest byte that is kept. With `follow=false` the stream ends at the present end of the
+/// events, and response headers announce its first byte and the length. Otherwise it lasts until
+/// the execution ends.
 pub(crate) async fn events(
     State(service): App,
     Id(id): Id,
@@ -66,17 +68,20 @@ pub(crate) async fn events(
     Ok(response)
 }
 
-/// The events of one execution, opened for a stream.
+/// The events of one execution, opened for an HTTP stream.
 struct Opened {
     reader: EventsReader,
-    /// The offset of the first byte, and the extent of the events when the stream was opened;
-    /// `None` for a stream that follows the execution to its end.
+    /// For `follow=false`: the offset of the first byte of the stream, and how many bytes of events
+    /// existed when it was opened. `None` for a stream that lasts until the execution ends.
     extent: Option<(u64, EventsExtent)>,
 }
 
-/// Opens a reader of the events from `offset`, by default from the oldest kept byte. It `follows`
-/// the execution to its end, or ends at the present end. Blocks on the disk; with an offset it may
-/// read all patches, the differences between the output and the CLI's stdout.
+/// Opens the events of an execution at byte `offset`, or at the oldest kept byte for `None`. If
+/// `follows` is true, the reader waits for new events until the execution ends; otherwise it ends
+/// at the present end.
+///
+/// Blocks on the disk. With an offset it may read all patches, which are the stored differences
+/// between the output and the CLI's stdout.
 fn open(entry: &Entry, offset: Option<u64>, follows: bool) -> Result<Opened, ReadError> {
     if follows && offset.is_none() {
         let reader = entry.events_reader()?;

@@ -1,4 +1,4 @@
-//! The HTTP calls that accept, read, control, list and delete executions.
+//! The HTTP calls that accept, read, pause, resume, cancel, list and delete executions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +18,17 @@ use super::reply::{json, json_response};
 use crate::execution::Control;
 use crate::service::{Burn, Cancel, Service};
 
-/// The default page size of a list, in executions.
+/// The number of executions on one page of a list if the client does not set `limit`.
 const PAGE_DEFAULT: u64 = 50;
-/// The largest page size of a list, in executions.
+/// The largest `limit` of a list, in executions per page.
 const PAGE_MAX: u64 = 1000;
-/// The longest `ifUnviewedForMs` of a cancel, in milliseconds: a day.
+/// The largest `ifUnviewedForMs` of a cancel, in milliseconds: a day.
 const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 
-/// `PUT /v1/executions/{id}`: accepts an execution under the client's id. Answers with the output
-/// as a stream, or with the status if the client accepts JSON. A repeated request finds the same
-/// execution, and gets 200 instead of 201.
+/// `PUT /v1/executions/{id}`: accepts an execution under the client's id and answers 201. The
+/// answer streams the output, or is the status if the client sends `Accept: application/json`. A
+/// repetition with an equal body finds the same execution and gets 200, so a client may safely
+/// retry.
 pub(crate) async fn accept(
     State(service): App,
     Id(id): Id,
@@ -39,8 +40,9 @@ pub(crate) async fn accept(
     submit(&service, id, version, &headers, request).await
 }
 
-/// `POST /v1/executions`: accepts an execution under a random id, which the header `Execution-Id`
-/// names. Otherwise like [`accept`], but a repeated request creates another execution.
+/// `POST /v1/executions`: accepts an execution under a random id, which the response header
+/// `Execution-Id` contains. Otherwise like [`accept`], but a repeated request creates another
+/// execution.
 pub(crate) async fn create(
     State(service): App,
     _: NoQuery,
@@ -51,6 +53,9 @@ pub(crate) async fn create(
     submit(&service, ExecutionId::random(), version, &headers, request).await
 }
 
+/// Reads the request body, accepts the execution under `id`, and answers with its output as a
+/// stream or with its status. A stream without a free permit is refused before anything is
+/// recorded.
 async fn submit(
     service: &Arc<Service>,
     id: ExecutionId,
@@ -97,6 +102,7 @@ async fn submit(
     Ok(response)
 }
 
+/// Returns whether a request header `Accept` lists `application/json`.
 fn accepts_json(headers: &HeaderMap) -> bool {
     let accepts = headers
         .get_all(header::ACCEPT)
@@ -109,8 +115,8 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `GET /v1/executions/{id}`: returns the present status, or with `follow=true` a stream of all
-/// statuses until the end.
+/// `GET /v1/executions/{id}`: answers with the present status of an execution, or with
+/// `follow=true` streams its statuses until it ends.
 pub(crate) async fn status(
     State(service): App,
     Id(id): Id,
@@ -133,6 +139,7 @@ pub(crate) async fn status(
     ))
 }
 
+/// Applies a control, such as a pause, to an execution and answers with its status.
 async fn control(
     service: &Arc<Service>,
     id: ExecutionId,
@@ -146,18 +153,21 @@ async fn control(
     ))
 }
 
-/// `POST .../pause`: pauses all processes of an execution, and answers with the status.
+/// `POST .../pause`: suspends all processes of an execution with SIGSTOP, and answers with the
+/// status. A queued execution gets 409 `wrong-state`.
 pub(crate) async fn pause(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     control(&service, id, Control::Pause).await
 }
 
-/// `POST .../resume`: resumes a paused execution, and answers with the status.
+/// `POST .../resume`: resumes the processes of a paused execution with SIGCONT, and answers with
+/// the status. Has no effect on an execution that is not paused.
 pub(crate) async fn resume(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     control(&service, id, Control::Resume).await
 }
 
-/// `POST .../cancel`: cancels an execution, with `ifUnviewedForMs` only when nobody views it. With
-/// `ifUnknown=burn`, an unknown id is burned: for an hour it cannot be accepted.
+/// `POST .../cancel`: cancels an execution, and answers with the status. With `ifUnviewedForMs=N`,
+/// only once no client has viewed it for N ms. With `ifUnknown=burn`, an id that is not accepted
+/// yet is burned: a later request to accept it is refused for an hour.
 pub(crate) async fn cancel(
     State(service): App,
     Id(id): Id,
@@ -192,14 +202,15 @@ pub(crate) async fn cancel(
     Ok(json_response(StatusCode::OK, body))
 }
 
-/// `DELETE /v1/executions/{id}`: deletes an ended execution, and answers with 204.
+/// `DELETE /v1/executions/{id}`: deletes an ended execution from the disk, and answers 204. Answers
+/// 409 `wrong-state` if it has not ended.
 pub(crate) async fn delete(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
     service.delete(id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `GET /v1/executions`: lists the statuses of executions in pages, newest first. The page is
-/// streamed: a thousand statuses need the memory of one.
+/// `GET /v1/executions`: lists the statuses of executions in pages, newest first. The answer is
+/// streamed, so a page of a thousand statuses needs the memory of one.
 pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result<Response, Reply> {
     let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
     let limit = query.number("limit")?.unwrap_or(PAGE_DEFAULT);
@@ -247,6 +258,7 @@ pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result
         .into_response())
 }
 
+/// Reads the present status of the execution `id`, live or on disk.
 async fn read_status(service: &Arc<Service>, id: ExecutionId) -> Result<Status, Problem> {
     let view = service.find(id).await?;
     service.status(&view).await

@@ -1,5 +1,6 @@
-//! `?follow=true`: the stream of the status as NDJSON. A line is sent at the start, at each change
-//! and at each heartbeat. The terminal status is the last line.
+//! `?follow=true`: streams the status of an execution as NDJSON, one JSON object per line. A line
+//! is sent at the start, at each change and at each heartbeat. The terminal status is the last
+//! line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,26 +21,33 @@ use crate::execution::views::Viewing;
 use crate::service::{Service, View};
 use crate::streams::StreamPermit;
 
-/// The shortest time between two statuses of a stream: at most 10 a second (docs/protocol.md,
-/// "Calls").
+/// The shortest time between two lines of a stream of statuses, so a client gets at most 10 per
+/// second (docs/protocol.md, "Calls").
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The state of one stream of statuses between two lines.
+/// The state of one HTTP stream of statuses between two lines.
 struct Follow {
     service: Arc<Service>,
     live: Live,
+    /// The channel over which the execution's task publishes each status.
     status: watch::Receiver<Published>,
-    /// The time of the last line; `None` before the first.
+    /// When the last line was sent; `None` before the first.
     sent: Option<Instant>,
+    /// Whether the terminal status or an error was sent, after which the stream ends.
     is_finished: bool,
+    /// The permit of this stream, which counts against the limit of open streams.
     _place: StreamPermit,
-    /// Counts the stream as a view until it is dropped.
+    /// Counts the stream as a view of the execution until the stream is dropped.
     _viewing: Option<Viewing>,
 }
 
-/// Returns a response that streams the status of an execution until its end; of an ended one it has
-/// one line. `viewer` is the name that the client gave, for cancels that wait until nobody views
-/// the execution.
+/// Returns a response that streams the status of an execution until it ends. For an ended execution
+/// it has one line. `viewer` is the client's name from the request header: a scheduled cancel that
+/// waits until nobody views the execution depends on it.
+///
+/// # Errors
+/// 503 `too-many-streams` if no further stream may be open; for an ended execution, 410 `deleted`
+/// or 500 `internal` if its status cannot be read.
 pub(crate) async fn response(
     service: Arc<Service>,
     view: View,
@@ -68,6 +76,7 @@ pub(crate) async fn response(
     Ok(lines(Body::from_stream(statuses)))
 }
 
+/// Returns a response with NDJSON, marked as a stream.
 fn lines(body: Body) -> Response {
     let mut response = body.into_response();
     response.headers_mut().insert(
@@ -79,6 +88,9 @@ fn lines(body: Body) -> Response {
 }
 
 impl Follow {
+    /// Waits for the next line: immediately for the first, then at a change or a heartbeat. `None`
+    /// after the terminal status; an error, which aborts the connection, if the task that runs the
+    /// execution died.
     async fn next(&mut self) -> Option<Result<Bytes, std::io::Error>> {
         if self.is_finished {
             return None;
@@ -103,14 +115,15 @@ impl Follow {
         Some(Ok(line(&self.service, &status)))
     }
 
-    /// Waits until the next line may be sent: quick changes become one line. The end is sent
-    /// immediately.
+    /// Waits until 100 ms have passed since the last line, so quick changes become one line.
+    /// Returns early if the execution ends: its terminal status is sent immediately.
     async fn settle(&mut self, sent: Instant) {
         let end = self.status.wait_for(|p| p.status.state.is_terminal());
         let _ = tokio::time::timeout_at(sent + INTERVAL, end).await;
     }
 }
 
+/// Returns a status as one line of JSON, with a line feed.
 fn line(service: &Service, status: &Status) -> Bytes {
     let mut line = status.to_json(service.engine.status_bytes());
     line.push(b'\n');

@@ -1,4 +1,5 @@
-//! The health pages, which probes read often: they are answered from memory.
+//! The health pages, which monitoring probes read often. They show the results of checks that run
+//! in the background, so a probe costs little.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,19 +10,19 @@ use super::reply::{App, Reply};
 use super::reply::{json, json_response};
 use crate::readiness::Obstacle;
 
-/// `GET /health/live`: succeeds if the process answers.
+/// `GET /health/live`: always answers 200. It fails only if the process does not answer at all.
 pub(crate) async fn live() -> Response {
     json_response(StatusCode::OK, br#"{"status":"live"}"#.to_vec())
 }
 
-/// `GET /health/startup`: succeeds if the CLI starts and has the expected version, and the folders
-/// are writable.
+/// `GET /health/startup`: answers 200 if the CLI starts and has the expected version, and the
+/// folders are writable. Otherwise 503 `not-ready` with the reasons.
 pub(crate) async fn startup(State(service): App) -> Response {
     answer(&service.engine.readiness.startup())
 }
 
-/// `GET /health/ready`: succeeds if an execution would start now. Otherwise answers 503 with the
-/// reasons, each with its remedy.
+/// `GET /health/ready`: answers 200 if an execution would start now, with warnings about missing
+/// protections. Otherwise 503 `not-ready` with the reasons, each with its remedy.
 pub(crate) async fn ready(State(service): App) -> Response {
     // On a blocking thread: the check of the credential's file is a stat, which a dead disk blocks.
     let readiness = service.engine.readiness.clone();
@@ -37,12 +38,13 @@ pub(crate) async fn ready(State(service): App) -> Response {
     }
 }
 
-/// Returns the response of a ready service, with warnings for its operator.
+/// Returns the response 200 of a ready service, with warnings for its operator.
 fn ready_response(warnings: &[Obstacle]) -> Response {
     let body = serde_json::json!({"status": "ready", "reasons": [], "warnings": warnings});
     json_response(StatusCode::OK, body.to_string().into_bytes())
 }
 
+/// Returns 200 if there are no obstacles, otherwise 503 `not-ready` with all of them.
 fn answer(obstacles: &[Obstacle]) -> Response {
     if obstacles.is_empty() {
         return ready_response(&[]);
@@ -56,7 +58,7 @@ fn answer(obstacles: &[Obstacle]) -> Response {
         .into_response()
 }
 
-/// `GET /v1/limits`: returns the limits that this service enforces, as JSON.
+/// `GET /v1/limits`: answers with the limits that this service enforces, as JSON.
 pub(crate) async fn limits(State(service): App) -> Response {
     json_response(StatusCode::OK, json(&service.engine.settings.limits))
 }

@@ -1,4 +1,4 @@
-//! `POST .../input?offset=N[&eof=true]`: lines of clients for the CLI's stdin.
+//! `POST .../input?offset=N[&eof=true]`: lines that a client sends to the stdin of a running CLI.
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -11,8 +11,9 @@ use super::reply::{json, json_response};
 use crate::execution::input::Offer;
 use crate::service::View;
 
-/// Adds `accepted` to a refusal of input: the number of input bytes accepted so far, at which the
-/// client continues. Leaves the refusal unchanged if the execution takes no input.
+/// Adds the member `accepted` to the problem that refuses input: the number of bytes accepted so
+/// far, at which the client continues. The problem is unchanged if the execution accepts no input
+/// at all.
 fn with_accepted(problem: Problem, view: &View) -> Problem {
     let View::Live(live) = view else {
         return problem;
@@ -23,9 +24,9 @@ fn with_accepted(problem: Problem, view: &View) -> Problem {
     }
 }
 
-/// Accepts lines for the CLI's stdin, and answers with `accepted`, the number of input bytes
-/// accepted so far. `offset` is the number of bytes before these lines; `eof` closes stdin after
-/// them.
+/// Accepts lines for the stdin of a running CLI, all or none. `offset` is the number of input bytes
+/// before these lines, so a repeated request is recognised. `eof` closes stdin after them. Answers
+/// with `accepted`, the number of input bytes accepted so far.
 pub(crate) async fn input(
     State(service): App,
     Id(id): Id,

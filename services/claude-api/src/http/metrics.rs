@@ -1,4 +1,4 @@
-//! The page `/metrics`, and the count of refused requests.
+//! The HTTP page `/metrics` for Prometheus, and the count of refused requests.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -8,7 +8,8 @@ use protocol::{Exposition, ProblemType};
 
 use super::reply::App;
 
-/// `GET /metrics`: answers from memory, in the format that the client accepts.
+/// `GET /metrics`: answers with all metrics as Prometheus text or OpenMetrics, as the client's
+/// `Accept` prefers. All values are in memory.
 pub(crate) async fn metrics(State(service): App, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).iter();
     let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));
@@ -20,7 +21,7 @@ pub(crate) async fn metrics(State(service): App, headers: HeaderMap) -> Response
     (head, service.metrics_page(format)).into_response()
 }
 
-/// Counts the requests that are answered with a problem, by its type.
+/// Middleware that counts the requests answered with an error (a problem, RFC 9457), by its type.
 pub(super) async fn count_refusals(State(service): App, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if let Some(kind) = response.extensions().get::<ProblemType>() {

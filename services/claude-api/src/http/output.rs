@@ -1,5 +1,5 @@
-//! The stream of an execution's output. A clean end means that the stream is complete; after a
-//! failure the connection is aborted.
+//! The HTTP stream of an execution's output. If the stream ends cleanly, the client has everything.
+//! After a failure the connection is aborted, so a client does not mistake a part for the whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,27 +22,29 @@ use super::reply::{App, Reply};
 use crate::service::{Service, View, deleted};
 use crate::streams::StreamPermit;
 
-/// The maximum size of one read from the disk, which becomes one chunk of a stream, in bytes.
+/// The size of one read from the disk, in bytes, which becomes one chunk of a stream. Together with
+/// `CHUNKS_IN_FLIGHT` it bounds the memory of a stream.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
-/// The chunks that hyper may hold for one connection. Without this limit hyper would buffer up to
-/// 400 KiB for each reader that does not read.
+/// The number of chunks that hyper may hold for one connection. Without this limit, hyper would
+/// buffer up to 400 KiB for each client that does not read.
 const CHUNKS_IN_FLIGHT: usize = 1;
-/// The longest name of a viewer, in bytes; a longer one is ignored. A bridge sends the id of its
-/// session, which is a UUID.
+/// The longest value of the request header `viewer` that is used, in bytes; a longer one is
+/// ignored. A bridge sends the id of its session, a UUID of 36 bytes.
 const VIEWER_BYTES: usize = 64;
-/// The wait before an error, in which hyper flushes earlier data. hyper drops unflushed data at an
-/// error.
+/// How long a stream waits before it aborts its connection. Meanwhile hyper sends the data that it
+/// still holds, which it would drop at an error.
 const FLUSH_WAIT: Duration = Duration::from_millis(50);
 
-/// The header that prevents nginx from buffering a response (ngx_http_proxy_module,
-/// `proxy_buffering`).
+/// The response header that makes nginx forward a stream immediately instead of buffering it
+/// (ngx_http_proxy_module, `proxy_buffering`).
 const NO_BUFFERING: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-accel-buffering"),
     HeaderValue::from_static("no"),
 );
 
-/// `GET .../output?offset=N`: streams the output from byte N, by default from the first, until the
-/// execution ends.
+/// `GET .../output?offset=N`: streams the output from byte N, by default from the first byte, and
+/// waits for new output until the execution ends. Answers 400 to a malformed query, 404 or 410 to
+/// an unknown or deleted id, and 503 `too-many-streams` if no further stream may be open.
 pub(crate) async fn output(
     State(service): App,
     Id(id): Id,
@@ -58,8 +60,9 @@ pub(crate) async fn output(
     Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
 }
 
-/// Refuses a stream over HTTP/1.0. Without chunks and trailers the reader cannot distinguish a cut
-/// from the end.
+/// Returns 426 `upgrade-required` if a client requests a stream over HTTP/1.0. That version has
+/// neither chunks nor trailers, so its client could not distinguish a cut stream from a complete
+/// one.
 pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
     if version >= Version::HTTP_11 {
         return Ok(());
@@ -72,13 +75,13 @@ pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
     ))
 }
 
-/// A marker in a response's extensions: the response is a stream, which lasts as long as its
-/// execution.
+/// A marker in the extensions of an HTTP response: the response is a stream, which may last as long
+/// as its execution.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamMarker;
 
-/// Marks a response as a stream: for this service, which never closes its connection as idle, for
-/// caches, and for proxies that buffer (nginx).
+/// Marks a response as a stream, so that this service never closes its connection as idle, no cache
+/// stores it (`no-store`), and nginx does not buffer it.
 pub(super) fn mark_stream(response: &mut Response) {
     response.extensions_mut().insert(StreamMarker);
     let headers = response.headers_mut();
@@ -86,12 +89,14 @@ pub(super) fn mark_stream(response: &mut Response) {
     headers.insert(NO_BUFFERING.0, NO_BUFFERING.1);
 }
 
-/// Returns a response that streams the output of an execution from `offset` to its end, and then
-/// sends its length and checksum as trailers. While the response lasts, it holds `stream_permit`,
-/// and counts as a view by `viewer`, the name that the client gave.
+/// Returns a response that streams the output of an execution from byte `offset` to its end, and
+/// then sends its length and checksum as trailers. Until the response is dropped, it holds
+/// `stream_permit` and counts as a view of the execution. `viewer` is the client's name from the
+/// request header, if any.
 ///
 /// # Errors
-/// The byte at `offset` is no longer kept, or `offset` is beyond the output; a disk error.
+/// 410 `offset-not-kept` if the byte at `offset` is no longer kept; 416 `offset-beyond-end` if it
+/// does not exist yet; 410 `deleted`; 500 `internal` after a disk error.
 pub(crate) async fn stream(
     service: &Arc<Service>,
     view: &View,
@@ -128,24 +133,24 @@ pub(crate) async fn stream(
     Ok(stream_response("text/plain; charset=utf-8", frames, true))
 }
 
-/// Returns the name of the viewer in the request header `viewer`: a bridge sends the id of its
-/// session. `None` if there is no name, or one that is too long.
+/// Returns the client's name from the request header `viewer`; a bridge sends the id of its
+/// session. `None` if the header is missing, is not text, or has over 64 bytes.
 pub(crate) fn viewer(headers: &HeaderMap) -> Option<&str> {
     let name = headers.get(trailers::VIEWER)?.to_str().ok()?;
     (name.len() <= VIEWER_BYTES).then_some(name)
 }
 
-/// The state of an output stream between two frames.
+/// The state of an output stream between two HTTP frames: still reading the output, or finished.
 enum Step {
     Data(spool::Reader),
     Finished,
 }
 
-/// The next part of a stream: data or trailers, or an error that aborts the connection.
+/// The next HTTP frame of a stream, data or trailers. An error aborts the connection.
 pub(super) type FrameResult = Result<Frame<Bytes>, std::io::Error>;
 
-/// The backpressure of one stream: limits the chunks that hyper holds. The next chunk is read after
-/// hyper has written the last one.
+/// The backpressure of one stream, which limits the chunks that hyper holds in memory. The next
+/// chunk is read from disk after hyper has written the last one to the socket.
 #[derive(Clone)]
 pub(super) struct ChunkWindow(Arc<Semaphore>);
 
@@ -156,7 +161,7 @@ impl Default for ChunkWindow {
 }
 
 impl ChunkWindow {
-    /// Waits until hyper may get another chunk.
+    /// Waits until hyper has written the earlier chunk, and returns the permit for the next one.
     pub(super) async fn permit(&self) -> ChunkPermit {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.0).acquire_owned().await;
@@ -166,12 +171,13 @@ impl ChunkWindow {
     }
 }
 
-/// The permit of one chunk, released when hyper has written and dropped the chunk.
+/// The permit to hold one chunk in memory. It is released when hyper has written the chunk and
+/// dropped it.
 pub(super) struct ChunkPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A chunk that holds its permit until it is dropped.
+/// The bytes of a chunk, with the permit that is released together with them.
 struct Chunk {
     bytes: Bytes,
     _permit: ChunkPermit,
@@ -184,7 +190,8 @@ impl AsRef<[u8]> for Chunk {
 }
 
 impl ChunkPermit {
-    /// Returns a data frame that holds the permit until it is dropped.
+    /// Returns an HTTP data frame of these bytes, which holds the permit until the frame is
+    /// dropped.
     pub(super) fn frame(self, bytes: Bytes) -> Frame<Bytes> {
         let chunk = Chunk {
             bytes,
@@ -194,7 +201,8 @@ impl ChunkPermit {
     }
 }
 
-/// Returns the next frame of an output: data, then trailers or an error. `None` after that.
+/// Returns the next HTTP frame of an output: data while there is any, then the trailers, or an
+/// error if the output or its end cannot be read. `None` after the trailers or the error.
 async fn next_frame(
     step: Step,
     permit: ChunkPermit,
@@ -214,8 +222,9 @@ async fn next_frame(
     }
 }
 
-/// Waits for the terminal status, which is published a moment after the end of the output. `None`
-/// if the owner, the task that runs the execution, died, or if the status cannot be read.
+/// Waits for the terminal status of an execution, which is published a moment after the end of its
+/// output. `None` if the task that runs the execution died, or if the status cannot be read: then
+/// the stream has no trailers and is aborted.
 async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     match view {
         View::Live(live) => live.ended().await.ok(),
@@ -227,13 +236,15 @@ async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
     }
 }
 
-/// Waits until earlier data was flushed, then returns the error that makes hyper abort the
-/// connection: without a clean end, the client knows that the stream is incomplete.
+/// Waits 50 ms for hyper to send earlier data, then returns the error that makes hyper abort the
+/// connection. Without a clean end of the stream, the client knows that it is incomplete.
 pub(super) async fn abort(reason: &str) -> FrameResult {
     tokio::time::sleep(FLUSH_WAIT).await;
     Err(std::io::Error::other(reason.to_owned()))
 }
 
+/// Returns the trailers at the end of an output: the execution's state, its exit code if there is
+/// one, and the length and CRC-32 of the output.
 fn trailer(status: &Status) -> HeaderMap {
     let mut map = HeaderMap::new();
     let mut add = |name: &'static str, value: String| {
@@ -252,8 +263,8 @@ fn trailer(status: &Status) -> HeaderMap {
     map
 }
 
-/// Returns a response that streams `frames` with the content type `kind`. `trailers` is whether the
-/// frames end with trailers, which a header then announces.
+/// Returns a response that streams `frames` with the media type `kind`. If `trailers` is true, the
+/// frames end with trailers, and the header `Trailer` announces them.
 pub(super) fn stream_response(
     kind: &'static str,
     frames: impl Stream<Item = FrameResult> + Send + 'static,
@@ -277,9 +288,9 @@ pub(super) fn stream_response(
     response
 }
 
-/// Returns the problem for a stream that cannot be opened: its offset is no longer kept or beyond
-/// the end, the execution was deleted, or the disk failed, which is logged. `track` names the
-/// stream: `output` or `events`.
+/// Returns the HTTP error for an output or events that cannot be opened: 410 if the offset is no
+/// longer kept or the execution was deleted, 416 if the offset lies beyond the end, 500 if the disk
+/// failed, which is logged. `track` names the stream in the text: `output` or `events`.
 pub(super) fn read_problem(track: &str, id: ExecutionId, error: &ReadError) -> Problem {
     match error {
         ReadError::NotKept { kept_from, len } => Problem::new(

@@ -1,4 +1,5 @@
-//! Extractors for the id in a path and for query strings, which answer mistakes with a problem.
+//! Extractors for the execution id in a path and for the query string of a request. A malformed one
+//! is answered with 400.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -6,19 +7,21 @@ use protocol::{ExecutionId, Problem, ProblemType};
 
 use super::reply::Reply;
 
-/// The maximum number of characters that an error repeats of an unknown parameter's name.
+/// How many characters of an unknown parameter's name an error text repeats. The limit keeps the
+/// error short, whatever the client sent.
 const SHOWN_CHARS: usize = 64;
 
-/// Parses an execution id from a path or a query.
+/// Parses an execution id, a UUID, from a path or a query.
 ///
 /// # Errors
-/// `invalid-id`.
+/// 400 `invalid-id` if the text is no UUID in the hyphenated form.
 fn id(text: &str) -> Result<ExecutionId, Problem> {
     text.parse()
         .map_err(|e: protocol::id::BadId| Problem::new(ProblemType::InvalidId, e.to_string()))
 }
 
-/// The extractor for the id in the path. Any other text is answered with `invalid-id`.
+/// The execution id in the path of a request, a UUID. Any other text is answered with 400
+/// `invalid-id`.
 pub(crate) struct Id(pub(crate) ExecutionId);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -32,15 +35,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The values of a query string's `N` known parameters, each given at most once. Unknown parameters
-/// are refused.
+/// The parsed query string of a request that accepts `N` parameters. Each may be given once;
+/// unknown parameters are refused.
 #[derive(Debug)]
 pub(crate) struct Query<const N: usize> {
     values: [Option<String>; N],
     names: [&'static str; N],
 }
 
-/// The extractor for paths without parameters, which refuses any query.
+/// The extractor for requests without parameters. Any parameter is answered with 400
+/// `invalid-query`.
 pub(crate) struct NoQuery;
 
 impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
@@ -53,11 +57,11 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
 }
 
 impl<const N: usize> Query<N> {
-    /// Parses a query string that may have the parameters `names`. Names and values are
-    /// percent-decoded.
+    /// Parses a query string that may have the parameters `names`; `None` is a request without one.
+    /// Names and values are percent-decoded.
     ///
     /// # Errors
-    /// `invalid-query` for an unknown parameter, or one that is given twice.
+    /// 400 `invalid-query` for an unknown parameter, or one that is given twice.
     pub(crate) fn parse(query: Option<&str>, names: [&'static str; N]) -> Result<Self, Problem> {
         let mut values = [const { None }; N];
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -79,12 +83,15 @@ impl<const N: usize> Query<N> {
         Ok(Self { values, names })
     }
 
+    /// Returns the value of a parameter; `None` if it is not given.
     fn get(&self, name: &str) -> Option<&str> {
         let at = self.names.iter().position(|n| *n == name)?;
         self.values[at].as_deref()
     }
 
-    /// Returns a parameter that is a whole number of at least 0; `None` without the parameter.
+    /// Returns the value of the parameter `name`, a whole number in decimal digits; `None` if it is
+    /// not given. Fails with 400 `invalid-query` for any other text, such as `+1`, and above 64
+    /// bits.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
         let Some(text) = self.get(name) else {
             return Ok(None);
@@ -98,7 +105,8 @@ impl<const N: usize> Query<N> {
         }
     }
 
-    /// Returns a parameter that is `true` or `false`; `default` without the parameter.
+    /// Returns the value of the parameter `name`, `true` or `false`; `default` if it is not given.
+    /// Fails with 400 `invalid-query` for any other text.
     pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Problem> {
         match self.get(name) {
             None => Ok(default),
@@ -110,7 +118,8 @@ impl<const N: usize> Query<N> {
         }
     }
 
-    /// Returns whether the parameter `name` is given; `word` is its only valid value.
+    /// Returns whether the parameter `name` is given with `word`, its only valid value. Fails with
+    /// 400 `invalid-query` for any other value.
     pub(crate) fn keyword(&self, name: &str, word: &str) -> Result<bool, Problem> {
         match self.get(name) {
             None => Ok(false),
@@ -121,12 +130,14 @@ impl<const N: usize> Query<N> {
         }
     }
 
-    /// Returns a parameter that is an execution id; `None` without the parameter.
+    /// Returns the value of the parameter `name`, an execution id; `None` if it is not given. Fails
+    /// with 400 `invalid-id` for any other text.
     pub(crate) fn id(&self, name: &str) -> Result<Option<ExecutionId>, Problem> {
         self.get(name).map(id).transpose()
     }
 }
 
+/// Returns the problem 400 `invalid-query` with this text.
 fn invalid(detail: String) -> Problem {
     Problem::new(ProblemType::InvalidQuery, detail)
 }

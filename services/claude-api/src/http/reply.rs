@@ -1,4 +1,5 @@
-//! Responses with JSON: statuses, and problems, the errors of this service (RFC 9457).
+//! HTTP responses with JSON: statuses, and problems, which are the errors of this service (RFC
+//! 9457).
 
 use std::sync::Arc;
 
@@ -9,13 +10,15 @@ use protocol::{Problem, ProblemType, problem};
 
 use crate::service::Service;
 
-/// The seconds after which a refused client may try again, as the value of `Retry-After`.
+/// The value of the header `Retry-After`, in seconds, in responses that refuse a request because
+/// the service is full or stopping.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// The state of every handler: the service.
+/// The argument with which every HTTP handler gets the service.
 pub(crate) type App = State<Arc<Service>>;
 
-/// A [`Problem`] as a response: its JSON, its status code, and the headers that go with it.
+/// An HTTP error response: the JSON of a [`Problem`], its status code, and the headers that this
+/// code requires.
 #[derive(Debug)]
 pub(crate) struct Reply(pub(crate) Problem);
 
@@ -60,18 +63,19 @@ impl IntoResponse for Reply {
     }
 }
 
-/// Returns a value as one line of JSON. The value must be serializable: otherwise nothing is
-/// returned.
+/// Serializes a value as one line of JSON. Returns no bytes if the value cannot be serialized,
+/// which does not happen for the types of this service.
 pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     protocol::json::to_vec(value).unwrap_or_default()
 }
 
-/// Returns a response with a status code and a body that is JSON already.
+/// Returns a response with a status code and a body that is JSON text already.
 pub(crate) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// Returns the response 404. If only a trailing slash is wrong, the response names the right path.
+/// Returns the response 404 `unknown-path`. If only a trailing slash is wrong, the text names the
+/// right path.
 pub(super) fn unknown_path(path: &str) -> Reply {
     let right = path.trim_end_matches('/');
     let detail = if right != path && right.starts_with('/') {

@@ -1,5 +1,5 @@
-//! The names, the help texts and the buckets of all metrics. The encoder adds the unit and `_total`
-//! to a name, and the period to a help text.
+//! The names, help texts and histogram buckets of all metrics. The encoder adds the unit and
+//! `_total` to a name, and the period to a help text.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,7 +12,8 @@ use super::{
     EndLabels, KindLabel, Metrics, OutputCounters, RefusalLabel, StateLabel, TOKENS, TrackLabel,
 };
 
-/// All pairs of state and reason with which an execution can end. Each is a series from the start.
+/// All pairs of state and reason with which an execution can end. Each is a series from the start
+/// of the service, so that a rate can be computed for its first occurrence.
 pub(super) const ENDS: [(State, Option<Reason>); 19] = [
     (State::Completed, None),
     (State::Completed, Some(Reason::Lingered)),
@@ -35,18 +36,18 @@ pub(super) const ENDS: [(State, Option<Reason>); 19] = [
     (State::Interrupted, Some(Reason::Lost)),
 ];
 
-/// The upper bounds of the buckets for waiting times, in seconds. Most executions start
-/// immediately; a full queue delays them for minutes, a usage limit for hours.
+/// The upper bounds of the histogram buckets for the time in the queue, in seconds. Most executions
+/// start immediately; a full queue delays them for minutes, a usage limit for hours.
 const QUEUE_SECONDS: [f64; 11] = [
     0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
 ];
-/// The upper bounds of the buckets for times to the first byte and text, in seconds. The CLI needs
-/// about a second to start, and a model needs seconds to answer.
+/// The upper bounds of the histogram buckets for the times until the first byte and the first text,
+/// in seconds. The CLI needs about a second to start, and a model needs seconds to answer.
 const FIRST_SECONDS: [f64; 11] = [
     0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0,
 ];
-/// The upper bounds of the buckets for running times, in seconds: from a short answer to hours with
-/// tools.
+/// The upper bounds of the histogram buckets for running times, in seconds. They range from a short
+/// answer to hours of work with tools.
 const DURATION_SECONDS: [f64; 12] = [
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0,
 ];
@@ -135,7 +136,8 @@ impl Default for Metrics {
     }
 }
 
-/// Registers the gauges, which are set at a scrape.
+/// Registers the gauges, whose values are set each time the page is read: executions by state, open
+/// streams, and bytes on disk.
 fn gauges(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
     let executions = Family::<StateLabel, Gauge>::default();
     registry.register(
@@ -160,7 +162,8 @@ fn gauges(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) 
     (executions, viewers, spool_bytes)
 }
 
-/// Registers the histograms of times in the life of an execution.
+/// Registers the histograms of times in the life of an execution: wait in the queue, first byte,
+/// first text and running time.
 fn histograms(registry: &mut Registry) -> [Histogram; 4] {
     let mut histogram = |name: &str, help: &str, buckets: &[f64]| {
         let histogram = Histogram::new(buckets.iter().copied());
@@ -191,7 +194,7 @@ fn histograms(registry: &mut Registry) -> [Histogram; 4] {
     ]
 }
 
-/// Registers the counters of the data path: bytes of output and events, produced or dropped.
+/// Registers the counters of bytes of output and events, produced or dropped.
 fn output(registry: &mut Registry) -> OutputCounters {
     let produced = Counter::default();
     registry.register_with_unit(

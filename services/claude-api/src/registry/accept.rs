@@ -1,4 +1,5 @@
-//! Acceptance: an id is accepted once, and the execution is on disk before any answer or event.
+//! Acceptance of executions. An id is accepted at most once, and the execution is on disk before a
+//! client gets any answer or event.
 
 use std::sync::Arc;
 
@@ -13,20 +14,20 @@ use super::id_locks::IdLock;
 use super::record::{Accepted, Record, begin, first_status};
 use crate::times::Times;
 
-/// The reason why an id was not accepted. No execution is created;
-/// [`Registry::accept_continuation`] may have noted the id in the old record.
+/// The reason why an execution was not accepted. It was not created on disk. After a failed
+/// [`Registry::accept_continuation`], the record of the old execution may still name the new id.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAccepted {
-    /// The id was accepted before.
+    /// An execution with this id exists already.
     #[error("an execution with this id exists")]
     Exists,
-    /// The id was accepted before, and its execution was deleted.
+    /// An execution with this id existed and was deleted.
     #[error("the execution with this id was deleted")]
     Deleted,
-    /// The id was cancelled before it was accepted.
+    /// The id was cancelled before it was accepted, less than an hour ago.
     #[error("the execution with this id was cancelled before it was accepted")]
     Burned,
-    /// The disk failed, or a record is damaged.
+    /// The disk failed, or a record on it is damaged.
     #[error(transparent)]
     Failed(RegistryError),
 }
@@ -42,19 +43,21 @@ impl From<SpoolError> for NotAccepted {
     }
 }
 
-/// An execution that is in the queue, but not on disk yet.
+/// An execution that has entered the queue, but is not on disk yet.
 #[derive(Debug)]
 pub struct Admitted {
-    /// The status to record: running if the execution has its permit already.
+    /// The first status to write to disk: `running` if the execution may start immediately,
+    /// otherwise `queued`.
     pub status: Status,
-    /// The execution's membership in the queue. Dropping it makes the execution leave the queue.
+    /// The execution's place in the queue, and later its permit to run. Dropping it removes the
+    /// execution from the queue, which undoes the admission if the write to disk fails.
     pub ticket: Ticket,
 }
 
 impl Registry {
-    /// Puts an execution into its reserved slot of the queue, before the execution is on disk.
-    /// Returns the first status to record: `running` if the execution got its permit to run
-    /// immediately, otherwise `queued`.
+    /// Puts an execution into the queue, in the slot that `reservation` holds, before the execution
+    /// is on disk. The returned status is `running` if the execution may start immediately,
+    /// otherwise `queued`.
     #[must_use]
     pub fn admit(
         &self,
@@ -71,12 +74,12 @@ impl Registry {
         Admitted { status, ticket }
     }
 
-    /// Accepts an execution, whose record is on disk when this returns. `digest` is the SHA-256 of
-    /// the body as the client sent it: a repeated request is recognised by it. `status` is the
-    /// first status. Blocks on the disk.
+    /// Creates an accepted execution on disk; its files are durable when this returns. `digest` is
+    /// the SHA-256 of the client's body, by which a repetition of the request is recognised.
+    /// `status` is the execution's first status. Blocks on the disk.
     ///
     /// # Errors
-    /// See [`NotAccepted`].
+    /// The id exists, was deleted or burned, or the disk failed (see [`NotAccepted`]).
     pub fn accept(
         &self,
         id_lock: &IdLock,
@@ -87,12 +90,13 @@ impl Registry {
         self.create(id_lock.id(), accepted, digest, status)
     }
 
-    /// Accepts a policy's continuation of `old`, whose end is not recorded yet. The new id is noted
-    /// in the old execution's record first: a restart never creates a second continuation. Blocks
-    /// on the disk.
+    /// Creates the execution that a policy starts to continue `old`, whose terminal status is not
+    /// on disk yet. The new id is first written into the record of `old`, so a restart never
+    /// creates a second continuation. Blocks on the disk.
     ///
     /// # Errors
-    /// See [`NotAccepted`]; the note may be on disk then.
+    /// The disk failed, or the new id exists (see [`NotAccepted`]). The record of `old` may name
+    /// the new id then.
     pub fn accept_continuation(
         &self,
         old: &Entry,
@@ -105,8 +109,8 @@ impl Registry {
         self.create(id, accepted, accepted.body.digest(), status)
     }
 
-    /// Locks continuations by request: while the guard is held, no other request continues an
-    /// execution. Cancel safe.
+    /// Waits until no other request is continuing an execution, and locks continuations until the
+    /// guard is dropped. It prevents two requests from continuing the same execution. Cancel safe.
     pub async fn lock_continuations(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.continuations).lock_owned().await
     }
@@ -128,6 +132,7 @@ impl Registry {
         Ok(self.spool.create(id.uuid(), &body, digest, &record)?)
     }
 
+    /// Writes into the record of `old`, durably, that the execution `next` continues it.
     fn note_continuation(&self, old: &Entry, next: ExecutionId) -> Result<(), RegistryError> {
         let note = || {
             let mut record = Record::decode(&old.status()?).map_err(std::io::Error::other)?;

@@ -1,6 +1,9 @@
-//! The queue, which decides which execution may start now. A lane runs one execution at a time, in
-//! the order accepted, and so does a conversation. One limit bounds running executions, another
-//! bounds simultaneous starts.
+//! The queue of executions, which decides which one may start now.
+//!
+//! Executions of one lane run one at a time, in the order of acceptance; a lane is a queue of its
+//! own that clients choose by name. Executions of one conversation also run one at a time. Two
+//! limits apply to all of them: the number that run, and the number of CLIs that start at the same
+//! time.
 
 mod parked;
 mod queue;
@@ -13,7 +16,8 @@ use tokio::sync::oneshot;
 use queue::Queue;
 pub use queue::QueueFull;
 
-/// The queue, which issues reservations and permits to run. Cheap to clone.
+/// A handle to the queue of executions, which issues reservations of slots and permits to run.
+/// Clones share one queue.
 #[derive(Debug, Clone)]
 pub(super) struct Admission {
     // A lock, because every change is short and synchronous. Permits are sent while it is held, in
@@ -21,34 +25,41 @@ pub(super) struct Admission {
     inner: Arc<Mutex<Inner>>,
 }
 
-/// The state of the queue, with a channel to each waiting execution over which it gets its permit.
+/// The state behind the lock: the queue, and for each waiting execution the channel over which it
+/// gets its permit to run.
 #[derive(Debug)]
 struct Inner {
     queue: Queue,
     waiting: std::collections::HashMap<ExecutionId, oneshot::Sender<()>>,
+    /// Whether the queue has stopped granting permits, because the service stops.
     closed: bool,
 }
 
-/// A reserved slot of the queue for an execution that is not on disk yet, so that an accepted
-/// execution always has one. Dropping an unused reservation releases the slot.
+/// A reserved slot of the queue, for an execution or a burned id that is not on disk yet. It is
+/// made first, so an accepted execution always has a slot. Dropping an unused reservation releases
+/// the slot.
 #[derive(Debug)]
 pub struct Reservation {
     admission: Admission,
+    /// The lane whose limit the slot counts against; `None` if there is no lane.
     lane: Option<String>,
+    /// Whether an execution has entered the queue in this slot. Otherwise a drop releases the slot.
     used: bool,
 }
 
-/// The membership of an execution in the queue, and later its permit to run. Dropping it makes the
-/// execution leave the queue, or frees the permit, the lane and the conversation for others.
+/// The membership of an execution in the queue, and later its permit to run. Dropping it removes
+/// the execution from the queue; a running execution frees its permit, lane and conversation for
+/// others.
 #[derive(Debug)]
 pub struct Ticket {
     admission: Admission,
     id: ExecutionId,
+    /// The channel over which the permit to run arrives; `None` once it has arrived.
     permit: Option<oneshot::Receiver<()>>,
 }
 
 impl Admission {
-    /// Creates an empty queue.
+    /// Creates an empty queue with the sizes in `limits`.
     #[must_use]
     pub(super) fn new(limits: &Limits) -> Self {
         let inner = Inner {
@@ -61,15 +72,16 @@ impl Admission {
         }
     }
 
+    /// Runs `act` on the state of the queue while holding its lock.
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves a slot of the queue for an execution of `lane`. `None` means no lane, for which
-    /// only the limit of the whole queue counts.
+    /// Reserves a slot of the queue for an execution of `lane`. For `None`, no lane, only the limit
+    /// of the whole queue counts.
     ///
     /// # Errors
-    /// The queue, or the lane's part of it, is full.
+    /// The whole queue, or the lane's part of it, is full.
     pub(super) fn reserve(&self, lane: Option<&str>) -> Result<Reservation, QueueFull> {
         self.with(|inner| inner.queue.reserve(lane))?;
         Ok(Reservation {
@@ -79,8 +91,8 @@ impl Admission {
         })
     }
 
-    /// Puts an execution that was accepted earlier into the queue, even beyond the limits. An
-    /// execution that is `parked` does not start before [`Ticket::unpark`].
+    /// Puts an execution that is on disk already into the queue, even beyond the queue's limits. If
+    /// `parked` is true, the execution does not start before [`Ticket::unpark`].
     #[must_use]
     pub(super) fn restore(
         &self,
@@ -93,7 +105,8 @@ impl Admission {
         self.enter(id, lane, conversation, parked)
     }
 
-    /// Reserves a slot of the queue, even if the queue is full, for an id that is burned already.
+    /// Reserves a slot of the queue even if the queue is full, for a burned id that is on disk
+    /// already.
     #[must_use]
     pub(super) fn reserve_beyond_limits(&self) -> Reservation {
         self.with(|inner| inner.queue.reserve_beyond_limits(None));
@@ -125,21 +138,21 @@ impl Admission {
         }
     }
 
-    /// Stops granting permits to run, for a stop of the service. Waiting executions stay in the
-    /// queue.
+    /// Stops the queue from starting executions, because the service stops. Waiting executions stay
+    /// in the queue.
     pub(super) fn close(&self) {
         self.with(|inner| inner.closed = true);
     }
 
-    /// Returns whether an execution is in the queue, and so has no permit to run yet. A parked one
-    /// counts as waiting.
+    /// Returns whether an execution still waits in the queue. False once it has its permit to run,
+    /// and for an unknown id. A parked execution, which may not start yet, counts as waiting.
     #[must_use]
     pub(super) fn waits(&self, id: ExecutionId) -> bool {
         self.with(|inner| inner.queue.waits(id))
     }
 
-    /// Returns how many executions are before this one in the queue; `None` when it does not wait,
-    /// or is parked.
+    /// Returns how many waiting executions are ahead of this one in the queue, 0 for the first.
+    /// `None` if it does not wait, or if it is parked until a later time.
     #[must_use]
     pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
         self.with(|inner| inner.queue.position(id))
@@ -153,6 +166,8 @@ impl Admission {
 }
 
 impl Inner {
+    /// Sends the permit to run to each waiting execution that may start now. Does nothing once the
+    /// queue is closed.
     fn grant(&mut self) {
         if self.closed {
             return;
@@ -167,7 +182,8 @@ impl Inner {
 }
 
 impl Reservation {
-    /// Puts an execution into the queue, in the reserved slot.
+    /// Turns the reservation into a place in the queue for the execution `id`, which starts once
+    /// the limits, its lane and its `conversation` permit.
     #[must_use]
     pub(super) fn enter(mut self, id: ExecutionId, conversation: &str) -> Ticket {
         self.used = true;
@@ -186,8 +202,8 @@ impl Drop for Reservation {
 }
 
 impl Ticket {
-    /// Returns whether the execution has its permit to run; then [`Ticket::permit`] returns
-    /// immediately.
+    /// Returns whether the execution may run now, without waiting. If true, [`Ticket::permit`]
+    /// returns immediately.
     pub(super) fn may_run(&mut self) -> bool {
         if self
             .permit
@@ -199,7 +215,8 @@ impl Ticket {
         self.permit.is_none()
     }
 
-    /// Waits until the execution may run. Waits forever if the queue is closed first. Cancel safe.
+    /// Waits until the execution may run. If the queue was closed for a stop of the service, this
+    /// waits forever. Cancel safe: a later call still gets the permit.
     pub async fn permit(&mut self) {
         if let Some(permit) = &mut self.permit {
             if permit.await.is_err() {
@@ -209,8 +226,8 @@ impl Ticket {
         }
     }
 
-    /// Reports that the CLI of this execution has started. Then another one may start: the number
-    /// of CLIs that start at the same time is limited.
+    /// Reports to the queue that the CLI of this execution has started. The queue may then start
+    /// another one: the number of CLIs that start at the same time is limited.
     pub fn started(&self) {
         self.admission.with(|inner| {
             inner.queue.started(self.id);

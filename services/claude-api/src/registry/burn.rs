@@ -1,4 +1,5 @@
-//! Burned ids: an id that was cancelled before it was accepted is refused for an hour.
+//! Burned ids. An id that is cancelled before it is accepted is burned: it is refused for an hour,
+//! so a delayed request cannot start the execution after its cancel.
 
 use std::io;
 use std::time::SystemTime;
@@ -11,26 +12,27 @@ use super::admission::QueueFull;
 use super::error::RegistryError;
 use super::id_locks::IdLock;
 
-/// The reason why [`Registry::burn`] refused an id. Nothing is recorded then.
+/// The reason why [`Registry::burn`] did not burn an id, which is then not recorded as burned.
 #[derive(Debug)]
 pub enum NotBurned {
-    /// The queue has no slot for another burned id.
+    /// The queue is full. A burned id needs a slot of the queue, which bounds the number of burned
+    /// ids.
     QueueFull(QueueFull),
-    /// The id was accepted.
+    /// An execution with this id exists; it must be cancelled instead.
     Exists,
-    /// The id was accepted, and its execution was deleted.
+    /// An execution with this id existed and was deleted.
     Deleted,
-    /// The disk failed.
+    /// The burned id could not be written to disk.
     Failed(RegistryError),
 }
 
 impl Registry {
-    /// Burns an unknown id: records that it was cancelled, so that it cannot be accepted for an
-    /// hour. The record is on disk when this returns. A repeated burn restarts the hour and
-    /// acquires no second slot of the queue. Blocks on the disk.
+    /// Records on disk that an unknown id was cancelled, so that it cannot be accepted for an hour.
+    /// The record is on disk when this returns. Burning an id again restarts its hour and uses no
+    /// second slot of the queue. Blocks on the disk.
     ///
     /// # Errors
-    /// See [`NotBurned`].
+    /// The id exists or was deleted, the queue is full, or the disk failed (see [`NotBurned`]).
     pub fn burn(&self, id_lock: &IdLock) -> Result<(), NotBurned> {
         let id = id_lock.id();
         let reservation = match self.burned.contains(id) {
@@ -48,8 +50,9 @@ impl Registry {
         Ok(())
     }
 
-    /// Reads the burned ids at the start, and reserves their slots of the queue. Blocks on the
-    /// disk.
+    /// Reads the burned ids from the disk at the start of the service, and reserves a slot of the
+    /// queue for each, even beyond the queue's limit. Ids that were burned over an hour ago are
+    /// removed. Blocks on the disk.
     ///
     /// # Errors
     /// A disk error.
@@ -62,8 +65,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Forgets the ids that were burned over an hour before `now`, and releases their slots. Blocks
-    /// on the disk.
+    /// Removes the ids that were burned over an hour before `now` from memory and disk, and
+    /// releases their slots of the queue. They may be accepted again. Blocks on the disk.
     ///
     /// # Errors
     /// A disk error; the next call removes the rest.

@@ -1,4 +1,4 @@
-//! The ids that were cancelled before they were accepted, in memory.
+//! The ids that were cancelled before they were accepted, in memory. The same ids are on disk.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,12 +7,12 @@ use protocol::ExecutionId;
 
 use super::admission::Reservation;
 
-/// The burned ids, which were cancelled before they were accepted. Each holds a slot of the queue
-/// from the record of its burn until it expires after an hour.
+/// The burned ids: ids that were cancelled before they were accepted, and are refused for an hour.
+/// Each holds a slot of the queue for that hour, which bounds their number.
 ///
-/// Burned ids and waiting executions together are at most `queued`. A burn without a slot is
-/// refused with `queue-full`, and nothing is recorded. A restart and a repeated burn acquire a slot
-/// even beyond the limit.
+/// Burned ids and waiting executions together are at most `queued`. Without a free slot, the cancel
+/// is refused with 503 `queue-full`, and the id is not burned. Two cases acquire a slot even beyond
+/// the limit: burned ids that a start reads from the disk, and a repeated burn.
 #[derive(Debug, Default)]
 pub(super) struct BurnedIds {
     // Held for one access to the map, never over an await.
@@ -20,10 +20,12 @@ pub(super) struct BurnedIds {
 }
 
 impl BurnedIds {
+    /// Locks and returns the burned ids, each with its reserved slot of the queue.
     pub(super) fn ids(&self) -> MutexGuard<'_, HashMap<ExecutionId, Reservation>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether the id is burned, so that it cannot be accepted.
     pub(super) fn contains(&self, id: ExecutionId) -> bool {
         self.ids().contains_key(&id)
     }

@@ -1,4 +1,4 @@
-//! Ends: the only code that writes the terminal status of an execution.
+//! The ends of executions. This is the only code that writes a terminal status to disk.
 
 use std::io;
 use std::sync::PoisonError;
@@ -13,43 +13,46 @@ use super::error::RegistryError;
 use super::record::{Accepted, CliProcess, Record, first_status};
 use crate::times::now;
 
-/// The outcome of [`Registry::finish`].
+/// The result of writing a terminal status with [`Registry::finish`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Finish {
-    /// The end is on disk.
+    /// The terminal status was written to disk.
     Recorded,
-    /// The execution had ended before: the earlier end stands.
+    /// The execution already had a terminal status on disk. It stays, and the new one was not
+    /// written.
     EarlierStands,
 }
 
-/// An execution that no task runs, for example after a restart, as read from the disk.
+/// An execution that no task runs, as read from the disk: for example one that was running when the
+/// service was killed.
 pub struct Ownerless {
-    /// The files of the execution.
+    /// The execution's files on disk.
     pub entry: Entry,
-    /// The newest readable status, with the identity of the CLI's process.
+    /// The newest status that could be read, with the process of the CLI if it had started.
     pub record: Record,
-    /// Whether a client's cancel was accepted, of this execution or of the one that it continues.
+    /// Whether a client had cancelled this execution, or the execution that it continues.
     pub cancelled: bool,
 }
 
-/// The outcome of [`Registry::end_damaged`].
+/// The result of ending an execution with a damaged record ([`Registry::end_damaged`]).
 pub enum DamageOutcome {
-    /// The execution does not exist any more.
+    /// The execution has no files any more: it was deleted.
     Missing,
-    /// The execution had ended, and its end is intact.
+    /// The execution had ended, and its terminal status can be read. Nothing was changed.
     Intact(Entry),
-    /// The execution was ended, with this status.
+    /// The execution was ended now, with this terminal status.
     Ended(Entry, Box<Status>),
 }
 
 impl Registry {
-    /// Writes the terminal status of an execution; it is on disk when this returns. If the
-    /// execution has ended already, the earlier end stands and nothing is written. `cli` is the
-    /// identity of the CLI's process, if it started. Blocks on the disk.
+    /// Writes the terminal status of an execution, which is on disk when this returns. If the
+    /// execution has one already, that one stays and the new one is not written. `cli` identifies
+    /// the CLI's process; `None` if it never started. Blocks on the disk.
     ///
     /// # Errors
-    /// A disk error: the execution has not ended then. `NotFound` after a deletion.
+    /// A disk error: the execution has no terminal status then, and the call may be repeated. The
+    /// kind `NotFound` means that the execution was deleted.
     pub fn finish(
         &self,
         entry: &Entry,
@@ -63,12 +66,12 @@ impl Registry {
         })
     }
 
-    /// Applies `change` to the terminal status of an ended execution, for facts that are known only
-    /// after the end, such as the SHA-256 of the output. Blocks on the disk.
+    /// Changes the terminal status of an ended execution with `change`. Used for facts that are
+    /// known only after the end, such as the SHA-256 of a long output. Blocks on the disk.
     ///
     /// # Errors
-    /// A disk error, `NotFound` after a deletion, `InvalidInput` while no end is on disk, or a
-    /// status that cannot be parsed.
+    /// A disk error; `NotFound` after a deletion; `InvalidInput` if the execution has no terminal
+    /// status on disk; any other kind if the status on disk cannot be parsed.
     pub fn amend(&self, entry: &Entry, change: impl FnOnce(&mut Status)) -> io::Result<()> {
         let _amending = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
         if !entry.is_terminal() {
@@ -81,12 +84,13 @@ impl Registry {
         self.spool.replace_end(entry, &json)
     }
 
-    /// Ends an execution that no task runs and whose record is damaged. Its files are repaired as
-    /// far as possible, and `end` computes the terminal status from what can be read. An end that
-    /// is intact on disk stands. Blocks on the disk.
+    /// Ends an execution that no task runs and whose record on disk is damaged. Without this, its
+    /// clients would wait for an end forever. Its files are repaired as far as possible, then `end`
+    /// computes the terminal status from the readable parts. A terminal status that can be read
+    /// stays. Blocks on the disk.
     ///
     /// # Errors
-    /// A disk error, or that of `end`; the execution has not ended then.
+    /// A disk error, or the error of `end`. The execution has not ended then.
     pub fn end_damaged(
         &self,
         id: ExecutionId,
@@ -132,8 +136,8 @@ impl Registry {
     }
 }
 
-/// Builds a status for an execution whose statuses are all damaged: from its body, or an empty one
-/// when the body is damaged too.
+/// Builds a status for an execution that has no readable status on disk. It uses the accepted
+/// request, or only `id` and the default workspace if the request is damaged too.
 fn status_from_body(id: ExecutionId, entry: &Entry) -> Status {
     let accepted = entry
         .body()

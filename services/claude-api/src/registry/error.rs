@@ -1,31 +1,32 @@
-//! The error of the registry's methods.
+//! The error type of the registry, which keeps the records of executions on disk.
 
 use std::io;
 
 use protocol::ExecutionId;
 use spool::SpoolError;
 
-/// A failure of the disk, or a damaged record. It never means that an id does not exist; each
-/// method documents what is on disk after its errors.
+/// A failure of the disk, or a damaged record on it. It never means that an id does not exist. Each
+/// method documents the state of the disk after its errors.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// The record cannot be written: the disk is full, read-only, over quota or broken.
+    /// A record cannot be written: the disk is full (`ENOSPC`), read-only (`EROFS`), over quota
+    /// (`EDQUOT`) or broken (`EIO`).
     #[error("the spool cannot be written: {what}: {source}")]
     Unwritable {
-        /// The part that was being written.
+        /// What was being written, for error texts, such as `the body`.
         what: &'static str,
-        /// The system's error.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The record of an execution is damaged on disk; [`super::Registry::end_damaged`] ends it.
+    /// The record of an execution is damaged on disk. `Registry::end_damaged` ends the execution.
     #[error("the record of execution {id} is damaged: {source}")]
     Damaged {
-        /// The execution.
+        /// The id of the execution.
         id: ExecutionId,
-        /// The damage.
+        /// How the record is damaged.
         source: io::Error,
     },
-    /// Any other failure of the spool.
+    /// Any other failure of the spool, the folder of all records.
     #[error(transparent)]
     Spool(SpoolError),
 }

@@ -1,4 +1,4 @@
-//! Lookup of an execution by its id, and lists of executions in the order of acceptance.
+//! Lookup of executions on disk by their ids, and lists of executions in the order of acceptance.
 
 use protocol::ExecutionId;
 use spool::{Entry, SpoolError};
@@ -6,22 +6,23 @@ use spool::{Entry, SpoolError};
 use super::Registry;
 use super::error::RegistryError;
 
-/// The answer to whether an id exists. `T` is what describes the execution: its files on disk, or a
-/// view of them.
+/// The result of looking up an execution's id. `T` is the value that describes a known execution:
+/// its files on disk, or a live handle to it.
 #[derive(Clone)]
 pub enum Lookup<T = Entry> {
-    /// The id was accepted.
+    /// The id belongs to an execution, running or ended.
     Found(T),
-    /// The id was accepted and its execution deleted; the id is refused for 30 days after that.
+    /// The id belonged to an execution that was deleted less than 30 days ago.
     Deleted,
-    /// The id was cancelled before it was accepted.
+    /// The id was cancelled before it was accepted, less than an hour ago; it cannot be accepted
+    /// now.
     Burned,
-    /// The id was never accepted, or all records of it have expired.
+    /// No execution has this id: it was never accepted, or all records of it have expired.
     Unknown,
 }
 
 impl<T> Lookup<T> {
-    /// Returns the execution; `None` if the id is deleted, burned or unknown.
+    /// Returns the value of a known execution; `None` if the id is deleted, burned or unknown.
     #[must_use]
     pub fn into_option(self) -> Option<T> {
         match self {
@@ -30,7 +31,7 @@ impl<T> Lookup<T> {
         }
     }
 
-    /// Applies `change` to the execution, if there is one.
+    /// Converts the value of a known execution with `change`. All other results stay as they are.
     #[must_use]
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
         match self {
@@ -42,31 +43,35 @@ impl<T> Lookup<T> {
     }
 }
 
-/// One page of the list of executions.
+/// One page of the list of executions on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The ids of the page, newest acceptance first.
+    /// The ids of the executions, the most recently accepted first.
     pub ids: Vec<ExecutionId>,
-    /// The value of `before` for the next page; `None` on the last page.
+    /// The value of `before` with which [`Registry::page`] returns the next page: the last id of
+    /// this one. `None` on the last page.
     pub next: Option<ExecutionId>,
 }
 
-/// The error of [`Registry::page`].
+/// The reason why [`Registry::page`] could not list executions.
 #[derive(Debug, thiserror::Error)]
 pub enum NotListed {
-    /// The id to list before was never accepted, or all records of it have expired.
+    /// No record of the execution `before` exists, so its position in the list is unknown: its id
+    /// was never accepted, or all records of it have expired.
     #[error("no execution {0} to list before")]
     UnknownBefore(ExecutionId),
-    /// The disk failed.
+    /// The list could not be read, because the disk failed.
     #[error(transparent)]
     Failed(RegistryError),
 }
 
 impl Registry {
-    /// Looks up an id among the records on disk and the burned ids. Blocks on the disk.
+    /// Looks up an id among the executions on disk, the deleted ones and the burned ids. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// The registry cannot read the record. This is never reported as [`Lookup::Unknown`].
+    /// The record exists but cannot be read: a disk error, or a damaged record. An error never
+    /// means that the id is unknown; that is [`Lookup::Unknown`].
     pub fn find(&self, id: ExecutionId) -> Result<Lookup, RegistryError> {
         if let Some(entry) = self.spool.get(id.uuid())? {
             return Ok(Lookup::Found(entry));
@@ -80,11 +85,12 @@ impl Registry {
         })
     }
 
-    /// Lists at most `limit` executions that were accepted before the execution `before`, newest
-    /// first. Without `before`, the list begins with the newest execution. Blocks on the disk.
+    /// Returns one page of the list of executions: at most `limit` ids of executions that were
+    /// accepted before the execution `before`, newest first. Without `before`, the page begins with
+    /// the newest execution. Blocks on the disk.
     ///
     /// # Errors
-    /// See [`NotListed`].
+    /// The execution `before` is unknown, or the disk failed (see [`NotListed`]).
     pub fn page(&self, before: Option<ExecutionId>, limit: usize) -> Result<Page, NotListed> {
         match self.spool.page(before.map(ExecutionId::uuid), limit) {
             Ok(page) => Ok(Page {
@@ -96,8 +102,8 @@ impl Registry {
         }
     }
 
-    /// Lists the executions that have not ended, in the order of acceptance, for the recovery at
-    /// the start. Blocks on the disk.
+    /// Lists the executions that have no terminal status on disk, in the order of acceptance. The
+    /// start of the service uses it to recover them. Blocks on the disk.
     ///
     /// # Errors
     /// A disk error.

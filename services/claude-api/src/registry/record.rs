@@ -1,4 +1,4 @@
-//! The records of an execution on disk: the accepted request, and each status.
+//! The two JSON records of an execution on disk: the accepted request, and its newest status.
 
 use protocol::{Body, ExecutionId, Status};
 use serde::{Deserialize, Serialize};
@@ -6,59 +6,68 @@ use serde::{Deserialize, Serialize};
 use crate::config::Permissions;
 use crate::times::now;
 
-/// An accepted request, with the operator's defaults of that moment. Later changes of the settings
-/// do not affect an accepted execution.
+/// The request of an accepted execution as stored on disk, with the operator's settings at the time
+/// of acceptance. Later changes of the settings do not affect the execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
-    /// The body that the client sent.
+    /// The JSON body of the client's request, with the prompt. A continuation by request has the
+    /// workspace of the execution that it continues.
     pub body: Body,
-    /// The permissions of the CLI's tools, resolved from the body and the operator's settings.
+    /// The permissions of the CLI's tools in this execution, resolved from the body and the
+    /// operator's settings.
     pub permissions: Permissions,
-    /// The id of the conversation: from the body, or the execution's own id.
+    /// The id of the conversation, which is the CLI's memory of earlier prompts. It is taken from
+    /// the body or from the continued execution; otherwise it is the execution's own id.
     pub conversation: String,
-    /// The time without progress after which the execution is ended, in milliseconds.
+    /// How long the execution may make no progress before it is ended, in milliseconds.
     pub idle_timeout_ms: u64,
-    /// The counters that a policy's continuation inherits; zero for a client's execution.
+    /// The counters that a continuation by policy inherits. All are zero in an execution that a
+    /// client requested.
     #[serde(default)]
     pub chain: Chain,
 }
 
-/// Counts that a continuation inherits from the execution that it continues by policy: after too
-/// many interruptions there is no further continuation, and the waits after usage limits grow.
+/// How often a policy has continued an execution in a row. A continuation inherits these counts.
+/// After too many interruptions there is no further continuation, and the waits after usage limits
+/// grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Chain {
-    /// The number of interruptions in a row.
+    /// The number of consecutive executions that were interrupted.
     pub interruptions: u32,
-    /// The number of usage limits in a row.
+    /// The number of consecutive executions that ended at a usage limit of the model.
     pub limits: u32,
 }
 
-/// The identity of a CLI's process, valid even if the pid is used again. After a kill of the
-/// service, the next start finds and kills the CLI and its children by it.
+/// The identity of a CLI's process, which stays unique even if the kernel uses the pid again. If
+/// the service is killed, its next start uses this to find and kill the CLI and its child
+/// processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CliProcess {
-    /// The pid of the process.
+    /// The process id (pid).
     pub pid: u32,
-    /// The start time of the process, in clock ticks since boot (proc_pid_stat(5)).
+    /// When the process started, in clock ticks since boot (proc_pid_stat(5)). It distinguishes the
+    /// process from a later one with the same pid.
     pub start_ticks: u64,
-    /// The id of the boot in which pid and start time are valid.
+    /// The kernel's id of the boot in which `pid` and `start_ticks` are valid. After a reboot, the
+    /// process does not exist any more.
     pub boot_id: String,
 }
 
-/// A status as it is stored in the spool, with the identity of the CLI's process.
+/// A status of an execution as stored on disk, with the identity of the CLI's process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The status as clients see it.
+    /// The status of the execution, as clients see it.
     pub status: Status,
-    /// The CLI's process; `None` until it has started.
+    /// The process of the CLI; `None` if it has not started.
     pub cli: Option<CliProcess>,
 }
 
 impl Record {
-    /// Encodes a record as JSON, in which the status has at most `limit` bytes.
+    /// Encodes a record as JSON. `limit` is the maximum size of the status in it, in bytes; a
+    /// longer status is shortened.
     #[must_use]
     pub fn encode(status: &Status, cli: Option<&CliProcess>, limit: usize) -> Vec<u8> {
         let mut json = br#"{"cli":"#.to_vec();
@@ -69,16 +78,17 @@ impl Record {
         json
     }
 
-    /// Decodes a record.
+    /// Decodes a record from its JSON on disk.
     ///
     /// # Errors
-    /// The JSON was not written by [`Record::encode`].
+    /// The text is malformed: it is not a record that [`Record::encode`] wrote.
     pub fn decode(json: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(json)
     }
 }
 
-/// Returns the first status of an execution: queued, with the facts from its accepted request.
+/// Returns the first status of a newly accepted execution: `queued` since now, with the lane,
+/// model, workspace and metadata of its request.
 pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     let Accepted {
         body, conversation, ..
@@ -92,7 +102,7 @@ pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     status
 }
 
-/// Changes a queued status to running since `at`.
+/// Changes the status of a queued execution to `running`, started at the time `at`.
 pub(crate) fn begin(status: &mut Status, at: jiff::Timestamp) {
     status.state = protocol::State::Running;
     status.started_at = Some(at);

@@ -1,4 +1,5 @@
-//! Removal of ended executions from the disk: by deletion on request, and by retention.
+//! Removal of ended executions from the disk, when a client deletes one, and by retention, which
+//! limits their age and total size.
 
 use std::time::SystemTime;
 
@@ -8,23 +9,23 @@ use spool::SpoolError;
 use super::Registry;
 use super::error::RegistryError;
 
-/// The reason why an execution was not deleted.
+/// The reason why [`Registry::delete`] did not delete an execution.
 #[derive(Debug)]
 pub enum NotDeleted {
-    /// The execution has not ended, or its end is not on disk yet.
+    /// The execution has not ended, or its terminal status is not on disk yet.
     Living,
-    /// The id is unknown.
+    /// No execution on disk has this id.
     Unknown,
-    /// The disk failed.
+    /// The files could not be removed, because the disk failed.
     Failed(RegistryError),
 }
 
 impl Registry {
-    /// Deletes an ended execution. Its id is then refused for 30 days. A repeated deletion changes
-    /// nothing. Blocks on the disk.
+    /// Deletes the files of an ended execution. For 30 days a small record of the deletion remains,
+    /// and the id is refused. Repeating a deletion has no effect. Blocks on the disk.
     ///
     /// # Errors
-    /// See [`NotDeleted`].
+    /// The execution has not ended, is unknown, or the disk failed (see [`NotDeleted`]).
     pub fn delete(&self, id: ExecutionId) -> Result<(), NotDeleted> {
         self.spool.delete(id.uuid()).map_err(|error| match error {
             SpoolError::Live => NotDeleted::Living,
@@ -33,11 +34,12 @@ impl Registry {
         })
     }
 
-    /// Removes the ended executions that are too old at `now`, then the oldest ones until the rest
-    /// fits into the limit of size. Returns the removed ids. Blocks on the disk.
+    /// Deletes the ended executions that exceed the retention: first those older than `retentionMs`
+    /// at the time `now`, then the oldest ones until the rest fits into `retentionBytes`. Returns
+    /// the ids of the deleted executions. Blocks on the disk.
     ///
     /// # Errors
-    /// A disk error; executions removed before the error stay removed.
+    /// A disk error. Executions that were deleted before the error stay deleted.
     pub fn expire(&self, now: SystemTime) -> Result<Vec<ExecutionId>, RegistryError> {
         let expired = self.spool.expire(now)?;
         Ok(expired.into_iter().map(Into::into).collect())

@@ -1,5 +1,5 @@
-//! Acceptance of executions. A request is on disk before it is answered, and an id is accepted at
-//! most once, even if requests are repeated or cut.
+//! Acceptance of executions. A request is written to disk before it is answered, and each id is
+//! accepted at most once, even if the client repeats or cuts its request.
 
 use std::sync::Arc;
 
@@ -12,25 +12,28 @@ use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
 use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Reservation};
 
-/// The answer to a request for an execution: the execution, and whether this request created it.
+/// The result of accepting an execution: the execution, and whether this request created it.
 #[derive(Clone)]
 pub struct Acceptance {
-    /// The execution, which may have ended already if an earlier request created it.
+    /// The execution. It may have ended already if an earlier request created it.
     pub view: View,
-    /// Whether this request created the execution. False if an earlier one with the same id and an
-    /// equal body did.
+    /// True if this request created the execution. False if an earlier request with the same id and
+    /// an equal body created it.
     pub created: bool,
 }
 
 impl Service {
-    /// Accepts an execution, or finds the one that was accepted under this id with an equal body.
+    /// Accepts an execution: checks its body, writes it to disk, and puts it into the queue. If the
+    /// id was accepted before with an equal body, returns that execution instead, so a client may
+    /// safely retry.
     ///
-    /// The acceptance completes even if the caller is dropped: a partial one would leave an id that
-    /// is neither accepted nor free. `share` is the part of the memory budget for request bodies
-    /// that `body` holds; it is dropped when the body has left memory.
+    /// The work completes even if the caller is dropped: a partial acceptance would leave an id
+    /// that is neither accepted nor free. `share` is the part of the memory budget for request
+    /// bodies that `body` occupies; it is dropped when the body has left memory.
     ///
     /// # Errors
-    /// All problems of a refused `PUT` (docs/protocol.md, "Problem types").
+    /// All problems of a refused `PUT` (docs/protocol.md, "Problem types"), such as 409 `id-in-use`
+    /// for another body and 503 `queue-full`.
     pub async fn accept(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -55,6 +58,8 @@ impl Service {
         })
     }
 
+    /// Does the work of [`Service::accept`] while `id_lock` excludes other requests with the same
+    /// id.
     async fn accept_locked(
         self: &Arc<Self>,
         id_lock: &Arc<IdLock>,
@@ -105,6 +110,8 @@ impl Service {
         })
     }
 
+    /// Creates an execution on disk, in the slot of the queue that `reservation` holds, and starts
+    /// the task that runs it.
     async fn create(
         self: &Arc<Self>,
         id_lock: &Arc<IdLock>,
@@ -149,10 +156,11 @@ impl Service {
         Ok(self.start_owner(accepted, entry, status, ticket))
     }
 
-    /// Turns a client's body into the request to record. Checks environment variables, permissions
-    /// and conversation against the operator's settings, and fills in the operator's defaults.
-    /// `continued` is the execution that the body continues: it sets the workspace and the default
-    /// conversation.
+    /// Checks a client's body against the operator's settings, and completes it to the request that
+    /// is stored. Environment variables, permissions and conversation are checked; the operator's
+    /// defaults are filled in. `continued` is the execution that the body continues, if any: its
+    /// workspace is used, and its conversation unless the body names one. Fails with the problem
+    /// for the client.
     fn check(
         &self,
         id: ExecutionId,
@@ -214,6 +222,7 @@ impl Service {
     }
 }
 
+/// Returns the problem 409 `id-in-use`, for an id that exists with another body.
 fn in_use(id: ExecutionId) -> Problem {
     Problem::new(
         ProblemType::IdInUse,

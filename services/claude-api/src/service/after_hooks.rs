@@ -1,5 +1,5 @@
-//! Runs of the after hook, the operator's program that gets the terminal status of each execution
-//! on stdin.
+//! Runs of the after hook, the operator's program that runs after each execution with the terminal
+//! status as JSON on its stdin.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::registry::Lookup;
 use crate::times::now;
 use protocol::Status;
 
-/// Starts the operator's after hook for an execution that ended with `status`, as a background
-/// task, and returns immediately. Does nothing if no hook is set, or if the execution never
-/// started. A failure becomes a warning in the terminal status.
+/// Starts the operator's after hook in the background, for an execution that ended with `status`,
+/// and returns immediately. Does nothing if no hook is set, or if the execution never started. A
+/// hook that fails, or for which there is no free slot, adds a warning to the terminal status.
 pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
     let Some(hook) = service.engine.settings.hooks.after.clone() else {
         return;
@@ -39,8 +39,8 @@ pub(crate) fn run_after(service: &Arc<Service>, status: Status) {
     });
 }
 
-/// Waits for one of the permits for hooks, then runs the hook. A stop of the service counts as a
-/// failure: a waiting hook is not run, and a running one is killed.
+/// Waits for one of the 4 permits to run a hook, then runs the hook. Fails if the hook fails, and
+/// if the service stops: then a waiting hook is not run, and a running one is killed.
 async fn run_queued(service: &Arc<Service>, hook: &Hook, status: &Status) -> Result<(), Failure> {
     let queue = &service.hook_queue;
     let stopped = |text| Err(Failure::new(hook, "stopped", text, b""));
@@ -54,8 +54,8 @@ async fn run_queued(service: &Arc<Service>, hook: &Hook, status: &Status) -> Res
     }
 }
 
-/// Logs the failure of an after hook, and adds it as a warning to the terminal status on disk,
-/// unless the execution was deleted meanwhile.
+/// Logs the failure of an after hook, and adds it as a warning to the terminal status on disk. A
+/// deleted execution gets no warning. If the write fails, only the log has the failure.
 async fn report(service: &Arc<Service>, hook: &Hook, status: &Status, failure: Failure) {
     let execution = status.execution_id;
     match hook.mode {

@@ -1,6 +1,8 @@
-//! Burned ids: an id that is cancelled before it is accepted (`POST .../cancel?ifUnknown=burn`) is
-//! refused for an hour. A bridge that gives up a `PUT` cannot know whether claude-api will still
-//! read that `PUT`. So the bridge burns the id: a later `PUT` with it is refused.
+//! Burned ids. An id that is cancelled before it is accepted (`POST .../cancel?ifUnknown=burn`) is
+//! burned, which means that it is refused for an hour.
+//!
+//! The bridge needs this. When it gives up a `PUT`, it cannot know whether claude-api will still
+//! read that `PUT`. Burning the id makes sure that the execution does not start later.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,23 +12,23 @@ use protocol::{ExecutionId, Problem, ProblemType, Status};
 use super::{Cancel, Service, deleted, problem};
 use crate::registry::{IdLock, Lookup, NotBurned};
 
-/// The outcome of [`Service::cancel_or_burn`].
+/// The result of [`Service::cancel_or_burn`], depending on whether the id was known.
 #[derive(Debug)]
 pub enum Burn {
-    /// The id was known: the status after an ordinary cancel.
+    /// An execution with this id exists. It was cancelled as usual and has this status.
     Cancelled(Box<Status>),
-    /// The id was unknown, or burned before: for an hour it cannot be accepted.
+    /// No execution has this id. It was burned, so it cannot be accepted for an hour from now.
     Burned,
 }
 
 impl Service {
-    /// Cancels an execution. An unknown id is burned instead: a later request to accept it is
-    /// refused. A burn is on disk when this returns. The work completes even if the caller is
-    /// dropped.
+    /// Cancels the execution `id`. If no execution has this id, burns it: a request that arrives
+    /// later cannot start the execution for an hour. A burn is on disk when this returns. The work
+    /// completes even if the caller is dropped.
     ///
     /// # Errors
-    /// `queue-full` if the queue, to which burned ids count, is full; `deleted`; a disk error; the
-    /// errors of [`Service::cancel`].
+    /// 503 `queue-full` if a burned id gets no slot of the queue, 410 `deleted`, a disk error, and
+    /// the errors of [`Service::cancel`].
     pub async fn cancel_or_burn(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -60,7 +62,8 @@ impl Service {
         })
     }
 
-    /// Records the locked id, which is unknown or burned before, as burned for an hour from now.
+    /// Writes to disk that the locked id is burned for an hour from now. No execution has the id;
+    /// it may be burned already. Fails with the problem for the client.
     async fn burn(self: &Arc<Self>, id_lock: IdLock) -> Result<(), Problem> {
         let (service, id) = (Arc::clone(self), id_lock.id());
         match spool::blocking::run(move || service.engine.registry.burn(&id_lock)).await {
@@ -79,8 +82,8 @@ impl Service {
         }
     }
 
-    /// Forgets the ids that were burned over an hour before `now`, which may then be accepted. Logs
-    /// a failure.
+    /// Removes the ids that were burned over an hour before `now`, so that they may be accepted
+    /// again. A failure is logged; the next pass, a minute later, retries.
     pub(super) async fn expire_burned(self: &Arc<Self>, now: SystemTime) {
         let service = Arc::clone(self);
         let expire = move || service.engine.registry.expire_burned(now);
@@ -93,6 +96,7 @@ impl Service {
     }
 }
 
+/// Returns the problem 410 `cancelled-before-accepted`, for a burned id.
 pub(super) fn burned(id: ExecutionId) -> Problem {
     Problem::new(
         ProblemType::CancelledBeforeAccepted,

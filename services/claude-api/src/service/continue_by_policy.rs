@@ -1,13 +1,13 @@
-//! Continuations by policy. If a client asked for it (`onInterrupt`, `onUsageLimit`), a new
-//! execution resumes the conversation of one that was interrupted or that a usage limit ended.
-//! [`crate::execution::policy`] decides whether; this module creates the new execution. An id is
-//! never reused.
+//! Continuations by policy. A client may request (`onInterrupt`, `onUsageLimit`) that an execution
+//! that is interrupted, or that a usage limit ends, is continued automatically. The continuation is
+//! a new execution with a new id in the same conversation. [`crate::execution::policy`] decides
+//! whether to continue; this module creates the new execution.
 //!
 //! The order of the writes to disk survives a crash at any point:
 //!
-//! 1. The continuation's id is noted in the old execution's record. A start then never creates a
-//!    second continuation, even if the first has already ended.
-//! 2. The continuation is created. No crash loses it.
+//! 1. The id of the continuation is written into the old execution's record. A restart then never
+//!    creates a second continuation, even if the first has already ended.
+//! 2. The continuation is created. From now on a crash does not lose it.
 //! 3. The end of the old execution is recorded. [`Service::recover`] adds `continuedBy` to an end
 //!    that was not written or that lacks it.
 //!
@@ -28,22 +28,28 @@ use crate::execution::{Control, Live};
 use crate::registry::record::{Accepted, first_status};
 use crate::times::now;
 
-/// The prompt of a continuation whose conversation already contains the original prompt.
+/// The prompt that is sent to the model in a continuation whose conversation already contains the
+/// original prompt.
 const PROMPT: &str = "Continue where you left off.";
 
 /// A new execution that a policy created to continue an ended one. It is on disk, but not in the
 /// queue yet.
 pub(crate) struct Continuation {
+    /// The request of the new execution.
     accepted: Accepted,
+    /// The files of the new execution on disk.
     entry: spool::Entry,
+    /// The first status of the new execution.
     status: Status,
 }
 
 impl Service {
-    /// Creates the continuation of an ended execution on disk, if its policies ask for one, and
-    /// sets `continued_by` in `status`. Must run before the end is recorded. Returns `None` without
-    /// a continuation; if a policy asked for one that was refused or failed, `status` gets the
-    /// warning `not_continued`. Blocks on the disk.
+    /// Creates the execution that continues an ended one on disk, if a policy in its request asks
+    /// for it (`onInterrupt`, `onUsageLimit`), and sets `continued_by` in `status`. Must run before
+    /// the end is recorded, so a crash neither loses nor repeats a continuation.
+    ///
+    /// Returns `None` if there is no continuation. If a policy asked for one but it was given up or
+    /// failed, `status` gets the warning `not_continued`. Blocks on the disk.
     pub(crate) fn create_continuation(
         &self,
         entry: &spool::Entry,
@@ -115,9 +121,10 @@ impl Service {
         None
     }
 
-    /// Returns the body of the continuation of the execution with `status`. `asked` is whether the
-    /// CLI sent a request to the model. If it did not, or left no transcript, the body repeats the
-    /// old prompt, because the conversation does not contain it.
+    /// Returns the request body of the execution that continues the one with `status`. `asked` is
+    /// whether the CLI had sent a request to the model. If it had, and left a transcript, the
+    /// prompt is a request to continue; otherwise the original prompt is repeated, because the
+    /// conversation does not contain it.
     fn next_body(&self, accepted: &Accepted, status: &Status, asked: bool) -> Body {
         let mut body = Body {
             conversation: None,
@@ -136,8 +143,9 @@ impl Service {
         body
     }
 
-    /// Runs [`Service::create_continuation`] on a blocking thread, if `body` has a policy at all.
-    /// The caller queues or cancels the continuation before it records the end in `status`.
+    /// Creates the continuation of an ended execution on a blocking thread
+    /// ([`Service::create_continuation`]). Returns `None` immediately if `body` has no policy. The
+    /// caller must queue or cancel the continuation before it records the end in `status`.
     pub(crate) async fn apply_policies(
         self: &Arc<Self>,
         body: &Body,
@@ -170,9 +178,11 @@ impl Service {
     }
 
     /// Cancels a policy's continuation before it runs, because a client cancelled the execution
-    /// that it continues. The cancel of the old execution is written to disk before that of the
-    /// continuation: otherwise the next start would report the old execution as interrupted and
-    /// continued. A failed write is logged.
+    /// that it continues.
+    ///
+    /// The cancel of the old execution is written to disk first. Otherwise a restart between the
+    /// two writes would report the old execution as interrupted and continued. A failed write is
+    /// logged.
     pub(crate) async fn cancel_continuation(self: &Arc<Self>, continuation: Continuation) {
         if let Some(old) = continuation.status.continues {
             let service = Arc::clone(self);
@@ -195,8 +205,8 @@ impl Service {
         let _ = self.control(&View::Live(live), Control::Cancel).await;
     }
 
-    /// Puts a policy's continuation into the queue. It starts after the old execution has released
-    /// the conversation, in which one execution runs at a time.
+    /// Puts a policy's continuation into the queue and starts the task that runs it. It waits there
+    /// until the old execution has ended: one execution of a conversation runs at a time.
     pub(crate) fn enqueue(self: &Arc<Self>, continuation: Continuation) -> Live {
         let Continuation {
             accepted,
@@ -207,9 +217,9 @@ impl Service {
         self.restore(accepted, entry, status)
     }
 
-    /// Makes an execution that is on disk live again: puts it into the queue, even beyond the
-    /// queue's limits, and starts its owner, the task that runs it. Also schedules the cancel that
-    /// is due when nobody views the execution, if one is on disk.
+    /// Makes an execution that is on disk live again, after a restart or as a continuation. It
+    /// enters the queue, even beyond the queue's limits, and its owner, the task that runs it, is
+    /// started. If a cancel for when nobody views the execution is on disk, it is scheduled again.
     pub(super) fn restore(
         self: &Arc<Self>,
         accepted: Accepted,
@@ -238,8 +248,8 @@ impl Service {
     }
 }
 
-/// Returns the first status of a policy's continuation, which gets a new random id. `not_before` is
-/// the earliest time of its start; `None` means immediately.
+/// Returns the first status of a policy's continuation, with a new random id. `not_before` is the
+/// earliest time of its start, for example when a usage limit resets; `None` means immediately.
 fn next_status(accepted: &Accepted, not_before: Option<Timestamp>) -> Status {
     let mut status = first_status(ExecutionId::random(), accepted);
     // Rounded to whole milliseconds, like all times of a status.
@@ -248,9 +258,9 @@ fn next_status(accepted: &Accepted, not_before: Option<Timestamp>) -> Status {
     status
 }
 
-/// Copies a scheduled cancel, which is due when nobody has viewed the execution for a time, from
-/// the old execution to its continuation. Does nothing without one; logs a failure. Blocks on the
-/// disk.
+/// Copies a scheduled cancel from the old execution to its continuation. Such a cancel takes effect
+/// when nobody has viewed the execution for a time. Does nothing if there is none. A failure is
+/// logged. Blocks on the disk.
 pub(super) fn copy_unviewed_cancel(old: &spool::Entry, new: &spool::Entry) {
     let inherited = old.unviewed_cancel().and_then(|ms| match ms {
         None => Ok(()),

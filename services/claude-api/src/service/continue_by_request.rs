@@ -1,5 +1,5 @@
-//! Continuations by request: a body with `continues` resumes the conversation of an execution that
-//! was interrupted or that a usage limit ended. An execution is continued at most once.
+//! Continuations by request. A request with `continues` resumes the conversation of an execution
+//! that was interrupted or that a usage limit ended. An execution is continued at most once.
 
 use std::sync::Arc;
 
@@ -12,22 +12,27 @@ use crate::execution::policy::is_continuable;
 use crate::registry::Lookup;
 use crate::registry::record::Record;
 
-/// An ended execution that a request may continue. While this value exists, no other request
-/// continues an execution.
+/// An ended execution that a request may continue, with its conversation and workspace. It holds a
+/// lock: while it exists, no other request continues an execution.
 pub(super) struct ContinuedExecution {
+    /// The files of the ended execution on disk.
     entry: spool::Entry,
+    /// The conversation that the new execution resumes.
     pub(super) conversation: String,
+    /// The workspace in which the ended execution ran.
     pub(super) workspace: String,
     _lock: OwnedMutexGuard<()>,
 }
 
 impl Service {
-    /// Finds and locks the execution that `body.continues` names; returns `None` if the body
-    /// continues none. The execution must have been interrupted, or ended by a usage limit, and
-    /// must have no continuation yet.
+    /// Finds and locks the execution that `body.continues` names. The execution must have been
+    /// interrupted or ended by a usage limit, and must have no continuation yet. Returns `None` if
+    /// the body continues no execution.
     ///
     /// # Errors
-    /// `not-found`, `other-workspace`, or `wrong-state` with `state` and the reason.
+    /// 404 `not-found`; 409 `other-workspace` if the body names a workspace that is not the
+    /// execution's; 409 `wrong-state` with the execution's `state` and the reason in words, if it
+    /// cannot be continued.
     pub(super) async fn find_continued(
         self: &Arc<Self>,
         body: &Body,
@@ -102,8 +107,8 @@ impl Service {
         }))
     }
 
-    /// Writes to the status of the old execution that `next` continues it. A failure is only
-    /// logged, because `next` is accepted already.
+    /// Writes the id `next` of the continuation to the terminal status of the execution that it
+    /// continues. A failure is only logged, because the continuation is accepted already.
     pub(super) async fn record_continued_by(
         self: &Arc<Self>,
         old: ContinuedExecution,

@@ -1,5 +1,5 @@
-//! Controls of executions on behalf of clients: pause, resume, and cancel, either now or when
-//! nobody views the execution any more.
+//! Controls that clients apply to executions: pause, resume, and cancel. A cancel takes effect now,
+//! or when nobody views the execution any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,28 +12,30 @@ use crate::execution::live::{Live, SIGNAL_WAIT};
 use crate::execution::views::Viewer;
 use crate::execution::wish::Answer;
 
-/// When a cancel takes effect.
+/// When the cancel of an execution takes effect.
 #[derive(Debug, Clone)]
 pub enum Cancel {
-    /// Immediately.
+    /// The cancel takes effect immediately.
     Now,
-    /// Once no stream of the execution's output or status has been open for `after`. A new stream
-    /// clears the cancel, unless it belongs to the viewer that left: its request may just be late.
+    /// Once no client has had a stream of the execution's output or status open for `after`. A new
+    /// stream withdraws the cancel, unless it belongs to the viewer that left: its request may just
+    /// be late.
     Unviewed {
-        /// The time without an open stream after which the cancel takes effect.
+        /// How long no stream must have been open.
         after: Duration,
-        /// The viewer that left, as in the request header `viewer` (a bridge sends its session's
-        /// id); `None` if the client gave no name.
+        /// The client that left, as it names itself in the request header `viewer` (a bridge sends
+        /// the id of its session). `None` if it gave no name.
         viewer: Option<Arc<str>>,
     },
 }
 
 impl Service {
-    /// Cancels an execution, now or when nobody views it, and returns the present status. A cancel
-    /// for later is on disk when this returns, so a restart does not lose it.
+    /// Cancels an execution now, or schedules its cancel for when nobody views it. Returns the
+    /// present status. A scheduled cancel is on disk when this returns, so a restart does not lose
+    /// it. Has no effect on an execution that has ended.
     ///
     /// # Errors
-    /// `spool-unwritable` if the scheduled cancel could not be written to disk; the errors of
+    /// 507 `spool-unwritable` if a scheduled cancel could not be written to disk, and the errors of
     /// [`Service::control`].
     pub async fn cancel(self: &Arc<Self>, view: &View, cancel: Cancel) -> Result<Status, Problem> {
         let (live, after, viewer) = match (view, cancel) {
@@ -61,9 +63,10 @@ impl Service {
         self.status(view).await
     }
 
-    /// Starts a task that cancels a live execution once no stream of its output or status has been
-    /// open for `after`. A stop of the service ends the task, so the caller also writes the cancel
-    /// to disk.
+    /// Starts a task that cancels a live execution once no client has had a stream of its output or
+    /// status open for `after`. `viewer` is the client that left: its own late streams do not
+    /// withdraw the cancel. A stop of the service ends the task, so the caller also writes the
+    /// cancel to disk.
     pub(super) fn cancel_unviewed(
         self: &Arc<Self>,
         live: &Live,
@@ -94,13 +97,16 @@ impl Service {
         });
     }
 
-    /// Pauses, resumes or cancels an execution, and returns its status. For a running execution
-    /// this waits until the first signal was sent, within 100 ms. For a queued execution that was
-    /// cancelled, and for one whose end is being recorded, this waits for the recorded terminal
-    /// status.
+    /// Pauses, resumes or cancels an execution, and returns its status.
+    ///
+    /// A control of a running execution returns once the first signal was sent to its processes,
+    /// after at most 100 ms; the new state may follow a moment later. The cancel of a queued
+    /// execution, and any control of one that is ending, returns once the terminal status is
+    /// recorded. A control that changes nothing, such as the pause of an ended execution, succeeds.
     ///
     /// # Errors
-    /// `wrong-state` for the pause of a queued execution; the errors of [`Service::status`].
+    /// 409 `wrong-state` for the pause of a queued execution, which has no process; the errors of
+    /// [`Service::status`].
     pub async fn control(
         self: &Arc<Self>,
         view: &View,
@@ -137,8 +143,9 @@ impl Service {
 }
 
 /// Writes to disk that a client cancelled a live execution, before the client is answered. If the
-/// service is killed before the end, the next start then neither runs nor continues the execution.
-/// The wait for a slow disk ends when the answer is due. A failure is logged.
+/// service is killed before the execution ends, its next start then neither runs nor continues it.
+/// The wait for a slow disk ends when the answer is due. A failure is logged, and the cancel still
+/// takes effect.
 async fn note_cancel(live: &Live) {
     let note = async {
         let mut noted = Arc::clone(&live.is_cancel_noted).lock_owned().await;

@@ -1,5 +1,5 @@
-//! The SHA-256 of long outputs. Hashing one would delay the end of its execution, so a background
-//! task does it later and adds the result to the terminal status.
+//! The SHA-256 of long outputs. Hashing a long output would delay the end of its execution, so a
+//! background task computes it later and adds it to the terminal status.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::Service;
 use crate::execution::ending::hex;
 use crate::registry::Lookup;
 
-/// The limit of outputs that are hashed at the same time. One is enough: each uses a thread, a core
-/// and memory, and no client waits for it.
+/// The permit to hash an output, of which there is one: each hash uses a thread, a core and memory,
+/// and no client waits for it.
 static DIGESTS: Semaphore = Semaphore::const_new(1);
 
-/// Queues the output of an ended execution: a background task computes its SHA-256 and adds it to
-/// the terminal status. Does nothing if the output is in the queue already. A stop of the service
-/// drops the work; a later read of the status queues it again.
+/// Computes the SHA-256 of an ended execution's output in the background, and adds it to the
+/// terminal status. Does nothing if the output is in the queue already. A stop of the service drops
+/// the work; the next read of the status queues it again. A failure is logged.
 pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
     if !service.digest_queue.add(id) {
         return;
@@ -50,8 +50,9 @@ pub(crate) fn digest_later(service: &Arc<Service>, id: ExecutionId) {
     });
 }
 
-/// Computes the SHA-256 of an output and adds it to the terminal status. Does nothing if the
-/// execution was deleted, or if bytes of the output are no longer kept.
+/// Computes the SHA-256 of an ended execution's output and adds it to the terminal status. Does
+/// nothing if the execution was deleted, or if bytes of its output are no longer kept. Fails after
+/// a disk error.
 async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> {
     // Opened only now: a waiting output holds no open files.
     let opener = Arc::clone(service);
@@ -76,8 +77,9 @@ async fn digest(service: &Arc<Service>, id: ExecutionId) -> std::io::Result<()> 
 }
 
 impl Service {
-    /// Queues the SHA-256 of an output whose terminal status lacks it, because a stop or a kill
-    /// came first. Does nothing if bytes of the output are no longer kept, or if the queue is long.
+    /// Queues the computation of an output's SHA-256 if the terminal `status` lacks it, for example
+    /// because the service was stopped too early. Does nothing if bytes of the output are no longer
+    /// kept, or if many outputs wait already; a later read of the status tries again.
     pub(super) fn digest_if_missing(self: &Arc<Self>, status: &Status) {
         let all_kept = status.state.is_terminal() && status.kept_from == 0;
         if all_kept && status.sha256.is_none() && self.digest_queue.has_room() {

@@ -1,4 +1,4 @@
-//! Lookup of an execution by its id, live or on disk, and of its present status.
+//! Lookup of executions by their ids, in memory or on disk, and of their present statuses.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -11,17 +11,19 @@ use crate::execution::views::Viewing;
 use crate::registry::record::Record;
 use crate::registry::{Lookup, RegistryError};
 
-/// An execution that was found by its id: live, or only on disk.
+/// An execution that a request found by its id: still live, or only on disk.
 #[derive(Clone)]
 pub enum View {
-    /// The execution has an owner, the one task that runs it and writes its status.
+    /// A task, the owner, runs the execution and writes its status. The execution stays live until
+    /// its terminal status is on disk.
     Live(Live),
-    /// The execution has no owner: it has ended, perhaps long ago, and its files are on disk.
+    /// No task runs the execution. Normally it has ended, perhaps long ago, and only its files on
+    /// disk are left.
     Ended(spool::Entry),
 }
 
 impl View {
-    /// Returns the execution's files on disk: its record, output and events.
+    /// Returns the execution's files on disk: its request, status, output and events.
     #[must_use]
     pub fn entry(&self) -> &spool::Entry {
         match self {
@@ -32,9 +34,10 @@ impl View {
 }
 
 impl Service {
-    /// Counts a stream of the output or the status as a view of the execution until the result is
-    /// dropped: meanwhile, a cancel for when nobody views the execution is not due. `viewer` is the
-    /// name that the client gave. `None` for an execution without an owner, which is not counted.
+    /// Counts a client's stream of the output or the status as a view of the execution, until the
+    /// result is dropped. While an execution is viewed, its scheduled cancel ("cancel when nobody
+    /// views it") waits. `viewer` is the client's name from the request header. Returns `None` for
+    /// an ended execution, whose views do not matter.
     pub(crate) async fn viewing(&self, view: &View, viewer: Option<&str>) -> Option<Viewing> {
         match view {
             View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
@@ -42,10 +45,11 @@ impl Service {
         }
     }
 
-    /// Finds an execution. Waits for an acceptance of the id that is in progress.
+    /// Finds an execution by its id, live or on disk. If the id is being accepted at this moment,
+    /// waits for the end of the acceptance.
     ///
     /// # Errors
-    /// `not-found`, `deleted`, or a disk error.
+    /// 404 `not-found` for an unknown or burned id, 410 `deleted`, or a disk error.
     pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
         let known = match self.look_up(id).await? {
             Lookup::Found(View::Ended(entry)) if !entry.is_terminal() => {
@@ -63,9 +67,10 @@ impl Service {
         }
     }
 
-    /// Looks up an id, first among the live executions, then on disk. Does not wait for an
-    /// acceptance in progress, unlike [`Self::find`]. An execution with a damaged record is ended
-    /// first: otherwise its clients would wait forever.
+    /// Looks up an id, first among the live executions, then on disk. Unlike [`Self::find`], this
+    /// does not wait for an acceptance in progress. If the record on disk is damaged, an end is
+    /// first recorded for the execution: otherwise its clients would wait forever. Fails with the
+    /// problem for a disk error.
     pub(super) async fn look_up(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -90,17 +95,18 @@ impl Service {
         }
     }
 
-    /// Returns the view of an execution that was read from the disk: live, if a task has started to
-    /// run it meanwhile.
+    /// Returns the view of an execution that was read from the disk. It is live if a task has
+    /// started to run it since the disk was read.
     fn view(&self, id: ExecutionId, entry: spool::Entry) -> View {
         self.live(id).map_or(View::Ended(entry), View::Live)
     }
 
-    /// Returns the present status: of a live execution from memory, with current counters and
-    /// position in the queue; of any other from the disk.
+    /// Returns the present status of an execution. A live one is answered from memory, with current
+    /// counters and position in the queue, any other from the disk.
     ///
     /// # Errors
-    /// A disk error, or `deleted` if the execution was just deleted.
+    /// 500 `internal` after a disk error, which is logged; 410 `deleted` if the execution was just
+    /// deleted.
     pub async fn status(self: &Arc<Self>, view: &View) -> Result<Status, Problem> {
         match view {
             View::Live(live) => {
@@ -132,9 +138,9 @@ impl Service {
         }
     }
 
-    /// Reads the status of an execution without an owner from its record. If the execution has
-    /// ended but this status is damaged, first replaces it by a new terminal one. Blocks on the
-    /// disk.
+    /// Reads the status of an execution that no task runs from its record on disk. If the execution
+    /// has ended but its status is damaged, a new terminal status is written first and returned.
+    /// Blocks on the disk.
     pub(super) fn recorded_status(&self, entry: &spool::Entry) -> std::io::Result<Status> {
         let read = || {
             let json = entry.status()?;
@@ -158,8 +164,8 @@ impl Service {
         Ok(record?.status)
     }
 
-    /// Completes the status that an owner published last with values that are not published at each
-    /// change: the counters, and the position in the queue.
+    /// Returns the status that the execution's task published last, completed with the values that
+    /// change too often to be published: the counters, and the position in the queue.
     pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
         let mut status = live.fill(published, std::time::Instant::now());
         if status.state == State::Queued {

@@ -1,32 +1,33 @@
-//! The limits of after hooks, the operator's programs that run when an execution has ended.
+//! The limits of after hooks, the operator's programs that run after each execution.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// The maximum number of after hooks that run at the same time.
+/// How many after hooks may run at the same time. The others wait until one of them has ended.
 const RUNNING: usize = 4;
-/// The maximum number of after hooks that wait or run. Each holds a status, which has at most 64
-/// KiB, in memory.
+/// How many after hooks may wait or run. Each holds a status of at most 64 KiB in memory, so all of
+/// them together use at most 16 MiB.
 pub(super) const SLOTS: usize = 256;
 
-/// Bounds the after hooks, the operator's programs that run when an execution has ended.
+/// The limits of the after hooks, the operator's programs that run after each execution.
 ///
-/// - Slots: a hook holds one of 256 from the end of its execution to its own end. Without a free
-///   slot the hook is not run, and the status gets the warning `hook_failed`.
-/// - Permits: a running hook holds one of 4. Hooks wait for them in the order of the ends. No
-///   client, no execution and no lane waits for a hook.
-/// - Output: it is read immediately and discarded, except for the last bytes of stderr.
+/// - Slots: a hook holds one of 256 slots from the end of its execution to its own end. Without a
+///   free slot the hook is not run, and the status gets the warning `hook_failed`.
+/// - Permits: a running hook holds one of 4 permits. Hooks wait for them in the order in which
+///   their executions ended. No client, execution or lane waits for a hook.
+/// - Output: a hook's output is read immediately and discarded, except for the last bytes of
+///   stderr.
 /// - Stop: the service waits for the hooks within its own time limit, then [`HookQueue::stop`]
 ///   kills them.
 #[derive(Debug)]
 pub(crate) struct HookQueue {
-    /// Bounds the hooks that wait or run.
+    /// The slots of the hooks that wait or run.
     pub(super) slots: Arc<Semaphore>,
-    /// Bounds the hooks that run.
+    /// The permits of the hooks that run.
     permits: Arc<Semaphore>,
-    /// Cancelled when a stop has no more time for hooks.
+    /// The token that is cancelled when a stop of the service has no more time for hooks.
     pub(super) stopped: CancellationToken,
 }
 
@@ -41,12 +42,13 @@ impl Default for HookQueue {
 }
 
 impl HookQueue {
-    /// Kills the running hooks. Waiting hooks are not run.
+    /// Kills the process trees of the hooks that run, and makes waiting hooks give up.
     pub(crate) fn stop(&self) {
         self.stopped.cancel();
     }
 
-    /// Waits for a permit to run a hook; returns `None` if the service stops first.
+    /// Waits for a permit to run a hook. Returns `None` if the service stops first: the hook is not
+    /// run then.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Input: lines that clients send to the stdin of a running CLI.
+//! Input of running executions: lines that clients send to the stdin of a running CLI.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_
 use crate::registry::record::Accepted;
 
 /// How long a request with input waits for the start of its execution, or for room in the buffer,
-/// before it is refused. Shorter than any client's own timeout.
+/// before it is refused. Two seconds are shorter than the usual timeout of an HTTP client.
 const OFFER_WAIT: Duration = Duration::from_secs(2);
 
 impl Service {
-    /// Creates the gate: the bounded buffer between the input of clients and the CLI's stdin.
-    /// `None` unless the body has `"input": "stream"`. The buffer has room for the largest request.
-    /// It accepts lines only while the execution runs, so `runningExecutions` bounds the memory of
-    /// all gates.
+    /// Creates the gate of an execution, the bounded buffer between the input of clients and the
+    /// CLI's stdin. Returns `None` unless the execution was requested with `"input": "stream"`.
+    ///
+    /// The buffer has room for the largest request. It accepts lines only while the execution runs,
+    /// so `runningExecutions` bounds the memory of all gates.
     pub(super) fn gate(&self, accepted: &Accepted) -> Option<Arc<Gate>> {
         let takes_input = accepted.body.input == InputMode::Stream;
         let limit = usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
@@ -30,20 +31,22 @@ impl Service {
         takes_input.then(|| Arc::new(Gate::new(line_bytes(limit), rules(), OFFER_WAIT)))
     }
 
-    /// Returns the maximum size of the lines in one request, in bytes. It follows from the limit
-    /// `promptBytes`.
+    /// Returns the maximum size of a request with input, in bytes. It follows from the limit
+    /// `promptBytes` for the text of one message.
     pub(crate) fn input_bytes(&self) -> u64 {
         let content =
             usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
         line_bytes(content) as u64
     }
 
-    /// Accepts lines for the CLI's stdin, all or none, and returns the bytes that were accepted in
-    /// total. The offer names its offset, so a repeated line is not accepted twice.
+    /// Accepts lines for the stdin of a running CLI, all of them or none. Returns the number of
+    /// input bytes accepted so far. `offer` contains the offset of its first byte, so repeated
+    /// bytes are recognised and not sent to the CLI twice.
     ///
     /// # Errors
-    /// `wrong-state` if the execution accepts no input, `input-hole`, `input-full`, `invalid-body`,
-    /// `not-allowed`, `too-large`. All but the first carry the accepted total.
+    /// 409 `wrong-state` if the execution accepts no input, 409 `input-hole`, 503 `input-full`, 400
+    /// `invalid-body`, 403 `not-allowed`, or 413 `too-large`. All but `wrong-state` contain the
+    /// number of accepted bytes, at which the client continues.
     pub async fn input(self: &Arc<Self>, view: &View, offer: Offer<'_>) -> Result<u64, Problem> {
         let live = match view {
             View::Live(live) => live,
@@ -70,10 +73,12 @@ impl Service {
     }
 }
 
+/// Returns the problem 409 `wrong-state` with this text and the execution's state.
 fn wrong_state(state: State, detail: &str) -> Problem {
     Problem::new(ProblemType::WrongState, detail).with("state", state.as_str())
 }
 
+/// Returns the problem for input that the buffer refused, with the number of bytes accepted so far.
 fn problem(refusal: Refusal, state: State) -> Problem {
     let (problem, accepted) = match refusal {
         Refusal::Hole { accepted } => (

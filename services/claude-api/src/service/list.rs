@@ -1,4 +1,4 @@
-//! The list of executions, in pages.
+//! The list of all executions, running and ended, in pages.
 
 use std::sync::Arc;
 
@@ -8,11 +8,12 @@ use super::{Service, not_found, problem};
 use crate::registry::{NotListed, Page};
 
 impl Service {
-    /// Returns the ids of at most `limit` executions that were accepted before the execution
-    /// `before`, newest first. Without `before`, the page begins with the newest execution.
+    /// Returns one page of the list of executions: at most `limit` ids of executions that were
+    /// accepted before the execution `before`, newest first. Without `before`, the page begins with
+    /// the newest execution.
     ///
     /// # Errors
-    /// `not-found` for an unknown `before`, or a disk error.
+    /// 404 `not-found` if the execution `before` is unknown, or a disk error.
     pub async fn page(
         self: &Arc<Self>,
         before: Option<ExecutionId>,

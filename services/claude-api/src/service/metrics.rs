@@ -1,4 +1,5 @@
-//! The page `/metrics`: counts the live executions at each scrape, and adds the counters.
+//! The text of the page `/metrics`: counts the live executions each time the page is read, and adds
+//! the counters.
 
 use std::sync::PoisonError;
 
@@ -8,14 +9,15 @@ use super::Service;
 use crate::metrics::Gauges;
 
 impl Service {
-    /// Returns the page of `/metrics`. All values are in memory: a scrape never waits for the disk.
+    /// Returns the text of the page `/metrics` in `format`. All values are in memory: a monitoring
+    /// system that reads the page never waits for the disk.
     #[must_use]
     pub fn metrics_page(&self, format: Exposition) -> String {
         self.engine.metrics.page(self.gauges(), format)
     }
 
-    /// Counts the executions that have not ended, and their streams. An execution whose end is not
-    /// on disk yet counts as ended.
+    /// Counts the executions that have not ended, by state, and their open streams. An execution
+    /// whose terminal status is published but not on disk yet counts as ended.
     fn gauges(&self) -> Gauges {
         let mut gauges = Gauges {
             spool_bytes: self.engine.registry.measured_bytes(),

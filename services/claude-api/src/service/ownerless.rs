@@ -1,5 +1,6 @@
-//! Ends of executions without an owner, the task that runs an execution and normally records its
-//! end: found at a start, with a damaged record, or after a panic of the owner.
+//! Ends of executions that no task runs. Normally the owner, the task that runs an execution,
+//! records its end. This module does so for executions that are found unfinished at a start, that
+//! have a damaged record, or whose owner panicked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +17,20 @@ use crate::registry::record::Record;
 use crate::registry::{DamageOutcome, Finish, Ownerless, RegistryError};
 use crate::times::Times;
 
-/// The pause between attempts to record the end of an execution whose owner panicked.
+/// The pause between two attempts to write the terminal status of an execution whose owner
+/// panicked.
 const ORPHAN_RETRY: Duration = Duration::from_secs(2);
 
-/// How long a runner may kill the processes of its execution after a panic of the owner, before the
-/// runner itself is killed.
+/// How long a runner may take to kill the processes of its execution after a panic of the owner.
+/// Then the runner, the parent process of the CLI, is killed itself.
 const RUNNER_END: Duration = Duration::from_secs(4);
 
 impl Service {
-    /// Reads the record of an execution that no task runs, and whether a client cancelled it.
-    /// Blocks on the disk.
+    /// Reads the status of an execution that no task runs from the disk, and whether a client had
+    /// cancelled it. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The execution is not on disk, its record is damaged, or the disk failed.
     pub(super) fn read_ownerless(&self, id: ExecutionId) -> anyhow::Result<Ownerless> {
         let found = self.engine.registry.find(id)?;
         let entry = found
@@ -40,9 +45,9 @@ impl Service {
         })
     }
 
-    /// Records an end for an execution that cannot be recovered because of `error`: otherwise its
-    /// clients would wait forever. If that fails too, it is logged, and the next start tries again.
-    /// Blocks on the disk.
+    /// Records an end for an execution that could not be recovered at the start, because of
+    /// `error`. Without an end, its clients would wait forever. If this fails too, it is logged,
+    /// and the next start tries again. Blocks on the disk.
     pub(super) fn end_unrecoverable(&self, id: ExecutionId, error: &anyhow::Error) {
         let cause = format!("{error:#}");
         tracing::error!(
@@ -59,10 +64,12 @@ impl Service {
         }
     }
 
-    /// Records an end for an execution without an owner whose record is damaged: `interrupted` for
-    /// `reason`, or `cancelled` if a client had cancelled it. `cause` describes the damage to
-    /// clients. An end that is intact on disk stands. Returns the execution's files, or `None` if
-    /// the execution does not exist any more. Blocks on the disk.
+    /// Writes a terminal status for an execution whose record is damaged and that no task runs. The
+    /// state is `cancelled` if a client had cancelled it, otherwise `interrupted` for `reason`.
+    /// `cause` describes the damage to clients. If a terminal status on disk can be read, it stays.
+    ///
+    /// Returns the execution's files, or `None` if the execution does not exist any more. Blocks on
+    /// the disk.
     pub(super) fn end_damaged(
         &self,
         id: ExecutionId,
@@ -94,15 +101,14 @@ impl Service {
         })
     }
 
-    /// Kills the remaining processes of an execution and records its end: `interrupted` for
-    /// `reason`, or `cancelled` if a client had cancelled it.
+    /// Kills the processes that an execution left behind, and writes its terminal status:
+    /// `cancelled` if a client had cancelled it, otherwise `interrupted` for `reason`.
     ///
-    /// If a policy continues the execution, `continuation` is set, even if the end could not be
-    /// recorded: the continuation is on disk, and the next attempt creates no second one. Blocks on
-    /// the disk.
+    /// `continuation` is set if a policy continues the execution, even if this returns an error:
+    /// the continuation is on disk, and a repeated call creates no second one. Blocks on the disk.
     ///
     /// # Errors
-    /// A disk error; the execution has not ended then.
+    /// A disk error. The execution has no terminal status then.
     pub(super) fn interrupt(
         &self,
         ownerless: Ownerless,
@@ -128,7 +134,7 @@ impl Service {
         Ok(())
     }
 
-    /// Adds an end that was just recorded to the metrics, and logs it.
+    /// Adds an end that was just written to disk to the metrics, and logs it.
     fn report_end(&self, status: &Status) {
         self.engine.metrics.ended(status);
         tracing::info!(
@@ -139,11 +145,12 @@ impl Service {
         );
     }
 
-    /// Records the end of an execution whose owner panicked, once none of its processes is left.
+    /// Records the end of an execution whose owner, the task that ran it, panicked. Waits until
+    /// none of its processes is left.
     ///
-    /// Its runner sees the control socket close and sweeps. The execution stays live until its end
-    /// is on disk: otherwise nothing would ever end it. A stop of the service ends the retries; the
-    /// next start records the end.
+    /// The execution's runner notices that its control socket has closed, and kills the processes.
+    /// The execution stays live until its terminal status is on disk: otherwise it would never end.
+    /// If the service stops, the retries end, and the next start records the end.
     pub(super) async fn end_orphaned(
         self: &Arc<Self>,
         id: ExecutionId,
@@ -199,9 +206,9 @@ impl Service {
     }
 }
 
-/// Kills the remaining processes of an execution and returns its terminal status: `cancelled` if a
-/// cancel was accepted, otherwise `interrupted` for `reason`. The status covers the output that
-/// readers have seen.
+/// Kills the processes that an execution left behind, and returns its terminal status: `cancelled`
+/// if a cancel was accepted, otherwise `interrupted` for `reason`. Length and checksum in the
+/// status cover all output that readers may have seen. Fails if the output on disk cannot be read.
 fn terminal_status(ownerless: &Ownerless, reason: Reason) -> std::io::Result<(Status, EndContext)> {
     let Ownerless {
         entry,

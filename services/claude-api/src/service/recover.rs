@@ -1,5 +1,6 @@
-//! Recovery at a start, from the records on disk alone. Queued executions are queued again. The
-//! others end as interrupted, or as cancelled if a client's cancel was accepted before the kill.
+//! Recovery of unfinished executions at the start of the service, from the records on disk alone.
+//! Executions that waited in the queue are queued again. Executions that ran end as `interrupted`,
+//! or as `cancelled` if a client's cancel was accepted before the service was killed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,12 +16,14 @@ use crate::registry::record::{Accepted, Record};
 use crate::registry::{Lookup, Ownerless};
 
 impl Service {
-    /// Recovers the executions that had not ended when the service stopped or was killed. Those
-    /// that waited in the queue wait again. The others end: their processes are killed, and a
-    /// terminal status is recorded. Blocks on the disk; must run before serving.
+    /// Recovers the executions that had not ended when the service stopped or was killed.
+    /// Executions that waited in the queue wait again. For all others, leftover processes are
+    /// killed and a terminal status is recorded; a policy may continue them. Must run before the
+    /// service accepts requests. Blocks on the disk.
     ///
     /// # Errors
-    /// The spool cannot be listed.
+    /// The executions on disk cannot be listed. A single damaged execution is no error: it is ended
+    /// and logged.
     pub fn recover(self: &Arc<Self>) -> anyhow::Result<()> {
         self.engine.registry.recover_burned()?;
         let mut unfinished = Vec::new();
@@ -109,6 +112,8 @@ impl Service {
         Ok(())
     }
 
+    /// Puts an execution that waited when the service stopped into the queue again. Fails if its
+    /// request cannot be read from disk.
     fn requeue(self: &Arc<Self>, entry: spool::Entry, record: Record) -> anyhow::Result<()> {
         let body = entry.body()?;
         let accepted: Accepted =
@@ -130,8 +135,9 @@ impl Service {
         Ok(())
     }
 
-    /// Adds `continuedBy` to the status of an execution that ended without it, because a kill or a
-    /// disk error prevented the write. Does nothing if the status has one. Logs a failure.
+    /// Adds `continuedBy` to the terminal status of the execution `old` if it is missing, because a
+    /// kill or a disk error prevented the write. Does nothing if the status has one already, or if
+    /// `old` has not ended or cannot be read. A failed write is logged.
     fn add_continued_by(&self, old: ExecutionId, next: ExecutionId) {
         let registry = &self.engine.registry;
         let Ok(Lookup::Found(entry)) = registry.find(old) else {
@@ -153,7 +159,7 @@ impl Service {
     }
 
     /// Returns whether an execution with this id was ever accepted. An unreadable record counts as
-    /// accepted: then no second continuation is created.
+    /// accepted, so that no second continuation is created.
     fn was_accepted(&self, id: ExecutionId) -> bool {
         match self.engine.registry.find(id) {
             Ok(Lookup::Found(_) | Lookup::Deleted) | Err(_) => true,

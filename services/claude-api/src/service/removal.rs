@@ -1,4 +1,5 @@
-//! Removal of ended executions: by request of a client, and by age and size.
+//! Removal of ended executions from the disk: when a client deletes one, and by retention, which
+//! limits their age and their total size.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,21 +9,23 @@ use protocol::{ExecutionId, Problem, ProblemType};
 use super::{Service, View, deleted, problem};
 use crate::registry::NotDeleted;
 
-/// How long the note of a conversation, a small file with its workspace, is kept after the last
-/// execution of the conversation.
+/// How long the note of a conversation is kept after the last execution of the conversation. The
+/// note is a small file with the conversation's workspace. 30 days are also the time for which the
+/// id of a deleted execution is remembered.
 const CONVERSATION_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The interval between two passes of retention.
+/// The interval between two passes of retention, which removes old executions.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
-/// The passes of retention for each removal of old notes of conversations: once an hour is enough
-/// for an age of 30 days.
+/// How many passes of retention there are for each removal of old notes of conversations. With a
+/// pass per minute that is once an hour, which is enough for an age of 30 days.
 const PASSES_PER_NOTE_REMOVAL: u32 = 60;
 
 impl Service {
-    /// Deletes an ended execution from the disk. For 30 days a tombstone keeps its id, and requests
-    /// with that id are answered with `deleted`.
+    /// Deletes the files of an ended execution. For 30 days a small record of the deletion remains
+    /// on disk, and requests with the id are answered with 410 `deleted`.
     ///
     /// # Errors
-    /// `wrong-state` before the end, `not-found`, `deleted`, or a disk error.
+    /// 409 `wrong-state` if the execution has not ended, 404 `not-found`, 410 `deleted`, or a disk
+    /// error.
     pub async fn delete(self: &Arc<Self>, id: ExecutionId) -> Result<(), Problem> {
         let view = self.find(id).await?;
         let state = self.status(&view).await?.state;
@@ -47,8 +50,8 @@ impl Service {
     }
 
     /// Removes the notes of conversations that were not used for 30 days, or for the retention of
-    /// executions if that is longer. Then removes the temporary folders of conversations without a
-    /// note. A failure is logged.
+    /// executions if that is longer. Also removes the temporary folders of conversations that have
+    /// no note. A failure is logged.
     async fn expire_notes(self: &Arc<Self>) {
         let service = Arc::clone(self);
         // Notes are kept as long as tombstones, and at least as long as the executions themselves.
@@ -73,8 +76,9 @@ impl Service {
         }
     }
 
-    /// Removes temporary folders of conversations that no execution uses, if their disk is nearly
-    /// full. Does nothing without the sandbox, which alone has such folders.
+    /// Removes temporary folders of conversations that no execution uses, if the disk that holds
+    /// them is nearly full. Does nothing without the sandbox, because only sandboxed executions
+    /// have such folders. A failure is logged.
     async fn make_room(self: &Arc<Self>) {
         let engine = Arc::clone(&self.engine);
         let removed = spool::blocking::run(move || {
@@ -96,9 +100,10 @@ impl Service {
         }
     }
 
-    /// Removes, once a minute until the service stops, what is no longer kept: ended executions
-    /// beyond the limits of age and size, burned ids, old notes of conversations (once an hour),
-    /// and idle temporary folders when space is short.
+    /// Removes everything that is no longer kept, once a minute until the service stops: ended
+    /// executions beyond the limits of age and total size, expired burned ids, old notes of
+    /// conversations (once an hour), and idle temporary folders if their disk is nearly full.
+    /// Failures are logged and retried.
     pub(crate) async fn run_retention(self: Arc<Self>) {
         for pass in 0_u32.. {
             self.make_room().await;

@@ -1,6 +1,9 @@
-//! The stop of the service. New executions are refused. Running executions get a grace period; then
-//! their process trees are ended, and they are recorded as interrupted. Queued executions stay
-//! queued for the next start. Hooks after executions get the remaining time, then they are killed.
+//! The stop of the service, within the time limit `shutdownMs`.
+//!
+//! New executions are refused. Running executions get a grace period. Then their process trees get
+//! SIGTERM, and SIGKILL after `killMs`, and they are recorded as interrupted. Queued executions
+//! stay on disk, and the next start queues them again. After hooks get the remaining time; then
+//! they are killed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +15,23 @@ use tokio::time::Instant;
 use super::Service;
 use crate::execution::Control;
 
-/// The time that a stop reserves, after the grace `killMs`, for killing the remaining processes of
-/// the executions and writing their terminal statuses to disk.
+/// The part of the stop that follows `killMs`, the time between SIGTERM and SIGKILL. It is reserved
+/// for killing the remaining processes of executions and for writing their terminal statuses to
+/// disk.
 const SWEEP_AND_RECORD: Duration = Duration::from_millis(1250);
-/// The time that a stop reserves for killing after hooks that still run, and for recording their
-/// failures.
+/// The part of the stop that is reserved for killing the after hooks that still run, and for
+/// recording their failures.
 const KILL_HOOKS: Duration = Duration::from_millis(500);
-/// The part of `shutdownMs` that is reserved for the last responses, after the executions.
+/// The last part of `shutdownMs`, after all executions have ended. It is reserved for sending the
+/// last bytes of open HTTP responses.
 const LAST_RESPONSES: Duration = Duration::from_millis(250);
 
 impl Service {
     /// Stops the service: refuses new executions, lets running ones end, ends the rest as
-    /// interrupted, and waits for the background tasks. Takes at most `shutdownMs` less 250 ms, and
-    /// returns the time at which `shutdownMs` have passed. The next start records the ends of
-    /// executions that have not ended by then.
+    /// interrupted, and waits for the background tasks. Takes at most `shutdownMs` less 250 ms.
+    /// Returns the time at which `shutdownMs` will have passed, so the caller can use the rest for
+    /// open responses. If an execution has not ended by then, the next start of the service records
+    /// its end.
     pub async fn stop(self: &Arc<Self>) -> Instant {
         self.stopping.cancel();
         self.engine.readiness.stop();
@@ -85,11 +91,13 @@ impl Service {
         shutdown_end
     }
 
-    /// Waits until a stop of the service begins. Returns immediately during a stop.
+    /// Waits until a stop of the service begins; returns immediately if it has begun. Background
+    /// tasks use it to end.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;
     }
 
+    /// Returns a token that is cancelled when a stop of the service begins.
     pub(crate) fn stop_token(&self) -> tokio_util::sync::CancellationToken {
         self.stopping.clone()
     }

@@ -1,6 +1,6 @@
-//! Supervision of an execution, from its acceptance to its recorded end: starts its owner (the one
-//! task that runs it), applies the policies, records and publishes the end, and removes the
-//! execution from the live ones.
+//! Supervision of an execution from its acceptance to its recorded end. This module starts the
+//! owner (the one task that runs the execution), applies the policies for continuations, writes and
+//! publishes the terminal status, and removes the execution from the live ones.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
@@ -21,21 +21,25 @@ use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
 use crate::registry::{Finish, Ticket};
 
-/// The number of attempts to write a terminal status before clients see it although it is not on
-/// disk. A disk may fail for a moment.
+/// How often the write of a terminal status is tried before clients see the status although it is
+/// not on disk. Several attempts, because a disk may fail for a moment.
 const WRITE_ATTEMPTS: u32 = 4;
-/// The pause between further series of attempts, while clients see a status that is not on disk.
+/// The pause between further series of [`WRITE_ATTEMPTS`], while clients see a terminal status that
+/// is not on disk yet.
 const WRITE_RETRY: Duration = Duration::from_secs(2);
 
-/// The function that runs an execution from its acceptance to its end; tests replace it.
+/// The function that runs an execution from its acceptance to its end. Tests replace it, for
+/// example to panic.
 pub(super) type Work = for<'a> fn(&'a mut Owner, &'a mut Ticket) -> BoxFuture<'a, Ended>;
 
-/// The [`Work`] of every execution outside of tests.
+/// The function that runs every execution outside of tests: the owner waits for its permit, runs
+/// the CLI and computes the end.
 pub(super) const OWNER_WORK: Work = |owner, ticket| owner.drive(ticket).boxed();
 
 impl Service {
-    /// Starts the owner of an accepted execution: the one task that runs it and writes its status.
-    /// From now on the execution is live, and requests use the returned handle.
+    /// Starts the owner of an accepted execution, which is the one task that runs it and writes its
+    /// status. Returns the handle over which requests read its status and send controls. From now
+    /// on the execution is live.
     pub(super) fn start_owner(
         self: &Arc<Self>,
         accepted: Accepted,
@@ -70,9 +74,9 @@ impl Service {
         live
     }
 
-    /// Runs the owner of an execution and records its end. The ticket, which holds the permit to
-    /// run and the lane, is dropped only when no process of the execution is left, also after a
-    /// panic of the owner.
+    /// Runs the owner of an execution, and records the end that it returns. If the owner panics,
+    /// the processes are killed and an end is recorded too. `ticket` holds the permit to run and
+    /// the lane; it is dropped only when no process of the execution is left.
     pub(super) async fn supervise(
         self: Arc<Self>,
         mut owner: Owner,
@@ -95,12 +99,12 @@ impl Service {
         }
     }
 
-    /// Completes an execution that has ended: applies the policies, records and publishes the end,
-    /// and removes the execution from the live ones.
+    /// Completes an execution that has ended: creates a continuation if a policy asks for one,
+    /// writes and publishes the terminal status, and removes the execution from the live ones.
     ///
-    /// An end that cannot be written is still published. The execution stays live until the write
-    /// succeeds: all clients then see the same end. A stop of the service ends the retries; the
-    /// next start ends the execution.
+    /// A terminal status that cannot be written to disk is still published, and the write is
+    /// retried. The execution stays live until the write succeeds, so all clients see the same end.
+    /// A stop of the service ends the retries; the next start then ends the execution.
     pub(crate) async fn finish(self: &Arc<Self>, owner: &mut Owner, ended: Ended) {
         let Ended {
             mut status,
@@ -173,8 +177,9 @@ impl Service {
     }
 }
 
-/// Writes the terminal status to disk, in at most [`WRITE_ATTEMPTS`] attempts. Returns whether this
-/// end or an earlier one stands; `None` if all attempts failed.
+/// Writes the terminal status to disk, in at most [`WRITE_ATTEMPTS`] attempts with short pauses.
+/// Returns whether this status was recorded or an earlier one stands; `None` if all attempts
+/// failed, which is logged.
 async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
     for attempt in 1..=WRITE_ATTEMPTS {
         let (engine, entry) = (Arc::clone(&owner.engine), owner.entry.clone());
@@ -196,7 +201,7 @@ async fn record_end(owner: &Owner, status: &Status) -> Option<Finish> {
     None
 }
 
-/// Logs the line `execution ended`, one for each execution, with all facts about it that an
+/// Logs the line `execution ended`, once for each execution, with all facts about it that an
 /// operator may search for.
 fn log_end(status: &Status, prompt_bytes: usize) {
     let queued = status

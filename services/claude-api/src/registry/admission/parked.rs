@@ -1,6 +1,9 @@
-//! Executions that may not start before a time. A parked execution keeps its conversation and its
-//! position in the queue, but does not block its lane: a usage limit lasts for hours. When its time
-//! has passed, it is the next of its lane, before all that were accepted later.
+//! Parked executions, which may not start before a given time, for example when a usage limit of
+//! the model resets.
+//!
+//! A parked execution keeps its position in the queue and blocks its conversation. It does not
+//! block its lane, because a usage limit lasts for hours. When its time has come, it is the next of
+//! its lane, before all executions that were accepted later.
 
 use protocol::ExecutionId;
 
@@ -8,6 +11,8 @@ use super::Ticket;
 use super::queue::Queue;
 
 impl Queue {
+    /// Parks a waiting execution, or ends its parking. Has no effect if the execution does not
+    /// wait.
     pub(super) fn park(&mut self, id: ExecutionId, parked: bool) {
         if let Some(waiting) = self.waiting.iter_mut().find(|w| w.id == id) {
             waiting.parked = parked;
@@ -16,8 +21,9 @@ impl Queue {
 }
 
 impl Ticket {
-    /// Lets a parked execution start as soon as it gets its permit. The caller calls this when the
-    /// time `notBefore` of the execution has come.
+    /// Ends the parking of an execution: from now on it starts like any other, when the limits and
+    /// its lane permit. The caller calls this at the time `notBefore` of the execution. Has no
+    /// effect on an execution that is not parked.
     pub fn unpark(&self) {
         self.admission.with(|inner| {
             inner.queue.park(self.id, false);

@@ -1,29 +1,29 @@
-//! The state of the queue as a plain value, without locks: which executions wait, which run, and
-//! which may start next.
+//! The queue of executions as a plain value, without locks or channels: which executions wait,
+//! which run, and which may start next.
 
 use std::collections::{HashMap, HashSet};
 
 use protocol::{ExecutionId, Limits};
 
-/// The reason why the queue has no free slot.
+/// The reason why an execution or a burned id did not get a slot of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueueFull {
-    /// The whole queue is full.
+    /// All slots of the queue are in use.
     #[error("the queue is full: {length} executions wait")]
     Queue {
-        /// The number of waiting executions.
+        /// The number of slots in use: executions that wait, and burned ids.
         length: u64,
     },
-    /// The lane's part of the queue is full.
+    /// All slots that one lane may use are in use.
     #[error("the lane's queue is full: {length} executions wait in it")]
     Lane {
-        /// The number of waiting executions in the lane.
+        /// The number of slots in use by the lane.
         length: u64,
     },
 }
 
 impl QueueFull {
-    /// Returns the number of waiting executions.
+    /// Returns the number of slots in use, of the whole queue or of the lane, whichever is full.
     #[must_use]
     pub fn length(&self) -> u64 {
         match self {
@@ -32,44 +32,55 @@ impl QueueFull {
     }
 }
 
-/// An execution in the queue, with the lane and the conversation for which it waits.
+/// An execution that waits in the queue, with the lane and the conversation that must be free
+/// before it may start.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: ExecutionId,
     lane: Option<String>,
     conversation: String,
-    /// Whether the execution may not start yet (see [`super::parked`]).
+    /// Whether the execution may not start yet, because its time `notBefore` has not come.
     pub(super) parked: bool,
 }
 
-/// The maximum numbers of executions that wait, wait in one lane, run, and start a CLI.
+/// The limits of the queue, as numbers of executions: how many may wait, wait in one lane, run, and
+/// be starting their CLI at the same time.
 #[derive(Debug)]
 struct QueueLimits {
+    /// The maximum number of slots in use.
     queued: u64,
+    /// The maximum number of slots that one lane may use.
     queued_per_lane: u64,
+    /// The maximum number of executions that run.
     running: u64,
+    /// The maximum number of executions whose CLI is starting.
     starting: u64,
 }
 
-/// The lane and the conversation that a running execution holds.
+/// The lane and the conversation that a running execution occupies: no other execution of either
+/// may start.
 #[derive(Debug)]
 struct RunningExecution {
     lane: Option<String>,
     conversation: String,
 }
 
-/// The waiting and the running executions. A lane runs one execution at a time, in the order of
-/// acceptance, and so does a conversation. An execution without a lane waits for its conversation
-/// only.
+/// The executions that wait and that run. Executions of one lane run one at a time, in the order of
+/// acceptance, and so do executions of one conversation. An execution without a lane waits only for
+/// its conversation.
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: QueueLimits,
-    /// The slots in use per lane: reservations and waiting executions.
+    /// The number of slots in use per lane, by reservations and by waiting executions. `None` is
+    /// the key of executions without a lane and of burned ids.
     slots_by_lane: HashMap<Option<String>, u64>,
-    /// The slots in use in all lanes together.
+    /// The total number of slots in use.
     slots_in_use: u64,
+    /// The executions that wait, in the order of acceptance.
     pub(super) waiting: Vec<Waiting>,
+    /// The executions that have a permit to run, with what they occupy.
     running: HashMap<ExecutionId, RunningExecution>,
+    /// The running executions whose CLI has not started yet.
     starting: HashSet<ExecutionId>,
 }
 
@@ -90,6 +101,8 @@ impl Queue {
         }
     }
 
+    /// Reserves a slot for an execution of `lane`; `None` is an execution without a lane. Fails if
+    /// the queue or the lane's part of it is full.
     pub(super) fn reserve(&mut self, lane: Option<&str>) -> Result<(), QueueFull> {
         if self.slots_in_use >= self.limits.queued {
             return Err(QueueFull::Queue {
@@ -105,6 +118,8 @@ impl Queue {
         Ok(())
     }
 
+    /// Reserves a slot even if the queue is full, for an execution or burned id that is on disk
+    /// already.
     pub(super) fn reserve_beyond_limits(&mut self, lane: Option<&str>) {
         self.acquire_slot(lane.map(str::to_owned));
     }
@@ -114,6 +129,7 @@ impl Queue {
         *self.slots_by_lane.entry(lane).or_default() += 1;
     }
 
+    /// Releases one slot of `lane`.
     pub(super) fn release_slot(&mut self, lane: Option<&str>) {
         let lane = lane.map(str::to_owned);
         self.slots_in_use = self.slots_in_use.saturating_sub(1);
@@ -125,7 +141,7 @@ impl Queue {
         }
     }
 
-    /// Puts an execution at the end of the queue. Its slot was reserved before.
+    /// Adds an execution at the end of the queue, in the slot that was reserved for it.
     pub(super) fn enter(&mut self, id: ExecutionId, lane: Option<&str>, conversation: &str) {
         self.waiting.push(Waiting {
             id,
@@ -135,9 +151,11 @@ impl Queue {
         });
     }
 
-    /// Moves the executions that may start now from waiting to running, and returns them in the
-    /// order of acceptance. No execution overtakes an earlier one of its lane or its conversation,
-    /// except that a parked one does not hold up its lane.
+    /// Moves all executions that may start now from waiting to running. Returns their ids in the
+    /// order of acceptance; empty if none may start.
+    ///
+    /// No execution overtakes an earlier one of its lane or its conversation. A parked execution,
+    /// which may not start yet, blocks its conversation but not its lane.
     pub(super) fn start(&mut self) -> Vec<ExecutionId> {
         let mut lanes: HashSet<&str> = HashSet::new();
         let mut conversations: HashSet<&str> = HashSet::new();
@@ -191,12 +209,13 @@ impl Queue {
         started
     }
 
+    /// Notes that the CLI of an execution has started, so that another CLI may start.
     pub(super) fn started(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
     }
 
-    /// Removes an execution from the queue, or from the running ones: then its permit, its lane and
-    /// its conversation are free.
+    /// Removes an execution that waits or runs. A running execution frees its permit, its lane and
+    /// its conversation; a waiting one frees its slot. Has no effect for an unknown id.
     pub(super) fn leave(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
         if self.running.remove(&id).is_some() {
@@ -208,10 +227,13 @@ impl Queue {
         }
     }
 
+    /// Returns whether an execution waits in the queue, parked ones included.
     pub(super) fn waits(&self, id: ExecutionId) -> bool {
         self.waiting.iter().any(|w| w.id == id)
     }
 
+    /// Returns how many executions that are not parked are ahead of this one. `None` if it is
+    /// parked or does not wait.
     pub(super) fn position(&self, id: ExecutionId) -> Option<u64> {
         self.waiting
             .iter()

@@ -1,22 +1,23 @@
-//! Recovery of notes that a power cut lost. A note is a small file with the workspace of a
-//! conversation. An acceptance does not wait until its note is on disk, but the record of the
-//! execution is, and the note is rebuilt from it.
+//! Recovery of the notes of conversations that a power cut lost. A note is a small file with the
+//! workspace of a conversation. The acceptance of an execution does not wait until the note is on
+//! disk, but waits for the record of the execution, from which the note is rebuilt.
 
 use jiff::SignedDuration;
 use protocol::Status;
 
 use super::Service;
 
-/// The time before the newest acceptance within which a note may be missing on disk. The kernel
-/// writes back after half a minute (proc_sys_vm(5), `dirty_expire_centisecs`).
+/// How long before the newest acceptance a note may have been lost by a power cut. The kernel
+/// writes files to disk after half a minute (proc_sys_vm(5), `dirty_expire_centisecs`); five
+/// minutes are a margin for slow disks.
 const UNWRITTEN: SignedDuration = SignedDuration::from_mins(5);
-/// The number of executions that are listed at a time.
+/// The number of executions that are read from the list at a time.
 const PAGE: usize = 1000;
 
 impl Service {
     /// Writes the notes of conversations that are missing for the executions that were accepted
-    /// last. A failure is not fatal: later requests that name such a conversation are refused as
-    /// unknown.
+    /// last. Runs at the start of the service. A failure is logged and not fatal: later requests
+    /// that name such a conversation are refused as 404 `unknown-conversation`.
     pub(super) fn restore_conversation_notes(&self) {
         let mut before = None;
         let mut newest = None;
@@ -48,6 +49,7 @@ impl Service {
         }
     }
 
+    /// Writes the note of the conversation of this status if it is missing. A failure is logged.
     fn restore_conversation_note(&self, status: &Status) {
         if let Some(conversation) = &status.conversation
             && self.engine.conversations.workspace(conversation).is_none()
