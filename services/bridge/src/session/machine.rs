@@ -251,9 +251,9 @@ impl Machine {
         self.inputs.unanswered()
     }
 
-    /// Returns whether a request that begins or ends a view has not taken effect yet. Its outcome,
-    /// an earlier request or the rest of its batch is missing. While true, the session keeps its
-    /// registrations as a viewer of those executions.
+    /// Returns whether a request that begins or ends a view has not taken effect yet. It waits for
+    /// claude-api, for an earlier request or for the rest of its batch. While true, the session
+    /// stays registered as a viewer of the executions concerned.
     #[must_use]
     pub fn owes_views(&self) -> bool {
         self.held_views > 0 || self.view_order.waiting() > 0

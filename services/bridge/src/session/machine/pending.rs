@@ -70,7 +70,7 @@ impl Pending {
     }
 
     /// Returns the tokens of all unanswered executes with this execution id, oldest first. There
-    /// may be several, because a client may repeat an execute after an error.
+    /// may be several, because a client may send an execute twice.
     pub fn tokens_of(&self, id: ExecutionId) -> impl Iterator<Item = Token> + '_ {
         let executes = self.executes.iter().filter(move |e| e.id == id);
         executes.map(|e| e.token)
