@@ -1,5 +1,5 @@
 //! Tracks the WebSocket frames in the received bytes. So the session knows the length and the end
-//! of a message before tungstenite parses it, and can refuse memory for it in time.
+//! of a message before tungstenite parses it, and can reserve memory for it before it is read.
 
 /// How many received bytes of a connection tungstenite has been given so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

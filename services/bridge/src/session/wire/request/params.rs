@@ -51,8 +51,8 @@ pub struct ExecuteRequest {
     pub on_slow: OnSlow,
 }
 
-/// Returns the JSON-RPC error for invalid parameters (-32602, invalid params). The message tells
-/// the client which parameter is wrong and how to mend it.
+/// Returns the JSON-RPC error for invalid parameters (-32602, invalid params). `message` tells the
+/// client what is wrong.
 pub(super) fn params_error(message: impl Into<String>) -> RpcError {
     RpcError::new(code::INVALID_PARAMS, "invalid_params", message)
 }
