@@ -1,9 +1,9 @@
-//! One WebSocket session: a task that owns the socket and performs the actions of the pure
-//! [`machine::Machine`].
+//! One WebSocket session of a client. A task owns the socket, and performs the actions that the
+//! state machine [`machine::Machine`] decides on. The machine itself does no I/O.
 //!
-//! - [`wire`]: bytes and frames in, requests out; answers in, bytes out.
-//! - [`machine`]: the pure machine. Its documentation has the diagram of a request's states.
-//! - [`task`]: the parts of the task that do I/O.
+//! - [`wire`] turns received bytes into requests, and answers into bytes to send.
+//! - [`machine`] has the state machine, with a diagram of the states of a request.
+//! - [`task`] has the parts of the task that do I/O.
 //!
 //! The path of an `execute` from the socket to the PUT, with the file of each step:
 //!
@@ -183,9 +183,9 @@ struct Session<T> {
     /// their batch or for earlier requests, or their call to claude-api is in flight.
     held: outbound::OutboundCharge,
     ping: Interval,
-    /// The memory charge of the message that is being handled. Its executes and inputs split their
-    /// parts off. `None` for a message of at most 64 KiB, whose executes and inputs are charged one
-    /// by one.
+    /// The memory reserved for the message that is being handled. Its executes and inputs split
+    /// their parts off. `None` for a message of at most 64 KiB, whose executes and inputs reserve
+    /// memory one by one.
     charge: Option<InboundCharge>,
     /// Whether the next poll tries to read from the socket before it tries to write. It alternates,
     /// so a flood in one direction cannot starve the other.

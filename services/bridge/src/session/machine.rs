@@ -1,6 +1,7 @@
-//! One session as a pure machine: messages of the client and replies of claude-api in, actions out.
-//! The machine knows the requests without an answer, the session's live executions and its views.
-//! Everything else lives in claude-api. The machine does no I/O and reads no clock.
+//! The state machine of one session. It receives messages of the client and replies of claude-api,
+//! and returns actions for the session's task. It knows the requests without an answer, the
+//! session's live executions and its views. All other state lives in claude-api. The machine does
+//! no I/O and reads no clock, so tests can run it without a network.
 //!
 //! ```text
 //!                      a message of the client
@@ -122,9 +123,9 @@ pub struct Bounds {
 }
 
 /// The state of one session (its unanswered requests, its live executions and its views) without
-/// any I/O. It is given each client message and each reply of claude-api, and returns the actions
-/// that the session's task must perform. The diagram at the top of this module shows the states of
-/// a request.
+/// any I/O. It receives each message of the client and each reply of claude-api, and returns the
+/// actions that the session's task must perform. The diagram at the top of this module shows the
+/// states of a request.
 #[derive(Debug)]
 pub struct Machine {
     /// The session's id. It is also the lane of each execution for which the client names no lane.
@@ -149,8 +150,8 @@ pub struct Machine {
     /// earlier request may be held back by its batch. When it is sent at last, it must not undo the
     /// later change. Empty while no batch is open.
     last_changes: HashMap<ExecutionId, Token>,
-    /// Actions that are decided but not returned yet. Each public method returns and empties this
-    /// list at its end.
+    /// Actions that are decided but not returned yet. A public method that returns actions empties
+    /// this list at its end.
     actions: Vec<Action>,
     /// The `reason` of each error that the client was sent, such as `too_many_views`.
     /// `take_refused` empties the list.
@@ -195,6 +196,7 @@ impl Machine {
         std::mem::take(&mut self.refused)
     }
 
+    /// Records the `reason` of an error that the client gets, for `take_refused`.
     fn note_refused(&mut self, error: &RpcError) {
         let reason = error.data["reason"].as_str().unwrap_or_default();
         self.refused.push(reason.to_owned());
@@ -214,9 +216,9 @@ impl Machine {
         (self.unsent_bytes, self.is_short) = (bytes, is_short);
     }
 
-    /// Returns the most bytes that answers may need which the socket does not have yet. These are
-    /// the answers that wait for their batch or for earlier requests. Each call in flight counts
-    /// with the greatest length of its answer.
+    /// Returns the memory, in bytes, that answers may still need before the socket has them. Counts
+    /// answers that wait for their batch or for earlier requests. Each call in flight counts with
+    /// the greatest length of its answer.
     #[must_use]
     pub fn pledged_bytes(&self) -> usize {
         let waiting = self.view_order.held() * self.bounds.status_bytes;

@@ -38,6 +38,9 @@ impl Machine {
         }
     }
 
+    /// Answers an execute. If claude-api accepted it, a view of the execution begins. The calls
+    /// that waited for it then start. They are refused if the bridge made the id and claude-api
+    /// certainly did not accept the execute, because then the execution does not exist.
     fn apply_executed(&mut self, token: Token, result: Result<Status, RpcError>) {
         let Some((execute, waiters)) = self.pending.answered(token) else {
             return;
@@ -79,6 +82,8 @@ impl Machine {
         }
     }
 
+    /// Answers a request with the result of its call to claude-api, and updates the session's live
+    /// executions. After an attach, a view of the execution begins.
     fn apply_called(&mut self, token: Token, result: Result<CallReply, RpcError>) {
         match result {
             Err(error) => self.refuse(token, None, &error),
@@ -159,6 +164,8 @@ impl Machine {
         self.actions.push(Action::Send(text));
     }
 
+    /// Ends and begins views in the order given. Skips a change that is older than the latest one
+    /// of the same execution. Must be called after the message with the answers is queued.
     fn change_views(&mut self, changes: Vec<ViewChange>) {
         for change in changes {
             let (token, id) = (change.request(), change.execution());

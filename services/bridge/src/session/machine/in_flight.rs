@@ -18,7 +18,9 @@ const WAITING_QUERIES: usize = 1024;
 pub(super) struct InFlight {
     /// Calls without a reply, by request, each with the most bytes that its answer may have.
     open: HashMap<Token, usize>,
+    /// The sum of the bytes in `open`.
     bytes: usize,
+    /// The queries that wait for memory, oldest first.
     queries: VecDeque<(Token, Call)>,
 }
 

@@ -11,9 +11,12 @@ use protocol::{ExecutionId, Status};
 /// no longer cancels it.
 const CAPACITY: usize = 4096;
 
+/// One live execution of the session.
 #[derive(Debug)]
 struct LiveExecution {
+    /// The time at which claude-api created the execution.
     created: Timestamp,
+    /// Whether the execution is cancelled when no client views it after the end of the session.
     cancel_on_disconnect: bool,
 }
 

@@ -11,18 +11,25 @@ use crate::session::wire::answer::{Answer, encode};
 /// suffice, because it may be missing or used twice. A later request has a higher number.
 pub type Token = u64;
 
+/// One request that is not answered yet.
 #[derive(Debug)]
 struct OpenRequest {
     /// The client's `id` as JSON text. `None` for a notification, which gets no answer.
     id: Option<String>,
+    /// The number of the batch to which the request belongs. `None` for a single request.
     batch: Option<u64>,
 }
 
+/// A batch of which not all requests are answered yet.
 #[derive(Debug)]
 struct Batch<T> {
+    /// The number of requests in the batch.
     size: usize,
+    /// The number of its requests that are not answered yet.
     open: usize,
+    /// The finished answers as JSON text. Notifications have none.
     answers: Vec<String>,
+    /// The changes of views that take effect after the answer to the batch.
     changes: Vec<T>,
 }
 
@@ -41,8 +48,10 @@ pub struct Ready<T> {
 /// `T` is a change that takes effect directly after an answer, such as the start of a view.
 #[derive(Debug)]
 pub struct OpenRequests<T> {
+    /// The last number given to a request or a batch.
     next: u64,
     requests: HashMap<Token, OpenRequest>,
+    /// The batches that are not completely answered, by number.
     batches: HashMap<u64, Batch<T>>,
     /// The bytes of finished answers that wait for the rest of their batch.
     held: usize,

@@ -46,6 +46,7 @@ pub struct Pending {
     executes: Vec<PendingExecute>,
     /// The waiting calls, by the token of the execute that they wait for, oldest first.
     waiters: HashMap<Token, Vec<(Token, Call)>>,
+    /// The number of waiting calls for all executes together.
     waiting: usize,
 }
 

@@ -111,6 +111,7 @@ impl Machine {
         }
     }
 
+    /// Starts a call, and reserves memory for its answer.
     fn start_now(&mut self, token: Token, call: Call) {
         self.in_flight.begin(token, &call, self.bounds.status_bytes);
         self.actions.push(Action::Call(token, call));
@@ -140,6 +141,8 @@ impl Machine {
         alone || (has_room && (!self.is_short || bytes <= self.bounds.floor_bytes))
     }
 
+    /// Handles an `input` request. Refuses it with -32004 (queue full, `too_many_unanswered`) if
+    /// the session's unanswered inputs would exceed 16 MiB.
     fn on_input(&mut self, token: Token, input: InputParams) {
         let InputParams {
             execution_id,
@@ -163,6 +166,9 @@ impl Machine {
         });
     }
 
+    /// Handles an `execute` request, and hands it over to the executor. Refuses it with -32004
+    /// (queue full) if the session has too many unanswered executes or too many views. An execution
+    /// without a lane gets the session's lane.
     fn on_execute(&mut self, token: Token, execute: ExecuteRequest) {
         let ExecuteRequest {
             id,
@@ -234,6 +240,8 @@ fn full(reason: &str, limit: usize, message: String) -> RpcError {
     RpcError::new(code::QUEUE_FULL, reason, message).with("limit", limit)
 }
 
+/// Returns the JSON-RPC error for a body that could not be encoded as JSON (-32603, internal
+/// error). Valid bodies do not fail.
 fn internal(error: &serde_json::Error) -> RpcError {
     RpcError::new(code::INTERNAL_ERROR, "internal", error.to_string())
 }

@@ -42,8 +42,11 @@ impl ViewChange {
 /// theirs.
 #[derive(Debug)]
 pub struct ViewOrder<T> {
+    /// The queued requests of each execution, oldest first, with their outcomes as far as known.
     queues: HashMap<ExecutionId, VecDeque<(Token, Option<T>)>>,
+    /// The execution of each queued request.
     ids: HashMap<Token, ExecutionId>,
+    /// The number of outcomes that are known but wait for an earlier request.
     held: usize,
 }
 

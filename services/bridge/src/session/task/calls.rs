@@ -41,6 +41,8 @@ pub(super) fn start(
     });
 }
 
+/// Makes a call to claude-api, and returns its result for the session. A list or an events request
+/// first waits for its turn.
 async fn make(shared: Arc<Shared>, call: Call, turns: ListTurns) -> CompletedCall {
     let upstream = &shared.viewer.upstream;
     match call {
@@ -75,6 +77,8 @@ async fn make(shared: Arc<Shared>, call: Call, turns: ListTurns) -> CompletedCal
     }
 }
 
+/// Reads a part of an execution's events from claude-api. Without `maxBytes`, it has the greatest
+/// length that is allowed.
 async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, RpcError> {
     let EventsParams {
         execution_id,
@@ -137,6 +141,8 @@ async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
     }
 }
 
+/// Makes a call about an execution whose id is known. Fails for the kinds of calls that the other
+/// functions of this module make.
 async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
     let upstream = &shared.viewer.upstream;
     match call {

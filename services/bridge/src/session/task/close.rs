@@ -16,10 +16,9 @@ use crate::session::{End, Session};
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// Ends the session. Stops its views, sends the control requests that still waited, and closes
     /// the socket. Executions with `onDisconnect: "cancel"` begin their grace period, except when
-    /// the bridge itself stops.
+    /// the bridge itself stops. Also logs the totals of the session.
     ///
-    /// Also logs the totals of the session. `id` is its id, and `start` is the time at which it
-    /// began.
+    /// `id` is the session's id, and `start` is the time at which it began.
     pub(in crate::session) async fn end(mut self, end: End, id: &str, start: Instant) {
         self.count_sent();
         let Self {

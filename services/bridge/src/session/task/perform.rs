@@ -21,12 +21,12 @@ use crate::viewer;
 use crate::viewer::ViewStart;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Charges the inputs that were just read (lines for a CLI's stdin) to the memory budget for
-    /// incoming messages. An input in a message over 64 KiB takes its part of that message's
-    /// charge.
+    /// Reserves memory for the inputs that were just read (lines for a CLI's stdin), in the budget
+    /// for incoming messages. An input in a message over 64 KiB takes its part of the memory of
+    /// that message.
     ///
     /// An input that does not fit is refused with -32004 (queue full, `inbound_bytes`), and its
-    /// call is removed from `actions`. Also releases the charges of inputs that are answered.
+    /// call is removed from `actions`. Also releases the memory of inputs that are answered.
     pub(in crate::session) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
         let unanswered = self.machine.inputs();
         self.inputs
@@ -122,6 +122,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
+    /// Starts the task of a view, which sends its messages to this session under the number `view`.
+    /// From now on the session counts as a viewer of the execution.
     fn begin_view(&mut self, view: u64, start: ViewStart) {
         let id = start.status.execution_id;
         let mut context = self.shared.viewer.clone();

@@ -113,8 +113,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
 /// The deepest nesting of arrays and objects that is accepted. serde_json has the same limit, which
 /// protects the stack.
 const DEPTH: usize = 127;
-/// The most member names of one object that are compared to find duplicates, to bound the memory
-/// for them. Duplicates beyond that are not found. Valid parameters have far fewer members.
+/// The most member names of one object that are stored to find duplicates, which bounds the memory
+/// for them. A later name that occurs twice is not noticed. Valid parameters have far fewer
+/// members.
 const NAMES: usize = 4096;
 
 /// Checks that a raw value is valid JSON, its nesting and its strings included, without storing it.

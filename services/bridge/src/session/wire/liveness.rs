@@ -64,7 +64,9 @@ pub(super) struct Liveness {
     stalled: u32,
     /// Intervals in which a message held memory of the budget.
     holding: u32,
+    /// The bytes sent until the end of the last interval.
     written: u64,
+    /// The bytes received until the end of the last interval.
     read: ReadBytes,
 }
 
@@ -103,8 +105,8 @@ impl Liveness {
         (self.holding, self.stalled) = (0, 0);
     }
 
-    /// Ends a ping interval, and judges the client by the last intervals. Two bad intervals in a
-    /// row end a session, because a single one may be a short disturbance of the network.
+    /// Ends a ping interval, and judges the client by the last intervals. A session ends after two
+    /// bad intervals in a row, or when a message has held memory of the budget for 30.
     pub(super) fn end_interval(&mut self, interval: &Interval) -> Pulse {
         let &Interval {
             is_blocked,

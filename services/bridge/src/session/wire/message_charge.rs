@@ -1,5 +1,6 @@
-//! Charges the message that a session is receiving to the memory budget for incoming messages. The
-//! first 64 KiB of a message are free. The rest is read only when the budget has room for it.
+//! Reserves memory for the message that a session is receiving, in the budget for incoming messages
+//! that all sessions share. The first 64 KiB of a message are free. The rest is read only when the
+//! budget has room for it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -92,8 +93,8 @@ impl MessageCharge {
         Poll::Ready(message.allowed() - bytes)
     }
 
-    /// Ends the message, complete or not. Returns the charge for the bytes that were read, which
-    /// the caller must keep as long as they need memory. `None` if the message needed no charge.
+    /// Ends the message, complete or not. Returns the reservation for the bytes that were read,
+    /// which is released when the value is dropped. `None` if the message needed no reservation.
     pub(super) fn finish(&mut self) -> Option<InboundCharge> {
         let bytes = std::mem::take(&mut self.bytes);
         self.wait = None;

@@ -85,6 +85,11 @@ pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> ParsedMessage {
     })
 }
 
+/// Parses a JSON-RPC batch, and checks each of its requests. An empty batch, or one of more than
+/// `batch` entries, is refused as a whole with -32600 (invalid request).
+///
+/// # Errors
+/// The text is not valid JSON.
 fn parse_batch(
     text: &str,
     batch: u64,
@@ -110,6 +115,7 @@ fn parse_batch(
     entries.collect::<Result<_, _>>().map(ParsedMessage::Batch)
 }
 
+/// Returns the refusal of an entry that is not a valid request object (-32600, invalid request).
 fn invalid_entry(id: Option<String>, message: &str) -> Entry {
     Entry {
         id,

@@ -92,8 +92,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// Creates the WebSocket on a connection whose handshake is done. A longer message than
     /// `message_bytes` from the client breaks the session (close code 1009, message too big).
     ///
-    /// `budget` charges the memory of large messages from the client, and `share` that of messages
-    /// to the client. `None` means that no memory is charged.
+    /// `budget` reserves memory for large messages from the client before they are read. `share`
+    /// counts the memory of messages that the client has not read. `None` turns the respective
+    /// limit off.
     pub async fn new(
         io: T,
         message_bytes: usize,
@@ -139,6 +140,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.answer_bytes
     }
 
+    /// Counts the current bytes of unsent messages in the budget for outgoing messages.
     fn update_charge(&mut self) {
         let bytes = self.answer_bytes + self.out_bytes;
         if let Some(charge) = &mut self.charge {
@@ -159,9 +161,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.liveness.note_skipped_read();
     }
 
-    /// Returns the memory charge of the message that was just read, which the caller must keep as
-    /// long as the message needs memory. `None` for a message of at most 64 KiB, which is not
-    /// charged while it is received.
+    /// Returns the memory that was reserved for the message just read, which is released when the
+    /// value is dropped. `None` if the message had at most 64 KiB, for which no memory is reserved.
     pub fn take_charge(&mut self) -> Option<InboundCharge> {
         let charge = self.stream.get_mut().take_charge();
         if charge.is_some() {

@@ -16,8 +16,8 @@ use super::frames::{FrameTracker, ReadBytes};
 use super::message_charge::MessageCharge;
 use crate::budget::inbound::InboundCharge;
 
-/// The most bytes that one read takes from the connection beyond the current frame. 1 KiB holds
-/// several small requests, which then need a single system call.
+/// The most bytes that a read for a frame header or a short payload takes from the connection. The
+/// rest waits in `ahead`. 1 KiB holds several small requests, which then need a single system call.
 const AHEAD_BYTES: usize = 1024;
 
 /// The connection of one session, as the byte stream that tungstenite reads from and writes to.
@@ -25,10 +25,14 @@ const AHEAD_BYTES: usize = 1024;
 pub struct Transport<T> {
     /// The connection. `None` in a placeholder made by [`Self::empty`].
     inner: Option<T>,
+    /// Reserves memory for large messages before they are read. `None` if messages are read without
+    /// reserving memory.
     charge: Option<MessageCharge>,
+    /// How many bytes the kernel has accepted for sending.
     written: u64,
     /// How many received bytes tungstenite has been given.
     read: ReadBytes,
+    /// The position in the received frames.
     frames: FrameTracker,
     /// Bytes that were read from the connection before they were needed. tungstenite has been given
     /// those before the index `start`. Empty and without memory in an idle session.
@@ -37,8 +41,9 @@ pub struct Transport<T> {
 }
 
 impl<T> Transport<T> {
-    /// Creates the byte stream of a connection. `charge` charges the memory of large messages.
-    /// `None` means that messages are read without being charged.
+    /// Creates the byte stream of a connection. `charge` reserves memory for large messages in the
+    /// budget for incoming messages, and pauses the reading while the budget has no room. `None`
+    /// means that messages are read without reserving memory.
     pub fn new(inner: T, charge: Option<MessageCharge>) -> Self {
         Self {
             inner: Some(inner),
@@ -95,14 +100,14 @@ impl<T> Transport<T> {
         self.frames.is_boundary()
     }
 
-    /// Returns the memory charge of the message that was just read, or `None` if it had at most 64
-    /// KiB, which are not charged.
+    /// Returns the memory that was reserved for the message just read, which is released when the
+    /// value is dropped. `None` if the message had at most 64 KiB, for which no memory is reserved.
     pub fn take_charge(&mut self) -> Option<InboundCharge> {
         self.charge.as_mut().and_then(MessageCharge::finish)
     }
 
-    /// Releases the memory charge of the unfinished message, because the rest of it will not be
-    /// read.
+    /// Releases the memory that was reserved for the unfinished message, because the rest of it
+    /// will not be read.
     pub fn give_up_message(&mut self) {
         // The charge is released immediately.
         drop(self.take_charge());
@@ -122,8 +127,8 @@ impl<T> Transport<T> {
         self.charge.as_ref().is_some_and(MessageCharge::waits)
     }
 
-    /// Reports to the memory charge how much payload was just handed to tungstenite. `old` is the
-    /// total number of payload bytes before that.
+    /// Reports how much payload was just handed to tungstenite, to the owner of the reserved
+    /// memory. `old` is the total number of payload bytes before that.
     fn grow(&mut self, old: u64) {
         if let Some(charge) = &mut self.charge {
             charge.grow(self.read.payload - old);

@@ -110,6 +110,7 @@ pub(super) fn read_request(
     }
 }
 
+/// Decodes the parameters of a method. An error of serde becomes -32602 (invalid params).
 fn deserialize<T: for<'de> Deserialize<'de>>(params: Map<String, Value>) -> Result<T, RpcError> {
     T::deserialize(Value::Object(params)).map_err(|e| params_error(shorten(&e.to_string())))
 }
@@ -120,6 +121,8 @@ fn shorten(text: &str) -> String {
     text.chars().take(512).collect()
 }
 
+/// Checks the parameters of an `execute` request. Makes a random execution id if the client names
+/// none. Every error about a request with a valid id carries the id as `executionId`.
 fn read_execute(
     mut params: Map<String, Value>,
     limits: Option<&Limits>,
@@ -171,6 +174,9 @@ fn check_execute(
     })
 }
 
+/// Returns the JSON-RPC error for a body that breaks a rule of the protocol. The code is -32002
+/// (not allowed) for a valid value that no client may use. For all other mistakes it is -32602
+/// (invalid params).
 fn body_error(error: &BodyError) -> RpcError {
     let (code, reason) = match error.kind() {
         ProblemType::NotAllowed => (code::NOT_ALLOWED, "not_allowed"),
