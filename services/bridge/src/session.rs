@@ -1,9 +1,9 @@
-//! One WebSocket session: a task that owns the socket and performs the actions of the pure
-//! [`machine::Machine`].
+//! One WebSocket session of a client. A task owns the socket, and performs the actions that the
+//! state machine [`machine::Machine`] decides on. The machine itself does no I/O.
 //!
-//! - [`wire`]: bytes and frames in, requests out; answers in, bytes out.
-//! - [`machine`]: the pure machine. Its documentation has the diagram of a request's states.
-//! - [`task`]: the parts of the task that do I/O.
+//! - [`wire`] turns received bytes into requests, and answers into bytes to send.
+//! - [`machine`] has the state machine, with a diagram of the states of a request.
+//! - [`task`] has the parts of the task that do I/O.
 //!
 //! The path of an `execute` from the socket to the PUT, with the file of each step:
 //!
@@ -102,43 +102,53 @@ use wire::message_charge::MessageCharge;
 use wire::request::binary;
 use wire::socket::{Received, SentMessages, Socket};
 
-/// How many messages of views wait in the session's channel. Each view may hold one more.
+/// How many messages of views (output and statuses for the client) wait in a session's channel.
+/// This is the least possible value. Each view may hold one more message, so a longer channel would
+/// only cost memory while a client reads slowly.
 const VIEW_MESSAGES: usize = 1;
 
-/// The event for which a session's task wakes up.
+/// The event for which the task of a session wakes up. The task handles one event, performs the
+/// actions that follow from it, and waits for the next one.
 enum Wakeup {
-    /// The socket received a message, a ping, a pong or a close.
+    /// The WebSocket delivered a message, a ping, a pong or a close frame, or its connection broke.
     Received(Received),
-    /// An execute or a call of the session has its result, or a view failed.
+    /// A task of this session has reported. An execute or a call to claude-api has its result, or
+    /// the task of a view has panicked.
     Completion(Completion),
-    /// A view has a message for the client, and the socket has room for it.
+    /// A view has a message for the client (output, a status or a notice), and the socket has room
+    /// for it.
     View(Box<viewer::ViewMessage>),
-    /// These calls for queries can start, because the client has read enough answers.
+    /// Waiting queries (status, list, events) can start, because the client has read enough of its
+    /// earlier answers. Contains their calls to claude-api.
     Queries(Vec<Action>),
-    /// A message of this session was received too slowly while others waited for its memory, so the
-    /// session must close.
+    /// The bridge needs the memory of this client's unfinished message, because it arrives too
+    /// slowly while other messages wait for memory. The session must close with 1013 (try again
+    /// later).
     Evicted,
-    /// A ping interval is over, so the peer is judged.
+    /// A ping interval is over. The session now judges whether the client is alive and pings it.
     Tick,
-    /// The bridge stops, so the session closes with 1012.
+    /// The bridge stops, so the session closes with 1012 (service restart).
     Stop,
-    /// The connection broke while something was sent.
+    /// The connection failed while the session was writing to it.
     Broken,
 }
 
-/// The reason for which a session ends.
+/// The reason why a session ends. It decides whether a close frame is sent, and appears in the log
+/// line `session ended`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The peer closed the connection, with this code; None if the connection broke.
+    /// The client closed the connection with this WebSocket close code (1005 if it gave none).
+    /// `None` if the connection broke without a close frame.
     Peer(Option<u16>),
-    /// The bridge closes the session with this code and reason.
+    /// The bridge closes the session with this WebSocket close code and this reason text.
     Ours(u16, &'static str),
-    /// The bridge drops the connection without a close frame, because the peer shows no sign of
-    /// life.
+    /// The bridge drops the connection without a close frame, because the client is silent or reads
+    /// nothing for two ping intervals. It would not read the frame either.
     Dropped,
 }
 
-/// One WebSocket session: its socket, its state and its tasks. Only its own task uses it.
+/// One WebSocket session with its socket, its state and its tasks. It belongs to a single task, so
+/// it needs no locks.
 struct Session<T> {
     shared: Arc<Shared>,
     socket: Socket<T>,
@@ -146,43 +156,51 @@ struct Session<T> {
     executor: Executor,
     completions: mpsc::UnboundedReceiver<Completion>,
     completion_sender: mpsc::UnboundedSender<Completion>,
-    /// The messages of all views of the session, one at a time.
+    /// The messages of all views of the session (output, statuses, notices), received one at a
+    /// time.
     messages: mpsc::Receiver<Box<viewer::ViewMessage>>,
     message_sender: mpsc::Sender<Box<viewer::ViewMessage>>,
-    /// The tasks of the open views, by the view's number. Removing one stops it.
+    /// The task of each open view, by the number that the machine gave the view. Removing an entry
+    /// aborts the task. The guard counts as a viewer of the execution until it is dropped.
     views: HashMap<u64, (AbortOnDropHandle<()>, ViewGuard)>,
     lists: SessionLists,
-    /// The id of the session. claude-api receives it as the `viewer` of the session's streams.
+    /// The session's id (a UUID). claude-api receives it as the `viewer` of the streams that the
+    /// session reads.
     name: Arc<str>,
-    /// Requests for views that may still begin. Each keeps its execution from being cancelled for
-    /// lack of a viewer.
+    /// The views that were requested but have not begun, by execution. Each entry counts as a
+    /// viewer, so the execution is not cancelled for lack of one in the meantime.
     view_requests: HashMap<ExecutionId, ViewRequest>,
-    /// The bytes of unanswered inputs, charged to the inbound budget.
+    /// The memory charges for inputs (lines for a CLI's stdin) that claude-api has not answered, by
+    /// the token of the request. They count in the budget for incoming messages.
     inputs: HashMap<Token, Arc<InboundCharge>>,
-    /// The limits of this session within the inbound budget. `None` before the first execute, so
-    /// that an idle session needs no memory for them.
+    /// This session's own limits within the memory budget for incoming messages. `None` before the
+    /// first execute, so an idle session needs no memory for them.
     own_inbound: Option<Box<SessionInbound>>,
+    /// The part of the memory budget for outgoing messages that this session uses. The socket, the
+    /// answers and the views charge their buffers to it.
     share: Arc<Share>,
-    /// The bytes charged for answers that are not queued yet: they wait for their batch, or their
-    /// call is in flight.
+    /// The charge for the memory of answers that are not queued in the socket yet. They wait for
+    /// their batch or for earlier requests, or their call to claude-api is in flight.
     held: outbound::OutboundCharge,
     ping: Interval,
-    /// The inbound bytes of the message that is being handled. Its executes and inputs take their
-    /// part. None for a message of at most 64 KiB.
+    /// The memory reserved for the message that is being handled. Its executes and inputs split
+    /// their parts off. `None` for a message of at most 64 KiB, whose executes and inputs reserve
+    /// memory one by one.
     charge: Option<InboundCharge>,
-    /// Whether the next poll tries to read before it tries to write. Alternates, so neither
-    /// starves.
+    /// Whether the next poll tries to read from the socket before it tries to write. It alternates,
+    /// so a flood in one direction cannot starve the other.
     read_first: bool,
     messages_in: u64,
     bytes_in: u64,
-    /// Messages sent so far, for the log line at the end.
+    /// The messages sent to the client so far, with their bytes. Used in the log line at the end.
     sent: SentMessages,
-    /// Executes that claude-api has accepted, for the log line at the end.
+    /// The number of executes that claude-api has accepted. Used in the log line at the end.
     executes: u64,
 }
 
-/// Runs a session on an upgraded connection until the client leaves, the bridge stops or the
-/// session is closed for an error. Executes that it has handed over continue.
+/// Runs a session on a connection whose WebSocket handshake is done. Returns when the client
+/// leaves, the bridge stops, or an error or a silent client ends the session. Executes that were
+/// already handed over to claude-api continue without it.
 pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
     let id = uuid::Uuid::new_v4().to_string();
     let start = Instant::now();
@@ -347,7 +365,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         actions
     }
 
-    /// Sends a message of a view, unless the view has ended meanwhile. An error ends the session.
+    /// Sends one message of a view to the client. A message of a view that the session has already
+    /// ended is dropped. After the last message of a view, the session forgets the view.
+    ///
+    /// # Errors
+    /// The connection is broken, so the session must end.
     fn on_view_message(&mut self, message: viewer::ViewMessage) -> Result<(), End> {
         let viewer::ViewMessage {
             view,
@@ -369,13 +391,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         Ok(())
     }
 
-    /// Keeps a granted request for a view until the view begins, directly after its answer.
+    /// Keeps a request for a view until its view begins, which is directly after the answer.
+    /// Meanwhile the execution is not cancelled for lack of a viewer. Does nothing for `None`.
     fn keep(&mut self, request: Option<ViewRequest>) {
         self.view_requests
             .extend(request.map(|request| (request.id(), request)));
     }
 
-    /// Adds the messages that the socket has sent since the last call to the counters.
+    /// Adds the messages that the socket has sent since the last call to the session's totals and
+    /// to the bridge's metrics.
     fn count_sent(&mut self) {
         let SentMessages { messages, bytes } = std::mem::take(&mut self.socket.sent);
         if messages > 0 {
@@ -387,7 +411,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    /// Adds a received message of `bytes` bytes to the counters.
+    /// Adds one received message of `bytes` bytes to the session's totals and to the bridge's
+    /// metrics.
     fn count_received(&mut self, bytes: usize) {
         self.messages_in += 1;
         self.bytes_in += bytes as u64;

@@ -9,30 +9,35 @@ use crate::budget::lists::ListTurn;
 use crate::handover::departures::ViewRequest;
 use crate::handover::executor::CompletedExecute;
 
-/// The result of a task, as a message to the session that started it. It is small, because tokio
-/// allocates a channel in blocks of 32 items, and every idle session has one.
+/// The result of a background task, sent to the session that started it. The variants are boxed to
+/// stay small. tokio allocates a channel in blocks of 32 items, and every idle session has such a
+/// channel.
 #[derive(Debug)]
 pub enum Completion {
-    /// The execute with this token has its result: claude-api accepted or refused it.
+    /// The execute request with this token has its result. claude-api accepted or refused it, or
+    /// could not be reached in time.
     Executed(Token, Box<CompletedExecute>),
-    /// The call for the request with this token has its result.
+    /// The call to claude-api for the request with this token has ended, with a reply or an error.
     Called(Token, Box<CompletedCall>),
-    /// The task of a view panicked. The session closes, and the client has to attach again.
+    /// The task of a view panicked, so the view would stop without a word. The session closes with
+    /// 1011 (internal error), and the client has to attach again.
     ViewFailed,
 }
 
-/// The result of a call to claude-api that a request needed.
+/// The result of one call to claude-api, with what the session must update because of it.
 #[derive(Debug)]
 pub struct CompletedCall {
-    /// The reply, or the error for the client.
+    /// The reply of claude-api, or the JSON-RPC error for the client.
     pub result: Result<CallReply, RpcError>,
-    /// Executions that the call found to have ended, or that claude-api does not have. The session
-    /// forgets them.
+    /// Executions that turned out to have ended, or that claude-api does not know. The session
+    /// removes them from its live executions. Usually empty.
     pub ended: Vec<ExecutionId>,
-    /// The permit of a list or a request for events, which keeps the session's next list waiting.
+    /// The permit of a list or an events request. A session has one permit, so its next such
+    /// request waits until this value is dropped. `None` for other calls and when the permit or the
+    /// memory was not available.
     pub turn: Option<ListTurn>,
-    /// For an attach: the request for the view that follows. Until the view begins, it keeps the
-    /// execution from being cancelled for lack of a viewer.
+    /// The viewer registration of an attach request. Until the view begins, it keeps the execution
+    /// from being cancelled for lack of a viewer. `None` for other calls.
     pub view_request: Option<ViewRequest>,
 }
 

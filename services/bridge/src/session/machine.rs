@@ -1,6 +1,7 @@
-//! One session as a pure machine: messages of the client and replies of claude-api in, actions out.
-//! The machine knows the requests without an answer, the session's live executions and its views.
-//! Everything else lives in claude-api. The machine does no I/O and reads no clock.
+//! The state machine of one session. It receives messages of the client and replies of claude-api,
+//! and returns actions for the session's task. It knows the requests without an answer, the
+//! session's live executions and its views. All other state lives in claude-api. The machine does
+//! no I/O and reads no clock, so tests can run it without a network.
 //!
 //! ```text
 //!                      a message of the client
@@ -101,26 +102,34 @@ use outcome::Outcome;
 use pending::Pending;
 use view_order::{ViewChange, ViewOrder};
 
-/// The limits that the machine of one session enforces.
+/// The limits on the requests and answers of one session, which the machine enforces. They keep a
+/// client that sends much or reads slowly from filling the memory of the bridge.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// The most requests in one batch.
+    /// The most requests in one JSON-RPC batch. A longer batch is refused as a whole.
     pub batch: u64,
-    /// The most bytes of a status object in an answer; a longer one is cut.
+    /// The most bytes of an execution's status object in an answer. A longer one is shortened.
     pub status_bytes: usize,
-    /// The most executions that the session may view at the same time, requested views included.
+    /// The most executions that the session may view at the same time. Views that are requested but
+    /// have not begun count, too.
     pub views: usize,
-    /// The most bytes of unread answers before the session reads no more requests.
+    /// The most bytes of unread answers. At this limit the session stops reading requests until the
+    /// client has read some answers. Answers that are still to be made count with their greatest
+    /// length.
     pub session_bytes: usize,
-    /// The same limit while the memory that all sessions share is spent.
+    /// The limit that replaces `session_bytes` while the outgoing memory that all sessions share is
+    /// used up. It is the part that is reserved for each session, in bytes.
     pub floor_bytes: usize,
 }
 
-/// The state of one session: its unanswered requests, its live executions and its views. Decides
-/// what the session's task does, but does no I/O (see the module's diagram).
+/// The state of one session (its unanswered requests, its live executions and its views) without
+/// any I/O. It receives each message of the client and each reply of claude-api, and returns the
+/// actions that the session's task must perform. The diagram at the top of this module shows the
+/// states of a request.
 #[derive(Debug)]
 pub struct Machine {
-    /// The session's id, which is also the lane of its executions unless the client names one.
+    /// The session's id. It is also the lane of each execution for which the client names no lane.
+    /// claude-api runs the executions of one lane one at a time.
     session: String,
     bounds: Bounds,
     open_requests: OpenRequests<ViewChange>,
@@ -128,30 +137,36 @@ pub struct Machine {
     inputs: Inputs,
     view_order: ViewOrder<Outcome>,
     executions: LiveExecutions,
-    /// The number of the view of each execution that the session views. Each new view has a new
-    /// number.
+    /// The number of the view of each execution that the session views. Each new view gets a new
+    /// number, so a late message of an old view can be recognised.
     views: HashMap<ExecutionId, u64>,
-    /// The number of the newest view.
+    /// The number of the newest view. 0 before the first one.
     last_view: u64,
     in_flight: InFlight,
-    /// Views that have not begun, because the answer before them waits for the rest of its batch.
+    /// The number of views that have not begun although claude-api has agreed to them. Their
+    /// answers wait for the rest of a batch. They count towards the limit of views.
     held_views: usize,
-    /// For each execution, the youngest request that has begun or ended its view. An older request
-    /// whose answer a batch held back must not undo that.
+    /// For each execution, the latest request that has begun or ended its view. The answer of an
+    /// earlier request may be held back by its batch. When it is sent at last, it must not undo the
+    /// later change. Empty while no batch is open.
     last_changes: HashMap<ExecutionId, Token>,
-    /// Decided actions, until the current method returns them.
+    /// Actions that are decided but not returned yet. A public method that returns actions empties
+    /// this list at its end.
     actions: Vec<Action>,
-    /// The reasons of the errors sent, until `take_refused` returns them.
+    /// The `reason` of each error that the client was sent, such as `too_many_views`.
+    /// `take_refused` empties the list.
     refused: Vec<String>,
-    /// The bytes of answers that the socket has not sent.
+    /// The bytes of finished answers that wait in the socket because the client has not read them.
     unsent_bytes: usize,
-    /// Whether the memory that all sessions share for answers and output is spent.
+    /// Whether the memory that all sessions share for answers and output is used up. The lower
+    /// limit `floor_bytes` then applies.
     is_short: bool,
 }
 
 impl Machine {
-    /// Creates the machine of a new session. `session`: its id, which is also the lane of its
-    /// executions unless the client names one (executions of one lane run one at a time).
+    /// Creates the machine of a new session, without requests or views. `session` is the session's
+    /// id. It is also the lane of the session's executions unless the client names one, and
+    /// executions of one lane run one at a time.
     #[must_use]
     pub fn new(session: String, bounds: Bounds) -> Self {
         Self {
@@ -174,40 +189,45 @@ impl Machine {
         }
     }
 
-    /// Returns the reasons of the errors sent since the last call, for `/metrics`.
+    /// Returns and clears the `reason` of each error sent to the client since the last call. The
+    /// session counts them for `/metrics`.
     #[must_use]
     pub fn take_refused(&mut self) -> Vec<String> {
         std::mem::take(&mut self.refused)
     }
 
+    /// Records the `reason` of an error that the client gets, for `take_refused`.
     fn note_refused(&mut self, error: &RpcError) {
         let reason = error.data["reason"].as_str().unwrap_or_default();
         self.refused.push(reason.to_owned());
     }
 
-    /// Returns the number of calls to claude-api that have no reply yet.
+    /// Returns the number of calls to claude-api that are in flight. Calls that still wait to be
+    /// started do not count.
     #[must_use]
     pub fn open_calls(&self) -> usize {
         self.in_flight.open()
     }
 
-    /// Updates how many bytes of answers the socket has not sent, and whether the memory that all
-    /// sessions share is spent. Both decide whether more requests are read and whether queries
-    /// start.
+    /// Tells the machine how much memory the outgoing side uses. `bytes` is the length of the
+    /// answers that the socket has not sent. `is_short` is true while the memory that all sessions
+    /// share is used up. Both decide whether more requests are read and whether queries start.
     pub fn set_unsent(&mut self, bytes: usize, is_short: bool) {
         (self.unsent_bytes, self.is_short) = (bytes, is_short);
     }
 
-    /// Returns the memory that answers still to be sent may need: those that wait for their batch
-    /// or for earlier requests, and those of calls in flight at their longest.
+    /// Returns the memory, in bytes, that answers may still need before the socket has them. Counts
+    /// answers that wait for their batch or for earlier requests. Each call in flight counts with
+    /// the greatest length of its answer.
     #[must_use]
     pub fn pledged_bytes(&self) -> usize {
         let waiting = self.view_order.held() * self.bounds.status_bytes;
         self.open_requests.held_bytes() + self.in_flight.bytes() + waiting
     }
 
-    /// Whether the session must not read more requests for now, because the client has too many
-    /// unread answers or unanswered requests.
+    /// Returns whether the session must stop reading requests for now. That is so while the client
+    /// has too many unread answers or unanswered requests. Reading resumes when an answer is sent
+    /// or claude-api replies.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let bytes = self.unsent_bytes + self.pledged_bytes();
@@ -218,34 +238,39 @@ impl Machine {
             || self.pending.has_too_many_waiters()
     }
 
-    /// Starts the waiting queries (status, list, events) for whose answers there is memory now.
-    /// Returns their calls.
+    /// Starts the waiting queries (status, list, events) whose answers now fit into the session's
+    /// memory limits. Called when the client has read earlier answers. Returns their calls to
+    /// claude-api, which are none if no query can start.
     pub fn start_queries(&mut self) -> Vec<Action> {
         self.start_waiting_queries();
         self.take_actions()
     }
 
-    /// Returns the unanswered inputs, each with its length in bytes.
+    /// Returns the inputs (lines for a CLI's stdin) that are not answered yet, by request, each
+    /// with its length in bytes. The session charges their memory.
     #[must_use]
     pub fn inputs(&self) -> &HashMap<Token, usize> {
         self.inputs.unanswered()
     }
 
-    /// Whether a request for a view is not settled: its answer waits for earlier requests, for
-    /// claude-api or for its batch.
+    /// Returns whether a request that begins or ends a view has not taken effect yet. It waits for
+    /// claude-api, for an earlier request or for the rest of its batch. While true, the session
+    /// stays registered as a viewer of the executions concerned.
     #[must_use]
     pub fn owes_views(&self) -> bool {
         self.held_views > 0 || self.view_order.waiting() > 0
     }
 
-    /// Whether claude-api has certainly accepted this execution.
+    /// Returns whether claude-api is known to have accepted this execution. `false` also means "not
+    /// known", for example while an execute has no reply yet.
     #[must_use]
     pub fn is_accepted(&self, id: ExecutionId) -> bool {
         self.executions.is_accepted(id) || self.pending.is_accepted(id)
     }
 
-    /// Ends the session: outcomes that waited for earlier requests take effect. Of the returned
-    /// actions only the controls matter, because nothing can be sent to the client.
+    /// Ends the session, and applies the outcomes that waited for earlier requests. The caller
+    /// performs only the control calls among the returned actions (such as a cancel), because the
+    /// client can no longer be answered.
     #[must_use]
     pub fn close(&mut self) -> Vec<Action> {
         for (token, outcome) in self.view_order.close() {
@@ -254,15 +279,17 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Returns the executions with `onDisconnect: "cancel"`, which are cancelled after the end of
-    /// the session unless a client views them again.
+    /// Returns the executions that the client started with `onDisconnect: "cancel"`. After the end
+    /// of the session they are cancelled, unless a client views them again in time.
     #[must_use]
     pub fn departing(&self) -> Vec<ExecutionId> {
         self.executions.departing()
     }
 
-    /// Handles a text message of the client, and returns the actions that it needs. `limits`: those
-    /// of claude-api, or `None` while unknown; then claude-api checks them.
+    /// Handles a text message of the client, which holds one request or a batch, and returns the
+    /// actions that follow. A message that is not JSON-RPC is answered with an error. `limits` are
+    /// the limits of claude-api on prompts and other members. While they are unknown (`None`),
+    /// claude-api alone checks them.
     pub fn on_text(&mut self, text: &str, limits: Option<&Limits>) -> Vec<Action> {
         match parse(text, self.bounds.batch, limits) {
             ParsedMessage::Unreadable(error) => return self.on_unreadable(&error),
@@ -277,7 +304,8 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Answers a message in which no request can be read: with this error, and with id null.
+    /// Answers a message in which no request can be identified, because it is binary or not JSON.
+    /// The answer is `error` with the id `null`, as JSON-RPC 2.0 requires.
     pub fn on_unreadable(&mut self, error: &RpcError) -> Vec<Action> {
         self.note_refused(error);
         let reply = message::Reply::<Empty>::error(RequestId::null(), error.clone());
@@ -286,8 +314,9 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Handles the result of an execute, and returns the actions that follow: usually its answer
-    /// and its view.
+    /// Handles the result of an execute. If claude-api accepted it, the client gets the status, and
+    /// a view of the execution begins. Calls that waited for the execute then start. An `Err`
+    /// becomes the answer, and no view begins. Ignores a request that is already answered.
     pub fn on_executed(&mut self, token: Token, result: Result<Status, RpcError>) -> Vec<Action> {
         let accepted = result.as_ref().ok().map(|status| status.execution_id);
         self.on_outcome(token, Outcome::Executed(Box::new(result)));
@@ -301,8 +330,9 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Handles the result of a call, and returns the actions that follow. `ended`: executions that
-    /// the call found to have ended, or that claude-api does not have.
+    /// Handles the result of a call to claude-api, and returns the actions that follow, usually the
+    /// answer to the client. `ended` lists executions that the call found to have ended or to be
+    /// unknown to claude-api. They are removed from the live executions.
     pub fn on_called(
         &mut self,
         token: Token,
@@ -318,7 +348,8 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Forgets a view whose last message was sent, and its execution, which has ended.
+    /// Removes a view whose last message was sent, and its execution, because a view ends by itself
+    /// only when its execution has ended. Does nothing if the view was already ended or replaced.
     pub fn on_view_ended(&mut self, view: u64) {
         let ended = self.views.iter().find(|(_, v)| **v == view);
         if let Some(id) = ended.map(|(id, _)| *id) {
@@ -327,8 +358,9 @@ impl Machine {
         }
     }
 
-    /// Stores the outcome of a request, and applies all outcomes whose turn it is. An outcome waits
-    /// until all earlier requests about the same view have theirs.
+    /// Stores the outcome of a request, and applies every outcome that can take effect now.
+    /// Requests about the same view take effect in the order received, so an outcome waits until
+    /// all earlier ones are known.
     fn on_outcome(&mut self, token: Token, outcome: Outcome) {
         for (token, outcome) in self.view_order.add_outcome(token, outcome) {
             self.apply(token, outcome);
@@ -340,7 +372,8 @@ impl Machine {
     }
 }
 
-/// Creates -32003: the request names no execution, and the session has none that runs or waits.
+/// Returns the JSON-RPC error for a request without an `executionId` in a session without a live
+/// execution (-32003, no such execution).
 #[must_use]
 pub fn no_live_execution() -> RpcError {
     RpcError::new(

@@ -1,4 +1,5 @@
-//! The state that all sessions of a bridge share.
+//! The state that all WebSocket sessions of a bridge share: settings, memory budgets, counters and
+//! the client for claude-api.
 
 use std::sync::Arc;
 
@@ -15,31 +16,40 @@ use crate::upstream::Upstream;
 use crate::viewer;
 use crate::viewer::buffer::Skip;
 
-/// The state that all WebSocket sessions of a bridge share.
+/// The state that all WebSocket sessions of a bridge share. It is created once, when the bridge
+/// starts, and lives until the last session has ended.
 #[derive(Debug)]
 pub struct Shared {
-    /// The settings of views, the counters, and the client for claude-api.
+    /// The context of views, which stream an execution's output to a client. Holds their settings,
+    /// the bridge's metrics, and the HTTP client for claude-api.
     pub viewer: viewer::Context,
-    /// The state of executes and cancels that outlive their sessions.
+    /// The context of executes and cancels that are handed over to claude-api. They must outlive
+    /// their session, because a client may disconnect right after it has sent a request.
     pub handover: Arc<handover::Context>,
-    /// The memory budgets of all sessions.
+    /// The memory budgets that all sessions share, for incoming messages, outgoing messages and
+    /// lists.
     pub budgets: Budgets,
-    /// claude-api's limits merged with the bridge's own, for `connected`; `None` while unknown.
+    /// The limits of claude-api merged with the bridge's own. A session reports them to its client
+    /// in `connected`. `None` until claude-api has reported its limits for the first time.
     pub limits: watch::Receiver<Option<Limits>>,
-    /// The limits that the bridge enforces itself.
+    /// The limits that the bridge enforces itself, from its settings, such as the most bytes of a
+    /// message and the ping interval.
     pub own_limits: Limits,
-    /// The most executions that one session may view at the same time.
+    /// The most executions that one session may view at the same time. Further requests for a view
+    /// are refused with -32004 (queue full, `too_many_views`).
     pub views: usize,
-    /// The tasks of all sessions and calls. A stop of the bridge waits for them.
+    /// Tracks the tasks of all sessions and of their calls to claude-api. When the bridge stops, it
+    /// waits until they have ended.
     pub tracker: TaskTracker,
-    /// Cancelled when the bridge stops.
+    /// The signal that the bridge stops. Once it is cancelled, every session closes with 1012
+    /// (service restart).
     pub shutdown: CancellationToken,
 }
 
 impl Shared {
-    /// Creates the state of one bridge, with its memory budgets. `limits` receives claude-api's
-    /// limits once they are known. The tasks of the sessions run in `tracker` until `shutdown` is
-    /// cancelled.
+    /// Creates the shared state of one bridge, with empty memory budgets. `limits` delivers the
+    /// limits of claude-api once they are known. `tracker` tracks the tasks of all sessions, and
+    /// cancelling `shutdown` ends the sessions.
     #[must_use]
     pub fn new(
         settings: &Settings,

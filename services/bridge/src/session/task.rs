@@ -1,5 +1,5 @@
-//! The parts of a session's task that do I/O: waiting for the next wakeup, performing the actions
-//! of the machine, and ending the session.
+//! The parts of a session's task that do I/O. They wait for the next event, perform the actions
+//! that the machine has decided on, and close the session at its end.
 
 pub(super) mod calls;
 mod close;

@@ -1,11 +1,12 @@
-//! The wire of a session: bytes and frames in, requests out; answers in, bytes out. These modules
-//! do not know the effect of a request.
+//! The wire format of a session. Received bytes become frames, messages and requests, and answers
+//! become bytes to send. These modules do not know what a request does.
 //!
-//! - In: [`socket`] reads messages through [`transport`], which tracks the `frames` and charges the
-//!   inbound budget (`message_charge`); [`request`] parses a message with `bounded_json`.
-//! - Both: `liveness` judges the peer at each ping.
-//! - Out: [`answer`] encodes an answer, with a [`list_page`] or an [`events_part`] cut to the
-//!   length of a message; [`socket`] sends it.
+//! - Receiving: [`socket`] reads messages through [`transport`], which tracks the `frames` and
+//!   charges the memory of large messages (`message_charge`). [`request`] parses a message with
+//!   `bounded_json`.
+//! - Both directions: `liveness` judges at each ping whether the client is alive.
+//! - Sending: [`answer`] encodes an answer, with a [`list_page`] or an [`events_part`] cut to the
+//!   length of a message. [`socket`] sends it.
 
 pub mod answer;
 mod bounded_json;

@@ -1,5 +1,5 @@
-//! Applies the outcomes of requests: each becomes the answer, and some begin or end a view after
-//! it.
+//! Turns the outcomes of requests into answers to the client. Some of them also begin or end a
+//! view, directly after the answer.
 
 use protocol::Status;
 use protocol::message::{Accepted, Empty, Notification, RejectedExecute};
@@ -16,16 +16,17 @@ use crate::session::wire::answer::{Answer, shorten_error};
 use crate::viewer::ViewStart;
 use crate::viewer::notices::notice;
 
-/// The most bytes of a status in an answer while the client has reached the limit of unread
-/// answers.
+/// The most bytes of a status in an answer once the client has reached its limit of unread answers.
+/// Calls that act must still be answered then, so their answers become short instead.
 pub(super) const SHORT_STATUS_BYTES: usize = 4 * 1024;
 
-/// The longest error in the message about a refused notification, in bytes.
+/// The most bytes of the error in the message about a refused notification. A longer error is
+/// shortened to this length.
 const NOTICE_BYTES: usize = 64 * 1024;
 
 impl Machine {
-    /// Turns the outcome of a request into its answer, and updates the session's executions and
-    /// views. No earlier request about the same view may be open.
+    /// Turns the outcome of a request into its answer, and updates the session's live executions
+    /// and views. The caller ensures that no earlier request about the same view is still open.
     pub(super) fn apply(&mut self, token: Token, outcome: Outcome) {
         match outcome {
             Outcome::Executed(result) => self.apply_executed(token, *result),
@@ -37,6 +38,9 @@ impl Machine {
         }
     }
 
+    /// Answers an execute. If claude-api accepted it, a view of the execution begins. The calls
+    /// that waited for it then start. They are refused if the bridge made the id and claude-api
+    /// certainly did not accept the execute, because then the execution does not exist.
     fn apply_executed(&mut self, token: Token, result: Result<Status, RpcError>) {
         let Some((execute, waiters)) = self.pending.answered(token) else {
             return;
@@ -78,6 +82,8 @@ impl Machine {
         }
     }
 
+    /// Answers a request with the result of its call to claude-api, and updates the session's live
+    /// executions. After an attach, a view of the execution begins.
     fn apply_called(&mut self, token: Token, result: Result<CallReply, RpcError>) {
         match result {
             Err(error) => self.refuse(token, None, &error),
@@ -110,8 +116,9 @@ impl Machine {
         }
     }
 
-    /// Sends the answer to a request, or holds it until its batch is complete. The `changes` of
-    /// views take effect directly after it.
+    /// Answers a request with a result. In a batch, the answer is held until all answers of the
+    /// batch are ready. The changes of views take effect directly after the message. The next
+    /// waiting input then starts if this request was an input.
     pub(super) fn answer(&mut self, token: Token, answer: Answer, changes: Vec<ViewChange>) {
         let status_bytes = if self.unsent_bytes + self.pledged_bytes() < self.bounds.session_bytes {
             self.bounds.status_bytes
@@ -128,8 +135,9 @@ impl Machine {
         self.start(next);
     }
 
-    /// Answers a request with an error. `method`: its method, if known. A refused notification has
-    /// no answer, so it is reported in a separate message.
+    /// Answers a request with an error, and counts it for `/metrics`. `method` is the request's
+    /// method, or `None` if it is not known. A notification gets no answer, so its error is
+    /// reported in a separate message.
     pub(super) fn refuse(&mut self, token: Token, method: Option<&str>, error: &RpcError) {
         self.note_refused(error);
         if self.open_requests.is_notification(token) {
@@ -142,8 +150,9 @@ impl Machine {
         self.start(next);
     }
 
-    /// Tells the client about a refused notification, which has no answer, in a separate message: a
-    /// `statusUpdate` for an execute, a notice for any other request.
+    /// Sends the client a separate message about a refused notification, because a notification has
+    /// no answer. For an execute it is a `statusUpdate`, and for any other request a notice of the
+    /// kind `rejected`.
     fn report_refused_notification(&mut self, method: Option<&str>, error: &RpcError) {
         let error = shorten_error(error, NOTICE_BYTES);
         let text = if method == Some(method::EXECUTE) {
@@ -155,6 +164,8 @@ impl Machine {
         self.actions.push(Action::Send(text));
     }
 
+    /// Ends and begins views in the order given. Skips a change that is older than the latest one
+    /// of the same execution. Must be called after the message with the answers is queued.
     fn change_views(&mut self, changes: Vec<ViewChange>) {
         for change in changes {
             let (token, id) = (change.request(), change.execution());

@@ -1,4 +1,5 @@
-//! The calls to claude-api that requests of a session need, and claude-api's replies. Pure.
+//! The calls to claude-api that the requests of a client need, and the replies of claude-api. These
+//! are only data. `task/calls.rs` makes the calls.
 
 use bytes::Bytes;
 use protocol::message::{AttachParams, Control, EventsParams, ListParams};
@@ -7,48 +8,53 @@ use protocol::{ExecutionId, Status};
 use crate::session::wire::events_part::EventsPart;
 use crate::session::wire::list_page::ListPage;
 
-/// The execution that a call is about, as far as the session knows it.
+/// The execution that a call is about. A client may leave out the `executionId`, and then only
+/// claude-api can tell which execution is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// The execution with this id.
+    /// The execution with this id, which the client named or which is the only candidate.
     One(ExecutionId),
-    /// The first of these candidates, oldest first, that has not ended. For a request without an
-    /// `executionId`; only claude-api knows which ones have ended.
+    /// The first of these executions that has not ended, for a request without an `executionId`.
+    /// They are the live executions that the session knows, oldest first. The task asks claude-api
+    /// for the status of each.
     FirstLive(Vec<ExecutionId>),
 }
 
-/// A call to claude-api that a request needs. Executes are not calls: the executor sends them.
+/// A call to claude-api that a request of the client needs. An execute is not among them, because
+/// the executor sends executes in order and retries them.
 #[derive(Debug, Clone)]
 pub enum Call {
     /// Reads the status of an execution.
     Status(Target),
     /// Pauses, resumes or cancels an execution.
     Control(Control, Target),
-    /// Reads a page of the statuses of all executions.
+    /// Reads a page of the statuses of all executions, newest first.
     List(ListParams),
-    /// Reads a part of an execution's events (its CLI's stdout).
+    /// Reads a part of an execution's events, which are the lines of its CLI's stdout.
     Events(EventsParams),
-    /// Reads the status with which a view of an execution begins.
+    /// Reads the status with which a view of an execution begins. Fails if the client named an
+    /// offset of which the output is no longer kept.
     Attach(AttachParams),
-    /// Ends a view. It needs no call to claude-api, but waits for earlier requests about the view
-    /// as calls do.
+    /// Ends the session's view of an execution. claude-api is not called. The request is a call
+    /// here because it waits for earlier requests in the same way.
     Detach(ExecutionId),
     /// Sends lines to the stdin of an execution's CLI.
     Input {
         /// The execution that receives the lines.
         target: Target,
-        /// The lines as bytes.
+        /// The lines as UTF-8 bytes. May be empty, for example to end the input.
         data: Bytes,
-        /// The offset of the first byte in all input of the execution.
+        /// The position of the first byte within all input of the execution, in bytes. It makes a
+        /// repeated request harmless.
         offset: u64,
-        /// Whether the input ends after these bytes.
+        /// Whether the input ends after these bytes, so that the CLI's stdin is closed.
         eof: bool,
     },
 }
 
 impl Call {
-    /// Returns the execution that the call names. `None` for a list, and while claude-api must find
-    /// the first live one.
+    /// Returns the id of the execution that the call is about. `None` for a list, and for a request
+    /// without an `executionId` whose execution claude-api must still find.
     #[must_use]
     pub fn named(&self) -> Option<ExecutionId> {
         match self {
@@ -65,8 +71,8 @@ impl Call {
         }
     }
 
-    /// Returns the execution whose view the call begins or ends; `None` for a call that changes no
-    /// view.
+    /// Returns the execution whose view the call begins (attach) or ends (detach). `None` for a
+    /// call that changes no view.
     #[must_use]
     pub fn viewed(&self) -> Option<ExecutionId> {
         match self {
@@ -80,8 +86,9 @@ impl Call {
         }
     }
 
-    /// Returns the same call about `target`. A list, events, an attach and a detach stay as they
-    /// are.
+    /// Returns the same call with another target. Used for requests without an `executionId` once
+    /// their execution is known. A list, events, an attach and a detach have no target and are
+    /// returned unchanged.
     #[must_use]
     pub fn about(self, target: Target) -> Self {
         match self {
@@ -102,41 +109,46 @@ impl Call {
         }
     }
 
-    /// Whether the call only reads (status, list, events). Such a query waits until there is memory
-    /// for its answer; other calls never wait for memory.
+    /// Returns whether the call only reads (status, list, events). Such a query waits until there
+    /// is memory for its answer. Other calls never wait for memory, so that a cancel is not
+    /// delayed.
     #[must_use]
     pub fn is_query(&self) -> bool {
         matches!(self, Self::Status(_) | Self::List(_) | Self::Events(_))
     }
 
-    /// Whether the call may start as soon as claude-api has accepted its execution, although the
-    /// client has no answer to the execute yet. Such a call changes no view.
+    /// Returns whether the call may start as soon as claude-api has accepted the execution, even if
+    /// the client's answer to the execute is still held back. True for calls whose order relative
+    /// to that answer does not matter, because they change no view.
     #[must_use]
     pub fn needs_no_answer(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Control(..) | Self::Events(_))
     }
 
-    /// Whether the call cancels an execution.
+    /// Returns whether the call cancels an execution.
     #[must_use]
     pub fn is_cancel(&self) -> bool {
         matches!(self, Self::Control(Control::Cancel, _))
     }
 }
 
-/// The reply of claude-api to a successful call.
+/// The reply of claude-api to a call that succeeded. The machine turns it into the answer to the
+/// client.
 #[derive(Debug)]
 pub enum CallReply {
-    /// The status of the execution.
+    /// The status of the execution, as the reply to a status or a control call.
     Status(Box<Status>),
     /// A page of the list of executions.
     Page(Box<ListPage>),
-    /// A part of the execution's events.
+    /// A part of the execution's events (lines of its CLI's stdout).
     Events(Box<EventsPart>),
-    /// The status with which the requested view can begin.
+    /// The status with which the requested view can begin, and the parameters of the attach
+    /// request.
     Attach(Box<Status>, AttachParams),
-    /// The bytes of input that claude-api has accepted in total.
+    /// The number of input bytes that claude-api has accepted for the execution in total.
     Input(u64),
-    /// All candidates in the [`Target::FirstLive`] of this call have ended. The machine submits the
-    /// call again, for executions that the session has started meanwhile.
+    /// All candidates of the call's `Target::FirstLive` have ended. The machine submits the call
+    /// again, because the session may have started other executions in the meantime. If it has
+    /// none, the client gets the error -32003 (no such execution).
     NothingLive(Call),
 }

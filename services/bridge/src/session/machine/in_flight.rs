@@ -1,29 +1,31 @@
-//! The calls of one session to claude-api that are in flight, and the queries that wait. Calls that
-//! act or begin a view start immediately, so a claude-api that hangs delays no cancel. Queries wait
-//! until there is room for their answers, so a client that does not read cannot fill the memory.
-//! Pure.
+//! The calls of one session to claude-api that are in flight, and the queries that wait for memory.
+//! Calls that act or begin a view start immediately, so a hanging claude-api does not delay a
+//! cancel. Queries wait until there is room for their answers, so a client that does not read
+//! cannot fill the memory. Does no I/O.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::call::Call;
 use super::open_requests::Token;
 
-/// The most queries (status, list, events) that wait in one session. At this limit the session
-/// reads no further request.
+/// The most queries (status, list, events) that wait for memory in one session. At this limit the
+/// session stops reading requests, because each waiting query costs memory, too.
 const WAITING_QUERIES: usize = 1024;
 
-/// The calls of one session that claude-api has not answered, and the queries that wait until there
-/// is memory for their answers.
+/// The calls of one session that claude-api has not answered, with the memory reserved for their
+/// answers. Also the queue of queries that wait until such memory is free.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    /// Calls without a reply, each with the most bytes that its answer may have.
+    /// Calls without a reply, by request, each with the most bytes that its answer may have.
     open: HashMap<Token, usize>,
+    /// The sum of the bytes in `open`.
     bytes: usize,
+    /// The queries that wait for memory, oldest first.
     queries: VecDeque<(Token, Call)>,
 }
 
-/// Returns the most bytes that the answer to the client may have: a message for a list or events, a
-/// status for any other call.
+/// Returns the most bytes that the answer to a call may have. A list and events may fill a whole
+/// message. Any other answer is counted as one status of at most `status_bytes`.
 fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
     match call {
         Call::List(_) | Call::Events(_) => protocol::SERVER_MESSAGE_BYTES,
@@ -32,7 +34,7 @@ fn answer_bytes(call: &Call, status_bytes: usize) -> usize {
 }
 
 impl InFlight {
-    /// Returns the number of calls that claude-api has not answered.
+    /// Returns the number of calls that are in flight. Waiting queries do not count.
     pub(super) fn open(&self) -> usize {
         self.open.len()
     }
@@ -42,35 +44,37 @@ impl InFlight {
         self.bytes
     }
 
-    /// Whether so many queries wait that the session must not read more requests.
+    /// Returns whether so many queries wait that the session must stop reading requests.
     pub(super) fn is_full(&self) -> bool {
         self.queries.len() >= WAITING_QUERIES
     }
 
-    /// Records that a call starts, with the most bytes that its answer may need.
+    /// Records that a call starts now, and reserves the most bytes that its answer may need. `end`
+    /// releases them.
     pub(super) fn begin(&mut self, token: Token, call: &Call, status_bytes: usize) {
         let bytes = answer_bytes(call, status_bytes);
         self.bytes += bytes - self.open.insert(token, bytes).unwrap_or_default();
     }
 
-    /// Adds a query to the end of the queue.
+    /// Adds a query to the end of the queue, where it waits for memory.
     pub(super) fn queue(&mut self, token: Token, call: Call) {
         self.queries.push_back((token, call));
     }
 
-    /// Returns the most bytes that the answer of the first waiting query may need; `None` if none
-    /// waits.
+    /// Returns the most bytes that the answer of the oldest waiting query may need, or `None` if no
+    /// query waits.
     pub(super) fn next_query_bytes(&self, status_bytes: usize) -> Option<usize> {
         let (_, call) = self.queries.front()?;
         Some(answer_bytes(call, status_bytes))
     }
 
-    /// Removes and returns the first waiting query.
+    /// Removes and returns the oldest waiting query, or returns `None` if no query waits.
     pub(super) fn take_query(&mut self) -> Option<(Token, Call)> {
         self.queries.pop_front()
     }
 
-    /// Records that claude-api has answered a call, which frees the memory for its answer.
+    /// Records that a call has ended, and releases the memory reserved for its answer. Does nothing
+    /// for a call that is not in flight.
     pub(super) fn end(&mut self, token: Token) {
         self.bytes -= self.open.remove(&token).unwrap_or_default();
     }

@@ -1,32 +1,37 @@
-//! The inputs (lines for a CLI's stdin) of one session. They are sent to claude-api one at a time
-//! in the order received, because each begins where the previous one ended. Their bytes and their
-//! number are bounded. Pure.
+//! The queue of a session's inputs, which are lines for the stdin of a CLI. They are sent to
+//! claude-api one at a time and in the order received, because each begins at the offset where the
+//! previous one ended. Their bytes and their number are bounded. Does no I/O.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::call::Call;
 use super::open_requests::Token;
 
-/// The most bytes of inputs that claude-api has not answered, in one session.
+/// The most bytes of inputs in one session that claude-api has not answered (16 MiB). An input
+/// beyond that is refused with -32004 (queue full, `too_many_unanswered`). A single input is always
+/// admitted.
 pub(super) const UNANSWERED_BYTES: usize = 16 * 1024 * 1024;
-/// The most inputs that claude-api has not answered, in one session. At this limit the session
-/// reads no further request, because each input costs memory, however short it is.
+/// The most inputs in one session that claude-api has not answered. At this limit the session stops
+/// reading requests. The limit is needed besides the one on bytes, because even an empty input
+/// costs memory.
 const UNANSWERED: usize = 1024;
 
-/// The inputs of one session that claude-api has not answered, as a queue.
+/// The inputs of one session that claude-api has not answered. One of them is being sent, and the
+/// others wait in a queue or for an earlier execute.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
-    /// The input that is being sent to claude-api.
+    /// The input that is being sent to claude-api. `None` while no input is in flight.
     open: Option<Token>,
-    /// Inputs that wait for the previous one.
+    /// The calls of inputs that are ready but wait for the previous input, oldest first.
     queue: VecDeque<(Token, Call)>,
-    /// All unanswered inputs, each with its length in bytes.
+    /// All unanswered inputs, sent or waiting, each with its length in bytes.
     unanswered: HashMap<Token, usize>,
 }
 
 impl Inputs {
-    /// Records an input of `bytes` bytes. Returns false, and records nothing, if the unanswered
-    /// inputs would become too long. A single input is always admitted.
+    /// Records a new input of `bytes` bytes, and returns true. Returns false without recording it
+    /// if the unanswered inputs would exceed `UNANSWERED_BYTES`. Then the caller must refuse the
+    /// request. An input is always admitted when no other one is unanswered.
     pub(super) fn admit(&mut self, token: Token, bytes: usize) -> bool {
         let all: usize = self.unanswered.values().sum();
         let has_room = self.unanswered.is_empty() || all.saturating_add(bytes) <= UNANSWERED_BYTES;
@@ -36,18 +41,19 @@ impl Inputs {
         has_room
     }
 
-    /// Whether so many inputs are unanswered that the session must not read more requests.
+    /// Returns whether so many inputs are unanswered that the session must stop reading requests.
     pub(super) fn is_full(&self) -> bool {
         self.unanswered.len() >= UNANSWERED
     }
 
-    /// Returns the unanswered inputs, each with its length in bytes.
+    /// Returns all unanswered inputs by request, each with its length in bytes.
     pub(super) fn unanswered(&self) -> &HashMap<Token, usize> {
         &self.unanswered
     }
 
-    /// Adds the call of an input to the queue. Returns the call if no other input is being sent, so
-    /// that it starts immediately.
+    /// Adds the call of an admitted input to the queue. Returns the call if no other input is in
+    /// flight, so the caller must start it now. Returns `None` if it has to wait, or if its request
+    /// was refused in the meantime.
     pub(super) fn queue(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
         if !self.unanswered.contains_key(&token) {
             // The input was refused while it waited.
@@ -61,8 +67,9 @@ impl Inputs {
         Some((token, call))
     }
 
-    /// Forgets an answered input, and returns the call of the next one to send. Ignores the tokens
-    /// of other requests.
+    /// Removes an answered input, and returns the call of the next input, which the caller must
+    /// start. Returns `None` if no input follows, if another input is still in flight, or if
+    /// `token` is not an input.
     pub(super) fn answered(&mut self, token: Token) -> Option<(Token, Call)> {
         self.unanswered.remove(&token)?;
         if self.open != Some(token) {

@@ -1,5 +1,5 @@
-//! The requests of one session that are not answered yet. The answers of a batch are held until all
-//! of them are ready, because they are sent as one message. Pure.
+//! The requests of one session that are not answered yet. The answers of a JSON-RPC batch are held
+//! until all of them are ready, because they are sent as one message. Does no I/O.
 
 use std::collections::HashMap;
 
@@ -7,42 +7,53 @@ use protocol::rpc::RpcError;
 
 use crate::session::wire::answer::{Answer, encode};
 
-/// The number of a request in its session. A client's own id may be missing or used twice. Later
-/// requests have higher numbers.
+/// The bridge's own number for a request, unique in its session. The client's `id` does not
+/// suffice, because it may be missing or used twice. A later request has a higher number.
 pub type Token = u64;
 
+/// One request that is not answered yet.
 #[derive(Debug)]
 struct OpenRequest {
-    /// The client's id, as JSON; `None` for a notification, which gets no answer.
+    /// The client's `id` as JSON text. `None` for a notification, which gets no answer.
     id: Option<String>,
+    /// The number of the batch to which the request belongs. `None` for a single request.
     batch: Option<u64>,
 }
 
+/// A batch of which not all requests are answered yet.
 #[derive(Debug)]
 struct Batch<T> {
+    /// The number of requests in the batch.
     size: usize,
+    /// The number of its requests that are not answered yet.
     open: usize,
+    /// The finished answers as JSON text. Notifications have none.
     answers: Vec<String>,
+    /// The changes of views that take effect after the answer to the batch.
     changes: Vec<T>,
 }
 
-/// A message that can be sent now, and the changes that take effect directly after it.
+/// The message that an answer makes ready to be sent, and the changes of views that follow it. Both
+/// are empty while other answers of the batch are missing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ready<T> {
-    /// The text of the message. `None` if the request has no answer, or its batch is not complete.
+    /// The JSON text of one answer or of a whole batch. `None` if the request is a notification, or
+    /// if its batch is not complete.
     pub message: Option<String>,
-    /// The changes that take effect directly after the message.
+    /// The changes that take effect directly after the message, in the order of the answers.
     pub changes: Vec<T>,
 }
 
-/// The requests of one session that are not answered yet. `T`: a change that takes effect after an
-/// answer, such as the start of a view.
+/// The unanswered requests of one session, and the answers that wait for the rest of their batch.
+/// `T` is a change that takes effect directly after an answer, such as the start of a view.
 #[derive(Debug)]
 pub struct OpenRequests<T> {
+    /// The last number given to a request or a batch.
     next: u64,
     requests: HashMap<Token, OpenRequest>,
+    /// The batches that are not completely answered, by number.
     batches: HashMap<u64, Batch<T>>,
-    /// The bytes of answers that wait for the rest of their batch.
+    /// The bytes of finished answers that wait for the rest of their batch.
     held: usize,
 }
 
@@ -58,25 +69,27 @@ impl<T> Default for OpenRequests<T> {
 }
 
 impl<T> OpenRequests<T> {
-    /// Returns the bytes of answers that are ready, but wait for the rest of their batch.
+    /// Returns the bytes of finished answers that wait for the rest of their batch. They count as
+    /// memory that the client has not read.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held
     }
 
-    /// Returns the number of requests that are not answered yet.
+    /// Returns the number of requests that are not answered yet, notifications included.
     #[must_use]
     pub fn open(&self) -> usize {
         self.requests.len()
     }
 
-    /// Whether a batch is not completely answered yet.
+    /// Returns whether a batch still waits for at least one of its answers.
     #[must_use]
     pub fn has_batches(&self) -> bool {
         !self.batches.is_empty()
     }
 
-    /// Adds a batch of `size` entries, and returns its number for [`Self::request`].
+    /// Opens a batch of `size` requests, and returns its number, with which each of them must be
+    /// added. Its answers are held until all `size` requests are answered.
     pub fn batch(&mut self, size: usize) -> u64 {
         self.next += 1;
         let batch = Batch {
@@ -89,25 +102,28 @@ impl<T> OpenRequests<T> {
         self.next
     }
 
-    /// Adds a request, and returns its token. `id`: the client's id as JSON; `None` for a
-    /// notification. `batch`: the number of its batch, if any.
+    /// Adds a request, and returns its token. `id` is the client's id as JSON text, or `None` for a
+    /// notification. `batch` is the number of its batch, or `None` for a single request.
     pub fn request(&mut self, id: Option<String>, batch: Option<u64>) -> Token {
         self.next += 1;
         self.requests.insert(self.next, OpenRequest { id, batch });
         self.next
     }
 
-    /// Whether this request is a notification, which gets no answer. Also true for a request that
-    /// is already answered.
+    /// Returns whether this request is a notification, which gets no answer. Also true for a token
+    /// that is unknown or already answered.
     #[must_use]
     pub fn is_notification(&self, token: Token) -> bool {
         let request = self.requests.get(&token);
         request.is_none_or(|request| request.id.is_none())
     }
 
-    /// Encodes the answer to a request, and returns what can be sent now. In a batch, answers and
-    /// changes are held until the last answer, and each is cut to an equal part of the message.
-    /// `status_bytes`: the most bytes of a status object.
+    /// Encodes the answer to a request, and returns what can be sent now. Answers and changes of a
+    /// batch are held until its last answer. Each answer of a batch is shortened to an equal part
+    /// of the longest allowed message. A notification gets no answer, and an unknown token gets an
+    /// empty result.
+    ///
+    /// `status_bytes` is the most bytes of a status object in the answer.
     pub fn answer(
         &mut self,
         token: Token,

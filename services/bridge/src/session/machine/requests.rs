@@ -1,5 +1,6 @@
-//! Turns parsed requests into actions. An execute is handed over immediately. Any other request
-//! becomes a call to claude-api as soon as nothing that it must wait for is left.
+//! Turns parsed requests of the client into actions. An execute is handed over to the executor
+//! immediately. Any other request becomes a call to claude-api, once the requests and the memory
+//! that it needs are available.
 
 use protocol::ExecutionId;
 use protocol::message::{Empty, InputParams};
@@ -17,7 +18,8 @@ use crate::session::wire::answer::Answer;
 use crate::session::wire::request::{Entry, ExecuteRequest, Refusal, Request};
 
 impl Machine {
-    /// Handles one request or notification of the client. `batch`: the number of its batch, if any.
+    /// Handles one request or notification of the client, and refuses it if it is invalid. `batch`
+    /// is the number of its batch, or `None` for a single message.
     pub(super) fn on_entry(&mut self, Entry { id, request }: Entry, batch: Option<u64>) {
         let token = self.open_requests.request(id, batch);
         match request {
@@ -36,9 +38,13 @@ impl Machine {
         }
     }
 
-    /// Submits a call about execution `id`, or about the session's oldest live execution if `id` is
-    /// `None`. Only claude-api knows which of the session's executions are live. A pending execute
-    /// is younger than all of them.
+    /// Submits a call about the execution `id`. For `None` the call is about the session's oldest
+    /// live execution. Only claude-api knows which executions are live, so the call then carries
+    /// all candidates.
+    ///
+    /// An unanswered execute is younger than all live executions. It is used only if the session
+    /// has none of those. A session without any execution refuses the request with -32003 (no such
+    /// execution).
     pub(super) fn submit_about(
         &mut self,
         token: Token,
@@ -54,8 +60,9 @@ impl Machine {
         self.submit(token, call(target));
     }
 
-    /// Submits a call to claude-api. It first waits if it names an execution whose execute has no
-    /// answer yet. A cancel also stops the retries of that execute.
+    /// Submits a call to claude-api. It waits first if it is about an execution whose execute has
+    /// no answer yet. A cancel also stops the retries of that execute. An attach beyond the limit
+    /// of views is refused.
     fn submit(&mut self, token: Token, call: Call) {
         if let Call::Attach(attach) = &call
             && let Err(error) = self.check_views(attach.execution_id)
@@ -79,7 +86,8 @@ impl Machine {
         }
     }
 
-    /// Starts a call that waits for no execute. An input may still wait for the previous input.
+    /// Continues with a call that waits for no execute. A detach takes effect without a call to
+    /// claude-api. An input may still wait for the previous input, and a query for memory.
     pub(super) fn dispatch(&mut self, token: Token, call: Call) {
         if let Call::Detach(id) = call {
             return self.on_outcome(token, Outcome::Detached(id));
@@ -91,8 +99,8 @@ impl Machine {
         self.start(call);
     }
 
-    /// Starts a call, if there is one. A query (status, list, events) first waits until there is
-    /// memory for its answer.
+    /// Starts a call, or does nothing for `None`. A query (status, list, events) waits first until
+    /// there is memory for its answer.
     pub(super) fn start(&mut self, call: Option<(Token, Call)>) {
         let Some((token, call)) = call else { return };
         if call.is_query() {
@@ -103,13 +111,14 @@ impl Machine {
         }
     }
 
+    /// Starts a call, and reserves memory for its answer.
     fn start_now(&mut self, token: Token, call: Call) {
         self.in_flight.begin(token, &call, self.bounds.status_bytes);
         self.actions.push(Action::Call(token, call));
     }
 
-    /// Starts waiting queries (status, list, events), oldest first, as long as there is memory for
-    /// their answers.
+    /// Starts waiting queries (status, list, events), oldest first. Stops at the first one whose
+    /// answer does not fit into the memory limits, so no query overtakes another.
     pub(super) fn start_waiting_queries(&mut self) {
         while let Some(bytes) = self.in_flight.next_query_bytes(self.bounds.status_bytes)
             && self.fits(bytes)
@@ -119,9 +128,10 @@ impl Machine {
         }
     }
 
-    /// Whether a query may start whose answer needs at most `bytes` bytes. Queries may use half of
-    /// the session's limit; the other half is for calls that act. A query that is alone may always
-    /// start.
+    /// Returns whether a query may start whose answer needs at most `bytes` bytes. Queries may use
+    /// half of the session's memory for answers, so the other half remains for calls that act, such
+    /// as a cancel. A query that is alone may always start, because otherwise it might wait
+    /// forever.
     fn fits(&self, bytes: usize) -> bool {
         let idle = self.unsent_bytes == 0 && self.open_calls() == 0;
         let alone = idle && self.pending.first().is_none();
@@ -131,6 +141,8 @@ impl Machine {
         alone || (has_room && (!self.is_short || bytes <= self.bounds.floor_bytes))
     }
 
+    /// Handles an `input` request. Refuses it with -32004 (queue full, `too_many_unanswered`) if
+    /// the session's unanswered inputs would exceed 16 MiB.
     fn on_input(&mut self, token: Token, input: InputParams) {
         let InputParams {
             execution_id,
@@ -154,6 +166,9 @@ impl Machine {
         });
     }
 
+    /// Handles an `execute` request, and hands it over to the executor. Refuses it with -32004
+    /// (queue full) if the session has too many unanswered executes or too many views. An execution
+    /// without a lane gets the session's lane.
     fn on_execute(&mut self, token: Token, execute: ExecuteRequest) {
         let ExecuteRequest {
             id,
@@ -199,11 +214,12 @@ impl Machine {
         self.actions.push(Action::Execute(token, handover));
     }
 
-    /// Checks that the session may view this execution: it already does, or views fewer than the
-    /// limit.
+    /// Checks that the session may view this execution. That is so if it views it already, or if it
+    /// views fewer executions than its limit.
     ///
     /// # Errors
-    /// -32004 `too_many_views`: the session views as many executions as it may.
+    /// -32004 (queue full, `too_many_views`) if the limit is reached. The client must detach an
+    /// execution first.
     fn check_views(&self, id: ExecutionId) -> Result<(), RpcError> {
         let limit = self.bounds.views;
         if self.views.contains_key(&id)
@@ -218,11 +234,14 @@ impl Machine {
     }
 }
 
-/// Creates -32004: the session has reached the limit that `reason` names.
+/// Returns the JSON-RPC error for a request beyond a limit of its session (-32004, queue full).
+/// `reason` is the machine-readable name of the limit, and `limit` its value.
 fn full(reason: &str, limit: usize, message: String) -> RpcError {
     RpcError::new(code::QUEUE_FULL, reason, message).with("limit", limit)
 }
 
+/// Returns the JSON-RPC error for a body that could not be encoded as JSON (-32603, internal
+/// error). Valid bodies do not fail.
 fn internal(error: &serde_json::Error) -> RpcError {
     RpcError::new(code::INTERNAL_ERROR, "internal", error.to_string())
 }

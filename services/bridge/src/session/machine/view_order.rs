@@ -1,5 +1,6 @@
-//! The order of the requests that begin or end a view. They take effect in the order received, even
-//! if claude-api answers them in another one (docs/protocol.md, "Order"). Pure.
+//! The order of the requests that begin or end a view (execute, attach, detach). They take effect
+//! in the order received, even if claude-api answers them in another order (docs/protocol.md,
+//! "Order"). Does no I/O.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,24 +9,26 @@ use protocol::ExecutionId;
 use super::open_requests::Token;
 use crate::viewer::ViewStart;
 
-/// The start or the end of a view. It takes effect directly after the answer to its request.
+/// The start or the end of a view, which streams an execution to the client. It takes effect
+/// directly after the answer to its request is queued.
 #[derive(Debug)]
 pub(super) enum ViewChange {
-    /// A view begins, in place of an older one of the same execution.
+    /// A view begins with this status. It replaces an older view of the same execution, if there is
+    /// one. The token is that of the execute or attach request.
     Begin(Token, Box<ViewStart>),
-    /// The view of this execution ends.
+    /// The view of this execution ends. The token is that of the detach request.
     End(Token, ExecutionId),
 }
 
 impl ViewChange {
-    /// Returns the request that begins or ends the view.
+    /// Returns the token of the request that begins or ends the view.
     pub(super) fn request(&self) -> Token {
         match self {
             Self::Begin(token, _) | Self::End(token, _) => *token,
         }
     }
 
-    /// Returns the execution whose view begins or ends.
+    /// Returns the id of the execution whose view begins or ends.
     pub(super) fn execution(&self) -> ExecutionId {
         match self {
             Self::Begin(_, start) => start.status.execution_id,
@@ -34,12 +37,16 @@ impl ViewChange {
     }
 }
 
-/// The requests about views that have not taken effect, in one queue for each execution. `T`: the
-/// outcome of a request, which waits for the outcomes of earlier requests in its queue.
+/// The requests about views that have not taken effect yet, in one queue for each execution. `T` is
+/// the outcome of a request. An outcome stays in the queue until all earlier requests in it have
+/// theirs.
 #[derive(Debug)]
 pub struct ViewOrder<T> {
+    /// The queued requests of each execution, oldest first, with their outcomes as far as known.
     queues: HashMap<ExecutionId, VecDeque<(Token, Option<T>)>>,
+    /// The execution of each queued request.
     ids: HashMap<Token, ExecutionId>,
+    /// The number of outcomes that are known but wait for an earlier request.
     held: usize,
 }
 
@@ -54,26 +61,29 @@ impl<T> Default for ViewOrder<T> {
 }
 
 impl<T> ViewOrder<T> {
-    /// Returns the number of queued requests, with and without an outcome.
+    /// Returns the number of requests in all queues, with and without an outcome.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.ids.len()
     }
 
-    /// Returns the number of outcomes that wait for those of earlier requests.
+    /// Returns the number of outcomes that are known but wait for an earlier request. Each becomes
+    /// an answer later, so the session reserves memory for it.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Adds a request to the end of its execution's queue.
+    /// Adds a request to the end of the queue of its execution. Called when the request is
+    /// received, because the order of reception counts.
     pub fn enqueue(&mut self, id: ExecutionId, token: Token) {
         self.queues.entry(id).or_default().push_back((token, None));
         self.ids.insert(token, id);
     }
 
     /// Stores the outcome of a request. Returns all requests of its queue that can take effect now,
-    /// in their order. A request in no queue takes effect immediately.
+    /// in their order. The result is empty while an earlier request has no outcome. A request that
+    /// was never queued takes effect immediately.
     pub fn add_outcome(&mut self, token: Token, outcome: T) -> Vec<(Token, T)> {
         let Some(id) = self.ids.get(&token).copied() else {
             return vec![(token, outcome)];
@@ -99,7 +109,8 @@ impl<T> ViewOrder<T> {
         ready
     }
 
-    /// Empties all queues, and returns the outcomes that waited, in the order of their requests.
+    /// Empties all queues at the end of the session. Returns the outcomes that waited, in the order
+    /// of their requests. Requests without an outcome are dropped.
     pub fn close(&mut self) -> Vec<(Token, T)> {
         self.ids.clear();
         self.held = 0;

@@ -1,5 +1,6 @@
-//! Makes the calls to claude-api that the requests of a session need. Each call is a separate task
-//! and ends within `callMs`. The end of the session does not stop its calls.
+//! Makes the HTTP calls to claude-api that the requests of a session need. Each call is a separate
+//! task and ends within `callMs`. The calls continue when the session ends, so a cancel that was
+//! read is still sent.
 
 use std::sync::Arc;
 
@@ -18,9 +19,11 @@ use crate::session::machine::open_requests::Token;
 use crate::session::shared::Shared;
 use crate::session::wire::events_part::EventsPart;
 
-/// Starts a task that makes a call for the request `token`, and sends the result to `completions`
-/// if the session still exists. `turns`: where a list or a request for events waits for the
-/// previous one. `charge`: the inbound bytes of an input, released when the call ends.
+/// Starts a task that makes `call` for the request with this token. The result is sent to
+/// `completions`, or dropped if the session has ended.
+///
+/// `turns` lets a list or an events request wait until the session's previous one is read. `charge`
+/// is the memory charge of an input, and is released when the call ends.
 pub(super) fn start(
     shared: &Arc<Shared>,
     completions: &mpsc::UnboundedSender<Completion>,
@@ -38,6 +41,8 @@ pub(super) fn start(
     });
 }
 
+/// Makes a call to claude-api, and returns its result for the session. A list or an events request
+/// first waits for its turn.
 async fn make(shared: Arc<Shared>, call: Call, turns: ListTurns) -> CompletedCall {
     let upstream = &shared.viewer.upstream;
     match call {
@@ -72,6 +77,8 @@ async fn make(shared: Arc<Shared>, call: Call, turns: ListTurns) -> CompletedCal
     }
 }
 
+/// Reads a part of an execution's events from claude-api. Without `maxBytes`, it has the greatest
+/// length that is allowed.
 async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, RpcError> {
     let EventsParams {
         execution_id,
@@ -90,8 +97,11 @@ async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, R
     })))
 }
 
-/// Makes a call about the first of its candidates that has not ended. Asks claude-api for the
-/// status of each, the oldest first.
+/// Makes a call about the session's oldest execution that has not ended. Reads the status of each
+/// candidate from claude-api, oldest first, and skips those that have ended or are unknown.
+///
+/// The result is `CallReply::NothingLive` if no candidate is left. An error while reading a status
+/// ends the search, because that candidate may still be live.
 async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
     let mut ended = Vec::new();
     let (Call::Status(Target::FirstLive(candidates))
@@ -131,6 +141,8 @@ async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
     }
 }
 
+/// Makes a call about an execution whose id is known. Fails for the kinds of calls that the other
+/// functions of this module make.
 async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
     let upstream = &shared.viewer.upstream;
     match call {
@@ -162,8 +174,10 @@ async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
     }
 }
 
-/// Makes the call of a list or a request for events, when the client has read the session's
-/// previous one and there is memory for it.
+/// Makes the call of a list or an events request, whose answer may be long. First waits until the
+/// client has read the previous such answer, then for memory in the budget that all sessions share.
+/// Fails with -32004 (queue full, `too_many_lists`) if the session has ended or no memory is
+/// available within `callMs`.
 async fn in_turn(
     shared: &Shared,
     turns: ListTurns,

@@ -1,5 +1,5 @@
-//! The end of a session: its last controls and cancels are sent, and its socket is closed
-//! (docs/protocol.md, "Close codes").
+//! The end of a session. Its last control requests and cancels are sent to claude-api, and its
+//! WebSocket is closed (docs/protocol.md, "Close codes").
 
 use std::time::Instant;
 
@@ -14,9 +14,11 @@ use crate::session::wire::socket::SentMessages;
 use crate::session::{End, Session};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Ends the session: stops its views, sends the controls that still waited, starts the cancels
-    /// for `onDisconnect`, logs the numbers of the session, and closes the socket. `id`: its id;
-    /// `start`: when it began.
+    /// Ends the session. Stops its views, sends the control requests that still waited, and closes
+    /// the socket. Executions with `onDisconnect: "cancel"` begin their grace period, except when
+    /// the bridge itself stops. Also logs the totals of the session.
+    ///
+    /// `id` is the session's id, and `start` is the time at which it began.
     pub(in crate::session) async fn end(mut self, end: End, id: &str, start: Instant) {
         self.count_sent();
         let Self {

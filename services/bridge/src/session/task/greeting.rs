@@ -1,12 +1,13 @@
-//! The greeting of a session: `connected`, its first message.
+//! The greeting of a session, the message `connected`, which a client receives first.
 
 use protocol::PROTOCOL_VERSION;
 use protocol::message::{Capabilities, Connected, ConnectedLimits, Notification};
 
 use crate::session::shared::Shared;
 
-/// Encodes the first message of the session with the id `session`: its version, capabilities and
-/// limits (docs/protocol.md, "Connecting").
+/// Returns the JSON text of `connected`, the first message to a client. It reports the session's
+/// id, the protocol version, the capabilities, and the limits if claude-api has reported them
+/// (docs/protocol.md, "Connecting").
 pub(in crate::session) fn connected(session: &str, shared: &Shared) -> String {
     let limits = shared.limits.borrow().clone();
     let connected = Connected {

@@ -1,5 +1,5 @@
-//! Gathers a page of a list. The bridge requests it from claude-api in parts, because the size of a
-//! status varies from 1 to 64 KiB.
+//! Gathers one page of the list of executions. The bridge requests it from claude-api in several
+//! parts, because a status has from 1 to 64 KiB. So the memory of one HTTP response stays bounded.
 
 use protocol::ExecutionId;
 use protocol::rpc::RpcError;
@@ -9,16 +9,19 @@ use crate::budget::lists::STATUSES;
 use crate::session::wire::list_page::ListPage;
 use crate::upstream::Upstream;
 
-/// The most statuses of a page if the request has no `limit` (docs/protocol.md, "Request
-/// parameters").
+/// The most statuses on a page when the client's `list` request has no `limit` (docs/protocol.md,
+/// "Request parameters").
 const DEFAULT_LIMIT: u64 = 50;
 
-/// Requests a page of at most `limit` statuses (50 if `None`) older than `before`, part by part.
-/// The page is shorter if it fills a message or if the call's time is over; its `next` names the
-/// following page.
+/// Reads a page of execution statuses from claude-api, newest first. It has at most `limit`
+/// statuses (50 for `None`), all older than the execution `before`, or the newest ones for `None`.
+/// `status_bytes` is the most bytes of one encoded status.
+///
+/// The page is shorter when it fills a message, when a later part fails, or when `callMs` is over.
+/// Its `next` then tells the client where to continue.
 ///
 /// # Errors
-/// The first part could not be read.
+/// The first part could not be read from claude-api.
 pub(super) async fn gather(
     upstream: &Upstream,
     limit: Option<u64>,

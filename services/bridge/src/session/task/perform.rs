@@ -1,5 +1,5 @@
-//! Performs the actions that the machine has decided on (sends, executes, calls, views), and
-//! charges their bytes to the inbound budget.
+//! Performs the actions that the machine has decided on: it sends answers, hands over executes,
+//! starts calls, and begins and ends views. The memory of executes and inputs is charged here.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,9 +21,12 @@ use crate::viewer;
 use crate::viewer::ViewStart;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Charges the inputs that were just read to the inbound budget. An input of a message over 64
-    /// KiB takes its part of that message's charge. An input without room is refused, and its call
-    /// is removed from `actions`.
+    /// Reserves memory for the inputs that were just read (lines for a CLI's stdin), in the budget
+    /// for incoming messages. An input in a message over 64 KiB takes its part of the memory of
+    /// that message.
+    ///
+    /// An input that does not fit is refused with -32004 (queue full, `inbound_bytes`), and its
+    /// call is removed from `actions`. Also releases the memory of inputs that are answered.
     pub(in crate::session) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
         let unanswered = self.machine.inputs();
         self.inputs
@@ -52,7 +55,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    /// Performs actions in their order, and counts the requests that the machine has refused.
+    /// Performs the actions of the machine in their order, because a view must begin after its
+    /// answer. Also adds the requests that the machine has refused to the metrics.
     pub(in crate::session) fn perform(&mut self, actions: Vec<Action>) {
         for reason in self.machine.take_refused() {
             self.shared.viewer.metrics.refused(&reason);
@@ -78,8 +82,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
-    /// Hands an execute to claude-api. If the inbound budget or the session's part of it has no
-    /// room for the body, the execute is refused with -32004.
+    /// Hands an execute to the executor, which sends it to claude-api. Its body is first charged to
+    /// the memory budget for incoming messages. If the budget or the session's own limit has no
+    /// room, the execute is refused with -32004 (queue full, `inbound_bytes`).
     fn hand_over(&mut self, token: Token, handover: Handover) {
         let (shared, completions) = (&self.shared, self.completion_sender.clone());
         let deliver = move |executed| {
@@ -117,6 +122,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         }
     }
 
+    /// Starts the task of a view, which sends its messages to this session under the number `view`.
+    /// From now on the session counts as a viewer of the execution.
     fn begin_view(&mut self, view: u64, start: ViewStart) {
         let id = start.status.execution_id;
         let mut context = self.shared.viewer.clone();
@@ -134,8 +141,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
-/// Runs the task of a view, and tells its session if it panics. Otherwise its messages would just
-/// stop.
+/// Runs the task of a view, and reports a panic to its session as `Completion::ViewFailed`. Without
+/// that report, the client would wait forever for output. A normal end or an abort is not reported.
 async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSender<Completion>) {
     struct Watch(mpsc::UnboundedSender<Completion>);
     impl Drop for Watch {
@@ -150,7 +157,8 @@ async fn watched(view: impl Future<Output = ()>, completions: mpsc::UnboundedSen
     view.await;
 }
 
-/// Creates -32004: the inbound budget of `budget` bytes is spent.
+/// Returns the JSON-RPC error for an execute or an input that does not fit into the memory budget
+/// for incoming messages (-32004, queue full). `budget` is the size of that budget in bytes.
 fn inbound_full(budget: u64) -> RpcError {
     RpcError::new(
         code::QUEUE_FULL,

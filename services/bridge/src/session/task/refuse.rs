@@ -1,4 +1,5 @@
-//! Refuses a session over the limit, over WebSocket, so that every client can read the reason.
+//! Refuses a client when the bridge has too many sessions. The refusal is sent over WebSocket,
+//! because a browser hides the HTTP response to a failed handshake from the page.
 
 use protocol::message::{Empty, Reply, RequestId};
 use protocol::rpc::{RpcError, close, code};
@@ -6,11 +7,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::session::wire::socket::Socket;
 
-/// The most bytes of a message from a client that is being refused.
+/// The most bytes of a message from a client that is being refused. The value is small, because the
+/// bridge discards whatever such a client sends.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Sends the error -32001 to a client over the limit of `sessions` open sessions, and closes its
-/// connection, within 3 s (docs/protocol.md, "Close codes").
+/// Tells a client that the bridge already has `sessions` open sessions, which is its limit. Sends
+/// the error -32001 (too many sessions), and closes with 1013 (try again later). Ends within 3 s,
+/// also when the client does not read (docs/protocol.md, "Close codes").
 pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
     let mut socket = Socket::new(io, MESSAGE_BYTES, None, None).await;
     let error = RpcError::new(

@@ -1,4 +1,5 @@
-//! Waits for the next event of a session, in one poll over its socket, its tasks and its timers.
+//! Waits for the next event of a session, in one poll over its socket, the channels of its tasks,
+//! and its timers.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,8 +11,10 @@ use tokio_util::sync::WaitForCancellationFuture;
 use crate::session::{Session, Wakeup};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Polls for the next event of the session. Reading and writing take turns in being first, so
-    /// that neither a flood of requests nor a flood of output starves the other.
+    /// Polls for the next event of the session. A stop, a ping interval and an eviction have
+    /// precedence. Reading and writing alternate in being first, so a flood of requests cannot
+    /// starve the output, nor the reverse. `Pending` means that the task is woken by the next
+    /// event.
     pub(in crate::session) fn poll_wakeup(
         &mut self,
         cx: &mut Context<'_>,

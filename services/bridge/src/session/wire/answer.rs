@@ -1,5 +1,5 @@
-//! Encodes the answers to requests as JSON text. Each is cut to the length of a message, or to its
-//! part of a batch.
+//! Encodes the answers to requests as JSON text. Each is shortened to the longest allowed message,
+//! or in a batch to its part of that.
 
 use protocol::Status;
 use protocol::message::{Accepted, Empty};
@@ -9,27 +9,28 @@ use serde_json::json;
 use super::events_part::EventsPart;
 use super::list_page::ListPage;
 
-/// The most bytes around a result in an answer: the members of JSON-RPC, without the id.
+/// The most bytes of JSON around the result in an answer. They hold the members `jsonrpc`, `id` and
+/// `result` or `error`, without the value of the id.
 const ENVELOPE_BYTES: usize = 64;
 
-/// The result of a successful request.
+/// The result of a request that succeeded, before it is encoded as JSON.
 #[derive(Debug)]
 pub enum Answer {
-    /// A status object, cut to the length of a message.
+    /// The status object of an execution, which is shortened if it is too long.
     Status(Box<Status>),
-    /// A page of a list, cut to the length of a message.
+    /// A page of the list of executions. Statuses that do not fit are left for the next page.
     Page(Box<ListPage>),
-    /// A part of the events, cut to the length of a message.
+    /// A part of an execution's events. Lines that do not fit are left for the next part.
     Events(Box<EventsPart>),
-    /// The bytes of input that claude-api has accepted in total.
+    /// The number of input bytes that claude-api has accepted in total.
     Accepted(Accepted),
-    /// `{}`, for a ping or a detach.
+    /// An empty object, which is the result of a ping or a detach.
     Empty(Empty),
 }
 
-/// Encodes the answer to the request with this `id`, which is JSON already. `status_bytes`: the
-/// most bytes of a status object. `part`: the most bytes of the whole answer; a longer result is
-/// cut.
+/// Returns the JSON-RPC response to the request with this `id`, which is JSON text already. A
+/// result that is too long is shortened. `status_bytes` is the most bytes of a status object, and
+/// `part` the most bytes of the whole response.
 pub(in crate::session) fn encode(
     id: &str,
     answer: Result<Answer, &RpcError>,
@@ -54,8 +55,9 @@ pub(in crate::session) fn encode(
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-/// Returns the error, shortened to `limit` bytes of JSON if it is longer: with a shorter message,
-/// and only the data that a program needs.
+/// Returns a copy of the error whose JSON has at most `limit` bytes. An error that is too long
+/// loses the end of its message. Of its `data` only the short members remain that a client program
+/// evaluates, such as `reason` and `executionId`.
 pub(in crate::session) fn shorten_error(error: &RpcError, limit: usize) -> RpcError {
     let length = |error: &RpcError| json!(error).to_string().len();
     let mut short = error.clone();

@@ -1,5 +1,6 @@
-//! A reader of a client's JSON, one level deep and within bounds, so that a hostile message costs
-//! no more memory than its text. A value that is too long is refused before it is decoded. Pure.
+//! A bounded reader of a client's JSON, which decodes only one level at a time. A hostile message
+//! therefore costs no more memory than its text. A value that is too long is refused before it is
+//! decoded. Does no I/O.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -9,24 +10,29 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// The most members of an object that are kept. An object with more is refused; requests have far
+/// The most members of a JSON object. An object with more is refused. Valid requests have far
 /// fewer.
 const MEMBERS: usize = 64;
-/// The most bytes of all members of one object that are not strings. Decoded, they need more memory
-/// than their text. In valid requests only strings are long.
+/// The most bytes of all members of an object that are not strings (256 KiB of JSON text). Decoded
+/// arrays and objects need much more memory than their text. In valid requests only strings are
+/// long.
 const STRUCTURED_BYTES: usize = 256 * 1024;
 
 const TOO_MANY_MEMBERS: &str = "the object has too many members; send at most 64";
 const TOO_LONG_MEMBERS: &str =
     "members that are not strings are too long; send at most 256 KiB of them";
 
-/// The first items of an array as raw JSON, and the number of all items.
+/// The first items of a JSON array, not decoded yet, and the number of all items.
 pub(super) struct Items<'a> {
     pub(super) items: Vec<&'a RawValue>,
     pub(super) count: u64,
 }
 
-/// Reads the array in `text`, and keeps at most `keep` of its items. The others are only counted.
+/// Reads the JSON array in `text`, and keeps at most the first `keep` items. The other items are
+/// counted without being stored.
+///
+/// # Errors
+/// The text is not a valid JSON array.
 pub(super) fn items(text: &str, keep: u64) -> serde_json::Result<Items<'_>> {
     let mut json = serde_json::Deserializer::from_str(text);
     let items = json.deserialize_seq(ItemsVisitor(keep))?;
@@ -58,7 +64,7 @@ impl<'de> Visitor<'de> for ItemsVisitor {
     }
 }
 
-/// The members of an object, each as raw JSON that is not decoded yet.
+/// The members of a JSON object by name. The values are raw JSON text that is not decoded yet.
 pub(super) struct Members<'a> {
     members: HashMap<String, &'a RawValue>,
     has_too_many: bool,
@@ -104,17 +110,20 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// The deepest nesting of arrays and objects that is accepted, the same as in serde_json.
+/// The deepest nesting of arrays and objects that is accepted. serde_json has the same limit, which
+/// protects the stack.
 const DEPTH: usize = 127;
-/// The most member names of one object that are compared to find duplicates. Parameters have far
-/// fewer.
+/// The most member names of one object that are stored to find duplicates, which bounds the memory
+/// for them. A later name that occurs twice is not noticed. Valid parameters have far fewer
+/// members.
 const NAMES: usize = 4096;
 
-/// Checks a raw value completely, without keeping it: its nesting and its strings. Numbers may have
-/// any size. Returns whether an object in the value has two members of the same name.
+/// Checks that a raw value is valid JSON, its nesting and its strings included, without storing it.
+/// Numbers may have any size. Returns true if an object in the value has two members of the same
+/// name, and false otherwise.
 ///
 /// # Errors
-/// The value is not valid JSON.
+/// The value is nested too deeply, or a string has an invalid escape such as a lone surrogate.
 pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
     // A raw value is JSON already, except for its depth and for the characters of its escapes.
     let text = value.get();
@@ -156,8 +165,8 @@ pub(super) fn check(value: &RawValue) -> serde_json::Result<bool> {
     Ok(has_duplicate)
 }
 
-/// Returns the length in bytes of the JSON string at the start of `text`, its quotes included, and
-/// whether it has escapes.
+/// Returns the length in bytes of the JSON string at the start of `text`, including its quotes. The
+/// second value is true if the string contains escapes.
 fn measure_string(text: &str) -> (usize, bool) {
     let mut is_escaped = false;
     let mut has_escapes = false;
@@ -172,12 +181,12 @@ fn measure_string(text: &str) -> (usize, bool) {
     (text.len(), has_escapes)
 }
 
-/// The reason why the members of an object are refused.
+/// The reason why the members of a JSON object cannot be used.
 #[derive(Debug)]
 pub(super) enum MembersError {
-    /// The text is not valid JSON, for example because of a lone surrogate.
+    /// The text is not valid JSON, for example because an escape is half of a surrogate pair.
     Syntax(serde_json::Error),
-    /// The object breaks a rule. The text is for the client.
+    /// The JSON is valid, but breaks a rule of the protocol. The text tells the client which one.
     Refused(&'static str),
 }
 
@@ -188,16 +197,17 @@ impl From<serde_json::Error> for MembersError {
 }
 
 impl<'a> Members<'a> {
-    /// Removes and returns the member `name` as raw JSON; `None` if there is none.
+    /// Removes and returns the member `name` as raw JSON, or returns `None` if the object has no
+    /// such member.
     pub(super) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         self.members.remove(name)
     }
 
-    /// Decodes all members that are left.
+    /// Decodes all members that were not taken.
     ///
     /// # Errors
-    /// A member is not valid JSON or given twice, a number is out of range, or there are too many
-    /// or too long members.
+    /// `Syntax` if a member is not valid JSON. `Refused` if a member occurs twice, a number is out
+    /// of range, there are more than 64 members, or members that are not strings are too long.
     pub(super) fn values(self) -> Result<Map<String, Value>, MembersError> {
         if self.has_too_many {
             return Err(MembersError::Refused(TOO_MANY_MEMBERS));

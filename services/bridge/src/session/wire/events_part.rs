@@ -1,38 +1,44 @@
-//! A part of the events as an answer (docs/protocol.md, "Request parameters"), cut to the length of
-//! a message. `nextOffset` is the offset of the next part. During the call to claude-api, a part
-//! uses the same memory budget as a list ([`crate::budget::lists`]).
+//! The answer to an `events` request, which holds a part of an execution's events, cut to the
+//! length of a message (docs/protocol.md, "Request parameters"). Its `nextOffset` is the offset of
+//! the next part. During the call to claude-api, a part uses the same memory budget as a list
+//! ([`crate::budget::lists`]).
 
 use bytes::Bytes;
 use protocol::{Events, ExecutionId};
 
-/// The most bytes around the text of a part: the names of the members, two offsets and an id.
+/// The most bytes of JSON around the text of a part. They hold the names of the members, two
+/// offsets and an id.
 const ENVELOPE_BYTES: usize = 192;
 
-/// A part of the events of one execution (its CLI's stdout), as claude-api returned it. It becomes
-/// the answer to an `events` request.
+/// A part of the events of one execution (lines of its CLI's stdout), as claude-api returned it. It
+/// becomes the answer to an `events` request.
 #[derive(Debug)]
 pub struct EventsPart {
     /// The id of the execution.
     pub id: ExecutionId,
-    /// The offset of the first byte, in bytes of stdout.
+    /// The position of the first byte of the part within the CLI's stdout, in bytes.
     pub offset: u64,
-    /// The bytes of stdout from `offset` on, at most as many as requested.
+    /// The bytes of stdout from `offset` on. At most as many as requested, and possibly none. The
+    /// last line may be incomplete.
     pub bytes: Bytes,
-    /// Whether claude-api had no more bytes after these.
+    /// Whether claude-api had no more bytes after these when it answered.
     pub is_all: bool,
-    /// Whether the CLI will write no more events.
+    /// Whether the CLI has ended, so that no more events follow.
     pub ended: bool,
 }
 
 impl EventsPart {
-    /// Encodes as many whole lines as fit into `limit` bytes of JSON, or a part of the first line
-    /// if that is too long. `nextOffset` names the first byte that is left out.
+    /// Encodes the result of an `events` request, with as many whole lines as fit into `limit`
+    /// bytes of JSON. If not even the first line fits, a part of it is sent. `nextOffset` names the
+    /// first byte that is left out, from which the client continues. Bytes that are not UTF-8
+    /// become U+FFFD.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> String {
         serde_json::json!(self.cut(limit.saturating_sub(ENVELOPE_BYTES))).to_string()
     }
 
-    /// Cuts the text to whole lines whose JSON has at most `room` bytes.
+    /// Cuts the text to whole lines whose JSON has at most `room` bytes. A last line without an end
+    /// is left out while the CLI may still write the rest of it.
     fn cut(&self, room: usize) -> Events {
         let Self {
             id,
@@ -60,17 +66,18 @@ impl EventsPart {
     }
 }
 
-/// How much of some bytes fits, as text, into a limit of bytes of JSON.
+/// The number of bytes of a text that fit into a limit on its JSON string. The JSON may be longer
+/// than the text, because some characters are escaped.
 struct Fit {
     /// The number of bytes up to the last character that fits.
     bytes: usize,
-    /// The number of bytes up to the end of the last line that fits; `None` if no whole line fits.
+    /// The number of bytes up to the end of the last line that fits. `None` if no whole line fits.
     lines: Option<usize>,
 }
 
 impl Fit {
-    /// Measures how much of `bytes` fits into `room` bytes of JSON. `has_more`: more bytes follow,
-    /// so the last ones may be the start of a character.
+    /// Measures how many of the `bytes` fit into `room` bytes of JSON. If more bytes follow
+    /// (`has_more`), an incomplete character at the end is left for the next part.
     fn measure(bytes: &[u8], room: usize, has_more: bool) -> Self {
         let mut fit = Self {
             bytes: 0,
@@ -103,7 +110,8 @@ impl Fit {
     }
 }
 
-/// Returns the number of bytes of a character in a JSON string, as `serde_json` escapes it.
+/// Returns how many bytes a character needs in a JSON string, with the escapes that `serde_json`
+/// writes.
 fn json_bytes(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

@@ -1,56 +1,60 @@
-//! Tracks the WebSocket frames in received bytes, so that the session knows where a message ends
-//! before tungstenite parses it.
+//! Tracks the WebSocket frames in the received bytes. So the session knows the length and the end
+//! of a message before tungstenite parses it, and can reserve memory for it before it is read.
 
-/// How many bytes of a connection have been handed to tungstenite.
+/// How many received bytes of a connection tungstenite has been given so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ReadBytes {
-    /// All bytes, frame heads and pings included.
+    /// All bytes, including frame headers, pings, pongs and closes.
     pub(super) total: u64,
-    /// The bytes that are payload of messages.
+    /// The bytes that belong to the content of text and binary messages.
     pub(super) payload: u64,
 }
 
-/// The position in the current frame up to which bytes have been handed to tungstenite (RFC 6455,
-/// section 5.2).
+/// The position in the stream of received WebSocket frames (RFC 6455, section 5.2). It covers the
+/// bytes that tungstenite has been given.
 #[derive(Debug, Default)]
 pub(super) struct FrameTracker {
     head: [u8; 14],
-    /// The bytes of the frame's head that have been handed over.
+    /// How many bytes of the current frame's header have been handed over. 0 between frames and
+    /// within a payload.
     head_read: usize,
-    /// The bytes of the frame's payload that have not been handed over.
+    /// How many payload bytes of the current frame have not been handed over.
     payload: u64,
     is_control: bool,
-    /// Whether the frame is the last of its message.
+    /// Whether the current frame is the last of its message (the FIN bit).
     ends_message: bool,
-    /// Whether more frames of the same message follow. A control frame in between does not change
-    /// this.
+    /// Whether more frames of the same message must follow. A control frame may arrive between them
+    /// and does not change this.
     in_message: bool,
 }
 
 impl FrameTracker {
-    /// Whether all bytes so far form whole messages, so that tungstenite holds no part of one.
+    /// Returns whether the bytes so far end exactly at the end of a message. Then tungstenite holds
+    /// no part of a message and can be replaced.
     pub(super) fn is_boundary(&self) -> bool {
         self.head_read == 0 && self.payload == 0 && !self.in_message
     }
 
-    /// Whether the current frame is a ping, a pong or a close. Its bytes need no room in the
-    /// budget.
+    /// Returns whether the current frame is a ping, a pong or a close. Such a frame has at most 125
+    /// bytes of payload, so it needs no memory from the budget.
     pub(super) fn is_control(&self) -> bool {
         self.is_control
     }
 
-    /// Whether the current frame is the last of its message. Then its length is known.
+    /// Returns whether the current frame is the last of its message. Then the rest of the message
+    /// is as long as the rest of the frame.
     pub(super) fn ends_message(&self) -> bool {
         self.ends_message
     }
 
-    /// Returns how many bytes of the current frame's payload have not been handed over.
+    /// Returns how many payload bytes of the current frame have not been handed over. 0 in a
+    /// header.
     pub(super) fn payload(&self) -> u64 {
         self.payload
     }
 
-    /// Returns the length of the frame's head in bytes: 2 until its first two bytes show the full
-    /// length.
+    /// Returns the length of the current frame's header in bytes. Returns 2 until the first two
+    /// bytes are known, because they determine the full length.
     fn head_bytes(&self) -> usize {
         if self.head_read < 2 {
             return 2;
@@ -64,8 +68,8 @@ impl FrameTracker {
         2 + length + mask
     }
 
-    /// Returns the most bytes that one read may return: the rest of the frame's head or of its
-    /// payload. So no read returns bytes of two frames.
+    /// Returns the most bytes that the next read may return, which is the rest of the frame's
+    /// header or of its payload. So no read returns bytes of two frames.
     pub(super) fn next_limit(&self) -> usize {
         if self.payload > 0 {
             usize::try_from(self.payload).unwrap_or(usize::MAX)
@@ -74,8 +78,8 @@ impl FrameTracker {
         }
     }
 
-    /// Moves past `bytes`, which are handed over now, and adds them to `read`. At most
-    /// [`Self::next_limit`] bytes.
+    /// Moves the position past `bytes`, which tungstenite is given now, and adds their number to
+    /// `read`. They must not be more than [`Self::next_limit`] allows.
     pub(super) fn advance(&mut self, bytes: &[u8], read: &mut ReadBytes) {
         read.total += bytes.len() as u64;
         if self.payload > 0 {

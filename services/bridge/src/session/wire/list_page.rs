@@ -1,22 +1,26 @@
-//! A page of a list as an answer (docs/protocol.md, "Request parameters"), cut to the length of a
-//! message. `next` names the following page.
+//! The answer to a `list` request, which holds a page of statuses, cut to the length of a message
+//! (docs/protocol.md, "Request parameters"). Its `next` names the following page.
 
 use protocol::{ExecutionId, Status};
 
-/// A page of a list, with its statuses already encoded. It becomes the answer to a `list` request.
+/// A page of the list of executions, with its statuses already encoded as JSON. It becomes the
+/// answer to a `list` request.
 #[derive(Debug, Default)]
 pub struct ListPage {
-    /// The ids and the encoded statuses, newest first.
+    /// The ids and the encoded statuses of the executions, newest first.
     pub executions: Vec<(ExecutionId, String)>,
-    /// The first status, to encode it again if it has to be cut; `None` on an empty page.
+    /// The status of the first execution. It is encoded again if its JSON alone is too long for the
+    /// answer. `None` on an empty page.
     pub newest: Option<Box<Status>>,
-    /// The `before` with which the client requests the next page; `None` at the end of the list.
+    /// The value of `before` with which the client requests the next page. `None` at the end of the
+    /// list.
     pub next: Option<ExecutionId>,
 }
 
 impl ListPage {
-    /// Encodes as many statuses as fit into `limit` bytes, but at least one if there is any. `next`
-    /// is set so that the next page begins with the first one left out.
+    /// Encodes the result of a `list` request, with as many statuses as fit into `limit` bytes. A
+    /// first status that is too long is shortened, so a page is never empty for lack of space.
+    /// `next` is set so that the following page begins with the first status that was left out.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> String {
         // The member names, the brackets and an id.

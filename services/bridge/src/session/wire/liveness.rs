@@ -1,64 +1,72 @@
-//! Judges at each ping whether the peer of a session is alive, so that a dead, stuck or too slow
-//! peer does not hold memory. Pure.
+//! Judges at each ping whether the client of a session is alive. The bridge closes the session of a
+//! dead, stuck or too slow client, so that it does not hold memory for long. Does no I/O and reads
+//! no clock.
 
 use super::frames::ReadBytes;
 
-/// How many ping intervals an unfinished message may hold a part of the inbound budget. Then its
-/// session is closed.
+/// For how many ping intervals an unfinished message may hold a part of the memory budget for
+/// incoming messages. Then its session is closed, even if the message progresses, because other
+/// messages need the memory.
 pub(super) const HOLDING_PINGS: u32 = 30;
 
-/// The judgement of a session's peer, from the last ping intervals.
+/// The judgement of a session's client at the end of a ping interval. Any value but `Alive` ends
+/// the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pulse {
-    /// The peer is alive, and gets the next ping.
+    /// The client is alive, and the session sends it the next ping.
     Alive,
-    /// The peer sent nothing for two ping intervals.
+    /// The client sent no byte, not even a pong, for two ping intervals.
     Dead,
-    /// The peer read no byte for two ping intervals, although bytes wait for it.
+    /// The client read no byte for two ping intervals, although bytes wait for it.
     Stuck,
-    /// A message of the peer over 64 KiB does not progress: it found no room in the inbound budget
-    /// or no byte arrived for two ping intervals, or it has held room for 30.
+    /// A message over 64 KiB from the client does not progress. For two ping intervals the memory
+    /// budget had no room for it or no byte of it arrived, or it has held memory for 30 intervals.
     Starved,
 }
 
-/// The state of the connection when a ping interval ends.
+/// The state of the connection at the end of a ping interval, from which the client is judged.
 #[derive(Debug)]
 pub(super) struct Interval {
-    /// Whether bytes wait because the peer does not read.
+    /// Whether bytes wait because the client does not read.
     pub(super) is_blocked: bool,
-    /// The bytes that the kernel has accepted for sending since the start of the connection.
+    /// The bytes that the kernel has accepted for sending since the connection began.
     pub(super) written: u64,
-    /// The bytes received since the start of the connection.
+    /// The bytes received since the connection began.
     pub(super) read: ReadBytes,
-    /// Whether an unfinished message holds a part of the inbound budget.
+    /// Whether an unfinished message of the client holds a part of the memory budget for incoming
+    /// messages.
     pub(super) holds_budget: bool,
-    /// Whether an unfinished message waits until the inbound budget has room, so the session is not
-    /// read.
+    /// Whether an unfinished message waits until that budget has room. The session does not read
+    /// meanwhile, so a silence proves nothing.
     pub(super) waits_for_budget: bool,
-    /// Whether it waits although no other unfinished message holds any room. Then executes that
-    /// claude-api has not answered hold it, and no eviction helps.
+    /// Whether the message waits although no other unfinished message holds any of the budget. Then
+    /// unanswered executes and inputs hold it, and evicting a message would not help.
     pub(super) waits_alone: bool,
 }
 
-/// The signs of life of one peer. Each number counts consecutive ping intervals.
+/// The client's signs of life. Each number counts consecutive ping intervals, and returns to 0 with
+/// the first interval that does not fit.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    /// Whether a message, a ping or a pong arrived in this interval.
+    /// Whether a message, a ping or a pong has arrived in this interval.
     has_received: bool,
-    /// Whether the session chose not to read in this interval. Signs of life may then have arrived
-    /// unread, so the peer counts as alive.
+    /// Whether the session chose not to read in this interval. Signs of life may then lie unread in
+    /// the connection, so the client counts as alive.
     skipped_reads: bool,
-    /// Intervals without a sign of life.
+    /// Intervals without any sign of life.
     missed: u32,
-    /// Intervals in which the peer read no byte.
+    /// Intervals in which bytes waited and the client read none of them.
     stuck: u32,
-    /// Intervals in which a message waited for memory that no other unfinished message held.
+    /// Intervals in which a message waited for memory although no other unfinished message held
+    /// any.
     starved: u32,
-    /// Intervals in which a message held a part of the budget and made no progress.
+    /// Intervals in which a message held memory of the budget and none of its bytes arrived.
     stalled: u32,
-    /// Intervals in which a message held a part of the budget.
+    /// Intervals in which a message held memory of the budget.
     holding: u32,
+    /// The bytes sent until the end of the last interval.
     written: u64,
+    /// The bytes received until the end of the last interval.
     read: ReadBytes,
 }
 
@@ -80,23 +88,25 @@ impl Default for Liveness {
 }
 
 impl Liveness {
-    /// Records a sign of life: a message, a ping or a pong arrived.
+    /// Records a sign of life, such as a message, a ping or a pong.
     pub(super) fn note_received(&mut self) {
         self.has_received = true;
     }
 
-    /// Records that the session does not read now, so a silence of the peer proves nothing.
+    /// Records that the session chose not to read for now, so a silence of the client proves
+    /// nothing.
     pub(super) fn note_skipped_read(&mut self) {
         self.skipped_reads = true;
     }
 
-    /// Records the end of a message that held a part of the inbound budget.
+    /// Records that a message which held memory of the budget is complete. The next one gets its
+    /// full time again.
     pub(super) fn note_complete(&mut self) {
         (self.holding, self.stalled) = (0, 0);
     }
 
-    /// Ends a ping interval, and judges the peer by the last ones. Two bad intervals in a row end a
-    /// session.
+    /// Ends a ping interval, and judges the client by the last intervals. A session ends after two
+    /// bad intervals in a row, or when a message has held memory of the budget for 30.
     pub(super) fn end_interval(&mut self, interval: &Interval) -> Pulse {
         let &Interval {
             is_blocked,

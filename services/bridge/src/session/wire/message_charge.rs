@@ -1,5 +1,6 @@
-//! Charges the message that a session is receiving to the inbound budget. The bytes of a message
-//! over 64 KiB are read only when the budget has room for them.
+//! Reserves memory for the message that a session is receiving, in the budget for incoming messages
+//! that all sessions share. The first 64 KiB of a message are free. The rest is read only when the
+//! budget has room for it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,28 +14,30 @@ use super::frames::FrameTracker;
 use crate::budget::inbound::unfinished::Unfinished;
 use crate::budget::inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 
-/// The least time between two attempts to evict another message, however short the patience is.
+/// The shortest time between two attempts to evict another message. It keeps a bridge with a very
+/// short ping interval from trying in a busy loop.
 const LEAST_PATIENCE: Duration = Duration::from_millis(10);
 
-/// The memory that a session's unfinished message holds in the inbound budget, and its wait for
-/// more.
+/// The memory that the unfinished message of one session holds in the budget for incoming messages,
+/// and its wait for more.
 #[derive(Debug)]
 pub struct MessageCharge {
     budget: Arc<InboundBudget>,
     /// The most bytes of one message of this session.
     message_bytes: u64,
-    /// The payload bytes of the unfinished message that have been read.
+    /// How many payload bytes of the unfinished message have been read.
     bytes: u64,
-    /// The message in the budget. `None` while it has at most [`FREE_BYTES`], which need no room.
+    /// The registration of the message in the budget. `None` while it has at most [`FREE_BYTES`]
+    /// (64 KiB), which are not charged.
     unfinished: Option<Unfinished>,
-    /// While the message waits for room: a timer, and how often it has ended. Each time the message
-    /// may evict another one.
+    /// The timer of a message that waits for room, and how often it has expired. At each expiry the
+    /// message may evict another one that is too slow. `None` while the message does not wait.
     wait: Option<(Pin<Box<Sleep>>, u32)>,
 }
 
 impl MessageCharge {
-    /// Creates the charge of a new session, which holds nothing. `message_bytes`: the most bytes of
-    /// one message.
+    /// Creates the charge of a new session, which holds no memory yet. `message_bytes` is the most
+    /// bytes of one message.
     #[must_use]
     pub fn new(budget: Arc<InboundBudget>, message_bytes: u64) -> Self {
         Self {
@@ -46,9 +49,10 @@ impl MessageCharge {
         }
     }
 
-    /// Polls for the number of bytes that may be read next. Pending while the message waits for
-    /// room; it may evict another message meanwhile. Unlimited in the head of a frame and in a
-    /// ping, a pong or a close.
+    /// Polls for the number of bytes that may be read next. `Pending` while the message waits for
+    /// room in the budget. While it waits, it tries to evict another session's message. Frame
+    /// headers, pings, pongs and closes are unlimited (`u64::MAX`), because they need no charged
+    /// memory.
     pub(super) fn poll_room(&mut self, frames: &FrameTracker, cx: &mut Context<'_>) -> Poll<u64> {
         if frames.is_control() || frames.payload() == 0 {
             return Poll::Ready(u64::MAX);
@@ -89,16 +93,16 @@ impl MessageCharge {
         Poll::Ready(message.allowed() - bytes)
     }
 
-    /// Ends the message, complete or not. Returns the charge for its bytes; `None` if it needed no
-    /// room.
+    /// Ends the message, complete or not. Returns the reservation for the bytes that were read,
+    /// which is released when the value is dropped. `None` if the message needed no reservation.
     pub(super) fn finish(&mut self) -> Option<InboundCharge> {
         let bytes = std::mem::take(&mut self.bytes);
         self.wait = None;
         self.unfinished.take().map(|message| message.finish(bytes))
     }
 
-    /// Records that `payload_bytes` more were read. Every 64 KiB count as progress, which protects
-    /// the message from eviction.
+    /// Records that `payload_bytes` more bytes of the message were read. Each further 64 KiB count
+    /// as progress, which protects the message from eviction.
     pub(super) fn grow(&mut self, payload_bytes: u64) {
         let steps = |bytes: u64| bytes / FREE_BYTES;
         let old = self.bytes;
@@ -110,24 +114,25 @@ impl MessageCharge {
         }
     }
 
-    /// Whether the unfinished message holds a part of the budget.
+    /// Returns whether the unfinished message holds a part of the budget.
     pub(super) fn holds_bytes(&self) -> bool {
         let message = self.unfinished.as_ref();
         message.is_some_and(|message| message.allowed() > 0)
     }
 
-    /// Whether another message evicted this one. Then the session must close with 1013.
+    /// Returns whether another message has evicted this one from the budget. Then the session must
+    /// close with 1013 (try again later).
     pub(super) fn is_evicted(&self) -> bool {
         self.unfinished.as_ref().is_some_and(Unfinished::is_evicted)
     }
 
-    /// Whether the message waits until the budget has room.
+    /// Returns whether the message waits until the budget has room.
     pub(super) fn waits(&self) -> bool {
         self.wait.is_some()
     }
 
-    /// Whether the message waits although no other unfinished message holds any room. Then only
-    /// answers of claude-api can make room.
+    /// Returns whether the message waits although no other unfinished message holds any of the
+    /// budget. Then only replies of claude-api to earlier executes and inputs can free memory.
     pub(super) fn waits_alone(&self) -> bool {
         let message = self.unfinished.as_ref().filter(|_| self.waits());
         message.is_some_and(|message| !message.has_others())

@@ -1,5 +1,5 @@
 //! Parses the text of a client's message into JSON-RPC 2.0 requests (docs/protocol.md, "Requests").
-//! Pure.
+//! Does no I/O.
 
 mod params;
 
@@ -12,41 +12,45 @@ use super::bounded_json::{self, Items, Members, MembersError};
 pub use params::{ExecuteRequest, Request};
 use params::{params_error, read_request};
 
-/// The longest id of a request, in bytes of JSON. The answer repeats the id, and its length is
-/// limited.
+/// The longest `id` of a request, in bytes of JSON. It is limited because the answer repeats the
+/// id, and the length of an answer is limited, too.
 const ID_BYTES: usize = 1024;
 
-/// The requests in one message of a client.
+/// The result of parsing one text message of a client.
 #[derive(Debug)]
 pub enum ParsedMessage {
-    /// One request or notification.
+    /// One request or notification, valid or not.
     Single(Entry),
-    /// The entries of a batch. There is at least one.
+    /// The entries of a JSON-RPC batch, of which there is at least one. Each may be valid or not.
     Batch(Vec<Entry>),
-    /// The message holds no request that could be read. It is answered with this error and id null.
+    /// The message is not JSON, or it is an empty or too long batch. It is answered with this error
+    /// and the id `null`.
     Unreadable(RpcError),
 }
 
-/// One request or notification of a message, with valid parameters or with the reason of its
+/// One request or notification in a message of the client, either valid or with the reason of its
 /// refusal.
 #[derive(Debug)]
 pub struct Entry {
-    /// The client's id, as JSON; `None` for a notification, which gets no answer.
+    /// The client's `id` as JSON text, and `null` if the request is too malformed to have one.
+    /// `None` for a notification, which gets no answer.
     pub id: Option<String>,
-    /// The request, or its refusal if it is not valid.
+    /// The request with its checked parameters, or its refusal if it is not valid.
     pub request: Result<Request, Refusal>,
 }
 
-/// The refusal of a request whose method or parameters are not valid.
+/// The refusal of a request whose structure, method or parameters are not valid.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The error for the client.
+    /// The JSON-RPC error for the client.
     pub error: RpcError,
-    /// The method, if it could be read. A refused execute is reported even if it is a notification.
+    /// The name of the method, or `None` if it could not be read. It is needed because the refusal
+    /// of an execute is reported as a `statusUpdate` when the execute was a notification.
     pub method: Option<String>,
 }
 
-/// Creates -32600: the message is binary, but only text messages are accepted.
+/// Returns the JSON-RPC error for a binary message (-32600, invalid request). Only text messages
+/// are accepted.
 #[must_use]
 pub fn binary() -> RpcError {
     RpcError::new(
@@ -56,8 +60,12 @@ pub fn binary() -> RpcError {
     )
 }
 
-/// Parses one text message, and checks the parameters of its requests. `batch`: the most entries of
-/// a batch. `limits`: claude-api's, or `None` while unknown; then claude-api checks them.
+/// Parses one text message of the client, and checks the parameters of its requests. An invalid
+/// request becomes a refusal, and does not affect the other requests of its batch. A message that
+/// is not JSON becomes `Unreadable` with -32700 (parse error).
+///
+/// `batch` is the most entries of a batch. `limits` are the limits of claude-api. While they are
+/// unknown (`None`), claude-api alone checks them.
 #[must_use]
 pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> ParsedMessage {
     let message = if text.trim_start().starts_with('[') {
@@ -77,6 +85,11 @@ pub fn parse(text: &str, batch: u64, limits: Option<&Limits>) -> ParsedMessage {
     })
 }
 
+/// Parses a JSON-RPC batch, and checks each of its requests. An empty batch, or one of more than
+/// `batch` entries, is refused as a whole with -32600 (invalid request).
+///
+/// # Errors
+/// The text is not valid JSON.
 fn parse_batch(
     text: &str,
     batch: u64,
@@ -102,6 +115,7 @@ fn parse_batch(
     entries.collect::<Result<_, _>>().map(ParsedMessage::Batch)
 }
 
+/// Returns the refusal of an entry that is not a valid request object (-32600, invalid request).
 fn invalid_entry(id: Option<String>, message: &str) -> Entry {
     Entry {
         id,
@@ -112,10 +126,10 @@ fn invalid_entry(id: Option<String>, message: &str) -> Entry {
     }
 }
 
-/// Parses one request or notification. An invalid one becomes a refusal.
+/// Parses one request or notification. One that is JSON but not a valid request becomes a refusal.
 ///
 /// # Errors
-/// The text is not JSON.
+/// The text is not valid JSON, so the whole message cannot be read.
 fn parse_entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Result<Entry> {
     let null = || Some("null".to_owned());
     if !request.get().starts_with('{') {
@@ -153,11 +167,11 @@ fn parse_entry(request: &RawValue, limits: Option<&Limits>) -> serde_json::Resul
     Ok(Entry { id, request })
 }
 
-/// Returns the id exactly as the client sent it, so that the answer repeats it. `None` if the value
-/// is neither a string, a number nor null, or too long.
+/// Returns the `id` of a request exactly as the client sent it, so that the answer repeats it.
+/// `None` if it is not a string, a number or null, or if it is longer than 1024 bytes.
 ///
 /// # Errors
-/// The text is not JSON.
+/// The text is not valid JSON.
 fn id_text(id: &RawValue) -> serde_json::Result<Option<String>> {
     let text = id.get();
     if text.len() > ID_BYTES {
@@ -174,10 +188,12 @@ fn id_text(id: &RawValue) -> serde_json::Result<Option<String>> {
     Ok(is_id.then(|| text.to_owned()))
 }
 
-/// Decodes the parameters of a request into an object.
+/// Decodes the `params` of a request into an object. Missing or null `params` become an empty
+/// object.
 ///
 /// # Errors
-/// The outer error: the text is not JSON. The inner error: the parameters are invalid.
+/// The outer error means that the text is not valid JSON. The inner error is for the client, and
+/// means that `params` is not an object or that its members are refused.
 fn parse_params(
     params: Option<&RawValue>,
 ) -> serde_json::Result<Result<Map<String, Value>, RpcError>> {

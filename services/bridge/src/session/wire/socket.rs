@@ -1,5 +1,5 @@
-//! The WebSocket of one session. One type both reads and writes it, so reading never waits for a
-//! peer that does not read, and nothing is sent after a close.
+//! The WebSocket connection of one session. One type both reads and writes it, so a client that
+//! does not read cannot block the reading side. Nothing can be sent after a close frame.
 
 mod closing;
 
@@ -20,71 +20,81 @@ use super::transport::Transport;
 use crate::budget::inbound::InboundCharge;
 use crate::budget::outbound::{self, Share};
 
-/// The size of tungstenite's read buffer, in bytes. Each session has one from its start, so it is
-/// small. A message has a separate buffer.
+/// The size of tungstenite's read buffer, in bytes. Every session has this buffer from its start,
+/// so it is small. A long message gets a separate buffer while it is received.
 const READ_BYTES: usize = 1024;
-/// How many bytes of small messages are collected before they are written to the connection.
+/// How many bytes of small messages tungstenite collects before it writes them to the connection.
+/// Collecting them saves system calls.
 const WRITE_BYTES: usize = 4 * 1024;
-/// The length of a message from which tungstenite's buffers are released after it, in bytes.
+/// The length of a message, in bytes, from which tungstenite's buffers are released after it. They
+/// would otherwise stay grown until the session ends.
 const LARGE_BYTES: usize = 64 * 1024;
 
-/// An event from the peer of a session.
+/// An event on the receiving side of a session's WebSocket.
 #[derive(Debug)]
 pub enum Received {
-    /// A text message.
+    /// The client sent a text message, which is complete and valid UTF-8.
     Text(Utf8Bytes),
-    /// A binary message, which the session answers with an error.
+    /// The client sent a binary message. The session answers it with an error, because JSON-RPC is
+    /// sent as text.
     Binary,
-    /// A ping or a pong, which needs no action: tungstenite answers pings.
+    /// The client sent a ping or a pong. The session need not act, because tungstenite answers
+    /// pings.
     Alive,
-    /// The peer closed the connection, with this code if it gave one.
+    /// The client sent a close frame, with this close code. `None` if the frame has no code.
     Closed(Option<u16>),
-    /// The connection cannot be used any more. With a code, the peer broke the protocol, and the
-    /// session closes with it.
+    /// The connection cannot be used any more. With a code, the client violated the WebSocket
+    /// protocol or a limit, and the session closes with that code. `None` if the connection itself
+    /// failed.
     Broken(Option<u16>),
 }
 
-/// How many messages a session has sent, and their length.
+/// The number and the length of the messages that a session has sent to its client.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SentMessages {
     /// The number of messages.
     pub messages: u64,
-    /// The bytes of their texts.
+    /// The bytes of their JSON texts, without the WebSocket frame headers.
     pub bytes: u64,
 }
 
-/// The WebSocket of one session: reads messages, and sends answers and the messages of views.
+/// The WebSocket connection of one session. It reads the client's messages, and sends answers and
+/// the messages of views. Answers are sent first, so that output never delays them.
 pub struct Socket<T> {
     stream: WebSocketStream<Transport<T>>,
     config: WebSocketConfig,
-    /// Whether a large message was received or sent, so that tungstenite's buffers must be
-    /// released.
+    /// Whether a message of at least 64 KiB was received or sent, so that tungstenite's grown
+    /// buffers must be released.
     has_large_buffers: bool,
-    /// Whether a message was larger than tungstenite's first write buffer. The grown buffer is
-    /// released when there is nothing to send.
+    /// Whether a sent message was longer than tungstenite's first write buffer (4 KiB). The grown
+    /// buffer is released at a ping when no bytes wait to be sent.
     has_grown_write_buffer: bool,
-    /// Answers that wait to be sent. They are sent before any message of a view.
+    /// Answers that wait to be sent. They are all sent before the next message of a view.
     answers: VecDeque<String>,
     answer_bytes: usize,
-    /// The length of the message that tungstenite has, but has not sent completely.
+    /// The length in bytes of the message that tungstenite has accepted but not written completely.
     out_bytes: usize,
-    /// The charge for the answers and the message that are not sent, in the outbound budget. `None`
-    /// for a session that is being refused.
+    /// The memory charge for the waiting answers and the unwritten message, in the budget for
+    /// outgoing messages. `None` for a client that is being refused, which gets a single short
+    /// answer.
     charge: Option<outbound::OutboundCharge>,
-    /// Whether tungstenite may hold bytes that are not written to the connection.
+    /// Whether tungstenite may hold bytes that are not written to the connection yet.
     is_unflushed: bool,
-    /// Whether bytes wait because the peer does not read.
+    /// Whether bytes wait because the client does not read and the kernel accepts no more.
     is_blocked: bool,
-    /// The signs of life of the peer, judged at each ping.
+    /// The client's signs of life, which are judged at each ping.
     liveness: Liveness,
-    /// The sent messages that the session has not counted yet.
+    /// The messages sent since the session last took this value to count them.
     pub sent: SentMessages,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Creates the WebSocket on a connection whose handshake is done. `message_bytes`: the most
-    /// bytes of a message of the peer. `budget`: charges large messages of the peer; `share`:
-    /// charges messages to the peer. `None` charges nothing.
+    /// Creates the WebSocket on a connection whose handshake is done. A longer message than
+    /// `message_bytes` from the client breaks the session (close code 1009, message too big).
+    ///
+    /// `budget` reserves memory for large messages from the client before they are read. `share`
+    /// counts the memory of messages that the client has not read. `None` turns the respective
+    /// limit off.
     pub async fn new(
         io: T,
         message_bytes: usize,
@@ -116,19 +126,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Queues an answer. It is sent before any message of a view, when the peer reads.
+    /// Queues an answer for sending. It is sent before any message of a view, as soon as the client
+    /// reads.
     pub fn queue(&mut self, text: String) {
         self.answer_bytes += text.len();
         self.answers.push_back(text);
         self.update_charge();
     }
 
-    /// Returns the bytes of queued answers that are not sent yet.
+    /// Returns the bytes of the queued answers. The message that is being written does not count.
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.answer_bytes
     }
 
+    /// Counts the current bytes of unsent messages in the budget for outgoing messages.
     fn update_charge(&mut self) {
         let bytes = self.answer_bytes + self.out_bytes;
         if let Some(charge) = &mut self.charge {
@@ -136,19 +148,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Whether the memory of the message that is being received is needed for another one. Then the
-    /// session must close with 1013.
+    /// Returns whether another message needs the memory of the message that is being received. Then
+    /// the session must close with 1013 (try again later).
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         self.stream.get_ref().is_evicted()
     }
 
-    /// Records that the session does not read now, so the peer is not judged by its silence.
+    /// Records that the session chose not to read for now. A ping interval with such a pause does
+    /// not count as silence of the client.
     pub fn note_skipped_read(&mut self) {
         self.liveness.note_skipped_read();
     }
 
-    /// Returns the inbound charge of the message just read; `None` if it had at most 64 KiB.
+    /// Returns the memory that was reserved for the message just read, which is released when the
+    /// value is dropped. `None` if the message had at most 64 KiB, for which no memory is reserved.
     pub fn take_charge(&mut self) -> Option<InboundCharge> {
         let charge = self.stream.get_mut().take_charge();
         if charge.is_some() {
@@ -158,7 +172,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         charge
     }
 
-    /// Polls for the next message or other event of the peer.
+    /// Polls for the next event of the client, such as a message. Also answers pings. `Pending`
+    /// while the client sends nothing, or while its message waits for memory.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         let item = ready!(std::pin::Pin::new(&mut self.stream).poll_next(cx));
         self.liveness.note_received();
@@ -180,8 +195,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         })
     }
 
-    /// Sends the queued answers. Ready when all of them are sent and a message of a view may
-    /// follow. Pending while the peer does not read.
+    /// Sends the queued answers. Ready when tungstenite has all of them and a message of a view may
+    /// follow. `Pending` while the client does not read.
     ///
     /// # Errors
     /// The connection is broken.
@@ -202,7 +217,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Sends one message of a view. Only after [`Self::poll_room`] was ready.
+    /// Sends one message to the client. The caller must first wait until [`Self::poll_room`] is
+    /// ready, so that at most one message is buffered.
     ///
     /// # Errors
     /// The connection is broken.
@@ -217,7 +233,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         std::pin::Pin::new(&mut self.stream).start_send(Message::text(text))
     }
 
-    /// Writes all bytes that tungstenite has collected. Pending while the peer does not read them.
+    /// Writes all bytes that tungstenite has collected to the connection. `Pending` while the
+    /// client does not read them. Then releases buffers that a large message has enlarged.
     ///
     /// # Errors
     /// The connection is broken.
@@ -237,8 +254,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Wraps the same connection in a new tungstenite stream, to release memory. The old stream has
-    /// no buffered bytes, but would keep the buffer of a large message until the session ends.
+    /// Wraps the same connection in a new tungstenite stream, to release memory. The old stream
+    /// would keep the buffer of a large message until the session ends. Only allowed when the old
+    /// stream holds no bytes.
     fn rebuild(&mut self) {
         (self.has_large_buffers, self.has_grown_write_buffer) = (false, false);
         let io = std::mem::replace(self.stream.get_mut(), Transport::empty());
@@ -249,8 +267,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         }
     }
 
-    /// Ends a ping interval: returns the judgement of the peer, and sends a ping to a peer that is
-    /// alive.
+    /// Ends a ping interval, and judges whether the client is alive. Sends the next ping to a
+    /// client that is alive, unless bytes already wait for it. For any other result the caller must
+    /// end the session.
     ///
     /// # Errors
     /// The connection is broken.
@@ -281,8 +300,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     }
 }
 
-/// Returns the close code for a peer that broke the WebSocket protocol (RFC 6455, section 7.4.1).
-/// `None` for a broken connection, on which no code can be sent.
+/// Returns the close code for a client that violated the WebSocket protocol or a limit (RFC 6455,
+/// section 7.4.1). The codes are 1002 (protocol error), 1007 (invalid payload data) and 1009
+/// (message too big). `None` for a broken connection, on which no close frame can be sent.
 fn close_code(error: &Error) -> Option<u16> {
     use tokio_tungstenite::tungstenite::error::ProtocolError;
     match error {

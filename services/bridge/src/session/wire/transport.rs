@@ -1,7 +1,9 @@
-//! The byte stream under a WebSocket. It charges large messages to the inbound budget before it
-//! reads them, and counts the bytes in both directions. One read never returns bytes of two frames.
-//! So tungstenite's buffer is empty after each message, and a buffer that grew for a large message
-//! can be released.
+//! The byte stream between a session's connection and tungstenite. It charges large messages to the
+//! memory budget for incoming messages before they are read, and counts the bytes in both
+//! directions.
+//!
+//! One read never returns bytes of two frames. So tungstenite's buffer is empty after each message,
+//! and a buffer that grew for a large message can be released.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,29 +16,34 @@ use super::frames::{FrameTracker, ReadBytes};
 use super::message_charge::MessageCharge;
 use crate::budget::inbound::InboundCharge;
 
-/// The most bytes that are read from the connection before they are needed: enough for several
-/// small requests.
+/// The most bytes that a read for a frame header or a short payload takes from the connection. The
+/// rest waits in `ahead`. 1 KiB holds several small requests, which then need a single system call.
 const AHEAD_BYTES: usize = 1024;
 
-/// The connection of one session, as the byte stream that tungstenite reads and writes.
+/// The connection of one session, as the byte stream that tungstenite reads from and writes to.
 #[derive(Debug)]
 pub struct Transport<T> {
-    /// The connection; `None` in a placeholder that [`Self::empty`] made.
+    /// The connection. `None` in a placeholder made by [`Self::empty`].
     inner: Option<T>,
+    /// Reserves memory for large messages before they are read. `None` if messages are read without
+    /// reserving memory.
     charge: Option<MessageCharge>,
+    /// How many bytes the kernel has accepted for sending.
     written: u64,
-    /// The bytes that have been handed to tungstenite.
+    /// How many received bytes tungstenite has been given.
     read: ReadBytes,
+    /// The position in the received frames.
     frames: FrameTracker,
-    /// Bytes that were read ahead. Those from `start` on have not been handed to tungstenite. An
-    /// idle session holds no buffer.
+    /// Bytes that were read from the connection before they were needed. tungstenite has been given
+    /// those before the index `start`. Empty and without memory in an idle session.
     ahead: Vec<u8>,
     start: usize,
 }
 
 impl<T> Transport<T> {
-    /// Creates the stream of a connection. `charge`: the charge for large messages; `None` for no
-    /// limit.
+    /// Creates the byte stream of a connection. `charge` reserves memory for large messages in the
+    /// budget for incoming messages, and pauses the reading while the budget has no room. `None`
+    /// means that messages are read without reserving memory.
     pub fn new(inner: T, charge: Option<MessageCharge>) -> Self {
         Self {
             inner: Some(inner),
@@ -45,8 +52,8 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Creates a placeholder, to move a transport out of a place that must stay filled. Reading or
-    /// writing it fails.
+    /// Creates a placeholder without a connection. It takes the place of a transport that is moved
+    /// into a new WebSocket stream. Reading or writing it fails with `NotConnected`.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -60,72 +67,76 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Returns the bytes that the kernel has accepted for sending so far.
+    /// Returns how many bytes the kernel has accepted for sending since the connection began.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Returns the bytes that have been handed to tungstenite so far.
+    /// Returns how many received bytes tungstenite has been given since the connection began.
     #[must_use]
     pub(super) fn read_bytes(&self) -> ReadBytes {
         self.read
     }
 
-    /// Whether the message that is being received holds a part of the inbound budget.
+    /// Returns whether the message that is being received holds a part of the memory budget for
+    /// incoming messages.
     #[must_use]
     pub fn holds_budget(&self) -> bool {
         self.charge.as_ref().is_some_and(MessageCharge::holds_bytes)
     }
 
-    /// Whether the memory of the message that is being received is needed for another one.
+    /// Returns whether another message needs the memory of the message that is being received. Then
+    /// the session must close.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         self.charge.as_ref().is_some_and(MessageCharge::is_evicted)
     }
 
-    /// Whether only whole messages have been handed to tungstenite, so that it holds no part of one
-    /// and can be replaced.
+    /// Returns whether tungstenite has been given only whole messages. Then it holds no part of a
+    /// message, and its stream can be replaced.
     #[must_use]
     pub fn is_boundary(&self) -> bool {
         self.frames.is_boundary()
     }
 
-    /// Returns the inbound charge of the message just read; `None` if it had at most 64 KiB.
+    /// Returns the memory that was reserved for the message just read, which is released when the
+    /// value is dropped. `None` if the message had at most 64 KiB, for which no memory is reserved.
     pub fn take_charge(&mut self) -> Option<InboundCharge> {
         self.charge.as_mut().and_then(MessageCharge::finish)
     }
 
-    /// Releases the charge of the unfinished message, whose rest will not be read.
+    /// Releases the memory that was reserved for the unfinished message, because the rest of it
+    /// will not be read.
     pub fn give_up_message(&mut self) {
         // The charge is released immediately.
         drop(self.take_charge());
     }
 
-    /// Whether the message that is being received waits for room that no other unfinished message
-    /// holds.
+    /// Returns whether the message that is being received waits for memory although no other
+    /// unfinished message holds any of the budget.
     #[must_use]
     pub fn waits_alone(&self) -> bool {
         let charge = self.charge.as_ref();
         charge.is_some_and(MessageCharge::waits_alone)
     }
 
-    /// Whether the message that is being received waits until the inbound budget has room.
+    /// Returns whether the message that is being received waits until the memory budget has room.
     #[must_use]
     pub fn waits_for_budget(&self) -> bool {
         self.charge.as_ref().is_some_and(MessageCharge::waits)
     }
 
-    /// Tells the charge how much payload was handed over. `old`: the number of payload bytes before
-    /// that.
+    /// Reports how much payload was just handed to tungstenite, to the owner of the reserved
+    /// memory. `old` is the total number of payload bytes before that.
     fn grow(&mut self, old: u64) {
         if let Some(charge) = &mut self.charge {
             charge.grow(self.read.payload - old);
         }
     }
 
-    /// Returns the connection itself, to discard what the peer still sends. Its reads bypass the
-    /// frames and the budget. `None` in a placeholder.
+    /// Returns the connection itself, for discarding the bytes that the client still sends while
+    /// the session closes. Its reads bypass the frames and the budget. `None` in a placeholder.
     pub fn raw(&mut self) -> Option<&mut T> {
         self.inner.as_mut()
     }

@@ -1,4 +1,5 @@
-//! The parameters of each method (docs/protocol.md, "Request parameters").
+//! The parameters of each JSON-RPC method, and the checks that they must pass (docs/protocol.md,
+//! "Request parameters").
 
 use protocol::message::{
     AttachParams, Control, ControlParams, DetachParams, EventsParams, ExecuteParams, InputParams,
@@ -9,15 +10,15 @@ use protocol::{Body, BodyError, ExecutionId, Limits, ProblemType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A request whose parameters are valid (docs/protocol.md, "Requests"). `None` as an execution
-/// means the session's oldest live one.
+/// A request of the client whose parameters are valid (docs/protocol.md, "Requests"). `None` in
+/// place of an execution id means the oldest live execution of the session.
 #[derive(Debug)]
 pub enum Request {
-    /// Starts an execution that runs a prompt, and views it.
+    /// Starts an execution, which runs a prompt, and begins a view of it.
     Execute(Box<ExecuteRequest>),
     /// Pauses, resumes or cancels an execution.
     Control(Control, Option<ExecutionId>),
-    /// Begins a view of an execution: streams its statuses and output to the client.
+    /// Begins a view of an execution, which streams its statuses and output to the client.
     Attach(AttachParams),
     /// Ends the session's view of an execution. The execution continues.
     Detach(ExecutionId),
@@ -25,39 +26,44 @@ pub enum Request {
     Status(Option<ExecutionId>),
     /// Reads a page of the statuses of all executions.
     List(ListParams),
-    /// Reads a part of an execution's events (its CLI's stdout).
+    /// Reads a part of an execution's events, which are the lines of its CLI's stdout.
     Events(EventsParams),
     /// Sends lines to the stdin of an execution's CLI.
     Input(InputParams),
-    /// Checks that the session works. It is answered without claude-api.
+    /// Checks that the session works. The bridge answers it without a call to claude-api.
     Ping,
 }
 
-/// The checked parameters of an `execute`, as the parser returns them. The machine turns them into
-/// a `PendingExecute` and a `Handover`.
+/// The checked parameters of an `execute` request. The machine divides them into a
+/// `PendingExecute`, which it keeps, and a `Handover`, which is sent to claude-api.
 #[derive(Debug)]
 pub struct ExecuteRequest {
-    /// The id of the execution: the client's, or one that the bridge made.
+    /// The id of the execution, chosen by the client or else made by the bridge.
     pub id: ExecutionId,
-    /// Whether the bridge made the id, so that no other request can have used it.
+    /// Whether the bridge made the id. Then no other request can have used it.
     pub fresh: bool,
-    /// The body of the PUT for claude-api.
+    /// The prompt and its settings, as the body of the HTTP PUT to claude-api.
     pub body: Body,
-    /// Whether the execution is cancelled or continues after the end of the session.
+    /// Whether the execution is cancelled or continues when the client is gone.
     pub on_disconnect: OnDisconnect,
-    /// Whether the view waits or skips output when its client does not keep up.
+    /// Whether the view waits or skips output when the client reads more slowly than the output
+    /// arrives.
     pub on_slow: OnSlow,
 }
 
-/// Creates -32602 with this message: the parameters are not valid.
+/// Returns the JSON-RPC error for invalid parameters (-32602, invalid params). `message` tells the
+/// client what is wrong.
 pub(super) fn params_error(message: impl Into<String>) -> RpcError {
     RpcError::new(code::INVALID_PARAMS, "invalid_params", message)
 }
 
-/// Checks the parameters of the method `name`, and returns the request.
+/// Checks the parameters of the method `name`, and returns the request. `limits` are the limits of
+/// claude-api. While they are unknown (`None`), the lengths that they bound are not checked here,
+/// and claude-api checks them.
 ///
 /// # Errors
-/// The error for the client: the method is unknown, or a parameter is missing or not valid.
+/// The JSON-RPC error for the client. -32601 (method not found) if there is no such method. -32602
+/// (invalid params) or -32002 (not allowed) if a parameter is missing or invalid.
 pub(super) fn read_request(
     name: &str,
     params: Map<String, Value>,
@@ -104,15 +110,19 @@ pub(super) fn read_request(
     }
 }
 
+/// Decodes the parameters of a method. An error of serde becomes -32602 (invalid params).
 fn deserialize<T: for<'de> Deserialize<'de>>(params: Map<String, Value>) -> Result<T, RpcError> {
     T::deserialize(Value::Object(params)).map_err(|e| params_error(shorten(&e.to_string())))
 }
 
-/// Shortens the message of an error, because it may quote a long request.
+/// Returns the first 512 characters of an error message, because the message may quote a long
+/// request.
 fn shorten(text: &str) -> String {
     text.chars().take(512).collect()
 }
 
+/// Checks the parameters of an `execute` request. Makes a random execution id if the client names
+/// none. Every error about a request with a valid id carries the id as `executionId`.
 fn read_execute(
     mut params: Map<String, Value>,
     limits: Option<&Limits>,
@@ -164,6 +174,9 @@ fn check_execute(
     })
 }
 
+/// Returns the JSON-RPC error for a body that breaks a rule of the protocol. The code is -32002
+/// (not allowed) for a valid value that no client may use. For all other mistakes it is -32602
+/// (invalid params).
 fn body_error(error: &BodyError) -> RpcError {
     let (code, reason) = match error.kind() {
         ProblemType::NotAllowed => (code::NOT_ALLOWED, "not_allowed"),

@@ -1,5 +1,5 @@
-//! Closes the WebSocket of a session in such a way that the peer receives the code (RFC 6455,
-//! section 7).
+//! Closes the WebSocket of a session in such a way that the client receives the close code (RFC
+//! 6455, section 7).
 
 use std::time::Duration;
 
@@ -12,21 +12,23 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::Socket;
 
-/// How long the bridge tries to send the close frame. A peer that does not read would block it
-/// forever.
+/// How long the bridge tries to send the queued answers and the close frame. Without this limit, a
+/// client that does not read would block the close forever.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
-/// How long the bridge continues to read after its close frame, so that the peer receives the code
-/// and can answer.
+/// How long the bridge continues to read after its close frame, so that the client has time to
+/// receive the code and answer it.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// The codes after which the received bytes cannot be read as frames: they violate the WebSocket
-/// protocol, are not UTF-8, are too long, or have no room (docs/protocol.md, "Close codes").
+/// The close codes after which the received bytes can no longer be parsed as frames. The client
+/// violated the protocol (1002), sent text that is not UTF-8 (1007) or a too long message (1009),
+/// or there is no memory for its message (1013). See docs/protocol.md, "Close codes".
 const UNREADABLE: [u16; 4] = [1002, 1007, close::TOO_BIG, close::TRY_AGAIN_LATER];
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Sends the queued answers and a close frame with this code, within 2 s. Then reads for up to
-    /// 1 s, until the peer's close frame arrives, because closing earlier could destroy the code on
-    /// its way.
+    /// Sends the queued answers and a close frame with this code and reason, for up to 2 s. Then
+    /// reads for up to 1 s, until the client's close frame arrives. An earlier close could reset
+    /// the connection before the client has received the code. Failures are ignored, because the
+    /// session ends in any case.
     pub async fn close(mut self, code: u16, reason: &str) {
         let end = Instant::now() + CLOSE_TIME;
         if UNREADABLE.contains(&code) {
@@ -62,7 +64,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         while let Ok(Some(Ok(_))) = timeout_at(linger, &mut answer).await {}
     }
 
-    /// Ends a connection that the peer has closed: sends the answer to its close frame, within 1 s.
+    /// Ends a connection that the client has closed. Sends the answer to its close frame, for up to
+    /// 1 s.
     pub async fn finish(mut self) {
         let end = Instant::now() + LINGER_TIME;
         let flush = std::future::poll_fn(|cx| std::pin::Pin::new(&mut self.stream).poll_flush(cx));
