@@ -12,9 +12,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
 
-/// The exit code for wrong arguments (EX_USAGE in sysexits.h).
+/// The exit code for wrong arguments or settings: 64, which is EX_USAGE in sysexits.h. Other
+/// failures exit with 1.
 const USAGE: u8 = 64;
-/// How long `bridge healthcheck` waits for an answer.
+/// How long `bridge healthcheck` waits for the bridge's HTTP answer. After this time the check
+/// fails with exit code 1.
 const HEALTHCHECK_TIME: Duration = Duration::from_secs(4);
 
 fn main() -> ExitCode {
@@ -100,8 +102,9 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     bridge::run(listener, config, settings, shutdown).await
 }
 
-/// Raises the soft limit of open files to the hard limit, because each session needs a descriptor
-/// and each view two more. A failure is only logged.
+/// Raises the soft limit of open files (RLIMIT_NOFILE) to the hard limit. Each session needs one
+/// descriptor, and each view of an execution needs two more. A failure is only logged, because the
+/// bridge works with fewer descriptors too.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
