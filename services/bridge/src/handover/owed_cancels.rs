@@ -58,8 +58,8 @@ pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
 /// ended. claude-api cancels the execution if no client views it during the grace period
 /// (docs/protocol.md, "Reconnect"). A client that reconnects in time keeps its execution, even
 /// while claude-api is unreachable. `accepted` is false if claude-api is not known to have the
-/// execution. The bridge then gives up the execute after the grace period. Must not be called
-/// because the bridge stops, as its clients then reconnect to the next bridge.
+/// execution. The bridge then gives up the execute after the grace period. Not for sessions that
+/// end because the bridge stops: a stop cancels no execution.
 pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accepted: bool) {
     let departure = context.departures.depart(id);
     let grace = context.disconnect_grace;
