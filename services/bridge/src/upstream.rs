@@ -77,7 +77,7 @@ pub struct Upstream {
     viewer: Option<Arc<str>>,
     /// The time limits of calls and streams.
     pub times: Times,
-    /// How often claude-api repeats a status, in milliseconds; 0 while unknown.
+    /// How often claude-api repeats a status, in milliseconds. 0 while claude-api has not said it.
     heartbeat_ms: Arc<AtomicU64>,
     /// Counts the requests that were sent again after a failure, for `/metrics`.
     pub retries: Retries,

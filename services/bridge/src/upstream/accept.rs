@@ -151,9 +151,9 @@ impl Upstream {
         self.confirm(execute, cancelled).await
     }
 
-    /// Returns the answer to an execute that was cancelled although claude-api had already accepted
-    /// its id. If the client chose the id, sends the PUT again: only its answer shows whether the
-    /// cancelled execution has this body or another one.
+    /// Returns the answer to an execute that was cancelled when claude-api already had an execution
+    /// with its id. If the client chose the id, sends the PUT again: only its answer shows whether
+    /// the cancelled execution has this body or another one.
     ///
     /// # Errors
     /// Returns an error if the execution has another body, or if claude-api does not answer.

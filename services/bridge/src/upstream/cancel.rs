@@ -14,7 +14,8 @@ use super::errors::Failure;
 use super::response::{parse, success};
 use super::retry::Delays;
 
-/// A cancel that the bridge sends on its own.
+/// A cancel that the bridge sends without a client's request: immediately, or on the condition that
+/// no client views the execution.
 #[derive(Debug, Clone)]
 pub enum Cancel {
     /// Cancels the execution immediately.
@@ -56,8 +57,7 @@ impl Cancel {
 /// claude-api's answer to a cancel.
 #[derive(Debug)]
 pub enum Cancelled {
-    /// claude-api has the execution. This is its status, which may be older than the end of the
-    /// CLI.
+    /// claude-api has the execution, and this is its status.
     Known(Box<Status>),
     /// claude-api did not have the execution, and refuses every later execute with this id.
     Burned,
