@@ -46,7 +46,7 @@ pub(super) struct State {
 struct SyntheticError {
     /// The kind of the error, such as `rate_limit`; `None` if the CLI named none.
     kind: Option<String>,
-    /// When the usage limit is reset, in Unix seconds; None if no limit was the cause.
+    /// When the usage limit is reset, in Unix seconds; `None` if no limit was the cause.
     resets_at: Option<i64>,
 }
 
