@@ -1,9 +1,9 @@
 //! The members of the CLI's event lines that the renderer reads, as structs for serde. An event
-//! line is one JSON object on the CLI's stdout. All strings are borrowed from the line.
+//! line is one JSON object on the CLI's stdout. Everything is borrowed from the line.
 //!
 //! Each line is parsed as [`Head`], which is enough for a token line. Other lines are rarer, and
 //! are parsed again as the struct of their kind. Strings are [`Raw`] or [`Literal`], so no string
-//! can make a line unreadable. All members are optional, because the CLI may change.
+//! can make a line unreadable.
 
 use std::fmt;
 
@@ -126,8 +126,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) api_error_params: Option<ErrorParams>,
 }
 
-/// The message of a [`Turn`]. If `content` is a plain string, the line is unreadable: a `user` line
-/// is then ignored, and an `assistant` line counts as lost.
+/// The member `message` of a [`Turn`]. If `content` is a plain string, the line is unreadable: a
+/// `user` line is then ignored, and an `assistant` line counts as lost.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message<'a> {
     #[serde(borrow)]
