@@ -325,6 +325,11 @@ impl Config {
     }
 }
 
+/// Checks the URL of claude-api, which must be `http://HOST:PORT` without a path, a query or a
+/// password.
+///
+/// # Errors
+/// Returns the text for the operator if the URL is malformed or not supported.
 fn check_upstream(text: &str) -> Result<(), String> {
     let url = reqwest::Url::parse(text).ok();
     // A URL with a secret is not quoted, because mistakes are logged.

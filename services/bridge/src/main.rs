@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Returns the exit code 0 for success. For an error, prints it to stderr and returns 1.
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +58,8 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// Checks the settings, sets up the logs, and runs the bridge until it stops. Wrong settings are
+/// printed to stderr, and the exit code is then 64.
 fn serve(config: &Config) -> ExitCode {
     let settings = match config.check() {
         Ok(settings) => settings,
@@ -81,6 +84,10 @@ fn serve(config: &Config) -> ExitCode {
     exit_code(run(config, settings))
 }
 
+/// Listens on the address from the settings, and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Returns an error if the address cannot be bound, or if the bridge cannot start.
 #[tokio::main]
 async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     raise_descriptor_limit();
@@ -117,6 +124,10 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Requests the liveness page of a running bridge at `url`.
+///
+/// # Errors
+/// Returns an error if no answer arrives within 4 s, or if its HTTP status is not 200.
 #[tokio::main(flavor = "current_thread")]
 async fn healthcheck(url: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::builder()

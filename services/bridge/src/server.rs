@@ -151,11 +151,13 @@ pub async fn run(
     Ok(())
 }
 
+/// Returns the items of a setting's list without surrounding blanks and without empty items.
 fn trimmed(list: &[String]) -> impl Iterator<Item = String> {
     let list = list.iter().map(|item| item.trim().to_owned());
     list.filter(|item| !item.is_empty())
 }
 
+/// Creates the table of the bridge's HTTP paths. The access checks run before every handler.
 fn router(app: App) -> Router {
     Router::new()
         .route("/", get(pages::front))
@@ -173,6 +175,9 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// Checks the access of every HTTP request before its handler runs. Refuses requests from
+/// claude-api's container, and requests whose `Host` or `Origin` header is not allowed. Also counts
+/// each refused request in `/metrics`.
 async fn guard(
     axum::extract::State(app): axum::extract::State<App>,
     request: axum::extract::Request,

@@ -76,6 +76,8 @@ struct Clock {
 }
 
 impl Clock {
+    /// Starts the clock at the wall clock's time, or at the newest time in `status` if that is
+    /// later.
     fn start(status: &Status) -> Self {
         let known = status.started_at.unwrap_or(status.created_at);
         Self {
@@ -84,6 +86,7 @@ impl Clock {
         }
     }
 
+    /// Returns the time of this clock. It never goes back, even if the wall clock is set back.
     fn now(&self) -> Timestamp {
         let passed = SignedDuration::try_from(self.read_at.elapsed()).unwrap_or_default();
         self.wall.checked_add(passed).unwrap_or(self.wall)

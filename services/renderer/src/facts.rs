@@ -1,4 +1,5 @@
-//! The name of the model that the CLI uses; `None` if the event has none.
+//! The results of rendering the CLI's events: text for the client, and facts for the status of the
+//! execution.
 
 use std::fmt;
 
@@ -24,7 +25,7 @@ pub enum Fact {
         /// The CLI's own id of the conversation, with which a later execution can continue it;
         /// `None` if the event has none.
         session_id: Option<String>,
-        /// The name of the model that the CLI uses; None if absent.
+        /// The name of the model that the CLI uses; `None` if the event has none.
         model: Option<String>,
     },
     /// The CLI now does something else, for example writes text after thinking.

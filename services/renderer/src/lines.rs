@@ -8,7 +8,7 @@ use memchr::memmem;
 pub const LONGEST_LINE_BYTES: usize = 64 << 20;
 
 /// The longest line without an event that is read (64 KiB). If no JSON object begins in the first
-/// 64 KiB of a line, the rest of the line is dropped without being buffered.
+/// 64 KiB of a line, the line is dropped, which loses no event.
 pub const LONGEST_NOISE_BYTES: usize = 64 << 10;
 
 /// The most buffer memory that stays allocated between lines (256 KiB). Most lines fit, and a

@@ -27,7 +27,7 @@ pub(crate) struct Repeat {
     shown: String,
     /// The byte offsets in `shown` at which the new text may begin, ascending.
     starts: Vec<usize>,
-    /// The `starts` that still match all text held so far.
+    /// The `starts` from which all text held so far equals the shown text.
     matching: Vec<usize>,
     /// The new text that was not shown yet.
     held: String,

@@ -55,6 +55,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
 pub(crate) struct Literal<'a>(&'a str);
 
 impl<'a> Literal<'a> {
+    /// Returns true if the string is empty, or if the JSON value was not a string.
     pub(crate) fn is_empty(self) -> bool {
         self.0.is_empty()
     }

@@ -140,12 +140,14 @@ impl InboundBudget {
         })
     }
 
+    /// Frees `bytes` bytes, and wakes the messages that wait for memory.
     fn release(&self, bytes: u64) {
         self.lock().release(bytes);
     }
 }
 
 impl State {
+    /// Frees `bytes` bytes, and wakes the messages that wait for memory.
     fn release(&mut self, bytes: u64) {
         self.used -= bytes;
         for message in self.messages.values_mut().filter(|message| message.waits) {

@@ -89,6 +89,8 @@ impl OutboundBudget {
         self.used() >= self.limits.common
     }
 
+    /// Changes the bytes that one session uses beyond its floor from `old` to `new`. Wakes the
+    /// waiting views if the common part is no longer used up.
     fn change(&self, old: u64, new: u64) {
         self.used.send_if_modified(|used| {
             let was_short = *used >= self.limits.common;
@@ -175,6 +177,8 @@ impl Share {
         }
     }
 
+    /// Changes the bytes of one buffer of the session from `old` to `new`. Wakes the session's
+    /// views if they may buffer more again.
     fn change(&self, old: u64, new: u64) {
         let OutboundLimits { session, floor, .. } = self.budget.limits;
         let mut guard = self.lock();

@@ -67,6 +67,8 @@ pub enum Audience {
 }
 
 impl Departures {
+    /// Changes the counts of one execution and returns the result of `change`. Removes the entry
+    /// when all counts are zero, so that the map has only executions in use.
     fn update<R>(&self, id: ExecutionId, change: impl FnOnce(&mut ExecutionViews) -> R) -> R {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id).or_default();

@@ -128,6 +128,9 @@ struct ExecuteTask {
 }
 
 impl ExecuteTask {
+    /// Sends the execute when it has its turn, delivers the result, and then starts the cancel that
+    /// may be needed. The cancel is needed if the client has cancelled but claude-api does not know
+    /// it, or if the session has ended and nobody views the execution.
     async fn run(
         self,
         charges: (InboundCharge, InboundCharge),

@@ -29,10 +29,13 @@ enum Settlement {
 }
 
 impl Settlement {
+    /// Returns the reason to end after claude-api answered: `sent` is false if it does not know the
+    /// execution.
     fn from_sent(sent: bool) -> Self {
         if sent { Self::Sent } else { Self::Unknown }
     }
 
+    /// Returns the text for the log.
     fn as_str(self) -> &'static str {
         match self {
             Self::Sent => "claude-api accepted the cancel of an abandoned execution",

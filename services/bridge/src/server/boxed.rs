@@ -163,6 +163,7 @@ impl BoxRule {
     }
 }
 
+/// Creates the 401 (Unauthorized) response to a request from claude-api's container.
 fn from_the_box() -> Response {
     let problem = Problem::new(
         ProblemType::FromBox,
@@ -175,6 +176,8 @@ fn from_the_box() -> Response {
     response
 }
 
+/// Creates the 503 (Service Unavailable) response to a request of which it is not known yet whether
+/// it comes from claude-api's container. `Retry-After` asks the client to wait 1 s.
 fn unknown() -> Response {
     let problem = Problem::new(
         ProblemType::NotReady,

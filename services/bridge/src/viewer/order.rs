@@ -305,8 +305,8 @@ impl Order {
     }
 
     /// Queues the last status again, because none was sent for more than a heartbeat. It shows the
-    /// client that the execution and the bridge are alive. After the end of the execution, a status
-    /// is repeated only while claude-api is unreachable and bytes of output are missing.
+    /// client that its connection and the bridge still work. After the end of the execution, a
+    /// status is repeated only while claude-api is unreachable and bytes of output are missing.
     pub fn on_heartbeat(&mut self) {
         if self.is_done || (self.terminal.is_some() && (!self.is_unreachable || self.is_read())) {
             return;

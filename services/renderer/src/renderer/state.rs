@@ -1,4 +1,4 @@
-//! The model that the CLI named when it last started; `None` if it named none.
+//! Processes each kind of event line of the CLI: which text and which facts it adds.
 
 use memchr::memmem;
 use serde::Deserialize;
@@ -29,6 +29,7 @@ pub(super) struct State {
     pub(super) noise_lines: u64,
     /// Whether an event was lost since the last result, so that the shown answer may lack text.
     incomplete: bool,
+    /// The model that the CLI named when it last started; `None` if it named none.
     model: Option<String>,
     /// The error message that the CLI itself wrote, if no message of the model followed. The result
     /// gets its error kind from it.

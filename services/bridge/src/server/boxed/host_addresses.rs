@@ -72,6 +72,7 @@ impl HostAddresses {
         Self::with_resolver(host, Arc::new(|name| Box::pin(resolve(name))))
     }
 
+    /// Creates the addresses for `host`, which is resolved with `resolve` if it is a name.
     fn with_resolver(host: &str, resolve: Resolve) -> Self {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let host = match bare.parse::<IpAddr>() {

@@ -28,6 +28,7 @@ pub(super) struct BoxedState {
 }
 
 impl BoxedState {
+    /// Creates the cache without an answer. The first question asks claude-api through `upstream`.
     pub(super) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
