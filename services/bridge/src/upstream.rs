@@ -39,8 +39,8 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// that a proxy has closed.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// How long calls to claude-api may take, and how long its streams may be silent. Derived from the
-/// settings.
+/// How long calls to claude-api may take, and how long its streams may be silent. All values are
+/// derived from the settings of the bridge.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
     /// The limit of a short call (pause, resume, cancel, status, list, events or input), including

@@ -1,5 +1,5 @@
-//! The inbound budget (`inboundBytes`): memory for messages being received, and for executes and
-//! inputs that claude-api has not answered.
+//! The memory for incoming messages: for messages that are being received, and for executes and
+//! inputs that claude-api has not answered. The setting `inboundBytes` limits it.
 //!
 //! - When is it charged? A message is charged as it grows, in steps that double, and only beyond
 //!   its first 64 KiB ([`FREE_BYTES`]). An execute or an input from a large message keeps the bytes
@@ -13,7 +13,7 @@
 //!   oldest holder that is too slow. At most one session is closed per patience. Small requests
 //!   have a separate share ([`shares`]) and never wait: they are refused with -32004 when it is
 //!   spent.
-//! - What bounds the other direction? [`super::outbound`] bounds answers and output.
+//! - What bounds the other direction? `outbound` bounds answers and output.
 
 pub mod unfinished;
 
@@ -37,7 +37,7 @@ pub const FREE_BYTES: u64 = 64 * 1024;
 
 /// A limit of the bytes that incoming messages and unanswered executes and inputs may hold, with
 /// the bytes in use. The bridge has one for large and one for small messages. Each session also has
-/// its own limits ([`super::SessionInbound`]).
+/// its own limits (`SessionInbound`).
 #[derive(Debug)]
 pub struct InboundBudget {
     total: u64,

@@ -7,7 +7,7 @@
 //!   lists of all sessions wait for memory in the order received, for `callMs` at most. All need
 //!   the same amount, so the first one blocks no smaller one.
 //! - What bounds the other direction? A finished page is an answer like any other
-//!   ([`super::outbound`]).
+//!   (`outbound`).
 
 use std::sync::Arc;
 use std::time::Duration;

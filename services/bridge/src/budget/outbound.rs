@@ -1,4 +1,5 @@
-//! The outbound budget (`outboundBytes`): memory for answers and output that clients have not read.
+//! The memory for answers and output that clients have not read. The setting `outboundBytes` limits
+//! it.
 //!
 //! - When is it charged? When an answer exists, or when a chunk of output was read. A call to
 //!   claude-api is charged with the most bytes that its answer may need, for `callMs` at most.
@@ -8,7 +9,7 @@
 //!   reading from claude-api. A view with `onSlow: skip` drops its oldest output. A view with
 //!   `wait` resumes later at its offset.
 //! - What bounds the other direction? The session of a client that reads no byte for two pings is
-//!   closed, which frees its bytes. [`super::inbound`] bounds the bytes that clients send.
+//!   closed, which frees its bytes. `inbound` bounds the bytes that clients send.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

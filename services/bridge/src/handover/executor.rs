@@ -128,9 +128,10 @@ struct ExecuteTask {
 }
 
 impl ExecuteTask {
-    /// Sends the execute when it has its turn, delivers the result, and then starts the cancel that
-    /// may be needed. The cancel is needed if the client has cancelled but claude-api does not know
-    /// it, or if the session has ended and nobody views the execution.
+    /// Sends the execute when it has its turn, and delivers the result. Then starts the cancel of
+    /// the execution if one is still needed. That is so if the client has cancelled but no cancel
+    /// has reached claude-api, or if the session has ended and the execution has `onDisconnect:
+    /// "cancel"`.
     async fn run(
         self,
         charges: (InboundCharge, InboundCharge),

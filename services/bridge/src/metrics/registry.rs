@@ -13,7 +13,7 @@ use super::{Metrics, OTHER, ReasonLabel, Retries};
 
 /// The reasons for which the bridge itself refuses a request, as label values of the counter of
 /// refused requests. Refusals of claude-api are counted by the type of its problem. Refusals of the
-/// MCP server have the reasons [`mcp::REASONS`] and [`super::mcp_reasons::REASONS`]. The end of an
+/// MCP server have the reasons [`mcp::REASONS`] and `mcp_reasons::REASONS`. The end of an
 /// execution is not a refusal: claude-api counts it, by a [`protocol::Reason`].
 pub(super) const REASONS: [&str; 18] = [
     "batch_too_long",

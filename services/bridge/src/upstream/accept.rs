@@ -1,4 +1,5 @@
-//! Hands an execute to claude-api (docs/protocol.md, "Retries of the bridge").
+//! Sends a client's execute to claude-api, and retries until claude-api has accepted or refused it
+//! (docs/protocol.md, "Retries of the bridge").
 //!
 //! The bridge sends the same PUT under one id until claude-api has durably accepted it, refuses it,
 //! or the time is over. A stop ends the retries with a cancel under the same id, unless claude-api
