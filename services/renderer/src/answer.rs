@@ -49,14 +49,14 @@ impl Answer {
     }
 
     /// Begins a message at its `message_start` event. `id` is the message's id, `None` if it is
-    /// unknown. Appends new text to `out`. Returns true if the message restarts a broken one. The
-    /// methods below return the same.
+    /// unknown. Appends new text to `out`. Returns true if the message restarts a broken one.
     pub(crate) fn message_start(&mut self, id: Option<String>, out: &mut String) -> bool {
         self.begin(id, true, out)
     }
 
     /// Begins the content block with the number `index` in the open message. `text` is its first
-    /// text, often empty. If no message is open, because its start was lost, begins one.
+    /// text, often empty. If no message is open, because its start was lost, begins one. Returns
+    /// true if that message restarts a broken one.
     pub(crate) fn block_start(
         &mut self,
         index: u64,
@@ -80,7 +80,7 @@ impl Answer {
     /// Adds a piece of text to the content block with the number `index` in the open message. The
     /// text is WTF-8, as it may end inside a character. An unknown block is added as a text block.
     /// Text for a block that an `assistant` event has confirmed is ignored, because it was already
-    /// shown.
+    /// shown. Returns true if the text begins a message that restarts a broken one.
     pub(crate) fn text_delta(&mut self, index: u64, text: &[u8], out: &mut String) -> bool {
         let restart = self.expect_open(out);
         let Some(open) = &mut self.open else {
@@ -131,7 +131,8 @@ impl Answer {
     }
 
     /// Processes a whole message of an `assistant` event. Compares it with its deltas, and shows
-    /// the text that they lacked. A message without deltas is shown from its start.
+    /// the text that they lacked. A message without deltas is shown from its start. Returns true if
+    /// it restarts a broken message.
     pub(crate) fn assistant<'b>(
         &mut self,
         id: Option<String>,

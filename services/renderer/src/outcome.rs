@@ -19,8 +19,8 @@ const LONGEST_TEXT_BYTES: usize = 64 << 10;
 /// because it would not fit into the status of the execution.
 const LONGEST_USAGE_BYTES: usize = 16 << 10;
 
-/// The most error messages of a result that are kept. The status of the execution has no room for
-/// more.
+/// The most error messages of a result that are kept, which bounds the memory. Further ones are
+/// dropped.
 const MOST_ERRORS: usize = 16;
 /// The most bytes that are kept of each error message of a result (2 KiB).
 const LONGEST_ERROR_BYTES: usize = 2 << 10;

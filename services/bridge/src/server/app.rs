@@ -37,8 +37,8 @@ pub struct App {
 pub struct SessionSlot(App);
 
 impl App {
-    /// Counts one more open WebSocket session until the result is dropped. Returns `None` if the
-    /// most sessions (the setting `sessions`) are already open.
+    /// Counts one more open WebSocket session until the result is dropped. Returns `None` if as
+    /// many sessions are open as the setting `sessions` allows.
     #[must_use]
     pub fn take_slot(&self) -> Option<SessionSlot> {
         let limit = self.shared.own_limits.sessions;

@@ -176,8 +176,8 @@ fn from_the_box() -> Response {
     response
 }
 
-/// Creates the 503 (Service Unavailable) response to a request of which it is not known yet whether
-/// it comes from claude-api's container. `Retry-After` asks the client to wait 1 s.
+/// Creates the 503 (Service Unavailable) response for the time in which it is not known whether the
+/// request was sent from claude-api's container. `Retry-After` asks the client to wait 1 s.
 fn unknown() -> Response {
     let problem = Problem::new(
         ProblemType::NotReady,

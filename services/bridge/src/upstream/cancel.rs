@@ -27,7 +27,7 @@ pub enum Cancel {
     /// Cancels the execution once no client has viewed it for a time. claude-api waits for that
     /// time, and a new viewer withdraws the cancel.
     Unviewed {
-        /// How long no stream of the execution may be open before it is cancelled.
+        /// How long the execution must have had no open stream before it is cancelled.
         unviewed_for: Duration,
         /// The id of the session that has ended. Late streams of this session do not count as
         /// viewers.

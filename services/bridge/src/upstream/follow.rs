@@ -68,7 +68,7 @@ pub struct FollowStream {
     /// Whether no status has arrived since the last connect.
     first: bool,
     delays: Delays,
-    /// The time at which the connection counts as dead if no byte arrives.
+    /// The time at which the connection counts as dead if no status arrives until then.
     deadline: Instant,
 }
 
