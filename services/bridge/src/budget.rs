@@ -1,5 +1,5 @@
-//! The memory budgets that all sessions share. They keep slow clients and greedy clients from
-//! exhausting the bridge's memory (docs/protocol.md, "Flow control").
+//! The limits of the memory that all sessions share. They keep clients that read slowly or send too
+//! much from exhausting the bridge's memory (docs/protocol.md, "Flow control").
 //!
 //! | Budget | Bounds | Limit |
 //! |---|---|---|
@@ -26,28 +26,32 @@ use inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 use lists::ListBudget;
 use outbound::OutboundBudget;
 
-/// The number of patiences in one ping interval. A patience is the time for which a message waits
-/// for memory before it evicts another message: 1 s with the default `pingMs` of 20 s.
+/// The number by which the ping interval (`pingMs`) is divided to get the patience. The patience is
+/// how long a message waits for memory before the bridge closes the session of another client to
+/// free some. With the default `pingMs` of 20 s it is 1 s.
 const PATIENCES_PER_PING: u32 = 20;
 
-/// All memory budgets of one bridge. They bound the bytes that slow and greedy clients can make the
-/// bridge buffer.
+/// All memory limits of one bridge process, with the bytes in use. They bound what slow and greedy
+/// clients can make the bridge buffer.
 #[derive(Debug)]
 pub struct Budgets {
-    /// Seven eighths of `inboundBytes`: messages over 64 KiB while they are received, and their
-    /// executes and inputs until claude-api has answered.
+    /// The memory for messages over 64 KiB: seven eighths of `inboundBytes`. A message is charged
+    /// while it is received. An execute or an input in it stays charged until claude-api has
+    /// answered.
     pub large: Arc<InboundBudget>,
-    /// One eighth of `inboundBytes`: executes and inputs from messages of at most 64 KiB, until
-    /// claude-api has answered.
+    /// The memory for executes and inputs from messages of at most 64 KiB: one eighth of
+    /// `inboundBytes`. Each is charged until claude-api has answered. The share is separate, so
+    /// that large messages cannot block small ones.
     pub small: Arc<InboundBudget>,
-    /// `outboundBytes`: answers and output until the client has read them.
+    /// The memory for answers and output that clients have not read yet: `outboundBytes`.
     pub outbound: Arc<OutboundBudget>,
-    /// 64 MiB for pages of lists and parts of events, during their calls to claude-api.
+    /// The memory for lists of executions and parts of their events, while claude-api is being
+    /// called for them: 64 MiB.
     pub lists: ListBudget,
 }
 
 impl Budgets {
-    /// Creates the budgets of a bridge with these limits. Nothing is charged yet.
+    /// Creates the unused budgets of a bridge. Their sizes are computed from the operator's limits.
     #[must_use]
     pub fn new(own_limits: &Limits) -> Self {
         let (large, small) = inbound::shares(own_limits.inbound_bytes);
@@ -65,33 +69,36 @@ impl Budgets {
         }
     }
 
-    /// Charges an execute or an input of `bytes` bytes to the budget `small`, until the result is
-    /// dropped. Returns `None` if so many bytes are not free. Then the request is refused with
-    /// -32004.
+    /// Reserves `bytes` bytes of the budget `small` for an execute or an input. Dropping the result
+    /// releases them. Returns `None` if fewer bytes are free. The caller then refuses the request
+    /// with the JSON-RPC error -32004 (`QUEUE_FULL`, reason `inbound_bytes`).
     #[must_use]
     pub fn charge_small(&self, bytes: usize) -> Option<InboundCharge> {
         self.small.take(bytes as u64)
     }
 
-    /// Returns the bytes of `inboundBytes` that are charged now, for `/metrics`.
+    /// Returns how many bytes of `inboundBytes` are in use, in large and small messages together.
+    /// `/metrics` shows the number.
     #[must_use]
     pub fn inbound_used(&self) -> u64 {
         self.large.used() + self.small.used()
     }
 }
 
-/// The limits of one session within the inbound budget, so that one session cannot spend all of it.
-/// The unanswered executes of a session may hold a quarter of each part, but at least one message.
+/// The limits of one session within the memory for incoming messages, so that one client cannot use
+/// all of it. The unanswered executes of a session may hold a quarter of each share, but always at
+/// least one message.
 #[derive(Debug)]
 pub struct SessionInbound {
-    /// The limit for executes from messages over 64 KiB.
+    /// The limit for the session's executes from messages over 64 KiB, with the bytes in use.
     pub large: Arc<InboundBudget>,
-    /// The limit for executes from shorter messages.
+    /// The limit for the session's executes from messages of at most 64 KiB, with the bytes in use.
     pub small: Arc<InboundBudget>,
 }
 
 impl SessionInbound {
-    /// Creates the limits of a new session. Nothing is charged yet.
+    /// Creates the unused limits of a new session. Their sizes are computed from the operator's
+    /// limits.
     #[must_use]
     pub fn new(own_limits: &Limits) -> Self {
         let (large, small) = inbound::shares(own_limits.inbound_bytes);

@@ -1,4 +1,4 @@
-//! The operator's settings, from flags or environment variables. All mistakes are reported
+//! The settings of the bridge, read from flags or environment variables. All mistakes are reported
 //! together, before the bridge listens (docs/protocol.md, "Settings").
 
 use std::time::Duration;
@@ -16,8 +16,8 @@ const MEMORY: &str = "Memory";
 const CALLS: &str = "Calls to claude-api";
 const MCP: &str = "MCP";
 
-/// How long a stream's answer may take to begin. claude-api sends the head immediately, so a later
-/// one means a dead connection.
+/// How long the head of a stream's HTTP answer may take to arrive (5 s). claude-api sends the head
+/// immediately, so a later one means a dead connection.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// The command line.
@@ -53,7 +53,7 @@ pub enum Command {
     },
 }
 
-/// The format of the log lines on stderr.
+/// The format of the log lines that the bridge writes to stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
@@ -179,44 +179,50 @@ pub struct Config {
     pub disconnect_grace_ms: String,
 }
 
-/// The settings of `serve` after the check, as typed values.
+/// The settings of `serve` as typed values, after they were checked. [`Config::check`] creates
+/// them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The port to listen on; 0 picks a free one.
+    /// The TCP port to listen on. 0 lets the kernel pick a free port.
     pub port: u16,
-    /// The format of the logs.
+    /// The format of the log lines on stderr.
     pub log_format: LogFormat,
-    /// The limits that the bridge enforces itself. The other fields have their defaults; in
-    /// `connected`, claude-api's own values replace them.
+    /// The limits that the bridge itself enforces. Fields that only claude-api enforces have
+    /// default values here. The greeting of a session (`connected`) shows claude-api's own values
+    /// for them.
     pub limits: Limits,
     /// The most executions that one session may view at the same time.
     pub views: usize,
-    /// The settings of `/mcp`.
+    /// The limits of the MCP server on `/mcp`.
     pub mcp: Mcp,
-    /// How long calls to claude-api and silences of its streams may last.
+    /// How long calls to claude-api may take, and how long its streams may be silent.
     pub times: Times,
-    /// How long an execution with `onDisconnect: "cancel"` may be without a viewer after a
-    /// disconnect. Then it is cancelled.
+    /// How long an execution started with `onDisconnect: "cancel"` keeps running without a viewer
+    /// after its client disconnected. After that it is cancelled. With zero it is cancelled without
+    /// a delay.
     pub disconnect_grace: Duration,
 }
 
-/// The settings of the MCP server on `/mcp`.
+/// The limits of the MCP server on `/mcp`, which runs inside the bridge.
 #[derive(Debug, Clone)]
 pub struct Mcp {
-    /// The most simultaneous MCP calls that view an execution. The same number applies separately
-    /// to all other calls.
+    /// The most MCP tool calls that may view an execution at the same time. The same number applies
+    /// separately to all other calls. A further call is refused.
     pub calls: usize,
-    /// The most open MCP sessions. One more ends the session that is idle longest.
+    /// The most open MCP sessions. A further one ends the session that is idle longest, or is
+    /// refused with HTTP 503 (Service Unavailable) if all are in use.
     pub sessions: usize,
-    /// The longest time between two progress notifications of one call.
+    /// The longest time between two progress notifications of one call. They show the MCP client
+    /// that the call still runs.
     pub progress: Duration,
 }
 
 impl Config {
-    /// Parses and checks all settings, and returns them as typed values.
+    /// Parses all settings and returns them as typed values.
     ///
     /// # Errors
-    /// One text for each mistake, which names the setting and the remedy.
+    /// Returns one text for each wrong setting, so that the operator can correct all of them at
+    /// once. The text names the setting and the values that are allowed.
     pub fn check(&self) -> Result<Settings, Vec<String>> {
         let mut mistakes = Vec::new();
         let mut number = |flag: &str, text: &str, least: u64, most: u64| match text.trim().parse() {
@@ -319,6 +325,11 @@ impl Config {
     }
 }
 
+/// Checks the URL of claude-api, which must be `http://HOST:PORT` without a path, a query or a
+/// password.
+///
+/// # Errors
+/// Returns the text for the operator if the URL is malformed or not supported.
 fn check_upstream(text: &str) -> Result<(), String> {
     let url = reqwest::Url::parse(text).ok();
     // A URL with a secret is not quoted, because mistakes are logged.

@@ -1,10 +1,10 @@
-//! Work for claude-api that outlives the session that asked for it: executes that are not accepted
-//! yet, and cancels that no client waits for any more.
+//! Work for claude-api that continues after the end of the session that started it: new executions
+//! that claude-api has not accepted yet, and cancels for which no client waits any more.
 //!
-//! - [`executor`]: the executes of one session, in the order received.
-//! - [`departures`]: the views of an execution, and the requests for views, while the departure of
-//!   a session may still cancel the execution.
-//! - [`owed_cancels`]: cancels that no client waits for, retried until they are settled.
+//! - [`executor`]: sends the executes of one session to claude-api, in the order received.
+//! - [`departures`]: counts the viewers of each execution. An execution whose client has left is
+//!   cancelled only if no other client views it.
+//! - [`owed_cancels`]: cancels for which no client waits, retried until claude-api has answered.
 
 pub mod departures;
 pub mod executor;
@@ -33,45 +33,51 @@ use departures::Departures;
 /// - What bounds the other direction? Each cancel sends one request at a time.
 const OWED_CANCELS: usize = 1024;
 
-/// An execute on its way from the session's machine, which decided on it, to the executor, which
-/// sends it to claude-api.
+/// A new execution that a client has requested, ready to be sent to claude-api. The session's state
+/// machine creates it, and the executor sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handover {
     /// The id of the new execution.
     pub id: ExecutionId,
-    /// Whether the bridge made the id just now, so no other request can have used it. A client's
-    /// own id may have been accepted earlier, in another session or by another bridge.
+    /// Whether the bridge has just generated the id, so that no other request can have used it.
+    /// False if the client chose the id. The client may then have used it before, in another
+    /// session or through another bridge.
     pub fresh: bool,
-    /// The body of the PUT, as JSON.
+    /// The JSON body of the PUT request to claude-api.
     pub body: Bytes,
-    /// Whether the execution is cancelled if no client views it after the end of the session
-    /// (`onDisconnect: "cancel"`).
+    /// Whether the execution is cancelled when its client has disconnected and no other client
+    /// views it (`onDisconnect: "cancel"`). If false, it continues without a viewer.
     pub cancel_on_disconnect: bool,
 }
 
-/// The state that the executes and the owed cancels of all sessions share.
+/// The state that the executes and the owed cancels of all sessions share. There is one per bridge.
 #[derive(Debug)]
 pub struct Context {
     /// The client for claude-api.
     pub upstream: Upstream,
-    /// The counters of accepted and refused executes.
+    /// The counters of executes that claude-api has accepted and of those that failed.
     pub metrics: Arc<Metrics>,
-    /// The viewers of each execution, so that an execution is not cancelled while it has a viewer.
+    /// The number of viewers of each execution. An execution that still has a viewer is not
+    /// cancelled.
     pub departures: Departures,
-    /// Permits to retry an owed cancel without a time limit.
+    /// The permits to retry an owed cancel without a time limit. Without a permit, the cancel is
+    /// given up after some time.
     owed_permits: Semaphore,
-    /// How long an execution may be without a viewer after its session ended. Then it is cancelled.
+    /// How long an execution may be without a viewer after its session ended. After that it is
+    /// cancelled.
     disconnect_grace: Duration,
-    /// The tasks of all executes and owed cancels. A stop of the bridge waits for them.
+    /// Tracks the tasks of all executes and owed cancels, so that the bridge can wait for them when
+    /// it stops.
     pub tracker: TaskTracker,
-    /// Cancelled when the bridge stops. Then owed cancels end, and executes get 2 s more.
+    /// Cancelled when the bridge stops. Owed cancels then end immediately, and executes after 2 s
+    /// at the latest.
     pub shutdown: CancellationToken,
 }
 
 impl Context {
-    /// Creates the state for one bridge. `disconnect_grace`: how long an execution may be without a
-    /// viewer after its session ended. `shutdown` ends the owed cancels, and the executes 2 s
-    /// later.
+    /// Creates the shared state of one bridge. `disconnect_grace` is how long an execution may be
+    /// without a viewer after its session ended. Cancelling `shutdown` ends the owed cancels
+    /// immediately, and the executes after 2 s.
     #[must_use]
     pub fn new(
         upstream: Upstream,

@@ -12,9 +12,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
 
-/// The exit code for wrong arguments (EX_USAGE in sysexits.h).
+/// The exit code for wrong arguments or settings: 64, which is EX_USAGE in sysexits.h. Other
+/// failures exit with 1.
 const USAGE: u8 = 64;
-/// How long `bridge healthcheck` waits for an answer.
+/// How long `bridge healthcheck` waits for the bridge's HTTP answer. After this time the check
+/// fails with exit code 1.
 const HEALTHCHECK_TIME: Duration = Duration::from_secs(4);
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Returns the exit code 0 for success. For an error, prints it to stderr and returns 1.
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +58,8 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// Checks the settings, sets up the logs, and runs the bridge until it stops. Wrong settings are
+/// printed to stderr, and the exit code is then 64.
 fn serve(config: &Config) -> ExitCode {
     let settings = match config.check() {
         Ok(settings) => settings,
@@ -79,6 +84,10 @@ fn serve(config: &Config) -> ExitCode {
     exit_code(run(config, settings))
 }
 
+/// Listens on the address from the settings, and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Returns an error if the address cannot be bound, or if the bridge cannot start.
 #[tokio::main]
 async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     raise_descriptor_limit();
@@ -100,8 +109,9 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     bridge::run(listener, config, settings, shutdown).await
 }
 
-/// Raises the soft limit of open files to the hard limit, because each session needs a descriptor
-/// and each view two more. A failure is only logged.
+/// Raises the soft limit of open files (RLIMIT_NOFILE) to the hard limit. Each session needs one
+/// descriptor, and each view of an execution needs two more. A failure is only logged, because the
+/// bridge works with fewer descriptors too.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -114,6 +124,10 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Requests the liveness page of a running bridge at `url`.
+///
+/// # Errors
+/// Returns an error if no answer arrives within 4 s, or if its HTTP status is not 200.
 #[tokio::main(flavor = "current_thread")]
 async fn healthcheck(url: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::builder()

@@ -1,9 +1,9 @@
-//! The numbers that `/metrics` shows: counters since the start of the bridge, and the state at the
-//! time of the scrape.
+//! The numbers that the page `/metrics` shows to Prometheus: counters since the start of the
+//! bridge, and the state at the time of the scrape.
 //!
 //! - A counter is a relaxed atomic.
-//! - A number that another module counts is not counted again: [`Snapshot`] carries the number at a
-//!   scrape.
+//! - Some numbers are kept by other modules. They are not counted again here: [`Snapshot`] carries
+//!   their values at a scrape.
 //! - Labels have only values of fixed lists, so the number of series is bounded. An id is never a
 //!   label. Every series exists from the start, with the value 0.
 
@@ -19,20 +19,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use protocol::Exposition;
 
-/// The label for a reason that is on no list. It keeps the number of series bounded.
+/// The label value for a reason that is on no list. It keeps the number of series bounded.
 const OTHER: &str = "other";
 
+/// The label of a counter of repeated requests: the kind of request, such as `execute`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabel {
     request: &'static str,
 }
 
+/// The label of a counter of refused requests: the `reason` of the error, such as `parse_error`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: String,
 }
 
-/// The counters of one bridge, and the registry that encodes them for `/metrics`.
+/// The Prometheus metrics of one bridge, which `/metrics` shows. Other modules increment the public
+/// counters directly.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -41,52 +44,55 @@ pub struct Metrics {
     outbound: Gauge,
     inbound_limit: Gauge,
     outbound_limit: Gauge,
-    /// Refused requests, counted by the `reason` of the error.
+    /// Counts refused requests by the `reason` of their error. Every known reason has a counter.
     refused: BTreeMap<String, Counter>,
-    /// The number of executions that all open sessions view now. An execution counts once for each
-    /// session.
+    /// The number of views that are open now. An execution that two sessions view counts twice.
     pub viewers: Gauge,
     /// WebSocket sessions opened since the start of the bridge.
     pub sessions_opened: Counter,
-    /// Sessions over the limit that were refused over WebSocket, with -32001. Refusals with 503 are
-    /// not counted here.
+    /// WebSocket sessions that were refused with the JSON-RPC error -32001 (`TOO_MANY_SESSIONS`).
+    /// Refusals with HTTP 503 are not counted here.
     pub sessions_refused: Counter,
-    /// WebSocket messages received.
+    /// WebSocket messages received from clients.
     pub messages_in: Counter,
-    /// WebSocket messages sent.
+    /// WebSocket messages sent to clients.
     pub messages_out: Counter,
-    /// Bytes of the messages received.
+    /// Bytes of the WebSocket messages received from clients.
     pub bytes_in: Counter,
-    /// Bytes of the messages sent.
+    /// Bytes of the WebSocket messages sent to clients.
     pub bytes_out: Counter,
-    /// Gap messages sent. A gap tells a client that some bytes of output are missing.
+    /// Gap messages sent. A gap message tells a client that it will not receive some bytes of
+    /// output.
     pub gaps_sent: Counter,
-    /// Bytes of output dropped because a client with `onSlow: skip` did not keep up.
+    /// Bytes of output that were dropped because a client with `onSlow: skip` read too slowly.
     pub skipped_bytes: Counter,
     /// Executes that claude-api has accepted.
     pub executes: Counter,
-    /// Executes that claude-api refused, or that were given up before it accepted them.
+    /// Executes that failed: claude-api refused them, or the bridge gave them up before claude-api
+    /// accepted them.
     pub executes_refused: Counter,
 }
 
-/// The numbers that other modules keep, read at the time of a scrape.
+/// The numbers for `/metrics` that other modules keep, read at the time of a scrape.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot {
-    /// Open WebSocket sessions.
+    /// WebSocket sessions that are open now.
     pub sessions: u64,
-    /// The bytes of `inboundBytes` in use.
+    /// Bytes in use by incoming messages and by executes and inputs without an answer, of
+    /// `inboundBytes`.
     pub inbound_bytes: u64,
-    /// The bytes of `outboundBytes` in use, beyond the floor that is reserved for each session.
+    /// Bytes of unread answers and output, beyond the part that is reserved for each session.
     pub outbound_bytes: u64,
-    /// The setting `inboundBytes`.
+    /// The most bytes that `inbound_bytes` may reach: the setting `inboundBytes`.
     pub inbound_limit_bytes: u64,
-    /// The part of `outboundBytes` that all sessions share, beyond their floors.
+    /// The most bytes that `outbound_bytes` should reach: the part of `outboundBytes` that all
+    /// sessions share.
     pub outbound_limit_bytes: u64,
 }
 
 impl Metrics {
-    /// Counts a refused request. `reason`: the `reason` of its error, or the type of its problem.
-    /// An unknown one counts as `other`.
+    /// Counts a refused request. `reason` is the `reason` in the `data` of its JSON-RPC error, or
+    /// the type of its HTTP problem. A reason that is on no list counts as `other`.
     pub fn refused(&self, reason: &str) {
         let counter = self.refused.get(&*reason.replace('-', "_"));
         if let Some(counter) = counter.or_else(|| self.refused.get(OTHER)) {
@@ -94,8 +100,8 @@ impl Metrics {
         }
     }
 
-    /// Returns the text of `/metrics` in this format. If the encoding fails, the failure is logged
-    /// and the text is incomplete.
+    /// Returns the text of the page `/metrics` in the given format. If the encoding fails, the
+    /// failure is logged and the text is incomplete.
     #[must_use]
     pub fn page(&self, snapshot: Snapshot, format: Exposition) -> String {
         let Snapshot {
@@ -126,21 +132,22 @@ impl Metrics {
     }
 }
 
-/// The numbers of requests that the bridge repeated to claude-api, by the kind of request. Clones
-/// count in the same numbers.
+/// Counts the requests that the bridge sent to claude-api again after a failure, by the kind of
+/// request. Clones share the same counters.
 #[derive(Debug, Clone)]
 pub struct Retries {
     family: Family<RequestLabel, Counter>,
-    /// Repeated PUTs of executes that claude-api had not accepted.
+    /// Repeated PUT requests for executes that claude-api had not accepted yet.
     pub execute: Counter,
-    /// Repeated short calls: controls, inputs, statuses, lists and events, for which a client
-    /// waits.
+    /// Repeated short calls for which a client waits: pause, resume, cancel, input, status, list
+    /// and events.
     pub call: Counter,
-    /// Repeated cancels that no client waits for, because its session has ended or has its answer.
+    /// Repeated cancels for which no client waits, because its session has ended or already has an
+    /// answer.
     pub cancel: Counter,
-    /// Reconnects of streams of output.
+    /// Reconnects of streams that carry the output of an execution.
     pub output: Counter,
-    /// Reconnects of streams of statuses.
+    /// Reconnects of streams that carry the statuses of an execution.
     pub follow: Counter,
 }
 

@@ -1,5 +1,5 @@
-//! The HTTP server: accepts connections, upgrades them to sessions, serves the health and metrics
-//! pages, and closes everything in order when the bridge stops.
+//! The HTTP server of the bridge. It accepts connections, upgrades them to WebSocket sessions, and
+//! serves MCP, health and metrics. When the bridge stops, it closes all sessions in order.
 
 pub mod app;
 mod boxed;
@@ -30,25 +30,28 @@ use app::App;
 use boxed::BoxRule;
 use connections::{ConnectionSlots, serve, set_options};
 
-/// The most connections over the limit of sessions that are refused over WebSocket, with -32001, at
-/// the same time. Further ones get 503.
+/// The most surplus WebSocket sessions that are refused politely at the same time: they are opened,
+/// get the JSON-RPC error -32001 (`TOO_MANY_SESSIONS`), and close. Further ones get HTTP 503
+/// (Service Unavailable), which costs no WebSocket.
 const REFUSALS: usize = 256;
-/// `inboundBytes` divided by this is the memory for request bodies of `/mcp`. It is separate from
-/// the inbound budget: the content of a body becomes a message to this bridge, which needs room
-/// while the body is still held.
+/// The divisor of `inboundBytes` that gives the memory for HTTP request bodies of `/mcp`: a quarter
+/// of it. This memory is additional. While a body is held, its content also becomes a WebSocket
+/// message to this bridge, which needs memory of its own.
 const MCP_SHARE: u64 = 4;
-/// The pause after a failure of accept(2), for example when no descriptor is left. Without it the
-/// loop would spin.
+/// The pause after a failed accept(2), for example when no file descriptor is left (EMFILE).
+/// Without it the accept loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The host name of the bridge in compose.yaml, which clients in that network may use in `Host`.
+/// The host name of the bridge in compose.yaml. Clients in that network may use it in the HTTP
+/// header `Host`.
 const SERVICE_NAME: &str = "bridge";
 
-/// Serves connections of `listener` until `shutdown` completes. Then closes all sessions with 1012
-/// and waits up to `shutdownMs` for their tasks.
+/// Runs the bridge on `listener` until `shutdown` completes. Then closes all WebSocket sessions
+/// with the close code 1012 (service restart), and waits up to `shutdownMs` for their tasks.
+/// Returns `Ok` also if some tasks did not end in time.
 ///
 /// # Errors
-/// The HTTP client cannot be created, the addresses of this machine cannot be read, or the listener
-/// has no address.
+/// Returns an error if the HTTP client cannot be created, the addresses of this machine cannot be
+/// read, or the listener has no address.
 pub async fn run(
     listener: TcpListener,
     config: &Config,
@@ -148,11 +151,13 @@ pub async fn run(
     Ok(())
 }
 
+/// Returns the items of a setting's list without surrounding blanks and without empty items.
 fn trimmed(list: &[String]) -> impl Iterator<Item = String> {
     let list = list.iter().map(|item| item.trim().to_owned());
     list.filter(|item| !item.is_empty())
 }
 
+/// Creates the table of the bridge's HTTP paths. The access checks run before every handler.
 fn router(app: App) -> Router {
     Router::new()
         .route("/", get(pages::front))
@@ -170,6 +175,9 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// Checks the access of every HTTP request before its handler runs. Refuses requests from
+/// claude-api's container, and requests whose `Host` or `Origin` header is not allowed. Also counts
+/// each refused request in `/metrics`.
 async fn guard(
     axum::extract::State(app): axum::extract::State<App>,
     request: axum::extract::Request,

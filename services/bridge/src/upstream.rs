@@ -1,6 +1,6 @@
-//! The HTTP client for claude-api: short calls with a time limit, and the two streams of an
-//! execution (statuses, output), which hide retries and broken connections. No other module of the
-//! bridge sends or retries requests.
+//! The HTTP client for claude-api. It makes short calls with a time limit, and reads the two
+//! streams of an execution (its statuses and its output). It hides retries and broken connections.
+//! No other module of the bridge sends or retries requests.
 //!
 //! - [`accept`]: the PUT of an execute, until claude-api has accepted it
 //! - [`calls`], [`events`], `attach`: the short calls for requests
@@ -29,58 +29,66 @@ use protocol::ExecutionId;
 
 use crate::metrics::Retries;
 
-/// How long a TCP connection to claude-api may take to open.
+/// How long a TCP connection to claude-api may take to open (5 s).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The interval of TCP keepalive probes to claude-api. Without them a stream of output would wait
-/// forever for a host that is gone, because an execution may write nothing for long.
+/// The interval of TCP keepalive probes to claude-api (10 s). An execution may write nothing for
+/// long. Without probes, a stream of its output would wait forever for a host that is gone.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How long an unused connection is kept. Shorter than the idle timeout of common proxies, so the
-/// bridge does not send a request on a connection that they have closed.
+/// How long an unused connection to claude-api is kept open for later calls (20 s). Common proxies
+/// close idle connections later than that. So the bridge does not send a request on a connection
+/// that a proxy has closed.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// How long calls to claude-api may take, and how long its streams may be silent.
+/// How long calls to claude-api may take, and how long its streams may be silent. All values are
+/// derived from the settings of the bridge.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// The limit of a short call (control, status, list, events or input), its retries included.
+    /// The limit of a short call (pause, resume, cancel, status, list, events or input), including
+    /// its retries.
     pub call: Duration,
-    /// How long an execute is retried until claude-api has accepted it.
+    /// How long an execute is retried while claude-api has not accepted it. After that the client
+    /// gets an error.
     pub accept: Duration,
-    /// The limit of one attempt to hand an execute to claude-api.
+    /// The limit of one attempt to send an execute to claude-api. It is a quarter of `accept`, so
+    /// that an attempt whose packets are lost leaves time for others.
     pub attempt: Duration,
-    /// How long a stream's answer may take to begin. Then the bridge reconnects.
+    /// How long the head of a stream's HTTP answer may take to arrive. After that the bridge
+    /// reconnects.
     pub head: Duration,
-    /// How long a stream of statuses may be silent before the bridge reconnects. Longer if
-    /// claude-api's heartbeat requires it.
+    /// How long a stream of statuses may be silent before the bridge reconnects. A longer time
+    /// applies if claude-api repeats its statuses less often than the bridge expects.
     pub silence: Duration,
-    /// How long no byte of output may arrive, although claude-api is known to have more, before the
-    /// bridge reconnects.
+    /// How long a stream of output may be without a byte, although claude-api is known to have
+    /// more. After that the bridge reconnects.
     pub stall: Duration,
-    /// How often a view repeats the last status to its client while claude-api cannot be reached.
+    /// How often the bridge repeats an execution's last status to the client while claude-api
+    /// cannot be reached.
     pub heartbeat: Duration,
 }
 
-/// The client for one claude-api. A clone uses the same connections and counters.
+/// The HTTP client for claude-api. A clone uses the same connections and counters.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     client: reqwest::Client,
+    /// The base URL of claude-api, `http://host:port` without a slash at the end.
     base: String,
-    /// The id of the session for which the streams are read, sent to claude-api. `None` for other
-    /// calls.
+    /// The id of the session for which streams are read. It is sent to claude-api as the viewer.
+    /// `None` for calls that are made for no session.
     viewer: Option<Arc<str>>,
     /// The time limits of calls and streams.
     pub times: Times,
-    /// How often claude-api repeats a status, in milliseconds; 0 while unknown.
+    /// How often claude-api repeats a status, in milliseconds. 0 while claude-api has not said it.
     heartbeat_ms: Arc<AtomicU64>,
-    /// The numbers of repeated requests, for `/metrics`.
+    /// Counts the requests that were sent again after a failure, for `/metrics`.
     pub retries: Retries,
 }
 
 impl Upstream {
     /// Creates the client for the claude-api at `base`, which is `http://host:port` without a path.
-    /// Nothing is sent yet, and no proxy is used.
+    /// Sends nothing yet. Never uses a proxy, because `HTTP_PROXY` is meant for the CLI.
     ///
     /// # Errors
-    /// The HTTP client cannot be created.
+    /// Returns an error if the HTTP client cannot be created.
     pub fn new(base: &str, times: Times) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .http1_only()
@@ -105,8 +113,9 @@ impl Upstream {
         })
     }
 
-    /// Returns a copy whose streams name `session` as their viewer. So claude-api recognizes a late
-    /// stream of an ended session, and does not count that stream as a new viewer.
+    /// Returns a copy of the client that names `session` as the viewer of its streams. So
+    /// claude-api recognizes a late stream of an ended session, and does not count that stream as a
+    /// new viewer.
     #[must_use]
     pub fn for_viewer(&self, session: Arc<str>) -> Self {
         Self {
@@ -115,14 +124,14 @@ impl Upstream {
         }
     }
 
-    /// Stores how often claude-api repeats a status, in milliseconds. All clones use it to judge
-    /// silent streams.
+    /// Stores how often claude-api repeats a status, in milliseconds. This client and all its
+    /// clones use the value to decide when a silent stream is dead.
     pub fn learn_heartbeat(&self, milliseconds: u64) {
         self.heartbeat_ms.store(milliseconds, Ordering::Relaxed);
     }
 
-    /// Returns how long a stream of statuses may be silent before it counts as dead: two and a
-    /// quarter heartbeats, the bridge's or claude-api's, whichever is longer.
+    /// Returns how long a stream of statuses may be silent before it counts as dead. It is two and
+    /// a quarter heartbeats, of the bridge or of claude-api, whichever is longer.
     fn silence(&self) -> Duration {
         let theirs = Duration::from_millis(self.heartbeat_ms.load(Ordering::Relaxed));
         self.times.silence.max(silence(theirs))
@@ -134,17 +143,22 @@ impl Upstream {
         &self.base
     }
 
+    /// Returns the URL of an execution. `rest` is the part after the id: a path, a query or empty.
     fn execution_url(&self, id: ExecutionId, rest: &str) -> String {
         format!("{}{}", self.service_url(id), path(id, rest))
     }
 }
 
-/// Returns how long a stream may be silent before it counts as dead: two and a quarter heartbeats.
+/// Returns how long a stream of statuses may be silent before it counts as dead: two and a quarter
+/// times `heartbeat`, which is the interval at which statuses are repeated. So one lost heartbeat
+/// is tolerated.
 #[must_use]
 pub fn silence(heartbeat: Duration) -> Duration {
     heartbeat.saturating_mul(2).saturating_add(heartbeat / 4)
 }
 
+/// Returns the path of an execution. `rest` is the part after the id: a longer path, a query or
+/// empty.
 fn path(id: ExecutionId, rest: &str) -> String {
     format!("/v1/executions/{id}{rest}")
 }

@@ -1,6 +1,6 @@
 //! The view of one execution in one session: a task that streams the execution's statuses and
 //! output from claude-api to the client. It sends messages to the session one at a time, and only
-//! while the socket has room.
+//! while the socket has room. So a slow client holds little memory.
 
 pub mod buffer;
 mod elapsed;
@@ -25,53 +25,59 @@ use crate::upstream::output::{OutputItem, OutputStream};
 use buffer::Skip;
 use order::Order;
 
-/// The settings and counters that all views share.
+/// The settings and counters that all views of the bridge share.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The client for claude-api.
     pub upstream: Upstream,
-    /// The limits beyond which a view with `onSlow: skip` drops output.
+    /// The most unsent output of a view with `onSlow: skip`. Older output beyond it is dropped.
     pub skip: Skip,
-    /// The most bytes of a status object in a message; a longer one is cut.
+    /// The longest status object in a message to the client, in bytes. A longer one is shortened.
     pub status_bytes: usize,
-    /// The counters of gaps and of skipped bytes.
+    /// The counters of gaps and of dropped bytes.
     pub metrics: Arc<Metrics>,
 }
 
-/// The state with which a view begins, directly after the answer to its execute or attach.
+/// What a view must know when it begins, directly after the answer to its execute or attach.
 #[derive(Debug, Clone)]
 pub struct ViewStart {
-    /// The status that the client has received in the answer.
+    /// The status of the execution that the client has received in the answer.
     pub status: Status,
-    /// The offset of the output that the client requested. `None`: from 0, with a gap if claude-api
-    /// no longer has byte 0.
+    /// The offset in bytes at which the client wants the output to begin. `None` means from 0. If
+    /// claude-api no longer has byte 0, the view then begins with a gap.
     pub offset: Option<u64>,
-    /// Whether the view waits or skips output when its client does not keep up.
+    /// Whether the view pauses or drops output when its client reads too slowly.
     pub on_slow: OnSlow,
 }
 
-/// One message of a view for the client: a status, output, a gap or a notice. It is sent boxed,
-/// because tokio allocates a channel in blocks of 32 items, and every idle session has one.
+/// One message of a view for its client: a status, output, a gap or a notice. It is sent in a
+/// `Box`, because tokio allocates a channel in blocks of 32 items, and every idle session has a
+/// channel.
 #[derive(Debug)]
 pub struct ViewMessage {
-    /// The number of the view. The session drops messages of a view that it has ended.
+    /// The number of the view in its session. The session drops messages of a view that it has
+    /// ended.
     pub view: u64,
-    /// The message as JSON.
+    /// The JSON-RPC notification, as JSON text.
     pub text: String,
-    /// Whether this is the terminal status, the last message of the view.
+    /// Whether this is the terminal status, which is the last message of the view.
     pub last: bool,
-    /// The message's bytes in the outbound budget, released when the socket has accepted it.
+    /// The bytes of the message in the memory budget for unread output. They are released when the
+    /// socket has accepted the message.
     pub charge: OutboundCharge,
 }
 
-/// The clock of one view, for `elapsedMs`: read once from the wall clock, then monotonic. It starts
-/// no earlier than the newest time in claude-api's status, so no elapsed time is negative.
+/// The clock of one view, for the `elapsedMs` of its statuses. It is read once from the wall clock
+/// and is monotonic from then on. It starts no earlier than the newest time in claude-api's status,
+/// so no elapsed time is negative.
 struct Clock {
     wall: Timestamp,
     read_at: Instant,
 }
 
 impl Clock {
+    /// Starts the clock at the wall clock's time, or at the newest time in `status` if that is
+    /// later.
     fn start(status: &Status) -> Self {
         let known = status.started_at.unwrap_or(status.created_at);
         Self {
@@ -80,16 +86,20 @@ impl Clock {
         }
     }
 
+    /// Returns the time of this clock. It never goes back, even if the wall clock is set back.
     fn now(&self) -> Timestamp {
         let passed = SignedDuration::try_from(self.read_at.elapsed()).unwrap_or_default();
         self.wall.checked_add(passed).unwrap_or(self.wall)
     }
 }
 
+/// A request for permission to send one message to the session, which waits until the session has
+/// room.
 type Permit = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Box<ViewMessage>>>> + Send>>;
 
-/// Waits until the session accepts a message, or forever if no permit is requested. `None` if the
-/// session has ended. Cancel-safe: a pending request keeps its position in the channel's queue.
+/// Waits until the session accepts one more message. Returns `None` if the session has ended. If no
+/// permit is requested, waits forever. Cancel-safe: a pending request keeps its position in the
+/// channel's queue.
 async fn granted(permit: Option<&mut Permit>) -> Option<mpsc::OwnedPermit<Box<ViewMessage>>> {
     match permit {
         Some(permit) => permit.await,
@@ -97,13 +107,14 @@ async fn granted(permit: Option<&mut Permit>) -> Option<mpsc::OwnedPermit<Box<Vi
     }
 }
 
-/// After this number of checks without room for output, a view closes its stream from claude-api.
-/// Each check follows `Times::stall` after the previous one.
+/// The number of checks in a row without memory after which a view closes its stream from
+/// claude-api, because an open stream needs memory itself. The checks are `Times::stall` apart.
 const CHECKS_WITHOUT_ROOM: u32 = 2;
 
 /// Runs the view with the number `view` until its last message is sent or the session has ended.
-/// Buffered bytes are charged to `share`. Without room the view reads no more from claude-api, and
-/// resumes later at the same offset. The task may be aborted at any point.
+/// Its buffered bytes count in `share`, the memory of the session for unread output. While that is
+/// used up, the view reads no more from claude-api, and resumes later at the same offset. The task
+/// may be aborted at any point.
 pub async fn run(
     context: Context,
     start: ViewStart,

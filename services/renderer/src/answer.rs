@@ -1,5 +1,6 @@
-//! Finds the text to show of the main conversation, each part exactly once. The CLI sends it twice
-//! (as stream events, then whole in `assistant` events), and again after a broken request.
+//! Finds the text of the model's answer in the CLI's events, and shows each part exactly once. The
+//! CLI sends each text of the main conversation twice: as stream events, then whole in `assistant`
+//! events. After a broken request it may send it again.
 //!
 //! ```text
 //!              message_start             message_stop, complete
@@ -20,35 +21,42 @@ use crate::repeat::{Repeat, Step};
 use crate::wtf8::Literal;
 use message::{BLANK_LINE, Block, Broken, Message};
 
-/// The most content blocks of a message that are remembered; no message of the CLI has more.
+/// The most content blocks of a message that are remembered, which bounds the memory. No message of
+/// the CLI has more.
 const REMEMBERED_BLOCKS: usize = 64;
 
-/// The answer of the main conversation as far as it was shown: the message that is being received,
-/// and a broken one that may be repeated.
+/// The model's answer in the main conversation, as far as its text was shown. It has the message
+/// that is being received, and the last broken message, whose text may be repeated.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// Whether any text of the answer was shown to the client.
     shown: bool,
+    /// The message that is being received, or that has ended and may still be confirmed; `None`
+    /// between messages.
     open: Option<Message>,
+    /// The last message, if the CLI did not finish it; `None` otherwise.
     broken: Option<Broken>,
 }
 
-/// A content block of an `assistant` event: its text; None if it is not a text block.
+/// The text of a content block in an `assistant` event; `None` if it is not a text block, such as a
+/// tool call.
 pub(crate) type AssistantBlock<'a> = Option<Literal<'a>>;
 
 impl Answer {
-    /// Whether any text of the answer was shown.
+    /// Returns true if any text of the answer was shown to the client.
     pub(crate) fn has_shown(&self) -> bool {
         self.shown
     }
 
-    /// Begins a message at its `message_start`. New text is appended to `out`. Returns true if the
-    /// message restarts a broken one; so do the methods below.
+    /// Begins a message at its `message_start` event. `id` is the message's id, `None` if it is
+    /// unknown. Appends new text to `out`. Returns true if the message restarts a broken one.
     pub(crate) fn message_start(&mut self, id: Option<String>, out: &mut String) -> bool {
         self.begin(id, true, out)
     }
 
-    /// Begins the content block `index` of the open message, whose first text may be `text`.
+    /// Begins the content block with the number `index` in the open message. `text` is its first
+    /// text, often empty. If no message is open, because its start was lost, begins one. Returns
+    /// true if that message restarts a broken one.
     pub(crate) fn block_start(
         &mut self,
         index: u64,
@@ -69,7 +77,10 @@ impl Answer {
         restart | (!text.is_empty() && self.text_delta(index, text.text().as_bytes(), out))
     }
 
-    /// Adds a piece of text (WTF-8) to the content block `index` of the open message.
+    /// Adds a piece of text to the content block with the number `index` in the open message. The
+    /// text is WTF-8, as it may end inside a character. An unknown block is added as a text block.
+    /// Text for a block that an `assistant` event has confirmed is ignored, because it was already
+    /// shown. Returns true if the text begins a message that restarts a broken one.
     pub(crate) fn text_delta(&mut self, index: u64, text: &[u8], out: &mut String) -> bool {
         let restart = self.expect_open(out);
         let Some(open) = &mut self.open else {
@@ -95,7 +106,8 @@ impl Answer {
         restart
     }
 
-    /// Marks the open message as complete: its `message_delta` follows the last block.
+    /// Marks the open message as complete, because its `message_delta` event follows its last
+    /// block.
     pub(crate) fn message_delta(&mut self, out: &mut String) {
         self.flush(out);
         if let Some(open) = &mut self.open {
@@ -103,8 +115,9 @@ impl Answer {
         }
     }
 
-    /// Ends a message at its `message_stop`. `abandoned` is set if the CLI discarded the message,
-    /// with the index of the first discarded block if it is known.
+    /// Ends the open message at its `message_stop` event. `abandoned` is set if the CLI has
+    /// discarded the message. Its value is the index of the first discarded block, or `None` if the
+    /// CLI did not say. A discarded or incomplete message counts as broken.
     pub(crate) fn message_stop(&mut self, abandoned: Option<Option<u64>>, out: &mut String) {
         let Some(open) = &self.open else { return };
         if abandoned.is_some() || open.is_broken() {
@@ -117,8 +130,9 @@ impl Answer {
         }
     }
 
-    /// Compares a whole message of an `assistant` event with its deltas, and shows the text that
-    /// they lacked. A message without deltas is shown from its start.
+    /// Processes a whole message of an `assistant` event. Compares it with its deltas, and shows
+    /// the text that they lacked. A message without deltas is shown from its start. Returns true if
+    /// it restarts a broken message.
     pub(crate) fn assistant<'b>(
         &mut self,
         id: Option<String>,
@@ -133,8 +147,8 @@ impl Answer {
         restart
     }
 
-    /// Ends the answer at a `result` event. `text` is the result's text if an event was lost
-    /// before, else None; the part of it that the last message lacks is shown.
+    /// Ends the answer at a `result` event. `text` is the result's text if an event was lost before
+    /// it, otherwise `None`. Shows the part of the text that the last message lacks.
     pub(crate) fn result(&mut self, text: Option<&str>, out: &mut String) {
         self.close(out);
         if let Some(text) = text.filter(|_| self.shown) {
@@ -144,7 +158,7 @@ impl Answer {
         self.broken = None;
     }
 
-    /// Shows the part of the result's `text` that the last message lacks. Shows nothing if the last
+    /// Shows the part of the result's `text` that the last message lacks. Shows no text if the last
     /// message is too long to compare.
     fn complete(&mut self, text: &str, out: &mut String) {
         let last = match (&self.open, &self.broken) {
@@ -164,27 +178,28 @@ impl Answer {
         }
     }
 
-    /// Ends the answer at the end of stdout. Text that is still held back in an unfinished answer
-    /// was already shown, so it is dropped.
+    /// Ends the answer at the end of stdout. In an unfinished answer, text that is still held back
+    /// repeats text that was shown, so it is dropped.
     pub(crate) fn finish(&mut self, out: &mut String) {
         self.flush(out);
         self.close(out);
     }
 
-    /// Shows the text of a result as the answer. The caller has checked that no other text was
-    /// shown.
+    /// Shows the text of a `result` event as the answer. The caller has checked that no other text
+    /// was shown.
     pub(crate) fn show_fallback(&mut self, text: &str, out: &mut String) {
         self.shown |= !text.is_empty();
         out.push_str(text);
     }
 
-    /// Begins a message without an id if none is open, because its `message_start` was lost.
+    /// Begins a message without an id if none is open, because its `message_start` event was lost.
+    /// Returns true if that restarts a broken message.
     fn expect_open(&mut self, out: &mut String) -> bool {
         self.open.is_none() && self.begin(None, true, out)
     }
 
-    /// Ends the open message and begins a new one. `streamed` is false if an `assistant` event
-    /// begins it. Returns whether it restarts a broken message.
+    /// Ends the open message and begins a new one. `streamed` is false if the new one is known only
+    /// from an `assistant` event. Returns true if the new message restarts a broken one.
     fn begin(&mut self, id: Option<String>, streamed: bool, out: &mut String) -> bool {
         self.close(out);
         let broken = self.broken.take();
@@ -203,7 +218,8 @@ impl Answer {
         restart
     }
 
-    /// Ends the open message: as complete, or as broken, so that its restart is compared with it.
+    /// Ends the open message. An incomplete message becomes the broken one, and a restart is
+    /// compared with it.
     fn close(&mut self, out: &mut String) {
         if self.open.as_ref().is_some_and(Message::is_broken) {
             self.broken = self.open.take().map(|open| open.break_off(None));
@@ -212,8 +228,8 @@ impl Answer {
         }
     }
 
-    /// Ends a complete open message, and shows its held text if it does not repeat text that was
-    /// shown.
+    /// Ends the comparison of a complete message with a broken one. Shows its held text, unless
+    /// that only repeats text that was shown.
     fn settle(&mut self, out: &mut String) {
         self.flush(out);
         let Some(open) = &mut self.open else { return };
@@ -224,8 +240,8 @@ impl Answer {
         }
     }
 
-    /// Shows U+FFFD for half of a surrogate pair at the end of the last delta, which no text can
-    /// complete any more.
+    /// Shows U+FFFD for half of a UTF-16 surrogate pair at the end of the last delta, because no
+    /// later text can complete it.
     fn flush(&mut self, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let mut half = String::new();
@@ -237,8 +253,8 @@ impl Answer {
         }
     }
 
-    /// Compares a block of an `assistant` event, which has the whole text, with the block's deltas,
-    /// and shows the text that they lacked.
+    /// Compares a whole content block of an `assistant` event with the block's deltas, and shows
+    /// the text that they lacked.
     fn confirm(&mut self, block: AssistantBlock<'_>, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let unconfirmed = open
@@ -271,8 +287,8 @@ impl Answer {
         self.forget_confirmed();
     }
 
-    /// Forgets the oldest confirmed blocks beyond the limit, which bounds memory: a message may
-    /// have any number of blocks.
+    /// Forgets the oldest confirmed blocks if there are more than 64, because a message may have
+    /// any number of blocks.
     fn forget_confirmed(&mut self) {
         let Some(open) = &mut self.open else { return };
         if open.blocks.len() > REMEMBERED_BLOCKS {
@@ -285,8 +301,8 @@ impl Answer {
         }
     }
 
-    /// Adds text to the block at position `at` of the open message, and shows it. Text of a
-    /// restarted answer is held back while it may repeat shown text.
+    /// Adds text to the block at position `at` of the open message, and shows it. In a restarted
+    /// answer, holds the text back while it may repeat shown text.
     fn feed(&mut self, at: usize, text: &str, out: &mut String) {
         let Some(open) = &mut self.open else { return };
         let Some(block) = open.blocks.get_mut(at).filter(|_| !text.is_empty()) else {
@@ -321,7 +337,7 @@ impl Answer {
         }
     }
 
-    /// Carries out a decision about the held text of a restarted answer.
+    /// Shows or holds the held text of a restarted answer, as its comparison has decided.
     fn take_step(&mut self, step: Step, out: &mut String) {
         let text = match step {
             Step::Hold => return,

@@ -1,11 +1,11 @@
 //! The text of one message, kept so that a restarted answer can be compared with it.
 
-/// The longest text that is kept for comparison (2 MiB). Answers of today's models are shorter
-/// (128k tokens).
+/// The longest text that is kept for the comparison with a restarted answer (2 MiB). Answers of
+/// today's models are shorter (128k tokens).
 pub(crate) const COMPARED_BYTES: usize = 2 << 20;
 
-/// A growing text with a bounded memory: beyond 2 MiB, the text is dropped and only its length is
-/// counted.
+/// A growing text with bounded memory. Once it is longer than 2 MiB, the text is dropped and only
+/// its length is counted.
 #[derive(Debug, Default)]
 pub(crate) struct ComparedText {
     text: String,
@@ -13,7 +13,7 @@ pub(crate) struct ComparedText {
 }
 
 impl ComparedText {
-    /// Appends text. Beyond 2 MiB in total, drops the text and only counts it.
+    /// Appends text. If the total exceeds 2 MiB, drops all of it and only counts its length.
     pub(crate) fn push(&mut self, text: &str) {
         self.len += text.len();
         if self.len <= COMPARED_BYTES {
@@ -23,17 +23,18 @@ impl ComparedText {
         }
     }
 
-    /// Returns the length of all text in bytes, kept or not.
+    /// Returns the length of all appended text in bytes, also if the text was dropped.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Returns the text between two byte offsets; `None` if the text is too long to be kept.
+    /// Returns the text between two byte offsets. Returns `None` if the text was dropped because it
+    /// was too long.
     pub(crate) fn part(&self, start: usize, end: usize) -> Option<&str> {
         self.text.get(start..end)
     }
 
-    /// Returns the whole text; empty if it is longer than 2 MiB and was dropped.
+    /// Returns the whole text. It is empty if it was dropped because it was longer than 2 MiB.
     pub(crate) fn into_text(self) -> String {
         self.text
     }

@@ -1,5 +1,5 @@
-//! Denied tools (tool calls that the CLI's permission rules refused), shortened for the status of
-//! an execution.
+//! Denials, which are tool calls that the CLI's permission rules refused. They are shortened for
+//! the status of an execution.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -7,15 +7,16 @@ use serde_json::{Value, json};
 use crate::event::{Denied, short, text, word};
 use crate::sanitise::value;
 
-/// The longest denial that keeps the tool's input, in bytes of JSON (1 KiB). The input may be a
-/// whole file.
+/// The longest denial, in bytes of JSON, that keeps the input of the tool (1 KiB). The input may be
+/// a whole file.
 const LONGEST_DENIAL_BYTES: usize = 1 << 10;
 
-/// The most characters that are kept of the message of a denied tool. Its first sentence is for
-/// people; the rest is for the model.
+/// The most characters that are kept of the message in a denial. Its first sentence is for people;
+/// the rest is for the model.
 const LONGEST_MESSAGE_CHARS: usize = 300;
 
-/// Returns the denial that a `system/permission_denied` event announces, as a JSON object.
+/// Returns the denial in a `system/permission_denied` event as a JSON object. Members that the
+/// event lacks are null.
 pub(crate) fn from_event(event: &Denied<'_>) -> Value {
     let message = text(event.message.as_ref())
         .map(|text| text.chars().take(LONGEST_MESSAGE_CHARS).collect::<String>());
@@ -27,8 +28,8 @@ pub(crate) fn from_event(event: &Denied<'_>) -> Value {
     })
 }
 
-/// Returns the denials in the member `permission_denials` of a `result` event; empty if it is no
-/// list.
+/// Returns the denials in the member `permission_denials` of a `result` event. Returns an empty
+/// list if the member is not a list.
 pub(crate) fn from_result(raw: &RawValue) -> Vec<Value> {
     let Ok(denials) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
         return Vec::new();
@@ -36,7 +37,8 @@ pub(crate) fn from_result(raw: &RawValue) -> Vec<Value> {
     denials.into_iter().map(shortened).collect()
 }
 
-/// Returns one denial of a result. Without the tool's input if the denial is longer than 1 KiB.
+/// Returns one denial of a `result` event. If it is longer than 1 KiB or cannot be read, only the
+/// name and the id of the tool call remain.
 fn shortened(raw: &RawValue) -> Value {
     #[derive(serde::Deserialize, Default)]
     struct Names {

@@ -1,5 +1,5 @@
-//! The members of the CLI's event lines (JSON objects on its stdout) that are used, as structs.
-//! Everything is borrowed from the line.
+//! The members of the CLI's event lines that the renderer reads, as structs for serde. An event
+//! line is one JSON object on the CLI's stdout. Everything is borrowed from the line.
 //!
 //! Each line is parsed as [`Head`], which is enough for a token line. Other lines are rarer, and
 //! are parsed again as the struct of their kind. Strings are [`Raw`] or [`Literal`], so no string
@@ -12,22 +12,28 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::wtf8::{Literal, Raw};
 
-/// The members that are read from every line, which decide how the rest of it is read.
+/// The members that are read from every event line. They decide as which kind of event the line is
+/// read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Head<'a> {
+    /// The kind of the event (`type`), such as `assistant`.
     #[serde(borrow, rename = "type")]
     pub(crate) kind: Option<Raw<'a>>,
+    /// The kind of a `system` event, such as `init`.
     #[serde(borrow)]
     pub(crate) subtype: Option<Raw<'a>>,
+    /// The tool call that started the sub-agent of the event; `None` in the main conversation.
     #[serde(borrow)]
     pub(crate) parent_tool_use_id: Option<Raw<'a>>,
+    /// The content of a `stream_event` line.
     #[serde(borrow)]
     pub(crate) event: Option<StreamEvent<'a>>,
+    /// Set if the CLI has discarded a message.
     pub(crate) abandoned_blocks: Option<Abandoned>,
 }
 
-/// The members that are read from a line that could not be read as an event of its kind, to know
-/// whether text of the answer may be lost.
+/// The members that are read from a line that could not be read as an event. They show whether text
+/// of the answer may be lost.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Kind<'a> {
     #[serde(borrow, rename = "type")]
@@ -36,18 +42,19 @@ pub(crate) struct Kind<'a> {
 }
 
 impl Kind<'_> {
-    /// Whether the line may have text of the main conversation, or the result.
+    /// Returns true if the line may have text of the main conversation, or the result of the run.
     pub(crate) fn is_of_answer(&self) -> bool {
         let kinds = ["stream_event", "assistant", "result"];
         self.parent_tool_use_id.is_none() && kinds.iter().any(|kind| is(self.kind.as_ref(), kind))
     }
 }
 
-/// The member `event` of a `stream_event` line: one event of the model's streaming API.
+/// One event of the model's streaming API, from the member `event` of a `stream_event` line.
 #[derive(Debug, Deserialize)]
 pub(crate) struct StreamEvent<'a> {
     #[serde(borrow, rename = "type")]
     pub(crate) kind: Option<Raw<'a>>,
+    /// The number of the content block in its message; 0 if it is missing.
     #[serde(default)]
     pub(crate) index: u64,
     #[serde(borrow)]
@@ -58,8 +65,8 @@ pub(crate) struct StreamEvent<'a> {
     pub(crate) message: Option<MessageId<'a>>,
 }
 
-/// The member `delta` of a `content_block_delta`: a piece of a block's text. Members of other
-/// deltas are ignored.
+/// A piece of a content block's text, from the member `delta` of a `content_block_delta` event.
+/// Members of other deltas, such as a tool's input, are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Delta<'a> {
     #[serde(borrow, rename = "type")]
@@ -68,21 +75,21 @@ pub(crate) struct Delta<'a> {
     pub(crate) text: Option<Raw<'a>>,
 }
 
-/// The member `message` of a `message_start`, of which only the id is used.
+/// The member `message` of a `message_start` event, of which only the id is used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct MessageId<'a> {
     #[serde(borrow)]
     pub(crate) id: Option<Raw<'a>>,
 }
 
-/// The member `abandoned_blocks`, by which the CLI says that it discarded a broken message, from
-/// this block on.
+/// The member `abandoned_blocks`, with which the CLI says that it has discarded a broken message.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Abandoned {
+    /// The index of the first discarded block; `None` if the CLI did not say.
     pub(crate) from_block_index: Option<u64>,
 }
 
-/// One content block of a message: text, a tool use or a tool result.
+/// One content block of a message: text, thinking, a tool call or a tool result.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Block<'a> {
     #[serde(borrow, rename = "type")]
@@ -98,27 +105,29 @@ pub(crate) struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Whether the block has this `type`.
+    /// Returns true if the `type` of the block is `kind`.
     pub(crate) fn is(&self, kind: &str) -> bool {
         is(self.kind.as_ref(), kind)
     }
 }
 
-/// An `assistant` or `user` line: a whole message, and the marks of an error message that the CLI
-/// itself created.
+/// A whole message, from an `assistant` or `user` line. It may carry the marks of an error message
+/// that the CLI itself wrote.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Turn<'a> {
     #[serde(borrow)]
     pub(crate) message: Message<'a>,
+    /// Set in an error message that the CLI itself wrote. The text names the kind of error.
     #[serde(borrow)]
     pub(crate) error: Option<Marker<'a>>,
+    /// Set in a message that reports an error of the model's API.
     #[serde(borrow, alias = "isApiErrorMessage")]
     pub(crate) is_api_error_message: Option<Marker<'a>>,
     pub(crate) api_error_params: Option<ErrorParams>,
 }
 
-/// The message of a [`Turn`]. If `content` is a plain string, the line is unreadable: a `user` line
-/// is then ignored, and an `assistant` line counts as lost.
+/// The member `message` of a [`Turn`]. If `content` is a plain string, the line is unreadable: a
+/// `user` line is then ignored, and an `assistant` line counts as lost.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message<'a> {
     #[serde(borrow)]
@@ -129,8 +138,9 @@ pub(crate) struct Message<'a> {
     pub(crate) content: Vec<Block<'a>>,
 }
 
-/// The time limits that the tool uses in an `assistant` line request. Read separately: if the tool
-/// inputs cannot be parsed, the line has no time limits, but its other members are still used.
+/// The time limits of the tool calls in an `assistant` line. They are read separately: if the
+/// inputs of the tools cannot be parsed, the line has no time limits, but its other members are
+/// still used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTimes<'a> {
     #[serde(borrow)]
@@ -144,7 +154,7 @@ pub(crate) struct ToolTimesMessage<'a> {
     pub(crate) content: Vec<ToolTime<'a>>,
 }
 
-/// A tool use in [`ToolTimesMessage`], with its input.
+/// One tool call in an `assistant` line, with its input.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolTime<'a> {
     #[serde(borrow)]
@@ -152,26 +162,29 @@ pub(crate) struct ToolTime<'a> {
     pub(crate) input: Option<ToolInput>,
 }
 
-/// The input of a tool use, of which only the time limit in milliseconds is used.
+/// The input of a tool call, of which only the time limit is used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToolInput {
+    /// The time limit in milliseconds; `None` if the model requested none.
     pub(crate) timeout: Option<f64>,
 }
 
-/// The member `api_error_params` of an error message that the CLI itself created.
+/// The member `api_error_params` of an error message that the CLI itself wrote.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorParams {
     pub(crate) rate_limit_info: Option<ResetTime>,
 }
 
-/// When a usage limit is reset, in Unix seconds; None if the line does not say.
+/// The time at which a usage limit is reset.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ResetTime {
+    /// The time in Unix seconds; `None` if the line does not say.
     #[serde(rename = "resetsAt")]
     pub(crate) resets_at: Option<f64>,
 }
 
-/// A `system/init` line: the CLI has started, with this session and model.
+/// A `system/init` line, with which the CLI reports that it has started, with this session and
+/// model.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Init<'a> {
     #[serde(borrow)]
@@ -180,14 +193,16 @@ pub(crate) struct Init<'a> {
     pub(crate) model: Option<Raw<'a>>,
 }
 
-/// A `system/status` line, such as the start of a request to the model.
+/// A `system/status` line, with which the CLI reports for example the start of a request to the
+/// model.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Status<'a> {
     #[serde(borrow)]
     pub(crate) status: Option<Raw<'a>>,
 }
 
-/// A `system/api_retry` line: a request to the model failed and is retried.
+/// A `system/api_retry` line, with which the CLI reports that a request to the model has failed and
+/// is retried.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Retry {
     pub(crate) attempt: Option<f64>,
@@ -196,7 +211,7 @@ pub(crate) struct Retry {
     pub(crate) error_status: Option<f64>,
 }
 
-/// A `system/permission_denied` line: a tool call was refused.
+/// A `system/permission_denied` line, with which the CLI reports that it has refused a tool call.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Denied<'a> {
     #[serde(borrow)]
@@ -209,7 +224,7 @@ pub(crate) struct Denied<'a> {
     pub(crate) message: Option<Raw<'a>>,
 }
 
-/// A `system/hook_response` line: a hook of the CLI has ended.
+/// A `system/hook_response` line, with which the CLI reports that a hook has ended.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Hook<'a> {
     #[serde(borrow)]
@@ -220,51 +235,56 @@ pub(crate) struct Hook<'a> {
     pub(crate) output: Option<Raw<'a>>,
 }
 
-/// A `rate_limit_event` line: the state of a subscription's usage limit.
+/// A `rate_limit_event` line, with which the CLI reports the state of a subscription's usage limit.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimitEvent<'a> {
     #[serde(borrow)]
     pub(crate) rate_limit_info: RateLimitInfo<'a>,
 }
 
-/// The member `rate_limit_info` of a [`RateLimitEvent`].
+/// The usage limit in a [`RateLimitEvent`].
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimitInfo<'a> {
     #[serde(borrow)]
     pub(crate) status: Option<Raw<'a>>,
+    /// When the limit is reset, in Unix seconds; `None` if the line does not say.
     #[serde(rename = "resetsAt")]
     pub(crate) resets_at: Option<f64>,
 }
 
-/// Whether the string is present in the line and equals `expected`.
+/// Returns true if the string is present in the line and equals `expected`.
 pub(crate) fn is(string: Option<&Raw<'_>>, expected: &str) -> bool {
     string.is_some_and(|string| string.bytes() == expected.as_bytes())
 }
 
-/// Returns the text of a string, with U+FFFD for damaged characters; None if it is absent.
+/// Returns the text of a JSON string, with U+FFFD for damaged characters. Returns `None` if the
+/// string is absent.
 pub(crate) fn text(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(Raw::text)
 }
 
-/// The most bytes that are kept of an id, a name or another short string.
+/// The most bytes that are kept of an id, a name or another string that should be short. A line may
+/// be very long, so the limit bounds the memory.
 const LONGEST_WORD_BYTES: usize = 256;
 
-/// Returns the first 256 bytes of a string that should be short, such as an id or a name; None if
-/// it is absent. The limit bounds memory, because a line may be very long.
+/// Returns the first 256 bytes of a JSON string that should be short, such as an id or a name.
+/// Returns `None` if it is absent.
 pub(crate) fn word(string: Option<&Raw<'_>>) -> Option<String> {
     string.map(|string| short(&string.text()))
 }
 
-/// Returns the first [`LONGEST_WORD_BYTES`] of a string, cut at the end of a character.
+/// Returns the first 256 bytes of a text, or slightly fewer so that no character is cut.
 pub(crate) fn short(word: &str) -> String {
     word[..word.floor_char_boundary(LONGEST_WORD_BYTES)].to_owned()
 }
 
-/// A member whose presence marks an error, whatever its type; only `false` means no error. `word`
-/// is its value if it is a string.
+/// A JSON member that marks a message as an error by its presence. Every value counts as a mark,
+/// except `false`.
 #[derive(Debug)]
 pub(crate) struct Marker<'a> {
+    /// Whether the member marks an error.
     pub(crate) set: bool,
+    /// The value if it is a string, which names the kind of error; `None` for other values.
     pub(crate) word: Option<std::borrow::Cow<'a, str>>,
 }
 

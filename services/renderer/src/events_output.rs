@@ -1,37 +1,38 @@
-//! The output of format `events`: the CLI's stdout, made valid UTF-8 and ended by a line feed.
+//! The output of format `events`, which is the CLI's stdout made valid UTF-8 and ended by a line
+//! feed.
 
 use protocol::Patch;
 
-/// The text that replaces bytes that are not valid UTF-8.
+/// The text that replaces bytes which are not valid UTF-8: U+FFFD, the replacement character.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
-/// The most original bytes of one patch (32 KiB). Neighbouring patches are joined up to this size,
-/// so that garbage does not need one patch per byte.
+/// The most original bytes that one patch records (32 KiB). Neighbouring patches are joined up to
+/// this size, so that binary data does not need one patch per byte.
 const LONGEST_PATCH_BYTES: usize = 32 << 10;
 
-/// Turns the CLI's stdout into the output of format `events`, and records each changed part as a
-/// [`Patch`] from which stdout can be rebuilt. The result does not depend on how stdout is cut into
-/// chunks.
+/// Turns the CLI's stdout into valid UTF-8, for the output format `events`. Records each changed
+/// part as a [`Patch`], with which stdout can be restored. The result does not depend on how stdout
+/// is cut into chunks.
 #[derive(Debug, Default)]
 pub struct EventsOutput {
     /// The length of the output so far, in bytes.
     offset: u64,
-    /// The first bytes of a character whose other bytes have not arrived, at most three.
+    /// The first bytes of a character whose other bytes have not arrived yet, at most three.
     held: Vec<u8>,
-    /// Whether the output ends inside a line, so that a line feed is missing.
+    /// Whether the output ends inside a line. A line feed is then added at the end of stdout.
     mid_line: bool,
 }
 
 impl EventsOutput {
-    /// Creates the converter for a stdout of which nothing was read yet.
+    /// Creates the converter for a new run, of which no stdout was read yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Converts the next bytes of stdout: appends output to `out`, and a patch for each changed
+    /// Converts the next bytes of stdout. Appends the output to `out`, and a patch for each changed
     /// part to `patches`, in order. An incomplete character at the end of `chunk` is held until its
-    /// other bytes arrive.
+    /// other bytes arrive. Invalid bytes become U+FFFD.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         let mut rest = self.complete_held(chunk, out, patches);
         while !rest.is_empty() {
@@ -50,8 +51,8 @@ impl EventsOutput {
         }
     }
 
-    /// Converts the end of stdout: replaces an incomplete character, and adds a line feed if the
-    /// last line has none.
+    /// Converts the end of stdout. Replaces an incomplete character by U+FFFD, and adds a line feed
+    /// if the last line has none. Each change gets a patch.
     pub fn finish(&mut self, out: &mut Vec<u8>, patches: &mut Vec<Patch>) {
         if !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
@@ -67,7 +68,7 @@ impl EventsOutput {
         }
     }
 
-    /// Completes a held character with the first bytes of the chunk, or replaces it if they do not
+    /// Completes a held character with the first bytes of `chunk`, or replaces it if they do not
     /// continue it. Returns the rest of the chunk.
     fn complete_held<'c>(
         &mut self,
@@ -97,7 +98,7 @@ impl EventsOutput {
         chunk
     }
 
-    /// Appends valid text to the output.
+    /// Appends valid UTF-8 to the output.
     fn copy(&mut self, valid: &[u8], out: &mut Vec<u8>) {
         let Some(last) = valid.last() else { return };
         self.mid_line = *last != b'\n';

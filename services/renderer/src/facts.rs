@@ -1,105 +1,113 @@
-//! What the renderer finds in the CLI's events: text for the client, and facts for the status of
-//! the execution.
+//! The results of rendering the CLI's events: text for the client, and facts for the status of the
+//! execution.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// The text and facts that [`Renderer::push`](crate::Renderer::push) found. The renderer appends to
-/// both; the caller drains them.
+/// The text and facts that [`Renderer::push`](crate::Renderer::push) has found in the CLI's events.
+/// The renderer only appends; the caller takes both out.
 #[derive(Debug, Default)]
 pub struct Rendered {
-    /// New text of the answer, to be appended to the output.
+    /// New text of the model's answer, to be appended to the output of the execution.
     pub text: String,
     /// New facts, such as retries and the result, in the order of the CLI's events.
     pub facts: Vec<Fact>,
 }
 
-/// Something that the CLI's events report besides text, such as a retry or the result.
+/// A piece of information in the CLI's events besides the text of the answer, such as a retry or
+/// the result of the run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
-    /// The CLI has started (`system/init`). A run with background work reports this more than once.
+    /// The CLI has started (event `system/init`). A run with background work reports this more than
+    /// once.
     Init {
-        /// The CLI's own session id, by which a later execution can continue the conversation; None
-        /// if absent.
+        /// The CLI's own id of the conversation, with which a later execution can continue it;
+        /// `None` if the event has none.
         session_id: Option<String>,
-        /// The name of the model that the CLI uses; None if absent.
+        /// The name of the model that the CLI uses; `None` if the event has none.
         model: Option<String>,
     },
-    /// What the CLI is doing has changed, such as from thinking to writing.
+    /// The CLI now does something else, for example writes text after thinking.
     Activity(Activity),
-    /// The set of running tools changed; this is the whole new set, including the tools of
+    /// The set of running tools has changed. This is the whole new set, including the tools of
     /// sub-agents.
     ToolsRunning(Vec<RunningTool>),
-    /// A request of the CLI to the model's API failed and will be retried (`system/api_retry`).
+    /// A request of the CLI to the model's API has failed and will be retried (event
+    /// `system/api_retry`).
     Retry {
-        /// The number of this retry, from 1.
+        /// The number of this retry, from 1. 0 if the event does not say.
         attempt: u64,
-        /// The number of retries after which the CLI gives up.
+        /// The number of retries after which the CLI gives up. 0 if the event does not say.
         max_retries: u64,
-        /// The delay before the retry, in milliseconds.
+        /// The delay before the retry, in milliseconds. 0 if the event does not say.
         delay_ms: u64,
-        /// The HTTP status of the failure; None if the connection broke.
+        /// The HTTP status of the failed request; `None` if the connection broke.
         status: Option<u16>,
     },
-    /// The model's answer was broken off and started again, so text may differ from what was shown.
+    /// The model's answer was broken off and has started again. Its text may differ from the text
+    /// that was shown before.
     Restart,
-    /// Lines on stdout that are not JSON, and so no events.
+    /// The CLI has written lines to stdout that are not JSON, and so not events.
     Noise {
-        /// The number of such lines since the last push.
+        /// The number of such lines since the last call of the renderer.
         lines: u64,
     },
-    /// An event was lost because it was damaged or too long. Its line also counts as noise.
+    /// An event could not be read because it was damaged or too long, so text of the answer may be
+    /// missing. Its line also counts as noise.
     EventLost,
-    /// The CLI refused a tool call (`system/permission_denied`). The [`Outcome`] has the same
-    /// denial with the same `tool_use_id`.
+    /// The CLI has refused a tool call of the model (event `system/permission_denied`). The
+    /// [`Outcome`] lists the same denial under the same `tool_use_id`.
     ToolDenied {
-        /// The denial, as a JSON object: `{tool_name, tool_use_id, message, reason}`.
+        /// The denial as a JSON object: `{tool_name, tool_use_id, message, reason}`. Members that
+        /// the event lacks are null.
         denial: Value,
     },
-    /// A hook (a program that the CLI's settings run at certain events) failed.
+    /// A hook, which is a program that the CLI's settings run at certain events, has failed.
     HookFailed {
-        /// The hook's name and output.
+        /// The name of the hook and its output, shortened to 1000 characters.
         message: String,
     },
-    /// The state of a subscription's usage limit (`rate_limit_event`, only with a login).
+    /// The state of a subscription's usage limit (event `rate_limit_event`). Sent only with a
+    /// login, not with an API key.
     RateLimit {
-        /// When the limit is reset, in Unix seconds; None if unknown.
+        /// When the usage limit is reset, in Unix seconds; `None` if unknown.
         resets_at: Option<i64>,
-        /// `allowed`, `allowed_warning` or `rejected`.
+        /// Whether requests are allowed: `allowed`, `allowed_warning` or `rejected`; `None` if
+        /// unknown.
         status: Option<String>,
     },
-    /// The CLI reports the end of its run (`result`). If there are several, the last one counts;
-    /// one with a lower `result_index` than an earlier one is dropped.
+    /// The CLI has reported the end of its run (event `result`). If there are several, the last one
+    /// counts. A result with a lower `result_index` than an earlier one is dropped.
     Result(Box<Outcome>),
 }
 
-/// A tool that is running: its use was announced and its result has not arrived.
+/// A tool that is running: the model has called it, and its result has not arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningTool {
-    /// The id of the tool use in the CLI's events.
+    /// The id of the tool call (`tool_use`) in the CLI's events.
     pub id: String,
     /// The name of the tool, such as `Bash`.
     pub name: String,
-    /// The time limit that the call requests (`timeout` in the input of Bash), in milliseconds;
-    /// None if it requests none.
+    /// The time limit that the model has requested for the call, in milliseconds (`timeout` in the
+    /// input of Bash). `None` if it requested none.
     pub timeout_ms: Option<u64>,
 }
 
-/// What the CLI is doing now, as shown to clients. `Display` gives the words of the status object,
-/// such as `tool: Bash`.
+/// What the CLI is doing now, for the status of the execution. `Display` writes it as clients see
+/// it, such as `tool: Bash`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Activity {
     /// The CLI has started, and has not sent a request to the model yet.
     Starting,
-    /// A request was sent to the model, or the model is thinking.
+    /// The model is thinking, or has not begun to answer the request.
     Thinking,
     /// The model is writing text.
     Writing,
-    /// A tool with this name is being called or is running.
+    /// The tool with this name is being called or is running.
     Tool(String),
-    /// A request to the model failed, with this HTTP status if known; the CLI waits before its
-    /// retry.
+    /// A request to the model has failed, and the CLI waits before it retries. The value is the
+    /// HTTP status; `None` if the connection broke.
     Retrying(Option<u16>),
 }
 
@@ -116,44 +124,49 @@ impl fmt::Display for Activity {
     }
 }
 
-/// How the CLI says that its run ended: the content of its `result` event, with facts that only the
-/// preceding error message had.
+/// How the run of the CLI ended, as its `result` event says. The kind of an error and the time of a
+/// limit's reset are taken from the error message before the result.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
-    /// Whether the run failed. Do not rely on `subtype`: API errors have the subtype `success`.
+    /// Whether the run failed. It is computed from several members, because API errors have the
+    /// `subtype` `success`.
     pub is_error: bool,
     /// The CLI's name for the kind of end: `success` (also of API errors), `error_max_turns`,
-    /// `error_max_budget_usd`, `error_during_execution`.
+    /// `error_max_budget_usd`, `error_during_execution`. Empty if the event has none.
     pub subtype: String,
-    /// The HTTP status of the API error that ended the run; None if none did.
+    /// The HTTP status of the API error that ended the run; `None` if no API error did.
     pub api_error_status: Option<u16>,
-    /// The first 64 KiB of the result's text; for an error, its message.
+    /// The first 64 KiB of the result's text, which is the error message of a failed run; `None` if
+    /// the result has no text.
     pub text: Option<String>,
-    /// The error messages of a result that has no text.
+    /// The error messages of a result that has no text, at most 16 of 2 KiB each.
     pub errors: Vec<String>,
-    /// The token counts, unchanged from the CLI; None if absent or over 16 KiB.
+    /// The token counts as the CLI reports them, unchanged; `None` if the event has none or they
+    /// are longer than 16 KiB.
     pub usage: Option<Value>,
-    /// The cost of the run in US dollars, as the CLI computes it.
+    /// The cost of the run in US dollars, as the CLI computes it; `None` if it did not say.
     pub cost_usd: Option<f64>,
-    /// Every tool call that the CLI refused: `{tool_name, tool_use_id, tool_input}`, without large
-    /// inputs.
+    /// Every tool call that the CLI refused, as `{tool_name, tool_use_id, tool_input}`. A denial
+    /// over 1 KiB has no `tool_input`.
     pub permission_denials: Vec<Value>,
-    /// The model that the CLI named when it last started; None if it named none.
+    /// The model that the CLI named when it last started; `None` if it named none.
     pub model: Option<String>,
-    /// The number of turns, as the CLI counts them.
+    /// The number of turns in the run, as the CLI counts them; `None` if it did not say.
     pub num_turns: Option<u64>,
     /// The CLI's reason for the end: `completed`, `api_error`, `prompt_too_long`, `max_turns`,
-    /// `budget_exhausted`, `image_error`, ...
+    /// `budget_exhausted`, `image_error` and others. `None` if it gave none.
     pub terminal_reason: Option<String>,
-    /// The model's reason to stop: `end_turn`, `refusal`, `stop_sequence` (errors), ...
+    /// The model's reason to stop: `end_turn`, `refusal`, `stop_sequence` (errors) and others.
+    /// `None` if it gave none.
     pub stop_reason: Option<String>,
-    /// The kind of the error message that the CLI created before this result:
+    /// The kind of the error message that the CLI itself wrote just before this result:
     /// `authentication_failed`, `rate_limit`, `billing_error`, `invalid_request`, `server_error`,
-    /// `max_output_tokens`, `unknown`, ... None on success.
+    /// `max_output_tokens`, `unknown` and others. `None` if there was no such message.
     pub error_kind: Option<String>,
-    /// When the usage limit that ended the execution is reset, in Unix seconds. Known only with a
-    /// login, not with an API key.
+    /// When the usage limit that ended the run is reset, in Unix seconds. `None` if no limit ended
+    /// it, and always with an API key, because only a login has such limits.
     pub resets_at: Option<i64>,
-    /// The number of earlier `result` events, if the CLI reports it.
+    /// The number of `result` events before this one in the same run; `None` if the CLI does not
+    /// report it.
     pub result_index: Option<u64>,
 }

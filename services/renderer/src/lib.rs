@@ -1,5 +1,6 @@
-//! Turns the Claude CLI's stdout into text (docs/protocol.md, "Output text"), facts for the status
-//! (docs/protocol.md, "Status object") and activity (docs/protocol.md, "Progress").
+//! Turns the stdout of the Claude CLI, which is one JSON event per line, into the text of the
+//! answer (docs/protocol.md, "Output text"), facts for the status (docs/protocol.md, "Status
+//! object") and the current activity (docs/protocol.md, "Progress").
 //!
 //! The crate is pure: it turns bytes into text and [`Fact`]s, without I/O and without a clock. It
 //! has two state machines:

@@ -7,35 +7,39 @@ use memchr::memmem;
 /// that memory stays bounded.
 pub const LONGEST_LINE_BYTES: usize = 64 << 20;
 
-/// The longest line that is read if it is no event (64 KiB). A line in whose first 64 KiB no JSON
-/// object begins is dropped, which loses no event.
+/// The longest line without an event that is read (64 KiB). If no JSON object begins in the first
+/// 64 KiB of a line, the line is dropped, which loses no event.
 pub const LONGEST_NOISE_BYTES: usize = 64 << 10;
 
-/// The most buffer memory that stays allocated between lines (256 KiB).
+/// The most buffer memory that stays allocated between lines (256 KiB). Most lines fit, and a
+/// single long line does not hold its memory for the rest of the run.
 const KEPT_CAPACITY_BYTES: usize = 256 << 10;
 
-/// One line of stdout, without its line feed.
+/// One line of the CLI's stdout, without its line feed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Line<'a> {
+    /// The bytes of the line. They need not be JSON or UTF-8.
     Whole(&'a [u8]),
     /// The line was longer than its limit and was dropped.
     TooLong {
-        /// Whether the line began like an event, so that an event is lost with it.
+        /// Whether the line began like an event, so that an event is lost.
         event: bool,
     },
 }
 
-/// Splits chunks of stdout into lines, and holds the beginning of an unfinished one.
+/// Splits chunks of stdout into lines, and keeps the beginning of an unfinished line for the next
+/// chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// The beginning of a line whose end was not received yet.
+    /// The beginning of a line whose end has not arrived yet.
     partial: Vec<u8>,
-    /// Set while the rest of a too long line is skipped: whether it began like an event.
+    /// Set while the rest of a line that is too long is skipped. Its value is whether the line
+    /// began like an event.
     too_long: Option<bool>,
 }
 
 impl Lines {
-    /// Passes each line that ends in `chunk` to `each`, in order, and holds the rest.
+    /// Passes each line that ends in `chunk` to `each`, in order, and keeps the rest.
     pub(crate) fn push(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
@@ -50,13 +54,14 @@ impl Lines {
         self.extend(chunk);
     }
 
-    /// Passes the last line to `each` if stdout ended without a line feed.
+    /// Processes the end of stdout: passes the last line to `each` if it has no line feed.
     pub(crate) fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
         if self.too_long.is_some() || !self.partial.is_empty() {
             self.end(&mut each);
         }
     }
 
+    /// Appends bytes to the unfinished line, or drops the line if it becomes too long.
     fn extend(&mut self, bytes: &[u8]) {
         if self.too_long.is_some() || bytes.is_empty() {
             return;
@@ -77,6 +82,7 @@ impl Lines {
         }
     }
 
+    /// Passes the unfinished line to `each`, and frees a large buffer.
     fn end(&mut self, each: &mut impl FnMut(Line<'_>)) {
         match self.too_long.take() {
             Some(event) => each(Line::TooLong { event }),
@@ -89,12 +95,13 @@ impl Lines {
     }
 }
 
-/// Whether a line is short enough to be read.
+/// Returns true if a line is short enough to be read.
 fn fits(line: &[u8]) -> bool {
     line.len() <= LONGEST_NOISE_BYTES || (line.len() <= LONGEST_LINE_BYTES && holds_object(line))
 }
 
-/// Whether a JSON object begins in the first 64 KiB of the line, so that it may be an event.
+/// Returns true if a JSON object begins in the first 64 KiB of the line, so that the line may be an
+/// event.
 fn holds_object(line: &[u8]) -> bool {
     let head = &line[..line.len().min(LONGEST_NOISE_BYTES)];
     head.starts_with(b"{") || memmem::find(head, b"{\"").is_some()

@@ -1,4 +1,5 @@
-//! Reads the CLI's `result` event, which says how its run ended.
+//! Reads the CLI's `result` event, which says how its run ended: success or error, text, cost and
+//! token counts.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,19 +11,22 @@ use crate::facts::Outcome;
 use crate::sanitise::value;
 use crate::wtf8::{Literal, Raw};
 
-/// The most bytes that are kept of a result's text (64 KiB), which is enough for any error message.
+/// The most bytes that are kept of a result's text (64 KiB). That is enough for any error message.
+/// The whole text of a success is in the output.
 const LONGEST_TEXT_BYTES: usize = 64 << 10;
 
-/// The longest `usage` object (token counts) that is kept (16 KiB); a status has no room for a
-/// longer one.
+/// The longest `usage` object (token counts) that is kept (16 KiB). A longer one is dropped,
+/// because it would not fit into the status of the execution.
 const LONGEST_USAGE_BYTES: usize = 16 << 10;
 
-/// The most error messages of a result that are kept.
+/// The most error messages of a result that are kept, which bounds the memory. Further ones are
+/// dropped.
 const MOST_ERRORS: usize = 16;
-/// The most bytes that are kept of each error message (2 KiB).
+/// The most bytes that are kept of each error message of a result (2 KiB).
 const LONGEST_ERROR_BYTES: usize = 2 << 10;
 
-/// The members of a `result` line that are used, borrowed from the line.
+/// The members of a `result` line that the renderer reads, borrowed from the line. Each may be
+/// missing.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ResultEvent<'a> {
     is_error: Option<bool>,
@@ -46,8 +50,8 @@ pub(crate) struct ResultEvent<'a> {
     result_index: Option<f64>,
 }
 
-/// Returns what a `result` line says about the end of the run, and the result's whole text; None if
-/// it has no text. The outcome holds only the beginning of long members.
+/// Returns what a `result` line says about the end of the run, and the whole text of the result.
+/// The text is `None` if the line has none. In the outcome, long members are shortened or left out.
 pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>) {
     let word = |raw: &Option<Raw<'_>>| word(raw.as_ref());
     let subtype = word(&event.subtype).unwrap_or_default();
@@ -77,24 +81,24 @@ pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>
     (outcome, event.result)
 }
 
-/// Whether a result is an error. Any of the fields can indicate one: API errors have the subtype
-/// `success`, and `is_error` may be false although the subtype names an error. Without `is_error`,
-/// only a plain success counts as a success.
+/// Returns true if a result is an error. Each of the three members can show it: API errors have the
+/// subtype `success`, and `is_error` may be false although the subtype names an error. If
+/// `is_error` is missing, every subtype other than `success` is an error.
 fn is_error(flag: Option<bool>, subtype: &str, api_error_status: Option<u16>) -> bool {
     flag.unwrap_or(subtype != "success")
         || subtype.starts_with("error")
         || api_error_status.is_some_and(|status| status >= 400)
 }
 
-/// Converts a JSON number to an HTTP status; None if it is absent or over 65,535.
+/// Converts a JSON number to an HTTP status. Returns `None` if it is absent or over 65,535.
 pub(crate) fn status(number: Option<f64>) -> Option<u16> {
     number
         .map(count)
         .and_then(|number| u16::try_from(number).ok())
 }
 
-/// Converts a JSON number, which may be negative or a fraction, to a count. Values out of range
-/// become the nearest count.
+/// Converts a JSON number to a whole count. A fraction is rounded down, and a negative number
+/// becomes 0.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -104,7 +108,7 @@ pub(crate) fn count(number: f64) -> u64 {
     number as u64
 }
 
-/// Converts a JSON number, which may be a fraction, to a time in Unix seconds.
+/// Converts a JSON number to a time in whole Unix seconds. A fraction is cut off.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "the cast saturates, which is right here"
@@ -113,8 +117,9 @@ pub(crate) fn seconds(number: f64) -> i64 {
     number as i64
 }
 
-/// Returns the messages in the member `errors`, which may be a list or one value; at most
-/// [`MOST_ERRORS`].
+/// Returns the error messages in the member `errors` of a result, which may be a list or one value.
+/// Returns at most [`MOST_ERRORS`], each shortened. A message that is not a string is returned as
+/// JSON.
 fn messages(raw: &RawValue) -> Vec<String> {
     let list = match value(raw) {
         Some(Value::Array(list)) => list,
@@ -128,6 +133,7 @@ fn messages(raw: &RawValue) -> Vec<String> {
     list.into_iter().take(MOST_ERRORS).map(message).collect()
 }
 
+/// Returns the first `bytes` bytes of a text, or slightly fewer so that no character is cut.
 fn cut(text: &str, bytes: usize) -> String {
     text[..text.floor_char_boundary(bytes)].to_owned()
 }

@@ -1,4 +1,4 @@
-//! The renderer: turns the event lines on the CLI's stdout into text and facts.
+//! Turns the event lines on the CLI's stdout into the text of the answer and into facts.
 
 mod state;
 
@@ -12,20 +12,21 @@ use crate::salvage::{Salvaged, has_another, salvage};
 use crate::sanitise::sanitised;
 use state::State;
 
-/// How a token line (an event with a piece of text) of the pinned CLI begins. Most lines are token
-/// lines, so format `events` skips them unparsed.
+/// How the CLI (at its pinned version) begins a token line, which is an event with a piece of text.
+/// Most lines are token lines, so format `events` recognizes them by these bytes and does not parse
+/// them.
 const TOKEN_LINE: &[u8] = br#"{"type":"stream_event","event":{"type":"content_block_delta""#;
 
-/// How a line with a user message begins, which carries tool results. Such lines are frequent and
-/// often large.
+/// How the CLI begins a line with a user message, which carries the results of tools. Such lines
+/// are frequent and often large.
 const USER_LINE: &[u8] = br#"{"type":"user","#;
 
-/// How many bytes at the start of a line are searched for the name of a token event, to recognise
-/// token lines with another order of members.
+/// How many bytes at the start of a line are searched for the name of a token event. The search
+/// also finds token lines whose members have another order than in [`TOKEN_LINE`].
 const TOKEN_MARK_WITHIN_BYTES: usize = 256;
 
-/// Turns the stdout of one run of the CLI into text and facts. It holds the state between chunks,
-/// such as unfinished lines and messages.
+/// Turns the stdout of one run of the CLI into text and facts. Between chunks of stdout it keeps
+/// unfinished lines and unfinished messages.
 #[derive(Debug, Default)]
 pub struct Renderer {
     lines: Lines,
@@ -33,9 +34,10 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Creates a renderer for one run of the CLI. `want_text` is false for output format `events`:
-    /// the renderer then produces only facts, and skips lines without facts unparsed. Noise (lines
-    /// that are not JSON) is then counted less exactly: a line in braces counts as JSON.
+    /// Creates a renderer for one run of the CLI. `want_text` is true for the output format `text`.
+    /// With false, for the format `events`, the renderer produces only facts and skips lines
+    /// without facts unparsed. It then counts noise (lines that are not JSON) less exactly: a line
+    /// in braces counts as JSON.
     #[must_use]
     pub fn new(want_text: bool) -> Self {
         Self {
@@ -44,16 +46,17 @@ impl Renderer {
         }
     }
 
-    /// Processes the next bytes of stdout, which may be cut anywhere, and appends new text and
-    /// facts to `out`.
+    /// Processes the next bytes of the CLI's stdout, and appends new text and facts to `out`. The
+    /// bytes may be cut anywhere, also inside a character. Malformed lines cause no error, but are
+    /// reported as facts.
     pub fn push(&mut self, chunk: &[u8], out: &mut Rendered) {
         let Self { lines, state } = self;
         lines.push(chunk, |line| state.line(&line, out));
         state.report_noise(out);
     }
 
-    /// Processes the end of stdout: a last line without line feed, and, if no other text was shown,
-    /// the text of the result.
+    /// Processes the end of the CLI's stdout, and appends the last text and facts to `out`. Reads a
+    /// last line without a line feed. If no text was shown before, the text of the result is shown.
     pub fn finish(&mut self, out: &mut Rendered) {
         let Self { lines, state } = self;
         lines.finish(|line| state.line(&line, out));
@@ -72,7 +75,8 @@ impl Renderer {
 }
 
 impl State {
-    /// Reports the lines since the last call that were not JSON, if any.
+    /// Reports the lines that were not JSON since the last call. Reports no fact if there were
+    /// none.
     fn report_noise(&mut self, out: &mut Rendered) {
         let lines = std::mem::take(&mut self.noise_lines);
         if lines > 0 {
@@ -80,7 +84,8 @@ impl State {
         }
     }
 
-    /// Processes one line of stdout, and reports what is lost if it is damaged or too long.
+    /// Processes one line of stdout. If the line is damaged or too long, reports whether text may
+    /// be lost.
     fn line(&mut self, line: &Line<'_>, out: &mut Rendered) {
         let line = match line {
             Line::Whole(line) => line.trim_ascii(),
@@ -102,15 +107,16 @@ impl State {
         }
     }
 
-    /// Processes `bytes` as one event, after a repair of damaged strings if needed. Returns false
-    /// if they are no event; they may still be JSON.
+    /// Processes `bytes` as one event, and repairs damaged strings if needed. Returns false if
+    /// `bytes` is not a readable event; it may still be JSON.
     fn object(&mut self, bytes: &[u8], out: &mut Rendered) -> bool {
         bytes.starts_with(b"{")
             && (self.event(bytes, out).is_ok()
                 || sanitised(bytes).is_some_and(|clean| self.event(clean.as_bytes(), out).is_ok()))
     }
 
-    /// Processes each whole event in a line that is not JSON as a whole, and reports what is lost.
+    /// Processes a line that is not one JSON value. Finds each whole event in it, and reports
+    /// whether others are lost.
     fn damaged(&mut self, line: &[u8], out: &mut Rendered) {
         let Salvaged {
             objects,
@@ -129,19 +135,21 @@ impl State {
     }
 }
 
+/// Returns true if the line is one JSON value.
 fn is_json(line: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
 
-/// Whether JSON that could not be read as an event may have text of the answer, which is then lost.
+/// Returns true if an unreadable JSON object may contain text of the answer. That text is then
+/// lost.
 fn is_of_answer(line: &[u8]) -> bool {
     // Serde would read a struct from an array too.
     let kind = line.starts_with(b"{").then(|| serde_json::from_slice(line));
     kind.is_some_and(|kind: Result<Kind<'_>, _>| kind.is_ok_and(|kind| kind.is_of_answer()))
 }
 
-/// Whether format `events` needs no fact from a line, so that it is not parsed: a piece of text, or
-/// a user message without a tool result.
+/// Returns true if a line has no fact for format `events` and need not be parsed. That is so for a
+/// piece of text, and for a user message without a tool result.
 fn is_irrelevant(line: &[u8]) -> bool {
     let start = &line[..line.len().min(TOKEN_MARK_WITHIN_BYTES)];
     let irrelevant = if line.starts_with(USER_LINE) {

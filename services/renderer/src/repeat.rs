@@ -1,38 +1,41 @@
 //! Finds the new part of an answer that was broken off and started again.
 //!
-//! The new text is held while it equals the shown text. Once it has repeated all of the shown text,
-//! it *continues* it: only the following text is new. If it differs, or ends before it has repeated
-//! all, it is *other* text, and is shown from its start.
+//! The new text is held back while it equals the shown text. Once it has repeated all of the shown
+//! text, it *continues* the shown text: only the text after that is new. If it differs, or ends
+//! before it has repeated all, it is *other* text, and is shown from its start.
 //!
 //! If earlier blocks of the broken message were kept, the new text may begin with them or with the
 //! first abandoned block. Both starts are tried.
 
-/// What to do with the text of a restarted answer that was held back.
+/// The decision about the text of a restarted answer that was held back: hold it further, or show
+/// it.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Hold it further: it still repeats the shown text.
+    /// Hold the text further, because it still repeats the shown text.
     Hold,
-    /// Show this text, which directly continues the shown text.
+    /// Show this text directly after the shown text, because all text before it was a repetition.
     Continues(String),
-    /// Show this text as another answer: it differs from the shown text.
+    /// Show this text as another answer, because it differs from the shown text.
     Other(String),
 }
 
-/// Compares a restarted answer with the text that was shown of its broken predecessor, to show only
-/// what is new.
+/// Compares a restarted answer with the text that was shown before it broke off, so that only new
+/// text is shown.
 #[derive(Debug)]
 pub(crate) struct Repeat {
+    /// The text that was shown of the broken answer.
     shown: String,
-    /// The offsets in `shown` with which the new text may begin, ascending.
+    /// The byte offsets in `shown` at which the new text may begin, ascending.
     starts: Vec<usize>,
-    /// The `starts` that still match all text held so far.
+    /// The `starts` from which all text held so far equals the shown text.
     matching: Vec<usize>,
+    /// The new text that was not shown yet.
     held: String,
 }
 
 impl Repeat {
-    /// Begins to compare a new answer with the `shown` text. The new text may begin with the shown
-    /// text from any of the offsets `starts`, which ascend.
+    /// Creates the comparison of a new answer with the `shown` text. The new text may repeat the
+    /// shown text from any of the byte offsets `starts`, which ascend.
     pub(crate) fn new(shown: String, starts: Vec<usize>) -> Self {
         Self {
             matching: starts.clone(),
@@ -42,8 +45,8 @@ impl Repeat {
         }
     }
 
-    /// Returns the shown text and the starts, to compare the next restart: this one was broken off
-    /// before a decision too.
+    /// Returns the shown text and the starts, for the comparison with the next restart. Used if
+    /// this answer was broken off before a decision.
     pub(crate) fn into_parts(self) -> (String, Vec<usize>) {
         (self.shown, self.starts)
     }
@@ -65,7 +68,8 @@ impl Repeat {
         }
     }
 
-    /// Decides what to show of the held text when the new answer has ended.
+    /// Decides what to show of the held text, because the new answer has ended. Never returns
+    /// [`Step::Hold`].
     pub(crate) fn end(&mut self) -> Step {
         match self.matching.iter().find(|start| self.covers(**start)) {
             Some(start) => self.continues(*start),
@@ -73,12 +77,13 @@ impl Repeat {
         }
     }
 
-    /// Whether the held text is at least as long as the shown text from the offset `start`, so that
-    /// a match repeats all of it.
+    /// Returns true if the held text is at least as long as the shown text from the offset `start`
+    /// on. If it also matches, it repeats all of it.
     fn covers(&self, start: usize) -> bool {
         self.held.len() >= self.shown.len() - start
     }
 
+    /// Returns the held text after the part that repeats the shown text from the offset `start` on.
     fn continues(&self, start: usize) -> Step {
         Step::Continues(
             self.held

@@ -1,4 +1,4 @@
-//! Finds the whole events in a damaged line, so that only the damage is lost.
+//! Finds the whole events in a damaged line, so that only the damaged one is lost.
 //!
 //! A line is one event, but it may contain other bytes: an escape sequence before the event, a NUL
 //! after it, or a cut event joined with the next one. [`salvage`] finds every whole JSON object at
@@ -9,37 +9,37 @@ use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde_json::Deserializer;
 
-/// How a JSON object begins. Each event of the CLI begins like this.
+/// The bytes with which a JSON object begins. Each event of the CLI begins with them.
 const OBJECT: &[u8] = b"{\"";
 
-/// How an event begins, even if it is cut off later.
+/// The bytes with which an event of the CLI begins, even if it is cut off later.
 const EVENT: &[u8] = br#"{"type":""#;
 
-/// The most bytes that the parser reads of the next event before it notices the end of a cut one:
-/// the two of `{"`, and four hexadecimal digits after a cut escape.
+/// The most bytes of the next event that the parser reads before it notices that the current one is
+/// cut. They are the two bytes of `{"`, and four hexadecimal digits after a cut escape.
 const OVERRUN_BYTES: usize = 8;
 
-/// The most broken objects after which a line is searched further, which bounds the time. The rest
-/// of the line then counts as noise.
+/// The most broken objects in one line, which bounds the time of the search. The rest of the line
+/// then counts as noise.
 const MOST_BROKEN: usize = 1024;
 
-/// The most whole objects that are returned for a line, which bounds the memory: a line of 64 MiB
+/// The most whole objects that are returned for one line, which bounds the memory. A line of 64 MiB
 /// could have millions. The rest of the line then counts as noise.
 const MOST_WHOLE: usize = 4096;
 
-/// What [`salvage`] found in a damaged line.
+/// The readable parts of a damaged line, as [`salvage`] returns them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Salvaged<'a> {
     /// The whole JSON objects in the line, in order.
     pub(crate) objects: Vec<&'a [u8]>,
-    /// Whether the line has bytes other than whole objects and blanks, so that it counts as noise.
+    /// Whether the line has bytes other than whole objects and blanks. It then counts as noise.
     pub(crate) noise: bool,
-    /// Whether an event is lost: an object began like one but is not whole.
+    /// Whether an event is lost, because an object began like an event but is not whole.
     pub(crate) lost: bool,
 }
 
-/// Finds the whole JSON objects in a line that is not one JSON value. Its time is linear in the
-/// length of the line.
+/// Finds the whole JSON objects in a line that is not one JSON value as a whole. The objects may
+/// still be no events. Its time is linear in the length of the line.
 pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     let mut salvaged = Salvaged::default();
     let mut from = 0;
@@ -85,7 +85,8 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     salvaged
 }
 
-/// Whether a second event may begin inside this line, so that it must not be skipped unparsed.
+/// Returns true if a second event may begin inside this line. The line must then not be skipped
+/// unparsed.
 pub(crate) fn has_another(line: &[u8]) -> bool {
     const NAMES: [&[u8]; 6] = [
         b"result\"",
@@ -102,11 +103,13 @@ pub(crate) fn has_another(line: &[u8]) -> bool {
     })
 }
 
+/// Returns true if all bytes are ASCII blanks, or there are none.
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.trim_ascii().is_empty()
 }
 
-/// Whether the text after an object shows that it is a member of a larger one, and so no event.
+/// Returns true if the text after an object shows that the object is a member of a larger one, and
+/// so not an event.
 fn is_part(following: &[u8]) -> bool {
     matches!(
         following.trim_ascii_start().first(),

@@ -1,4 +1,4 @@
-//! Repairs a line that could not be read, by replacing damaged characters in its strings.
+//! Repairs an event line that could not be read, by replacing damaged characters in its strings.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use memchr::memmem;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Returns the line with U+FFFD for each invalid sequence of UTF-8 and each escape of half a
-/// surrogate pair; `None` if it has neither, so that a repair would change nothing.
+/// Returns the line with U+FFFD in place of each invalid UTF-8 sequence and each escape of half a
+/// UTF-16 surrogate pair. Returns `None` if it has neither, because a repair would change no byte.
 pub(crate) fn sanitised(line: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(line);
     match (without_lone_halves(&text), text) {
@@ -17,8 +17,9 @@ pub(crate) fn sanitised(line: &[u8]) -> Option<String> {
     }
 }
 
-/// Returns the JSON text with `\ufffd` for every escape of half a surrogate pair (`\ud800` to
-/// `\udfff`) that stands alone; `None` if it has none.
+/// Returns the JSON text with `\ufffd` in place of every escape of half a UTF-16 surrogate pair
+/// (`\ud800` to `\udfff`) that stands alone. serde_json rejects such escapes. Returns `None` if
+/// there are none.
 pub(crate) fn without_lone_halves(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut clean = String::new();
@@ -45,8 +46,8 @@ pub(crate) fn without_lone_halves(text: &str) -> Option<String> {
     Some(clean)
 }
 
-/// Returns the half of a surrogate pair whose escape begins at the offset `at`; None for anything
-/// else.
+/// Returns the half of a UTF-16 surrogate pair whose escape begins at the byte offset `at`. Returns
+/// `None` for anything else.
 fn half(bytes: &[u8], at: usize) -> Option<u16> {
     let escape = bytes.get(at..at + 6)?;
     let digits = std::str::from_utf8(escape.strip_prefix(b"\\u")?).ok()?;
@@ -54,8 +55,8 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
     (0xD800..=0xDFFF).contains(&unit).then_some(unit)
 }
 
-/// Parses a part of a line as a JSON value, after a repair of its strings if needed; `None` if it
-/// is nested too deeply.
+/// Parses a part of a line as a JSON value, after a repair of its strings if needed. Returns `None`
+/// if that fails, for example because the value is nested too deeply.
 pub(crate) fn value(raw: &RawValue) -> Option<Value> {
     let repaired = || serde_json::from_str(&without_lone_halves(raw.get())?).ok();
     serde_json::from_str(raw.get()).ok().or_else(repaired)

@@ -1,5 +1,5 @@
-//! Keeps track of the running tools of a run of the CLI, including those of sub-agents: tool uses
-//! whose result has not arrived.
+//! Keeps track of the tools that run now, including those that sub-agents use. A tool runs from the
+//! model's call (`tool_use`) until its result arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,34 +7,37 @@ use crate::event::{Block, ToolTimes, short};
 use crate::facts::RunningTool;
 use crate::wtf8::Raw;
 
-/// The most tools that are tracked at the same time, which bounds memory. No run has so many.
+/// The most tools that are tracked at the same time, which bounds the memory. Further ones are not
+/// tracked. No run has so many.
 const MOST_TOOLS: usize = 4096;
 
 /// The most characters that are kept of a tool's name.
 const NAME_CHARS: usize = 128;
 
-/// The set of running tools, and whether it changed since it was last reported.
+/// The tools that run now, and whether the set has changed since it was last reported.
 #[derive(Debug, Default)]
 pub(crate) struct Tools {
-    /// The running tools by the id of their tool use.
+    /// The running tools by the id of their tool call.
     running: BTreeMap<String, Running>,
+    /// Whether a tool was added or removed since the last report.
     changed: bool,
 }
 
-/// A running tool, as stored by the id of its tool use.
+/// A tool that runs now.
 #[derive(Debug)]
 struct Running {
     name: String,
+    /// The time limit that the model has requested, in milliseconds; `None` if it requested none.
     timeout_ms: Option<u64>,
-    /// The id of the tool use that started the sub-agent in which this tool runs; None in the main
-    /// conversation.
+    /// The id of the tool call that started the sub-agent in which this tool runs; `None` in the
+    /// main conversation.
     parent: Option<String>,
 }
 
 impl Tools {
-    /// Adds the tool uses among `blocks`, the content of an `assistant` event. `parent` is the tool
-    /// use of the sub-agent that sent it; None for the main conversation. `line` is the whole
-    /// event, from which the time limits are read.
+    /// Adds the tool calls among `blocks`, which are the content of an `assistant` event. `parent`
+    /// is the tool call that started the sub-agent which sent the event; `None` for the main
+    /// conversation. `line` is the whole event, from which the time limits are read.
     pub(crate) fn started(&mut self, blocks: &[Block<'_>], parent: Option<&String>, line: &[u8]) {
         let uses: Vec<_> = blocks
             .iter()
@@ -58,8 +61,8 @@ impl Tools {
         }
     }
 
-    /// Removes the tools whose results are among `blocks`, the content of a `user` event. If such a
-    /// tool was a sub-agent, also removes the tools that ran in it.
+    /// Removes the tools whose results are among `blocks`, which are the content of a `user` event.
+    /// If such a tool was a sub-agent, also removes the tools that ran in it.
     pub(crate) fn ended(&mut self, blocks: &[Block<'_>]) {
         for id in blocks
             .iter()
@@ -71,15 +74,17 @@ impl Tools {
         }
     }
 
+    /// Keeps only the tools for which `predicate` returns true.
     fn retain(&mut self, predicate: impl Fn(&String, &Running) -> bool) {
         let previous = self.running.len();
         self.running.retain(|id, tool| predicate(id, tool));
         self.changed |= self.running.len() < previous;
     }
 
-    /// Removes the tools of the main conversation, at a `result` or at a new request to the model:
-    /// none of them runs then, even if a result is missing because its message broke. Tools of
-    /// background agents continue; the agent's own tool use got its result at its start.
+    /// Removes the tools of the main conversation. Called at a `result` event and at a new request
+    /// to the model: none of these tools runs then, even if a result is missing because its message
+    /// broke. Tools of background agents continue, because the agent's own tool call got its result
+    /// at its start.
     pub(crate) fn end_main_tools(&mut self) {
         let is_main = |tool: &Running| tool.parent.is_none();
         let main = self.running.iter().filter(|(_, tool)| is_main(tool));
@@ -89,7 +94,7 @@ impl Tools {
         }
     }
 
-    /// Returns all running tools if the set changed since the last call; None if it did not.
+    /// Returns all running tools if the set has changed since the last call, otherwise `None`.
     pub(crate) fn take_changes(&mut self) -> Option<Vec<RunningTool>> {
         let tool = |(id, running): (&String, &Running)| RunningTool {
             id: id.clone(),
@@ -100,8 +105,8 @@ impl Tools {
     }
 }
 
-/// Returns the time limit that the tool use `id` requests, in milliseconds; None if it is missing
-/// or below 1.
+/// Returns the time limit that the tool call `id` requests, in milliseconds. Returns `None` if it
+/// requests none, or less than 1 ms.
 fn timeout_ms(times: &ToolTimes<'_>, id: &Raw<'_>) -> Option<u64> {
     let is_same = |other: &Raw<'_>| other.bytes() == id.bytes();
     let mut blocks = times.message.content.iter();

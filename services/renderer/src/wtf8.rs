@@ -1,5 +1,5 @@
-//! JSON strings that need not be valid Unicode: reads them without an error, and replaces what is
-//! invalid.
+//! JSON strings that need not be valid Unicode. They are read without an error, and invalid parts
+//! are replaced.
 //!
 //! JavaScript can cut a string between the halves of a surrogate pair, so one event can end in
 //! `"\ud83d"` and the next begin with `"\ude00"`. `serde_json` rejects these as `str`, but returns
@@ -11,17 +11,19 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
-/// A JSON string as bytes in WTF-8 (UTF-8 that may contain halves of surrogate pairs). Borrowed
-/// from the line unless it contains escapes.
+/// A JSON string as bytes in WTF-8, which is UTF-8 that may contain halves of UTF-16 surrogate
+/// pairs. It is borrowed from the line unless it contains escapes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Raw<'a>(Cow<'a, [u8]>);
 
 impl Raw<'_> {
+    /// Returns the string as WTF-8.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Returns the string, with U+FFFD for halves of surrogate pairs that stand alone.
+    /// Returns the string as valid text, with U+FFFD in place of each lone half of a surrogate
+    /// pair.
     pub(crate) fn text(&self) -> String {
         decode(&self.0).into_owned()
     }
@@ -47,17 +49,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
 }
 
 /// A JSON string in its escaped form, as it stands between its quotes in the line. It may have
-/// megabytes, so it is decoded only on use, directly into the destination. A value that is no
-/// string counts as an empty one.
+/// megabytes, so it is decoded only on use, directly into the destination. A JSON value that is not
+/// a string counts as an empty string.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Literal<'a>(&'a str);
 
 impl<'a> Literal<'a> {
+    /// Returns true if the string is empty, or if the JSON value was not a string.
     pub(crate) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the decoded string, with U+FFFD for halves of surrogate pairs that stand alone.
+    /// Returns the decoded string, with U+FFFD in place of each lone half of a surrogate pair.
     pub(crate) fn text(self) -> Cow<'a, str> {
         if memchr::memchr(b'\\', self.0.as_bytes()).is_none() {
             return Cow::Borrowed(self.0);
@@ -68,14 +71,15 @@ impl<'a> Literal<'a> {
         Cow::Owned(text)
     }
 
-    /// Decodes at least the first `bytes` bytes of the string, and not many more; all of a shorter
-    /// string.
+    /// Decodes at least the first `bytes` bytes of the string, and not many more. Decodes all of a
+    /// shorter string.
     pub(crate) fn beginning(self, bytes: usize) -> String {
         let mut text = String::new();
         self.decode(bytes, &mut text);
         text
     }
 
+    /// Decodes the string into `out`, and stops soon after `bytes` bytes.
     fn decode(self, bytes: usize, out: &mut String) {
         let (mut rest, mut decoder) = (self.0, Decoder::default());
         while !rest.is_empty() && out.len() < bytes {
@@ -99,8 +103,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Literal<'a> {
     }
 }
 
-/// Decodes WTF-8 (UTF-8 that may contain halves of surrogate pairs). Lone halves and other invalid
-/// sequences become U+FFFD.
+/// Decodes WTF-8, which is UTF-8 that may contain halves of UTF-16 surrogate pairs. Lone halves and
+/// other invalid sequences become U+FFFD.
 pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -112,16 +116,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Decodes consecutive strings of WTF-8, such as the deltas of one text. Joins the first half of a
-/// surrogate pair at the end of one string with the second half at the start of the next.
+/// Decodes consecutive strings of WTF-8, such as the pieces of one streamed text. Joins the first
+/// half of a surrogate pair at the end of one string with the second half at the start of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
+    /// The first half of a surrogate pair whose second half has not arrived yet.
     high: Option<u16>,
 }
 
 impl Decoder {
-    /// Decodes the next string, and appends it to `out`. The first half of a surrogate pair at its
-    /// end is held for the next string.
+    /// Decodes the next string, and appends it to `out`. Holds the first half of a surrogate pair
+    /// at its end for the next string. Invalid sequences become U+FFFD.
     pub(crate) fn push(&mut self, mut bytes: &[u8], out: &mut String) {
         while !bytes.is_empty() {
             let (valid, rest) = match std::str::from_utf8(bytes) {
@@ -136,6 +141,7 @@ impl Decoder {
         }
     }
 
+    /// Appends valid text, after U+FFFD for a first half that is still held.
     fn text(&mut self, text: &str, out: &mut String) {
         if !text.is_empty() {
             self.finish(out);
@@ -144,7 +150,7 @@ impl Decoder {
     }
 
     /// Decodes one JSON escape at the start of `text`, whose backslash is already removed, and
-    /// returns the rest.
+    /// returns the rest. A malformed `\u` escape becomes U+FFFD.
     fn escape<'t>(&mut self, text: &'t str, out: &mut String) -> &'t str {
         let mut rest = text.chars();
         let plain = match rest.next() {
@@ -191,19 +197,20 @@ impl Decoder {
         }
     }
 
-    /// Ends the last string: the first half of a pair that is still pending becomes U+FFFD.
+    /// Ends the last string. The first half of a surrogate pair that is still held becomes U+FFFD.
     pub(crate) fn finish(&mut self, out: &mut String) {
         if self.high.take().is_some() {
             out.push(char::REPLACEMENT_CHARACTER);
         }
     }
 
-    /// Discards the first half of a pair that is still pending.
+    /// Discards the first half of a surrogate pair that is still held.
     pub(crate) fn clear(&mut self) {
         self.high = None;
     }
 
-    /// Decodes the half or the invalid sequence at the start of `bytes`, and returns the rest.
+    /// Decodes the half of a surrogate pair or the invalid sequence at the start of `bytes`, and
+    /// returns the rest.
     fn invalid<'b>(&mut self, bytes: &'b [u8], out: &mut String) -> &'b [u8] {
         let [0xED, second @ 0xA0..=0xBF, third @ 0x80..=0xBF, rest @ ..] = bytes else {
             let Err(error) = std::str::from_utf8(bytes) else {

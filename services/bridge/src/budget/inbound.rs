@@ -1,5 +1,5 @@
-//! The inbound budget (`inboundBytes`): memory for messages being received, and for executes and
-//! inputs that claude-api has not answered.
+//! The memory for incoming messages: for messages that are being received, and for executes and
+//! inputs that claude-api has not answered. The setting `inboundBytes` limits it.
 //!
 //! - When is it charged? A message is charged as it grows, in steps that double, and only beyond
 //!   its first 64 KiB ([`FREE_BYTES`]). An execute or an input from a large message keeps the bytes
@@ -13,7 +13,7 @@
 //!   oldest holder that is too slow. At most one session is closed per patience. Small requests
 //!   have a separate share ([`shares`]) and never wait: they are refused with -32004 when it is
 //!   spent.
-//! - What bounds the other direction? [`super::outbound`] bounds answers and output.
+//! - What bounds the other direction? `outbound` bounds answers and output.
 
 pub mod unfinished;
 
@@ -22,22 +22,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Splits `inbound`, the setting `inboundBytes`, into the budget for messages over 64 KiB (seven
-/// eighths) and the one for smaller messages (one eighth). So large messages cannot block small
-/// ones.
+/// Divides the memory for incoming messages into two shares, and returns their sizes in bytes:
+/// seven eighths for messages over 64 KiB, then one eighth for smaller ones. With separate shares,
+/// large messages cannot block small ones. `inbound` is the setting `inboundBytes`.
 #[must_use]
 pub fn shares(inbound: u64) -> (u64, u64) {
     let small = inbound / 8;
     (inbound - small, small)
 }
 
-/// The length up to which a message is read without a charge, in bytes. So a ping, a cancel or a
-/// common prompt never waits for memory.
+/// The length of a message in bytes up to which receiving it charges no memory budget (64 KiB).
+/// Pings, cancels and common prompts are shorter, so they never wait for memory.
 pub const FREE_BYTES: u64 = 64 * 1024;
 
-/// A number of bytes that executes, inputs and messages being received may hold together. There is
-/// one for large and one for small messages, and each session has its own limits
-/// ([`super::SessionInbound`]).
+/// A limit of the bytes that incoming messages and unanswered executes and inputs may hold, with
+/// the bytes in use. The bridge has one for large and one for small messages. Each session also has
+/// its own limits (`SessionInbound`).
 #[derive(Debug)]
 pub struct InboundBudget {
     total: u64,
@@ -46,36 +46,47 @@ pub struct InboundBudget {
     state: Mutex<State>,
 }
 
+/// The bytes in use, and the messages that are being received.
 #[derive(Debug, Default)]
 struct State {
+    /// The bytes that are reserved now, by all charges and all messages.
     used: u64,
+    /// The number of the youngest message. Messages are numbered in the order of their arrival.
     last_number: u64,
-    /// The messages that are being received, by their number: the oldest first.
+    /// The messages that are being received, by their number. The oldest is first.
     messages: BTreeMap<u64, MessageState>,
+    /// When a message was last evicted; `None` if that never happened. At most one message is
+    /// evicted per patience.
     last_eviction: Option<Instant>,
 }
 
-/// The charge and the progress of one message that a session is still receiving. Other messages may
-/// wait for its memory, so they need to know whether it is slow.
+/// The memory and the progress of one message that a session is still receiving. Other messages may
+/// wait for its memory, so they must know whether it is slow.
 #[derive(Debug)]
 struct MessageState {
-    /// The bytes that are charged for the message. They may exceed the bytes received so far.
+    /// The bytes that are reserved for the message. They may exceed the bytes received so far.
     held: u64,
     /// The most bytes that the whole message may have.
     max_bytes: u64,
+    /// When the budget began to track the message. Its average rate is measured from here.
     began: Instant,
-    /// The bytes received when the message last passed a multiple of 64 KiB. `progressed_at` is the
-    /// time of that.
+    /// The length of the message in bytes when it last passed a multiple of 64 KiB.
     received: u64,
+    /// When the message last passed a multiple of 64 KiB, or began. A message with no progress for
+    /// a patience may be evicted.
     progressed_at: Instant,
-    /// Whether the message waits until more bytes are free. Then its session is not read.
+    /// Whether the message waits for memory. The bridge does not read from its session meanwhile.
     waits: bool,
+    /// Wakes the task of the session when bytes are released, or when the message is evicted.
     waker: Option<Waker>,
+    /// Whether the message must give up its memory to another one. Its session then closes with the
+    /// WebSocket code 1013 (try again later).
     is_evicted: bool,
 }
 
 impl MessageState {
-    /// Whether the rest of the message will take longer than `limit`, at its average rate so far.
+    /// Returns true if the rest of the message would take longer than `limit` at its average rate
+    /// so far. The rest is estimated from the most bytes that the message may have.
     fn is_slow(&self, now: Instant, limit: Duration) -> bool {
         let rest = self.max_bytes.saturating_sub(self.received);
         let needed = u128::from(rest) * (now - self.began).as_nanos();
@@ -84,8 +95,8 @@ impl MessageState {
 }
 
 impl InboundBudget {
-    /// Creates a budget of `total` bytes. `patience`: how long a message waits for memory before it
-    /// evicts another message. Zero for a budget on which no message waits.
+    /// Creates an unused budget of `total` bytes. `patience` is how long a message waits for memory
+    /// before it may evict another message. It is zero for a budget on which no message waits.
     #[must_use]
     pub fn new(total: u64, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
@@ -99,21 +110,22 @@ impl InboundBudget {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the bytes that are charged now.
+    /// Returns the number of bytes that are reserved now.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.lock().used
     }
 
-    /// Returns how long a message waits for memory before it evicts another message.
+    /// Returns how long a message waits for memory before it may evict another message, whose
+    /// session is then closed.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Charges `bytes` bytes until the result is dropped, without waiting. Returns `None` if so
-    /// many bytes are not free. A request for more than the budget charges the whole budget, so it
-    /// can succeed once the budget is unused.
+    /// Reserves `bytes` bytes until the result is dropped. Never waits: returns `None` if fewer
+    /// bytes are free. A request for more than the whole budget reserves the whole budget, so it
+    /// succeeds once the budget is unused.
     #[must_use]
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<InboundCharge> {
         let bytes = bytes.min(self.total);
@@ -128,12 +140,14 @@ impl InboundBudget {
         })
     }
 
+    /// Frees `bytes` bytes, and wakes the messages that wait for memory.
     fn release(&self, bytes: u64) {
         self.lock().release(bytes);
     }
 }
 
 impl State {
+    /// Frees `bytes` bytes, and wakes the messages that wait for memory.
     fn release(&mut self, bytes: u64) {
         self.used -= bytes;
         for message in self.messages.values_mut().filter(|message| message.waits) {
@@ -144,8 +158,8 @@ impl State {
     }
 }
 
-/// Bytes charged to an [`InboundBudget`]. Dropping it releases the bytes and wakes the messages
-/// that wait for memory.
+/// Bytes that are reserved in a memory budget for incoming messages. Dropping the charge releases
+/// them and wakes the messages that wait for memory.
 #[derive(Debug)]
 pub struct InboundCharge {
     budget: Arc<InboundBudget>,
@@ -153,8 +167,8 @@ pub struct InboundCharge {
 }
 
 impl InboundCharge {
-    /// Moves `bytes` bytes, or all that are left, into a new charge. So the entries of a batch
-    /// share the charge of their message.
+    /// Moves `bytes` bytes of this charge into a new one, or all bytes if fewer are left. With it,
+    /// each request of a JSON-RPC batch gets a part of the memory that its message has reserved.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = (bytes as u64).min(self.bytes);

@@ -1,4 +1,5 @@
-//! The budget for lists and parts of events during their calls to claude-api.
+//! The memory for lists of executions, and for parts of their events, while claude-api is being
+//! called for them.
 //!
 //! - When is it charged? When a list, or a request for events, has its turn in its session. The
 //!   charge is released with the page, after `callMs` at most.
@@ -6,7 +7,7 @@
 //!   lists of all sessions wait for memory in the order received, for `callMs` at most. All need
 //!   the same amount, so the first one blocks no smaller one.
 //! - What bounds the other direction? A finished page is an answer like any other
-//!   ([`super::outbound`]).
+//!   (`outbound`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +15,23 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// The memory for the lists and events of all sessions together, in bytes.
+/// The memory for the lists and events of all sessions together, in bytes. It is enough for about
+/// 40 calls at the same time.
 const BUDGET_BYTES: usize = 64 * 1024 * 1024;
-/// The most statuses that the bridge requests from claude-api at a time. A longer page is gathered
-/// from several requests.
+/// The most statuses that the bridge requests from claude-api in one call. A longer page is
+/// gathered from several calls, so that each call needs little memory.
 pub const STATUSES: u64 = 16;
-/// The most memory that one status on a page needs, in bytes.
+/// The most memory that one status on a page needs, in bytes. A status is at most 64 KiB of JSON.
 const ENTRY_BYTES: u32 = 72 * 1024;
-/// The memory that one call for a list or for events is charged, in bytes: one part from
-/// claude-api, and the page gathered so far.
+/// The memory that is reserved for one call for a list or for events, in bytes. It holds one part
+/// from claude-api, and the page gathered so far.
 const LIST_BYTES: u32 = STATUSES as u32 * ENTRY_BYTES + protocol::SERVER_MESSAGE_BYTES as u32;
-/// The longest page that is treated like any other answer, in bytes. After a longer one, the next
-/// list waits until the client has read it.
+/// The longest page, in bytes, after which the session's next list may start immediately. After a
+/// longer page, the next list waits until the client has read the page.
 const SMALL_BYTES: usize = 64 * 1024;
 
-/// The memory for lists and events during their calls to claude-api, over all sessions. Every call
-/// is charged the same amount, 1.6 MiB.
+/// The memory for lists and events while claude-api is being called for them, shared by all
+/// sessions. Every call reserves the same amount, 1.6 MiB.
 #[derive(Debug)]
 pub struct ListBudget {
     bytes: Semaphore,
@@ -44,36 +46,39 @@ impl Default for ListBudget {
 }
 
 impl ListBudget {
-    /// Waits until there is memory for one call, in the order of the calls. Returns `None` if there
-    /// is none within `patience`. The permit releases the memory when dropped. Cancel-safe.
+    /// Waits until there is memory for one call, in the order of the callers. Returns `None` if
+    /// there is none within `patience`. Dropping the permit releases the memory. Cancel-safe.
     pub async fn take(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
         let bytes = self.bytes.acquire_many(LIST_BYTES);
         timeout(patience, bytes).await.ok()?.ok()
     }
 }
 
-/// The permit of one list or one request for events to call claude-api. A session has one permit,
-/// so its next list waits until this one is dropped.
+/// The permission of one call for a list or for events to use claude-api. Each session has only
+/// one, so the session's next list waits until this one is dropped.
 pub type ListTurn = OwnedSemaphorePermit;
 
-/// A handle with which the calls of a session wait for their turn. Once the session has ended, no
-/// turn is given.
+/// A handle on which the calls of one session wait for their turn. Calls that still wait when the
+/// session ends get no turn.
 #[derive(Debug, Clone)]
 pub struct ListTurns(Arc<Semaphore>);
 
 impl ListTurns {
-    /// Waits for the session's permit. Returns `None` if the session has ended. Cancel-safe.
+    /// Waits until the session's earlier list is done. Returns `None` if the session has ended, and
+    /// then the call is not made. Cancel-safe.
     pub async fn take(self) -> Option<ListTurn> {
         self.0.acquire_owned().await.ok()
     }
 }
 
-/// The turns of the lists and events of one session. One is called at a time, and a long answer
-/// keeps its turn until the client has read it. So a client that does not read cannot fill the
+/// Runs the calls for lists and events of one session one at a time. After a long answer, the next
+/// call waits until the client has read the answer. So a client that does not read cannot fill the
 /// memory with lists.
 #[derive(Debug)]
 pub struct SessionLists {
+    /// The handle on which calls wait. It holds one permit.
     turns: ListTurns,
+    /// The turn of a long answer that the client has not read yet; `None` if there is none.
     turn: Option<ListTurn>,
 }
 
@@ -94,23 +99,25 @@ impl Drop for SessionLists {
 }
 
 impl SessionLists {
-    /// Returns a handle with which the call of a list or of events waits for its turn.
+    /// Returns a handle on which the session's next call for a list or for events waits for its
+    /// turn.
     #[must_use]
     pub fn turns(&self) -> ListTurns {
         self.turns.clone()
     }
 
-    /// Keeps the turn of an answer over 64 KiB until [`Self::sent`]; a shorter answer releases it.
-    /// `answer_bytes`: 0 for a page that waits for the rest of its batch, so it delays no other
-    /// list.
+    /// Ends the turn of a call whose answer is ready. An answer over 64 KiB keeps the turn until
+    /// the socket has sent it ([`Self::sent`]). A shorter answer releases the turn immediately.
+    /// `answer_bytes` is the length of the answer. It is 0 for a page that waits for the rest of
+    /// its batch, so that the page delays no other list.
     pub fn keep(&mut self, turn: ListTurn, answer_bytes: usize) {
         if answer_bytes > SMALL_BYTES {
             self.turn = Some(turn);
         }
     }
 
-    /// Releases the turn that was kept, because the socket has sent the page. Now the next list may
-    /// run.
+    /// Releases the turn of a long answer, because the socket has sent it. The session's next list
+    /// may then start. Does nothing if no turn was kept.
     pub fn sent(&mut self) {
         self.turn = None;
     }

@@ -1,4 +1,5 @@
-//! The outbound budget (`outboundBytes`): memory for answers and output that clients have not read.
+//! The memory for answers and output that clients have not read. The setting `outboundBytes` limits
+//! it.
 //!
 //! - When is it charged? When an answer exists, or when a chunk of output was read. A call to
 //!   claude-api is charged with the most bytes that its answer may need, for `callMs` at most.
@@ -8,45 +9,47 @@
 //!   reading from claude-api. A view with `onSlow: skip` drops its oldest output. A view with
 //!   `wait` resumes later at its offset.
 //! - What bounds the other direction? The session of a client that reads no byte for two pings is
-//!   closed, which frees its bytes. [`super::inbound`] bounds the bytes that clients send.
+//!   closed, which frees its bytes. `inbound` bounds the bytes that clients send.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-/// The usual limit of one session, in bytes. It is less if `outboundBytes` is less.
+/// The most bytes of unread answers and output that one session may hold (4 MiB). It is less if
+/// `outboundBytes` is less.
 pub const SESSION_BYTES: u64 = 4 * 1024 * 1024;
-/// The least floor of a session, in bytes. The floor is the part of the budget that is reserved for
-/// the session, so no other session can use it.
+/// The least number of bytes that are reserved for each session alone (128 KiB), called its floor.
+/// No other session can use them, so every client makes progress when memory is short.
 const FLOOR_BYTES: u64 = 128 * 1024;
 
-/// The memory for answers and output that clients have not read, over all sessions. Each session
-/// has a reserved floor; this type counts the bytes beyond the floors.
+/// The memory for answers and output that clients have not read, shared by all sessions. Each
+/// session has a reserved part, its floor. This type counts only the bytes beyond the floors.
 #[derive(Debug)]
 pub struct OutboundBudget {
+    /// How much memory each session has alone, and how much all share.
     limits: OutboundLimits,
-    /// The bytes that sessions use beyond their floors. Waiting views are woken when this falls
-    /// below the limit again.
+    /// The bytes that all sessions use beyond their floors. A change is announced only when the
+    /// number falls below the limit again, to wake the views that wait for memory.
     used: watch::Sender<u64>,
 }
 
-/// The limits of the outbound budget: how much is reserved for each session, and how much all
-/// sessions share.
+/// How the memory for unread answers and output is divided: the part reserved for each session, and
+/// the part that all sessions share. All values are in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboundLimits {
     /// The most bytes that all sessions together may use beyond their floors.
     pub common: u64,
     /// The most bytes that one session may use, its floor included.
     pub session: u64,
-    /// The bytes that are reserved for each session.
+    /// The bytes that are reserved for each session alone.
     pub floor: u64,
 }
 
 impl OutboundLimits {
-    /// Divides `outbound`, the setting `outboundBytes`, into the floors of `sessions` sessions (at
-    /// most a half of it) and the common part. A floor is 128 KiB, or two statuses of
-    /// `status_bytes` if that is more.
+    /// Divides the setting `outboundBytes` (`outbound`) into the floors of `sessions` sessions and
+    /// the common part. A floor is 128 KiB, or twice `status_bytes` if that is more, so that two
+    /// statuses always fit. All floors together get at most half of the memory.
     #[must_use]
     pub fn new(outbound: u64, sessions: u64, status_bytes: u64) -> Self {
         let floor = FLOOR_BYTES.max(status_bytes * 2);
@@ -60,7 +63,7 @@ impl OutboundLimits {
 }
 
 impl OutboundBudget {
-    /// Creates the budget with these limits. Nothing is charged yet.
+    /// Creates the unused budget with these limits.
     #[must_use]
     pub fn new(limits: OutboundLimits) -> Arc<Self> {
         Arc::new(Self {
@@ -69,7 +72,7 @@ impl OutboundBudget {
         })
     }
 
-    /// Returns the limits of the sessions.
+    /// Returns how the memory is divided between the sessions.
     #[must_use]
     pub fn limits(&self) -> OutboundLimits {
         self.limits
@@ -81,12 +84,14 @@ impl OutboundBudget {
         *self.used.borrow()
     }
 
-    /// Whether the common part is spent. Then each session may use only its floor.
+    /// Returns true if the common part is used up. Each session may then use only its floor.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.used() >= self.limits.common
     }
 
+    /// Changes the bytes that one session uses beyond its floor from `old` to `new`. Wakes the
+    /// waiting views if the common part is no longer used up.
     fn change(&self, old: u64, new: u64) {
         self.used.send_if_modified(|used| {
             let was_short = *used >= self.limits.common;
@@ -96,20 +101,20 @@ impl OutboundBudget {
     }
 }
 
-/// The bytes of the outbound budget that one session uses. Its views wait here for room before they
-/// read more output from claude-api.
+/// The bytes of unread answers and output that one session holds. The session's views wait on it
+/// for free memory before they read more output from claude-api.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<OutboundBudget>,
     // A plain lock, because it is held only to read or change both sums, never across an await.
     used: Mutex<u64>,
-    /// Wakes the session's views when there is room in the share again. Not a watch channel: that
-    /// would need a twentieth of the memory of an idle session.
+    /// Wakes the session's views when the session may buffer more again. A watch channel would do
+    /// the same, but would take a twentieth of the memory of an idle session.
     freed: Notify,
 }
 
 impl Share {
-    /// Creates the share of a new session. Nothing is charged yet.
+    /// Creates the unused share of a new session.
     #[must_use]
     pub fn new(budget: Arc<OutboundBudget>) -> Arc<Self> {
         Arc::new(Self {
@@ -119,13 +124,13 @@ impl Share {
         })
     }
 
-    /// Returns the budget that all sessions share.
+    /// Returns the memory budget for unread answers and output that all sessions share.
     #[must_use]
     pub fn budget(&self) -> &OutboundBudget {
         &self.budget
     }
 
-    /// Returns the bytes that the session uses now, its floor included.
+    /// Returns the bytes that the session holds now, its floor included.
     #[must_use]
     pub fn used(&self) -> u64 {
         *self.lock()
@@ -135,8 +140,8 @@ impl Share {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a view of the session may buffer more output: the session is below its floor, or
-    /// below its limit while the common part is not spent.
+    /// Returns true if a view of the session may buffer more output. It may while the session holds
+    /// less than its floor, or less than its limit and the common part is not used up.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let OutboundLimits { session, floor, .. } = self.budget.limits;
@@ -144,8 +149,8 @@ impl Share {
         used < floor || (used < session && !self.budget.is_short())
     }
 
-    /// Waits until [`Self::has_room`] is true. Nothing is reserved, so the caller must check again.
-    /// Cancel-safe.
+    /// Waits until [`Self::has_room`] is true. Reserves no memory, so another view may use it first
+    /// and the caller must check again. Cancel-safe.
     pub async fn room(&self) {
         let mut common = self.budget.used.subscribe();
         loop {
@@ -163,7 +168,8 @@ impl Share {
         }
     }
 
-    /// Creates a charge of zero bytes, which its owner sets to the bytes that it buffers.
+    /// Creates a charge of zero bytes for a new buffer of the session. The buffer's owner sets it
+    /// to the bytes that the buffer holds.
     #[must_use]
     pub fn charge(self: &Arc<Self>) -> OutboundCharge {
         OutboundCharge {
@@ -172,6 +178,8 @@ impl Share {
         }
     }
 
+    /// Changes the bytes of one buffer of the session from `old` to `new`. Wakes the session's
+    /// views if they may buffer more again.
     fn change(&self, old: u64, new: u64) {
         let OutboundLimits { session, floor, .. } = self.budget.limits;
         let mut guard = self.lock();
@@ -190,8 +198,9 @@ impl Share {
     }
 }
 
-/// The bytes that one buffer of a session is charged, until dropped. A charge never fails and may
-/// exceed every limit, so its owner checks [`Share::has_room`] first.
+/// The bytes that one buffer of a session holds, counted until the charge is dropped. A charge
+/// never fails and may exceed every limit. Its owner must check [`Share::has_room`] before it
+/// buffers more.
 #[derive(Debug)]
 pub struct OutboundCharge {
     share: Arc<Share>,
@@ -199,7 +208,8 @@ pub struct OutboundCharge {
 }
 
 impl OutboundCharge {
-    /// Changes the charge to `bytes` bytes in total. If that frees room, waiting views are woken.
+    /// Changes the charge to `bytes` bytes in total. If the session may buffer more again, its
+    /// waiting views are woken.
     pub fn set(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         if bytes != self.bytes {

@@ -1,65 +1,74 @@
-//! Counts the viewers of each execution, so that a client that reconnects keeps its execution. A
-//! departure is the end of a session with `onDisconnect: "cancel"`: claude-api cancels the
-//! execution if no client views it during the grace period. A departure may have to wait for
-//! claude-api, so this module also counts the views that begin meanwhile, and the requests for
-//! views.
+//! Counts the viewers of each execution, so that a client that reconnects keeps its execution.
+//!
+//! A departure is the end of a session with `onDisconnect: "cancel"`. claude-api cancels the
+//! execution if no client views it during the grace period. A departure may have to wait until
+//! claude-api can be reached. Therefore this module also counts the views that begin meanwhile, and
+//! the requests for views.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::ExecutionId;
 
-/// The views of one execution, and its departures: sessions that ended with `onDisconnect:
-/// "cancel"`.
+/// The open views of one execution, the requests for views, and the sessions that may still cancel
+/// it.
 #[derive(Debug, Default)]
 struct ExecutionViews {
+    /// The number of open views.
     viewers: usize,
+    /// The number of ended sessions whose cancel is not settled yet.
     departing: usize,
-    /// Attaches, and executes under a client's own id, whose view has not begun yet.
+    /// The number of clients that have requested a view which is not open yet, by an attach or by
+    /// an execute under their own id.
     requested: usize,
-    /// Views begun so far. A departure compares this count with the count at its start.
+    /// The number of views opened so far, closed ones included. It shows a departure whether any
+    /// view was opened since its start.
     begun: u64,
 }
 
-/// The views of all executions in this bridge, and their departures: sessions that ended with
-/// `onDisconnect: "cancel"`. Clones share the same counts.
+/// The number of viewers of every execution in this bridge. It decides whether an execution is
+/// cancelled after a client with `onDisconnect: "cancel"` has left. Clones share the same counts.
 #[derive(Debug, Default, Clone)]
 pub struct Departures {
     // A plain lock, because it is held only to read or change the map, never across an await.
     entries: Arc<Mutex<HashMap<ExecutionId, ExecutionViews>>>,
 }
 
-/// Counts one open view of an execution until dropped.
+/// An open view of an execution. The execution counts as viewed until this is dropped.
 #[derive(Debug)]
 pub struct ViewGuard(Departures, ExecutionId);
 
-/// A session that ended with `onDisconnect: "cancel"`, from its end until its cancel is settled. It
-/// shows whether another client has viewed the execution since.
+/// The end of a session with `onDisconnect: "cancel"`, until its cancel is settled. It shows
+/// whether another client has viewed the execution since.
 #[derive(Debug)]
 pub struct Departure {
     departures: Departures,
     id: ExecutionId,
+    /// The number of views that had been opened when the session ended.
     begun: u64,
 }
 
-/// Counts one client that has asked for a view which has not begun: by an attach, or by an execute
-/// under its own id. Dropped when the view begins, the request is refused, or the session ends.
+/// A client's request for a view that is not open yet, by an attach or by an execute under the
+/// client's own id. While it exists, the execution is not cancelled. It is dropped when the view
+/// opens, the request is refused, or the session ends.
 #[derive(Debug)]
 pub struct ViewRequest(Departures, ExecutionId);
 
-/// Whether an execution still has a client, after a session with `onDisconnect: "cancel"` has left
-/// it.
+/// Whether a client still uses an execution after a session with `onDisconnect: "cancel"` has
+/// ended. The answer decides whether the execution is cancelled.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// A view is open, or has been open since the session left, so the execution is not cancelled.
+    /// A view is open, or was open after the session ended. The execution is not cancelled.
     Viewer,
-    /// A client has requested a view that has not begun, so the cancel waits for the outcome.
+    /// A client has requested a view that is not open yet. The cancel waits for the outcome.
     Requested,
-    /// There is no view and no request for one, so the execution is cancelled.
+    /// There is no view and no request for one. The execution is cancelled.
     Nobody,
 }
 
 impl Departures {
+    /// Changes the counts of one execution and returns the result of `change`. Removes the entry
+    /// when all counts are zero, so that the map has only executions in use.
     fn update<R>(&self, id: ExecutionId, change: impl FnOnce(&mut ExecutionViews) -> R) -> R {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id).or_default();
@@ -70,7 +79,7 @@ impl Departures {
         result
     }
 
-    /// Counts a view of this execution from now until the result is dropped.
+    /// Counts one more view of this execution until the result is dropped.
     #[must_use]
     pub fn view(&self, id: ExecutionId) -> ViewGuard {
         self.update(id, |e| {
@@ -80,8 +89,9 @@ impl Departures {
         ViewGuard(self.clone(), id)
     }
 
-    /// Records that a session with `onDisconnect: "cancel"` has left this execution. The session
-    /// must have dropped its own view, or that view would keep the execution.
+    /// Records that a session with `onDisconnect: "cancel"` has ended and left this execution. The
+    /// session must have dropped its own view first. Otherwise that view would count as another
+    /// viewer.
     #[must_use]
     pub fn depart(&self, id: ExecutionId) -> Departure {
         let begun = self.update(id, |e| {
@@ -95,7 +105,8 @@ impl Departures {
         }
     }
 
-    /// Counts a client that has asked for a view of this execution, until the result is dropped.
+    /// Counts one more client that has requested a view of this execution, until the result is
+    /// dropped.
     #[must_use]
     pub fn request_view(&self, id: ExecutionId) -> ViewRequest {
         self.update(id, |e| e.requested += 1);
@@ -104,8 +115,9 @@ impl Departures {
 }
 
 impl Departure {
-    /// Returns whether another client views the execution, has viewed it since the session left, or
-    /// has requested a view.
+    /// Returns whether a client views the execution, has viewed it since the session ended, or has
+    /// requested a view. The answer may change until the result is dropped, so it is checked before
+    /// each attempt to cancel.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.departures.update(self.id, |e| {
@@ -121,7 +133,7 @@ impl Departure {
 }
 
 impl ViewRequest {
-    /// Returns the execution whose view was requested.
+    /// Returns the id of the execution for which a view was requested.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.1

@@ -1,9 +1,9 @@
-//! Hands the executes of one session to claude-api, one at a time in the order received. They
-//! outlive the session: a disconnect alone cancels nothing, not even an execute that is not
-//! accepted yet.
+//! Sends the new executions of one session to claude-api, one at a time in the order received. This
+//! continues after the end of the session: a disconnect alone cancels nothing, not even an execute
+//! that claude-api has not accepted yet.
 //!
-//! Each execute is a separate task that waits for the previous one. So an execute that is cancelled
-//! while claude-api fails does not wait for its turn.
+//! Each execute is a separate task that waits for the previous one. Therefore an execute that is
+//! cancelled while claude-api is failing can end before its turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,26 +20,31 @@ use super::{Context, Handover};
 use crate::budget::inbound::InboundCharge;
 use crate::upstream::accept::{PutRequest, owes_cancel};
 
-/// How long an execute may still wait for claude-api's answer when the bridge stops.
+/// How long an execute may still wait for claude-api's answer when the bridge stops. It is short,
+/// because the whole stop has a time limit (`shutdownMs`).
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The result of an execute: claude-api has accepted or refused it, or it was given up.
+/// The outcome of a client's execute: claude-api accepted it or refused it, or the bridge gave it
+/// up.
 #[derive(Debug)]
 pub struct CompletedExecute {
-    /// The status with which claude-api accepted the execute, or the error for the client.
+    /// The status of the new execution if claude-api accepted it, otherwise the JSON-RPC error for
+    /// the client.
     pub result: Result<Status, RpcError>,
-    /// The request for the view that follows, if the client chose the id. It keeps the execution
-    /// from being cancelled by an earlier departure until the view begins.
+    /// The request for the view that follows, if the client chose the id; `None` for an id that the
+    /// bridge generated. Until the view opens, it prevents an older session's departure from
+    /// cancelling the execution.
     pub view_request: Option<ViewRequest>,
 }
 
-/// The queue of the executes of one session. Each is a task; this type holds the end of the queue
-/// and stops retries.
+/// The queue of a session's executes on their way to claude-api. Each execute is a task. This type
+/// holds the end of the queue, and can stop the retries of each task.
 #[derive(Debug, Default)]
 pub struct Executor {
-    /// Completes when the youngest execute is done. Its sender is then dropped.
+    /// Completes when the youngest execute is done, because the task then drops the sender. `None`
+    /// before the first execute.
     last: Option<oneshot::Receiver<()>>,
-    /// By request, the token that stops the retries of each execute without a result.
+    /// Stops the retries of each execute that has no result yet, by the number of its request.
     stops: HashMap<u64, CancellationToken>,
     /// Whether claude-api has failed since its last answer to this session. `None` before the first
     /// execute, so that an idle session needs no memory for it.
@@ -47,10 +52,11 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Starts the task that hands an execute to claude-api, after the earlier executes of the
-    /// session. `request`: its token in its session. `charges`: its bytes in the inbound budget and
-    /// in the session's limit, released when claude-api has answered. `deliver` sends the result to
-    /// the session, and returns whether the session still exists.
+    /// Starts the task that sends an execute to claude-api, after the earlier executes of the
+    /// session. `request` is the number of the client's request in its session. `charges` are the
+    /// execute's bytes in the bridge's memory budget and in the session's limit, released when
+    /// claude-api has answered. `deliver` is called with the result, and returns false if the
+    /// session has ended.
     pub fn execute(
         &mut self,
         request: u64,
@@ -89,33 +95,43 @@ impl Executor {
         });
     }
 
-    /// Stops the retries of the execute with this token, because the client cancels it. Does
-    /// nothing if it already has its result.
+    /// Stops the retries of the execute of this request, because the client cancels it. Its result
+    /// may still be a success, if claude-api had accepted it. Does nothing if the execute already
+    /// has its result.
     pub fn stop(&self, request: u64) {
         if let Some(stop) = self.stops.get(&request) {
             stop.cancel();
         }
     }
 
-    /// Forgets the execute with this token, which has its result.
+    /// Removes the execute of this request, which has its result, from the executes that can be
+    /// stopped.
     pub fn done(&mut self, request: u64) {
         self.stops.remove(&request);
     }
 }
 
-/// One execute on its way to claude-api, as the state of its task.
+/// One execute on its way to claude-api, with everything that its task needs.
 struct ExecuteTask {
     handover: Handover,
     session: Arc<str>,
+    /// The client's request for a view of the execution, if the client chose the id.
     view_request: Option<ViewRequest>,
+    /// Cancelled when the client cancels the execute.
     stop: CancellationToken,
-    /// Completes when the previous execute of the session is done.
+    /// Completes when the previous execute of the session is done. `None` for the first one.
     turn: Option<oneshot::Receiver<()>>,
+    /// Whether claude-api has failed since its last answer to this session. An execute that is
+    /// cancelled meanwhile does not wait for its turn.
     failing: Arc<watch::Sender<bool>>,
     context: Arc<Context>,
 }
 
 impl ExecuteTask {
+    /// Sends the execute when it has its turn, and delivers the result. Then starts the cancel of
+    /// the execution if one is still needed. That is so if the client has cancelled but no cancel
+    /// has reached claude-api, or if the session has ended and the execution has `onDisconnect:
+    /// "cancel"`.
     async fn run(
         self,
         charges: (InboundCharge, InboundCharge),

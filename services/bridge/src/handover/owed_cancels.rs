@@ -1,6 +1,6 @@
-//! Owed cancels: cancels of executions that no client waits for, because its session has ended or
-//! already has an answer. Each is a task that retries until claude-api has the cancel, does not
-//! know the execution, or a client views the execution again.
+//! Cancels of executions for which no client waits, because its session has ended or already has an
+//! answer. They are called owed cancels. Each is a task that retries until claude-api has the
+//! cancel, claude-api does not know the execution, or a client views the execution again.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,26 +13,29 @@ use super::departures::Audience;
 use crate::upstream::cancel::Cancel;
 use crate::upstream::retry::Delays;
 
-/// How often the cancel of an execution whose session has left checks whether a requested view has
-/// begun.
+/// How often a pending cancel checks whether a view that a client has requested is open. While a
+/// request is pending, the cancel is not sent, because the client may have returned.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The reason why an owed cancel needs no more retries.
+/// The reason why an owed cancel ends without further retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Settlement {
-    /// claude-api has answered the cancel.
+    /// claude-api has answered the cancel, so it need not be sent again.
     Sent,
-    /// claude-api knows no such execution.
+    /// claude-api does not have the execution, so there is nothing to cancel.
     Unknown,
     /// A client views the execution again, so it is not cancelled.
     Viewed,
 }
 
 impl Settlement {
+    /// Returns the reason to end after claude-api answered: `sent` is false if it does not know the
+    /// execution.
     fn from_sent(sent: bool) -> Self {
         if sent { Self::Sent } else { Self::Unknown }
     }
 
+    /// Returns the text for the log.
     fn as_str(self) -> &'static str {
         match self {
             Self::Sent => "claude-api accepted the cancel of an abandoned execution",
@@ -42,9 +45,10 @@ impl Settlement {
     }
 }
 
-/// Starts a task that cancels an execution, and retries until claude-api has answered. `burn`: the
-/// bridge gave up the execute, but claude-api may still read its PUT later. Then claude-api must
-/// refuse the id from now on.
+/// Starts a background task that cancels an execution immediately, and retries until claude-api has
+/// answered. `burn` is true if the bridge gave up the execute although claude-api may still receive
+/// its PUT later. claude-api then burns an id that it does not know: it refuses every later execute
+/// with that id.
 pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
     let upstream = context.upstream.clone();
     spawn_owed(context, id, Duration::ZERO, async move {
@@ -53,11 +57,12 @@ pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
     });
 }
 
-/// Starts a task that has claude-api cancel an execution that no client views for the grace period
-/// after the end of `session` (docs/protocol.md, "Reconnect"). A client that reconnects keeps its
-/// execution, even while claude-api is unreachable. `accepted`: whether claude-api is known to have
-/// the execution. If not, the bridge gives up the execute after the grace period. Not for a stop of
-/// the bridge.
+/// Starts a background task for an execution with `onDisconnect: "cancel"` whose `session` has
+/// ended. claude-api cancels the execution if no client views it during the grace period
+/// (docs/protocol.md, "Reconnect"). A client that reconnects in time keeps its execution, even
+/// while claude-api is unreachable. `accepted` is false if claude-api is not known to have the
+/// execution. The bridge then gives up the execute after the grace period. Not for sessions that
+/// end because the bridge stops: a stop cancels no execution.
 pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accepted: bool) {
     let departure = context.departures.depart(id);
     let grace = context.disconnect_grace;
@@ -113,8 +118,8 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
 }
 
 /// Starts the task of an owed cancel, which runs until it is settled or the bridge stops. If
-/// `OWED_CANCELS` others are running, this one is given up after `grace` and the retry time of an
-/// execute.
+/// `OWED_CANCELS` others are running, the task has a time limit: `grace` plus the retry time of an
+/// execute. After that it is given up with a warning in the log.
 fn spawn_owed(
     context: &Arc<Context>,
     id: ExecutionId,

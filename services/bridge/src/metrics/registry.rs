@@ -1,4 +1,5 @@
-//! The names and the help texts of all metrics. The encoder adds the unit and `_total` to a name.
+//! The names and the help texts of all Prometheus metrics of the bridge. The encoder adds the unit
+//! and `_total` to a name.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +11,10 @@ use protocol::ProblemType;
 
 use super::{Metrics, OTHER, ReasonLabel, Retries};
 
-/// The labels for requests that the bridge itself refuses. Those of claude-api are the types of its
-/// problems, and those of the MCP server are [`mcp::REASONS`] and [`super::mcp_reasons::REASONS`].
-/// The end of an execution is no refusal: claude-api counts it, by a [`protocol::Reason`].
+/// The reasons for which the bridge itself refuses a request, as label values of the counter of
+/// refused requests. Refusals of claude-api are counted by the type of its problem. Refusals of the
+/// MCP server have the reasons [`mcp::REASONS`] and `mcp_reasons::REASONS`. The end of an
+/// execution is not a refusal: claude-api counts it, by a [`protocol::Reason`].
 pub(super) const REASONS: [&str; 18] = [
     "batch_too_long",
     "binary_frame",
@@ -35,8 +37,8 @@ pub(super) const REASONS: [&str; 18] = [
 ];
 
 impl Metrics {
-    /// Registers the metrics of a bridge. `retries`: the counters that the client for claude-api
-    /// increments.
+    /// Creates and registers all metrics of a bridge, each with the value 0. `retries` has the
+    /// counters that the client for claude-api increments.
     #[must_use]
     pub fn new(retries: &Retries) -> Self {
         let mut registry = Registry::with_prefix("bridge");
@@ -131,8 +133,8 @@ impl Metrics {
     }
 }
 
-/// Creates a counter with the value 0 for each known reason, so that every series exists from the
-/// start.
+/// Creates a counter for each known reason of a refusal. With the value 0 it appears in `/metrics`
+/// from the start.
 fn refused(family: &Family<ReasonLabel, Counter>) -> BTreeMap<String, Counter> {
     // The readiness page has this type, but it refuses no request.
     let problems = ProblemType::ALL

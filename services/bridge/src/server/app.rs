@@ -1,4 +1,5 @@
-//! The state that the handlers of all HTTP requests share, and the limit of open sessions.
+//! The state that the handlers of all HTTP requests share, and the limit of open WebSocket
+//! sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,12 +17,12 @@ pub struct App {
     pub shared: Arc<Shared>,
     /// The number of open WebSocket sessions.
     pub open_sessions: Arc<AtomicU64>,
-    /// Permits to refuse a session over the limit over WebSocket, with -32001. A permit is acquired
-    /// at the upgrade, for 3 s at most. No connection waits for a permit: without one the answer is
-    /// 503.
+    /// The permits to refuse a surplus session over WebSocket, with the JSON-RPC error -32001
+    /// (`TOO_MANY_SESSIONS`). A permit is acquired at the upgrade and held for 3 s at most. No
+    /// connection waits for one: without a permit the answer is HTTP 503 (Service Unavailable).
     pub refusals: Arc<Semaphore>,
-    /// Checks the `Host` and `Origin` of every request, so that foreign web pages cannot use the
-    /// bridge.
+    /// Checks the `Host` and `Origin` headers of every request, so that foreign web pages cannot
+    /// use the bridge.
     pub(super) guard: Arc<Guard>,
     /// Refuses requests from the box: the container of claude-api, in which the model's commands
     /// run.
@@ -30,14 +31,14 @@ pub struct App {
     pub(super) mcp: ::mcp::http::Service,
 }
 
-/// One of the `sessions` sessions that may be open at the same time. Dropping it lets another one
-/// open.
+/// The permission to have one WebSocket session open. There are as many as the setting `sessions`
+/// says. Dropping one lets another session open.
 #[derive(Debug)]
 pub struct SessionSlot(App);
 
 impl App {
-    /// Counts one more open session until the result is dropped. Returns `None` if `sessions`
-    /// sessions are open.
+    /// Counts one more open WebSocket session until the result is dropped. Returns `None` if as
+    /// many sessions are open as the setting `sessions` allows.
     #[must_use]
     pub fn take_slot(&self) -> Option<SessionSlot> {
         let limit = self.shared.own_limits.sessions;

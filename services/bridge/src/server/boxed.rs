@@ -1,10 +1,10 @@
-//! Keeps the box out. The box is the container of claude-api, in which the model's commands run.
-//! They must not use the bridge, because they could start and control executions.
+//! Refuses requests from the container of claude-api, which is called the box. The model's commands
+//! run there. They must not use the bridge, because they could start and control executions.
 //!
 //! A peer is in the box when its address is one of those that the host of claude-api's URL resolves
-//! to, and claude-api says that it is boxed. An address of the bridge itself never counts: if
-//! both services share an address (host networking, one pod), the box cannot be distinguished from
-//! other clients. The bridge warns about that at its start.
+//! to, and claude-api says that it is boxed. An address of the bridge itself never counts: if both
+//! services share an address (host networking, one pod), the box cannot be distinguished from other
+//! clients. The bridge warns about that at its start.
 
 mod host_addresses;
 mod state;
@@ -26,47 +26,52 @@ use crate::upstream::Upstream;
 use host_addresses::HostAddresses;
 use state::BoxedState;
 
-/// How long a request may wait until it is known whether its peer is in the box. Less than the time
-/// for the head of a request (`HEAD_TIME` in `connections`).
+/// How long a request may wait until it is known whether it was sent from claude-api's container (5
+/// s). After that it gets HTTP 503. The time is shorter than the limit for the head of a request
+/// (`HEAD_TIME` in `connections`).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two questions to claude-api whether it is boxed (runs the model's commands in
-/// its own container), while the bridge starts.
+/// The pause between two questions to claude-api whether the model's commands run in its container.
+/// They are asked while the bridge starts, until claude-api answers.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The IP address of the client of a connection, as an extension of its requests.
+/// The IP address of the client of an HTTP request, stored as an extension of the request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// Whether a peer may use the bridge, or is refused because it is in the box (claude-api's
-/// container, in which the model's commands run).
+/// Whether a client may use the bridge, or is refused because it runs in claude-api's container,
+/// like the model's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// The peer is not in the box.
+    /// The client does not run in claude-api's container, so the request is served.
     Served,
-    /// The peer is in claude-api's container, in which the model's commands run, so its requests
-    /// get 401.
+    /// The client runs in claude-api's container, like the model's commands. The request gets HTTP
+    /// 401 (Unauthorized).
     FromBox,
-    /// It is not known whether the peer is in claude-api's container: claude-api has not said
-    /// whether it is boxed, or the name of its host did not resolve in time. The client gets 503
-    /// and may try again.
+    /// It is not known whether the client runs in claude-api's container. Either claude-api has not
+    /// said whether the model's commands run there, or the name of its host did not resolve in
+    /// time. The client gets HTTP 503 (Service Unavailable) and may try again.
     Unknown,
 }
 
-/// The check of every request for whether it comes from the box, the container of claude-api in
-/// which the model's commands run.
+/// Checks for every HTTP request whether it was sent from claude-api's container, in which the
+/// model's commands run. Such requests are refused.
 #[derive(Debug)]
 pub(super) struct BoxRule {
+    /// The addresses of this machine. A request from one of them is never refused.
     own: OwnAddresses,
+    /// The addresses of the host that runs claude-api.
     host: HostAddresses,
+    /// Whether the model's commands run in claude-api's container, as claude-api says.
     state: BoxedState,
 }
 
 impl BoxRule {
-    /// Creates the check for the claude-api at `url`, which the check of the settings has already
-    /// parsed. `upstream` asks claude-api whether it is boxed.
+    /// Creates the check. `url` is the URL of claude-api, which the check of the settings has
+    /// already parsed. `upstream` is used to ask claude-api whether the model's commands run in its
+    /// container.
     ///
     /// # Errors
-    /// The addresses of this machine cannot be read.
+    /// Returns an error if the addresses of this machine cannot be read.
     pub(super) fn new(url: &str, upstream: Upstream) -> io::Result<Self> {
         Ok(Self {
             own: OwnAddresses::read()?,
@@ -75,8 +80,8 @@ impl BoxRule {
         })
     }
 
-    /// Returns the response that refuses a request, or `None` if the request may be served. Every
-    /// peer may read the health pages, so that probes work from anywhere.
+    /// Returns the HTTP response that refuses a request, or `None` if the request may be served.
+    /// Health pages are never refused, so that probes work from anywhere.
     pub(super) fn refusal(
         &self,
         request: &Request,
@@ -99,8 +104,8 @@ impl BoxRule {
         }
     }
 
-    /// Decides whether the peer with this address may use the bridge. Takes at most [`PATIENCE`],
-    /// after which the verdict is unknown.
+    /// Decides whether the client with the address `peer` may use the bridge. Takes at most
+    /// [`PATIENCE`]. If the question is still open then, returns `Verdict::Unknown`.
     async fn judge(&self, peer: IpAddr) -> Verdict {
         let peer = peer.to_canonical();
         // Every machine has these two addresses, so most local clients cost no system call.
@@ -126,15 +131,15 @@ impl BoxRule {
         verdict.unwrap_or(Verdict::Unknown)
     }
 
-    /// Whether claude-api refuses every request of this bridge, because it takes the bridge's
-    /// address for one of the container in which the model's commands run.
+    /// Returns true if claude-api refuses every request of this bridge. It does so if the bridge's
+    /// address is also one of claude-api's container, in which the model's commands run.
     pub(super) async fn is_refused(&self) -> bool {
         self.state.is_refused().await
     }
 
-    /// Logs a warning if claude-api is boxed (runs the model's commands in its own container) and
-    /// shares an address with this bridge, because those commands can then use the bridge. Asks
-    /// claude-api every second until it has said whether it is boxed.
+    /// Logs a warning if this bridge shares an address with claude-api's container. The model's
+    /// commands in that container can then use the bridge. Asks claude-api every second until it
+    /// says whether the model's commands run in its container.
     pub(super) async fn warn_of_shared_address(&self) {
         let boxed = loop {
             match self.state.is_boxed().await {
@@ -158,6 +163,7 @@ impl BoxRule {
     }
 }
 
+/// Creates the 401 (Unauthorized) response to a request from claude-api's container.
 fn from_the_box() -> Response {
     let problem = Problem::new(
         ProblemType::FromBox,
@@ -170,6 +176,8 @@ fn from_the_box() -> Response {
     response
 }
 
+/// Creates the 503 (Service Unavailable) response for the time in which it is not known whether the
+/// request was sent from claude-api's container. `Retry-After` asks the client to wait 1 s.
 fn unknown() -> Response {
     let problem = Problem::new(
         ProblemType::NotReady,

@@ -1,4 +1,4 @@
-//! Connections that have no WebSocket session: their socket options, their limit and their
+//! HTTP connections that are not a WebSocket session: their socket options, their limit and their
 //! requests.
 
 use std::collections::BTreeMap;
@@ -17,22 +17,23 @@ use tower::ServiceExt;
 
 use super::boxed::Peer;
 
-/// How long the head of a request may take to arrive, also on an idle connection. Then the
-/// connection is closed.
+/// How long the head of an HTTP request may take to arrive (10 s). The time also runs on an idle
+/// connection. When it is over, the connection is closed.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// The longest head of a request in bytes, and so the size of a connection's read and write
-/// buffers.
+/// The longest head of an HTTP request, in bytes. It is also the size of a connection's read and
+/// write buffers.
 const HEAD_BYTES: usize = 32 * 1024;
-/// The most open connections without a session. One more is allowed for each session, because all
-/// sessions may reconnect at the same time.
+/// The most open connections without a WebSocket session. One more is allowed for each session of
+/// the limit, because all sessions may reconnect at the same time.
 const SESSIONLESS: usize = 512;
-/// The size of the kernel's send buffer for each connection, in bytes (the kernel doubles it). It
-/// bounds the memory for a peer that does not read.
+/// The size of the kernel's send buffer for each connection (SO_SNDBUF), in bytes. The kernel
+/// doubles it. It bounds the memory for a peer that does not read.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Sets the options of an accepted socket: no delay, a small send buffer, and the time after which
-/// the kernel drops a peer that acknowledges no data. A failure is only logged, because the
-/// connection works without them.
+/// Sets the options of an accepted TCP socket: TCP_NODELAY, a small send buffer, and
+/// TCP_USER_TIMEOUT. `user_timeout_ms` is the time in milliseconds after which the kernel drops a
+/// peer that acknowledges no data. A failure is only logged, because the connection works without
+/// the options.
 pub(super) fn set_options(stream: &TcpStream, user_timeout_ms: u32) {
     let set = || {
         stream.set_nodelay(true)?;
@@ -48,8 +49,8 @@ pub(super) fn set_options(stream: &TcpStream, user_timeout_ms: u32) {
     }
 }
 
-/// The limit of open connections without a session: in a handshake, in a request, or idle. Each
-/// holds a slot.
+/// The limit of open HTTP connections without a WebSocket session, which are in a handshake, in a
+/// request or idle. Each holds a slot.
 ///
 /// - When is a slot taken? When accept(2) returns. The upgrade or the end releases it.
 /// - Who waits for whom? No connection waits. When all slots are taken, the oldest connection is
@@ -63,14 +64,19 @@ pub(super) struct ConnectionSlots {
     table: Arc<Mutex<SlotTable>>,
 }
 
+/// The open connections without a session, in the order in which they were accepted.
 #[derive(Debug, Default)]
 struct SlotTable {
+    /// The number of the youngest connection.
     last_number: u64,
-    /// The open connections by their number, the oldest first. A token closes its connection.
+    /// The open connections by their number. The oldest is first. Cancelling a token closes its
+    /// connection.
     open: BTreeMap<u64, CancellationToken>,
 }
 
-/// The slot of one open connection without a session. Dropping it lets another connection open.
+/// The permission to have one HTTP connection without a WebSocket session open. Dropping it lets
+/// another connection open. The connection must close when `close` is cancelled, because a newer
+/// one needs its slot.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: ConnectionSlots,
@@ -79,7 +85,8 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionSlots {
-    /// Creates the slots of a bridge: 512, and one more for each of its `sessions` sessions.
+    /// Creates the slots of a bridge: 512, plus one for each of the `sessions` WebSocket sessions
+    /// that it allows.
     pub(super) fn new(sessions: u64) -> Self {
         Self {
             limit: SESSIONLESS.saturating_add(usize::try_from(sessions).unwrap_or(usize::MAX)),
@@ -87,8 +94,8 @@ impl ConnectionSlots {
         }
     }
 
-    /// Takes a slot for a new connection. If all are taken, the oldest connection is closed, so a
-    /// new client always connects.
+    /// Takes a slot for a new connection. If all slots are taken, closes the oldest connection. So
+    /// a new client always connects, also when many connections are idle.
     pub(super) fn take(&self) -> ConnectionSlot {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let SlotTable { last_number, open } = &mut *table;
@@ -116,8 +123,9 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Serves the HTTP requests of one connection until it ends, becomes a WebSocket, loses its slot,
-/// or the bridge stops.
+/// Serves the HTTP requests of one connection. Returns when the connection ends, becomes a
+/// WebSocket session, loses its slot to a newer connection, or the bridge stops. A stop lets a
+/// running request finish.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: IpAddr,

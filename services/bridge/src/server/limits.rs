@@ -1,5 +1,6 @@
-//! The limits that a client reads in the first message of its session, `connected`: claude-api's,
-//! with the bridge's values for those that the bridge enforces (docs/protocol.md, "Limits").
+//! The limits that a client reads in `connected`, the greeting of its session. They are
+//! claude-api's limits, but with the bridge's own values for the limits that the bridge enforces
+//! (docs/protocol.md, "Limits").
 
 use std::time::Duration;
 
@@ -9,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::upstream::Upstream;
 
-/// The time between two requests for claude-api's limits: 1 s until they are known, then 60 s.
+/// The time between two requests for claude-api's limits: 1 s until they are known, then 60 s. They
+/// change only when claude-api restarts.
 const INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
-/// Requests claude-api's limits again and again until the bridge stops, and publishes them in
-/// `known`, merged with `own_limits`. Sessions never wait for them: `connected` has no limits while
-/// they are unknown.
+/// Requests claude-api's limits repeatedly until the bridge stops, and publishes them in `known`,
+/// merged with `own_limits`. After a failure the last known limits stay. Sessions never wait for
+/// the limits: the greeting has none while they are unknown.
 pub(super) async fn keep_fresh(
     upstream: Upstream,
     own_limits: Limits,
@@ -44,7 +46,9 @@ pub(super) async fn keep_fresh(
     }
 }
 
-/// Returns claude-api's limits, with the bridge's values for the limits that the bridge enforces.
+/// Combines the limits that a client must observe: the bridge's values for the limits that the
+/// bridge enforces, and claude-api's values for all others. Of the two values for the longest
+/// status, the smaller one counts.
 fn merge_limits(upstream_limits: Limits, own_limits: &Limits) -> Limits {
     Limits {
         sessions: own_limits.sessions,

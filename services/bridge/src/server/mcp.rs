@@ -1,5 +1,6 @@
-//! `/mcp`: the MCP server over streamable HTTP. The MCP server is a client of this bridge over
-//! loopback, so every byte, state and refusal is the same as over WebSocket.
+//! The MCP server on `/mcp`, over streamable HTTP. Inside the bridge it acts as a WebSocket client
+//! of the bridge over loopback. So MCP clients get the same bytes, states and refusals as WebSocket
+//! clients.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,23 +19,24 @@ use crate::config::Mcp;
 use crate::metrics::Metrics;
 use crate::metrics::mcp_reasons::{BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR};
 
-/// The address of this bridge and the limits of its MCP server on `/mcp`. The MCP server is a
-/// client of the bridge itself.
+/// The parameters of the MCP server on `/mcp`: the address of this bridge, which the MCP server
+/// uses as a client, and the limits of requests.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// The address on which the bridge listens.
     pub address: SocketAddr,
-    /// The operator's settings for `/mcp`.
+    /// The operator's limits of simultaneous MCP calls and sessions.
     pub settings: Mcp,
-    /// The longest request body that is accepted, in bytes.
+    /// The longest HTTP request body that `/mcp` accepts, in bytes.
     pub body_bytes: usize,
-    /// The most bytes of all bodies that are being received or handled.
+    /// The most memory for all request bodies of `/mcp` that are being received or handled, in
+    /// bytes.
     pub inbound_bytes: usize,
 }
 
 impl Endpoint {
-    /// Returns the address at which this process reaches its own listener: the loopback address if
-    /// the bridge listens on all addresses, else the address itself.
+    /// Returns the address at which this process reaches its own listener. It is the loopback
+    /// address if the bridge listens on all addresses, and otherwise the listener's own address.
     fn loopback(&self) -> SocketAddr {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -44,9 +46,9 @@ impl Endpoint {
         SocketAddr::new(ip, self.address.port())
     }
 
-    /// Returns the `Host` that the MCP server sends to the bridge, or `None` for a loopback
-    /// address, which is always allowed. A web page cannot use it for DNS rebinding, because it is
-    /// an address and not a name.
+    /// Returns the value of the `Host` header that the MCP server sends to the bridge, so that the
+    /// bridge can allow it. `None` for a loopback address, which is always allowed. A web page
+    /// cannot use this value for DNS rebinding, because it is an address and not a name.
     #[must_use]
     pub fn own_host(&self) -> Option<String> {
         match self.loopback().ip() {
@@ -56,8 +58,8 @@ impl Endpoint {
         }
     }
 
-    /// Creates the MCP server. It counts its refusals in `metrics`, and cancelling `stop` ends its
-    /// calls.
+    /// Creates the MCP server. It counts the requests that it refuses in `metrics`. Cancelling
+    /// `stop` ends its calls.
     #[must_use]
     pub fn service(self, metrics: Arc<Metrics>, stop: CancellationToken) -> Service {
         let mut settings = mcp::Settings::new(format!("ws://{}/ws", self.loopback()));
@@ -74,8 +76,8 @@ impl Endpoint {
     }
 }
 
-/// Returns the label for `/metrics` if this response of the MCP library refuses the request; `None`
-/// if it does not.
+/// Returns the reason for `/metrics` if the MCP library answered with an HTTP error status. `None`
+/// for any other status, which is not a refusal.
 fn refused(status: StatusCode) -> Option<&'static str> {
     match status {
         StatusCode::NOT_FOUND => Some(NOT_FOUND),
@@ -87,7 +89,8 @@ fn refused(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// Handles a request to `/mcp`, and counts it if the MCP library refuses it.
+/// Handles an HTTP request to `/mcp`. A request that the MCP library refuses is counted in
+/// `/metrics`. A refusal before that, such as a body that is too large, becomes a problem object.
 pub async fn handle(State(app): State<App>, request: Request) -> Response {
     match app.mcp.handle(request).await {
         Ok(response) => {

@@ -1,4 +1,4 @@
-//! The plain HTTP pages of the bridge: the list of paths, health and metrics.
+//! The HTTP pages of the bridge: the list of paths, health and metrics.
 
 use std::sync::atomic::Ordering;
 
@@ -15,20 +15,22 @@ use crate::metrics::Snapshot;
 
 const JSON: &str = "application/json";
 
-/// `GET /`: lists the paths of the bridge, for people.
+/// Serves `GET /`: a text that lists the paths of the bridge, for people.
 pub async fn front() -> Response {
     let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; \
                 health on /health/ready, metrics on /metrics\n";
     response(200, "text/plain; charset=utf-8", text)
 }
 
-/// `GET /health/live`: answers 200 as long as the process runs, whatever the state of claude-api.
+/// Serves `GET /health/live`, the liveness probe. Answers 200 as long as the process runs, even if
+/// claude-api is down.
 pub async fn live() -> Response {
     response(200, JSON, r#"{"status":"live"}"#)
 }
 
-/// `GET /health/ready`: answers 200 if claude-api is ready and serves this bridge. Otherwise 503
-/// with the reasons and remedies.
+/// Serves `GET /health/ready`, the readiness probe. Answers 200 if claude-api is ready and serves
+/// this bridge. Otherwise answers 503 (Service Unavailable) with the reasons and remedies:
+/// claude-api's own, or that claude-api cannot be reached or refuses this bridge.
 pub async fn ready(State(app): State<App>) -> Response {
     match app.shared.viewer.upstream.ready().await {
         Ok((200, _)) if app.boxed.is_refused().await => refused_page(),
@@ -51,6 +53,8 @@ pub async fn ready(State(app): State<App>) -> Response {
     }
 }
 
+/// Creates the 503 readiness page for a claude-api that does not answer, or not as claude-api
+/// would.
 fn unreachable_page(detail: &str) -> Response {
     let remedy = "start claude-api, or set --claude-api-url (BRIDGE_CLAUDE_API_URL) to its address";
     let reasons =
@@ -61,6 +65,8 @@ fn unreachable_page(detail: &str) -> Response {
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 
+/// Creates the 503 readiness page for a claude-api that refuses this bridge, because it takes the
+/// bridge's address for one of its own container.
 fn refused_page() -> Response {
     let detail = "claude-api refuses this bridge: its address is one of claude-api's container";
     let remedy = "give each service its own address, or set CLAUDE_API_BOXED=false";
@@ -70,7 +76,8 @@ fn refused_page() -> Response {
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 
-/// `GET /metrics`: all metrics, as OpenMetrics or as Prometheus text, whichever the client accepts.
+/// Serves `GET /metrics`: all metrics for Prometheus. The format is OpenMetrics or the older
+/// Prometheus text, as the client's `Accept` header asks.
 pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(ACCEPT).iter();
     let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));

@@ -1,5 +1,5 @@
 //! The WebSocket handshake (RFC 6455, section 4.2). It is hand-written, because a session needs the
-//! raw connection: for small buffers, and for its own way to close.
+//! raw TCP connection, with small buffers and with its own way to close.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -19,14 +19,15 @@ use super::problems::{Refused, problem_page};
 use crate::session;
 use crate::session::task::refuse::refuse;
 
-/// The WebSocket subprotocol of the bridge, which is selected if the client offers it. Others are
-/// ignored, as RFC 6455 allows (section 4.2.2): a client that needs one closes the connection
-/// itself.
+/// The WebSocket subprotocol of the bridge. It is selected if the client offers it, and not
+/// required. Other names are ignored, as RFC 6455 allows (section 4.2.2). A client that needs
+/// another one closes the connection itself.
 const SUBPROTOCOL: &str = "ccb.v1";
 
-/// Handles `/ws` and `/ws/mcp`: checks the WebSocket handshake, answers 101, and runs the session
-/// on the connection. A session over the limit is refused with -32001 after the handshake, or with
-/// 503.
+/// Handles a WebSocket handshake on `/ws` or `/ws/mcp`. Answers 101 (Switching Protocols) and runs
+/// the session on the connection. A faulty handshake gets HTTP 400, 405 or 426. If too many
+/// sessions are open, the new one is refused with the JSON-RPC error -32001 (`TOO_MANY_SESSIONS`)
+/// after the handshake. If too many are being refused like that, it gets HTTP 503.
 pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     let accept = match check(&request) {
         Ok(accept) => accept,
@@ -76,20 +77,24 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     response
 }
 
-/// The reason why a WebSocket handshake is refused, with the status of the response.
+/// The reason why a WebSocket handshake is refused. It decides the HTTP status of the response.
 enum Refusal {
-    /// 405: the method is not GET.
+    /// The method is not GET. The status is 405 (Method Not Allowed).
     Method,
-    /// 426: the connection cannot be upgraded (RFC 9110, section 7.8: only HTTP/1.1 has `Upgrade`).
+    /// The request is not HTTP/1.1, so the connection cannot be upgraded (RFC 9110, section 7.8).
+    /// The status is 426 (Upgrade Required).
     Version,
-    /// 426: the request does not ask for an upgrade to WebSocket 13.
+    /// The request does not ask for an upgrade to WebSocket version 13. The status is 426 (Upgrade
+    /// Required).
     Required,
-    /// 400: another mistake in the handshake, which this text names to the client.
+    /// The handshake has another mistake, which this text explains to the client. The status is 400
+    /// (Bad Request).
     Invalid(&'static str),
 }
 
-/// Checks the headers of a handshake (RFC 6455, section 4.2.1), and returns the value of
-/// `Sec-WebSocket-Accept` for the answer.
+/// Checks the headers of a WebSocket handshake (RFC 6455, section 4.2.1). Returns the value of
+/// `Sec-WebSocket-Accept` for the response, which is derived from the client's key. Returns the
+/// reason for the refusal if a header is missing, repeated or wrong, or if the request has a body.
 fn check(request: &Request) -> Result<String, Refusal> {
     if request.method() != Method::GET {
         return Err(Refusal::Method);
@@ -126,8 +131,8 @@ fn check(request: &Request) -> Result<String, Refusal> {
     }
 }
 
-/// Whether `key` is the base64 of 16 bytes, as `Sec-WebSocket-Key` must be: 22 characters, of which
-/// the last carries two bits, and `==`.
+/// Returns true if `key` is a valid `Sec-WebSocket-Key`, which is the base64 of 16 bytes. That is
+/// 22 characters, of which the last one carries two bits, and `==`.
 fn is_key(key: &[u8]) -> bool {
     let [digits @ .., last, b'=', b'='] = key else {
         return false;
@@ -153,8 +158,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Creates the 426 response with the headers that name WebSocket 13 (RFC 9110, section 15.5.22).
-/// `detail`: what the client must change.
+/// Creates the 426 (Upgrade Required) response. Its headers name WebSocket version 13, as RFC 9110,
+/// section 15.5.22, requires. `detail` tells the client what to change.
 fn upgrade_required(detail: &str) -> Response {
     let mut response = plain(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail);
     let fields = [
@@ -170,8 +175,9 @@ fn upgrade_required(detail: &str) -> Response {
     response
 }
 
-/// Creates the 503 response to a session over the limit, when too many others are being refused
-/// over WebSocket.
+/// Creates the 503 (Service Unavailable) response to a surplus WebSocket session. It is used when
+/// too many other sessions are already being refused over WebSocket. `Retry-After` asks the client
+/// to wait 5 s.
 fn too_many_sessions() -> Response {
     let detail = "there are too many sessions; try again later";
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", detail);
@@ -180,6 +186,8 @@ fn too_many_sessions() -> Response {
     response
 }
 
+/// Creates the response that refuses a handshake with a problem object of type `kind`, marked so
+/// that `/metrics` counts it.
 fn plain(status: StatusCode, kind: &'static str, detail: &str) -> Response {
     let body = json!({ "type": kind, "status": status.as_u16(), "detail": detail });
     let content_type = [(CONTENT_TYPE, protocol::problem::CONTENT_TYPE)];
@@ -192,6 +200,8 @@ fn plain(status: StatusCode, kind: &'static str, detail: &str) -> Response {
         .into_response()
 }
 
+/// Returns true if `is` accepts an item of the comma-separated header `name`. The header may be
+/// repeated. Values that are not visible ASCII are ignored.
 fn has_token(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&str) -> bool) -> bool {
     let values = headers.get_all(name).iter();
     values

@@ -1,4 +1,5 @@
-//! Hands an execute to claude-api (docs/protocol.md, "Retries of the bridge").
+//! Sends a client's execute to claude-api, and retries until claude-api has accepted or refused it
+//! (docs/protocol.md, "Retries of the bridge").
 //!
 //! The bridge sends the same PUT under one id until claude-api has durably accepted it, refuses it,
 //! or the time is over. A stop ends the retries with a cancel under the same id, unless claude-api
@@ -26,36 +27,42 @@ use super::errors::Failure;
 use super::response::json;
 use super::retry::Delays;
 
-/// How long an attempt may be unanswered before claude-api counts as failing. The attempt
-/// continues.
+/// How long an attempt may be without an answer before claude-api counts as failing (1 s). The
+/// attempt continues after that.
 const SLOW: Duration = Duration::from_secs(1);
-/// The time that is kept for one last attempt when `Retry-After` is longer than the time left.
+/// The time that is left for one last attempt when `Retry-After` asks for a longer pause than the
+/// execute may still take.
 const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// The PUT that hands an execute to claude-api. Every attempt sends the same one, so it is accepted
-/// at most once.
+/// The PUT request that sends a client's execute to claude-api. Every retry sends the same request
+/// under the same id, so claude-api accepts it at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutRequest {
     /// The id of the new execution.
     pub id: ExecutionId,
-    /// Whether the bridge made the id just now, so no other request can have used it. A client's
-    /// own id may have been accepted earlier, in another session or by another bridge.
+    /// Whether the bridge has just generated the id, so that no other request can have used it.
+    /// False if the client chose the id. The client may then have used it before, in another
+    /// session or through another bridge.
     pub fresh: bool,
-    /// The body, as JSON.
+    /// The JSON body of the request.
     pub body: Bytes,
 }
 
+/// A PUT request whose answer has not arrived yet.
 type Attempt<'a> = Pin<&'a mut (dyn Future<Output = Result<Status, Failure>> + Send)>;
 
 impl Upstream {
-    /// Hands an execute to claude-api: sends the PUT, at least once, until claude-api accepts or
-    /// refuses it or `acceptMs` is over. Cancelling `stop` ends the retries; then a cancel of the
-    /// same id follows, unless claude-api certainly does not know the id. `failing` is set to
-    /// whether claude-api failed since its last answer.
+    /// Sends an execute to claude-api until claude-api accepts it, refuses it for good, or
+    /// `acceptMs` is over, and returns the status of the execution. Makes at least one attempt.
+    /// Cancelling `stop` ends the retries. A cancel of the same id is then sent, unless claude-api
+    /// certainly does not know the id. `failing` is set to whether claude-api has failed since its
+    /// last answer.
     ///
     /// # Errors
-    /// The error for the client, with `executionId` in its `data`. If claude-api was not available,
-    /// `accepted` is false or `"unknown"`. See also [`owes_cancel`].
+    /// Returns the JSON-RPC error for the client, with `executionId` in its `data`. If claude-api
+    /// was not available, its `data` also has `accepted`: false, or `"unknown"` if claude-api may
+    /// have accepted the execute. In some cases the caller must still send a cancel, see
+    /// [`owes_cancel`].
     pub async fn accept(
         &self,
         execute: &PutRequest,
@@ -123,13 +130,16 @@ impl Upstream {
         }
     }
 
-    /// Ends an execute that the client has cancelled and that has no attempt in flight.
-    /// `may_have_acted`: claude-api may have accepted an earlier attempt. The cancel burns a
-    /// client's own id in any case (claude-api refuses it from now on), because another session or
-    /// another bridge may still retry its execute.
+    /// Ends an execute that the client has cancelled while no attempt is waiting for an answer.
+    /// Returns the status if claude-api had accepted the execute nevertheless. `may_have_acted` is
+    /// true if claude-api may have accepted an earlier attempt. Only then, or for an id that the
+    /// client chose, a cancel is sent. It burns the id, which means that claude-api refuses it from
+    /// now on. A client's own id is always burned, because another session or another bridge may
+    /// still retry its execute.
     ///
     /// # Errors
-    /// As [`Self::accept`]. Ok only if claude-api had accepted the execute nevertheless.
+    /// Returns an error as [`Self::accept`] does, if claude-api did not accept the execute or it is
+    /// unknown whether it did.
     pub async fn give_up(
         &self,
         execute: &PutRequest,
@@ -142,8 +152,12 @@ impl Upstream {
         self.confirm(execute, cancelled).await
     }
 
-    /// Returns the answer to an execute that was cancelled under a client's own id, by sending its
-    /// PUT again. Only the PUT shows whether the cancelled execution has this body or another one.
+    /// Returns the answer to an execute that was cancelled when claude-api already had an execution
+    /// with its id. If the client chose the id, sends the PUT again: only its answer shows whether
+    /// the cancelled execution has this body or another one.
+    ///
+    /// # Errors
+    /// Returns an error if the execution has another body, or if claude-api does not answer.
     async fn confirm(&self, execute: &PutRequest, cancelled: Status) -> Result<Status, RpcError> {
         if execute.fresh {
             return Ok(cancelled);
@@ -159,7 +173,7 @@ impl Upstream {
         }
     }
 
-    /// Makes one attempt of the PUT, until `end` at the latest.
+    /// Sends the PUT request once, and waits for the answer until `end` at the latest.
     async fn put(&self, execute: &PutRequest, end: Instant) -> Result<Status, Failure> {
         let attempt = async {
             let response = self
@@ -179,10 +193,14 @@ impl Upstream {
         }
     }
 
-    /// Cancels an execute of which it is not known whether claude-api has accepted it, and returns
-    /// the status if it has. An unknown id is burned, so claude-api accepts no later attempt of
-    /// this or another bridge. `put`: an attempt in flight. It continues meanwhile, because a sent
-    /// request cannot be revoked.
+    /// Cancels an execute for which it is unknown whether claude-api has accepted it. Returns the
+    /// status of the execution if it has. Otherwise claude-api burns the id, so that it accepts no
+    /// later attempt of this or another bridge. `put` is an attempt without an answer. It continues
+    /// meanwhile, because a sent request cannot be revoked.
+    ///
+    /// # Errors
+    /// Returns an error if claude-api had not accepted the execute, or if the cancel was not
+    /// answered.
     async fn cancel_unsure(
         &self,
         id: ExecutionId,
@@ -222,19 +240,20 @@ impl Upstream {
     }
 }
 
-/// The `reason` of the error for an execute that its client cancelled before claude-api accepted
-/// it.
+/// The `reason` in the JSON-RPC error for an execute that its client cancelled before claude-api
+/// accepted it.
 const CANCELLED: &str = "cancelled";
 
-/// Whether the caller must still cancel the execute that ended with this error: claude-api may have
-/// accepted it, and the cancel of this module has not reached claude-api.
+/// Returns true if the caller must still cancel the execute that ended with this error. That is so
+/// if claude-api may have accepted the execute, and no cancel has reached claude-api.
 #[must_use]
 pub fn owes_cancel(error: &RpcError) -> bool {
     error.data["accepted"] == "unknown" && error.data["reason"] != CANCELLED
 }
 
-/// Creates -32005: the execute was cancelled before claude-api was known to have it. `accepted`:
-/// false or `"unknown"`.
+/// Returns the JSON-RPC error for an execute that was cancelled before claude-api was known to have
+/// it (code -32005, `UNAVAILABLE`). `accepted` is false, or `"unknown"` if claude-api may have
+/// accepted the execute.
 fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
     RpcError::new(
         code::UNAVAILABLE,
@@ -245,8 +264,9 @@ fn stopped(id: ExecutionId, accepted: serde_json::Value) -> RpcError {
     .with("accepted", accepted)
 }
 
-/// Adds `executionId` to the error for an execute that was not accepted, and `accepted` if
-/// claude-api was not available. `is_unknown`: whether claude-api may have accepted it.
+/// Completes the JSON-RPC error for an execute that was not accepted. Adds `executionId`, and
+/// `accepted` unless claude-api's refusal shows that no attempt was accepted. `is_unknown` is true
+/// if claude-api may have accepted an attempt; `accepted` is then `"unknown"` instead of false.
 fn refused(id: ExecutionId, failure: &Failure, error: RpcError, is_unknown: bool) -> RpcError {
     let error = error.with("executionId", id.to_string());
     // After one of these refusals no earlier attempt was accepted: claude-api would have answered

@@ -1,5 +1,6 @@
-//! Short calls to claude-api: status, control, input, list, limits, readiness (docs/protocol.md,
-//! "Calls"). Each is retried, if that is safe, and ends within its time limit.
+//! Short HTTP calls to claude-api: status, pause, resume, cancel, input, list, limits and readiness
+//! (docs/protocol.md, "Calls"). Each ends within a time limit. Calls for a client are retried
+//! within it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,9 +16,11 @@ use super::errors::Failure;
 use super::response::{ANSWER_BYTES, collect, failure, json};
 use super::retry::Delays;
 
-/// How long the readiness page may take. The probes that request it wait only a few seconds.
+/// How long claude-api's readiness page may take (2 s). The probes that request it through the
+/// bridge wait only a few seconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Returns the last part of the URL path with which claude-api pauses, resumes or cancels.
 fn path_of(control: Control) -> &'static str {
     match control {
         Control::Pause => "/pause",
@@ -30,29 +33,34 @@ impl Upstream {
     /// Returns the current status of an execution. A broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// -32003 if there is no such execution, -32009 if it was deleted, or -32005 if claude-api was
-    /// not available within `callMs`.
+    /// Returns -32003 (`NO_SUCH_EXECUTION`) if claude-api does not know the execution, -32009
+    /// (`ID_IN_USE`) if it has deleted it, or -32005 (`UNAVAILABLE`) if claude-api was not
+    /// available within `callMs`.
     pub async fn status(&self, id: ExecutionId) -> Result<Status, RpcError> {
         let url = self.execution_url(id, "");
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Pauses, resumes or cancels an execution, and returns its status. All three are idempotent,
-    /// so a broken attempt is retried within `callMs`.
+    /// Pauses, resumes or cancels an execution, and returns its status after that. Doing it twice
+    /// has the same effect as once, so a broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// As [`Self::status`], and -32008 if the execution is in the wrong state.
+    /// Returns an error as [`Self::status`] does, or -32008 (`WRONG_STATE`) if the state of the
+    /// execution does not allow it.
     pub async fn control(&self, id: ExecutionId, control: Control) -> Result<Status, RpcError> {
         let url = self.execution_url(id, path_of(control));
         self.call_json(|| self.client.post(&url)).await
     }
 
-    /// Sends lines to a CLI's stdin, and returns how many bytes of input claude-api has accepted in
-    /// total. The offset makes the call idempotent, so a broken attempt is retried within `callMs`.
+    /// Sends lines to the stdin of an execution's CLI. Returns how many bytes of input claude-api
+    /// has accepted in total. `offset` is the position of `data` in the whole input, in bytes. It
+    /// makes a repeated call harmless, so a broken attempt is retried within `callMs`. `eof` closes
+    /// stdin after the lines.
     ///
     /// # Errors
-    /// As [`Self::status`]. -32008 if the execution is in the wrong state, -32002 if a line is not
-    /// allowed, and -32602 if bytes before `offset` are missing or a line is not valid.
+    /// Returns an error as [`Self::status`] does. Returns -32008 (`WRONG_STATE`) if the execution
+    /// accepts no input now, -32002 (`NOT_ALLOWED`) if a line is not allowed, and -32602
+    /// (`INVALID_PARAMS`) if bytes before `offset` are missing or a line is malformed.
     pub async fn input(
         &self,
         id: ExecutionId,
@@ -68,11 +76,13 @@ impl Upstream {
     }
 
     /// Returns a page of the statuses of all executions, newest first, and where the next page
-    /// begins.
+    /// begins. `before` is the position that the previous page named; `None` requests the newest
+    /// statuses. Without a `limit`, claude-api decides the length of the page.
     ///
     /// # Errors
-    /// -32003 for an unknown `before`, -32602 for a wrong `limit`, or -32005 if claude-api was not
-    /// available within `callMs`.
+    /// Returns -32003 (`NO_SUCH_EXECUTION`) if `before` is unknown, -32602 (`INVALID_PARAMS`) if
+    /// `limit` is out of range, or -32005 (`UNAVAILABLE`) if claude-api was not available within
+    /// `callMs`.
     pub async fn list(
         &self,
         limit: Option<u64>,
@@ -85,10 +95,11 @@ impl Upstream {
         self.call_json(|| self.client.get(&url)).await
     }
 
-    /// Requests claude-api's limits once, without retries.
+    /// Requests claude-api's limits once. The caller repeats the call if it needs to.
     ///
     /// # Errors
-    /// The failure of that attempt.
+    /// Returns the failure if claude-api refuses the request, does not answer within `callMs`, or
+    /// sends malformed JSON.
     pub async fn limits(&self) -> Result<Limits, Failure> {
         let url = format!("{}/v1/limits", self.base);
         let get = async { json(self.client.get(&url).send().await?).await };
@@ -98,10 +109,11 @@ impl Upstream {
         }
     }
 
-    /// Requests claude-api's readiness page once, and returns its status code and body.
+    /// Requests claude-api's readiness page once. Returns its HTTP status and its body, also if the
+    /// status says that claude-api is not ready.
     ///
     /// # Errors
-    /// There is no answer within 2 s.
+    /// Returns a failure if no answer arrives within 2 s.
     pub async fn ready(&self) -> Result<(u16, Bytes), Failure> {
         let url = format!("{}/health/ready", self.base);
         let get = async {
@@ -115,6 +127,8 @@ impl Upstream {
         }
     }
 
+    /// Sends a request until it succeeds or finally fails, as `attempts` does, and parses the JSON
+    /// answer.
     async fn call_json<T: serde::de::DeserializeOwned>(
         &self,
         request: impl Fn() -> reqwest::RequestBuilder,
@@ -126,11 +140,12 @@ impl Upstream {
         .await
     }
 
-    /// Opens a stream at `url` and drops it. So the bridge learns whether claude-api grants the
-    /// stream, and claude-api sees a viewer.
+    /// Opens a stream at `url` and closes it again. The answer shows whether claude-api allows the
+    /// stream. claude-api counts the stream as a viewer.
     ///
     /// # Errors
-    /// The refusal of claude-api, or -32005 if it was not available within `callMs`.
+    /// Returns the refusal of claude-api, or -32005 (`UNAVAILABLE`) if claude-api was not available
+    /// within `callMs`.
     pub(super) async fn open_and_drop(&self, url: &str) -> Result<(), RpcError> {
         self.attempts(|| {
             let request = self.client.get(url);
@@ -146,8 +161,11 @@ impl Upstream {
         .await
     }
 
-    /// Calls `attempt` until it succeeds, is refused, or `callMs` is over, with growing pauses in
-    /// between.
+    /// Calls `attempt` until it succeeds, fails in a way that a retry cannot change, or `callMs` is
+    /// over. The pauses in between grow.
+    ///
+    /// # Errors
+    /// Returns the JSON-RPC error for the last failure.
     pub(super) async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -177,8 +195,8 @@ impl Upstream {
     }
 }
 
-/// Turns the failure of a call into the error for the client. If claude-api was unavailable, the
-/// error has the number of `attempts` and the seconds since `start`.
+/// Turns the last failure of a retried call into the JSON-RPC error for the client. If claude-api
+/// was unavailable, `data` has the number of `attempts` and the seconds since `start`.
 pub(crate) fn unavailable(failure: &Failure, attempts: u32, start: Instant) -> RpcError {
     let error = failure.to_rpc();
     if error.code != code::UNAVAILABLE {

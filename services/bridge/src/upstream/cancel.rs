@@ -1,5 +1,5 @@
-//! Cancels that no client request makes: for an execute that the bridge gave up, and for an
-//! execution whose clients have left (docs/protocol.md, "Calls").
+//! Cancels that the bridge sends without a client's request: for an execute that the bridge gave
+//! up, and for an execution whose clients have left (docs/protocol.md, "Calls").
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,27 +14,32 @@ use super::errors::Failure;
 use super::response::{parse, success};
 use super::retry::Delays;
 
-/// A cancel that the bridge sends on its own.
+/// A cancel that the bridge sends without a client's request: immediately, or on the condition that
+/// no client views the execution.
 #[derive(Debug, Clone)]
 pub enum Cancel {
     /// Cancels the execution immediately.
     Now {
-        /// Whether claude-api burns an id that it does not know: it refuses the id from now on.
+        /// Whether claude-api burns the id if it does not know the execution. It then refuses every
+        /// later execute with this id.
         burn: bool,
     },
-    /// Cancels the execution once it has had no viewer for a time. claude-api waits for that; a new
-    /// viewer withdraws the cancel.
+    /// Cancels the execution once no client has viewed it for a time. claude-api waits for that
+    /// time, and a new viewer withdraws the cancel.
     Unviewed {
-        /// How long no stream of the execution must be open.
+        /// How long the execution must have had no open stream before it is cancelled.
         unviewed_for: Duration,
-        /// The id of the ended session. Its late streams do not withdraw the cancel.
+        /// The id of the session that has ended. Late streams of this session do not count as
+        /// viewers.
         session: Arc<str>,
-        /// Whether claude-api burns an id that it does not know: it refuses the id from now on.
+        /// Whether claude-api burns the id if it does not know the execution. It then refuses every
+        /// later execute with this id.
         burn: bool,
     },
 }
 
 impl Cancel {
+    /// Returns the path and query of the cancel, after the URL of the execution.
     fn path(&self) -> String {
         let (unviewed_for, burn) = match self {
             Self::Now { burn } => (None, burn),
@@ -49,16 +54,19 @@ impl Cancel {
     }
 }
 
-/// The answer of claude-api to a cancel.
+/// claude-api's answer to a cancel.
 #[derive(Debug)]
 pub enum Cancelled {
-    /// claude-api has the execution; this is its status.
+    /// claude-api has the execution, and this is its status.
     Known(Box<Status>),
-    /// claude-api did not have the execution, and refuses its id from now on.
+    /// claude-api did not have the execution, and refuses every later execute with this id.
     Burned,
 }
 
-/// Reads the answer to a cancel: a status, or that the id was burned.
+/// Reads the HTTP answer to a cancel: the status of the execution, or that the id was burned.
+///
+/// # Errors
+/// Returns an error if the answer is a refusal, or is neither of the two.
 async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
     let body = success(response).await?;
     if serde_json::from_slice::<Burned>(&body).is_ok() {
@@ -68,12 +76,13 @@ async fn cancelled(response: reqwest::Response) -> Result<Cancelled, Failure> {
 }
 
 impl Upstream {
-    /// Cancels an execute that was given up. An id that claude-api does not know is burned: it is
-    /// refused from now on, so a PUT that arrives late starts nothing. A broken attempt is retried
-    /// within `callMs`.
+    /// Cancels an execute that the bridge has given up. If claude-api does not know the id, it
+    /// burns the id: it refuses the id from now on, so a PUT that arrives late starts no execution.
+    /// A broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// As [`Self::status`], and -32004 if claude-api has no room to record the burned id.
+    /// Returns an error as [`Self::status`] does, or -32004 (`QUEUE_FULL`) if claude-api has no
+    /// room to record the burned id.
     pub async fn burn(&self, id: ExecutionId) -> Result<Cancelled, RpcError> {
         let url = self.execution_url(id, "/cancel?ifUnknown=burn");
         self.attempts(|| {
@@ -83,7 +92,10 @@ impl Upstream {
         .await
     }
 
-    /// Makes one attempt to cancel, within `callMs`.
+    /// Sends a cancel once, and waits for the answer up to `callMs`.
+    ///
+    /// # Errors
+    /// Returns the failure if claude-api refuses the cancel or does not answer in time.
     pub(crate) async fn cancel_once(
         &self,
         id: ExecutionId,
@@ -100,19 +112,19 @@ impl Upstream {
         }
     }
 
-    /// Withdraws a [`Cancel::Unviewed`] for a client that has returned. It opens a stream as a
-    /// viewer would, and drops it.
+    /// Withdraws a [`Cancel::Unviewed`], because a client views the execution again. Opens a stream
+    /// as a viewer would, and closes it again.
     ///
     /// # Errors
-    /// As [`Self::status`].
+    /// Returns an error as [`Self::status`] does. claude-api may then still cancel the execution.
     pub async fn withdraw_unviewed(&self, id: ExecutionId) -> Result<(), RpcError> {
         let url = self.execution_url(id, "?follow=true");
         self.open_and_drop(&url).await
     }
 
-    /// Cancels an execution that claude-api may have accepted, and retries without a time limit
-    /// until claude-api answers. Returns true if claude-api has the cancel, and false if it does
-    /// not know the execution.
+    /// Cancels an execution that claude-api may have accepted, and retries until claude-api
+    /// answers, without a time limit. Returns true if claude-api has the cancel. Returns false if
+    /// claude-api refused it for good, because it does not know the execution.
     pub async fn cancel_until_answered(&self, id: ExecutionId, cancel: &Cancel) -> bool {
         let mut delays = Delays::default();
         loop {

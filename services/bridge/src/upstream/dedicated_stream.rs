@@ -1,6 +1,6 @@
-//! A GET on its own connection, for an answer that is read slowly. The connection reads little
-//! ahead. reqwest's connections buffer up to 400 KiB for a client that reads nothing, and have no
-//! setting for that.
+//! A GET request on its own TCP connection, for an answer that is read slowly. The connection reads
+//! little ahead. The connections of reqwest buffer up to 400 KiB for a client that reads nothing,
+//! and have no setting for that.
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -17,26 +17,27 @@ use super::errors::Failure;
 use super::response::failure;
 use super::{CONNECT_TIMEOUT, KEEPALIVE};
 
-/// The most bytes that one read from the connection returns.
+/// The most bytes that one read from the connection returns (32 KiB).
 const READ_BYTES: usize = 32 * 1024;
 
-/// The size of the kernel's receive buffer, in bytes (the kernel doubles it). Without this limit
-/// the buffer would grow to many MiB for a client that reads nothing.
+/// The size of the kernel's receive buffer (SO_RCVBUF), in bytes. The kernel doubles it. Without
+/// this limit the buffer would grow to many MiB for a client that reads nothing.
 const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 
-/// The body of an answer that is read on its own connection, which buffers little for a slow
-/// reader. Dropping it closes the connection.
+/// The body of an HTTP answer that is read on its own TCP connection, which buffers little for a
+/// slow reader. Dropping it closes the connection.
 pub(super) struct DedicatedStream {
     response: reqwest::Response,
     _connection: AbortOnDropHandle<()>,
 }
 
 impl DedicatedStream {
-    /// Sends a GET on a new connection, and returns its answer once the head has arrived. `base`:
-    /// `http://host:port`. `path`: the rest of the URL. `viewer`: the id of the session that reads.
+    /// Sends a GET request on a new connection, and returns its answer once the head has arrived.
+    /// `base` is `http://host:port`, and `path` is the rest of the URL. `viewer` is the id of the
+    /// session that reads; without it claude-api gets no viewer's id.
     ///
     /// # Errors
-    /// No answer arrived, or its status is not a success.
+    /// Returns an error if the connection fails, or if the status of the answer is not a success.
     pub(super) async fn open(
         base: &str,
         path: &str,
@@ -72,13 +73,17 @@ impl DedicatedStream {
     /// Returns the next bytes of the body, or `None` at its end.
     ///
     /// # Errors
-    /// The connection broke.
+    /// Returns an error if the connection broke.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         Ok(self.response.chunk().await?)
     }
 }
 
-/// Opens a connection to `base`, and returns the value of its `Host` header with it.
+/// Opens a TCP connection to `base` and sets its options. Returns the value of the `Host` header
+/// for it, and the connection.
+///
+/// # Errors
+/// Returns an error if the URL is malformed, or if no connection is open within 5 s.
 async fn connect(base: &str) -> Result<(String, TcpStream), Failure> {
     let url = reqwest::Url::parse(base).map_err(|error| Failure::Connect(error.to_string()))?;
     let host = url.host_str().unwrap_or_default();
@@ -97,6 +102,8 @@ async fn connect(base: &str) -> Result<(String, TcpStream), Failure> {
     Ok((authority, stream))
 }
 
+/// Sets the socket options of a connection to claude-api: TCP_NODELAY, a small receive buffer,
+/// keepalive probes, and TCP_USER_TIMEOUT.
 fn set_options(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_recv_buffer_size(stream, RECEIVE_BUFFER_BYTES)?;
@@ -108,6 +115,8 @@ fn set_options(stream: &TcpStream) -> std::io::Result<()> {
     Ok(sockopt::set_tcp_user_timeout(stream, user_timeout)?)
 }
 
+/// Turns an error of hyper into a broken connection, after which claude-api may have acted on the
+/// request.
 fn broken(error: hyper::Error) -> Failure {
     Failure::Broken(error.to_string())
 }

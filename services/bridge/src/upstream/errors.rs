@@ -1,5 +1,5 @@
-//! The failures of requests to claude-api, and the errors that clients receive for them
-//! (docs/protocol.md, "Error codes").
+//! The reasons for which a request to claude-api can fail, and the JSON-RPC errors that clients
+//! receive for them (docs/protocol.md, "Error codes").
 
 use std::time::Duration;
 
@@ -7,26 +7,31 @@ use protocol::rpc::{RpcError, code};
 use protocol::{Problem, ProblemType};
 use serde_json::Value;
 
-/// The reason why one request to claude-api failed. The kind decides whether it is retried.
+/// The reason why one HTTP request to claude-api failed. It decides whether the request is retried,
+/// and which JSON-RPC error the client receives.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// claude-api refused the request with this problem, and perhaps a pause from `Retry-After`.
+    /// claude-api refused the request and gave this reason. The second value is the pause that the
+    /// `Retry-After` header asks for; `None` if it is missing or malformed.
     #[error("{}: {}", .0.kind.as_str(), printable(&.0.detail))]
     Refused(Box<Problem>, Option<Duration>),
-    /// The answer has no problem of docs/protocol.md, "Problem types", so another program sent it,
-    /// such as a proxy. With its status and the pause from `Retry-After`.
+    /// An HTTP error came without a problem object (docs/protocol.md, "Problem types"), so another
+    /// program sent it, such as a proxy. The values are its HTTP status and the pause that its
+    /// `Retry-After` header asks for; `None` if it is missing or malformed.
     #[error("an answer with status {0} did not come from claude-api")]
     Foreign(u16, Option<Duration>),
-    /// No connection could be opened, so the request was certainly not sent.
+    /// No TCP connection could be opened, so the request was certainly not sent. The text is the
+    /// cause, for the log.
     #[error("no connection to claude-api: {}", printable(.0))]
     Connect(String),
-    /// The connection broke or the answer was late, so claude-api may have carried out the request.
+    /// The connection broke, the answer was late or the answer was malformed. claude-api may have
+    /// carried out the request. The text is the cause, for the log.
     #[error("the connection to claude-api failed: {}", printable(.0))]
     Broken(String),
 }
 
-/// Escapes the control characters of a text from outside, so that it cannot break a log line or a
-/// terminal.
+/// Returns a text from outside with its control characters and Unicode line ends escaped. The text
+/// then cannot break a log line or send commands to a terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
@@ -42,7 +47,8 @@ pub fn printable(text: &str) -> String {
 }
 
 impl Failure {
-    /// Returns the pause that the answer requested with `Retry-After`, if any.
+    /// Returns the pause that the answer asked for in its `Retry-After` header. `None` if it asked
+    /// for none, or if there was no answer.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -51,7 +57,9 @@ impl Failure {
         }
     }
 
-    /// Whether the same request may succeed later, so that it is retried.
+    /// Returns true if the same request may succeed later, so the bridge retries it. That is so for
+    /// a failed connection, for the HTTP statuses 502 to 504 of a proxy, and if claude-api is
+    /// starting, stopping or overloaded.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -67,7 +75,8 @@ impl Failure {
         }
     }
 
-    /// Whether claude-api may have carried out the request although there was no success.
+    /// Returns true if claude-api may have carried out the request although its answer did not say
+    /// so. False if it certainly has not.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {
@@ -77,15 +86,17 @@ impl Failure {
         }
     }
 
-    /// Whether claude-api does not have the execution: it never did, or has deleted it.
+    /// Returns true if claude-api does not have the execution, because it never had it or has
+    /// deleted it.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         let kinds = [ProblemType::NotFound, ProblemType::Deleted];
         kinds.iter().any(|kind| self.problem(*kind).is_some())
     }
 
-    /// Whether a cancel must be retried after this failure. It must, except after a definite answer
-    /// about the execution. A full queue or a full disk may accept the burned id later.
+    /// Returns true if a cancel must be retried after this failure. False after a refusal that
+    /// retries cannot change, for example because the execution is unknown. A full queue or a full
+    /// disk is not final, because claude-api may record the burned id later.
     #[must_use]
     pub fn leaves_cancel_owed(&self) -> bool {
         use ProblemType as P;
@@ -98,7 +109,8 @@ impl Failure {
         }
     }
 
-    /// Returns the problem with which claude-api refused the request, if it is of this type.
+    /// Returns claude-api's problem object if claude-api refused the request with a problem of this
+    /// type. `None` for every other failure.
     #[must_use]
     pub fn problem(&self, kind: ProblemType) -> Option<&Problem> {
         match self {
@@ -107,8 +119,8 @@ impl Failure {
         }
     }
 
-    /// Returns the JSON-RPC error for the client. Details of a broken connection are only for the
-    /// log.
+    /// Returns the JSON-RPC error that the client receives. If claude-api gave no reason, it is
+    /// -32005 (`UNAVAILABLE`) without the technical cause, which is only for the log.
     #[must_use]
     pub fn to_rpc(&self) -> RpcError {
         match self {
@@ -133,7 +145,8 @@ impl From<reqwest::Error> for Failure {
     }
 }
 
-/// Joins the texts of an error and of its causes, because reqwest's own text says little.
+/// Returns the text of an error followed by the texts of its causes, because reqwest's own text
+/// says little.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -144,12 +157,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns the `data.reason` of the error for a problem of this type.
+/// Returns the `data.reason` of the JSON-RPC error for a problem of this type, such as
+/// `queue_full`.
 fn reason(kind: ProblemType) -> String {
     kind.as_str().replace('-', "_")
 }
 
-/// Turns a problem of claude-api into the JSON-RPC error for the client.
+/// Turns a refusal of claude-api into the JSON-RPC error for the client. Members of the problem
+/// object are copied into `data`. The pause from `Retry-After`, if any, becomes
+/// `retryAfterSeconds`.
 fn refusal(problem: &Problem, retry_after: Option<Duration>) -> RpcError {
     use ProblemType as P;
     let code = match problem.kind {

@@ -1,4 +1,5 @@
-//! Reads the events (the CLI's stdout) that an execution has now, from an offset and up to a limit.
+//! Reads the events of an execution, which are the lines that its CLI has written to stdout. Reads
+//! a part from an offset up to a limit, and does not wait for later events.
 
 use std::str::FromStr;
 
@@ -10,26 +11,29 @@ use super::Upstream;
 use super::errors::Failure;
 use super::response::failure;
 
-/// A part of the events of one execution, that is, of its CLI's stdout.
+/// A part of the events of one execution, that is, of the stdout of its CLI.
 #[derive(Debug)]
 pub struct KeptEvents {
-    /// The offset of the first byte, in bytes of stdout.
+    /// The offset of the first byte in the whole stdout, in bytes.
     pub offset: u64,
     /// The bytes of stdout from `offset` on, at most as many as requested.
     pub bytes: Bytes,
-    /// Whether claude-api had no more bytes after these.
+    /// Whether claude-api had no further bytes after these. If false, the next part begins after
+    /// them.
     pub is_all: bool,
-    /// Whether the CLI will write no more events.
+    /// Whether the CLI has finished writing, so that no further events will follow.
     pub ended: bool,
 }
 
 impl Upstream {
-    /// Reads at most `limit` bytes of an execution's events (its CLI's stdout) from `offset`, or
-    /// from the oldest byte that claude-api has. A broken attempt is retried within `callMs`.
+    /// Returns at most `limit` bytes of an execution's events, which are the stdout of its CLI.
+    /// They begin at `offset`, or without an offset at the oldest byte that claude-api has. A
+    /// broken attempt is retried within `callMs`.
     ///
     /// # Errors
-    /// -32602 `offset_beyond_end`, -32007 if the events at `offset` are gone, or as
-    /// [`Self::status`].
+    /// Returns -32602 (`INVALID_PARAMS`, reason `offset_beyond_end`) if the events at `offset` do
+    /// not exist yet, -32007 (`OFFSET_NOT_KEPT`) if claude-api has deleted them, or an error as
+    /// [`Self::status`] does.
     pub async fn events(
         &self,
         id: ExecutionId,
@@ -49,7 +53,11 @@ impl Upstream {
     }
 }
 
-/// Reads the body of an answer, but at most `limit` bytes of events.
+/// Reads at most `limit` bytes of events from an HTTP answer, and drops the rest of its body.
+///
+/// # Errors
+/// Returns the failure if the status is not a success, the connection breaks, or a header about the
+/// events is missing or malformed.
 async fn read_events(mut response: reqwest::Response, limit: usize) -> Result<KeptEvents, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);
@@ -72,6 +80,10 @@ async fn read_events(mut response: reqwest::Response, limit: usize) -> Result<Ke
     })
 }
 
+/// Returns the value of an HTTP header of the answer, parsed as a `T`.
+///
+/// # Errors
+/// Returns an error, which counts as a broken answer, if the header is missing or malformed.
 fn header<T: FromStr>(response: &reqwest::Response, name: &str) -> Result<T, Failure> {
     let value = response.headers().get(name);
     let value = value.and_then(|value| value.to_str().ok()?.parse().ok());

@@ -1,5 +1,6 @@
-//! The stream of an execution's statuses (`GET ?follow=true`). It reconnects when it breaks or is
-//! silent for too long (docs/protocol.md, "Streams").
+//! The stream of an execution's statuses (`GET ?follow=true`). claude-api sends one JSON line for
+//! each change and at each heartbeat. The stream reconnects when it breaks or is silent for too
+//! long (docs/protocol.md, "Streams").
 //!
 //! ```text
 //! idle -> connecting -> open -> (cut, silent) -> waiting -> connecting ...
@@ -20,25 +21,28 @@ use super::errors::Failure;
 use super::response::failure;
 use super::retry::Delays;
 
-/// The longest line that is read, in bytes. Each line is a status of at most 64 KiB, so a longer
-/// one does not come from claude-api.
+/// The longest line that is read, in bytes (1 MiB). Each line is a status of at most 64 KiB, so a
+/// longer one does not come from claude-api. The limit bounds the memory.
 const LINE_BYTES: usize = 1024 * 1024;
 
-/// An item that a stream of statuses reports to its view.
+/// An item of the stream of an execution's statuses: a status, or that claude-api cannot be reached
+/// or no longer has the execution.
 #[derive(Debug)]
 pub enum FollowItem {
-    /// A status: one at the start, then one for each change and each heartbeat. True marks the
-    /// first status of a connection, which may repeat a known state.
+    /// A status of the execution. One arrives at the start, then one for each change and each
+    /// heartbeat. True marks the first status after a (re)connect, which may repeat a known state.
     Status(Box<Status>, bool),
-    /// claude-api does not answer: the stream was silent for too long, or at least two attempts
-    /// failed in a row.
+    /// claude-api cannot be reached: the stream was silent for too long, or at least two attempts
+    /// failed in a row. The text is the cause, for the log. The stream keeps trying.
     Unreachable(String),
-    /// claude-api no longer has this execution. No item follows.
+    /// claude-api no longer has this execution. No further item follows.
     Gone,
 }
 
+/// A GET request whose answer has not arrived yet.
 type Connecting = Pin<Box<dyn Future<Output = Result<reqwest::Response, Failure>> + Send>>;
 
+/// The state of the connection, as in the module's diagram.
 enum Phase {
     Idle,
     Connecting(Connecting),
@@ -47,26 +51,29 @@ enum Phase {
     Over,
 }
 
-/// Returns the instant `wait` from now. A wait over a year is cut to a year, to avoid an overflow.
+/// Returns the instant `wait` from now. A wait of more than a year is shortened to a year, so that
+/// the addition cannot overflow.
 fn deadline_after(wait: std::time::Duration) -> Instant {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
     Instant::now() + wait.min(YEAR)
 }
 
-/// The statuses of one execution, as a stream that hides reconnects.
+/// The stream of one execution's statuses, which reconnects by itself.
 pub struct FollowStream {
     upstream: Upstream,
     id: ExecutionId,
     phase: Phase,
+    /// The bytes received since the last complete line.
     line: BytesMut,
+    /// Whether no status has arrived since the last connect.
     first: bool,
     delays: Delays,
-    /// The time at which the stream counts as dead if nothing arrives.
+    /// The time at which the connection counts as dead if no status arrives until then.
     deadline: Instant,
 }
 
 impl FollowStream {
-    /// Creates the stream. The first call of [`Self::next`] connects.
+    /// Creates the stream. Sends nothing: the first call of [`Self::next`] connects.
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId) -> Self {
         Self {
@@ -80,8 +87,8 @@ impl FollowStream {
         }
     }
 
-    /// Waits for the next item, and reconnects as needed. Pending forever after the terminal status
-    /// or [`FollowItem::Gone`]. Cancel-safe.
+    /// Waits for the next item, and reconnects as needed. After the terminal status or
+    /// [`FollowItem::Gone`] it waits forever. Cancel-safe.
     pub async fn next(&mut self) -> FollowItem {
         loop {
             match &mut self.phase {
@@ -159,6 +166,7 @@ impl FollowStream {
         }
     }
 
+    /// Handles a status: resets the delays and the deadline, and ends the stream if it is terminal.
     fn received(&mut self, status: Status) -> FollowItem {
         self.delays.reset();
         self.deadline = deadline_after(self.upstream.silence());
@@ -168,6 +176,7 @@ impl FollowStream {
         FollowItem::Status(Box::new(status), std::mem::take(&mut self.first))
     }
 
+    /// Sends the GET request for the statuses.
     fn connect(&mut self) {
         let url = self.upstream.execution_url(self.id, "?follow=true");
         let mut request = self.upstream.client.get(url);
@@ -187,7 +196,8 @@ impl FollowStream {
     }
 
     /// Schedules the next attempt after a failure. Returns an item for the view from the second
-    /// failure in a row on, so that a single broken connection is not reported.
+    /// failure in a row on. A single failure returns `None`, because a reconnect usually repairs
+    /// it.
     fn wait(&mut self, failure: &Failure) -> Option<FollowItem> {
         tracing::debug!(
             execution = %self.id,

@@ -1,5 +1,6 @@
 //! The stream of an execution's output from an offset. It opens on request. When it breaks, it
-//! reconnects at the byte that it has reached (docs/protocol.md, "Streams").
+//! reconnects at the byte that it has reached, so no byte is lost or repeated (docs/protocol.md,
+//! "Streams").
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,24 +14,29 @@ use super::dedicated_stream::DedicatedStream;
 use super::errors::Failure;
 use super::retry::Delays;
 
-/// An item that a stream of output reports to its view.
+/// An item of the stream of an execution's output: bytes, or the reason why none arrive.
 #[derive(Debug)]
 pub enum OutputItem {
-    /// The next bytes of the output, directly after those of the last item.
+    /// The next bytes of the output. They follow the bytes of the last item without a gap.
     Bytes(Bytes),
-    /// The stream ended without an error. Only the status of the execution shows whether more bytes
-    /// will follow.
+    /// claude-api ended the stream without an error. That does not mean that the output is
+    /// complete: only the status of the execution shows whether more bytes will follow.
     End,
-    /// claude-api has deleted the bytes before this offset, so the client will miss some.
+    /// claude-api has deleted all bytes before this offset, and the stream is closed. The client
+    /// will miss the bytes that were not read yet.
     Freed(u64),
-    /// claude-api does not answer: at least two attempts failed in a row.
+    /// claude-api cannot be reached: at least two attempts failed in a row. The stream keeps
+    /// trying.
     Unreachable,
-    /// claude-api no longer has this execution.
+    /// claude-api no longer has this execution. The stream is closed.
     Gone,
 }
 
+/// A GET request whose answer has not arrived yet.
 type Connecting = Pin<Box<dyn Future<Output = Result<DedicatedStream, Failure>> + Send>>;
 
+/// The state of the connection: closed, connecting until a deadline, open, or waiting for the next
+/// attempt.
 enum Phase {
     Idle,
     Connecting(Connecting, Instant),
@@ -38,21 +44,22 @@ enum Phase {
     Waiting(Instant),
 }
 
-/// The output of one execution, as a stream that the view opens and closes and that hides
-/// reconnects.
+/// The stream of one execution's output. The view opens and closes it as it has memory. While it is
+/// open, it reconnects by itself.
 pub struct OutputStream {
     upstream: Upstream,
     id: ExecutionId,
-    /// The offset of the next byte that the stream returns.
+    /// The offset of the next byte that the stream returns, in bytes of output.
     offset: u64,
     phase: Phase,
     delays: Delays,
-    /// When the last byte arrived, or the stream opened.
+    /// When the last byte arrived, or the stream was opened. A stream without a byte for too long
+    /// is cut.
     progressed_at: Instant,
 }
 
 impl OutputStream {
-    /// Creates the stream from `offset`. Nothing is sent before [`Self::open`].
+    /// Creates a closed stream that begins at `offset`. Sends nothing before [`Self::open`].
     #[must_use]
     pub fn new(upstream: Upstream, id: ExecutionId, offset: u64) -> Self {
         Self {
@@ -65,15 +72,16 @@ impl OutputStream {
         }
     }
 
-    /// Opens the stream at the byte that it has reached. Does nothing unless it is closed.
+    /// Opens the stream at the byte that it has reached. Does nothing if it is open, connecting or
+    /// waiting for its next attempt.
     pub fn open(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.connect();
         }
     }
 
-    /// Opens the stream after a delay that grows with each failure. For a stream that ended without
-    /// a reason, which must not be retried immediately.
+    /// Opens the stream after a delay that grows with each failure. Used for a stream that ended
+    /// without a reason, because an immediate retry could become a busy loop.
     pub fn open_later(&mut self) {
         if matches!(self.phase, Phase::Idle) {
             self.upstream.retries.output.inc();
@@ -81,22 +89,24 @@ impl OutputStream {
         }
     }
 
-    /// Sets the offset from which the stream continues, because claude-api no longer has the bytes
-    /// before it.
+    /// Closes the stream and sets the offset at which it will continue, because claude-api no
+    /// longer has the bytes before it.
     pub fn jump(&mut self, offset: u64) {
         self.offset = offset;
         self.phase = Phase::Idle;
     }
 
-    /// Closes the stream, so that it needs no memory. [`Self::open`] continues at `offset`.
+    /// Closes the stream, so that it needs no memory. [`Self::open`] continues at `offset`. Does
+    /// nothing if the stream is closed already.
     pub fn close(&mut self, offset: u64) {
         if !matches!(self.phase, Phase::Idle) {
             self.jump(offset);
         }
     }
 
-    /// Reconnects if the stream is open but no byte has arrived for `Times::stall`. Only for a
-    /// caller that knows that claude-api has more bytes.
+    /// Reconnects if the stream is open but no byte has arrived for the time `Times::stall`. Only
+    /// for a caller that knows that claude-api has more bytes, because an execution may be quiet
+    /// for long.
     pub fn cut_if_stalled(&mut self) {
         let stalled = self.progressed_at.elapsed() > self.upstream.times.stall;
         if stalled && matches!(self.phase, Phase::Open(_)) {
@@ -110,13 +120,13 @@ impl OutputStream {
         }
     }
 
-    /// Records that the view does not read now, so this time does not count as a stall.
+    /// Records that the view does not read at the moment. This time then does not count as a stall.
     pub fn note_skipped_read(&mut self) {
         self.progressed_at = Instant::now();
     }
 
-    /// Waits for the next item, and reconnects as needed. Pending while the stream is closed.
-    /// Cancel-safe.
+    /// Waits for the next item, and reconnects as needed. While the stream is closed it waits
+    /// forever. Cancel-safe.
     pub async fn next(&mut self) -> OutputItem {
         loop {
             match &mut self.phase {
@@ -164,6 +174,7 @@ impl OutputStream {
         }
     }
 
+    /// Sends the GET request for the output from the byte that the stream has reached.
     fn connect(&mut self) {
         let upstream = self.upstream.clone();
         let path = super::path(self.id, &format!("/output?offset={}", self.offset));
@@ -176,8 +187,9 @@ impl OutputStream {
         self.phase = Phase::Connecting(connecting, deadline);
     }
 
-    /// Handles a failed attempt or a broken stream: decides whether to retry, and returns an item
-    /// if the view must know. A single failure that is retried is not reported.
+    /// Handles a failed attempt or a broken stream. Returns an item if the view must know: the
+    /// execution is gone, bytes were deleted, or it is the second failure in a row. A single
+    /// failure is only retried, and returns `None`.
     fn failed(&mut self, failure: &Failure) -> Option<OutputItem> {
         tracing::debug!(
             execution = %self.id,

@@ -1,4 +1,4 @@
-//! Reads the answers of claude-api: bodies up to a limit, JSON, and the failure that an error
+//! Reads the HTTP answers of claude-api: bodies up to a limit, JSON, and the failure that an error
 //! status means.
 
 use bytes::Bytes;
@@ -8,15 +8,16 @@ use protocol::problem::CONTENT_TYPE;
 use super::errors::Failure;
 use super::retry::retry_after;
 
-/// The longest answer that is read, in bytes: more than a list of 1000 statuses of 64 KiB.
+/// The longest HTTP answer that is read (72 MiB). It is more than a list of 1000 statuses of 64 KiB
+/// each.
 pub(super) const ANSWER_BYTES: usize = 72 * 1024 * 1024;
-/// The longest body of a refusal that is read, in bytes.
+/// The longest body of a refusal that is read (256 KiB). A problem object is much shorter.
 const PROBLEM_BYTES: usize = 256 * 1024;
 
-/// Reads the whole body of an answer, up to `limit` bytes.
+/// Reads the whole body of an HTTP answer into memory.
 ///
 /// # Errors
-/// The connection breaks, or the body has more than `limit` bytes.
+/// Returns an error if the connection breaks, or if the body has more than `limit` bytes.
 pub(super) async fn collect(
     mut response: reqwest::Response,
     limit: usize,
@@ -33,20 +34,21 @@ pub(super) async fn collect(
     Ok(body.into())
 }
 
-/// Reads a value from the JSON body of a successful answer.
+/// Reads a value of type `T` from the JSON body of an HTTP answer.
 ///
 /// # Errors
-/// As [`success`], or the body is not the JSON of a `T`.
+/// Returns an error as [`success`] does, or if the body is not the JSON of a `T`.
 pub(super) async fn json<T: serde::de::DeserializeOwned>(
     response: reqwest::Response,
 ) -> Result<T, Failure> {
     parse(&success(response).await?)
 }
 
-/// Returns the body of an answer, if its status is a success.
+/// Returns the body of an HTTP answer with a success status (2xx).
 ///
 /// # Errors
-/// The answer is not a success, the connection breaks, or the body exceeds 72 MiB.
+/// Returns an error if the status is not a success, the connection breaks, or the body has more
+/// than 72 MiB.
 pub(super) async fn success(response: reqwest::Response) -> Result<Bytes, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);
@@ -54,16 +56,17 @@ pub(super) async fn success(response: reqwest::Response) -> Result<Bytes, Failur
     collect(response, ANSWER_BYTES).await
 }
 
-/// Parses a value from the JSON body of an answer.
+/// Parses the JSON body of an HTTP answer as a value of type `T`.
 ///
 /// # Errors
-/// The body is not the JSON of a `T`.
+/// Returns an error, which counts as a broken answer, if the body is not the JSON of a `T`.
 pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body)
         .map_err(|e| Failure::Broken(format!("the answer is not the expected JSON: {e}")))
 }
 
-/// Turns an answer whose status is not a success into the failure that it means.
+/// Returns what an HTTP answer with an error status means. A problem object is a refusal of
+/// claude-api. Any other body was sent by another program, such as a proxy.
 pub(super) async fn failure(response: reqwest::Response) -> Failure {
     let status = response.status().as_u16();
     let pause = retry_after(response.headers());

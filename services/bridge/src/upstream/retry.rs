@@ -1,6 +1,6 @@
 //! The delays between attempts to reach claude-api: exponential backoff with jitter, as an
-//! iterator. Only this module of the bridge uses the `backoff` crate (unmaintained:
-//! RUSTSEC-2025-0012).
+//! iterator. Only this module of the bridge uses the `backoff` crate, which is unmaintained
+//! (RUSTSEC-2025-0012).
 
 use std::time::{Duration, SystemTime};
 
@@ -9,16 +9,19 @@ use backoff::backoff::Backoff;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-/// The delay after the first failure, before jitter.
+/// The delay after the first failure, before jitter (100 ms).
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest delay between two attempts (docs/protocol.md, "Retries of the bridge").
+/// The longest delay between two attempts to reach claude-api (5 s; docs/protocol.md, "Retries of
+/// the bridge").
 pub const LONGEST: Duration = Duration::from_secs(5);
 
-/// The delays between the attempts of one request, without an end: 100 ms, then twice as long each
-/// time up to [`LONGEST`], with jitter.
+/// The delays between the attempts of one request: 100 ms after the first failure, then twice as
+/// long each time up to [`LONGEST`], with jitter. They never end; the caller decides when to give
+/// up.
 #[derive(Debug)]
 pub struct Delays {
     policy: ExponentialBackoff,
+    /// The number of failures since the last success.
     attempts: u32,
 }
 
@@ -42,20 +45,21 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// Records a success, so that the delays start again at the first one.
+    /// Records a success. The next failure is then followed by the shortest delay again.
     pub fn reset(&mut self) {
         self.policy.reset();
         self.attempts = 0;
     }
 
-    /// Returns the number of failures since the last [`Self::reset`].
+    /// Returns the number of failures since the last success.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Records a failure, and returns the delay before the next attempt: the usual one, or
-    /// `requested` (from `Retry-After`) if that is longer, but at most [`LONGEST`].
+    /// Records a failure, and returns the delay before the next attempt. It is the delay of the
+    /// backoff, or `requested` (the pause that the server asked for in `Retry-After`) if that is
+    /// longer. It is never longer than [`LONGEST`].
     pub fn next_delay(&mut self, requested: Option<Duration>) -> Duration {
         let own = self.next().unwrap_or(LONGEST);
         requested.map_or(own, |pause| own.max(pause)).min(LONGEST)
@@ -73,8 +77,9 @@ impl Iterator for Delays {
     }
 }
 
-/// Reads the pause that `Retry-After` requests, in seconds or as a date (RFC 9110, section 10.2.3).
-/// Returns `None` if there is none or it is not valid, and zero for a date in the past.
+/// Reads the pause that the HTTP header `Retry-After` asks for, in seconds or as a date (RFC 9110,
+/// section 10.2.3). Returns `None` if the header is missing or malformed, and zero for a date in
+/// the past.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

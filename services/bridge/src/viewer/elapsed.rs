@@ -1,11 +1,11 @@
-//! The time since the creation of an execution, as `elapsedMs` in a `statusUpdate`
+//! The time since the creation of an execution, which a `statusUpdate` shows as `elapsedMs`
 //! (docs/protocol.md, "Notifications").
 
 use jiff::Timestamp;
 use protocol::Status;
 
-/// Returns the milliseconds from the creation of the execution to its end, or to `now` if it has
-/// not ended.
+/// Returns the milliseconds from the creation of an execution to its end, or to `now` if it has not
+/// ended. Returns 0 if that time is negative, because a clock was set back.
 #[must_use]
 pub(super) fn elapsed_ms(status: &Status, now: Timestamp) -> u64 {
     let end = status.ended_at.unwrap_or(now);

@@ -1,11 +1,13 @@
-//! The notices that a view sends because of changes in the status, such as a retry of the model's
-//! API or a new warning (docs/protocol.md, "Notices").
+//! The notices with which a view tells its client about changes in the status, such as a retry of
+//! the model's API or a new warning (docs/protocol.md, "Notices").
 
 use protocol::message::Notice;
 use protocol::{ExecutionId, Status};
 use serde_json::{Value, json};
 
-/// Creates a notice for the client. `execution_id`: `None` if it is about no execution.
+/// Creates a notice, a message for people and programs beside statuses and output. `code` names its
+/// kind. `execution_id` is `None` if it is about no particular execution. `data` has further
+/// members, and is null if there are none.
 #[must_use]
 pub fn notice(
     execution_id: Option<ExecutionId>,
@@ -21,8 +23,9 @@ pub fn notice(
     }
 }
 
-/// Compares two successive statuses of an execution, and returns the notices for what is new: a
-/// retry of the model's API, a stall, denied tools, warnings.
+/// Compares two successive statuses of an execution, and returns a notice for each change that a
+/// client should notice: a retry of the model's API, a stall, denied tools and new warnings. Empty
+/// if none of these changed.
 #[must_use]
 pub fn for_change(old: &Status, new: &Status) -> Vec<Notice> {
     let mut notices = Vec::new();

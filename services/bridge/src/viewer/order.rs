@@ -1,5 +1,5 @@
-//! The order of the messages of one view (docs/protocol.md, "Order"), as a pure machine: statuses,
-//! notices and bytes in, messages out.
+//! Decides in which order a view sends its messages to the client (docs/protocol.md, "Order"). It
+//! is a pure state machine: statuses, notices and bytes go in, messages come out.
 //!
 //! ```text
 //! one status with the state of the answer (omitted if terminal)
@@ -21,67 +21,76 @@ use super::elapsed::elapsed_ms;
 use super::notices::{self, notice};
 
 /// The most unsent statuses of a view. Of consecutive statuses with the same state only the newest
-/// is kept.
+/// is kept. Beyond the limit the second oldest is dropped, because the oldest has the state of the
+/// answer.
 const STATUSES: usize = 4;
-/// The most unsent notices of a view. A status lists at most 64 warnings and 50 denials, so only a
-/// client that reads nothing for long reaches this limit.
+/// The most unsent notices of a view. Further ones are dropped. A status lists at most 64 warnings
+/// and 50 denials, so only a client that reads nothing for long reaches this limit.
 const NOTICES: usize = 128;
 
-/// The bytes that an open stream from claude-api buffers in addition, while the client does not
-/// read.
+/// The memory in bytes that an open stream from claude-api needs in addition, for bytes that were
+/// received but not read yet.
 const READ_AHEAD_BYTES: usize = 32 * 1024;
 
-/// Returns the approximate memory that an unsent status needs, in bytes.
+/// Returns the approximate memory of an unsent status, in bytes.
 fn weight(status: &Status) -> usize {
     const ITEM_BYTES: usize = 256;
     let items = status.warnings.len() + status.permission_denials.len() + status.metadata.len();
     1024 + status.stderr_tail.len() + items * ITEM_BYTES
 }
 
-/// A status that the view has not sent to the client yet.
+/// A status of the execution that was not sent to the client yet.
 #[derive(Debug)]
 struct UnsentStatus {
-    /// The state as the client sees it: RESUMED instead of the first RUNNING after a pause.
+    /// The state that the client sees. It is `RESUMED` instead of the first `RUNNING` after a
+    /// pause.
     word: StatusWord,
-    /// Whether claude-api could not be reached, so that the status may be old.
+    /// Whether claude-api could not be reached, so that the status may be old. The client sees this
+    /// as well.
     is_unreachable: bool,
     status: Status,
 }
 
-/// The unsent messages of one view, and the order in which they are sent (see the module's
-/// diagram).
+/// The unsent messages of one view. They are sent in the order of the module's diagram.
 #[derive(Debug)]
 pub struct Order {
     /// The newest status that claude-api has sent.
     newest: Status,
-    /// The newest status that is not terminal, for heartbeats; `None` before the first one.
+    /// The newest status before the end of the execution, which heartbeats repeat; `None` if there
+    /// was none.
     live: Option<Status>,
+    /// Statuses that are sent before any notice or output.
     unsent_statuses: VecDeque<UnsentStatus>,
-    /// Unsent notices, as encoded messages.
+    /// Unsent notices, as JSON text.
     notices: VecDeque<String>,
+    /// Unsent output.
     buffer: Buffer,
-    /// The terminal status; `None` while the execution has not ended. It is sent after all output.
+    /// The terminal status, which is sent after all output; `None` while the execution has not
+    /// ended.
     terminal: Option<Status>,
-    /// Whether claude-api no longer has the execution. Then later bytes are ignored.
+    /// Whether claude-api no longer has the execution although no terminal status was received.
+    /// Later bytes are ignored.
     is_lost: bool,
     /// Whether the last attempt to reach claude-api failed.
     is_unreachable: bool,
-    /// Whether the output was compared with the length and the crc32 in the terminal status.
+    /// Whether the received output was compared with the length and the CRC-32 in the terminal
+    /// status.
     is_checked: bool,
     /// Whether the terminal status was sent, so that no message follows.
     is_done: bool,
-    /// The most bytes of a status object in a message; a longer one is cut.
+    /// The longest status object in a message, in bytes. A longer one is shortened.
     status_bytes: usize,
-    /// The last `elapsedMs` that was sent. It never decreases.
+    /// The last `elapsedMs` that was sent, in milliseconds. It never decreases.
     elapsed_ms: u64,
-    /// The number of gaps announced so far, for `/metrics`.
+    /// The number of gap messages so far, for `/metrics`.
     gaps: u64,
 }
 
 impl Order {
-    /// Creates the order of a view that begins with `status`, the one in the answer. The output
-    /// begins at `offset`. Without an offset it begins at 0, with a gap if claude-api no longer has
-    /// byte 0. `skip`: the limits of a view with `onSlow: skip`.
+    /// Creates the messages of a view that begins with `status`, which the client has received in
+    /// the answer. The output begins at `offset`. Without an offset it begins at 0, with a gap if
+    /// claude-api no longer has byte 0. `skip` has the limits of a view with `onSlow: skip`; `None`
+    /// for `wait`. `status_bytes` is the longest status object in a message.
     #[must_use]
     pub fn new(
         status: Status,
@@ -128,33 +137,33 @@ impl Order {
         &self.newest
     }
 
-    /// Whether the execution has ended. Its terminal status may not be sent yet.
+    /// Returns true if the execution has ended. Its terminal status may not be sent yet.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.terminal.is_some()
     }
 
-    /// Whether the last message of the view was sent.
+    /// Returns true if the terminal status was sent, which is the last message of the view.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// Returns the offset from which the next bytes of output must be read.
+    /// Returns the offset from which the next bytes of output must be read from claude-api.
     #[must_use]
     pub fn read_from(&self) -> u64 {
         self.buffer.read_from()
     }
 
-    /// Whether the view should read more output: it has room in its buffer, and the execution is
-    /// not lost.
+    /// Returns true if the view should read more output: its buffer has room, and claude-api still
+    /// has the execution.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         !self.is_done && !self.is_lost && self.buffer.wants_bytes()
     }
 
-    /// Whether claude-api has more output: certainly if the execution has ended, probably while it
-    /// runs.
+    /// Returns true if claude-api has output that was not read, or may have. It is certain once the
+    /// execution has ended, and assumed while it runs.
     #[must_use]
     pub fn has_more_upstream(&self) -> bool {
         match &self.terminal {
@@ -165,8 +174,8 @@ impl Order {
         }
     }
 
-    /// Returns the memory that the unsent messages of the view need, in bytes: output with the
-    /// stream's read-ahead, notices and statuses.
+    /// Returns the memory that the unsent messages of the view need, in bytes. It counts output
+    /// with the stream's read-ahead, notices and statuses.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let output = match self.buffer.held() {
@@ -181,20 +190,21 @@ impl Order {
         output + notices + statuses
     }
 
-    /// Drops the oldest output beyond 32 KiB, if the view has `onSlow: skip`. For a session that
-    /// has used its memory.
+    /// Drops the oldest unsent output beyond 32 KiB, because the session has used up its memory.
+    /// Does nothing for a view with `onSlow: wait`, which loses no output.
     pub fn shrink(&mut self) {
         self.buffer.shrink();
     }
 
-    /// Returns the number of bytes of output dropped so far.
+    /// Returns how many bytes of output were dropped so far because the client read too slowly.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.buffer.dropped()
     }
 
-    /// Handles the first status of a connection to claude-api. It is sent to the client only if it
-    /// differs from the newest one, because a reconnect is no news.
+    /// Handles the first status after a (re)connect to claude-api. It is sent to the client only if
+    /// it differs from the newest known one, or if claude-api was unreachable. A reconnect alone is
+    /// not reported.
     pub fn on_first_status(&mut self, status: Status) {
         let known = Status {
             output_bytes: self.newest.output_bytes,
@@ -210,8 +220,8 @@ impl Order {
         }
     }
 
-    /// Handles a new status: queues it with the notices for its changes, or keeps it as the
-    /// terminal status.
+    /// Handles a new status from claude-api. Queues it, with notices for what has changed. A
+    /// terminal status is kept until all output is sent. Ignored after a terminal status.
     pub fn on_status(&mut self, status: Status) {
         if self.terminal.is_some() {
             return;
@@ -234,6 +244,8 @@ impl Order {
         self.queue_status(word);
     }
 
+    /// Queues the newest status before the end with this word. It replaces the last queued status
+    /// if that has the same word.
     fn queue_status(&mut self, word: StatusWord) {
         let Some(status) = self.live.clone() else {
             return;
@@ -261,14 +273,16 @@ impl Order {
         }
     }
 
+    /// Queues a notice. Drops it if 128 notices are unsent.
     fn notify(&mut self, notice: &Notice) {
         if self.notices.len() < NOTICES {
             self.notices.push_back(notice.to_message());
         }
     }
 
-    /// Handles a failure to reach claude-api: queues a notice once, and repeats the last status
-    /// with each heartbeat. After the end of the execution, only while bytes are missing.
+    /// Handles that claude-api cannot be reached. Queues one notice, and repeats the last status at
+    /// each heartbeat, until claude-api answers again. After the end of the execution, does so only
+    /// while bytes of output are missing.
     pub fn on_unreachable(&mut self) {
         if self.is_done || self.is_unreachable || self.is_read() {
             return;
@@ -284,15 +298,15 @@ impl Order {
         self.on_heartbeat();
     }
 
-    /// Whether the last attempt to reach claude-api failed.
+    /// Returns true if the last attempt to reach claude-api failed.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         self.is_unreachable
     }
 
-    /// Queues the last status again, because none was sent for more than a heartbeat. While
-    /// claude-api can be reached, it repeats the status itself. After the end of the execution, the
-    /// last status before the end is repeated while bytes are missing.
+    /// Queues the last status again, because none was sent for more than a heartbeat. It shows the
+    /// client that its connection and the bridge still work. After the end of the execution, a
+    /// status is repeated only while claude-api is unreachable and bytes of output are missing.
     pub fn on_heartbeat(&mut self) {
         if self.is_done || (self.terminal.is_some() && (!self.is_unreachable || self.is_read())) {
             return;
@@ -302,8 +316,9 @@ impl Order {
         }
     }
 
-    /// Handles that claude-api no longer has the execution. If it has ended, its missing bytes
-    /// become a gap. Otherwise it counts as ended now: interrupted, with the reason `lost`.
+    /// Handles that claude-api no longer has the execution. If it has ended, the client gets a gap
+    /// for the missing bytes. Otherwise the execution counts as ended at `now`, in the state
+    /// interrupted with the reason `lost`.
     pub fn on_gone(&mut self, now: Timestamp) {
         if let Some(end) = &self.terminal {
             self.buffer.freed(end.output_bytes);
@@ -325,7 +340,8 @@ impl Order {
         self.terminal = Some(lost);
     }
 
-    /// Handles output that was read at [`Self::read_from`].
+    /// Handles output that was read at the offset [`Self::read_from`]. Ignored if the execution was
+    /// lost.
     pub fn on_bytes(&mut self, bytes: &Bytes) {
         if self.is_lost {
             return;
@@ -337,26 +353,26 @@ impl Order {
         }
     }
 
-    /// Handles that claude-api has deleted all output before the offset `kept`. Bytes not read yet
-    /// become a gap.
+    /// Handles that claude-api has deleted all output before the offset `kept`. The client gets a
+    /// gap for the bytes that were not read yet.
     pub fn on_freed(&mut self, kept: u64) {
         self.buffer.freed(kept);
     }
 
-    /// Whether the execution has ended and all of its output was read.
+    /// Returns true if the execution has ended and all of its output was read.
     fn is_read(&self) -> bool {
         self.terminal
             .as_ref()
             .is_some_and(|end| self.buffer.read_from() >= end.output_bytes)
     }
 
-    /// Whether the next message is a status. Statuses are sent before notices and output.
+    /// Returns true if the next message is a status. Statuses are sent before notices and output.
     #[must_use]
     pub fn is_status_next(&self) -> bool {
         !self.unsent_statuses.is_empty()
     }
 
-    /// Whether there is a message to send now, which [`Self::next`] would return.
+    /// Returns true if [`Self::next`] would return a message now.
     #[must_use]
     pub fn has_message(&self) -> bool {
         !self.is_done
@@ -366,14 +382,15 @@ impl Order {
                 || self.is_read())
     }
 
-    /// Returns the number of gaps announced so far.
+    /// Returns the number of gap messages so far.
     #[must_use]
     pub fn gaps(&self) -> u64 {
         self.gaps
     }
 
-    /// Removes and returns the next message to send, or `None` if there is none. `now`: the time
-    /// for `elapsedMs`.
+    /// Removes and returns the next message to send, as JSON text. Returns `None` if there is none
+    /// yet, or if the terminal status was sent. `now` is the time up to which `elapsedMs` is
+    /// counted.
     pub fn next(&mut self, now: Timestamp) -> Option<String> {
         if self.is_done {
             return None;
@@ -433,15 +450,17 @@ impl Order {
         Some(update.to_message_within(limit))
     }
 
-    /// Returns the `elapsedMs` of a status. It never decreases, although a heartbeat may be sent
-    /// between an end and its status, and clocks may be set back.
+    /// Returns the `elapsedMs` of a status, which never decreases. A heartbeat may be sent between
+    /// the end of the execution and its terminal status, and clocks may be set back.
     fn elapsed(&mut self, status: &Status, now: Timestamp) -> u64 {
         self.elapsed_ms = self.elapsed_ms.max(elapsed_ms(status, now));
         self.elapsed_ms
     }
 
-    /// Compares the received output with the length and the crc32 in the terminal status. On a
-    /// mismatch, logs it and returns a notice for the client, once.
+    /// Compares the received output with the length and the CRC-32 in the terminal status. If they
+    /// differ, logs an error and returns a notice for the client as JSON text. Returns `None` if
+    /// they match, if the client did not get the whole output, or if the comparison was made
+    /// before.
     fn mismatch(&mut self, end: &Status) -> Option<String> {
         if std::mem::replace(&mut self.is_checked, true) {
             return None;

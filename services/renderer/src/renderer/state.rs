@@ -1,4 +1,4 @@
-//! What each kind of event line means: which text and facts it adds.
+//! Processes each kind of event line of the CLI: which text and which facts it adds.
 
 use memchr::memmem;
 use serde::Deserialize;
@@ -12,39 +12,46 @@ use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::tools::Tools;
 use crate::wtf8::{Literal, Raw};
 
-/// The most characters that are kept of the name and output of a failed hook of the CLI.
+/// The most characters that are kept of the name and output of a failed hook of the CLI. They are
+/// shown in the status of the execution.
 const LONGEST_HOOK_MESSAGE: usize = 1000;
 
-/// What the renderer remembers between event lines: the answer, the running tools, and facts for
-/// the result.
+/// What the renderer remembers between event lines: the answer, the running tools, and facts that
+/// the result needs.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Whether text is rendered. False for output format `events`, which needs only facts.
     pub(super) want_text: bool,
     pub(super) answer: Answer,
     activity: CurrentActivity,
     tools: Tools,
+    /// The number of lines that were not JSON since the last report.
     pub(super) noise_lines: u64,
     /// Whether an event was lost since the last result, so that the shown answer may lack text.
     incomplete: bool,
+    /// The model that the CLI named when it last started; `None` if it named none.
     model: Option<String>,
-    /// The error message that the CLI itself created, if it was the last message. The result takes
-    /// its kind from it.
+    /// The error message that the CLI itself wrote, if no message of the model followed. The result
+    /// gets its error kind from it.
     error: Option<SyntheticError>,
+    /// The highest index of a `result` event so far. A result with a lower index is dropped.
     highest_result: u64,
-    /// The text of the last result, shown at the end if no other text was; None if the result was
-    /// an error or text was shown.
+    /// The text of the last result, shown at the end if no other text was shown. `None` if the
+    /// result was an error or text was shown.
     pub(super) fallback_text: Option<String>,
 }
 
-/// An error message that the CLI itself created in place of an answer, such as for a usage limit.
+/// An error message that the CLI itself wrote in place of the model's answer, such as for a usage
+/// limit.
 #[derive(Debug, Default)]
 struct SyntheticError {
+    /// The kind of the error, such as `rate_limit`; `None` if the CLI named none.
     kind: Option<String>,
-    /// When the usage limit is reset, in Unix seconds; None if no limit was the cause.
+    /// When the usage limit is reset, in Unix seconds; `None` if no limit was the cause.
     resets_at: Option<i64>,
 }
 
-/// The error for a line that is no event of the expected form. It may still be JSON.
+/// The error for a line that is not an event of the expected form. It may still be JSON.
 pub(super) struct Unreadable;
 
 impl State {
@@ -55,13 +62,18 @@ impl State {
         }
     }
 
-    /// Reports that an event was lost, so that the result's text is compared with the shown answer.
+    /// Records that an event was lost. Reports it as a fact, and has the text of the result
+    /// compared with the shown answer later.
     pub(super) fn lost(&mut self, out: &mut Rendered) {
         self.incomplete = true;
         out.facts.push(Fact::EventLost);
     }
 
-    /// Processes one event line. An error means that the line is no event, and nothing was done.
+    /// Processes one event line. Events of unknown kinds are ignored.
+    ///
+    /// # Errors
+    /// Returns an error if the line is not a JSON object of the form that its `type` requires. The
+    /// line has then had no effect.
     pub(super) fn event(&mut self, line: &[u8], out: &mut Rendered) -> Result<(), Unreadable> {
         let head: Head<'_> = read(line)?;
         let kind = head.kind.as_ref().map_or(&b""[..], Raw::bytes);
@@ -88,8 +100,8 @@ impl State {
         Ok(())
     }
 
-    /// Processes an event of the model's stream: text, the start of a block, or the end of a
-    /// message.
+    /// Processes an event of the model's streaming API: a piece of text, or the start or end of a
+    /// block or a message. Events without an effect are ignored.
     fn stream_event(&mut self, head: &Head<'_>, out: &mut Rendered) {
         let Some(event) = &head.event else { return };
         let Rendered { text: shown, facts } = out;
@@ -146,7 +158,9 @@ impl State {
         }
     }
 
-    /// Processes an `assistant` line: tool uses, an error message of the CLI, or a whole message.
+    /// Processes an `assistant` line, which has a whole message: its tool calls, its text, or an
+    /// error message that the CLI itself wrote. A line with a `parent` is of a sub-agent, and only
+    /// its tool calls count.
     fn assistant(
         &mut self,
         turn: &Turn<'_>,
@@ -201,7 +215,8 @@ impl State {
         }
     }
 
-    /// Processes a `user` line, whose tool results end running tools.
+    /// Processes a `user` line. The tool results in it end the tools that run. `None`, for an
+    /// unreadable line, is ignored.
     fn user(&mut self, turn: Option<Turn<'_>>, out: &mut Rendered) {
         if let Some(turn) = turn {
             self.tools.ended(&turn.message.content);
@@ -209,7 +224,11 @@ impl State {
         }
     }
 
-    /// Processes a `system` line by its `subtype`, such as a retry or a denied tool.
+    /// Processes a `system` line by its `subtype`: the start of the CLI, a retry, a denied tool or
+    /// a failed hook. Other subtypes are ignored.
+    ///
+    /// # Errors
+    /// Returns an error if the line lacks the form that its subtype requires.
     fn system(
         &mut self,
         subtype: Option<&Raw<'_>>,
@@ -269,7 +288,7 @@ impl State {
         Ok(())
     }
 
-    /// Processes a `result` line, which ends a run. A result that is older than an earlier line's
+    /// Processes a `result` line, which ends a run. A result with a lower index than an earlier one
     /// is dropped.
     fn result(&mut self, event: &ResultEvent<'_>, out: &mut Rendered) {
         let (outcome, text) = outcome::read(event);
@@ -301,10 +320,12 @@ impl State {
         out.facts.push(Fact::Result(Box::new(outcome)));
     }
 
+    /// Reports the running tools as a fact if they have changed.
     fn report_tools(&mut self, facts: &mut Vec<Fact>) {
         facts.extend(self.tools.take_changes().map(Fact::ToolsRunning));
     }
 
+    /// Reports the activity that the start of a content block shows, such as writing or a tool.
     fn report_block(&mut self, block: &Block<'_>, facts: &mut Vec<Fact>) {
         let kind = block.kind.as_ref().map_or(&b""[..], Raw::bytes);
         self.activity.block(
@@ -315,14 +336,17 @@ impl State {
     }
 }
 
-/// Returns the text of a content block that is text, empty unless `want_text`; None for other
-/// blocks.
+/// Returns the text of a content block, or an empty text if text is not wanted. Returns `None` if
+/// the block is not a text block.
 fn block_text<'a>(block: &Block<'a>, want_text: bool) -> Option<Literal<'a>> {
     let text = block.text.filter(|_| want_text).unwrap_or_default();
     block.is("text").then_some(text)
 }
 
-/// Parses a line as the struct `T` of its kind.
+/// Parses a line as the struct `T`.
+///
+/// # Errors
+/// Returns an error if the line is not JSON of that form.
 fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(line).map_err(|_| Unreadable)
 }

@@ -1,5 +1,6 @@
-//! A message that a session is still receiving, and the bytes of the inbound budget that it holds.
-//! Messages that wait for memory may evict others that are stalled or slow.
+//! A message that a session is still receiving, with the memory that is reserved for it. When
+//! memory is short, a waiting message may evict another one that is stalled or slow. The session of
+//! the evicted message is closed.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,15 +9,15 @@ use std::time::Instant;
 use super::{InboundBudget, InboundCharge, MessageState};
 
 /// How many patiences (1 s each by default) a message must wait for memory before it may evict one
-/// that makes progress, but slowly. A stalled message may be evicted after the first one.
+/// that is slow but makes progress. A stalled message may be evicted after the first patience.
 pub(super) const PATIENCES_FOR_SLOW: u32 = 5;
-/// A message is slow if its rest will take more than this number of patiences (1 s each by
-/// default), at its rate so far. That is two ping intervals, after which the session of a silent
-/// peer is closed as well.
+/// The number of patiences (1 s each by default) that divides slow messages from fast ones. A
+/// message is slow if its rest will take longer at its rate so far. Forty patiences are two ping
+/// intervals, the time after which the session of a silent peer is closed too.
 const SLOW_PATIENCES: u32 = 40;
 
-/// A message that a session is still receiving, as a holder of bytes of the inbound budget.
-/// Dropping it releases the bytes; [`Self::finish`] keeps those of a complete message.
+/// A message that a session is still receiving, with the bytes that are reserved for it. Dropping
+/// it releases the bytes. [`Self::finish`] turns them into a charge when the message is complete.
 #[derive(Debug)]
 pub struct Unfinished {
     budget: Arc<InboundBudget>,
@@ -25,8 +26,8 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Registers a new message, which holds no bytes yet, as the youngest of the budget.
-    /// `max_bytes`: the most bytes that the whole message may have.
+    /// Registers a new message in `budget`. It has no bytes reserved yet, and is the youngest of
+    /// the messages. `max_bytes` is the most bytes that the whole message may have.
     #[must_use]
     pub fn new(budget: Arc<InboundBudget>, max_bytes: u64) -> Self {
         let max_bytes = max_bytes.min(budget.total);
@@ -53,8 +54,9 @@ impl Unfinished {
         }
     }
 
-    /// Returns the length in bytes up to which the message may be read with its charge: unlimited
-    /// once it holds the whole budget.
+    /// Returns the length in bytes up to which the message may be read with the memory reserved so
+    /// far. Returns `u64::MAX` once the whole budget is reserved for it, because then no more can
+    /// be reserved.
     #[must_use]
     pub fn allowed(&self) -> u64 {
         if self.held >= self.budget.total {
@@ -64,9 +66,10 @@ impl Unfinished {
         }
     }
 
-    /// Grows the charge until it holds `bytes` bytes, or the whole budget. Pending while they are
-    /// not free, or are reserved for the rest of the oldest message; the task is woken when bytes
-    /// are released.
+    /// Reserves memory until the message holds `bytes` bytes, or the whole budget if that is
+    /// smaller. `Pending` means that the bytes are in use, or are kept free for the rest of the
+    /// oldest message. The task is then woken when bytes are released or when the message is
+    /// evicted.
     pub fn poll_grow(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.budget.lock();
         let state = &mut *state;
@@ -93,8 +96,8 @@ impl Unfinished {
         Poll::Ready(())
     }
 
-    /// Records that the message now has `received` bytes, and when. A message without progress may
-    /// be evicted by one that waits for memory.
+    /// Records that `received` bytes of the message have arrived now. Another message that waits
+    /// for memory may evict a message without progress.
     pub fn note_progress(&self, received: u64) {
         let mut state = self.budget.lock();
         if let Some(message) = state.messages.get_mut(&self.number) {
@@ -102,8 +105,8 @@ impl Unfinished {
         }
     }
 
-    /// Whether other unfinished messages hold bytes. If not, waiting for memory means waiting for
-    /// claude-api's answers.
+    /// Returns true if other unfinished messages hold memory, so evicting one would help. If false,
+    /// the memory is held by executes and inputs, and only answers of claude-api free it.
     #[must_use]
     pub fn has_others(&self) -> bool {
         let state = self.budget.lock();
@@ -111,10 +114,11 @@ impl Unfinished {
         messages.any(|(number, message)| *number != self.number && message.held > 0)
     }
 
-    /// Evicts the oldest other message that made no progress for a patience (the time that a
-    /// message waits for memory at a time) and does not wait itself. From the fifth patience on,
-    /// evicts a slow one otherwise. At most one message is evicted per patience. `times`: how many
-    /// patiences this message has waited.
+    /// Evicts one other message, so that its memory becomes free for this one. First choice is the
+    /// oldest message that is stalled, which means no progress for a patience although it does not
+    /// wait for memory itself. From the fifth patience on, the oldest slow message is the second
+    /// choice. Does nothing if there is no such message, or if another one was evicted within the
+    /// last patience. `times` is the number of patiences that this message has waited.
     pub fn try_evict(&self, times: u32) {
         let (now, patience) = (Instant::now(), self.budget.patience);
         let mut state = self.budget.lock();
@@ -148,8 +152,8 @@ impl Unfinished {
         }
     }
 
-    /// Whether another message needs this one's memory more. Then the session of this message must
-    /// close with 1013.
+    /// Returns true if another message has evicted this one to get its memory. The session of this
+    /// message must then close with the WebSocket code 1013 (try again later).
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         let state = self.budget.lock();
@@ -159,8 +163,9 @@ impl Unfinished {
             .is_some_and(|message| message.is_evicted)
     }
 
-    /// Ends a complete message of `bytes` bytes. Returns the charge for them, which its executes
-    /// and inputs keep, and releases what was charged beyond that.
+    /// Ends a message that was received completely, with `bytes` bytes. Returns the charge for
+    /// these bytes, which the executes and inputs of the message keep. Releases any further bytes
+    /// that were reserved.
     #[must_use]
     pub fn finish(mut self, bytes: u64) -> InboundCharge {
         let bytes = bytes.min(self.held);

@@ -1,6 +1,6 @@
-//! The IP addresses of claude-api's host, with which the bridge recognizes requests from
-//! claude-api's container. They are resolved when a request needs them, and are then at most 1 s
-//! old.
+//! The IP addresses of the host that runs claude-api. With them the bridge recognizes requests from
+//! claude-api's container. They are resolved when a request needs them and the known ones are older
+//! than 1 s.
 //!
 //! One attempt runs at a time, in a separate task. So a slow resolver occupies one thread and
 //! blocks no connection. A request waits for the attempt: up to 3 s for the first one, 1 s for
@@ -16,28 +16,39 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// How long resolved addresses are used without a new attempt.
+/// How long resolved addresses are used before the name is resolved again (1 s).
 const FRESH: Duration = Duration::from_secs(1);
-/// How long resolved addresses stay valid while newer attempts fail or take longer.
+/// How long resolved addresses stay valid while newer attempts fail or take longer (60 s), so that
+/// a short outage of DNS has no effect.
 const VALID: Duration = Duration::from_secs(60);
-/// How long a request waits for a running attempt to resolve the name: 1 s if an earlier attempt
-/// has ended, 3 s for the first one.
+/// How long a request waits while the host name is being resolved. The first value (1 s) applies
+/// after an attempt has ended, because older addresses may be known. The second value (3 s) applies
+/// to the very first attempt.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
+/// The outcome of one attempt to resolve the host name: its addresses, or the error of the
+/// resolver.
 type Answer = io::Result<Vec<IpAddr>>;
+/// The function that resolves a host name. Tests replace it.
 type Resolve = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
-/// The IP addresses of the host in claude-api's URL. A name is resolved again when its addresses
-/// are older than 1 s.
+/// The IP addresses of the host in claude-api's URL. If the host is a name, it is resolved when
+/// needed.
 pub(super) struct HostAddresses {
+    /// The host in the URL: an address or a name.
     host: Host,
+    /// The newest addresses, and whether an attempt is running. Waiting requests subscribe to it.
     known: Arc<watch::Sender<Resolution>>,
+    /// The function that resolves a name.
     resolve: Resolve,
 }
 
+/// The host in claude-api's URL.
 #[derive(Debug, Clone)]
 enum Host {
+    /// An IP address, which needs no resolution.
     Address(Arc<[IpAddr]>),
+    /// A name, which is resolved with getaddrinfo(3).
     Name(String),
 }
 
@@ -53,14 +64,15 @@ impl fmt::Debug for HostAddresses {
 }
 
 impl HostAddresses {
-    /// Creates the addresses for the host of `url`, without resolving it yet. The check of the
-    /// settings has parsed the URL. A URL without a host has no addresses.
+    /// Creates the addresses for the host in `url`, without resolving it yet. The check of the
+    /// settings has already parsed the URL. If there is no host in it, no address is ever found.
     pub(super) fn from_url(url: &str) -> Self {
         let url = reqwest::Url::parse(url).ok();
         let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("");
         Self::with_resolver(host, Arc::new(|name| Box::pin(resolve(name))))
     }
 
+    /// Creates the addresses for `host`, which is resolved with `resolve` if it is a name.
     fn with_resolver(host: &str, resolve: Resolve) -> Self {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let host = match bare.parse::<IpAddr>() {
@@ -74,9 +86,9 @@ impl HostAddresses {
         }
     }
 
-    /// Returns the addresses of the host, after resolving its name if they are older than 1 s.
-    /// Returns `None` if no attempt has ended in time yet, and an empty list if none has succeeded
-    /// within the last 60 s. Cancel-safe.
+    /// Returns the addresses of claude-api's host. Resolves its name first if the known addresses
+    /// are older than 1 s. Returns `None` if no attempt has ended in time yet. Returns an empty
+    /// list if no attempt has succeeded within the last 60 s. Cancel-safe.
     pub(super) async fn addresses(&self) -> Option<Arc<[IpAddr]>> {
         let name = match &self.host {
             Host::Address(address) => return Some(Arc::clone(address)),
@@ -99,7 +111,7 @@ impl HostAddresses {
         self.known.borrow().addresses_at(Instant::now())
     }
 
-    /// Starts a task that resolves `name`, unless one is running.
+    /// Starts a task that resolves `name`. Does nothing if one is running.
     fn begin(&self, name: &str) {
         let mut begins = false;
         self.known.send_if_modified(|known| {
@@ -128,25 +140,29 @@ impl HostAddresses {
     }
 }
 
-/// Resolves `name` with getaddrinfo(3). The call runs in a thread of the runtime, because it
-/// blocks.
+/// Resolves `name` with getaddrinfo(3). The call runs in a separate thread, because it blocks.
 async fn resolve(name: String) -> Answer {
     let resolved = tokio::net::lookup_host((name, 0)).await?;
     Ok(resolved.map(|address| address.ip()).collect())
 }
 
-/// The newest addresses of a name, and the state of the attempts to resolve it.
+/// The newest addresses of claude-api's host name, and the state of the attempts to resolve it.
 #[derive(Debug, Clone, Default)]
 struct Resolution {
+    /// The addresses that the last successful attempt found; empty before it.
     addresses: Arc<[IpAddr]>,
-    /// The start of the attempt that found the addresses; `None` if none has succeeded.
+    /// When the attempt that found the addresses began; `None` if none has succeeded.
     resolved_at: Option<Instant>,
-    /// The start of the last attempt that has ended, with or without success.
+    /// When the last attempt that has ended began, with or without success; `None` if none has
+    /// ended.
     attempted_at: Option<Instant>,
+    /// Whether an attempt is running now.
     resolving: bool,
 }
 
 impl Resolution {
+    /// Stores the outcome of an attempt that started at `began`. A failure keeps the earlier
+    /// addresses.
     fn record(&mut self, began: Instant, answer: Answer) {
         self.resolving = false;
         self.attempted_at = Some(began);
@@ -156,18 +172,19 @@ impl Resolution {
         }
     }
 
-    /// Whether a request that arrived at `requested_at` can use the known addresses without another
-    /// attempt.
+    /// Returns true if a request that arrived at `requested_at` can use the known addresses. False
+    /// means that the name must be resolved again.
     fn is_fresh(&self, requested_at: Instant) -> bool {
         self.attempted_at
             .is_some_and(|attempted_at| attempted_at + FRESH >= requested_at)
     }
 
+    /// Returns how long a request waits for the running attempt.
     fn wait(&self) -> Duration {
         WAITS[usize::from(self.attempted_at.is_none())]
     }
 
-    /// Returns the addresses if they are at most 60 s old at `now`, otherwise an empty list.
+    /// Returns the known addresses, or an empty list if they are more than 60 s old at `now`.
     /// Returns `None` if no attempt has ended yet.
     fn addresses_at(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
         match self.resolved_at {

@@ -1,5 +1,5 @@
-//! Whether claude-api is boxed (runs the model's commands in its own container), as claude-api
-//! itself says.
+//! Whether claude-api is boxed, which means that the model's commands run in its own container.
+//! claude-api itself answers this question.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,24 +10,25 @@ use tokio::sync::Mutex;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 
-/// How long an answer of claude-api is used. Then it is requested again, because claude-api may
+/// How long claude-api's answer is used (1 s). Then it is requested again, because claude-api may
 /// have restarted with another setting.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Asks claude-api whether it is boxed (runs the model's commands in its own container), and caches
+/// Asks claude-api whether the model's commands run in its own container (it is boxed), and caches
 /// the answer for 1 s.
 #[derive(Debug)]
 pub(super) struct BoxedState {
     upstream: Upstream,
-    /// The last answer and its time. Locked during the call to claude-api, so that all waiting
-    /// requests share one call.
+    /// The last answer, with the time of its request; `None` before the first one. The lock is held
+    /// during the call to claude-api, so that all waiting requests share one call.
     last: Mutex<Option<(Instant, bool)>>,
-    /// Whether claude-api's last answer refused this bridge, because it took the bridge's address
-    /// for one of its box.
+    /// Whether claude-api's last answer refused this bridge, because the bridge's address is one of
+    /// claude-api's container.
     refused: AtomicBool,
 }
 
 impl BoxedState {
+    /// Creates the cache without an answer. The first question asks claude-api through `upstream`.
     pub(super) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
@@ -36,9 +37,9 @@ impl BoxedState {
         }
     }
 
-    /// Whether claude-api is boxed (runs the model's commands in its own container), according to
-    /// an answer that is at most 1 s old. While claude-api does not answer, its last answer is
-    /// returned, or `None` if there has been none.
+    /// Returns true if the model's commands run in claude-api's own container. Asks claude-api if
+    /// its last answer is more than 1 s old. If it does not answer, returns its last answer, or
+    /// `None` if it has never answered.
     pub(super) async fn is_boxed(&self) -> Option<bool> {
         let mut last = self.last.lock().await;
         match *last {
@@ -55,17 +56,17 @@ impl BoxedState {
         last.map(|(_, boxed)| boxed)
     }
 
-    /// Whether claude-api refuses this bridge because it takes it for a part of its own container,
-    /// according to an answer that is at most 1 s old.
+    /// Returns true if claude-api refuses this bridge as a part of its own container. The answer is
+    /// at most 1 s old, or the last one if claude-api does not answer.
     pub(super) async fn is_refused(&self) -> bool {
         self.is_boxed().await;
         self.refused.load(Ordering::Relaxed)
     }
 }
 
-/// Reads from an answer to `GET /v1/limits` whether claude-api is boxed (runs the model's commands
-/// in its own container). `None` if the answer does not show it. Two refusals show it, because only
-/// a boxed claude-api sends them.
+/// Reads from an answer to `GET /v1/limits` whether the model's commands run in claude-api's own
+/// container. Two kinds of refusal also mean true, because only a boxed claude-api sends them.
+/// Returns `None` for any other failure.
 fn boxed_in(answer: &Result<Limits, Failure>) -> Option<bool> {
     match answer {
         Ok(limits) => Some(limits.boxed),

@@ -1,4 +1,4 @@
-//! The gaps in the output of one view: bytes that claude-api has freed, and bytes that a slow
+//! The gaps in the output of one view: bytes that claude-api has deleted, and bytes that a slow
 //! client with `onSlow: skip` does not get.
 
 use bytes::BytesMut;
@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use super::{Buffer, Skip, UNSENT_BYTES, is_continuation, whole_characters};
 
 impl Buffer {
-    /// Records that claude-api has deleted all bytes before the offset `to`. Those not read yet
-    /// become a gap.
+    /// Records that claude-api has deleted all output before the offset `to`. The client gets a gap
+    /// message for the bytes that were not read yet. Does nothing if they were all read.
     pub fn freed(&mut self, to: u64) {
         if to <= self.read_from() {
             return;
@@ -28,8 +28,8 @@ impl Buffer {
         self.jump = Some(to);
     }
 
-    /// Drops the oldest output beyond 32 KiB, if the view has `onSlow: skip`. For a session that
-    /// has used its memory.
+    /// Drops the oldest unsent output beyond 32 KiB, because the session has used up its memory.
+    /// Does nothing for a view with `onSlow: wait`, which loses no output.
     pub fn shrink(&mut self) {
         if let Some(skip) = self.skip {
             let bytes = skip.bytes.min(UNSENT_BYTES as u64);
@@ -37,13 +37,14 @@ impl Buffer {
         }
     }
 
-    /// Returns the number of bytes dropped so far.
+    /// Returns how many bytes were dropped so far because the client read too slowly.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Drops the oldest output beyond these limits, whole characters only. It becomes a gap.
+    /// Drops the oldest unsent output beyond the limits in `skip`, as whole characters. The client
+    /// gets a gap message for it.
     pub(super) fn drop_oldest(&mut self, skip: Skip) {
         let limit = usize::try_from(skip.bytes).unwrap_or(usize::MAX);
         let mut cut = self.data.len().saturating_sub(limit);
@@ -64,7 +65,8 @@ impl Buffer {
     }
 }
 
-/// Returns the length in bytes of the first `n` lines, or 0 if there are fewer.
+/// Returns the length in bytes of the first `n` lines, line feeds included. Returns 0 if there are
+/// fewer.
 fn length_of_lines(bytes: &[u8], n: usize) -> usize {
     let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
     ends.map(|(i, _)| i + 1)
