@@ -46,12 +46,12 @@ use self::{
 };
 use crate::wire::{Command, Event};
 
-/// Runs this program as a runner process, which executes one spec (the program to run, normally the
-/// CLI). Stdin is the control socket to claude-api. Call this before any async runtime or thread
-/// exists.
+/// Runs this program as a runner process: starts one program (normally the CLI), carries out
+/// commands of claude-api, and ends when all of the program's processes have ended. Stdin must be
+/// the control socket to claude-api. Call this before any async runtime or thread exists.
 ///
-/// Returns when none of the program's processes is left or the rest cannot be killed; exit code 70
-/// reports a failure of the runner itself. A runner has no log: it sends the reason to claude-api
+/// Returns when no process of the program is left or the rest cannot be killed. Exit code 70
+/// reports a failure of the runner itself. A runner has no log. It sends the reason to claude-api
 /// as [`Event::Failed`], and writes it to stderr, which is the execution's stderr until the CLI was
 /// started.
 #[must_use]
@@ -76,6 +76,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Receives the spec from claude-api, starts the program, and supervises its processes to the end.
+/// `Ok` also if the program could not be started or claude-api closed the socket before sending a
+/// spec.
+///
+/// # Errors
+/// The reason why the runner cannot do its work, for example a system call that failed.
 fn run() -> io::Result<()> {
     let mut control = ControlSocket::from_stdin()?;
     let (wakeup, write_end) = UnixStream::pair()?;

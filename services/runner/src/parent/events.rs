@@ -21,7 +21,7 @@ const EXIT_GRACE: Duration = Duration::from_secs(1);
 pub struct Events {
     /// The control socket of the runner, from which reports are read.
     socket: UnixStream,
-    /// Bytes that were received but not parsed yet: at most the reports of one read.
+    /// Bytes that were received but not parsed yet. They may end in the middle of a line.
     unread: Vec<u8>,
     /// Whether the runner has closed the socket, so that no more reports can arrive.
     ended: bool,
