@@ -68,7 +68,7 @@ pub(crate) trait Table {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Root {
     /// Every process below this one, which itself keeps running. A runner suspends its execution
-    /// so.
+    /// this way.
     Below(u32),
     /// This process and every process below it.
     With(u32),

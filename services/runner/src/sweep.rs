@@ -74,9 +74,7 @@ pub(crate) struct Sweep {
 #[derive(Debug)]
 enum Phase {
     /// Kills the direct children. `rounds` counts the rounds since this step began.
-    Killing {
-        rounds: u32,
-    },
+    Killing { rounds: u32 },
     /// Suspends the whole tree, and then kills all of its processes.
     Stopping {
         /// The progress of suspending the tree.

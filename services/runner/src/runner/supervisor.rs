@@ -69,6 +69,7 @@ enum Motion {
     Running,
     /// The processes are being suspended (SIGSTOP) since the time `since`.
     Stopping { walk: StopWalk, since: Instant },
+    /// All processes are suspended, or the attempt to suspend the rest was given up.
     Paused,
 }
 
