@@ -24,18 +24,21 @@ mod repair_index;
 mod rows;
 mod tombstones;
 
-/// The spool's folder, index and locks, shared by all clones of a [`crate::Spool`] and by its
-/// entries. Other processes cannot open the folder until this value is dropped.
+/// The folder, index file and locks of the spool (the executions on disk), shared by all clones of
+/// a [`crate::Spool`] and by its entries. Other processes cannot open the folder until this is
+/// dropped.
 pub(crate) struct Store {
+    /// The spool's folder.
     dir: PathBuf,
+    /// The configured limits on what is stored.
     pub(crate) limits: SpoolLimits,
-    /// The order of acceptance on disk. A lock, because changes of rows must be ordered against
-    /// deletion; never held across an await.
+    /// The index file, which lists the executions in order of acceptance. A lock, because changes
+    /// of rows must be ordered against deletion; never held across an await.
     index: Mutex<Index>,
     /// The position in the index that the next accepted execution gets.
     next_sequence: AtomicU64,
-    /// The ids that a task is accepting, burning (refusing), repairing or deleting now. A lock,
-    /// never held across an await.
+    /// The ids of the executions that a task is accepting, refusing, repairing or deleting now. A
+    /// lock, never held across an await.
     busy: Mutex<HashSet<Uuid>>,
     /// Notified when an id is released from `busy`.
     released: Condvar,

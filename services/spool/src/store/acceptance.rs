@@ -32,8 +32,12 @@ use crate::{
 };
 
 impl Store {
-    /// Stores a new execution with its first status, and waits until it is on disk. Returns its
-    /// record, open for reading and writing. After an error the caller calls [`Store::withdraw`].
+    /// Stores a new execution with its request body and first status, and waits until they are on
+    /// disk. Returns its record file, open for reading and writing.
+    ///
+    /// # Errors
+    /// `Unwritable` if the disk cannot be written. Parts may be left on disk; the caller removes
+    /// them with [`Store::withdraw`].
     pub(crate) fn accept(
         &self,
         header: &Header,
@@ -71,15 +75,15 @@ impl Store {
         Ok(record)
     }
 
-    /// Removes what a failed acceptance left on disk; it was never confirmed to a client. Files
-    /// that cannot be removed now are removed by the next start.
+    /// Removes the folder and the index row of a failed acceptance, which was never confirmed to a
+    /// client. Errors are ignored, because the next start removes files that are left.
     pub(crate) fn withdraw(&self, header: &Header) {
         let _ = fs::remove_dir_all(self.staging(header.id));
         let _ = self.index().clear(header.sequence);
     }
 
-    /// Waits until the execution's record, the names in its folder and the name of the folder are
-    /// on disk. After this the acceptance may be confirmed to the client.
+    /// Waits until the record file of a new execution, the names of its files and the name of its
+    /// folder are on disk. Once this returns `Ok`, the acceptance may be confirmed to the client.
     fn promise(&self, record: &File, folder: &Path) -> io::Result<()> {
         let names = [
             File::open(folder)?,
