@@ -1,12 +1,13 @@
-//! Settings of glibc's allocator that return the memory of long lines to the system when it is
-//! freed.
+//! Settings of glibc's memory allocator that return the memory of long lines to the system as soon
+//! as it is freed.
 //!
 //! Without these settings, claude-api kept 255 MiB after twelve answers of 20 MB, four at a time.
 //! glibc raises its threshold for `mmap` with each freed block from `mmap` (mallopt(3),
 //! `M_MMAP_THRESHOLD`), and blocks below the threshold stay in the arena. With the settings, 11 MiB
-//! remain immediately after the answers, and the peak is 115 MiB. jemalloc was tried: it returns
-//! the memory seconds later, uses 4 MiB more while data passes, and adds half a millisecond to the
-//! start of each runner.
+//! remain immediately after the answers, and the peak is 115 MiB.
+//!
+//! jemalloc was tried. It returns the memory seconds later, uses 4 MiB more while data passes, and
+//! adds half a millisecond to the start of each runner.
 
 /// The size in bytes from which a memory block gets a mapping of its own (mmap(2)), which returns
 /// to the system as soon as the block is freed. 1 MiB, because smaller blocks, such as the chunks

@@ -1,4 +1,5 @@
-//! The part of this crate that runs in claude-api, the parent of all runner processes.
+//! The part of this crate that runs in claude-api, the parent of all runner processes. It starts
+//! runners, sends them commands, receives their reports, and kills the processes of dead ones.
 
 mod commands;
 mod events;

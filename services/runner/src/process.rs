@@ -1,5 +1,5 @@
-//! Reading processes from `/proc`, and sending signals that cannot hit a later process with the
-//! same id.
+//! Reads processes from `/proc`, and sends them signals in a way that cannot hit a later process
+//! with the same id.
 
 mod children;
 mod read;

@@ -9,15 +9,16 @@
 //!   SpawnFailed, exit      └──────────────────────────────┘ claude-api ended
 //! ```
 //!
-//! * alive: reaps orphans as they arrive, and carries out commands immediately.
-//! * sweeping: sends SIGKILL to the direct children and reaps them, repeatedly, until `waitpid`
+//! * alive: reaps dead children, including orphans of the CLI, and carries out commands
+//!   immediately.
+//! * sweeping: kills the direct children with SIGKILL and reaps them, repeatedly, until waitpid(2)
 //!   returns ECHILD. Orphans become direct children because the runner is a child subreaper, so
-//!   ECHILD proves that nothing is left. A tree that forks faster than it is killed is stopped
-//!   first: see `sweep.rs`.
+//!   ECHILD proves that no process is left. A tree that forks faster than it is killed is suspended
+//!   first (`sweep.rs`).
 //!
 //! The runner notices the death of claude-api as end of file on the control socket.
-//! PR_SET_PDEATHSIG must not be used: it fires when the *thread* that spawned the runner ends, and
-//! tokio's pool threads end when idle.
+//! `PR_SET_PDEATHSIG` (prctl(2)) must not be used for this. It sends its signal when the *thread*
+//! that spawned the runner ends, and Tokio's pool threads end when they are idle.
 
 mod control;
 pub(crate) mod live_table;

@@ -1,10 +1,11 @@
-//! The sandbox of an execution: a Landlock domain (landlock(7)) and a filter of system calls
-//! (`seccomp`). Every process of the execution inherits both and cannot leave them.
+//! The sandbox of an execution restricts the CLI and its tools. It has two parts: a Landlock domain
+//! (landlock(7)), which limits access to files, and a filter of system calls (seccomp(2)). Every
+//! process of the execution inherits both and cannot leave them.
 //!
-//! Inside the domain only the listed paths can be used. Signals, ptrace and abstract UNIX sockets
-//! do not reach processes outside it. `/proc/PID/{environ,mem,fd,root,cwd}` of other processes are
-//! closed, because the kernel requires the right to trace them. Each execution has its own domain,
-//! and its runner is outside, so no tool can end the runner.
+//! Inside the domain only the listed paths can be used. Signals, ptrace(2) and connections to
+//! abstract UNIX sockets do not reach processes outside it. `/proc/PID/{environ,mem,fd,root,cwd}`
+//! of other processes cannot be read, because the kernel requires the right to trace them. Each
+//! execution has its own domain, and its runner is outside, so no tool can end the runner.
 //!
 //! Not protected: the process list, names and sizes of files, the network, named UNIX sockets, and
 //! modes and times of files of the same user.

@@ -1,5 +1,5 @@
-//! Killing processes that an earlier run of claude-api left behind, because both it and a runner
-//! were killed.
+//! Kills processes that an earlier run of claude-api left behind. This happens if both claude-api
+//! and a runner were killed.
 
 use std::{
     thread,

@@ -1,17 +1,16 @@
-//! The rule that stops all processes of an execution (its tree) for a pause, and decides when they
-//! really are stopped. Pure: no I/O, so tests can simulate the processes.
+//! Suspends all processes of an execution (its process tree) for a pause, and decides when all of
+//! them really are suspended. This module does no I/O itself, so tests can simulate the processes.
 //!
 //! ```text
 //! round: reap · walk from the root, parents first: SIGSTOP each active process · reap
 //!
-//!   disturbed ◀──────────┐  a process was reaped, signalled, vanished or moved
-//!      │ none of these   │
-//!      ▼                 │
-//!   calm, set S ─────────┤  the next round is disturbed, or calm with another set,
-//!      │ calm, set S     │  which then is the first calm set
-//!      ▼
-//!   stopped
-//! ```
+//! The obvious rules are wrong. "Until all are in state T (stopped)" never ends, because a vfork
+//! parent stays in state D until its child calls exec, which a suspended child never does. "Until
+//! no process is new" misses a process that forks its successor and exits between two checks.
+//!
+//! Such a chain leaves a dead process at every step, so dead processes count. Our own dead children
+//! are reaped. Dead processes whose suspended parent has not reaped them (a subreaper inside the
+//! tree) are part of the compared set.
 //!
 //! The obvious rules are wrong. "Until all are in state T" hangs: a vfork parent stays in state D
 //! until its child calls exec, which a stopped child never does. "Until no process is new" misses a

@@ -1,5 +1,6 @@
-//! A sweep kills all processes of an execution until none is left. This is its rule: which to kill
-//! next, and when to give up. Pure: no I/O, so tests can simulate the processes.
+//! A sweep kills all processes of an execution until none is left. This module decides which
+//! processes to kill next and when to give up. It does no I/O itself, so tests can simulate the
+//! processes.
 //!
 //! ```text
 //! killing the children ──(4 rounds)──▶ stopping the tree ──(stopped or no progress)──▶ killing all
@@ -7,10 +8,10 @@
 //!          └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Most trees are dead after one or two rounds of killing: orphans become direct children, which
-//! the next round kills. A tree may fork faster than it is killed, because each death makes room
-//! for another fork. Such a tree is stopped first, so that it gets no processor time and no process
-//! exits. Then the stopped tree is killed.
+//! Most trees are dead after one or two rounds, because orphans become direct children, which the
+//! next round kills. A tree may fork faster than it is killed, because each death makes room for
+//! another fork. Such a tree is suspended first, so that it gets no processor time and no process
+//! exits. Then the suspended tree is killed.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -81,10 +82,11 @@ enum Phase {
         walk: StopWalk,
         /// The time at which suspending began.
         begun: Instant,
-        /// The number of processes that could still run in the last round. The next two fields say
-        /// since when, and for how many rounds, this number is unchanged.
+        /// The number of processes that could still run in the last round.
         active: usize,
+        /// The time since which `active` is unchanged.
         since: Instant,
+        /// The number of rounds for which `active` is unchanged.
         rounds: u32,
     },
 }

@@ -1,4 +1,4 @@
-//! The CPU time that an execution has used.
+//! Measures the CPU time that an execution has used.
 
 use std::time::Duration;
 

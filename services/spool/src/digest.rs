@@ -1,5 +1,5 @@
-//! The SHA-256 of an execution's output. An ordinary reader computes it after the fact, so hashing
-//! never delays the writer.
+//! The SHA-256 of an execution's output. It is computed after the output is written, by an ordinary
+//! reader, so hashing never delays the writer.
 
 use ring::digest::{Context, SHA256};
 

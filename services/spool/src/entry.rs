@@ -39,6 +39,7 @@ pub(crate) use tracks::Tracks;
 /// writer.
 #[derive(Clone)]
 pub struct Entry {
+    /// The state that all clones share.
     inner: Arc<Inner>,
 }
 

@@ -1,4 +1,5 @@
-//! The folder of one execution on disk, with its three files: record, output and events.
+//! The folder of one execution on disk, with its three files: `record` (request body and statuses),
+//! `output`, and `events` (the exact stdout of the CLI).
 
 use std::{
     fs::File,

@@ -1,10 +1,12 @@
-//! The index: a file with the order in which executions were accepted. It has one row of 64 bytes
+//! The index is a file that lists the executions in order of acceptance. It has one row of 64 bytes
 //! per execution, at the position of the execution's sequence number.
 //!
-//! The folders are the truth. The index avoids reading every folder for lists, at the start and in
-//! retention. A position is never reused. A deleted execution leaves zeros; zeros at the old end
-//! are neither read again nor kept on disk. So the cost of a scan grows with the executions since
-//! the oldest existing one, not with all executions ever.
+//! The folders decide which executions exist. The index only avoids reading every folder for lists,
+//! for deletion by age and size, and at the start of the service.
+//!
+//! A position is never used twice. A deleted execution leaves zeros. Zeros before the oldest row
+//! are not read again, and their disk space is freed. So the cost of a scan grows with the
+//! executions since the oldest existing one, not with all executions ever accepted.
 
 use std::{
     fs::File,

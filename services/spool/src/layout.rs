@@ -1,5 +1,5 @@
-//! The layout of an execution's `record` file: what is stored at which offset. Acceptance writes
-//! the whole file, so later writes in it need no new disk blocks and work on a full disk.
+//! The layout of an execution's `record` file: which data is stored at which offset. Acceptance
+//! writes the whole file, so later writes into it need no new disk blocks and work on a full disk.
 //!
 //! ```text
 //! 0       header: magic, id, sequence, digest, length and crc of the body

@@ -1,16 +1,16 @@
-//! Counts the kept lines of an output in constant memory, to limit it by lines: only the ends of
-//! groups of lines are stored, not every line's end.
+//! Counts the lines of an output that are on disk, to limit it by lines. Needs constant memory,
+//! because it stores only the end of each group of lines, not of every line.
 //!
-//! The kept output is a suffix, counted in parts of 1/32 of the limit (of one line each if the
-//! limit is below 64):
+//! The lines on disk are the last ones of the output. They are counted in groups ("parts") of 1/32
+//! of the limit, or of one line each if the limit is below 64:
 //!
 //! ```text
 //! freed | part | part | ... | part | open
 //! ```
 //!
 //! A part is dropped once the text after it has `limit` lines. So the last `limit` lines are always
-//! kept, and less than one part more. A line ends with a newline; text after the last newline is
-//! kept too and is not counted.
+//! on disk, and less than one part more. A line ends with a newline. Text after the last newline
+//! stays on disk too, and is not counted.
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,6 @@
-//! The patches of an execution: the places where its output of format `events` differs from the
-//! CLI's stdout, because the output must be valid UTF-8. With the patches, the output file serves
-//! both, and stdout is not stored twice.
+//! The patches of an execution are the places where its output of format `events` differs from the
+//! CLI's stdout. They differ because the output must be valid UTF-8. With the patches, the stdout
+//! can be rebuilt from the output file, and need not be stored a second time.
 
 use std::{
     io,

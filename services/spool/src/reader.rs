@@ -1,4 +1,4 @@
-//! Reading an execution's output from an offset to its end, waiting for bytes that are not written
+//! Reads an execution's output from an offset to its end, and waits for bytes that are not written
 //! yet.
 
 use std::{io, sync::Arc};

@@ -1,8 +1,9 @@
-//! The status of an execution, stored in three checksummed slots (places in the record) that are
-//! written in turn. A write that is cut off anywhere leaves the previous status.
+//! The status of an execution, stored in three places (slots) of its record file. Statuses are
+//! written to the slots in turn, each with a checksum, so a write that is cut off leaves the
+//! previous status.
 //!
-//! Two slots would be enough for a kill. The third is for a power cut: statuses without an fsync
-//! are written in turn into two slots, never over the last durable status.
+//! Two slots would be enough for a kill of the service. The third is for a power cut: statuses that
+//! do not wait for fsync(2) are written in turn into two slots, never over the last durable status.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 

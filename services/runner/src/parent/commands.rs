@@ -1,4 +1,5 @@
-//! The commands that claude-api sends to a runner: pause, resume, terminate and kill.
+//! The commands that claude-api sends to a runner process: pause (SIGSTOP), resume (SIGCONT),
+//! terminate (SIGTERM) and kill (SIGKILL).
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! The events that claude-api receives from a runner, such as the start and the end of the CLI.
+//! The reports that claude-api receives from a runner process, such as the start and the end of the
+//! CLI.
 
 use std::{os::fd::AsFd, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Orphans are processes whose runner has died, which makes them children of claude-api. This
-//! module kills and reaps them.
+//! Kills and reaps orphans in claude-api. Orphans are processes whose runner has died, which makes
+//! them children of claude-api.
 
 use std::{
     sync::{Mutex, PoisonError},

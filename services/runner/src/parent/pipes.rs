@@ -1,4 +1,4 @@
-//! The CLI's stdin, stdout and stderr, as seen from claude-api.
+//! The CLI's stdin, stdout and stderr, as claude-api writes and reads them.
 
 use std::{
     io,
@@ -72,6 +72,7 @@ impl AsyncWrite for Stdin {
 /// Reads the CLI's stdout from a pipe, without a buffer.
 #[derive(Debug)]
 pub struct Stdout {
+    /// The read end of the pipe.
     pipe: pipe::Receiver,
     /// The part of the pipe-memory quota that the enlarged pipe uses; `None` if the pipe was not
     /// enlarged.
@@ -81,6 +82,7 @@ pub struct Stdout {
 /// Reads the CLI's stderr from a pipe, without a buffer.
 #[derive(Debug)]
 pub struct Stderr {
+    /// The read end of the pipe.
     pipe: pipe::Receiver,
 }
 

@@ -1,5 +1,5 @@
-//! The list of live runners among the children of this process, by which runners are distinguished
-//! from orphans.
+//! The list of live runner processes among the children of claude-api. All other children are
+//! orphans of dead runners, which must be killed.
 
 use std::{
     collections::HashSet,
@@ -44,6 +44,7 @@ impl Live {
 /// the runner holds it, because an unreaped runner is still a child.
 #[derive(Debug)]
 pub(super) struct Registration {
+    /// The process id of the runner.
     pid: u32,
 }
 

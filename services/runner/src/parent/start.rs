@@ -1,4 +1,5 @@
-//! Starting a runner process and sending it its spec: the program to run and how to run it.
+//! Starts a runner process, and sends it its spec: the program to run, with its arguments,
+//! environment and sandbox.
 
 use std::{
     io::{self, IoSlice},

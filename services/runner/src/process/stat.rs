@@ -1,4 +1,4 @@
-//! Parsers of `/proc/PID/stat` and of the pending signals in `/proc/PID/status` (proc_pid_stat(5),
+//! Parsers of `/proc/PID/stat`, and of the pending signals in `/proc/PID/status` (proc_pid_stat(5),
 //! proc_pid_status(5)).
 
 /// The identity of a process: its id and its start time. A later process may get the same id, but

@@ -21,6 +21,7 @@ use crate::wire::{Command, Event};
 /// The runner's end of the socket to claude-api. Receives commands and sends events, both as JSON
 /// lines. Reads never block once the spec (the program to run) has arrived.
 pub(super) struct ControlSocket {
+    /// The runner's end of the socket.
     socket: OwnedFd,
     /// Bytes that were received but not parsed yet. They may end in the middle of a line.
     unread: Vec<u8>,
@@ -158,6 +159,7 @@ impl ControlSocket {
         self.write(event, SendFlags::empty());
     }
 
+    /// Sends one event with `flags`; the free function `send` describes their effect.
     fn write(&self, event: &Event, flags: SendFlags) {
         send(&self.socket, event, flags);
     }

@@ -1,4 +1,5 @@
-//! Reaping dead children, that is, collecting how they ended (waitpid(2)).
+//! Reaps dead child processes, which means that it collects how they ended (waitpid(2)), so that
+//! they do not stay zombies.
 
 use rustix::{
     io::Errno,

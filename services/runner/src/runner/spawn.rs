@@ -1,4 +1,5 @@
-//! Starting the CLI in its sandbox, with retries while the machine is short of resources.
+//! Starts the CLI in its sandbox, and retries while the machine is short of processes, memory or
+//! descriptors.
 
 use std::{
     fs, io,

@@ -1,9 +1,9 @@
-//! A filter of system calls (seccomp(2)) that refuses those that reach other processes of the same
-//! user in ways that Landlock does not cover. Like the Landlock domain, it is inherited and cannot
-//! be left.
+//! A filter of system calls (seccomp(2)). It refuses the calls by which a tool could affect other
+//! processes of the same user in ways that Landlock does not prevent, such as changing their
+//! limits. The filter is inherited by all processes of the execution, and they cannot leave it.
 //!
-//! A refused call fails with "Operation not permitted". A call of another architecture than the
-//! runner's ends its process (SIGSYS), because its call numbers differ.
+//! A refused call fails with EPERM ("Operation not permitted"). A call of another architecture than
+//! the runner's ends its process (SIGSYS), because its call numbers differ.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;

@@ -1,10 +1,10 @@
-//! Notes in an execution's record that it is to be cancelled: by a client, or after a time without
-//! a viewer. A note is on disk before the terminal status that the cancel causes, so a restart of
-//! the service still carries out the cancel.
+//! Notes in an execution's record file that the execution is to be cancelled, by a client or after
+//! a time without a viewer. A note is on disk before the terminal status that the cancel causes, so
+//! a restart of the service still carries out the cancel.
 //!
-//! Each note has its own sector in the record. Statuses have one writer, the execution's driver,
-//! and accepting a cancel must not wait for that writer. The sectors are written at acceptance, so
-//! a note can be written on a full disk.
+//! Each note has its own sector in the record file. Only the task that drives the execution writes
+//! statuses, and accepting a cancel must not wait for that task. The sectors are written at
+//! acceptance, so a note can be written on a full disk.
 
 use std::{io, os::unix::fs::FileExt};
 

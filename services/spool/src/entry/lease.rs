@@ -14,6 +14,7 @@ use super::{Entry, Inner, Tracks};
 /// Dropping the lease allows another writer. If the execution has ended, its size is written to the
 /// index.
 pub(crate) struct WriterLease {
+    /// The execution whose writer this is.
     inner: Arc<Inner>,
 }
 

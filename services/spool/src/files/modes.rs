@@ -1,4 +1,5 @@
-//! Permissions of the spool's folders and files: only their owner may read prompts and outputs.
+//! Permissions of the spool's folders and files. Only their owner may read them, because they hold
+//! prompts and outputs.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},

@@ -1,4 +1,4 @@
-//! Burned ids: ids that a client cancelled before their execution was accepted. They are refused
+//! Burned ids are ids that a client cancelled before their execution was accepted. They are refused
 //! for an hour, so that a late request cannot start a cancelled execution.
 
 use std::{

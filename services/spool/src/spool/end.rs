@@ -1,5 +1,5 @@
-//! Writing the terminal status of an execution. Only the holder of the spool can write one; the
-//! holder of an entry cannot.
+//! Writing the terminal (final) status of an execution. This needs the [`Spool`], so code that only
+//! holds an [`Entry`] cannot end an execution.
 
 use std::io;
 

@@ -1,7 +1,9 @@
-//! Retention: deletes ended executions by age and total size, oldest end first.
+//! Deletes ended executions because of their age and of the disk space that all executions use,
+//! oldest end first.
 //!
-//! An execution that cannot be removed is logged, and the pass continues with the others. The
-//! tombstone of a damaged execution is made from its index row.
+//! An execution that cannot be deleted is logged, and the pass continues with the others. If a
+//! record file is damaged, the file that remembers the deletion (tombstone) is made from the index
+//! row.
 
 use std::{
     collections::{BinaryHeap, HashSet},

@@ -1,4 +1,5 @@
-//! Acceptance: storing a new execution so that it survives a power cut, with one wait for the disk.
+//! Acceptance: storing a new execution so that it survives a power cut, with a single wait for the
+//! disk.
 //!
 //! # Why one wait is enough
 //!
@@ -12,8 +13,8 @@
 //! entry that is not whole at the start (header, status and body by their checksums, all three
 //! names) was never promised and is removed. A power cut after the promise loses nothing.
 //!
-//! Acceptance does not wait for the index. The folders are the truth, and the start adds missing
-//! rows.
+//! Acceptance does not wait for the index. The folders decide which executions exist, and the start
+//! of the service adds missing index rows.
 
 use std::{
     fs::{self, File},
