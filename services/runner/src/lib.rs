@@ -1,5 +1,5 @@
-//! Starts, signals and reaps the processes of executions (the CLI and its tools). Each execution has
-//! one runner process, below which all its processes run. The other part of this crate runs in
+//! Starts, signals and reaps the processes of executions (the CLI and its tools). Each execution
+//! has one runner process, below which all its processes run. The other part of this crate runs in
 //! claude-api and controls the runners.
 //!
 //! ```text

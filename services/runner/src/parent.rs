@@ -56,7 +56,7 @@ pub fn init_parent() -> Result<(), String> {
 pub struct Runners {
     /// The path of the program that is started with the argument `runner`.
     runner_exe: std::sync::Arc<PathBuf>,
-    /// The Tokio runtime whose tasks reap the runners and sweep their orphans.
+    /// The Tokio runtime whose tasks reap the runners and kill orphans.
     runtime: runtime::Handle,
 }
 

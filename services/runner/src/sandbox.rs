@@ -33,7 +33,8 @@ const NEWEST: ABI = ABI::V6;
 pub struct Sandbox {
     /// Paths that may be read and executed, but not changed.
     pub read_only: Vec<PathBuf>,
-    /// Paths that may be read, executed, written, created and removed.
+    /// Paths that may be read, executed and written, and below which files may be created and
+    /// removed.
     pub read_write: Vec<PathBuf>,
     /// Whether shared memory, semaphores and message queues (System V and POSIX) may be used. All
     /// processes of a user share these objects, so executions could then read and change each

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long the processes of an earlier run are being suspended before they are killed anyway (1
-/// s).
+/// s). A suspended process cannot escape by forking.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// How long killed processes may take to die before they count as unkillable (2 s).
 const DEATH_LIMIT: Duration = Duration::from_secs(2);

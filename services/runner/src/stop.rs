@@ -69,7 +69,7 @@ pub(crate) enum Root {
     /// Every process below this one, which itself keeps running. A runner suspends its execution
     /// this way.
     Below(u32),
-    /// This process and every process below it.
+    /// This process and every process below it. Used for a CLI that an earlier run left.
     With(u32),
 }
 

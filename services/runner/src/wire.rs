@@ -33,8 +33,8 @@ pub struct Spec {
 }
 
 impl fmt::Debug for Spec {
-    /// Hides the values of the environment, which are secrets, and the arguments, which may be
-    /// prompts of the operator.
+    /// Prints the spec without secrets. Leaves out the values of the environment, and prints only
+    /// the number of arguments, because they may be prompts of the operator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spec")
             .field("program", &self.program)
@@ -120,7 +120,7 @@ pub enum Event {
     /// A command was carried out, which means that its first signal was sent. Every command is
     /// answered by this event, including repeated ones, except after the CLI has exited.
     Signalled {
-        /// Which command was carried out.
+        /// The kind of the command that was carried out.
         action: Action,
     },
     /// Every process of the execution is suspended. Processes that could not be stopped within 2 s
@@ -128,7 +128,7 @@ pub enum Event {
     Paused {
         /// The number of processes that are suspended.
         processes: u32,
-        /// The time from the command to this report, in microseconds.
+        /// The time from the pause command to this report, in microseconds.
         took_us: u64,
     },
     /// The processes of the execution run again after a pause. Also sent if they were not paused.
@@ -191,7 +191,7 @@ impl Event {
 /// signalled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unkillable {
-    /// The process id.
+    /// The process id, in the PID namespace of the service.
     pub pid: u32,
     /// The name of the process (`comm` in `/proc`), at most 15 bytes.
     pub command: String,

@@ -68,7 +68,7 @@ pub(crate) struct Inner {
     /// Whether a terminal (final) status was written. Separate from `slots`, because async code
     /// reads this flag, and the lock of `slots` is held while the disk syncs.
     terminal: AtomicBool,
-    /// Whether a writer of the output and events exists now.
+    /// Whether a writer of the output and events exists now. At most one may exist.
     writing: AtomicBool,
     /// Whether the execution was deleted. Calls on this value then fail with `NotFound`.
     deleted: AtomicBool,
@@ -185,7 +185,7 @@ impl Entry {
         &self.inner.header
     }
 
-    /// Returns the execution's id.
+    /// Returns the id of the execution, which its client chose.
     pub fn id(&self) -> Uuid {
         self.inner.header.id
     }

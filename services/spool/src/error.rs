@@ -48,7 +48,8 @@ pub enum SpoolError {
     /// The disk cannot be written because it is full, read-only, over quota, or broken.
     #[error("the spool cannot be written: {what}: {source}")]
     Unwritable {
-        /// The part of the spool that was being written, such as `the index`.
+        /// The part of the spool that was being written, in words for the message, such as `the
+        /// index`.
         what: &'static str,
         /// The error of the operating system.
         source: io::Error,

@@ -43,12 +43,13 @@ pub(crate) trait SparseFile: Send + Sync {
     /// `WouldBlock` (EAGAIN) if the read would wait for the disk, and another error if the file
     /// system cannot tell.
     fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
-    /// Frees the disk blocks of the range `[from, to)`. The range then reads as zeros, and the
-    /// length of the file stays.
+    /// Frees the disk blocks of the range `[from, to)` (hole punching, fallocate(2)). The range
+    /// then reads as zeros, and the length of the file stays. Fails on file systems that cannot do
+    /// this.
     fn punch(&self, from: u64, to: u64) -> io::Result<()>;
     /// Truncates the file to `len` bytes, or extends it with zeros that use no disk space.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Returns the length in bytes, including freed ranges.
+    /// Returns the length of the file in bytes, including freed ranges.
     fn len(&self) -> io::Result<u64>;
 }
 

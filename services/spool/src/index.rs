@@ -32,7 +32,7 @@ const ROWS_AT_ONCE: u64 = 1024;
 pub(crate) struct Row {
     /// The id of the execution.
     pub(crate) id: Uuid,
-    /// The end of the execution; None while it is queued or running.
+    /// The end of the execution; `None` while it is queued or running.
     pub(crate) ended: Option<Ended>,
 }
 
@@ -40,9 +40,9 @@ pub(crate) struct Row {
 /// decides by them what to delete next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// The time of the end, in milliseconds since the Unix epoch.
+    /// The time of the execution's end, in milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
-    /// The disk space of its files after the end, in bytes.
+    /// The disk space of the execution's files after its end, in bytes.
     pub(crate) bytes: u64,
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens the index file, and creates it if it is missing.
+    /// Opens the index file, which lists the executions, and creates it if it is missing.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = create_or_open(path)?;
         // Skip the hole at the beginning, if the file system reports one.
@@ -134,7 +134,8 @@ impl Index {
         }
     }
 
-    /// Returns the number of positions in the file, used or free. A torn last row counts as one.
+    /// Returns the number of positions in the index file, used or free. A row that a crash tore at
+    /// the end counts as one.
     pub(crate) fn positions(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len().div_ceil(ROW_BYTES))
     }

@@ -114,8 +114,8 @@ pub(crate) enum TrackKind {
     Events,
 }
 
-/// The two places in the record for the marks (checkpoints) of one file. They are written in turn,
-/// so a torn write leaves the previous mark.
+/// The two places in the record file for the checkpoints of one file. They are written in turn, so
+/// a torn write leaves the previous checkpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct MarkSlots {
     /// The open record file.

@@ -60,6 +60,7 @@ impl<T> OpenTable<T> {
         self.lock().is_empty()
     }
 
+    /// Locks the table, for a few operations in memory.
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Weak<T>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

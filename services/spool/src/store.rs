@@ -40,7 +40,7 @@ pub(crate) struct Store {
     /// The ids of the executions that a task is accepting, refusing, repairing or deleting now. A
     /// lock, never held across an await.
     busy: Mutex<HashSet<Uuid>>,
-    /// Notified when an id is released from `busy`.
+    /// Notified when an id is removed from `busy`, so that a waiting task can continue.
     released: Condvar,
     /// Where the next search for old tombstones continues in their folder; `None` means at the
     /// beginning. A lock, never held across an await.
@@ -121,7 +121,9 @@ impl Store {
 /// A reservation of an execution's id by one task, from [`Store::hold`]. It ends when this is
 /// dropped.
 pub(crate) struct Busy<'a> {
+    /// The store that holds the reservation.
     store: &'a Store,
+    /// The reserved id.
     id: Uuid,
 }
 
@@ -136,7 +138,8 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Returns the name of the folder or file that belongs to an id: the hyphenated UUID.
+/// Returns the name of the folder or file that belongs to an execution: its id as a hyphenated
+/// UUID.
 pub(crate) fn name(id: Uuid) -> String {
     id.hyphenated().to_string()
 }

@@ -14,8 +14,8 @@ use crate::{
 /// could not be written. All zero and false if everything was written and no older byte was freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Appended {
-    /// The number of older bytes that were freed to stay within a limit or to make room on a full
-    /// disk.
+    /// The number of older bytes that were freed, either to stay within a limit or to make room on
+    /// a full disk.
     pub freed: u64,
     /// The number of appended bytes that could not be written. They count in the length, but
     /// readers cannot read them.

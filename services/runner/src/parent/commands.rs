@@ -39,6 +39,8 @@ struct Inner {
 }
 
 impl Control {
+    /// Creates the control of the runner process `pid` from its control socket, its pidfd `runner`,
+    /// and the channel that closes once it was reaped.
     pub(super) fn new(
         socket: OwnedFd,
         runner: OwnedFd,
@@ -104,7 +106,8 @@ impl Control {
         }
     }
 
-    /// Returns the runner's process id, for logs and [`crate::tree_cpu`].
+    /// Returns the process id of the runner, for logs and for measuring the CPU time of the
+    /// execution with [`crate::tree_cpu`].
     #[must_use]
     pub fn runner_pid(&self) -> u32 {
         self.inner.pid

@@ -33,6 +33,8 @@ pub struct Events {
 }
 
 impl Events {
+    /// Creates the receiver of a runner's reports from its control socket. `reaped` holds how the
+    /// runner ended, in words, once it was reaped.
     pub(super) fn new(
         socket: UnixStream,
         control: Control,

@@ -1,4 +1,4 @@
-//! The connection of claude-api to one runner and its CLI.
+//! The connection of claude-api to one runner process and its CLI.
 
 use super::commands::Control;
 use super::events::Events;
@@ -10,9 +10,9 @@ use super::pipes::{Stderr, Stdin, Stdout};
 pub struct Handle {
     /// Writes to the CLI's stdin. Dropping it closes the stream, so the CLI reads the end of file.
     pub stdin: Stdin,
-    /// Reads the CLI's stdout until its end or until the CLI has ended.
+    /// Reads what the CLI writes to its stdout.
     pub stdout: Stdout,
-    /// Reads the CLI's stderr, also that of its tools.
+    /// Reads what the CLI writes to its stderr.
     pub stderr: Stderr,
     /// Sends commands to the runner, such as pause (SIGSTOP) or kill (SIGKILL).
     pub control: Control,

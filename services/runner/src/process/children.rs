@@ -12,6 +12,7 @@ use super::read::read_stat;
 /// only for stopped processes. A caller that needs all of them repeats the call until two results
 /// agree.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
+    /// Whether this kernel has the `children` files; checked once.
     static KERNEL_LISTS_CHILDREN: OnceLock<bool> = OnceLock::new();
     let own = std::process::id();
     if *KERNEL_LISTS_CHILDREN

@@ -96,6 +96,7 @@ impl Stat {
 /// the mask of signals that are pending for the whole process. False if the line is missing or
 /// malformed.
 pub(super) fn stop_is_pending(status: &str) -> bool {
+    /// The bit of SIGSTOP (signal 19) in a mask of signals.
     const SIGSTOP_BIT: u64 = 1 << 18;
     status
         .lines()
@@ -107,6 +108,7 @@ pub(super) fn stop_is_pending(status: &str) -> bool {
 /// Whether SIGSTOP or SIGKILL is pending in the content of `/proc/PID/status`. SIGKILL (signal 9)
 /// is also searched in `SigPnd`, the mask of a thread, because the kernel puts it there too.
 pub(super) fn halt_is_pending(status: &str) -> bool {
+    /// The bit of SIGKILL (signal 9) in a mask of signals.
     const SIGKILL_BIT: u64 = 1 << 8;
     let killed = status
         .lines()

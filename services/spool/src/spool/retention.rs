@@ -187,6 +187,7 @@ struct Candidate {
     at_ms: u64,
     /// The disk space of its files, in bytes.
     bytes: u64,
+    /// The id of the execution.
     id: Uuid,
     /// The position of its row in the index.
     sequence: u64,
