@@ -1,5 +1,5 @@
-//! The runner process: one per execution, started as `claude-api runner`. It has one thread and no
-//! async runtime.
+//! The runner process, of which each execution has one. It is started as `claude-api runner`, and
+//! has one thread and no async runtime.
 //!
 //! ```text
 //! waiting for the spec ──▶ alive ──────────────────────▶ sweeping ──▶ Done, exit

@@ -4,6 +4,15 @@
 //! ```text
 //! round: reap · walk from the root, parents first: SIGSTOP each active process · reap
 //!
+//!   disturbed ◀──────────┐  a process was reaped, signalled, vanished or moved
+//!      │ none of these   │
+//!      ▼                 │
+//!   calm, set S ─────────┤  the next round is disturbed, or calm with another set,
+//!      │ calm, set S     │  which then is the first calm set
+//!      ▼
+//!   stopped
+//! ```
+//!
 //! The obvious rules are wrong. "Until all are in state T (stopped)" never ends, because a vfork
 //! parent stays in state D until its child calls exec, which a suspended child never does. "Until
 //! no process is new" misses a process that forks its successor and exits between two checks.
@@ -11,13 +20,6 @@
 //! Such a chain leaves a dead process at every step, so dead processes count. Our own dead children
 //! are reaped. Dead processes whose suspended parent has not reaped them (a subreaper inside the
 //! tree) are part of the compared set.
-//!
-//! The obvious rules are wrong. "Until all are in state T" hangs: a vfork parent stays in state D
-//! until its child calls exec, which a stopped child never does. "Until no process is new" misses a
-//! process that forks its successor and exits between two checks. Such a chain leaves a dead
-//! process at every step, so dead processes count. Our own dead children are reaped. Dead processes
-//! whose stopped parent has not reaped them (a subreaper inside the tree) are part of the compared
-//! set.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -88,7 +88,7 @@ impl Control {
 
     /// Kills the runner process itself (SIGKILL). Used if it no longer answers, for example because
     /// something stopped it. The processes of its execution then become children of this process.
-    /// Call [`super::Runners::sweep_orphans`] to kill them, once [`crate::Events::next`] has
+    /// Call `Runners::sweep_orphans` to kill them, once [`crate::Events::next`] has
     /// returned `None`.
     pub fn kill_runner(&self) {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
@@ -96,7 +96,7 @@ impl Control {
 
     /// Waits until the runner process has ended, and kills it if it has not after `limit`. For a
     /// caller that does not hold the runner's [`crate::Events`]. The processes of a killed runner
-    /// become children of this process; call [`super::Runners::sweep_orphans`] to kill them.
+    /// become children of this process; call `Runners::sweep_orphans` to kill them.
     pub async fn ended(&self, limit: Duration) {
         let mut reaped = self.inner.reaped.clone();
         let mut has_ended = async || while reaped.changed().await.is_ok() {};

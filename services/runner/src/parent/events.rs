@@ -54,7 +54,7 @@ impl Events {
     ///
     /// `None` means that the runner has closed its control socket and that its process was reaped.
     /// If neither [`Event::Done`] nor [`Event::SpawnFailed`] was returned before, the runner died
-    /// unexpectedly and may have left processes. Call [`super::Runners::sweep_orphans`] then, which
+    /// unexpectedly and may have left processes. Call `Runners::sweep_orphans` then, which
     /// finds all of them.
     ///
     /// # Cancellation

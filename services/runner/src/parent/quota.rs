@@ -1,5 +1,5 @@
-//! The quota of pipe memory: how much of the kernel's limit per user the enlarged stdout pipes of
-//! all executions may use.
+//! The quota of pipe memory limits how much of the kernel's limit per user the enlarged stdout
+//! pipes of all executions use.
 //!
 //! A user may hold `pipe-user-pages-soft` pages of pipe buffers (16,384 by default, pipe(7)).
 //! Beyond that limit, every new pipe has only two pages, including pipes of the tools. So all

@@ -1,17 +1,18 @@
-//! Acceptance: storing a new execution so that it survives a power cut, with a single wait for the
+//! Acceptance stores a new execution so that it survives a power cut, with a single wait for the
 //! disk.
 //!
 //! # Why one wait is enough
 //!
-//! An acceptance writes the folder in `staging`, renames it to `executions`, and then waits once,
-//! for three things at the same time: the record's bytes, the names in its folder, its folder's
-//! name. The acceptance is promised only after this wait: then the client gets its answer, and a
-//! process may be started.
+//! An acceptance writes the folder in `staging`, renames it to `executions`, and then waits once
+//! for three things at the same time: the content of the record file, the names in the execution's
+//! folder, and the name of the folder. The acceptance is promised only after this wait, which means
+//! that the client gets its answer and a process may be started.
 //!
-//! A kill loses no write, so it leaves the folder in `staging` (not accepted) or whole in
-//! `executions`. A power cut before the promise may leave any part of the writes, in any order. An
-//! entry that is not whole at the start (header, status and body by their checksums, all three
-//! names) was never promised and is removed. A power cut after the promise loses nothing.
+//! A kill of the service loses no write. It leaves the folder either in `staging` (not accepted) or
+//! complete in `executions`. A power cut before the promise may leave any part of the writes, in
+//! any order. If the start finds an execution that is not complete (header, status and body by
+//! their checksums, all three file names), it was never promised and is removed. A power cut after
+//! the promise loses no data.
 //!
 //! Acceptance does not wait for the index. The folders decide which executions exist, and the start
 //! of the service adds missing index rows.

@@ -1,5 +1,5 @@
-//! Opening the store: checks that it is writable, finishes interrupted deletions, and repairs the
-//! index.
+//! Opening the files of the spool: checks that the disk is writable, finishes interrupted
+//! deletions, and repairs the index.
 
 use std::{
     fs, io,

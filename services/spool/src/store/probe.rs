@@ -1,4 +1,4 @@
-//! The probe: a file of one block, rewritten to test whether the disk is writable.
+//! The probe is a file of one block, which is rewritten to test whether the disk is writable.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 

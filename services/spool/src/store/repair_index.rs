@@ -1,5 +1,6 @@
-//! The repair of the index (the order of acceptance) at the start: the index is made to match the
-//! folders, and acceptances that a power cut interrupted are removed.
+//! Repairs the index, the file that lists the executions in order of acceptance, at the start of
+//! the service. The index is made to match the folders, and acceptances that a power cut
+//! interrupted are removed.
 
 use std::{
     collections::HashMap,

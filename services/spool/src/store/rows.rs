@@ -1,4 +1,4 @@
-//! The index rows of single executions: finding a row, and writing the end of an execution to it.
+//! Finds the index rows of single executions, and writes the end of an execution to its row.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! Tombstones: small files that remember id and digest of deleted executions for 30 days, so that a
-//! repeated request cannot run one again.
+//! Tombstones are small files that remember the ids and digests of deleted executions for 30 days,
+//! so that a repeated request cannot run one again.
 
 use std::{
     fs::{self, File},
