@@ -1,8 +1,9 @@
-//! The IP addresses of this container, by which a service recognises clients that run inside it.
+//! The IP addresses of this container (or machine), by which a service recognises clients that run
+//! inside it.
 //!
-//! A peer with an address of this process's network namespace runs in the same container (or on the
-//! same machine). A peer can open a TCP connection only from an address of its own namespace,
-//! except with a raw socket, which the containers may not open.
+//! A client whose address belongs to a network interface of this process's network namespace runs
+//! in the same container or on the same machine. A client can open a TCP connection only from an
+//! address of its own namespace, except with a raw socket, which the containers may not open.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,48 +11,52 @@ use std::sync::{Mutex, PoisonError};
 
 /// The IP addresses of all network interfaces of this container or machine.
 ///
-/// They are read again for each call, because a network may be connected to a running container.
-/// Reading needs a file descriptor; if the process has none left, the last result is used.
+/// They are read from the kernel again for each call, because a network may be connected to a
+/// running container. Reading needs a file descriptor. If the process has none left, the last
+/// addresses that could be read are used.
 #[derive(Debug)]
 pub struct OwnAddresses {
-    /// The last result that could be read. A lock, held only for a copy; no await happens under it.
+    /// The last addresses that could be read. A lock, held only for a copy; no await happens under
+    /// it.
     last: Mutex<Vec<IpAddr>>,
 }
 
 impl OwnAddresses {
-    /// Reads the addresses for the first time, so that a later failed read has a result to use.
+    /// Reads the addresses from the kernel for the first time. Later calls use this result if they
+    /// cannot read the addresses.
     ///
     /// # Errors
-    /// The kernel's, if it cannot list the addresses.
+    /// The error of the operating system if it cannot list the addresses.
     pub fn read() -> io::Result<Self> {
         Ok(Self {
             last: Mutex::new(read_interfaces()?),
         })
     }
 
-    /// Whether a network interface has this address now. An IPv4-mapped IPv6 address counts as
-    /// IPv4.
+    /// Whether a network interface of this container has this address now. An IPv4-mapped IPv6
+    /// address (`::ffff:a.b.c.d`) is compared as the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.now().contains(&address.to_canonical())
     }
 
-    /// Whether the client with the address `peer` runs in this container (or on this machine): it
-    /// has the address of an interface or any loopback address. No list of interfaces contains all
-    /// of 127.0.0.0/8.
+    /// Whether the client with the address `peer` runs in this container or on this machine. True
+    /// if `peer` is the address of a network interface or any loopback address. Loopback is checked
+    /// separately, because 127.0.0.0/8 has far more addresses than the interface lists.
     #[must_use]
     pub fn include_peer(&self, peer: IpAddr) -> bool {
         peer.to_canonical().is_loopback() || self.contains(peer)
     }
 
-    /// Returns the present addresses of all interfaces, IPv4-mapped ones as IPv4.
+    /// Returns the addresses that all network interfaces have now. IPv4-mapped IPv6 addresses are
+    /// returned as IPv4.
     #[must_use]
     pub fn now(&self) -> Vec<IpAddr> {
         self.or_last(read_interfaces())
     }
 
-    /// Returns the addresses in `read` and remembers them; if reading failed, returns the last
-    /// ones.
+    /// Returns the addresses in `read` and remembers them. If `read` is an error, returns the
+    /// addresses that were remembered last.
     fn or_last(&self, read: io::Result<Vec<IpAddr>>) -> Vec<IpAddr> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(addresses) = read {
@@ -61,7 +66,8 @@ impl OwnAddresses {
     }
 }
 
-/// Reads the addresses of all interfaces from the kernel (getifaddrs(3)), IPv4-mapped ones as IPv4.
+/// Reads the addresses of all network interfaces from the kernel (getifaddrs(3)). IPv4-mapped IPv6
+/// addresses are returned as IPv4.
 fn read_interfaces() -> io::Result<Vec<IpAddr>> {
     let interfaces = if_addrs::get_if_addrs()?;
     let addresses = interfaces.iter().map(|interface| interface.ip());

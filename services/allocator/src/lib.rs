@@ -1,28 +1,30 @@
-//! Settings of glibc's allocator that return the memory of long lines to the system when it is
-//! freed.
+//! Settings of glibc's memory allocator that return the memory of long lines to the system as soon
+//! as it is freed.
 //!
 //! Without these settings, claude-api kept 255 MiB after twelve answers of 20 MB, four at a time.
 //! glibc raises its threshold for `mmap` with each freed block from `mmap` (mallopt(3),
 //! `M_MMAP_THRESHOLD`), and blocks below the threshold stay in the arena. With the settings, 11 MiB
-//! remain immediately after the answers, and the peak is 115 MiB. jemalloc was tried: it returns
-//! the memory seconds later, uses 4 MiB more while data passes, and adds half a millisecond to the
-//! start of each runner.
+//! remain immediately after the answers, and the peak is 115 MiB.
+//!
+//! jemalloc was tried. It returns the memory seconds later, uses 4 MiB more while data passes, and
+//! adds half a millisecond to the start of each runner.
 
-/// The smallest block, in bytes, that gets a memory mapping of its own and so returns to the system
-/// as soon as it is freed (1 MiB). Smaller blocks, such as the chunks of a stream, are allocated
-/// too often for that.
+/// The size in bytes from which a memory block gets a mapping of its own (mmap(2)), which returns
+/// to the system as soon as the block is freed. 1 MiB, because smaller blocks, such as the chunks
+/// of a stream, are allocated too often for a system call each.
 const MMAP_THRESHOLD_BYTES: i32 = 1 << 20;
 /// The most free memory that stays at the end of an arena (a heap of the allocator), in bytes (4
 /// MiB). Setting `M_MMAP_THRESHOLD` disables glibc's dynamic thresholds, so this one would stay at
 /// 128 KiB. Memory would then be returned and allocated again for each chunk; text took 20 %
 /// longer.
 const TRIM_THRESHOLD_BYTES: i32 = 4 << 20;
-/// The most arenas (heaps of the allocator), shared by all threads. glibc's default is eight per
-/// core, each with its own free memory.
+/// The most arenas (heaps of the allocator) that all threads share. glibc's default is eight per
+/// core, and each arena keeps free memory of its own.
 const MAX_ARENAS: i32 = 2;
 
-/// Makes the allocator return the memory of freed large blocks to the system, for the rest of the
-/// process. Call this first in `main`. Does nothing if the C library is not glibc.
+/// Makes glibc's allocator return large freed blocks to the system immediately, for the rest of the
+/// process. Call this first in `main`, before other threads exist. Does nothing if the C library is
+/// not glibc.
 pub fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "mallopt has no safe interface")]

@@ -1,5 +1,6 @@
-//! Starts, signals and cleans up the processes of executions: one runner process per execution, and
-//! the part that runs in claude-api and controls the runners.
+//! Starts, signals and reaps the processes of executions (the CLI and its tools). Each execution
+//! has one runner process, below which all its processes run. The other part of this crate runs in
+//! claude-api and controls the runners.
 //!
 //! ```text
 //! claude-api ── control socket (JSON lines) ──▶ runner ── spawns, signals, reaps ──▶ CLI ──▶ tools
@@ -9,11 +10,14 @@
 //! ```
 //!
 //! * [`main`] is the runner process. It is a child subreaper, so orphans of the CLI become its
-//!   children. It reports [`Event::Done`] once `waitpid` returns ECHILD: then no process of the
-//!   execution is left.
-//! * [`Runners`] starts runners and kills the orphans of dead ones; [`Handle`] is one runner.
-//! * [`Sandbox`] lists the resources that the CLI and its tools may use.
-//! * [`tree_cpu`] and [`sweep_stale`] inspect process trees from outside.
+//!   children. It reports [`Event::Done`] once waitpid(2) returns ECHILD, which means that no
+//!   process of the execution is left.
+//! * [`Runners`] starts runners, and kills the processes that a dead runner left. [`Handle`] is the
+//!   connection to one runner.
+//! * [`Spec`] is the program to run, and [`Sandbox`] lists the files and shared memory that it may
+//!   use.
+//! * [`tree_cpu`] measures the CPU time of a process tree. [`sweep_stale`] kills a tree that an
+//!   earlier run of claude-api left.
 
 mod parent;
 mod process;

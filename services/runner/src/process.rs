@@ -1,5 +1,5 @@
-//! Reading processes from `/proc`, and sending signals that cannot hit a later process with the
-//! same id.
+//! Reads processes from `/proc`, and sends them signals in a way that cannot hit a later process
+//! with the same id.
 
 mod children;
 mod read;
@@ -15,8 +15,9 @@ pub(crate) use stat::{Identity, Stat, State};
 
 use crate::wire::Unkillable;
 
-/// Returns the kernel's id of the present boot, to recognise whether a recorded process id can
-/// still be the same process. Empty if it cannot be read, which matches no boot.
+/// Returns the kernel's random id of the present boot. With it, a caller recognises whether a
+/// process id that was recorded earlier can still be the same process. Empty if it cannot be read;
+/// an empty id counts as a different boot.
 #[must_use]
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -24,29 +25,32 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// Whether SIGSTOP was sent to the process but has not stopped it yet, as for a vfork parent that
-/// waits in state D. Such a process stops before it runs more code. False if it does not exist.
+/// Whether SIGSTOP was sent to the process but has not stopped it yet. An example is a vfork
+/// parent, which waits uninterruptibly (state D) until its child calls exec. Such a process stops
+/// before it runs more code. False if the process does not exist.
 pub(crate) fn stop_is_pending(pid: u32) -> bool {
     read_status(pid).is_some_and(|status| stat::stop_is_pending(&status))
 }
 
-/// Whether SIGSTOP or SIGKILL was sent to the process but has no effect yet. Such a process runs no
-/// more of its own code. False if it does not exist.
+/// Whether SIGSTOP or SIGKILL was sent to the process but has had no effect yet. Such a process
+/// runs no more of its own code. False if the process does not exist.
 pub(crate) fn halt_is_pending(pid: u32) -> bool {
     read_status(pid).is_some_and(|status| stat::halt_is_pending(&status))
 }
 
+/// Reads `/proc/PID/status` of the process. `None` if it does not exist.
 fn read_status(pid: u32) -> Option<String> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
     Some(String::from_utf8_lossy(&status).into_owned())
 }
 
-/// Sends `signal` to exactly the process that was read as `target`: a pidfd pins the process, then
-/// parent and start time are compared again. Returns false, and sends nothing, if the process ended
-/// or has another parent now.
+/// Sends `signal` to exactly the process that was read as `target`, never to a later process with
+/// the same id. A pidfd pins the process; then its parent and start time are compared with
+/// `target`. Returns true if the signal was sent, and false if the process has ended or has another
+/// parent now.
 ///
 /// # Errors
-/// The kernel's, for example if the process belongs to another user.
+/// The error of the operating system, for example EPERM if the process belongs to another user.
 pub(crate) fn signal(target: &Stat, signal: Signal) -> io::Result<bool> {
     let Some(pid) = to_pid(target.id.pid) else {
         return Ok(false);
@@ -72,6 +76,8 @@ pub(crate) fn signal(target: &Stat, signal: Signal) -> io::Result<bool> {
     }
 }
 
+/// Converts the result of a kill: true if it was sent, and false if the process does not exist
+/// (ESRCH).
 fn was_sent(result: rustix::io::Result<()>) -> io::Result<bool> {
     match result {
         Ok(()) => Ok(true),
@@ -80,18 +86,20 @@ fn was_sent(result: rustix::io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Converts a process id for system calls; None if it is 0 or out of range.
+/// Converts a process id into the type that system calls need. `None` if it is 0 or larger than an
+/// `i32`.
 pub(crate) fn to_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// Returns the id of this process.
+/// Returns the process id of the calling process.
 pub(crate) fn own_pid() -> u32 {
     std::process::id()
 }
 
-/// Lists all live processes below the process `root`, without `root` itself, parents before their
-/// children. Processes that start meanwhile may be missing.
+/// Lists all live processes below the process `root`: its children, their children, and so on.
+/// `root` itself and zombies are not listed, and parents come before their children. Processes that
+/// start during the call may be missing.
 pub(crate) fn descendants(root: u32) -> Vec<Stat> {
     let mut processes = Vec::new();
     let mut visited = std::collections::HashSet::from([root]);
@@ -112,7 +120,7 @@ pub(crate) fn descendants(root: u32) -> Vec<Stat> {
 }
 
 /// Describes the processes among `pids` that are still alive, for a report of processes that
-/// survived SIGKILL. Dead ones are left out: they wait for their parent, not for the kernel.
+/// survived SIGKILL. Zombies are left out, because they are dead and only wait for their parent.
 pub(crate) fn unkillable(pids: impl IntoIterator<Item = u32>) -> Vec<Unkillable> {
     pids.into_iter()
         .filter_map(read_stat)

@@ -1,5 +1,5 @@
-//! The runner process: one per execution, started as `claude-api runner`. It has one thread and no
-//! async runtime.
+//! The runner process, of which each execution has one. It is started as `claude-api runner`, and
+//! has one thread and no async runtime.
 //!
 //! ```text
 //! waiting for the spec ──▶ alive ──────────────────────▶ sweeping ──▶ Done, exit
@@ -9,15 +9,16 @@
 //!   SpawnFailed, exit      └──────────────────────────────┘ claude-api ended
 //! ```
 //!
-//! * alive: reaps orphans as they arrive, and carries out commands immediately.
-//! * sweeping: sends SIGKILL to the direct children and reaps them, repeatedly, until `waitpid`
+//! * alive: reaps dead children, including orphans of the CLI, and carries out commands
+//!   immediately.
+//! * sweeping: kills the direct children with SIGKILL and reaps them, repeatedly, until waitpid(2)
 //!   returns ECHILD. Orphans become direct children because the runner is a child subreaper, so
-//!   ECHILD proves that nothing is left. A tree that forks faster than it is killed is stopped
-//!   first: see `sweep.rs`.
+//!   ECHILD proves that no process is left. A tree that forks faster than it is killed is suspended
+//!   first (`sweep.rs`).
 //!
 //! The runner notices the death of claude-api as end of file on the control socket.
-//! PR_SET_PDEATHSIG must not be used: it fires when the *thread* that spawned the runner ends, and
-//! tokio's pool threads end when idle.
+//! `PR_SET_PDEATHSIG` (prctl(2)) must not be used for this. It sends its signal when the *thread*
+//! that spawned the runner ends, and Tokio's pool threads end when they are idle.
 
 mod control;
 pub(crate) mod live_table;
@@ -46,12 +47,12 @@ use self::{
 };
 use crate::wire::{Command, Event};
 
-/// Runs this program as a runner process, which executes one spec (the program to run, normally the
-/// CLI). Stdin is the control socket to claude-api. Call this before any async runtime or thread
-/// exists.
+/// Runs this program as a runner process: starts one program (normally the CLI), carries out
+/// commands of claude-api, and ends when all of the program's processes have ended. Stdin must be
+/// the control socket to claude-api. Call this before any async runtime or thread exists.
 ///
-/// Returns when none of the program's processes is left or the rest cannot be killed; exit code 70
-/// reports a failure of the runner itself. A runner has no log: it sends the reason to claude-api
+/// Returns when no process of the program is left or the rest cannot be killed. Exit code 70
+/// reports a failure of the runner itself. A runner has no log. It sends the reason to claude-api
 /// as [`Event::Failed`], and writes it to stderr, which is the execution's stderr until the CLI was
 /// started.
 #[must_use]
@@ -76,6 +77,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Receives the spec from claude-api, starts the program, and supervises its processes to the end.
+/// `Ok` also if the program could not be started or claude-api closed the socket before sending a
+/// spec.
+///
+/// # Errors
+/// The reason why the runner cannot do its work, for example a system call that failed.
 fn run() -> io::Result<()> {
     let mut control = ControlSocket::from_stdin()?;
     let (wakeup, write_end) = UnixStream::pair()?;

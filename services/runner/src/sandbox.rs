@@ -1,10 +1,11 @@
-//! The sandbox of an execution: a Landlock domain (landlock(7)) and a filter of system calls
-//! (`seccomp`). Every process of the execution inherits both and cannot leave them.
+//! The sandbox of an execution restricts the CLI and its tools. It has two parts: a Landlock domain
+//! (landlock(7)), which limits access to files, and a filter of system calls (seccomp(2)). Every
+//! process of the execution inherits both and cannot leave them.
 //!
-//! Inside the domain only the listed paths can be used. Signals, ptrace and abstract UNIX sockets
-//! do not reach processes outside it. `/proc/PID/{environ,mem,fd,root,cwd}` of other processes are
-//! closed, because the kernel requires the right to trace them. Each execution has its own domain,
-//! and its runner is outside, so no tool can end the runner.
+//! Inside the domain only the listed paths can be used. Signals, ptrace(2) and connections to
+//! abstract UNIX sockets do not reach processes outside it. `/proc/PID/{environ,mem,fd,root,cwd}`
+//! of other processes cannot be read, because the kernel requires the right to trace them. Each
+//! execution has its own domain, and its runner is outside, so no tool can end the runner.
 //!
 //! Not protected: the process list, names and sizes of files, the network, named UNIX sockets, and
 //! modes and times of files of the same user.
@@ -21,41 +22,46 @@ use landlock::{
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
-/// The newest version of the kernel's Landlock interface that is used. An older kernel lacks
-/// protections, which [`missing_protections`] reports.
+/// The newest version of the kernel's Landlock interface that the sandbox uses (landlock(7)). An
+/// older kernel lacks some protections, which [`missing_protections`] reports.
 const NEWEST: ABI = ABI::V6;
 
-/// The files and shared memory that an execution (the CLI and its tools) may use; access to other
-/// files is refused. A folder includes everything below it; a path that does not exist is skipped.
+/// The files and shared memory that an execution (the CLI and its tools) may use. The kernel
+/// refuses access to all other files. A folder includes everything below it; a path that does not
+/// exist is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
-    /// Paths that may be read and executed.
+    /// Paths that may be read and executed, but not changed.
     pub read_only: Vec<PathBuf>,
-    /// Paths that may be read, executed, written, created and removed.
+    /// Paths that may be read, executed and written, and below which files may be created and
+    /// removed.
     pub read_write: Vec<PathBuf>,
     /// Whether shared memory, semaphores and message queues (System V and POSIX) may be used. All
-    /// processes of the user share them, so executions could then reach each other.
+    /// processes of a user share these objects, so executions could then read and change each
+    /// other's.
     pub allow_ipc: bool,
 }
 
-/// A protection of the sandbox that the running kernel cannot provide.
+/// A protection of the sandbox that the running kernel cannot provide, so that tools can do more
+/// than they should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingProtection {
-    /// There is no sandbox at all. The kernel has no Landlock (its sandbox of files), or a version
-    /// without moves of files between folders (before Linux 5.19), which would break git.
+    /// There is no sandbox of files at all. The kernel has no Landlock, or its version cannot allow
+    /// moves of files between folders (before Linux 5.19), without which git does not work.
     Landlock,
-    /// Tools can empty files that they cannot read (before Linux 6.2).
+    /// Tools can empty files that they may not read or write (before Linux 6.2).
     Truncate,
-    /// Tools can send signals and connect to abstract sockets of every process of the same user
-    /// (before Linux 6.12).
+    /// Tools can send signals to every process of the same user, and connect to their abstract UNIX
+    /// sockets (before Linux 6.12).
     Signals,
-    /// Tools can change limits, priorities and System V memory of every process of the same user,
-    /// because the kernel or the architecture has no filters of system calls.
+    /// Tools can change limits, priorities and System V shared memory of every process of the same
+    /// user, because the kernel or the architecture has no filters of system calls (seccomp(2)).
     Seccomp,
 }
 
 impl MissingProtection {
-    /// Returns what tools can do because the protection is missing, for logs and health pages.
+    /// Returns a sentence that says what tools can do because the protection is missing, for logs
+    /// and health pages.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -79,7 +85,7 @@ impl MissingProtection {
 }
 
 /// Returns the protections of the sandbox that the running kernel cannot provide; empty if it
-/// provides all. Only asks the kernel: the caller is not restricted.
+/// provides all. Only asks the kernel and does not restrict the caller.
 #[must_use]
 pub fn missing_protections() -> Vec<MissingProtection> {
     let has = |ruleset: Result<Ruleset, RulesetError>| ruleset.is_ok();
@@ -100,16 +106,18 @@ pub fn missing_protections() -> Vec<MissingProtection> {
     missing
 }
 
-/// A sandbox whose paths are open and whose filter is compiled, so that a forked child can enter
-/// it.
+/// A sandbox that a forked child can enter with few system calls. Its paths are open, and its
+/// filter of system calls is compiled.
 pub(crate) struct Prepared {
+    /// The Landlock ruleset with the allowed paths.
     ruleset: RulesetCreated,
+    /// The compiled filter of system calls; `None` if the kernel or architecture has none.
     filter: Option<BpfProgram>,
 }
 
 impl Prepared {
-    /// Puts this process, and everything it starts, into the sandbox permanently. Runs in the
-    /// forked child before exec. Returns false if the kernel refused.
+    /// Puts the calling process, and everything that it starts, into the sandbox permanently. Runs
+    /// in the forked child before exec. Returns false if the kernel refused.
     pub(crate) fn enter(self) -> bool {
         use RulesetStatus::{FullyEnforced, PartiallyEnforced};
         let entered = self.ruleset.restrict_self().map(|entered| entered.ruleset);
@@ -121,11 +129,11 @@ impl Prepared {
 }
 
 impl Sandbox {
-    /// Opens each allowed path, and creates the Landlock ruleset and the seccomp filter.
+    /// Opens each allowed path, and creates the Landlock ruleset and the filter of system calls.
     ///
     /// # Errors
-    /// The system's error if an existing path could not be opened or the kernel refused the
-    /// ruleset. A shortage of descriptors is temporary.
+    /// The error of the operating system if an existing path could not be opened or the kernel
+    /// refused the ruleset. A shortage of descriptors (EMFILE, ENFILE) is temporary.
     pub(crate) fn prepare(&self) -> io::Result<Prepared> {
         let filter = || seccomp::filter(self.allow_ipc);
         Ok(Prepared {
@@ -134,6 +142,11 @@ impl Sandbox {
         })
     }
 
+    /// Opens each allowed path, and creates the Landlock ruleset that permits it.
+    ///
+    /// # Errors
+    /// The error of the operating system if an existing path could not be opened or the kernel
+    /// refused the ruleset.
     fn ruleset(&self) -> io::Result<RulesetCreated> {
         let mut rules = Vec::new();
         for (paths, access) in [
@@ -157,8 +170,11 @@ impl Sandbox {
     }
 }
 
-/// Returns the Landlock rule that allows `access` below one path; None if the path does not exist
-/// or this user cannot reach it.
+/// Returns the Landlock rule that permits `access` to `path` and everything below it. `None` if the
+/// path does not exist or this user cannot reach it, because the program could not use it either.
+///
+/// # Errors
+/// Any other error of opening the path.
 fn rule(path: &Path, access: BitFlags<AccessFs>) -> io::Result<Option<PathBeneath<PathFd>>> {
     let opened = match PathFd::new(path) {
         Ok(opened) => opened,

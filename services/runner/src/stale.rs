@@ -1,5 +1,5 @@
-//! Killing processes that an earlier run of claude-api left behind, because both it and a runner
-//! were killed.
+//! Kills processes that an earlier run of claude-api left behind. This happens if both claude-api
+//! and a runner were killed.
 
 use std::{
     thread,
@@ -15,28 +15,31 @@ use crate::{
     wire::Unkillable,
 };
 
-/// How long the processes are stopped before they are killed anyway (1 s).
+/// How long the processes of an earlier run are being suspended before they are killed anyway (1
+/// s). A suspended process cannot escape by forking.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// How long killed processes may take to die before they count as unkillable (2 s).
 const DEATH_LIMIT: Duration = Duration::from_secs(2);
 
-/// What [`sweep_stale`] found of an earlier run; empty if nothing was left.
+/// The result of [`sweep_stale`]: the processes of an earlier run of claude-api that were found.
+/// Both fields are empty if no process was left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaleSweep {
-    /// The number of processes that were killed (sent SIGKILL).
+    /// The number of processes that were sent SIGKILL.
     pub killed: usize,
-    /// The processes that were still alive after 2 s.
+    /// The processes that were still alive 2 s after SIGKILL; normally none.
     pub unkillable: Vec<Unkillable>,
 }
 
-/// Kills the CLI of an earlier run of claude-api and every process below it. `pid`, `start_ticks`
-/// (clock ticks since the boot) and `boot` are those of its [`crate::Event::Spawned`]. Does nothing
-/// if the process has ended or the machine was restarted, even if the id is used again.
+/// Kills the CLI that an earlier run of claude-api started and left behind, and every process below
+/// it. `pid`, `start_ticks` (clock ticks since the boot) and `boot` identify the CLI; they come
+/// from its [`crate::Event::Spawned`]. Does nothing if the process has ended or the machine was
+/// restarted, even if another process has the same id now.
 ///
-/// The processes are stopped first, so that none escapes while they are killed. A process that left
-/// the tree earlier, because its parent died, cannot be recognised and is not found.
+/// The processes are suspended first, so that none escapes while they are killed. A process that
+/// left the tree earlier, because its parent died, cannot be recognised and stays alive.
 ///
-/// Blocks for up to 3 s: call this on a thread that may block.
+/// Blocks for up to 3 s, so call this on a thread that may block.
 #[must_use]
 pub fn sweep_stale(pid: u32, start_ticks: u64, boot: &str) -> StaleSweep {
     let cli = Identity { pid, start_ticks };

@@ -1,5 +1,6 @@
-//! A sweep kills all processes of an execution until none is left. This is its rule: which to kill
-//! next, and when to give up. Pure: no I/O, so tests can simulate the processes.
+//! A sweep kills all processes of an execution until none is left. This module decides which
+//! processes to kill next and when to give up. It does no I/O itself, so tests can simulate the
+//! processes.
 //!
 //! ```text
 //! killing the children ──(4 rounds)──▶ stopping the tree ──(stopped or no progress)──▶ killing all
@@ -7,10 +8,10 @@
 //!          └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Most trees are dead after one or two rounds of killing: orphans become direct children, which
-//! the next round kills. A tree may fork faster than it is killed, because each death makes room
-//! for another fork. Such a tree is stopped first, so that it gets no processor time and no process
-//! exits. Then the stopped tree is killed.
+//! Most trees are dead after one or two rounds, because orphans become direct children, which the
+//! next round kills. A tree may fork faster than it is killed, because each death makes room for
+//! another fork. Such a tree is suspended first, so that it gets no processor time and no process
+//! exits. Then the suspended tree is killed.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -22,67 +23,76 @@ use crate::{
     stop::{Condition, Observation, Root, RoundResult, StopWalk, Table},
 };
 
-/// How long the same processes must survive SIGKILL to count as unkillable (1.5 s). With a kill
-/// grace of 3 s, the end is reported within the 5 s that a cancel may take.
+/// How long the same processes must survive SIGKILL to count as unkillable (1.5 s). With a grace of
+/// 3 s before SIGKILL, the end is reported within the 5 s that a cancel may take.
 const STUCK: Duration = Duration::from_millis(1_500);
-/// The time after which a sweep gives up (60 s). Only a tree that keeps starting processes and can
-/// be neither stopped nor killed (it belongs to another user) reaches this limit.
+/// The time after which killing the processes of an execution is given up (60 s). Only a tree that
+/// keeps starting processes and can be neither suspended nor killed, because it belongs to another
+/// user, reaches this limit.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How often direct children are killed before the whole tree is stopped first: 10 ms on an idle
-/// machine.
+/// How many rounds kill only the direct children before the whole tree is suspended first (4
+/// rounds, which take 10 ms on an idle machine).
 const KILL_ROUNDS: u32 = 4;
-/// The time that stopping the tree may take before it is killed anyway (5 s). A large tree on a
+/// The time that suspending the tree may take before it is killed anyway (5 s). A large tree on a
 /// busy machine needs seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// How many rounds of stopping may pass without one more stopped process. After them, and after
-/// [`VAIN_STOP_TIME`], the rest counts as impossible to stop and the tree is killed.
+/// How many rounds of suspending may pass without a further suspended process (20). After them, and
+/// after [`VAIN_STOP_TIME`], the rest counts as impossible to suspend, and the tree is killed.
 const VAIN_STOP_ROUNDS: u32 = 20;
-/// How long stopping continues at least without one more stopped process.
+/// The least time for which suspending continues without a further suspended process (300 ms).
 const VAIN_STOP_TIME: Duration = Duration::from_millis(300);
-/// The wait between two rounds of stopping the tree.
+/// The wait between two rounds of suspending the tree (1 ms), in which signals take effect.
 const STOP_PAUSE: Duration = Duration::from_millis(1);
 
-/// A table of processes that can also be killed.
+/// A table of processes in which processes can also be killed: the real ones, or simulated ones in
+/// tests.
 pub(crate) trait KillTable: Table {
-    /// Sends SIGKILL to a child of this process that is not reaped yet, so that no other process
-    /// can have its id.
+    /// Kills the child `pid` of this process with SIGKILL. The child must not be reaped yet, so
+    /// that no other process can have its id.
     fn kill_child(&mut self, pid: u32);
-    /// Sends SIGKILL to an observed process, unless the id now belongs to another process or its
-    /// parent has changed. Called right after [`Table::observe`].
+    /// Kills an observed process with SIGKILL. Does nothing if the id now belongs to another
+    /// process or its parent has changed. Call this right after [`Table::observe`].
     fn kill(&mut self, observed: &Observation);
 }
 
-/// The progress of one sweep: its phase, and which processes survived. The caller runs
-/// [`Sweep::round`] until no process is left or [`Sweep::gives_up`].
+/// The progress of killing all processes of an execution: the present step, and which processes
+/// survived SIGKILL. The caller runs [`Sweep::round`] until no process is left or
+/// [`Sweep::gives_up`] is true.
 #[derive(Debug)]
 pub(crate) struct Sweep {
+    /// The time at which the killing began.
     begun: Instant,
+    /// The step that the next round takes.
     phase: Phase,
-    /// The processes that were alive at the last kill of the whole tree, and since when this set is
-    /// unchanged.
+    /// The processes that were alive when the whole tree was last killed, and the time since which
+    /// they are the same ones.
     survivors: Option<(BTreeSet<Identity>, Instant)>,
+    /// Whether the same processes have survived SIGKILL for 1.5 s.
     stuck: bool,
 }
 
 /// The step that the next round of a sweep takes.
 #[derive(Debug)]
 enum Phase {
-    Killing {
-        rounds: u32,
-    },
+    /// Kills the direct children. `rounds` counts the rounds since this step began.
+    Killing { rounds: u32 },
+    /// Suspends the whole tree, and then kills all of its processes.
     Stopping {
+        /// The progress of suspending the tree.
         walk: StopWalk,
+        /// The time at which suspending began.
         begun: Instant,
-        /// The number of active processes after the last round. The next two fields say since when,
-        /// and for how many rounds, this number is unchanged.
+        /// The number of processes that could still run in the last round.
         active: usize,
+        /// The time since which `active` is unchanged.
         since: Instant,
+        /// The number of rounds for which `active` is unchanged.
         rounds: u32,
     },
 }
 
 impl Sweep {
-    /// Begins a sweep at the time `now`.
+    /// Begins to kill all processes of an execution, at the time `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             begun: now,
@@ -92,8 +102,8 @@ impl Sweep {
         }
     }
 
-    /// Kills processes below `root`, or stops them first if they multiply faster than they die.
-    /// Returns how long to wait for deaths before the next round.
+    /// Kills processes below `root` with SIGKILL, or suspends them first if they start new ones
+    /// faster than they die. Returns how long to wait for deaths before the next round.
     pub(crate) fn round(
         &mut self,
         now: Instant,
@@ -146,8 +156,8 @@ impl Sweep {
         }
     }
 
-    /// Compares the processes alive at this kill of the whole tree with those at the last one, to
-    /// notice when nothing dies any more.
+    /// Compares the processes that were alive at this kill of the whole tree with the ones at the
+    /// last kill. If they are the same for 1.5 s, they count as unkillable.
     fn compare(&mut self, now: Instant, survivors: BTreeSet<Identity>) {
         match &self.survivors {
             Some((previous, since)) if *previous == survivors => {
@@ -157,14 +167,15 @@ impl Sweep {
         }
     }
 
-    /// Whether to end the sweep although processes are left: the same ones keep surviving SIGKILL,
-    /// or the time limit has passed.
+    /// Whether to end the sweep although processes are left. True if the same ones have survived
+    /// SIGKILL for 1.5 s, or if 60 s have passed.
     pub(crate) fn gives_up(&self, now: Instant) -> bool {
         self.stuck || now.duration_since(self.begun) >= LIMIT
     }
 }
 
-/// Sends SIGKILL to every process below `root`, and returns those that were alive.
+/// Sends SIGKILL to every process below `root`, and returns the identities of the ones that were
+/// alive.
 fn kill_all(root: u32, table: &mut impl KillTable) -> BTreeSet<Identity> {
     let mut alive = BTreeSet::new();
     let mut visited = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The CPU time that an execution has used.
+//! Measures the CPU time that an execution has used.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use crate::process::{descendants, read_stat};
 
 /// Returns the CPU time (user and system) of the process `pid`, of every live process below it, and
 /// of all children that these have reaped. Zero if there is no such process. A growing value shows
-/// that an execution is not stuck.
+/// that an execution makes progress.
 ///
-/// Pass the runner's pid ([`crate::Control::runner_pid`]), not the CLI's. The runner reaps orphans,
-/// so their time stays in the sum; the runner's own time is a few milliseconds. From the CLI's pid,
-/// daemons that left the CLI would be missing.
+/// Pass the runner's process id ([`crate::Control::runner_pid`]), not the CLI's. The runner reaps
+/// orphans, so their time stays in the sum; its own time is a few milliseconds. A sum that starts
+/// at the CLI lacks daemons that left the CLI.
 ///
-/// The sum can still fall a little, because the time of children is lost if their parent ignores
-/// SIGCHLD. Compare with the highest value so far.
+/// The sum can fall a little, because the time of children is lost if their parent ignores SIGCHLD.
+/// Compare with the highest value so far.
 ///
 /// Blocks for about 140 µs per process.
 #[must_use]

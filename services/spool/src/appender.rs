@@ -1,5 +1,5 @@
-//! Writing a track (the file of an execution's output or events): appends bytes, and frees the
-//! oldest ones at a size limit or on a full disk.
+//! Appends bytes to the file of an execution's output or raw events, and frees the oldest ones at a
+//! size limit or on a full disk.
 
 use std::sync::Arc;
 
@@ -12,54 +12,59 @@ use crate::{
 
 mod reclaim;
 
-/// The most bytes that one step frees beyond what the limit requires (32 MiB: 2 ms of hole punching
-/// on ext4), so that not every append frees.
+/// The most bytes that one step frees beyond what the size limit requires (32 MiB, which is 2 ms of
+/// hole punching on ext4). Without this reserve, every append at the limit would free a little.
 const STEP_BYTES_MAX: u64 = 32 << 20;
-/// The size of one read while a new writer recounts the lines of an existing output: 1 MiB.
+/// The size of one read while a new writer counts the lines of an existing output (1 MiB).
 const COUNT_BYTES: u64 = 1 << 20;
-/// The bytes appended between two marks (checkpoints in the execution's record): 64 MiB. A start
-/// after a crash reads at most this much of each output to restore its checksum.
+/// The number of bytes appended between two checkpoints in the execution's record file (64 MiB). A
+/// start after a crash reads at most this much of each output to restore its checksum.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 
-/// The limits on how much of a track stays on disk. Beyond them, its oldest bytes are freed.
+/// The limits on how much of an output or events file stays on disk. Beyond them, its oldest bytes
+/// are freed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cap {
-    /// The most bytes that are kept.
+    /// The most bytes that stay on disk.
     pub(crate) bytes: u64,
-    /// The most lines that are kept; 0 means no limit.
+    /// The most lines that stay on disk; 0 means no limit.
     pub(crate) lines: u64,
 }
 
-/// The only writer of a track, which is the file of an execution's output or of its raw events.
-/// Appends bytes, publishes the new length to readers, and frees the oldest bytes at the limits.
+/// The only writer of the file of an execution's output or raw events. Appends bytes, publishes the
+/// new length to readers, and frees the oldest bytes at the limits.
 pub(crate) struct Appender {
+    /// The file, shared with its readers.
     track: Arc<Track>,
+    /// The places for checkpoints of this file in the execution's record file.
     slots: MarkSlots,
+    /// Whether the bytes are UTF-8 text, which decides where the file may be cut.
     encoding: Encoding,
-    /// The most bytes that are kept.
+    /// The most bytes that stay on disk.
     cap: u64,
-    /// The line counter; None if the number of lines is not limited.
+    /// The counter of lines; `None` if the number of lines is not limited.
     lines: Option<Lines>,
-    /// The kind of the `events` file, copied into each checkpoint ([`Mark`]); 0 for the output.
+    /// How the events are stored, as a number that is copied into each checkpoint; 0 for the
+    /// output.
     kind: u8,
-    /// The present length, oldest kept offset and checksum, published to readers or about to be.
+    /// The present length, oldest stored offset and checksum, published to readers or about to be.
     marks: Marks,
-    /// The offset before which all whole disk blocks were freed already.
+    /// The offset before which all whole disk blocks have been freed already.
     punched: u64,
-    /// The length in the last checkpoint that was written to the record.
+    /// The length of the file at the last checkpoint.
     marked: u64,
-    /// Whether the file system can free the beginning of a file. The first failure sets this to
-    /// false; from then on, all kept bytes are dropped at the limit.
+    /// Whether the file system can free the beginning of a file (hole punching, fallocate(2)). The
+    /// first failure sets this to false. From then on, all bytes are dropped at the size limit.
     can_punch: bool,
-    /// Whether bytes were lost and no checkpoint on disk records the loss yet. Nothing is written
-    /// before such a checkpoint: otherwise the next start would treat the gap as output.
+    /// Whether bytes were lost and no checkpoint on disk records the loss yet. Until one does, new
+    /// bytes are dropped too, because the next start would otherwise treat the gap as output.
     unmarked_loss: bool,
 }
 
 impl Appender {
-    /// Creates the writer of an existing track, and publishes to readers that the track has a
-    /// writer again. It appends after the last byte, and first frees blocks that a crash left
-    /// behind.
+    /// Creates the writer of an existing output or events file, which appends after the last byte.
+    /// First frees disk blocks that a crash left behind, and counts the lines of an output with a
+    /// limit on lines. Publishes to readers that the file has a writer again.
     pub(crate) fn new(
         track: Arc<Track>,
         slots: MarkSlots,
@@ -92,9 +97,8 @@ impl Appender {
         appender
     }
 
-    /// Counts the lines of the bytes that an earlier writer left, because line counts are not
-    /// stored on disk. If a read fails, the rest is not counted and more lines than the limit may
-    /// stay.
+    /// Counts the lines that an earlier writer left in the file, because line counts are not stored
+    /// on disk. If a read fails, the rest is not counted, and more lines than the limit may stay.
     fn recount_lines(&mut self) {
         let Some(lines) = &mut self.lines else { return };
         let mut at = self.marks.kept_from;
@@ -117,17 +121,18 @@ impl Appender {
         }
     }
 
-    /// Returns the present length, oldest kept offset and checksum.
+    /// Returns the present length, oldest stored offset and checksum of the file.
     pub(crate) fn current_marks(&self) -> Marks {
         self.marks
     }
 
-    /// Appends `bytes` and publishes them to readers. Never fails: [`Appended`] reports bytes that
-    /// are lost. On a full disk, `rescue` (given the bytes needed) first frees less important data
-    /// and returns whether it freed any; then the oldest bytes of this track are freed. Bytes that
-    /// still cannot be written count in the length, and `kept_from` then lies after them.
+    /// Appends `bytes` to the file and publishes them to readers. Never fails; the result reports
+    /// bytes that could not be written. They count in the length, and readers get `NotKept` for
+    /// them and for all older bytes. If the bytes are UTF-8 text, they must be whole characters.
     ///
-    /// In a track with UTF-8, `bytes` must be whole characters.
+    /// On a full disk, `rescue` first frees less important data. It gets the number of bytes
+    /// needed, and returns whether it freed any. If that is not enough, the oldest bytes of this
+    /// file are freed.
     pub(crate) fn append(&mut self, bytes: &[u8], rescue: &mut dyn FnMut(u64) -> bool) -> Appended {
         let mut result = Appended::default();
         if bytes.is_empty() {
@@ -177,8 +182,8 @@ impl Appender {
         result
     }
 
-    /// Counts the bytes appended at `start` against the limits on bytes and lines. Returns the
-    /// offset before which bytes must be freed; None if the limits are met.
+    /// Counts the bytes appended at the offset `start` against the limits on bytes and lines.
+    /// Returns the offset before which bytes must be freed; `None` if the limits are met.
     fn excess_end(&mut self, bytes: &[u8], start: u64) -> Option<u64> {
         let floor = self
             .lines
@@ -192,7 +197,7 @@ impl Appender {
         (target > self.marks.kept_from).then_some(target)
     }
 
-    /// Returns the checkpoint that describes the present length, oldest kept offset and checksum.
+    /// Returns the checkpoint that describes the present length, oldest stored offset and checksum.
     fn current_mark(&self) -> Mark {
         let Marks {
             len,
@@ -210,8 +215,8 @@ impl Appender {
         }
     }
 
-    /// Writes a checkpoint of the present length to the record, without freeing anything. An error
-    /// is only logged: the next start then reads more of the file.
+    /// Writes a checkpoint of the present length to the record file, without freeing any bytes. An
+    /// error is only logged, because the next start then only reads more of the file.
     fn mark(&mut self) {
         self.marked = self.marks.len;
         if let Err(error) = self.slots.write(self.current_mark()) {
@@ -228,20 +233,21 @@ impl Appender {
         self.slots = slots;
     }
 
+    /// Publishes the present length, oldest stored offset and checksum to the readers.
     fn publish(&self) {
         self.track.marks.send_replace(self.marks);
     }
 
-    /// Publishes the end of the track, so that readers return None after the last byte, and records
-    /// it in a checkpoint.
+    /// Publishes that the file is complete, so that readers return `None` after the last byte, and
+    /// records it in a checkpoint.
     pub(crate) fn finish(&mut self) {
         self.marks.ended = true;
         self.mark();
         self.publish();
     }
 
-    /// Publishes that the writer is gone without finishing: readers fail with `Aborted` after the
-    /// last byte, because bytes may be missing.
+    /// Publishes that the writer was dropped without finishing. Readers fail with `Aborted` after
+    /// the last byte, because bytes may be missing.
     pub(crate) fn abort(&mut self) {
         self.marks.aborted = true;
         self.publish();

@@ -9,8 +9,8 @@ use std::io;
 
 use tokio::task::JoinHandle;
 
-/// The error of blocking work that panicked. The panic's message was already reported by the panic
-/// hook.
+/// The error of blocking work that panicked on its thread. The panic hook has already reported the
+/// message of the panic.
 #[derive(Debug, thiserror::Error)]
 #[error("the work panicked")]
 pub struct Panicked;
@@ -21,17 +21,17 @@ impl From<Panicked> for io::Error {
     }
 }
 
-/// Blocking work that runs on another thread, and the handle to wait for its result. Dropping this
-/// value does not stop work that has begun.
+/// Blocking work, such as a disk read, that runs on another thread, and the handle to wait for its
+/// result. Dropping this does not stop work that has begun.
 #[derive(Debug)]
 pub struct Work<T> {
-    /// The running task; None once a shutdown of the runtime dropped it.
+    /// The running task; `None` once a shutdown of the runtime has dropped it before it began.
     handle: Option<JoinHandle<T>>,
 }
 
 impl<T: Send + 'static> Work<T> {
-    /// Begins `work` on one of the current runtime's threads that may block, without waiting for
-    /// it.
+    /// Starts `work` on one of the current Tokio runtime's threads that may block, and returns
+    /// immediately. [`Work::answer`] waits for the result.
     #[expect(
         clippy::disallowed_methods,
         reason = "all other blocking work goes through this function"
@@ -40,15 +40,16 @@ impl<T: Send + 'static> Work<T> {
         Self::from(tokio::task::spawn_blocking(work))
     }
 
-    /// Waits for the result of the work, and returns it once. If the runtime shuts down before the
-    /// work begins, this waits forever: the caller is dropped with the runtime, and must not treat
-    /// the shutdown as a failed disk.
+    /// Waits for the work to end, and returns its result. Returns it only once.
+    ///
+    /// If the runtime shuts down before the work begins, this waits forever. The caller is then
+    /// dropped with the runtime, and must not treat the shutdown as a failed disk.
     ///
     /// # Errors
     /// The work panicked.
     ///
     /// # Panics
-    /// When called again after it returned the result.
+    /// If called again after it returned the result.
     ///
     /// # Cancellation
     /// Safe: a dropped call can be repeated.
@@ -72,28 +73,29 @@ impl<T> From<JoinHandle<T>> for Work<T> {
     }
 }
 
-/// Runs `work` on a thread that may block, and returns its result. Waits forever if a shutdown of
-/// the runtime drops the work (see [`Work::answer`]).
+/// Runs `work`, which may block, on a thread that may block, and returns its result. Waits forever
+/// if a shutdown of the runtime drops the work before it begins (see [`Work::answer`]).
 ///
 /// # Errors
 /// The work panicked.
 ///
 /// # Cancellation
-/// The thread still finishes work that has begun.
+/// The thread still finishes work that has begun, and its result is dropped.
 pub async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
     Work::begin(work).answer().await
 }
 
-/// Runs `work` that reads or writes files on a thread that may block, and returns its result.
-/// Otherwise as [`run`].
+/// Runs `work`, which reads or writes files, on a thread that may block, and returns its result.
+/// Waits forever if a shutdown of the runtime drops the work before it begins (see
+/// [`Work::answer`]).
 ///
 /// # Errors
-/// The work's own error, or an error that says that it panicked.
+/// The error of the work, or an error that says that it panicked.
 ///
 /// # Cancellation
-/// The thread still finishes work that has begun.
+/// The thread still finishes work that has begun, and its result is dropped.
 pub async fn run_io<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -1,18 +1,18 @@
-//! The SHA-256 of an execution's output. An ordinary reader computes it after the fact, so hashing
-//! never delays the writer.
+//! The SHA-256 of an execution's output. It is computed after the output is written, by an ordinary
+//! reader, so hashing never delays the writer.
 
 use ring::digest::{Context, SHA256};
 
 use crate::{blocking, entry::Entry};
 
-/// The size of one read (64 KiB), which is also the most output that hashing holds in memory.
+/// The size of one read while hashing (64 KiB), which is also the most output held in memory.
 const CHUNK_BYTES: usize = 64 << 10;
-/// The bytes hashed between two checks for a dropped call (16 MiB): about 50 ms.
+/// The bytes hashed between two checks whether the caller still waits (16 MiB, about 50 ms).
 const TURN_BYTES: u64 = 16 << 20;
 
-/// Waits until the output of `entry` has ended, and returns the SHA-256 of all its bytes. None if
-/// the digest cannot be known: bytes were freed, cannot be read, or are missing because the writer
-/// aborted. Hashes about 320 MB/s on one of Tokio's blocking threads.
+/// Waits until the output of `entry` is complete, and returns the SHA-256 of all its bytes. `None`
+/// if it cannot be known, because bytes were freed, cannot be read, or are missing after an aborted
+/// writer. Hashes about 320 MB/s on one of Tokio's blocking threads.
 ///
 /// # Cancellation
 /// A dropped call stops hashing after at most 16 MiB more.

@@ -1,4 +1,5 @@
-//! One execution on disk: its record (body, status, marks), its output and its events.
+//! One execution on disk: its record file (request body, statuses, checkpoints), its output and its
+//! raw events (the exact stdout of the CLI).
 
 use std::{
     fs::File,
@@ -32,48 +33,56 @@ mod tracks;
 pub(crate) use lease::WriterLease;
 pub(crate) use tracks::Tracks;
 
-/// One execution on disk, for reading its body, status, output and events and for writing them.
-/// Cheap to clone; all clones share the open files. Only the record is open at first: the first
-/// read opens the output, and the events file once it is known how the events are kept.
+/// One execution on disk. Reads its request body, status, output and raw events, and writes them.
+/// Cheap to clone; all clones share the open files. Only the record file is open at first. The
+/// first call that reads output opens the output file, and the events file if the execution had a
+/// writer.
 #[derive(Clone)]
 pub struct Entry {
+    /// The state that all clones share.
     inner: Arc<Inner>,
 }
 
-/// The table of the entries in use: two lookups of the same id get the same shared value.
+/// The table of the executions in use, by id. Two lookups of the same id get the same shared value,
+/// so that there is one set of open files and one writer.
 pub(crate) type OpenEntries = OpenTable<Inner>;
 
-/// The state that all clones of an [`Entry`] share.
+/// The state of one execution on disk that all clones of an [`Entry`] share.
 pub(crate) struct Inner {
+    /// The facts that never change: id, position in the index, and digest of the request body.
     header: Header,
+    /// The folder, index and limits of the spool that holds this execution.
     store: Arc<Store>,
-    /// The table that lists this entry while it is in use.
+    /// The table that lists this execution while it is in use.
     open: Arc<OpenEntries>,
+    /// The folder with the three files of the execution: record, output and events.
     pub(crate) folder: PathBuf,
+    /// The open record file: header, checkpoints, cancel notes, statuses and request body.
     pub(crate) record: Arc<File>,
-    /// The version numbers of the three status slots in the record. A lock, held during a write so
-    /// that two writers take turns; never across an await.
+    /// Which status is in which of the three status slots of the record. A lock, held during a
+    /// write so that two writers take turns; never across an await.
     slots: Mutex<Slots>,
-    /// The open output and events, opened when first needed. The lock also orders the creation of a
-    /// writer against the terminal status; never held across an await.
+    /// The open output and events; `None` until they are first needed. The lock also orders the
+    /// creation of a writer against the terminal status; never held across an await.
     tracks: Mutex<Option<Arc<Tracks>>>,
-    /// Whether a terminal (final) status was written. Separate from `slots`, whose lock is held
-    /// while the disk syncs: async code reads this flag too.
+    /// Whether a terminal (final) status was written. Separate from `slots`, because async code
+    /// reads this flag, and the lock of `slots` is held while the disk syncs.
     terminal: AtomicBool,
-    /// Whether a writer of the output and events exists now.
+    /// Whether a writer of the output and events exists now. At most one may exist.
     writing: AtomicBool,
-    /// Whether the entry was deleted; calls on this value then fail with `NotFound`.
+    /// Whether the execution was deleted. Calls on this value then fail with `NotFound`.
     deleted: AtomicBool,
 }
 
 impl Inner {
-    /// Returns the size and age limits of the spool that holds this entry.
+    /// Returns the configured limits of the spool that holds this execution.
     pub(crate) fn limits(&self) -> &SpoolLimits {
         &self.store.limits
     }
 
-    /// Writes the time of the end and the size on disk to the index, where retention (deletion by
-    /// age and size) finds them. Does nothing for a live or deleted entry.
+    /// Writes the time of the end and the size on disk to the execution's row in the index, where
+    /// deletion by age and size reads them. Does nothing for an execution that has not ended or was
+    /// deleted.
     fn note_size(&self) {
         if self.terminal.load(Ordering::SeqCst) && !self.deleted.load(Ordering::SeqCst) {
             let at_ms = SystemTime::now()
@@ -95,12 +104,12 @@ impl Drop for Inner {
 }
 
 impl Entry {
-    /// Opens the entry with this id from disk; None if no record exists.
+    /// Opens the execution `id` from disk. `None` if it has no record file.
     ///
     /// # Errors
-    /// `InvalidData` or `UnexpectedEof` if the record is damaged. An entry without a terminal
-    /// status counts as damaged if the index says that the execution ended. Otherwise the disk's
-    /// error.
+    /// `InvalidData` or `UnexpectedEof` if the record is damaged, or the error of the operating
+    /// system. A record without a terminal status also counts as damaged if the index says that the
+    /// execution ended.
     pub(crate) fn open(
         store: Arc<Store>,
         open: Arc<OpenEntries>,
@@ -127,8 +136,8 @@ impl Entry {
         Ok(Some(Self::new(store, open, folder, header, record, slots)))
     }
 
-    /// Creates the entry for the execution in `folder`, whose `record` is already open for reading
-    /// and writing. Touches no file.
+    /// Creates the entry of the execution in `folder`, whose `record` file is already open for
+    /// reading and writing. Reads and writes no file.
     pub(crate) fn new(
         store: Arc<Store>,
         open: Arc<OpenEntries>,
@@ -153,63 +162,69 @@ impl Entry {
         }
     }
 
-    /// Returns the shared entry with this id if it is in use; None if the caller must open it from
-    /// disk.
+    /// Returns the shared entry of the execution `id` if it is in use. `None` means that the caller
+    /// must open it from disk.
     pub(crate) fn held(open: &OpenEntries, id: Uuid) -> Option<Self> {
         open.get(id).map(|inner| Self { inner })
     }
 
-    /// Returns the entry that all users of this id share: the one already in use, else this one.
+    /// Returns the entry that all users of this execution share. If another caller uses it already,
+    /// this is that caller's entry; otherwise it is `self`, which later callers then get.
     pub(crate) fn shared(self) -> Self {
         let inner = self.inner.open.share(self.id(), &self.inner);
         Self { inner }
     }
 
-    /// Marks the entry as deleted: later calls on any clone fail with `NotFound`.
+    /// Marks the execution as deleted. Later calls on any clone fail with `NotFound`.
     pub(crate) fn set_deleted(&self) {
         self.inner.deleted.store(true, Ordering::SeqCst);
     }
 
-    /// Returns the facts of the entry that never change, as read from its record.
+    /// Returns the facts of the execution that never change, as read from its record file.
     pub(crate) fn header(&self) -> &Header {
         &self.inner.header
     }
 
-    /// Returns the execution's id.
+    /// Returns the id of the execution, which its client chose.
     pub fn id(&self) -> Uuid {
         self.inner.header.id
     }
 
-    /// Returns the digest of the body that the execution was accepted with. The service compares it
-    /// to recognise a repeated request.
+    /// Returns the digest of the request body with which the execution was accepted. The service
+    /// compares it with the digest of a new request to recognise a repeated one. All zeros if the
+    /// body was damaged.
     pub fn body_digest(&self) -> [u8; 32] {
         self.inner.header.digest
     }
 
     /// Returns when the record file was created, or last modified if the file system stores no
-    /// creation time. Stands in for the time of acceptance if the statuses are damaged; None if
-    /// unknown.
+    /// creation time. Used as the time of acceptance if the statuses are damaged. `None` if the
+    /// file cannot be read.
     pub fn file_time(&self) -> Option<SystemTime> {
         let metadata = self.inner.record.metadata().ok()?;
         metadata.created().or_else(|_| metadata.modified()).ok()
     }
 
-    /// Reads the body (the client's prompt and settings) that the execution was accepted with.
+    /// Reads the request body (the client's prompt and settings) with which the execution was
+    /// accepted.
     ///
     /// # Errors
-    /// The disk's, `InvalidData` if the body is damaged, `NotFound` once deleted.
+    /// `InvalidData` if the body is damaged, `NotFound` if the execution was deleted, or the error
+    /// of the operating system.
     pub fn body(&self) -> io::Result<Vec<u8>> {
         self.ensure_not_deleted()?;
         record::read_body(&self.inner.record, &self.inner.header)
     }
 
-    /// Whether a terminal (final) status was written. Never touches the disk.
+    /// Whether the execution has ended, which means that a terminal (final) status was written.
+    /// Never touches the disk.
     pub fn is_terminal(&self) -> bool {
         self.inner.terminal.load(Ordering::SeqCst)
     }
 
-    /// Writes the time of the end and the size on disk to the index, where retention (deletion by
-    /// age and size) finds them. Does nothing for a live or deleted entry.
+    /// Writes the time of the end and the size on disk to the execution's row in the index, where
+    /// deletion by age and size reads them. Does nothing for an execution that has not ended or was
+    /// deleted.
     pub(crate) fn note_size(&self) {
         self.inner.note_size();
     }
@@ -220,6 +235,7 @@ impl Entry {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
+    /// Fails with `NotFound` if the execution was deleted.
     fn ensure_not_deleted(&self) -> io::Result<()> {
         if self.inner.deleted.load(Ordering::SeqCst) {
             return Err(io::Error::new(

@@ -1,4 +1,6 @@
-//! The errors of the spool, one variant for each reaction that a caller may need.
+//! The errors of the spool (the executions stored on disk). Each variant stands for one way in
+//! which a caller must react, such as refusing a request, retrying, or repairing a damaged
+//! execution.
 
 use std::{io, path::PathBuf};
 
@@ -6,65 +8,70 @@ use uuid::Uuid;
 
 use crate::files::is_damage;
 
-/// The reason why the spool refused or failed an operation on an execution.
+/// The reason why an operation on the executions stored on disk was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// Another process has the spool's folder open. Two processes would overwrite each other's
-    /// statuses.
+    /// Another process has this folder open as its spool (its lock file is locked with flock(2)).
+    /// Two processes would overwrite each other's statuses.
     #[error("the spool {dir} is in use by another process", dir = .0.display())]
     InUse(PathBuf),
-    /// The spool already holds an execution with this id.
+    /// An execution with this id is already stored, so it was not accepted a second time.
     #[error("an execution with this id exists")]
     Exists {
-        /// The digest of the body with which the existing execution was accepted. Equal digests
-        /// mean that the caller repeated its request.
+        /// The digest of the request body with which the existing execution was accepted. If it
+        /// equals the caller's, the caller repeated its request; otherwise it used the id for
+        /// something else.
         digest: [u8; 32],
     },
-    /// An execution with this id was deleted less than 30 days ago, so the id may not be reused.
+    /// An execution with this id was deleted less than 30 days ago. The id may not be used again,
+    /// so that a late repeat of the old request does not run it a second time.
     #[error("the execution with this id was deleted")]
     Deleted {
-        /// The digest of the body with which the deleted execution was accepted.
+        /// The digest of the request body with which the deleted execution was accepted. All zeros
+        /// if the note of the deletion is unreadable; no body has this digest.
         digest: [u8; 32],
     },
-    /// A client cancelled this id before its execution was accepted, which "burns" the id: it is
-    /// refused for an hour.
+    /// A client cancelled this id before its execution was accepted. Such an id ("burned") is
+    /// refused for an hour, so that the late request cannot start the execution that was cancelled.
     #[error("the execution with this id was cancelled before it was accepted")]
     Burned,
-    /// The execution has not ended; only ended executions can be deleted.
+    /// The execution is still queued or running. Only an execution that has ended can be deleted.
     #[error("the execution is not terminal")]
     Live,
-    /// The spool holds no execution with this id.
+    /// No execution with this id is stored.
     #[error("no execution {0}")]
     Unknown(Uuid),
-    /// The id at which a page of the list should begin (`before`) is neither an execution nor a
-    /// deleted one that is still remembered.
+    /// A list was to begin at the execution with this id, but no such execution exists, and none
+    /// was deleted within the last 30 days.
     #[error("no execution {0} to list before")]
     UnknownBefore(Uuid),
-    /// The disk cannot be written: it is full, read-only, over quota, or broken.
+    /// The disk cannot be written because it is full, read-only, over quota, or broken.
     #[error("the spool cannot be written: {what}: {source}")]
     Unwritable {
-        /// The part of the spool that was being written, such as `the index`.
+        /// The part of the spool that was being written, in words for the message, such as `the
+        /// index`.
         what: &'static str,
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The files of this execution are damaged. [`crate::Spool::restore`] repairs them enough to
-    /// end it.
+    /// The files of this execution have a wrong checksum or are too short.
+    /// [`crate::Spool::restore`] repairs them enough that the execution can be read and ended.
     #[error("the record of execution {id} is damaged: {source}")]
     Damaged {
-        /// The id of the damaged entry.
+        /// The id of the damaged execution.
         id: Uuid,
-        /// The error found while reading.
+        /// The error that showed the damage: `InvalidData` (wrong checksum) or `UnexpectedEof` (too
+        /// short).
         source: io::Error,
     },
-    /// The disk failed while reading.
+    /// The operating system reported an error while the disk was read. The files may be intact.
     #[error("the spool cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
 impl SpoolError {
-    /// Returns a function for `map_err` that turns an error from reading the entry `id` into
-    /// `Damaged` or `Io`.
+    /// Returns a function for `map_err` that classifies an error from reading the execution `id`:
+    /// as `Damaged` if its data has a wrong checksum or is too short, and as `Io` otherwise.
     pub(crate) fn reading(id: Uuid) -> impl FnOnce(io::Error) -> Self {
         move |source| {
             if is_damage(&source) {
@@ -75,35 +82,37 @@ impl SpoolError {
         }
     }
 
-    /// Returns a function for `map_err` that turns an error from writing `what`, a part of the
-    /// spool, into `Unwritable`.
+    /// Returns a function for `map_err` that wraps a disk error in `Unwritable`. `what` names the
+    /// part of the spool that was being written, such as `the index`.
     pub(crate) fn unwritable(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Unwritable { what, source }
     }
 }
 
-/// The reason why a reader of output or events cannot return more bytes.
+/// The reason why no more bytes of an execution's output or raw events can be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The bytes at the reader's offset were freed, or were never written because the disk was
-    /// full.
+    /// The bytes at this offset are no longer on disk. They were freed because of a size limit or a
+    /// full disk, or they could not be written at all.
     #[error("offset is no longer kept; the oldest kept is {kept_from} of {len}")]
     NotKept {
-        /// The offset of the oldest byte that can still be read.
+        /// The offset of the oldest byte that can still be read. Equal to `len` if no byte can be
+        /// read.
         kept_from: u64,
-        /// The length: every byte ever written, kept or not.
+        /// The number of bytes ever written, including those that are no longer on disk.
         len: u64,
     },
-    /// The requested offset lies after the present end.
+    /// The requested offset is larger than the number of bytes written so far.
     #[error("offset is beyond the end at {len}")]
     Beyond {
-        /// The output's present length.
+        /// The number of bytes written so far.
         len: u64,
     },
-    /// The writer of the output was dropped without finishing, so bytes may be missing at the end.
+    /// The writer was dropped without finishing, for example by a panic. All bytes that it wrote
+    /// have been read, but more may be missing at the end.
     #[error("the output was cut off")]
     Aborted,
-    /// The disk failed.
+    /// The operating system reported an error while the disk was read.
     #[error("the spool cannot be read: {0}")]
     Io(#[from] io::Error),
 }

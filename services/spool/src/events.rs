@@ -1,5 +1,5 @@
-//! The events of an execution, which are the CLI's exact stdout: read from their own file, or
-//! rebuilt from the output and its patches (the places where the two differ).
+//! Reading the raw events of an execution, which are the CLI's exact stdout. They are read from a
+//! file of their own, or rebuilt from the output and its patches (the places where the two differ).
 
 mod seek;
 mod state;
@@ -21,39 +21,49 @@ use crate::{
     track::Track,
 };
 
-/// The place from which a reader gets the events.
+/// The file from which a reader gets the raw events.
 enum Source {
-    /// Not known yet, because the execution has had no writer. The output shows if the execution
-    /// ends without one.
+    /// Not known yet, because the execution has had no writer. If it ends without one, it has no
+    /// events.
     Waiting(watch::Receiver<EventsState>),
+    /// The events have a file of their own.
     Raw(Reader),
+    /// The events are rebuilt from the output file and these patches.
     Rebuilt(Arc<PatchLog>),
 }
 
-/// A reader of the CLI's exact stdout, which also follows an execution that still runs. It begins
-/// at the oldest kept byte or at an offset, and hides whether the bytes have their own file.
+/// Reads the raw events of an execution, which are the CLI's exact stdout, and waits for events of
+/// an execution that still runs. Begins at the oldest byte on disk or at an offset. Callers need
+/// not know whether the events have a file of their own or are rebuilt from the output.
 pub struct EventsReader {
+    /// The file from which the events are read.
     source: Source,
+    /// Reads the output. Its end also shows the end of events that have no file of their own.
     output: Reader,
-    /// The position of the next patch in the patch log (the `events` file), in bytes.
+    /// The position of the next patch in the events file, in bytes.
     log_at: u64,
+    /// The next patch, already read, which lies after the reader's offset in the output.
     patch: Option<Patch>,
-    /// Original bytes of a patch that the caller's `max` left no room for; returned by the next
-    /// call.
+    /// Original bytes of a patch that did not fit into the `max` of the last call. The next call
+    /// returns them.
     rest: Bytes,
-    /// The bytes that may still be returned before the reader ends; None means no limit.
+    /// The number of bytes that may still be returned; `None` means no limit.
     remaining: Option<u64>,
 }
 
 impl EventsReader {
-    /// Creates a reader that begins at the oldest kept byte, and waits if it is not known yet how
-    /// the events are kept.
+    /// Creates a reader that begins at the oldest byte on disk. If it is not known yet how the
+    /// events are stored, its first call waits.
     pub(crate) fn new(output: Arc<Track>, state: watch::Receiver<EventsState>) -> Self {
         Self::of(Source::Waiting(state), Reader::oldest(output))
     }
 
-    /// Creates a reader that begins at `offset`, and returns it with the present extent of the
-    /// events. None begins at the oldest kept byte. Blocks on the disk.
+    /// Creates a reader that begins at `offset`, and returns it with the range of events that
+    /// exists now. `None` begins at the oldest byte on disk. Blocks on the disk.
+    ///
+    /// # Errors
+    /// `Beyond` if `offset` is after the end, `NotKept` if its bytes are no longer on disk, or
+    /// `Io`.
     pub(crate) fn starting_at(
         offset: Option<u64>,
         output: Arc<Track>,
@@ -90,6 +100,7 @@ impl EventsReader {
         }
     }
 
+    /// Creates a reader with no patch read yet and no limit.
     fn of(source: Source, output: Reader) -> Self {
         Self {
             source,
@@ -101,17 +112,20 @@ impl EventsReader {
         }
     }
 
-    /// Limits the reader: after `bytes` more bytes, [`Self::next`] returns None.
+    /// Limits the reader: after `bytes` more bytes, [`Self::next`] returns `None`.
     pub fn end_after(&mut self, bytes: u64) {
         self.remaining = Some(bytes);
     }
 
-    /// Waits for the next bytes of the CLI's stdout, and returns between 1 and `max` of them; None
-    /// at the end or at the limit of [`Self::end_after`]. Cancellation as for [`Reader::next`].
+    /// Waits until more of the CLI's stdout exists, and returns between 1 and `max` bytes of it.
+    /// `None` means the end of the events or the limit of [`Self::end_after`].
     ///
     /// # Errors
-    /// As for [`Reader::next`]. The offsets in `NotKept` count output bytes if the events are
-    /// rebuilt from the output.
+    /// The same errors as [`Reader::next`]. If the events are rebuilt from the output, the offsets
+    /// in `NotKept` count output bytes.
+    ///
+    /// # Cancellation
+    /// Safe: a dropped call loses no bytes.
     pub async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         let Some(remaining) = self.remaining else {
             return self.next_kept(max).await;
@@ -126,6 +140,8 @@ impl EventsReader {
         Ok(bytes)
     }
 
+    /// Waits for the next bytes of the CLI's stdout, between 1 and `max`, without the limit of
+    /// [`Self::end_after`]. `None` at the end of the events.
     async fn next_kept(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         loop {
             match &mut self.source {
@@ -166,8 +182,9 @@ impl EventsReader {
         }
     }
 
-    /// Returns the next bytes of the CLI's stdout from the output, with the original bytes of
-    /// patches in place of the output's.
+    /// Returns the next bytes of the CLI's stdout, rebuilt from the output. Where a patch says that
+    /// the two differ, its original bytes are returned instead of the output's. `None` at the end
+    /// of the output.
     async fn rebuild(
         &mut self,
         log: &Arc<PatchLog>,
@@ -216,8 +233,9 @@ impl EventsReader {
         }
     }
 
-    /// Advances to the next patch that ends after the reader's offset. Earlier patches describe
-    /// output that was freed.
+    /// Reads patches until one ends after the reader's offset in the output, and stores it as the
+    /// next patch. Earlier patches describe output that was read or freed. Stores none if no patch
+    /// is left.
     async fn find_next_patch(&mut self, log: &Arc<PatchLog>) -> Result<(), ReadError> {
         while self.patch.is_none() {
             let at = self.log_at;

@@ -1,4 +1,4 @@
-//! The few file system calls that the spool needs, behind a trait so that tests can simulate a full
+//! The file system calls that the spool needs, behind a trait, so that tests can simulate a full
 //! disk.
 
 use std::{
@@ -21,31 +21,35 @@ mod modes;
 pub use modes::private_dir;
 pub(crate) use modes::{create_dir, create_or_open, private};
 
-/// The granularity of freeing a file's beginning (hole punching): 4 KiB. On a file system with
-/// larger blocks, less is freed at a time.
+/// The granularity in bytes at which the beginning of a file is freed (hole punching): 4 KiB. On a
+/// file system with larger blocks, less is freed at a time.
 pub(crate) const BLOCK: u64 = 4096;
-/// The file system type by which fstatfs(2) reports a tmpfs, whose files live in memory.
+/// The number by which fstatfs(2) identifies a tmpfs, whose files live in memory.
 pub(crate) const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// A file that is read and written at offsets, and whose oldest bytes can be freed while its length
-/// stays. Tests replace it with one on a full disk.
+/// stays. Tests replace it by one on a simulated full disk.
 pub(crate) trait SparseFile: Send + Sync {
-    /// Writes the beginning of `bytes` at the offset `at`, and returns the number of bytes written,
-    /// as pwrite(2).
+    /// Writes `bytes`, or only the beginning of them, at the offset `at`. Returns the number of
+    /// bytes written, like pwrite(2).
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
-    /// Reads from the offset `at` and appends to `into`, at most its spare capacity. Returns the
-    /// number of bytes read, as pread(2); 0 at the end.
+    /// Reads from the offset `at`, and appends the bytes to `into`, at most its spare capacity.
+    /// Returns the number of bytes read, like pread(2); 0 means the end of the file.
     fn read_at(&self, into: &mut Vec<u8>, at: u64) -> io::Result<usize>;
-    /// Fills `into` from `at`, but only with bytes that are already in memory (preadv2(2),
-    /// RWF_NOWAIT). Fails with `WouldBlock` if the read would wait for the disk, and with another
-    /// error if the file system cannot tell.
+    /// Fills `into` with bytes from the offset `at` that are in memory already, without waiting for
+    /// the disk (preadv2(2), `RWF_NOWAIT`). Returns the number of bytes read.
+    ///
+    /// # Errors
+    /// `WouldBlock` (EAGAIN) if the read would wait for the disk, and another error if the file
+    /// system cannot tell.
     fn read_cached(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
-    /// Frees the disk blocks of the range `[from, to)`. The range then reads as zeros, and the
-    /// length of the file stays.
+    /// Frees the disk blocks of the range `[from, to)` (hole punching, fallocate(2)). The range
+    /// then reads as zeros, and the length of the file stays. Fails on file systems that cannot do
+    /// this.
     fn punch(&self, from: u64, to: u64) -> io::Result<()>;
     /// Truncates the file to `len` bytes, or extends it with zeros that use no disk space.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Returns the length in bytes, including freed ranges.
+    /// Returns the length of the file in bytes, including freed ranges.
     fn len(&self) -> io::Result<u64>;
 }
 
@@ -90,7 +94,7 @@ impl SparseFile for File {
     }
 }
 
-/// Reads `n` bytes at the offset `at`; fewer only where the file ends.
+/// Reads `n` bytes at the offset `at`. Returns fewer only if the file ends before.
 pub(crate) fn read_up_to(file: &dyn SparseFile, at: u64, n: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(n);
     while bytes.len() < n {
@@ -107,9 +111,9 @@ pub(crate) fn read_up_to(file: &dyn SparseFile, at: u64, n: usize) -> io::Result
     Ok(bytes)
 }
 
-/// Returns the `n` bytes at the offset `at` if all of them are already in memory, so that async
-/// code need not use another thread. None if the read might wait for the disk, or the file system
-/// cannot tell.
+/// Returns the `n` bytes at the offset `at` if all of them are in memory already. Async code can
+/// then read them without another thread. `None` if the read might wait for the disk, fails, or the
+/// file system cannot tell.
 pub(crate) fn read_cached(file: &dyn SparseFile, at: u64, n: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; n];
     match file.read_cached(&mut bytes, at) {
@@ -119,7 +123,7 @@ pub(crate) fn read_cached(file: &dyn SparseFile, at: u64, n: usize) -> Option<Ve
     }
 }
 
-/// Writes all of `bytes` at the offset `at`. On an error a part may be written.
+/// Writes all of `bytes` at the offset `at`. On an error a part of them may be written.
 pub(crate) fn write_all(file: &dyn SparseFile, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, at) {
@@ -135,14 +139,14 @@ pub(crate) fn write_all(file: &dyn SparseFile, mut bytes: &[u8], mut at: u64) ->
     Ok(())
 }
 
-/// Waits until created, renamed and removed names in the folder `dir` are on disk. Syncing a file
-/// does not sync its name: fsync(2).
+/// Waits until created, renamed and removed names in the folder `dir` are on disk. This is a
+/// separate step, because syncing a file does not sync its name (fsync(2)).
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Waits until all these files are on disk. Syncs them at the same time on several threads, so that
-/// they share one flush of the disk. Returns the first error.
+/// Waits until all these files are on disk (fsync(2)). Syncs them at the same time on several
+/// threads, so that they share one flush of the disk. If several fail, returns the first error.
 pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
     thread::scope(|scope| {
         let begin = |file| thread::Builder::new().spawn_scoped(scope, move || File::sync_all(file));
@@ -162,10 +166,11 @@ pub(crate) fn sync_together(first: &File, others: &[File]) -> io::Result<()> {
     })
 }
 
-/// Returns the time at which a file was last written or renewed.
+/// Returns the time at which a file was last written or renewed, as the later of its mtime and
+/// ctime.
 ///
-/// The time is the later of mtime and ctime. Any process of this user can set mtime back
-/// (`touch -d`) and so make a record look expired; no process can set ctime (inode(7)).
+/// Any process of this user can set mtime back (`touch -d`), and so make a file look expired. No
+/// process can set ctime (inode(7)).
 #[must_use]
 pub fn last_change(metadata: &fs::Metadata) -> SystemTime {
     let since_epoch = Duration::new(
@@ -178,8 +183,8 @@ pub fn last_change(metadata: &fs::Metadata) -> SystemTime {
         .map_or(changed, |modified| modified.max(changed))
 }
 
-/// Whether an error from reading the spool means damaged or truncated data, which can be repaired,
-/// rather than a disk that cannot be read.
+/// Whether an error from reading the spool means damaged or truncated data, which can be repaired.
+/// False for an error of the disk itself.
 pub(crate) fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -187,7 +192,8 @@ pub(crate) fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-/// Whether an error means that the disk or a quota is full, so that freeing bytes could help.
+/// Whether an error means that the disk or a quota is full (ENOSPC, EDQUOT), so that freeing bytes
+/// could help.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -195,18 +201,21 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Returns the little-endian integer in the eight bytes at `at`. Panics if `bytes` is shorter.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)
 }
 
+/// Returns the little-endian integer in the four bytes at `at`. Panics if `bytes` is shorter.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(word)
 }
 
+/// Returns a copy of the `N` bytes at `at`. Panics if `bytes` is shorter.
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);

@@ -1,4 +1,5 @@
-//! The folder of one execution on disk, with its three files: record, output and events.
+//! The folder of one execution on disk, with its three files: `record` (request body and statuses),
+//! `output`, and `events` (the exact stdout of the CLI).
 
 use std::{
     fs::File,
@@ -13,18 +14,18 @@ use crate::{
     slots::Slots,
 };
 
-/// The name of the file that holds the output which clients read.
+/// The name of the file with the output that clients read.
 pub(crate) const OUTPUT: &str = "output";
-/// The name of the file that holds the CLI's raw stdout, or what is needed to rebuild it.
+/// The name of the file with the exact stdout of the CLI, or with the patches that rebuild it.
 pub(crate) const EVENTS: &str = "events";
 
-/// Returns the path of the record (the file with body, statuses and marks) in an execution's
-/// folder.
+/// Returns the path of the record in an execution's folder. The record is the file with the request
+/// body, the statuses and the checkpoints.
 pub(crate) fn record_path(folder: &Path) -> PathBuf {
     folder.join("record")
 }
 
-/// Creates the empty output and events files of a new execution. Fails if one exists.
+/// Creates the empty output and events files of a new execution in `folder`. Fails if one exists.
 pub(crate) fn create_track_files(folder: &Path) -> io::Result<()> {
     for name in [OUTPUT, EVENTS] {
         private()
@@ -35,7 +36,8 @@ pub(crate) fn create_track_files(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates the output or events file of a damaged execution if it is missing; existing files stay.
+/// Creates the output and events files of a damaged execution in `folder` if they are missing.
+/// Existing files stay unchanged.
 pub(crate) fn restore_track_files(folder: &Path) -> io::Result<()> {
     for name in [OUTPUT, EVENTS] {
         private()
@@ -47,8 +49,12 @@ pub(crate) fn restore_track_files(folder: &Path) -> io::Result<()> {
 }
 
 /// Whether the execution in `folder` was accepted completely, so that it must be kept after a power
-/// cut. True if a second status was written (which happens only after the acceptance), or if
-/// header, status, body and all three files are intact. See `store::acceptance`.
+/// cut. True if a second status was written, which happens only after the acceptance, or if header,
+/// status, body and all three files are intact. False if it has no record file. `store::acceptance`
+/// explains the rule.
+///
+/// # Errors
+/// The error of the operating system if the disk cannot be read.
 pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     let file = match File::open(record_path(folder)) {
         Ok(file) => file,
@@ -67,8 +73,8 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     Ok(slots.is_some() && body.is_some() && has_track_files)
 }
 
-/// Returns the disk space that an execution's three files use, in bytes; freed ranges do not count.
-/// A missing file counts as 0.
+/// Returns the disk space that the three files of an execution use, in bytes. Freed ranges do not
+/// count, and a missing file counts as 0.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     [
         record_path(folder),

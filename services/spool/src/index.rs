@@ -1,10 +1,12 @@
-//! The index: a file with the order in which executions were accepted. It has one row of 64 bytes
+//! The index is a file that lists the executions in order of acceptance. It has one row of 64 bytes
 //! per execution, at the position of the execution's sequence number.
 //!
-//! The folders are the truth. The index avoids reading every folder for lists, at the start and in
-//! retention. A position is never reused. A deleted execution leaves zeros; zeros at the old end
-//! are neither read again nor kept on disk. So the cost of a scan grows with the executions since
-//! the oldest existing one, not with all executions ever.
+//! The folders decide which executions exist. The index only avoids reading every folder for lists,
+//! for deletion by age and size, and at the start of the service.
+//!
+//! A position is never used twice. A deleted execution leaves zeros. Zeros before the oldest row
+//! are not read again, and their disk space is freed. So the cost of a scan grows with the
+//! executions since the oldest existing one, not with all executions ever accepted.
 
 use std::{
     fs::File,
@@ -20,28 +22,32 @@ use uuid::Uuid;
 
 use crate::files::{self, BLOCK, array_at, create_or_open, u32_at, u64_at};
 
+/// The length of one row of the index file, in bytes.
 const ROW_BYTES: u64 = 64;
-/// The number of rows that one read of the disk gets (64 KiB).
+/// The number of rows that are read from the disk at a time (1024 rows, 64 KiB).
 const ROWS_AT_ONCE: u64 = 1024;
 
-/// The index row of one execution: its id, and its end once it has ended.
+/// The row of one execution in the index file: its id, and its end once it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
+    /// The id of the execution.
     pub(crate) id: Uuid,
-    /// The end of the execution; None while it is queued or running.
+    /// The end of the execution; `None` while it is queued or running.
     pub(crate) ended: Option<Ended>,
 }
 
-/// The facts about an ended execution by which retention decides what to delete next.
+/// The time of the end and the disk space of an execution that has ended. Deletion by age and size
+/// decides by them what to delete next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// The time of the end, in milliseconds since the Unix epoch.
+    /// The time of the execution's end, in milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
-    /// The disk space of its files after the end, in bytes.
+    /// The disk space of the execution's files after its end, in bytes.
     pub(crate) bytes: u64,
 }
 
 impl Row {
+    /// Returns the row as it is stored on disk, with a checksum at the end.
     fn encode(&self) -> [u8; ROW_BYTES as usize] {
         let Self { id, ended } = self;
         let mut bytes = [0; ROW_BYTES as usize];
@@ -56,6 +62,7 @@ impl Row {
         bytes
     }
 
+    /// Parses one row read from disk. Zeros are a free position; a wrong checksum is a damaged one.
     fn decode(bytes: &[u8]) -> Slot {
         if bytes.iter().all(|byte| *byte == 0) {
             return Slot::Free;
@@ -73,25 +80,29 @@ impl Row {
     }
 }
 
-/// The content of one position in the index: a row, zeros (`Free`: deleted or never used), or bytes
-/// whose checksum is wrong.
+/// The content of one position in the index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
+    /// Zeros: the position was never used, or its execution was deleted.
     Free,
+    /// Bytes whose checksum is wrong.
     Damaged,
+    /// The row of an execution.
     Row(Row),
 }
 
-/// The open index file, for reading, writing and scanning the rows of all executions.
+/// The open index file, which lists the executions in order of acceptance. Reads, writes and scans
+/// its rows.
 #[derive(Debug)]
 pub(crate) struct Index {
+    /// The index file.
     file: File,
-    /// The first position that may hold a row; scans begin here. All earlier positions are free.
+    /// The first position that may hold a row, where scans begin. All earlier positions are free.
     first: AtomicU64,
 }
 
 impl Index {
-    /// Opens the index file, and creates it if it is missing.
+    /// Opens the index file, which lists the executions, and creates it if it is missing.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = create_or_open(path)?;
         // Skip the hole at the beginning, if the file system reports one.
@@ -102,14 +113,14 @@ impl Index {
         })
     }
 
-    /// Reads the row at the position `sequence`; `Free` for a position after the last row.
+    /// Reads the row at the position `sequence`. `Free` for a position after the last row.
     pub(crate) fn at(&self, sequence: u64) -> io::Result<Slot> {
         let rows = self.read_rows(sequence, sequence + 1)?;
         Ok(rows.first().copied().unwrap_or(Slot::Free))
     }
 
     /// Records that all positions before `first` are free, so that scans skip them, and frees their
-    /// disk blocks. An error of the disk only leaves the file larger.
+    /// disk blocks. If the disk refuses, the file only stays larger.
     fn raise_first(&self, first: u64) {
         let previous = self.first.fetch_max(first, Ordering::SeqCst);
         let whole = |rows: u64| rows * ROW_BYTES / BLOCK * BLOCK;
@@ -123,27 +134,31 @@ impl Index {
         }
     }
 
-    /// Returns the number of positions in the file, used or free. A torn last row counts as one.
+    /// Returns the number of positions in the index file, used or free. A row that a crash tore at
+    /// the end counts as one.
     pub(crate) fn positions(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len().div_ceil(ROW_BYTES))
     }
 
-    /// Writes the row of an execution at its position, without waiting for the disk.
+    /// Writes the row of an execution at the position `sequence`, without waiting for the disk.
     pub(crate) fn put(&self, sequence: u64, row: &Row) -> io::Result<()> {
         self.first.fetch_min(sequence, Ordering::SeqCst);
         self.file.write_all_at(&row.encode(), sequence * ROW_BYTES)
     }
 
-    /// Frees a position, after a deletion or a failed acceptance, without waiting for the disk.
+    /// Overwrites the position `sequence` with zeros after a deletion or a failed acceptance,
+    /// without waiting for the disk.
     pub(crate) fn clear(&self, sequence: u64) -> io::Result<()> {
         self.file
             .write_all_at(&[0; ROW_BYTES as usize], sequence * ROW_BYTES)
     }
 
+    /// Waits until all rows written so far are on disk (fdatasync(2)).
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
+    /// Reads the positions from `from` to before `to`. Returns fewer if the file ends before.
     fn read_rows(&self, from: u64, to: u64) -> io::Result<Vec<Slot>> {
         let mut bytes = vec![0; ((to - from) * ROW_BYTES) as usize];
         let mut filled = 0;
@@ -164,8 +179,8 @@ impl Index {
             .collect())
     }
 
-    /// Calls `visit` with the position and content of every position, oldest acceptance first,
-    /// until `visit` returns false.
+    /// Reads all positions of the index, oldest acceptance first, and calls `visit` with each
+    /// position and its content. Ends when `visit` returns false.
     pub(crate) fn scan(&self, mut visit: impl FnMut(u64, Slot) -> bool) -> io::Result<()> {
         let end = self.positions()?;
         let mut from = self.first.load(Ordering::SeqCst);
@@ -189,8 +204,8 @@ impl Index {
         Ok(())
     }
 
-    /// Calls `visit` with the row of every execution before the position `end`, newest acceptance
-    /// first, until `visit` returns false. Free and damaged positions are skipped.
+    /// Reads the rows before the position `end`, newest acceptance first, and calls `visit` with
+    /// each. Ends when `visit` returns false. Free and damaged positions are skipped.
     pub(crate) fn scan_back(&self, end: u64, mut visit: impl FnMut(Row) -> bool) -> io::Result<()> {
         let mut to = end.min(self.positions()?);
         let first = self.first.load(Ordering::SeqCst);
@@ -209,15 +224,18 @@ impl Index {
     }
 }
 
-/// A count and a sum of ids that do not depend on their order. Two sets of ids are compared by it
-/// without holding either in memory.
+/// The number and the sum of a set of ids. Two sets are compared by them without holding either in
+/// memory. The order of the ids does not matter.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IdSum {
+    /// The number of ids.
     count: u64,
+    /// The sum of the ids as 128-bit numbers, modulo 2^128.
     sum: u128,
 }
 
 impl IdSum {
+    /// Adds an id to the set.
     pub(crate) fn add(&mut self, id: Uuid) {
         self.count += 1;
         self.sum = self.sum.wrapping_add(id.as_u128());

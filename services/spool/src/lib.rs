@@ -1,8 +1,10 @@
-//! The spool keeps executions on disk: the accepted body, the status, the output, the CLI's raw
-//! events, tombstones and burned ids.
+//! Stores executions on disk, so that they survive a crash or a restart of the service. For each
+//! execution, this is the accepted request body, the status, the output, and the raw events (the
+//! exact stdout of the CLI). The ids of deleted executions (tombstones) and of executions cancelled
+//! before their acceptance ("burned") are stored too. The whole store is called the spool.
 //!
-//! Layers, from the top down: `spool` (all executions), `writer`, `entry` (one execution), `store`
-//! (the folder, the index and the locks).
+//! Layers, from the top down: `spool` (all executions), `writer` (appends output), `entry` (one
+//! execution), `store` (the folder, the index and the locks).
 //!
 //! The layout under the spool's folder:
 //!
@@ -18,16 +20,17 @@
 //! burned/{id}            an empty file: the id was cancelled before acceptance; refused for 1 hour
 //! ```
 //!
-//! Folders have mode 0700 and files 0600, whatever the umask. The start narrows the modes of an
-//! existing spool.
+//! Folders have mode 0700 and files 0600, whatever the umask. The start of the service narrows the
+//! modes of an existing spool.
 //!
-//! An entry exists when its folder is in `executions`. One rename moves the complete folder there.
-//! The acceptance is promised once the rename is on disk (see `store::acceptance`). One rename of
-//! the record to `tombstones` deletes the entry, so deletion works on a full disk.
+//! An execution exists when its folder is in `executions`. One rename moves the complete folder
+//! there. Once the rename is on disk, the acceptance is confirmed to the client and survives a
+//! power cut (`store::acceptance` explains why). Deletion is one rename too: the record moves to
+//! `tombstones`. It needs no free space, so it works on a full disk.
 //!
-//! Functions that are not `async` block on the disk (acceptance and durable statuses wait for
-//! fsync): call them on a thread that may block. Memory grows neither with the number of past
-//! executions nor with the size of their output.
+//! Functions that are not `async` block on the disk, so call them on a thread that may block.
+//! Accepting an execution and writing a durable status wait for fsync(2). Memory grows neither with
+//! the number of past executions nor with the size of their output.
 
 mod appender;
 pub mod blocking;

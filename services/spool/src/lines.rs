@@ -1,44 +1,45 @@
-//! Counts the kept lines of an output in constant memory, to limit it by lines: only the ends of
-//! groups of lines are stored, not every line's end.
+//! Counts the lines of an output that are on disk, to limit it by lines. Needs constant memory,
+//! because it stores only the end of each group of lines, not of every line.
 //!
-//! The kept output is a suffix, counted in parts of 1/32 of the limit (of one line each if the
-//! limit is below 64):
+//! The lines on disk are the last ones of the output. They are counted in groups ("parts") of 1/32
+//! of the limit, or of one line each if the limit is below 64:
 //!
 //! ```text
 //! freed | part | part | ... | part | open
 //! ```
 //!
 //! A part is dropped once the text after it has `limit` lines. So the last `limit` lines are always
-//! kept, and less than one part more. A line ends with a newline; text after the last newline is
-//! kept too and is not counted.
+//! on disk, and less than one part more. A line ends with a newline. Text after the last newline
+//! stays on disk too, and is not counted.
 
 use std::collections::VecDeque;
 
 use memchr::memchr_iter;
 
-/// The number of groups of lines (parts) that make up the limit. Fewer than twice as many exist at
-/// a time.
+/// The number of groups of lines that make up the limit (32). With more, fewer lines beyond the
+/// limit are kept, and more memory is needed.
 const PARTS: u64 = 32;
 
-/// The count of an output's kept lines, which finds the bytes to free at the limit. Needs at most
-/// 512 bytes of memory, whatever the limit.
+/// Counts the lines of an output that are on disk, and finds the bytes to free at the limit on
+/// lines. Needs at most 512 bytes of memory, whatever the limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Lines {
+    /// The number of last lines that are always kept.
     limit: u64,
-    /// The number of lines in each group (part).
+    /// The number of lines in each group.
     step: u64,
-    /// The end offset of each kept group of `step` lines (part), oldest first; the first may be
+    /// The end offset of each complete group of `step` lines, oldest first. The first group may be
     /// partly freed.
     parts: VecDeque<u64>,
     /// The number of lines after the last complete group.
     open: u64,
-    /// The end offset of the last dropped part: output before it need not be kept.
+    /// The end offset of the last dropped group. Output before it need not be kept.
     floor: u64,
 }
 
 impl Lines {
-    /// Creates a counter that keeps the last `limit` lines; None if `limit` is 0, which means no
-    /// limit.
+    /// Creates a counter that keeps the last `limit` lines of an output. `None` if `limit` is 0,
+    /// which means no limit.
     pub(crate) fn new(limit: u64) -> Option<Self> {
         (limit > 0).then(|| Self {
             limit,
@@ -49,8 +50,8 @@ impl Lines {
         })
     }
 
-    /// Counts the lines in `bytes`, which were appended at the offset `at`. Returns the offset
-    /// before which output need no longer be kept; 0 as long as all lines fit the limit.
+    /// Counts the lines in `bytes`, which were appended to the output at the offset `at`. Returns
+    /// the offset before which output need no longer be kept; 0 as long as all lines fit the limit.
     pub(crate) fn count(&mut self, bytes: &[u8], at: u64) -> u64 {
         // Counting newlines without their positions is several times faster, and usually enough.
         let all = memchr_iter(b'\n', bytes).count() as u64;
@@ -70,6 +71,8 @@ impl Lines {
         self.floor
     }
 
+    /// Drops the oldest groups that are no longer needed, because the text after them has `limit`
+    /// lines.
     fn drop_parts(&mut self) {
         while let Some(first) = self.parts.front().copied() {
             let following = (self.parts.len() as u64 - 1) * self.step + self.open;
@@ -81,8 +84,8 @@ impl Lines {
         }
     }
 
-    /// Stops counting the lines before `kept_from`, which were freed for another reason, such as
-    /// the limit on bytes. `len` is the length of the output.
+    /// Stops counting the lines before the offset `kept_from`, which were freed for another reason,
+    /// such as the limit on bytes. `len` is the length of the output.
     pub(crate) fn forget(&mut self, kept_from: u64, len: u64) {
         while self.parts.front().is_some_and(|end| *end <= kept_from) {
             self.parts.pop_front();

@@ -1,5 +1,5 @@
-//! The extent of an output or events file (its length and its oldest kept offset): as readers see
-//! it ([`Marks`]), and as a checkpoint on disk ([`Mark`]).
+//! How much of an output or events file exists: its length and its oldest stored offset. Readers
+//! see it as [`Marks`]; a checkpoint on disk ([`Mark`]) preserves it across a crash.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -8,40 +8,47 @@ use crate::{
     layout::{EVENTS_MARKS_AT, MARK_BYTES, OUTPUT_MARKS_AT},
 };
 
-/// The present extent of an execution's output, as published to its readers. Offsets and lengths
-/// count output bytes.
+/// How much output of an execution exists now: its length, its oldest stored byte and its checksum,
+/// as published to readers. Offsets and lengths count output bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {
-    /// The length: every byte ever appended, kept or not.
+    /// The number of bytes ever appended, including those that are no longer on disk.
     pub len: u64,
-    /// The oldest kept offset. The kept bytes are always `kept_from..len`.
+    /// The offset of the oldest byte on disk. The bytes on disk are always `kept_from..len`.
     pub kept_from: u64,
-    /// The CRC-32 (zlib's polynomial) of the whole output, kept or not. A client verifies with it
-    /// what it received.
+    /// The CRC-32 (zlib's polynomial) of all output ever appended, also of what is no longer on
+    /// disk. A client verifies with it what it received.
     pub crc32: u32,
-    /// Whether the output is complete: nothing will follow, and nothing is missing at the end.
+    /// Whether the output is complete: no more will follow, and no bytes are missing at the end.
     pub ended: bool,
-    /// Whether the writer was dropped without finishing, so that bytes may be missing. False again
-    /// once another writer continues.
+    /// Whether the writer was dropped without finishing, so that bytes may be missing at the end.
+    /// False again once another writer continues.
     pub aborted: bool,
 }
 
-/// A checkpoint of a file's extent, stored in the record. It holds what the file no longer shows
-/// once its oldest bytes are freed, and saves reading all of the file after a crash.
+/// A checkpoint of how much of an output or events file exists, stored in the execution's record
+/// file. It holds what the file itself no longer shows once its oldest bytes are freed. It also
+/// saves reading the whole file after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
+    /// The offset of the oldest byte on disk.
     pub(crate) kept_from: u64,
-    /// The length at the checkpoint; the file may be longer. If the output holds the events, this
-    /// is instead the events' offset that corresponds to `kept_from` in the output.
+    /// The length at the checkpoint; the file may be longer. In a checkpoint of events that are
+    /// rebuilt from the output, this is instead the offset in the events that corresponds to
+    /// `kept_from` in the output.
     pub(crate) len: u64,
-    /// The crc32 of the first `len` bytes.
+    /// The CRC-32 of the first `len` bytes; 0 for events.
     pub(crate) crc32: u32,
+    /// Whether the file was complete at the checkpoint.
     pub(crate) ended: bool,
-    /// How the events are kept ([`crate::EventsStorage`]), 0 if unknown; 0 for the output.
+    /// How the events are stored, as a number ([`crate::EventsStorage`]). 0 if it is not known yet,
+    /// and in a checkpoint of the output.
     pub(crate) kind: u8,
 }
 
 impl Mark {
+    /// Returns the checkpoint as it is stored on disk, with a checksum. `number` counts the
+    /// checkpoints, so that the newer of two is known.
     fn encode(self, number: u64) -> [u8; 64] {
         let Self {
             kept_from,
@@ -62,6 +69,8 @@ impl Mark {
         bytes
     }
 
+    /// Parses a checkpoint read from disk, and returns its number and content. `None` if it was
+    /// never written or its checksum is wrong.
     fn decode(bytes: &[u8; 64]) -> Option<(u64, Self)> {
         let number = u64_at(bytes, 0);
         (number > 0 && crc32fast::hash(&bytes[..60]) == u32_at(bytes, 60)).then(|| {
@@ -77,14 +86,13 @@ impl Mark {
     }
 }
 
-/// The error of [`MarkSlots::mark_then_free`]: which of its two steps failed.
+/// The reason why the oldest bytes of a file were not freed, from [`MarkSlots::mark_then_free`].
 #[derive(Debug)]
 pub(crate) enum Unfreed {
-    /// The mark, the checkpoint that gives the bytes up, could not be written, so no byte was
-    /// freed.
+    /// The checkpoint that gives the bytes up could not be written, so no byte was freed.
     Mark(io::Error),
-    /// The mark was written, but freeing failed: the bytes before its `kept_from` may still use
-    /// disk space.
+    /// The checkpoint was written, but freeing the disk blocks failed. The bytes before its
+    /// `kept_from` may still use disk space; no reader gets them.
     Bytes(io::Error),
 }
 
@@ -96,25 +104,35 @@ impl From<Unfreed> for io::Error {
     }
 }
 
-/// Which of an execution's two files a mark (checkpoint) describes.
+/// Which of an execution's two files a checkpoint describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TrackKind {
+    /// The output that clients read.
     Output,
+    /// The raw events (the exact stdout of the CLI), or the patches that rebuild them from the
+    /// output.
     Events,
 }
 
-/// The two places in the record for the marks (checkpoints) of one file. They are written in turn,
-/// so a torn write leaves the previous mark.
+/// The two places in the record file for the checkpoints of one file. They are written in turn, so
+/// a torn write leaves the previous checkpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct MarkSlots {
+    /// The open record file.
     record: Arc<File>,
+    /// The offset of the first of the two places in the record file.
     at: u64,
+    /// The number of the checkpoint written last; 0 if none was written.
     number: u64,
 }
 
 impl MarkSlots {
-    /// Reads the newest intact mark (checkpoint) of `track` from the record, and returns it with
-    /// the places for the next ones. The default mark (nothing written yet) if there is none.
+    /// Reads the newest intact checkpoint of `track` from the record file. Returns it with the
+    /// places to write the next ones. If no checkpoint was ever written, it is the default one,
+    /// with length 0.
+    ///
+    /// # Errors
+    /// The error of the operating system, or `UnexpectedEof` if the record file is too short.
     pub(crate) fn load(record: Arc<File>, track: TrackKind) -> io::Result<(Self, Mark)> {
         let at = match track {
             TrackKind::Output => OUTPUT_MARKS_AT,
@@ -134,9 +152,10 @@ impl MarkSlots {
         Ok((Self { record, at, number }, mark))
     }
 
-    /// Frees bytes in the order that survives a kill: writes `mark`, the checkpoint that gives the
-    /// bytes up, then calls `free`. A reader after a restart thus never takes freed bytes (zeros)
-    /// for output. If the mark cannot be written, `free` is not called.
+    /// Frees the oldest bytes of a file in an order that survives a kill. First writes the
+    /// checkpoint `mark`, which gives the bytes up, then calls `free`. So a reader after a restart
+    /// never takes freed bytes, which read as zeros, for output. If the checkpoint cannot be
+    /// written, `free` is not called.
     pub(crate) fn mark_then_free(
         &mut self,
         mark: Mark,
@@ -146,13 +165,13 @@ impl MarkSlots {
         free().map_err(Unfreed::Bytes)
     }
 
-    /// Waits until the written checkpoints are on disk.
+    /// Waits until the checkpoints written so far are on disk (fdatasync(2)).
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.record.sync_data()
     }
 
-    /// Writes a mark (checkpoint) without waiting for the disk. It survives a kill of the service.
-    /// A power cut may lose it, but then also the output that it counts.
+    /// Writes a checkpoint to the record file without waiting for the disk. It survives a kill of
+    /// the service. A power cut may lose it, but then also the output that it counts.
     pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
         let number = self.number + 1;
         let at = self.at + (number % 2) * MARK_BYTES;

@@ -1,4 +1,4 @@
-//! A table of the values in use, so that all users of an id share one value.
+//! A table of the values in use, by id, so that all users of an id share one value.
 
 use std::{
     collections::HashMap,
@@ -7,28 +7,29 @@ use std::{
 
 use uuid::Uuid;
 
-/// The values in use, by id. The table does not keep a value alive: the value's `Drop` must call
+/// The values in use, by id. The table does not keep a value alive. The `Drop` of a value must call
 /// [`OpenTable::forget_closed`], which removes its row.
 pub(crate) struct OpenTable<T> {
-    /// A lock, because a lookup and its insertion must be one step. No value is dropped and no
-    /// await happens under it.
+    /// The rows. A lock, because a lookup and its insertion must be one step. No value is dropped
+    /// and no await happens under it.
     open: Mutex<HashMap<Uuid, Weak<T>>>,
 }
 
 impl<T> OpenTable<T> {
+    /// Creates an empty table.
     pub(crate) fn new() -> Self {
         Self {
             open: Mutex::default(),
         }
     }
 
-    /// Returns the value in use with this id; None if it is not in use.
+    /// Returns the value in use with this id. `None` if no user holds it.
     pub(crate) fn get(&self, id: Uuid) -> Option<Arc<T>> {
         self.lock().get(&id).and_then(Weak::upgrade)
     }
 
-    /// Returns the value that all users of `id` share: the one in use, or else `value`, which is
-    /// then the shared one.
+    /// Returns the value that all users of `id` share. If one is in use, this is that value;
+    /// otherwise `value` is added to the table and returned.
     pub(crate) fn share(&self, id: Uuid, value: &Arc<T>) -> Arc<T> {
         let mut open = self.lock();
         match open.get(&id).and_then(Weak::upgrade) {
@@ -40,8 +41,8 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Removes the row of a value that was just dropped. Keeps it if a new value with the same id
-    /// is already in use.
+    /// Removes the row of a value that was just dropped. Keeps the row if a new value with the same
+    /// id is in use already.
     pub(crate) fn forget_closed(&self, id: Uuid) {
         let mut open = self.lock();
         if open.get(&id).is_some_and(|value| value.strong_count() == 0) {
@@ -49,8 +50,7 @@ impl<T> OpenTable<T> {
         }
     }
 
-    /// Removes the row of this id even if its value is in use, so that the next user gets a new
-    /// one.
+    /// Removes the row of this id even if its value is in use. The next user then gets a new value.
     pub(crate) fn remove(&self, id: Uuid) {
         self.lock().remove(&id);
     }
@@ -60,6 +60,7 @@ impl<T> OpenTable<T> {
         self.lock().is_empty()
     }
 
+    /// Locks the table, for a few operations in memory.
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Weak<T>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

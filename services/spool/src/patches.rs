@@ -1,6 +1,6 @@
-//! The patches of an execution: the places where its output of format `events` differs from the
-//! CLI's stdout, because the output must be valid UTF-8. With the patches, the output file serves
-//! both, and stdout is not stored twice.
+//! The patches of an execution are the places where its output of format `events` differs from the
+//! CLI's stdout. They differ because the output must be valid UTF-8. With the patches, the stdout
+//! can be rebuilt from the output file, and need not be stored a second time.
 
 use std::{
     io,
@@ -14,12 +14,13 @@ use protocol::Patch;
 
 use crate::files::{SparseFile, read_cached, read_up_to, u32_at, u64_at, write_all};
 
+/// The length of a patch on disk before its original bytes: checksum, offset and two lengths.
 const HEAD_BYTES: usize = 20;
-/// The size of one read while all patches of a log are read in turn: 256 KiB.
+/// The size of one read while all patches of an execution are read in turn (256 KiB).
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// The oldest position from which the CLI's stdout can be rebuilt, in both offsets. Earlier patches
-/// no longer exist.
+/// The oldest position from which the CLI's stdout can be rebuilt, as an offset in the output and
+/// in the stdout. Patches before it no longer exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Floor {
     /// The position as an offset in the output.
@@ -28,30 +29,35 @@ pub(crate) struct Floor {
     pub(crate) events: u64,
 }
 
-/// The patches of one execution, in the order of their offsets, stored in its `events` file. One
-/// writer appends; readers rebuild the CLI's stdout with them.
+/// The patches of one execution, in the order of their offsets, stored in its `events` file. A
+/// patch is a place where the output differs from the CLI's stdout. One writer appends patches;
+/// readers rebuild the stdout with them.
 pub(crate) struct PatchLog {
+    /// The events file.
     file: Box<dyn SparseFile>,
     /// The length of all complete patches in the file, in bytes; readers read no further.
     len: AtomicU64,
-    /// A lock, because the two offsets change together. No await happens under it.
+    /// The oldest position from which the stdout can be rebuilt. A lock, because its two offsets
+    /// change together. No await happens under it.
     floor: Mutex<Floor>,
-    /// How many bytes longer the CLI's stdout is than the output, summed over all patches ever
-    /// appended. Negative if shorter. Only the writer uses this field.
+    /// How many bytes longer the CLI's stdout is than the output, over all patches ever appended.
+    /// Negative if the stdout is shorter. Only the writer uses this field.
     growth: AtomicI64,
 }
 
-/// A part of the log that was read in advance, so that reading all patches in turn needs few reads
-/// of the disk.
+/// A part of the file of patches that was read in advance, so that reading all patches in turn
+/// needs few reads of the disk.
 #[derive(Default)]
 pub(crate) struct Block {
+    /// The offset in the file of the first byte in memory.
     at: u64,
+    /// The bytes in memory; empty before the first read.
     bytes: Vec<u8>,
 }
 
 impl Block {
-    /// Returns `n` bytes at the offset `at`, from the part in memory or with a new read; fewer only
-    /// where the file ends.
+    /// Returns `n` bytes at the offset `at`, from memory if all are there, and otherwise with a new
+    /// read. Returns fewer only if the file ends before.
     fn read(&mut self, file: &dyn SparseFile, at: u64, n: usize) -> io::Result<Vec<u8>> {
         let from = at.checked_sub(self.at).map(usize::try_from);
         if let Some(Ok(from)) = from
@@ -66,9 +72,10 @@ impl Block {
 }
 
 impl PatchLog {
-    /// Opens the patch log in `file`, whose patches begin at `floor`. After a crash (`ended` is
-    /// false), cuts off a torn last patch, and patches for output after `output_len`, which was
-    /// never written.
+    /// Opens the patches in `file`. `floor` is the oldest position that can be rebuilt; patches
+    /// before it are ignored. If the execution has not `ended`, a crash may have interrupted its
+    /// writer. This then cuts off a torn last patch, and patches for output after `output_len`,
+    /// which was never written.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         floor: Floor,
@@ -97,6 +104,7 @@ impl PatchLog {
         Ok(log)
     }
 
+    /// Locks the oldest position from which the stdout can be rebuilt.
     fn lock_floor(&self) -> MutexGuard<'_, Floor> {
         self.floor.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,8 +114,8 @@ impl PatchLog {
         *self.lock_floor()
     }
 
-    /// Returns the position of `output` in both offsets. `output` must lie after all patches
-    /// appended so far.
+    /// Converts the offset `output` into a position with both offsets, in the output and in the
+    /// CLI's stdout. `output` must lie after all patches appended so far.
     pub(crate) fn floor_at(&self, output: u64) -> Floor {
         let growth = self.growth.load(Ordering::SeqCst);
         Floor {
@@ -116,13 +124,13 @@ impl PatchLog {
         }
     }
 
-    /// Returns the length of all complete patches, in bytes.
+    /// Returns the length of all complete patches in the file, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.len.load(Ordering::SeqCst)
     }
 
-    /// Appends patches for output that follows. If they cannot be written, the log stays as it was,
-    /// but [`PatchLog::floor_at`] counts them.
+    /// Appends patches for output that will be appended next. If they cannot be written, the file
+    /// stays as it was, but [`PatchLog::floor_at`] counts them, because the CLI wrote their bytes.
     pub(crate) fn append(&self, patches: &[Patch]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for patch in patches {
@@ -136,8 +144,8 @@ impl PatchLog {
         Ok(())
     }
 
-    /// Records in memory that the CLI's stdout before `floor` can no longer be rebuilt, for patches
-    /// that could not be written or removed. A lower `floor` than the present one changes nothing.
+    /// Records in memory that the CLI's stdout before `floor` can no longer be rebuilt, because
+    /// patches could not be written or removed. Changes nothing if the present floor is higher.
     pub(crate) fn raise_floor(&self, floor: Floor) {
         let mut current = self.lock_floor();
         if floor.output > current.output {
@@ -145,22 +153,24 @@ impl PatchLog {
         }
     }
 
-    /// Removes all patches from the file. The CLI's stdout can then be rebuilt only from `floor`
-    /// on.
+    /// Removes all patches from the file. From now on, the CLI's stdout can be rebuilt only from
+    /// `floor` on.
     pub(crate) fn forget(&self, floor: Floor) -> io::Result<()> {
         *self.lock_floor() = floor;
         self.len.store(0, Ordering::SeqCst);
         self.file.set_len(0)
     }
 
-    /// Reads the patch at the position `at` of the log, and returns it with the position of the
-    /// next one. None at the end and for a torn patch. Blocks on the disk.
+    /// Reads the patch at the position `at` of the file, and returns it with the position of the
+    /// next one. `None` at the end, and for a patch that is torn or has a wrong checksum. Blocks on
+    /// the disk.
     pub(crate) fn read(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_with(at, |at, n| read_up_to(&*self.file, at, n))
     }
 
-    /// Reads as [`PatchLog::read`] does, but in large reads kept in `block`, to go through the
-    /// whole log. If [`PatchLog::floor`] is the same afterwards, no patch was removed meanwhile.
+    /// Reads one patch, like [`PatchLog::read`], but reads the file in large pieces that stay in
+    /// `block`, to go through all patches. If [`PatchLog::floor`] is the same afterwards, no patch
+    /// was removed during the pass.
     pub(crate) fn read_ahead(
         &self,
         at: u64,
@@ -169,7 +179,9 @@ impl PatchLog {
         self.read_with(at, |at, n| block.read(&*self.file, at, n))
     }
 
-    /// Reads as [`PatchLog::read`] does, but only what is in memory already. Fails with
+    /// Reads one patch, like [`PatchLog::read`], but only from memory.
+    ///
+    /// # Errors
     /// `WouldBlock` if the read would wait for the disk.
     pub(crate) fn read_cached(&self, at: u64) -> io::Result<Option<(Patch, u64)>> {
         self.read_with(at, |at, n| {
@@ -177,6 +189,8 @@ impl PatchLog {
         })
     }
 
+    /// Reads and checks the patch at the position `at`, with `read` to get bytes of the file.
+    /// `None` at the end, and for a patch that is torn or has a wrong checksum.
     fn read_with(
         &self,
         at: u64,
@@ -210,7 +224,8 @@ impl PatchLog {
     }
 }
 
-/// Encodes a patch as on disk: crc of the rest, offset, lengths, original.
+/// Appends a patch to `into` as it is stored on disk: the CRC-32 of the rest, the offset, both
+/// lengths, and the original bytes.
 fn encode(patch: &Patch, into: &mut Vec<u8>) {
     let Patch {
         offset,

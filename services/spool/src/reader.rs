@@ -1,4 +1,4 @@
-//! Reading an execution's output from an offset to its end, waiting for bytes that are not written
+//! Reads an execution's output from an offset to its end, and waits for bytes that are not written
 //! yet.
 
 use std::{io, sync::Arc};
@@ -14,7 +14,8 @@ use crate::{
     track::Track,
 };
 
-/// Permits for reads that wait for the disk. Each such read uses a thread, which costs memory.
+/// Permits for reads of output and events that wait for the disk. Each such read uses a thread,
+/// which costs memory.
 ///
 /// - Acquired when bytes are not in the page cache; held for one read of at most 64 KiB or one
 ///   patch.
@@ -23,12 +24,12 @@ use crate::{
 /// - Backpressure: each reader holds one chunk at a time.
 static DISK_READS: Semaphore = Semaphore::const_new(8);
 
-/// Runs `read` on a thread that may block, and returns its result. At most eight such reads run at
-/// the same time; more wait for their turn.
+/// Runs `read`, which may wait for the disk, on a thread that may block, and returns its result. At
+/// most eight such reads run at the same time; more wait for their turn.
 ///
 /// # Cancellation
-/// A dropped call that waits for its turn reads nothing. A read that has begun is finished by its
-/// thread.
+/// A dropped call that waits for its turn reads no bytes. A read that has begun is finished by its
+/// thread, and its result is dropped.
 pub(crate) async fn run_disk_read<T: Send + 'static>(
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -40,17 +41,23 @@ pub(crate) async fn run_disk_read<T: Send + 'static>(
     blocking::run_io(read).await
 }
 
-/// A reader of an execution's output, which also follows output that is still being written. It
-/// holds no bytes between calls, so slow readers cost no memory.
+/// Reads an execution's output from an offset on, and waits for output that is not written yet.
+/// Holds no bytes between calls, so slow readers cost no memory.
 pub struct Reader {
+    /// The output file.
     track: Arc<Track>,
+    /// The present length and oldest offset on disk, as the writer publishes them.
     marks: watch::Receiver<Marks>,
+    /// The offset of the next byte to be read.
     offset: u64,
 }
 
 impl Reader {
-    /// Creates a reader that begins at `offset`. Fails with `Beyond` after the present end, and
-    /// with `NotKept` before the oldest kept byte.
+    /// Creates a reader that begins at the byte `offset` of the output.
+    ///
+    /// # Errors
+    /// `Beyond` if `offset` is after the present end, and `NotKept` if it is before the oldest byte
+    /// on disk.
     pub(crate) fn new(track: Arc<Track>, offset: u64) -> Result<Self, ReadError> {
         let Marks { len, kept_from, .. } = track.current_marks();
         if offset > len {
@@ -62,14 +69,14 @@ impl Reader {
         Ok(Self::at(track, offset))
     }
 
-    /// Creates a reader that begins at the oldest kept byte.
+    /// Creates a reader that begins at the oldest byte that is on disk.
     pub(crate) fn oldest(track: Arc<Track>) -> Self {
         let offset = track.current_marks().kept_from;
         Self::at(track, offset)
     }
 
-    /// Creates a reader that begins at `offset`, which the caller has checked against the kept
-    /// bytes. The first read checks it again.
+    /// Creates a reader that begins at the byte `offset`, which the caller has compared with the
+    /// bytes on disk. The first read checks it again.
     pub(crate) fn at(track: Arc<Track>, offset: u64) -> Self {
         let marks = track.marks.subscribe();
         Self {
@@ -84,16 +91,19 @@ impl Reader {
         self.offset
     }
 
-    /// Waits for output, and returns its next bytes, between 1 and `max`; None at the end of a
-    /// finished output. A chunk may end inside a character.
+    /// Waits until output after the reader's offset exists, and returns between 1 and `max` bytes
+    /// of it. `None` means that the output is complete and was read to its end. A chunk may end
+    /// inside a UTF-8 character.
     ///
     /// # Errors
-    /// See [`ReadError`]. On an error the offset stays, and the next call retries. `NotKept` means
-    /// that the writer freed these bytes before they were read. `Aborted` is returned only after
-    /// every written byte was read.
+    /// On an error the offset stays, and the next call tries again.
+    /// - `NotKept` if the writer freed these bytes before they were read.
+    /// - `Aborted` if the writer was dropped without finishing; only after every written byte was
+    ///   read.
+    /// - `Io` if the disk cannot be read.
     ///
     /// # Cancellation
-    /// Safe: a dropped call has read nothing.
+    /// Safe: a dropped call has read no bytes.
     ///
     /// # Panics
     /// If the bytes are only on disk and there is no Tokio runtime, whose blocking threads read
@@ -105,8 +115,12 @@ impl Reader {
         }
     }
 
-    /// Waits until bytes after the reader's offset are written, and returns how many; None at the
-    /// end of a finished output. Reads nothing.
+    /// Waits until bytes after the reader's offset are written, and returns how many there are.
+    /// `None` at the end of a complete output. Reads no bytes.
+    ///
+    /// # Errors
+    /// `NotKept` if the bytes at the offset are no longer on disk, and `Aborted` if the writer was
+    /// dropped without finishing and all its bytes were read.
     pub(crate) async fn wait(&mut self) -> Result<Option<u64>, ReadError> {
         // Otherwise a reader that never has to wait would block all other tasks on its thread.
         tokio::task::consume_budget().await;
@@ -134,7 +148,11 @@ impl Reader {
     }
 
     /// Reads exactly the next `n` bytes, which [`Reader::wait`] reported as available, and advances
-    /// the offset. From memory if possible, otherwise on another thread.
+    /// the offset. Bytes in the page cache are returned immediately; otherwise another thread waits
+    /// for the disk.
+    ///
+    /// # Errors
+    /// `NotKept` if the bytes were freed in the meantime, or `Io`. The offset then stays.
     pub(crate) async fn read_exact(&mut self, n: u64) -> Result<Bytes, ReadError> {
         let at = self.offset;
         let n = usize::try_from(n).map_err(io::Error::other)?;
@@ -150,12 +168,19 @@ impl Reader {
         self.finish_read(at, n, read)
     }
 
-    /// Reads as [`Reader::read_exact`] does, but waits for the disk on the calling thread.
+    /// Reads exactly the next `n` bytes, like [`Reader::read_exact`], but waits for the disk on the
+    /// calling thread.
     pub(crate) fn read_exact_blocking(&mut self, n: usize) -> Result<Bytes, ReadError> {
         let read = read_up_to(&*self.track.file, self.offset, n);
         self.finish_read(self.offset, n, read)
     }
 
+    /// Checks that the bytes in `read` are output and not freed bytes (zeros), and advances the
+    /// offset by `n`.
+    ///
+    /// # Errors
+    /// `NotKept` if the bytes at `at` were freed during the read, or `Io` if fewer than `n` were
+    /// read.
     fn finish_read(
         &mut self,
         at: u64,

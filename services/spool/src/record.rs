@@ -1,5 +1,5 @@
-//! The record of an execution, the file with its fixed facts, statuses and body: writing, reading
-//! and repairing it. `layout` describes the file.
+//! Reading, writing and repairing the `record` file of an execution, which holds its id, statuses
+//! and request body. `layout` lists what is stored at which offset.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -11,21 +11,28 @@ use crate::{
     slots::Slots,
 };
 
+/// The first eight bytes of every record file; they also name the version of the format.
 const MAGIC: [u8; 8] = *b"ccspool1";
 
-/// The facts of an execution that never change, at the start of its record. A tombstone keeps them
-/// after a deletion.
+/// The facts of an execution that never change, stored at the start of its record file. A deletion
+/// keeps them, so that the deleted id is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// The id that the client chose for the execution.
     pub(crate) id: Uuid,
     /// The execution's position in the index. Positions ascend in the order of acceptance.
     pub(crate) sequence: u64,
+    /// The digest of the request body, given by the caller. A repeated request is recognised by it.
+    /// All zeros, the digest of no body, if the body was damaged.
     pub(crate) digest: [u8; 32],
+    /// The length of the request body, in bytes.
     pub(crate) body_len: u64,
+    /// The CRC-32 of the request body, to notice damage on disk.
     pub(crate) body_crc: u32,
 }
 
 impl Header {
+    /// Returns the header as it is stored on disk, with a checksum at the end.
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
         let Self {
             id,
@@ -46,6 +53,7 @@ impl Header {
         bytes
     }
 
+    /// Parses a header read from disk. `None` if the checksum or the magic number is wrong.
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let whole = crc32fast::hash(&bytes[..HEADER_BYTES - 4]) == u32_at(bytes, HEADER_BYTES - 4);
         (whole && bytes[0..8] == MAGIC).then(|| Self {
@@ -57,8 +65,12 @@ impl Header {
         })
     }
 
-    /// Reads the header at the start of an open record or tombstone (what remains of a deleted
-    /// execution). `InvalidData` if its checksum is wrong.
+    /// Reads the header at the start of `file`, which is a record or a tombstone (what remains of
+    /// the record after a deletion).
+    ///
+    /// # Errors
+    /// `InvalidData` if the checksum is wrong, `UnexpectedEof` if the file is too short, or the
+    /// error of the operating system.
     pub(crate) fn read(file: &File) -> io::Result<Self> {
         let mut bytes = [0; HEADER_BYTES];
         file.read_exact_at(&mut bytes, 0)?;
@@ -67,7 +79,11 @@ impl Header {
         })
     }
 
-    /// Reads the header of the record or tombstone at `path`; None if there is no file.
+    /// Reads the header of the record or tombstone at `path`. `None` if there is no such file.
+    ///
+    /// # Errors
+    /// `InvalidData` or `UnexpectedEof` if the header is damaged, or the error of the operating
+    /// system.
     pub(crate) fn read_path(path: &Path) -> io::Result<Option<Self>> {
         match File::open(path) {
             Ok(file) => Self::read(&file).map(Some),
@@ -77,9 +93,11 @@ impl Header {
     }
 }
 
-/// Creates the record of a new execution at `path`, with `first_slot` as its first status, and
-/// returns the open file; the caller syncs it. Empty places are written as zeros, not only
-/// allocated: writing into them later could need a disk block that a full disk does not have.
+/// Creates the record file of a new execution at `path`, with `first_slot` as its first status, and
+/// returns it open for reading and writing. Does not wait for the disk; the caller syncs the file.
+///
+/// Unused places are written as zeros and not only reserved. Writing into a reserved place later
+/// could need a disk block that a full disk does not have.
 pub(crate) fn write_new(
     path: &Path,
     header: &Header,
@@ -101,8 +119,8 @@ pub(crate) fn write_new(
     Ok(file)
 }
 
-/// Turns an error that means damaged or truncated data into None, so that the caller can repair;
-/// other errors stay.
+/// Turns an error that means damaged or truncated data into `None`, so that the caller can repair
+/// it. Other errors, such as a failing disk, are returned unchanged.
 pub(crate) fn if_intact<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
@@ -111,10 +129,13 @@ pub(crate) fn if_intact<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Repairs the damaged record at `path` enough to open it: rebuilds a damaged header from the body,
-/// and damaged status numbers as if nothing but a first status was written. The status itself may
-/// still be missing. `sequence` is the entry's position in the index; `digest_of` computes the
-/// digest of a body, or None for a damaged one.
+/// Repairs the damaged record file at `path` enough to open it, and returns its header and the
+/// state of its status slots. A damaged header is rebuilt from the body. If no status slot is
+/// readable, the slots are treated as if only a first status was ever written. The status itself
+/// may still be missing.
+///
+/// `sequence` is the execution's position in the index. `digest_of` computes the digest of a body,
+/// and returns `None` for a damaged one.
 pub(crate) fn restore(
     path: &Path,
     id: Uuid,
@@ -151,8 +172,12 @@ pub(crate) fn restore(
     Ok((file, header, slots))
 }
 
-/// Reads the body (the client's prompt and settings) from the record, and verifies its checksum.
-/// `InvalidData` if it is damaged.
+/// Reads the request body (the client's prompt and settings) from a record file, and verifies its
+/// CRC-32.
+///
+/// # Errors
+/// `InvalidData` if the checksum is wrong, `UnexpectedEof` if the file is too short, or the error
+/// of the operating system.
 pub(crate) fn read_body(file: &File, header: &Header) -> io::Result<Vec<u8>> {
     let len = usize::try_from(header.body_len).map_err(io::Error::other)?;
     let mut body = vec![0; len];

@@ -1,8 +1,9 @@
-//! The status of an execution, stored in three checksummed slots (places in the record) that are
-//! written in turn. A write that is cut off anywhere leaves the previous status.
+//! The status of an execution, stored in three places (slots) of its record file. Statuses are
+//! written to the slots in turn, each with a checksum, so a write that is cut off leaves the
+//! previous status.
 //!
-//! Two slots would be enough for a kill. The third is for a power cut: statuses without an fsync
-//! are written in turn into two slots, never over the last durable status.
+//! Two slots would be enough for a kill of the service. The third is for a power cut: statuses that
+//! do not wait for fsync(2) are written in turn into two slots, never over the last durable status.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -11,26 +12,34 @@ use crate::{
     layout::{SLOT_BYTES, SLOTS, SLOTS_AT},
 };
 
+/// The length of a slot's head before the status, in bytes: checksum, number, length and flags.
 const HEAD_BYTES: usize = 32;
-/// The largest status that can be stored, in bytes (72 KiB less a head of 32 bytes).
+/// The largest status of an execution that can be stored, in bytes of JSON (72 KiB less a head of
+/// 32 bytes). Each status has a place of fixed size, so that it can be overwritten on a full disk.
 pub const STATUS_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES;
 
+/// The flag of a terminal (final) status.
 const TERMINAL: u8 = 1;
+/// The flag of a status whose write waited for the disk.
 const DURABLE: u8 = 2;
 
-/// One written status with its number and flags, as stored in a slot.
+/// One written status of an execution with its number and flags, as stored in a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
-    /// The number of the write, from 1. The intact version with the highest number is the status.
+    /// The number of the write, from 1. The intact version with the highest number is the present
+    /// status.
     pub(crate) number: u64,
+    /// Whether the status is terminal (final).
     pub(crate) terminal: bool,
+    /// Whether the write waited until the status was on disk.
     pub(crate) durable: bool,
+    /// The status, as the JSON bytes that were written.
     pub(crate) json: Vec<u8>,
 }
 
 impl Version {
     /// Returns the bytes of a slot: CRC-32 of the rest, number, length, flags, then the status. The
-    /// checksum covers the number too.
+    /// checksum covers the number too, so a torn write is noticed.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let Self {
             number,
@@ -48,7 +57,8 @@ impl Version {
         bytes
     }
 
-    /// Returns the version in a slot; None if the slot is empty or its checksum is wrong.
+    /// Parses the status in a slot read from disk. `None` if the slot is empty or its checksum is
+    /// wrong.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < HEAD_BYTES {
             return None;
@@ -65,18 +75,21 @@ impl Version {
     }
 }
 
-/// Which status version is in which slot of one record, to find the newest and the next one to
-/// overwrite. The statuses themselves stay on disk.
+/// Which status is in which of the three status slots of a record file. Finds the newest status and
+/// the slot to overwrite next. The statuses themselves stay on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Slots {
+    /// The number of the status in each slot; 0 if the slot is empty or damaged.
     numbers: [u64; SLOTS],
+    /// The slot of the newest status whose write waited for the disk; `None` if no slot holds one.
     durable: Option<usize>,
+    /// Whether the newest status is terminal (final).
     terminal: bool,
 }
 
 impl Slots {
-    /// Returns the state of a record that was just accepted: one version, which is durable and not
-    /// terminal.
+    /// Returns the state of a record file that was just accepted. It has one status, which is on
+    /// disk and not terminal.
     pub(crate) fn first() -> Self {
         Self {
             numbers: [1, 0, 0],
@@ -85,7 +98,10 @@ impl Slots {
         }
     }
 
-    /// Reads which versions the slots of a record hold. `InvalidData` if no slot is intact.
+    /// Reads which statuses the three slots of a record file hold.
+    ///
+    /// # Errors
+    /// `InvalidData` if no slot has an intact status, or the error of the operating system.
     pub(crate) fn load(file: &File) -> io::Result<Self> {
         let mut slots = Self::default();
         let mut newest = 0;
@@ -113,24 +129,25 @@ impl Slots {
         Ok(slots)
     }
 
-    /// Whether the newest status is terminal (final).
+    /// Whether the newest status is terminal (final), so that the execution has ended.
     pub(crate) fn terminal(&self) -> bool {
         self.terminal
     }
 
-    /// Returns the number of the newest status: how many statuses were written so far.
+    /// Returns the number of the newest status, which is how many statuses were written so far.
     pub(crate) fn newest_number(&self) -> u64 {
         self.numbers[self.newest()]
     }
 
+    /// Returns the slot of the newest status.
     fn newest(&self) -> usize {
         (0..SLOTS)
             .max_by_key(|slot| self.numbers[*slot])
             .unwrap_or(0)
     }
 
-    /// Returns the slot to write next: the oldest that holds neither the newest status nor the
-    /// newest one that is certainly on disk.
+    /// Returns the slot to overwrite next. It is the oldest one that holds neither the newest
+    /// status nor the newest one that is certainly on disk.
     fn next(&self) -> usize {
         let newest = self.newest();
         (0..SLOTS)
@@ -140,14 +157,22 @@ impl Slots {
     }
 
     /// Reads the newest status, as the JSON bytes that were written.
+    ///
+    /// # Errors
+    /// `InvalidData` if the slot was damaged since it was written, or the error of the operating
+    /// system.
     pub(crate) fn read(&self, file: &File) -> io::Result<Vec<u8>> {
         read_slot(file, self.newest())?
             .map(|version| version.json)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the status slot is damaged"))
     }
 
-    /// Writes the next status. With `durable`, waits until it is on disk. Once a terminal status
-    /// was written, later ones are terminal too. On an error the previous status stays.
+    /// Writes the next status `json` into the record file. With `durable`, waits until it is on
+    /// disk. Once a terminal status was written, later ones are terminal too.
+    ///
+    /// # Errors
+    /// `InvalidInput` if `json` is longer than [`STATUS_BYTES_MAX`], or the error of the operating
+    /// system. The previous status then stays.
     pub(crate) fn write(
         &mut self,
         file: &File,
@@ -181,10 +206,12 @@ impl Slots {
     }
 }
 
+/// Returns the offset of a slot in the record file.
 fn slot_at(slot: usize) -> u64 {
     SLOTS_AT + (slot * SLOT_BYTES) as u64
 }
 
+/// Reads the status in one slot. `None` if the slot is empty or its checksum is wrong.
 fn read_slot(file: &File, slot: usize) -> io::Result<Option<Version>> {
     let mut head = [0; HEAD_BYTES];
     file.read_exact_at(&mut head, slot_at(slot))?;

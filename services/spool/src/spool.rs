@@ -1,5 +1,5 @@
-//! The spool: all executions on disk, with their acceptance, lookup and deletion. Lists are in
-//! `list`, deletion by age and size in `retention`.
+//! Access to all executions stored on disk: accepting, finding, repairing and deleting them. The
+//! submodule `list` returns them in pages, and `retention` deletes them by age and size.
 
 use std::{
     fs::File,
@@ -29,8 +29,9 @@ mod tests;
 
 pub use list::Page;
 
-/// All executions on disk, in one folder that only this process may use. Cheap to clone. The folder
-/// stays locked for other processes until the last clone and the last [`Entry`] are dropped.
+/// All executions stored on disk, in one folder that only this process may use. Cheap to clone. A
+/// lock file keeps other processes out of the folder until the last clone and the last [`Entry`]
+/// are dropped.
 #[derive(Clone)]
 pub struct Spool {
     store: Arc<Store>,
@@ -38,12 +39,14 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in the folder `dir`, and creates it if it is missing. Finishes deletions and
-    /// repairs damage that a crash left. Returns warnings about the file system for the operator's
-    /// log.
+    /// Opens the executions stored in the folder `dir`, and creates the folder if it is missing.
+    /// Finishes deletions that a crash interrupted, removes executions that were never confirmed to
+    /// a client, and repairs the index. The returned texts are warnings about the file system for
+    /// the operator's log; normally there are none.
     ///
     /// # Errors
-    /// `InUse` while another process has it open, `Unwritable`, or the disk's.
+    /// `InUse` while another process has the folder open, `Unwritable` if a file cannot be created
+    /// or written, or `Io` if the disk cannot be read.
     pub fn open(dir: &Path, limits: SpoolLimits) -> Result<(Self, Vec<String>), SpoolError> {
         let (store, warnings) = Store::open(dir, limits)?;
         let spool = Self {
@@ -53,21 +56,24 @@ impl Spool {
         Ok((spool, warnings))
     }
 
-    /// Checks that the disk is writable now and has `need_bytes` free, so that the service can
-    /// report whether it is ready. Takes a few microseconds.
+    /// Checks that the disk can be written now and has `need_bytes` bytes and an inode free. The
+    /// service's readiness check calls this. Takes a few microseconds.
     ///
     /// # Errors
-    /// A description of the problem for the operator.
+    /// A sentence for the operator that says what is wrong.
     pub fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
         self.store.check_writable(need_bytes)
     }
 
-    /// Accepts an execution: stores its `body`, its digest and its first `status` under `id`. When
-    /// this returns, they are on disk and survive a power cut.
+    /// Accepts an execution: stores its request `body`, the digest of the body and its first
+    /// `status` under `id`. When this returns `Ok`, they are on disk and survive a power cut.
     ///
     /// # Errors
-    /// `Exists`, `Deleted` or `Burned` (cancelled before) if the id was used already; `Unwritable`.
     /// On an error nothing is stored.
+    /// - `Exists`, `Deleted` or `Burned` if the id was used, deleted or cancelled before.
+    /// - `Unwritable` if the disk cannot be written or `status` is longer than
+    ///   [`crate::STATUS_BYTES_MAX`].
+    /// - `Damaged` or `Io` if an existing execution with this id cannot be read.
     pub fn create(
         &self,
         id: Uuid,
@@ -114,10 +120,11 @@ impl Spool {
         }
     }
 
-    /// Returns the execution with this id; None if none exists or it was deleted.
+    /// Returns the execution with this id. `None` if there is none or it was deleted.
     ///
     /// # Errors
-    /// `Damaged` if its record cannot be used (see [`Spool::restore`]), or the disk's.
+    /// `Damaged` if its record file cannot be used (see [`Spool::restore`]), or `Io` if the disk
+    /// cannot be read.
     pub fn get(&self, id: Uuid) -> Result<Option<Entry>, SpoolError> {
         if let Some(entry) = Entry::held(&self.open, id) {
             return Ok(Some(entry));
@@ -127,13 +134,15 @@ impl Spool {
         Ok(entry.map(Entry::shared))
     }
 
-    /// Repairs a damaged execution from its remaining data enough to read and end it. Its status
-    /// may still be missing; the caller then writes a terminal one. `digest_of` computes the digest
-    /// of an intact body, by which a repeated request finds its execution. For an intact execution,
-    /// only creates missing files. None if no record exists.
+    /// Repairs a damaged execution from what is left of it, so that it can be read and ended.
+    /// `None` if it has no record file. Its status may still be missing; the caller then writes a
+    /// terminal one with [`Spool::end`]. For an intact execution, this only creates missing files.
+    ///
+    /// `digest_of` computes the digest of the request body, by which a repeated request finds its
+    /// execution. It returns `None` if the body is damaged.
     ///
     /// # Errors
-    /// The disk's.
+    /// `Unwritable` if the repair cannot be written, or `Io` if the disk cannot be read.
     pub fn restore(
         &self,
         id: Uuid,
@@ -159,25 +168,28 @@ impl Spool {
         Ok(Some(self.entry(folder, header, record, slots)))
     }
 
-    /// Returns the entry for this open record, or the entry already in use for its id.
+    /// Returns the [`Entry`] for an execution whose record file was just opened. If another caller
+    /// uses this execution already, returns that shared entry instead.
     fn entry(&self, folder: PathBuf, header: Header, record: File, slots: Slots) -> Entry {
         let (store, open) = (Arc::clone(&self.store), Arc::clone(&self.open));
         Entry::new(store, open, folder, header, record, slots).shared()
     }
 
-    /// Returns the digest of the body of a deleted execution, by which a repeated request is
-    /// recognised; None if this id was not deleted within 30 days. If the tombstone (the file that
-    /// remembers the deletion) cannot be read, returns a digest that no body has.
+    /// Returns the digest of the request body of a deleted execution, by which a repeated request
+    /// is recognised. `None` if no execution with this id was deleted within 30 days. All zeros,
+    /// which no body has, if the file that remembers the deletion cannot be read.
     pub fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
         self.store.tombstone(id)
     }
 
-    /// Deletes an ended execution, and leaves a tombstone: a small file that remembers id and
-    /// digest for 30 days. Repeating the call changes nothing. Works on a full disk. Open readers
-    /// can continue to read.
+    /// Deletes an ended execution. A small file (tombstone) remembers its id and digest for 30
+    /// days. Repeating the call changes nothing. This also works on a full disk, because it only
+    /// renames and removes files. Readers that are already open can continue to read.
     ///
     /// # Errors
-    /// `Live` if it has not ended, `Unknown`, `Damaged`, or the disk's.
+    /// `Live` if the execution has not ended, `Unknown` if there is none with this id, `Damaged` if
+    /// its record cannot be read, `Unwritable` if the disk refuses the deletion, or `Io` if it
+    /// cannot be read.
     pub fn delete(&self, id: Uuid) -> Result<(), SpoolError> {
         let store = &self.store;
         let _busy = store.hold(id);

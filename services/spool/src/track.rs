@@ -1,5 +1,5 @@
-//! A track: a file (an execution's output or raw events) that one writer appends to and any number
-//! of readers follow, and its recovery after a crash.
+//! The file of an execution's output or raw events, which one writer appends to and any number of
+//! readers follow, and its recovery after a crash.
 
 use std::io;
 
@@ -10,41 +10,47 @@ use crate::{
     marks::{Mark, MarkSlots, Marks},
 };
 
-/// What an append to output or events cost: older bytes that were freed, and bytes that could not
-/// be written. All zero and false if everything was written and kept.
+/// The cost of one append to output or raw events: older bytes that were freed, and new bytes that
+/// could not be written. All zero and false if everything was written and no older byte was freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Appended {
-    /// The number of older bytes that were freed to stay within a limit or to make room on a full
-    /// disk.
+    /// The number of older bytes that were freed, either to stay within a limit or to make room on
+    /// a full disk.
     pub freed: u64,
-    /// The number of appended bytes that could not be written. They still count in the length, and
+    /// The number of appended bytes that could not be written. They count in the length, but
     /// readers cannot read them.
     pub lost: u64,
-    /// Whether the disk or a quota was full during the append, even if freeing made room.
+    /// Whether the disk or a quota was full during the append, even if freeing older bytes made
+    /// room.
     pub disk_full: bool,
 }
 
-/// Whether the bytes of a file are text, which decides where it may be cut.
+/// Whether the bytes of a file are UTF-8 text, which decides where the file may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// UTF-8 with a CRC-32 of all bytes; the oldest bytes are freed only at the boundaries of
-    /// characters.
+    /// UTF-8 text with a CRC-32 of all bytes. The oldest bytes are freed only up to the boundary of
+    /// a character.
     Utf8,
-    /// Arbitrary bytes without a checksum; the oldest may be freed at any offset.
+    /// Arbitrary bytes without a checksum. The oldest ones may be freed up to any offset.
     Bytes,
 }
 
-/// The file of an execution's output or raw events, shared by its writer and its readers. `marks`
-/// changes only after bytes are written, and before bytes are freed, so readers never read a hole.
+/// The open file of an execution's output or raw events, shared by its writer and its readers.
 pub(crate) struct Track {
+    /// The file.
     pub(crate) file: Box<dyn SparseFile>,
+    /// The present length, oldest stored offset and checksum. Changes only after bytes are written,
+    /// and before bytes are freed, so readers never read freed bytes (zeros).
     pub(crate) marks: watch::Sender<Marks>,
 }
 
 impl Track {
-    /// Opens an existing file as a track, and recovers its length and checksum after a crash.
-    /// `mark` is the newest checkpoint in `slots`. `ended` means that the execution is terminal, so
-    /// nothing is appended even if the mark does not say so.
+    /// Opens an existing output or events file, and recovers its length and checksum after a crash.
+    /// `mark` is the newest checkpoint in `slots`. `ended` means that the execution has ended, so
+    /// that no more bytes are appended, even if the checkpoint does not say so.
+    ///
+    /// # Errors
+    /// The error of the operating system.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         slots: &mut MarkSlots,
@@ -63,24 +69,26 @@ impl Track {
         })
     }
 
-    /// Returns the present extent, as last published by the writer.
+    /// Returns the present length, oldest stored offset and checksum, as last published by the
+    /// writer.
     pub(crate) fn current_marks(&self) -> Marks {
         *self.marks.borrow()
     }
 }
 
-/// The size of one read while the checksum is recovered after a crash: 1 MiB.
+/// The size of one read while the checksum is recovered after a crash (1 MiB).
 const RECOVERY_BYTES: usize = 1 << 20;
 
-/// Restores the length, the crc and the oldest kept offset after a kill or a power cut.
+/// Recovers the length, the checksum and the oldest stored offset of a file after a kill or a power
+/// cut.
 ///
 /// A kill leaves every byte of a write that returned, and perhaps a part of an unfinished write. No
 /// reader has seen that part, so a torn character at the end is cut off. A power cut can also lose
-/// bytes that a mark counts. The remaining bytes are then no longer a suffix, so nothing is kept,
-/// and the length and the crc stay correct.
+/// bytes that the checkpoint counts. If older bytes were freed before or the file was complete, its
+/// rest is then given up, and the length and the checksum stay correct.
 ///
-/// A wrong mark is corrected on disk before this returns: an old mark would count bytes as kept
-/// that are a hole, or that were written later.
+/// A wrong checkpoint is corrected on disk before this returns. Otherwise it would later count
+/// bytes as stored that were freed or written later.
 fn recover(
     file: &dyn SparseFile,
     slots: &mut MarkSlots,
@@ -174,8 +182,8 @@ fn recover(
     })
 }
 
-/// Returns how many bytes of an incomplete character are at the end of `last`, which holds the last
-/// bytes of the file (up to three); 0 if it ends with a whole character.
+/// Returns how many bytes of an incomplete UTF-8 character are at the end of `last`, the last bytes
+/// of the file (up to three). 0 if the file ends with a whole character.
 fn torn_character(last: &[u8]) -> usize {
     let Some(start) = last.iter().rposition(|byte| !is_continuation(*byte)) else {
         return 0;
@@ -190,7 +198,7 @@ fn torn_character(last: &[u8]) -> usize {
     if has < needs { has } else { 0 }
 }
 
-/// Whether a byte continues a character of UTF-8.
+/// Whether a byte is the second or a later byte of a UTF-8 character.
 pub(crate) fn is_continuation(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }

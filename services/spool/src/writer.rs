@@ -1,4 +1,4 @@
-//! The writer of an execution's output and events.
+//! The writer of an execution's output and raw events (the exact stdout of the CLI).
 
 use std::{io, sync::Arc};
 
@@ -14,38 +14,46 @@ use crate::{
     track::{Appended, Encoding},
 };
 
-/// The way in which a writer keeps the events (the CLI's exact stdout).
+/// The way in which a writer stores the raw events (the exact stdout of the CLI).
 enum EventsSide {
     /// Appends the CLI's stdout to a file of its own.
     Raw(Appender),
-    /// Appends only patches, which are the places where the output differs from the CLI's stdout.
+    /// Appends only patches, which say where the output differs from the CLI's stdout. Readers
+    /// rebuild the stdout from the output and the patches.
     InOutput {
+        /// The patches, in the events file.
         log: Arc<PatchLog>,
+        /// The places for checkpoints of the events in the record file.
         slots: MarkSlots,
+        /// The most bytes of patches that are stored.
         cap: u64,
     },
 }
 
-/// The only writer of an execution's output and events. Its methods never fail, so that a full disk
-/// does not end an execution: [`Appended`] reports the bytes that could not be written.
+/// The only writer of an execution's output and raw events. Its methods never fail, so that a full
+/// disk does not end an execution; [`Appended`] reports the bytes that could not be written.
 ///
-/// If the writer is dropped without [`Writer::finish`], its readers get an abort after the last
-/// byte: a panic never looks like a clean end.
+/// If the writer is dropped without [`Writer::finish`], its readers get the error `Aborted` after
+/// the last byte. So a panic never looks like a complete output.
 pub struct Writer {
     /// The right to be the only writer, released when the writer is dropped.
     _lease: WriterLease,
+    /// Appends to the output file.
     output: Appender,
+    /// Appends to the events file.
     events: EventsSide,
 }
 
 impl Entry {
-    /// Creates the entry's only writer. After a crash, it continues after the last byte that
-    /// readers saw. `kept` says how the CLI's exact stdout is kept, and must be the same for all
-    /// writers of an entry.
+    /// Makes the caller the only writer of this execution's output and raw events. After a crash,
+    /// the writer continues after the last byte that readers saw. `kept` says how the raw events
+    /// (the exact stdout of the CLI) are stored, and must be the same for all writers of an
+    /// execution.
     ///
     /// # Errors
-    /// `ResourceBusy` while another writer exists, `InvalidInput` when terminal or for a different
-    /// `kept`, `NotFound` once deleted, or the disk's.
+    /// `ResourceBusy` if another writer exists, `InvalidInput` if the execution has ended or `kept`
+    /// differs from an earlier writer's, `NotFound` if it was deleted, or the error of the
+    /// operating system.
     pub fn writer(&self, kept: EventsStorage) -> io::Result<Writer> {
         let (lease, (output, events)) = self.lease(|inner, tracks| {
             let (slots, _) = MarkSlots::load(Arc::clone(&inner.record), TrackKind::Output)?;
@@ -68,8 +76,12 @@ impl Entry {
 }
 
 impl EventsSide {
-    /// Opens the events for writing. The first writer of an entry records on disk how they are
-    /// kept; `InvalidInput` if that was done with another `kept`.
+    /// Opens the events file for writing. The first writer of an execution records on disk how the
+    /// events are stored.
+    ///
+    /// # Errors
+    /// `InvalidInput` if an earlier writer recorded another `kept`, or the error of the operating
+    /// system.
     fn open(
         inner: &Inner,
         tracks: &Tracks,
@@ -113,10 +125,11 @@ impl EventsSide {
 }
 
 impl Writer {
-    /// Appends to the output that clients read. `text` must be whole characters of UTF-8. Readers
-    /// see all of `text` once this returns.
+    /// Appends `text` to the output that clients read. `text` must be whole UTF-8 characters.
+    /// Readers see all of it once this returns.
     ///
-    /// On a full disk, raw events are freed first, then the oldest output.
+    /// On a full disk, this first frees raw events, then the oldest output. The result says how
+    /// many bytes were freed, and how many bytes of `text` could not be written.
     pub fn append(&mut self, text: &[u8]) -> Appended {
         debug_assert!(
             std::str::from_utf8(text).is_ok(),
@@ -133,8 +146,9 @@ impl Writer {
         })
     }
 
-    /// Appends bytes of the CLI's exact stdout to the events. Does nothing if the events are
-    /// rebuilt from the output.
+    /// Appends bytes of the CLI's exact stdout to the raw events, if they have a file of their own.
+    /// Does nothing, and returns zeros, if the events are rebuilt from the output. The result says
+    /// how many bytes were freed or could not be written.
     pub fn append_events(&mut self, raw: &[u8]) -> Appended {
         match &mut self.events {
             EventsSide::Raw(appender) => appender.append(raw, &mut |_| false),
@@ -144,8 +158,11 @@ impl Writer {
 
     /// Records where the output will differ from the CLI's stdout, so that readers of `/events` get
     /// the exact bytes. Call this before appending that output, in order of offset, with each `len`
-    /// at least 1. If the patches cannot be kept, `/events` begins after them, and `lost` counts
-    /// their original bytes. Does nothing if the events have their own file.
+    /// at least 1.
+    ///
+    /// If the patches cannot be stored or exceed the size limit, `/events` begins after them, and
+    /// `lost` in the result counts their original bytes. Does nothing if the events have a file of
+    /// their own.
     pub fn append_patches(&mut self, patches: &[Patch]) -> Appended {
         debug_assert!(
             patches.iter().all(|patch| patch.len > 0),
@@ -189,13 +206,14 @@ impl Writer {
         }
     }
 
-    /// Returns the present length, oldest kept offset and checksum of the output.
+    /// Returns the present length, oldest stored offset and checksum of the output.
     pub fn marks(&self) -> Marks {
         self.output.current_marks()
     }
 
-    /// Publishes the end of output and events: readers return None after the last byte. Does not
-    /// wait for the disk, because the terminal status, written next, records the end durably.
+    /// Publishes that output and events are complete, so that readers return `None` after the last
+    /// byte. Does not wait for the disk; the caller writes the terminal status next, which records
+    /// the end durably.
     pub fn finish(mut self) {
         if let EventsSide::Raw(raw) = &mut self.events {
             raw.finish();

@@ -1,4 +1,5 @@
-//! The commands that claude-api sends to a runner: pause, resume, terminate and kill.
+//! The commands that claude-api sends to a runner process: pause (SIGSTOP), resume (SIGCONT),
+//! terminate (SIGTERM) and kill (SIGKILL).
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -11,26 +12,35 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::wire::Command;
 
-/// Sends commands to one runner. Cheap to clone; no command blocks or fails. Each returns whether
-/// the runner's socket accepted it. The runner answers an accepted command with
-/// [`crate::Event::Signalled`], immediately and in order. A command that was not accepted gets no
-/// answer and may be sent again.
+/// Sends commands (pause, resume, terminate, kill) to one runner process. Cheap to clone.
+///
+/// No command blocks or fails. Each returns true if the runner's socket accepted it; the runner
+/// then answers with [`crate::Event::Signalled`], immediately and in order. False means that the
+/// socket was full or the runner has ended; there is no answer, and the command may be sent again.
 #[derive(Clone, Debug)]
 pub struct Control {
+    /// The connection to the runner, shared by all clones.
     inner: Arc<Inner>,
 }
 
+/// The connection to one runner, shared by all clones of a [`Control`].
 #[derive(Debug)]
 struct Inner {
+    /// The end of the control socket from which commands are sent.
     socket: OwnedFd,
-    /// A pidfd of the runner: a signal through it never reaches a later process with the same id.
+    /// A pidfd of the runner process. A signal through it never reaches a later process with the
+    /// same id.
     runner: OwnedFd,
+    /// The process id of the runner.
     pid: u32,
-    /// Closed once the runner process has ended and was reaped.
+    /// Holds how the runner ended, in words. Closed once the runner process has ended and was
+    /// reaped.
     reaped: watch::Receiver<String>,
 }
 
 impl Control {
+    /// Creates the control of the runner process `pid` from its control socket, its pidfd `runner`,
+    /// and the channel that closes once it was reaped.
     pub(super) fn new(
         socket: OwnedFd,
         runner: OwnedFd,
@@ -47,41 +57,46 @@ impl Control {
         }
     }
 
-    /// Stops all processes of the execution (SIGSTOP). The runner reports
-    /// [`crate::Event::Signalled`], then [`crate::Event::Paused`] once all are stopped. After
-    /// [`Self::terminate`], nothing is stopped.
+    /// Asks the runner to suspend all processes of the execution with SIGSTOP. The runner reports
+    /// [`crate::Event::Signalled`] immediately, and [`crate::Event::Paused`] once all are stopped.
+    /// After [`Self::terminate`] it suspends nothing, because a suspended process cannot act on
+    /// SIGTERM. Returns whether the runner's socket accepted the command.
     pub fn pause(&self) -> bool {
         self.send(&Command::Pause)
     }
 
-    /// Continues all processes of the execution (SIGCONT). The runner reports
-    /// [`crate::Event::Signalled`], then [`crate::Event::Resumed`].
+    /// Asks the runner to continue all suspended processes of the execution with SIGCONT. The
+    /// runner reports [`crate::Event::Signalled`], then [`crate::Event::Resumed`]. Returns whether
+    /// the runner's socket accepted the command.
     pub fn resume(&self) -> bool {
         self.send(&Command::Resume)
     }
 
-    /// Asks all processes of the execution to end (SIGTERM), the CLI first, and continues them if
-    /// they were paused. Those left once the CLI has ended, or after `kill_after`, are killed. A
-    /// repeated call can only shorten that time.
+    /// Asks the runner to end all processes of the execution with SIGTERM, the CLI first. Suspended
+    /// processes are continued, so that they can act on the signal. Processes that are left when
+    /// the CLI has ended, or after `kill_after`, are killed with SIGKILL. A repeated call can only
+    /// shorten `kill_after`. Returns whether the runner's socket accepted the command.
     pub fn terminate(&self, kill_after: Duration) -> bool {
         self.send(&Command::terminate(kill_after))
     }
 
-    /// Kills all processes of the execution (SIGKILL).
+    /// Asks the runner to kill all processes of the execution with SIGKILL, without a grace period.
+    /// Returns whether the runner's socket accepted the command.
     pub fn kill(&self) -> bool {
         self.send(&Command::Kill)
     }
 
-    /// Kills the runner process itself, if it no longer answers, for example because it was
-    /// stopped. The processes of its execution then become orphans of this process: call
-    /// [`super::Runners::sweep_orphans`] once [`crate::Events::next`] has returned `None`.
+    /// Kills the runner process itself (SIGKILL). Used if it no longer answers, for example because
+    /// something stopped it. The processes of its execution then become children of this process.
+    /// Call `Runners::sweep_orphans` to kill them, once [`crate::Events::next`] has
+    /// returned `None`.
     pub fn kill_runner(&self) {
         let _ = pidfd_send_signal(&self.inner.runner, Signal::KILL);
     }
 
-    /// Waits until the runner process has ended, and kills it after `limit`. For a caller that does
-    /// not hold the runner's [`crate::Events`]. Processes of a killed runner become orphans: call
-    /// [`super::Runners::sweep_orphans`].
+    /// Waits until the runner process has ended, and kills it if it has not after `limit`. For a
+    /// caller that does not hold the runner's [`crate::Events`]. The processes of a killed runner
+    /// become children of this process; call `Runners::sweep_orphans` to kill them.
     pub async fn ended(&self, limit: Duration) {
         let mut reaped = self.inner.reaped.clone();
         let mut has_ended = async || while reaped.changed().await.is_ok() {};
@@ -91,12 +106,15 @@ impl Control {
         }
     }
 
-    /// Returns the runner's process id, for logs and [`crate::tree_cpu`].
+    /// Returns the process id of the runner, for logs and for measuring the CPU time of the
+    /// execution with [`crate::tree_cpu`].
     #[must_use]
     pub fn runner_pid(&self) -> u32 {
         self.inner.pid
     }
 
+    /// Sends a command as one JSON line without waiting. Returns false if the socket is full or
+    /// closed.
     fn send(&self, command: &Command) -> bool {
         let Ok(mut line) = serde_json::to_vec(command) else {
             return false;

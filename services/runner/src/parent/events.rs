@@ -1,4 +1,5 @@
-//! The events that claude-api receives from a runner, such as the start and the end of the CLI.
+//! The reports that claude-api receives from a runner process, such as the start and the end of the
+//! CLI.
 
 use std::{os::fd::AsFd, time::Duration};
 
@@ -8,24 +9,32 @@ use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, time::timeout};
 use super::commands::Control;
 use crate::wire::Event;
 
-/// The time that a runner has from closing its socket to the end of its process (1 s), after which
-/// it is killed. It does nothing in between.
+/// The time (1 s) within which a runner process must exit after it has closed its control socket.
+/// It has nothing left to do then, so it is killed after this time.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// The reports of one runner about its execution, in order. Dropping this before [`Event::Done`]
-/// ends the execution: the runner sees the end of its control socket and kills everything. So a
-/// lost task never leaves processes behind.
+/// Receives the reports of one runner process about its execution, in order.
+///
+/// Dropping this before [`Event::Done`] ends the execution: the runner sees the end of its control
+/// socket, and kills all processes with SIGKILL. So a task that panics or is cancelled leaves no
+/// processes behind.
 #[derive(Debug)]
 pub struct Events {
+    /// The control socket of the runner, from which reports are read.
     socket: UnixStream,
+    /// Bytes that were received but not parsed yet. They may end in the middle of a line.
     unread: Vec<u8>,
+    /// Whether the runner has closed the socket, so that no more reports can arrive.
     ended: bool,
+    /// Kills the runner process if it does not exit.
     control: Control,
-    /// The exit status of the runner in words, set once it was reaped.
+    /// How the runner process ended, in words; empty until it was reaped.
     reaped: watch::Receiver<String>,
 }
 
 impl Events {
+    /// Creates the receiver of a runner's reports from its control socket. `reaped` holds how the
+    /// runner ended, in words, once it was reaped.
     pub(super) fn new(
         socket: UnixStream,
         control: Control,
@@ -40,10 +49,16 @@ impl Events {
         }
     }
 
-    /// Waits for the runner's next report. `None` once the runner has closed its control socket and
-    /// its process was reaped. If neither [`Event::Done`] nor [`Event::SpawnFailed`] preceded, the
-    /// runner died: call [`super::Runners::sweep_orphans`], which then finds all its processes.
-    /// Cancel safe.
+    /// Waits for the runner's next report and returns it. A line that is not a valid report is
+    /// logged and skipped.
+    ///
+    /// `None` means that the runner has closed its control socket and that its process was reaped.
+    /// If neither [`Event::Done`] nor [`Event::SpawnFailed`] was returned before, the runner died
+    /// unexpectedly and may have left processes. Call `Runners::sweep_orphans` then, which
+    /// finds all of them.
+    ///
+    /// # Cancellation
+    /// Safe: a dropped call loses no report.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
@@ -65,17 +80,18 @@ impl Events {
         }
     }
 
-    /// Returns how the runner process ended, in words (`signal: 9 (SIGKILL)`); empty while it is
-    /// alive. The end is known once [`Self::next`] has returned `None`.
+    /// Returns how the runner process ended, in words such as `signal: 9 (SIGKILL)`. Empty while
+    /// the process is alive. The end is known once [`Self::next`] has returned `None`.
     #[must_use]
     pub fn runner_end(&self) -> String {
         self.reaped.borrow().clone()
     }
 
-    /// Waits until the runner process was reaped, and kills it if it does not end. The kernel first
-    /// closes the files of a dying process and later gives its children to another parent; a sweep
-    /// between the two would find nothing. Once the runner is reaped, all its children belong to
-    /// this process.
+    /// Waits until the runner process was reaped, and kills it if it does not exit within a second.
+    ///
+    /// The kernel first closes the files of a dying process, and later gives its children to
+    /// another parent. A search for orphans between the two would find nothing. Once the runner is
+    /// reaped, all its children belong to this process.
     async fn reaped(&mut self) {
         // A runner that closed its socket has finished its work, so killing it loses nothing.
         let exits = timeout(EXIT_GRACE, self.reaped.changed());

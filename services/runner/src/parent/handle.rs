@@ -1,21 +1,22 @@
-//! The connection of claude-api to one runner and its CLI.
+//! The connection of claude-api to one runner process and its CLI.
 
 use super::commands::Control;
 use super::events::Events;
 use super::pipes::{Stderr, Stdin, Stdout};
 
-/// Everything by which claude-api uses a started runner and its CLI: the CLI's pipes, and the
-/// runner's commands and events. The parts can be moved out and used separately.
+/// The connection to a started runner process and its CLI: the CLI's standard streams, and the
+/// runner's commands and reports. The parts can be moved out and used separately.
 #[derive(Debug)]
 pub struct Handle {
-    /// Writes to the CLI's stdin; dropping it gives the CLI its end of file.
+    /// Writes to the CLI's stdin. Dropping it closes the stream, so the CLI reads the end of file.
     pub stdin: Stdin,
-    /// Reads the CLI's stdout.
+    /// Reads what the CLI writes to its stdout.
     pub stdout: Stdout,
-    /// Reads the CLI's stderr.
+    /// Reads what the CLI writes to its stderr.
     pub stderr: Stderr,
-    /// Sends commands to the runner, such as pause or kill.
+    /// Sends commands to the runner, such as pause (SIGSTOP) or kill (SIGKILL).
     pub control: Control,
-    /// Receives the runner's reports; dropping this ends the execution.
+    /// Receives the runner's reports, such as the end of the CLI. Dropping this kills the
+    /// execution.
     pub events: Events,
 }

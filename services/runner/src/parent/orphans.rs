@@ -1,5 +1,5 @@
-//! Orphans are processes whose runner has died, which makes them children of claude-api. This
-//! module kills and reaps them.
+//! Kills and reaps orphans in claude-api. Orphans are processes whose runner has died, which makes
+//! them children of claude-api.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -18,8 +18,8 @@ use crate::{
     wire::Unkillable,
 };
 
-/// A lock that allows one sweep at a time, so that no other sweep reaps an orphan between reading
-/// and signalling it.
+/// A lock that allows one sweep (killing of all orphans) at a time, so that no other sweep reaps an
+/// orphan between reading and signalling it.
 ///
 /// - Acquired at the start of a sweep, on a thread that may block; held for some milliseconds, at
 ///   most 60 s.
@@ -28,8 +28,9 @@ use crate::{
 /// - Backpressure: none, because a sweep sends nothing.
 static SWEEPING: Mutex<()> = Mutex::new(());
 
-/// Kills and reaps all orphans. Blocks until none is left, or the rest cannot be killed, and
-/// returns that rest.
+/// Kills (SIGKILL) and reaps all processes that dead runners left to this process. Blocks until
+/// none is left or the rest cannot be killed, at most 60 s. Returns the processes that survived;
+/// normally none.
 pub(super) fn sweep() -> Vec<Unkillable> {
     let _guard = SWEEPING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut sweep = Sweep::new(Instant::now());
@@ -55,26 +56,28 @@ pub(super) fn sweep() -> Vec<Unkillable> {
     }
 }
 
-/// Reaps orphans that are already dead, so that they do not stay zombies. Does nothing while a
-/// sweep runs, which reaps them itself.
+/// Reaps children of this process that are already dead and are not runners, so that they do not
+/// stay zombies. Does nothing while a sweep runs, because the sweep reaps them itself.
 pub(super) fn reap_dead() {
     if let Ok(_guard) = SWEEPING.try_lock() {
         reap();
     }
 }
 
-/// Lists the ids of the children of this process that are not live runners.
+/// Lists the ids of the children of this process that are not live runners. They are processes
+/// whose runner has died.
 ///
-/// Reads the children under the registry's lock. A child that is not a runner now cannot become
-/// one, because its id stays in use until it is reaped here.
+/// Reads the children under the lock of the list of runners. A child that is not a runner now
+/// cannot become one, because its id stays in use until it is reaped here.
 fn orphans() -> Vec<u32> {
     let live = registry::lock();
     let children = children(own_pid()).into_iter();
     children.filter(|pid| !live.contains(*pid)).collect()
 }
 
-/// Reaps dead orphans and returns their number. Waits for single ids, because a wait for any child
-/// would steal tokio's children.
+/// Reaps the dead orphans of this process, without waiting, and returns their number. Waits for
+/// each id separately (waitpid(2)), because a wait for any child would also reap the runners, whose
+/// exit Tokio waits for.
 fn reap() -> usize {
     let dead = |pid: &u32| {
         to_pid(*pid)
@@ -83,7 +86,8 @@ fn reap() -> usize {
     orphans().iter().filter(|pid| dead(pid)).count()
 }
 
-/// The process table of a sweep: the orphans and everything below them, without live runners.
+/// The process table that a sweep in claude-api works on: the processes that dead runners left, and
+/// everything below them. Live runners are left out.
 struct Orphans(LiveTable<fn() -> usize>);
 
 impl Table for Orphans {

@@ -1,5 +1,5 @@
-//! The quota of pipe memory: how much of the kernel's limit per user the enlarged stdout pipes of
-//! all executions may use.
+//! The quota of pipe memory limits how much of the kernel's limit per user the enlarged stdout
+//! pipes of all executions use.
 //!
 //! A user may hold `pipe-user-pages-soft` pages of pipe buffers (16,384 by default, pipe(7)).
 //! Beyond that limit, every new pipe has only two pages, including pipes of the tools. So all
@@ -13,23 +13,26 @@ use std::{
 
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
-/// The largest capacity of a stdout pipe (256 KiB); larger ones are not faster.
+/// The largest capacity of a stdout pipe (256 KiB). Larger pipes are not faster.
 const LARGEST_BYTES: usize = 256 << 10;
-/// The kernel's default for `pipe-user-pages-soft`, in pages; used if the setting cannot be read.
+/// The kernel's default of `pipe-user-pages-soft`, the pages of pipe memory per user (pipe(7)).
+/// Used if the setting cannot be read.
 const DEFAULT_PAGES: usize = 16_384;
 
-/// The capacity of all enlarged pipes of this process, in bytes.
+/// The capacity of all enlarged stdout pipes of this process together, in bytes.
 static RESERVED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The part of the quota that one enlarged pipe uses; released when this is dropped.
+/// The part of the pipe-memory quota that one enlarged pipe uses. Dropping this returns the part to
+/// the quota.
 #[derive(Debug)]
 pub(super) struct Share {
+    /// The capacity of the enlarged pipe, in bytes.
     bytes: usize,
 }
 
-/// Enlarges the pipe to `requested` bytes, at most 256 KiB, and returns its share of the quota.
-/// `None` if the pipe is large enough already or the quota is exhausted; the pipe then keeps its
-/// size.
+/// Enlarges `pipe` to a capacity of `requested` bytes, at most 256 KiB, and returns its share of
+/// the quota. `None` if the pipe keeps its size, because it is large enough already, the quota is
+/// exhausted, or the kernel refuses.
 pub(super) fn enlarge(pipe: impl AsFd, requested: usize) -> Option<Share> {
     let requested = requested.min(LARGEST_BYTES);
     if requested <= fcntl_getpipe_size(&pipe).ok()? {
@@ -40,7 +43,8 @@ pub(super) fn enlarge(pipe: impl AsFd, requested: usize) -> Option<Share> {
     Some(share)
 }
 
-/// Adds `bytes` to the reserved pipe memory; `None` if the sum would exceed `limit`.
+/// Adds `bytes` to the reserved pipe memory of this process. `None`, and nothing is added, if the
+/// sum would exceed `limit`.
 fn reserve(bytes: usize, limit: usize) -> Option<Share> {
     RESERVED_BYTES
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
@@ -50,7 +54,8 @@ fn reserve(bytes: usize, limit: usize) -> Option<Share> {
         .map(|_| Share { bytes })
 }
 
-/// Returns how many bytes all enlarged pipes may have: half of the kernel's limit for this user.
+/// Returns how many bytes of pipe memory all enlarged pipes together may use. This is half of the
+/// kernel's limit for this user, so that the tools' own pipes get the other half.
 fn limit() -> usize {
     let pages = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft")
         .ok()

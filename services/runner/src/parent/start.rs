@@ -1,4 +1,5 @@
-//! Starting a runner process and sending it its spec: the program to run and how to run it.
+//! Starts a runner process, and sends it its spec: the program to run, with its arguments,
+//! environment and sandbox.
 
 use std::{
     io::{self, IoSlice},
@@ -29,20 +30,22 @@ use tokio::{
 use super::{Runners, commands::Control, events::Events, handle::Handle, pipes::Pipes, registry};
 use crate::{process::to_pid, wire};
 
-/// The time that a runner has to read its spec (10 s), after which it is killed. Normally it needs
-/// less than a millisecond.
+/// The time that a new runner process has to read its spec (10 s), after which it is killed.
+/// Normally it needs less than a millisecond.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(10);
 
 impl Runners {
-    /// Starts a runner process, sends it `spec` (the program to run), and returns the connection to
-    /// both. The program may still fail to start, or the runner may die before it has read the
-    /// whole spec: [`Events`] reports both.
+    /// Starts a runner process, sends it `spec` (the program to run, with its arguments and
+    /// environment), and returns the connection to both. `Ok` does not mean that the program runs.
+    /// It may still fail to start, or the runner may die before it has read the whole spec;
+    /// [`Events`] reports both.
     ///
-    /// Dropping the future, or all parts of its result, ends the runner and everything it started.
+    /// Dropping the future, or all parts of its result, kills the runner and everything it started.
     ///
     /// # Errors
-    /// The system's error if no descriptor or process was available, unchanged, because a shortage
-    /// is temporary. `TimedOut` if the runner did not read the spec within 10 s.
+    /// The error of the operating system, unchanged. If no descriptor or process was available
+    /// (EMFILE, EAGAIN), the shortage is temporary. `TimedOut` if the runner did not read the spec
+    /// within 10 s.
     pub async fn start(&self, spec: wire::Spec) -> io::Result<Handle> {
         let pipes = Pipes::new(spec.stdout_pipe_bytes, spec.sandbox.is_some())?;
         let mut line = serde_json::to_vec(&wire::Command::Run(spec)).map_err(io::Error::other)?;
@@ -90,9 +93,12 @@ impl Runners {
         })
     }
 
-    /// Spawns a runner process and adds it to the list of live runners under one lock, so that no
-    /// sweep treats it as an orphan. A task on the runtime of [`Runners::new`] then reaps it. Our
-    /// copies of the runner's ends of the pipes close with the command.
+    /// Starts a runner process, and returns its control and a channel that reports how it ended.
+    /// `theirs` becomes the runner's stdin (its control socket), `stdout` and `stderr` are
+    /// inherited by the CLI.
+    ///
+    /// The spawn and the entry in the list of live runners happen under one lock, so that no search
+    /// for orphans kills the new runner. A task on the runtime of [`Runners::new`] reaps it.
     fn spawn(
         &self,
         ours: OwnedFd,
@@ -139,14 +145,15 @@ impl Runners {
     }
 }
 
-/// Whether a write to a runner failed because the runner has closed its socket or died.
+/// Whether a write to a runner's socket failed because the runner has closed it or died (EPIPE,
+/// ECONNRESET).
 fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset};
     matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
-/// Sends the spec to a runner as the line `line`. The descriptor of the CLI's stdin is passed with
-/// its first bytes (SCM_RIGHTS, unix(7)).
+/// Sends the spec (the program to run) to a runner as the JSON line `line`. The descriptor of the
+/// CLI's stdin is passed with its first bytes (`SCM_RIGHTS`, unix(7)).
 async fn send_spec(socket: &mut UnixStream, line: &[u8], stdin: OwnedFd) -> io::Result<()> {
     let first = socket
         .async_io(Interest::WRITABLE, || {

@@ -1,14 +1,18 @@
-//! Lists the children of a process: from `/proc/PID/task/*/children` of every thread, or by a scan
-//! of `/proc` if the kernel has no such file (`CONFIG_PROC_CHILDREN`).
+//! Lists the children of a process. Reads `/proc/PID/task/*/children` of every thread, or scans all
+//! of `/proc` if the kernel was built without these files (`CONFIG_PROC_CHILDREN`).
 
 use std::{fs, sync::OnceLock};
 
 use super::read::read_stat;
 
-/// Lists the ids of the children of the process `parent`, including zombies; empty if it does not
-/// exist. The list can miss children that start or end meanwhile: proc(5) guarantees it only for
-/// stopped ones. A caller that needs all of them repeats the call until two results agree.
+/// Lists the ids of the children of the process `parent`, including zombies. Empty if `parent` does
+/// not exist.
+///
+/// Children that start or end during the call may be missing, because proc(5) guarantees the list
+/// only for stopped processes. A caller that needs all of them repeats the call until two results
+/// agree.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
+    /// Whether this kernel has the `children` files; checked once.
     static KERNEL_LISTS_CHILDREN: OnceLock<bool> = OnceLock::new();
     let own = std::process::id();
     if *KERNEL_LISTS_CHILDREN
@@ -20,6 +24,8 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
     }
 }
 
+/// Lists the children of the process `parent` from the `children` files of its threads. Empty if it
+/// does not exist.
 fn list_from_task_files(parent: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else {
         return Vec::new();
@@ -36,6 +42,7 @@ fn list_from_task_files(parent: u32) -> Vec<u32> {
     pids
 }
 
+/// Lists the children of the process `parent` by reading the parent of every process in `/proc`.
 fn scan_proc(parent: u32) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();

@@ -1,43 +1,52 @@
-//! Parsers of `/proc/PID/stat` and of the pending signals in `/proc/PID/status` (proc_pid_stat(5),
+//! Parsers of `/proc/PID/stat`, and of the pending signals in `/proc/PID/status` (proc_pid_stat(5),
 //! proc_pid_status(5)).
 
-/// The identity of a process: its id, and its start time in clock ticks since the boot. The start
-/// time distinguishes it from later processes with the same id.
+/// The identity of a process: its id and its start time. A later process may get the same id, but
+/// has another start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Identity {
+    /// The process id.
     pub(crate) pid: u32,
+    /// The start time, in clock ticks since the boot (field 22 of `/proc/PID/stat`).
     pub(crate) start_ticks: u64,
 }
 
-/// The state of a process, as far as stopping and killing are concerned.
+/// The state of a process, reduced to what matters for suspending and killing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Running, or asleep and able to run at any time.
+    /// Running, or asleep and able to run at any time (R, S, I and others in proc(5)).
     Active,
-    /// In an uninterruptible wait: for a disk, or as a vfork parent until its child calls exec.
+    /// In an uninterruptible wait (D), for a disk or as a vfork parent until its child calls exec.
     Waiting,
-    /// Stopped by a signal or a tracer.
+    /// Suspended by a signal such as SIGSTOP (T) or by a tracer (t).
     Stopped,
-    /// Dead and not reaped.
+    /// Dead, but not reaped by its parent yet (Z, X).
     Zombie,
 }
 
-/// The facts about one process from `/proc/PID/stat` that this crate uses.
+/// The facts about one process that this crate uses from `/proc/PID/stat` (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
+    /// The process id and the start time.
     pub(crate) id: Identity,
+    /// The process id of the parent.
     pub(crate) parent: u32,
+    /// The name of the process (`comm`), at most 15 bytes. Bytes that are not UTF-8 are replaced.
     pub(crate) command: String,
+    /// The state, reduced to what matters for suspending and killing.
     pub(crate) state: State,
+    /// The state letter as in the file, such as `D`, for reports.
     pub(crate) letter: char,
+    /// The number of threads of the process.
     pub(crate) threads: u64,
-    /// The CPU time (user and system) of the process and of the children it has reaped, in clock
-    /// ticks.
+    /// The CPU time (user and system) of the process and of the children that it has reaped, in
+    /// clock ticks.
     pub(crate) cpu_ticks: u64,
 }
 
 impl Stat {
-    /// Parses the content of `/proc/PID/stat`; `None` if it is malformed.
+    /// Parses the content of `/proc/PID/stat`. `None` if it is malformed. The process name may
+    /// contain any bytes, also spaces and parentheses.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         // The name is in parentheses and may itself contain spaces and parentheses; the last one
         // closes it.
@@ -83,8 +92,11 @@ impl Stat {
     }
 }
 
-/// Whether signal 19 (SIGSTOP) is set in `ShdPnd`, the signals pending for the whole process.
+/// Whether SIGSTOP (signal 19) is pending in the content of `/proc/PID/status`. Checks `ShdPnd`,
+/// the mask of signals that are pending for the whole process. False if the line is missing or
+/// malformed.
 pub(super) fn stop_is_pending(status: &str) -> bool {
+    /// The bit of SIGSTOP (signal 19) in a mask of signals.
     const SIGSTOP_BIT: u64 = 1 << 18;
     status
         .lines()
@@ -93,9 +105,10 @@ pub(super) fn stop_is_pending(status: &str) -> bool {
         .is_some_and(|mask| mask & SIGSTOP_BIT != 0)
 }
 
-/// Whether SIGSTOP or SIGKILL is pending. The kernel also puts SIGKILL (signal 9) into `SigPnd`,
-/// the pending signals of a thread.
+/// Whether SIGSTOP or SIGKILL is pending in the content of `/proc/PID/status`. SIGKILL (signal 9)
+/// is also searched in `SigPnd`, the mask of a thread, because the kernel puts it there too.
 pub(super) fn halt_is_pending(status: &str) -> bool {
+    /// The bit of SIGKILL (signal 9) in a mask of signals.
     const SIGKILL_BIT: u64 = 1 << 8;
     let killed = status
         .lines()

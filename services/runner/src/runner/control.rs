@@ -1,4 +1,5 @@
-//! The control socket of a runner: receives commands from claude-api, and sends events to it.
+//! The runner's end of the control socket, from which it receives commands of claude-api, and to
+//! which it sends events (reports).
 
 use std::{
     io::{self, IoSliceMut},
@@ -17,21 +18,27 @@ use rustix::{
 
 use crate::wire::{Command, Event};
 
-/// The runner's end of the socket to claude-api. Reads never block once the spec (the program to
-/// run) has arrived.
+/// The runner's end of the socket to claude-api. Receives commands and sends events, both as JSON
+/// lines. Reads never block once the spec (the program to run) has arrived.
 pub(super) struct ControlSocket {
+    /// The runner's end of the socket.
     socket: OwnedFd,
+    /// Bytes that were received but not parsed yet. They may end in the middle of a line.
     unread: Vec<u8>,
+    /// Whether claude-api has ended or closed its end of the socket.
     ended: bool,
 }
 
-/// The longest spec that is accepted (8 MiB). It holds arguments and environment, including system
-/// prompts; the limit rejects garbage.
+/// The longest spec that a runner accepts, in bytes (8 MiB). A spec holds the program's arguments
+/// and environment, including system prompts. The limit bounds memory if the bytes are no spec.
 const LINE_LIMIT: usize = 8 << 20;
 
 impl ControlSocket {
-    /// Takes the socket that claude-api passed as stdin, and puts `/dev/null` in its place, so that
+    /// Takes the socket that claude-api passed as stdin, and replaces stdin by `/dev/null`, so that
     /// the CLI does not inherit the socket.
+    ///
+    /// # Errors
+    /// The error of the operating system if a descriptor cannot be duplicated.
     pub(super) fn from_stdin() -> io::Result<Self> {
         let socket = fcntl_dupfd_cloexec(stdin(), 3)?;
         dup2_stdin(dev_null()?)?;
@@ -42,8 +49,12 @@ impl ControlSocket {
         })
     }
 
-    /// Waits for the first command, which is the spec, and the descriptor of the CLI's stdin sent
-    /// with it. `None` if claude-api closes the socket before.
+    /// Waits for the first command, which is the spec (the program to run), and for the descriptor
+    /// of the CLI's stdin that is sent with it. `None` if claude-api closes the socket before the
+    /// command is complete. The inner `None` means that no descriptor arrived.
+    ///
+    /// # Errors
+    /// The command is malformed or longer than 8 MiB, or the error of the operating system.
     pub(super) fn receive_spec(&mut self) -> io::Result<Option<(Command, Option<OwnedFd>)>> {
         let mut received_fd = None;
         loop {
@@ -79,9 +90,9 @@ impl ControlSocket {
         }
     }
 
-    /// Returns the commands received since the last call, without waiting. An invalid line is
-    /// dropped: a newer claude-api may have more commands, and an unknown command must not end the
-    /// execution.
+    /// Returns the commands received since the last call, without waiting; empty if there are none.
+    /// A malformed or unknown command is skipped. A newer claude-api may send commands that this
+    /// runner does not know, and they must not end the execution.
     pub(super) fn receive(&mut self) -> Vec<Command> {
         let mut bytes = [0; 4096];
         loop {
@@ -109,15 +120,21 @@ impl ControlSocket {
         }
     }
 
-    /// Whether claude-api has ended or has closed this socket, so that the execution must end.
+    /// Whether claude-api has ended or closed this socket. The runner then kills the execution.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
 
+    /// Returns the descriptor of the socket, to wait with poll(2) until a command arrives.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
+    /// Parses and removes the first complete line of the received bytes. `None` if no line is
+    /// complete.
+    ///
+    /// # Errors
+    /// The line is not a command. It is removed all the same.
     fn next_line(&mut self) -> io::Result<Option<Command>> {
         let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') else {
             return Ok(None);
@@ -129,24 +146,26 @@ impl ControlSocket {
             .map_err(io::Error::other)
     }
 
-    /// Sends an event to claude-api without waiting; drops it if the socket is full. A claude-api
-    /// that does not read must not stop the runner's work. The socket holds hundreds of events, and
-    /// an execution has only a few.
+    /// Sends an event to claude-api without waiting, and drops it if the socket is full. A
+    /// claude-api that does not read must not stop the runner's work. The socket has room for
+    /// hundreds of events, and an execution has only a few.
     pub(super) fn send(&self, event: &Event) {
         self.write(event, SendFlags::DONTWAIT);
     }
 
-    /// Sends the last event, and waits until the socket has room or claude-api has ended.
+    /// Sends the last event to claude-api. Waits until the socket has room or claude-api has ended,
+    /// so that the report of the end is not dropped.
     pub(super) fn send_last(&self, event: &Event) {
         self.write(event, SendFlags::empty());
     }
 
+    /// Sends one event with `flags`; the free function `send` describes their effect.
     fn write(&self, event: &Event, flags: SendFlags) {
         send(&self.socket, event, flags);
     }
 
-    /// Waits until a command arrives, the socket ends or `limit` has passed. Used between attempts
-    /// to start the CLI.
+    /// Waits until a command arrives, the socket is closed, or `limit` has passed. Used between two
+    /// attempts to start the CLI.
     pub(super) fn wait(&self, limit: Duration) {
         let limit = Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
@@ -160,8 +179,9 @@ impl ControlSocket {
     }
 }
 
-/// Sends one event to claude-api as a JSON line. `flags` decide whether to wait for room; an event
-/// that cannot be sent is dropped.
+/// Sends one event to claude-api as a JSON line. With `DONTWAIT` in `flags`, the event is dropped
+/// if the socket is full; without it, this waits for room. The event is also dropped if the socket
+/// is closed.
 pub(super) fn send(socket: &OwnedFd, event: &Event, flags: SendFlags) {
     let Ok(mut line) = serde_json::to_vec(event) else {
         return;
@@ -179,7 +199,7 @@ pub(super) fn send(socket: &OwnedFd, event: &Event, flags: SendFlags) {
     }
 }
 
-/// Opens `/dev/null` for reading and writing.
+/// Opens `/dev/null` for reading and writing. It replaces descriptors that the CLI must not use.
 pub(super) fn dev_null() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(
         "/dev/null",

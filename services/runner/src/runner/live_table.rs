@@ -1,5 +1,5 @@
-//! Observing, stopping, continuing and killing real processes, for the rules in `stop` and `sweep`,
-//! which know only a table of processes.
+//! Observing, suspending, continuing and killing real processes through `/proc` and signals. The
+//! modules `stop` and `sweep` decide what to do, and know only an abstract table of processes.
 
 use rustix::process::Signal;
 
@@ -12,15 +12,17 @@ use crate::{
     sweep::KillTable,
 };
 
-/// The real process table: reads `/proc` and sends real signals. `reap` collects the dead children
-/// of this process, and returns their number.
+/// The real processes of the machine: reads their state from `/proc` and sends them real signals.
+/// Tests use a simulated table instead.
 pub(crate) struct LiveTable<R> {
+    /// Reaps the dead children of this process, and returns their number.
     reap: R,
+    /// The process that was observed last. A signal is sent only to this process.
     last: Option<Stat>,
 }
 
 impl LiveTable<fn() -> usize> {
-    /// Creates a table for processes below another process, which reaps its own dead children.
+    /// Creates a table for the processes below another process, which reaps its own dead children.
     pub(crate) fn without_reaping() -> Self {
         Self {
             reap: || 0,
@@ -30,8 +32,8 @@ impl LiveTable<fn() -> usize> {
 }
 
 impl<R: FnMut() -> usize> LiveTable<R> {
-    /// Creates a table for the processes below this one. `reap` must reap all dead children, and
-    /// return their number.
+    /// Creates a table for the processes below this process. `reap` must reap all dead children of
+    /// this process, and return their number.
     pub(crate) fn reaping(reap: R) -> Self {
         Self { reap, last: None }
     }
@@ -85,24 +87,24 @@ impl<R: FnMut() -> usize> KillTable for LiveTable<R> {
     }
 }
 
-/// How often the tree is searched again for stopped processes after it was continued. A process
-/// that is still stopped then stopped itself.
+/// How often the process tree is searched again for suspended processes after all were sent SIGCONT
+/// (3 times). A process that is still suspended after that has stopped itself.
 const STRAGGLER_PASSES: usize = 3;
 
-/// Sends SIGCONT to every process below `root`, children before parents, so that no parent sees a
-/// stopped child.
+/// Continues every process below `root` with SIGCONT, children before parents, so that no parent
+/// sees a stopped child.
 ///
 /// Every process gets the signal, because a process that was just sent SIGSTOP may still look
-/// active and stop later. A process that stopped itself before the pause continues too: it cannot
-/// be distinguished.
+/// active and stop later. A process that stopped itself before the pause is continued too, because
+/// it cannot be distinguished.
 pub(super) fn continue_tree(root: u32) {
     for process in descendants(root).iter().rev() {
         let _ = signal(process, Signal::CONT);
     }
 }
 
-/// Sends SIGCONT to processes below `root` that are still stopped after [`continue_tree`], because
-/// they got another parent during its walk.
+/// Continues (SIGCONT) the processes below `root` that are still suspended after [`continue_tree`],
+/// because they got another parent while it listed the tree.
 pub(super) fn continue_stragglers(root: u32) {
     for _ in 0..STRAGGLER_PASSES {
         let mut any_stopped = false;
@@ -118,16 +120,16 @@ pub(super) fn continue_stragglers(root: u32) {
     }
 }
 
-/// Sends a signal to a child of this process. The child must not be reaped yet, so that no other
-/// process can have its id.
+/// Sends a signal to the child `pid` of this process. The child must not be reaped yet, so that no
+/// other process can have its id. Errors are ignored, because the child may have just died.
 pub(super) fn signal_child(pid: u32, signal: Signal) {
     if let Some(pid) = to_pid(pid) {
         let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
-/// Sends the signal `what` to every process below `root` except the process `except`, parents
-/// before children.
+/// Sends the signal `what` to every process below `root`, parents before children, but not to the
+/// process with the id `except`.
 pub(super) fn signal_others(root: u32, except: u32, what: Signal) {
     for process in descendants(root) {
         if process.id.pid != except {

@@ -1,29 +1,34 @@
-//! Reaping dead children, that is, collecting how they ended (waitpid(2)).
+//! Reaps dead child processes, which means that it collects how they ended (waitpid(2)), so that
+//! they do not stay zombies.
 
 use rustix::{
     io::Errno,
     process::{WaitOptions, WaitStatus, wait},
 };
 
-/// How a process ended: with an exit code or by a signal. Exactly one of the two is set.
+/// How a process ended: with an exit code or by a signal. Exactly one of the two fields is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
+    /// The exit code; `None` if a signal ended the process.
     pub(super) code: Option<i32>,
+    /// The number of the signal that ended the process, such as 9 for SIGKILL; `None` if it exited
+    /// itself.
     pub(super) signal: Option<i32>,
 }
 
-/// The result of [`reap`].
+/// The result of one attempt to reap a dead child of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaped {
-    /// A dead child was reaped.
+    /// A dead child with this id was reaped.
     Child { pid: u32, ending: Ending },
-    /// There are children, and none of them is dead.
+    /// This process has children, but all of them are alive.
     NoneDead,
-    /// There is no child at all (ECHILD).
+    /// This process has no children at all (ECHILD).
     NoneLeft,
 }
 
-/// Reaps one dead child of any id, without waiting, and returns how it ended.
+/// Reaps one dead child of this process, whatever its id, without waiting. Returns how it ended, or
+/// that no child is dead or left.
 // The lint protects claude-api, where this call would steal the runners of other executions. All
 // children of a runner belong to its own execution, and it must reap adopted ones with unknown ids.
 #[allow(clippy::disallowed_methods)]
@@ -44,6 +49,7 @@ pub(super) fn reap() -> Reaped {
     }
 }
 
+/// Converts the status of wait(2) into an exit code or a signal number.
 fn ending(status: WaitStatus) -> Ending {
     Ending {
         code: status.exit_status(),

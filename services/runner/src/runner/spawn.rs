@@ -1,4 +1,5 @@
-//! Starting the CLI in its sandbox, with retries while the machine is short of resources.
+//! Starts the CLI in its sandbox, and retries while the machine is short of processes, memory or
+//! descriptors.
 
 use std::{
     fs, io,
@@ -25,28 +26,33 @@ use crate::{
     wire::{Action, Command, Event, Spec},
 };
 
-/// The wait between two attempts to start the CLI while the machine is short of resources.
+/// The wait between two attempts to start the CLI while the machine is short of processes, memory
+/// or descriptors (250 ms).
 const START_RETRY: Duration = Duration::from_millis(250);
 
-/// The OOM score adjustment of the CLI and its tools. When memory runs out, the kernel then kills
-/// one of them rather than the services (proc_pid_oom_score_adj(5); the maximum is 1000).
+/// The OOM score adjustment of the CLI and its tools (proc_pid_oom_score_adj(5); the maximum is
+/// 1000). When memory runs out, the kernel then kills one of them rather than the services.
 const OOM_SCORE_ADJ: &str = "500";
 
-/// The error number with which a forked child reports that it could not enter the sandbox. No other
-/// step of a start returns this number.
+/// The error number (ENOTRECOVERABLE) by which a forked child reports that it could not enter its
+/// sandbox. No other step of a start fails with this number.
 const NO_SANDBOX: Errno = Errno::NOTRECOVERABLE;
 
-/// A CLI that was started, and what happened until then.
+/// A CLI that was started, with the warnings and commands that were collected during the start.
 pub(super) struct Spawned {
+    /// The process id of the CLI.
     pub(super) pid: u32,
+    /// The start time of the CLI, in clock ticks since the boot; 0 if it could not be read.
     start_ticks: u64,
-    /// Warnings to report: problems that do not affect the execution.
+    /// The warnings to send to claude-api about problems that do not affect the execution.
     pub(super) problems: Vec<Event>,
-    /// Pauses and resumes that arrived before the CLI was started, to be carried out now.
+    /// The pauses and resumes that arrived before the CLI was started. They are carried out now, in
+    /// order.
     pub(super) early_commands: Vec<Command>,
 }
 
 impl Spawned {
+    /// Returns the [`Event::Spawned`] that reports this start to claude-api.
     pub(super) fn event(&self) -> Event {
         Event::Spawned {
             pid: self.pid,
@@ -56,17 +62,18 @@ impl Spawned {
     }
 }
 
-/// Starts the program in its own session and process group, and in the sandbox if the spec has one.
-/// `stdin` becomes its stdin; it inherits stdout and stderr from the runner. The runner then closes
-/// its own copies, because readers would otherwise never see the end of file.
+/// Starts the program of `spec` in its own session and process group, and in the sandbox if the
+/// spec has one. `stdin` becomes its stdin; it inherits stdout and stderr from the runner. The
+/// runner then closes its own copies of both, because readers would otherwise never see the end of
+/// file.
 ///
-/// A shortage of processes, memory or descriptors is temporary, and so is a program that is open
-/// for writing. Both are retried for the time in the spec. During the retries no process of the CLI
-/// exists, and only this execution waits. A terminate, a kill or the end of claude-api ends the
-/// retries; other commands are kept for the CLI.
+/// A shortage of processes, memory or descriptors is temporary, and so is a program file that is
+/// open for writing (ETXTBSY). Both are retried for `spec.start_patience`. During the retries no
+/// process of the CLI exists, and only this execution waits. A terminate, a kill or the end of
+/// claude-api ends the retries; pauses and resumes are kept for the CLI.
 ///
 /// # Errors
-/// A message with the cause and the remedy.
+/// A sentence for the client with the cause and what to do.
 pub(super) fn spawn(
     spec: &Spec,
     stdin: OwnedFd,
@@ -150,7 +157,11 @@ pub(super) fn spawn(
 }
 
 /// Tries once to start the CLI, and returns its process id. The `Child` is dropped, which does not
-/// affect the process: the runner reaps all its children in the same way.
+/// affect the process; the runner reaps all its children in the same way.
+///
+/// # Errors
+/// The error of `fork`, `exec` or a step in between. `NO_SANDBOX` if the kernel refused the
+/// sandbox.
 fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
     let mut sandbox = spec.sandbox.as_ref().map(Sandbox::prepare).transpose()?;
     let mut command = std::process::Command::new(&spec.program);
@@ -186,9 +197,9 @@ fn attempt(spec: &Spec, stdin: &OwnedFd) -> io::Result<u32> {
     Ok(command.spawn()?.id())
 }
 
-/// Makes the kernel kill this process before a service when memory runs out. Runs between fork and
-/// exec: the settings of an unreadable program cannot be changed after exec. The runner checks the
-/// result from outside ([`oom_score`]).
+/// Makes the kernel kill the calling process before a service when memory runs out. Runs in the
+/// forked child before exec, because the settings of an unreadable program cannot be changed after
+/// exec. Errors are ignored; the runner checks the result from outside with [`oom_score`].
 fn prefer_when_memory_runs_out() {
     // The runner is not dumpable, so its forked copy could not write its own files in /proc
     // (proc(5)). If the program is unreadable, exec makes the process non-dumpable again.
@@ -196,16 +207,16 @@ fn prefer_when_memory_runs_out() {
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
 }
 
-/// Reads how willingly the kernel kills a process when memory runs out (its `oom_score_adj`);
-/// `None` if the process has ended.
+/// Reads the OOM score adjustment of a process (its `oom_score_adj`), which says how willingly the
+/// kernel kills it when memory runs out. `None` if the process has ended.
 fn oom_score(pid: u32) -> Option<String> {
     let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
     Some(score.trim().to_owned())
 }
 
-/// Whether a failed start should be retried: a shortage of descriptors, processes or memory
-/// (fork(2), pipe(2)), or a program that is open for writing because it is being installed
-/// (execve(2)).
+/// Whether a failed start should be retried. True for a shortage of descriptors (EMFILE, ENFILE),
+/// processes (EAGAIN) or memory (ENOMEM), and for a program that is open for writing because it is
+/// being installed (ETXTBSY).
 fn is_temporary(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {
@@ -221,6 +232,7 @@ fn is_temporary(error: &io::Error) -> bool {
 }
 
 /// Replaces the runner's own stdout and stderr, which the CLI has inherited, by `/dev/null`.
+/// Readers of the CLI's output then see the end of file when the CLI closes it.
 fn close_output() -> io::Result<()> {
     let null = dev_null()?;
     dup2_stdout(&null)?;
@@ -228,9 +240,9 @@ fn close_output() -> io::Result<()> {
     Ok(())
 }
 
-/// Returns a message for the client that explains why the program could not be started. The error
-/// of `exec` does not distinguish causes: "no such file" is a missing directory, program or
-/// interpreter, and "permission denied" is the directory or the program.
+/// Returns a sentence for the client that explains why the program could not be started. The error
+/// of `exec` does not distinguish the causes. ENOENT can mean a missing directory, program or
+/// interpreter, and EACCES can mean the directory or the program.
 fn explain(spec: &Spec, error: &io::Error) -> String {
     let Spec { program, cwd, .. } = spec;
     let program = program.display();
@@ -255,8 +267,9 @@ fn explain(spec: &Spec, error: &io::Error) -> String {
     format!("cannot start {program}: {error}; check that this program exists and may be executed")
 }
 
-/// Explains why this process cannot enter a directory: names the first part of the path that denies
-/// access, and the remedy. None if the directory can be entered.
+/// Explains why this process cannot enter `directory`: names the first part of the path that is
+/// missing, is no directory or denies access, and what to do. `None` if the directory can be
+/// entered.
 #[must_use]
 pub fn explain_inaccessible(directory: &Path) -> Option<String> {
     let parts: Vec<_> = directory.ancestors().collect();

@@ -1,5 +1,5 @@
-//! The main loop of a runner after the CLI was started: carries out commands, reaps the dead, and
-//! kills what is left at the end.
+//! The main loop of a runner process after the CLI was started: carries out commands of claude-api,
+//! reaps dead processes, and kills the remaining processes at the end.
 
 use std::{
     io::{self, Read},
@@ -25,39 +25,51 @@ use crate::{
     wire::{Action, Command, Event, Unkillable},
 };
 
-/// The time within which all processes of an execution must be stopped for a pause (2 s). After it,
-/// the pause is reported as done, with a warning.
+/// The time within which all processes of an execution must be suspended for a pause (2 s). After
+/// it, the pause is reported as complete, with a warning that counts the others.
 const WALK_LIMIT: Duration = Duration::from_secs(2);
-/// The wait between two rounds of stopping processes (1 ms): time for signals to take effect and
-/// for other commands.
+/// The wait between two rounds of suspending processes (1 ms), in which signals take effect and
+/// other commands are handled.
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
 
-/// The interval between two [`Event::Sweeping`] reports while the killing of the last processes
-/// takes long.
+/// The interval between two [`Event::Sweeping`] reports to claude-api while killing the remaining
+/// processes takes long (1 s).
 const SWEEP_REPORT: Duration = Duration::from_secs(1);
-/// How often the runner checks, before it ends, for children that died after the last wait.
+/// How often the runner checks, before it ends, for children that died after the last wait (5
+/// times).
 const LAST_CHECKS: usize = 5;
 
-/// The state of a runner whose CLI was started. [`Supervisor::run`] ends when no process is left.
+/// The state of a runner process whose CLI was started. [`Supervisor::run`] ends when no process of
+/// the execution is left.
 pub(super) struct Supervisor {
+    /// The socket to claude-api, for commands and reports.
     control: ControlSocket,
+    /// Becomes readable when SIGCHLD arrives, which means that a child ended or stopped.
     wakeup: UnixStream,
+    /// The process id of the CLI.
     cli: u32,
+    /// How the CLI ended; `None` until it was reaped.
     ending: Option<Ending>,
+    /// Whether the processes run or are suspended.
     motion: Motion,
-    /// When all processes are killed after a terminate; None before a terminate.
+    /// The time at which all processes are killed after a terminate; `None` before a terminate.
     kill_at: Option<Instant>,
+    /// The progress of killing the remaining processes (the sweep); `None` before it begins.
     sweep: Option<Sweep>,
-    /// When the next [`Event::Sweeping`] is sent; None before the final killing (the sweep) begins.
+    /// The time of the next [`Event::Sweeping`]; `None` before the remaining processes are killed.
     report_at: Option<Instant>,
-    /// The number of processes, without the CLI, that were reaped after our SIGKILL.
+    /// The number of processes, without the CLI, that were reaped after SIGKILL ended them.
     killed: u32,
 }
 
-/// Whether the processes of the execution run, are being stopped for a pause, or are paused.
+/// Whether the processes of the execution run, are being suspended for a pause, or are all
+/// suspended.
 enum Motion {
+    /// No pause is requested.
     Running,
+    /// The processes are being suspended (SIGSTOP) since the time `since`.
     Stopping { walk: StopWalk, since: Instant },
+    /// All processes are suspended, or the attempt to suspend the rest was given up.
     Paused,
 }
 
@@ -76,11 +88,11 @@ impl Supervisor {
         }
     }
 
-    /// Runs until no process of the execution is left, or the rest cannot be killed. Sends
-    /// [`Event::Done`] as the last event.
+    /// Carries out commands and reaps children until no process of the execution is left or the
+    /// rest cannot be killed. Sends [`Event::Done`] as the last event.
     ///
     /// # Errors
-    /// The runner can no longer wait for events (poll(2) failed).
+    /// The runner can no longer wait for commands and children, because poll(2) failed.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut pause = None;
         loop {
@@ -119,8 +131,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Returns the live processes that could not be killed. Also reaps children that died since the
-    /// last wait: they would become zombies of claude-api.
+    /// Returns the live processes that could not be killed; normally none. Also reaps children that
+    /// died since the last wait, because they would become zombies of claude-api.
     fn survivors(&mut self) -> Vec<Unkillable> {
         for _ in 0..LAST_CHECKS {
             self.reap_all();
@@ -132,7 +144,11 @@ impl Supervisor {
         unkillable(descendants(own_pid()).iter().map(|stat| stat.id.pid))
     }
 
-    /// Sleeps until a command arrives, a child ends or stops, or `limit` has passed.
+    /// Sleeps until a command arrives, a child ends or stops, or `limit` has passed. `None` sleeps
+    /// without a limit.
+    ///
+    /// # Errors
+    /// poll(2) failed.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         let limit = limit.map(|limit| Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
@@ -157,8 +173,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Carries out a command of claude-api. Does nothing once the CLI has ended or everything is
-    /// being killed.
+    /// Carries out a command of claude-api. Ignores the command once the CLI has ended or the
+    /// remaining processes are being killed.
     pub(super) fn handle(&mut self, command: Command) {
         if self.ending.is_some() || self.sweep.is_some() {
             return;
@@ -179,8 +195,9 @@ impl Supervisor {
         }
     }
 
-    /// Begins to stop all processes. After a terminate nothing is stopped: a stopped CLI could not
-    /// end.
+    /// Starts to suspend the process tree with SIGSTOP, the CLI first. Suspends no process once the
+    /// tree was asked to terminate, because a suspended process cannot act on SIGTERM. Answers
+    /// claude-api in both cases.
     fn pause(&mut self) {
         if self.kill_at.is_none() {
             signal_child(self.cli, Signal::STOP);
@@ -194,7 +211,8 @@ impl Supervisor {
         self.signalled(Action::Pause);
     }
 
-    /// Continues all processes after a pause, or during the attempt to stop them.
+    /// Continues all processes with SIGCONT after a pause, or while they are still being suspended.
+    /// Does not signal them if no pause was requested. Answers claude-api in both cases.
     fn resume(&mut self) {
         let previous = std::mem::replace(&mut self.motion, Motion::Running);
         let stopped = !matches!(previous, Motion::Running);
@@ -208,10 +226,12 @@ impl Supervisor {
         self.control.send(&Event::Resumed);
     }
 
-    /// Asks all processes to end, and sets the time at which the rest is killed. Sends TERM to the
-    /// CLI first, which then ends its tools itself. All other processes get TERM next, so that
-    /// daemons outside the CLI's control can clean up too. Then sends CONT, because TERM stays
-    /// pending in a stopped process. A repeated call can only shorten the time.
+    /// Asks all processes to end with SIGTERM, and sets the time after which the rest is killed
+    /// with SIGKILL. The CLI gets SIGTERM first, and can then end its tools itself. All other
+    /// processes get it next, so that daemons outside the CLI's control can clean up too.
+    ///
+    /// If the processes are suspended, they then get SIGCONT, because SIGTERM stays pending in a
+    /// suspended process. A repeated call can only shorten `kill_after`.
     fn terminate(&mut self, kill_after: Duration) {
         signal_child(self.cli, Signal::TERM);
         let previous = std::mem::replace(&mut self.motion, Motion::Running);
@@ -233,12 +253,13 @@ impl Supervisor {
         }
     }
 
+    /// Reports to claude-api that the first signal of a command was sent ([`Event::Signalled`]).
     fn signalled(&self, action: Action) {
         self.control.send(&Event::Signalled { action });
     }
 
-    /// Reaps all dead children, and returns their number; `None` if no child is left. Reports the
-    /// end of the CLI.
+    /// Reaps all dead children of the runner, and returns their number. `None` means that no child
+    /// is left, dead or alive. If one of them is the CLI, sends [`Event::Exited`].
     fn reap_all(&mut self) -> Option<usize> {
         let mut count = 0;
         loop {
@@ -262,14 +283,14 @@ impl Supervisor {
         }
     }
 
-    /// Begins to kill everything that is left. Repeating the call changes nothing.
+    /// Begins to kill all remaining processes of the execution. Repeating the call changes nothing.
     fn begin_sweep(&mut self) {
         let now = Instant::now();
         self.report_at.get_or_insert(now + SWEEP_REPORT);
         self.sweep.get_or_insert_with(|| Sweep::new(now));
     }
 
-    /// Runs one round of killing everything that is left, and returns how long to wait for a death
+    /// Runs one round of killing the remaining processes. Returns how long to wait for deaths
     /// before the next round.
     fn sweep_round(&mut self) -> Duration {
         let Some(mut sweep) = self.sweep.take() else {
@@ -287,8 +308,9 @@ impl Supervisor {
         wait
     }
 
-    /// Runs one round of stopping all processes for a pause, and returns the wait before the next
-    /// round. None if nothing is being stopped, or the pause is complete or given up.
+    /// Runs one round of suspending all processes for a pause. Returns the wait before the next
+    /// round. `None` if no pause is in progress, or the pause was just completed or given up after
+    /// 2 s.
     fn walk_round(&mut self) -> Option<Duration> {
         let (mut walk, since) = match std::mem::replace(&mut self.motion, Motion::Running) {
             Motion::Stopping { walk, since } => (walk, since),

@@ -1,5 +1,6 @@
-//! Freeing the oldest bytes of a track, in an order that survives a crash: write the mark (the
-//! checkpoint that gives the bytes up), notify the readers, free the blocks on disk.
+//! Frees the oldest bytes of an output or events file in an order that survives a crash. First a
+//! checkpoint that gives the bytes up is written, then the readers are notified, then the disk
+//! blocks are freed.
 
 use std::io;
 
@@ -10,13 +11,14 @@ use crate::{
     track::{Encoding, is_continuation},
 };
 
-/// The least room that one step makes on a full disk beyond the bytes to write (64 KiB), so that
-/// not every small append punches a hole.
+/// The least room that one step makes on a full disk beyond the bytes to write (64 KiB). Without
+/// this reserve, every small append would punch a hole.
 const ROOM_BYTES: u64 = 64 << 10;
 
 impl Appender {
-    /// Makes room on a full disk: frees the oldest bytes so that about `room` more can be written.
-    /// Returns false if nothing is left to free or the step could not be recorded.
+    /// Makes room on a full disk by freeing the oldest bytes of this file, so that about `room`
+    /// bytes can be written. Returns false if the file has no bytes left on disk or the checkpoint
+    /// could not be written.
     pub(crate) fn free_for(&mut self, room: u64) -> bool {
         let kept = self.marks.len - self.marks.kept_from;
         if kept == 0 {
@@ -27,9 +29,9 @@ impl Appender {
             .is_ok()
     }
 
-    /// Frees all bytes before the offset `target`, rounded up to a whole character. With `full`
-    /// (the disk is full), a file system that cannot free the beginning of a file loses all kept
-    /// bytes.
+    /// Frees all bytes before the offset `target`, rounded up to a whole UTF-8 character in text.
+    /// With `full` (the disk is full), all bytes are dropped if the file system cannot free the
+    /// beginning of a file.
     ///
     /// # Errors
     /// The checkpoint that gives the bytes up could not be written, and no disk space was freed.
@@ -39,14 +41,15 @@ impl Appender {
         self.free_before_kept(full)
     }
 
-    /// Frees blocks that an earlier process gave up in a checkpoint but was killed before it freed
-    /// them.
+    /// Frees disk blocks that an earlier process gave up in a checkpoint, but was killed before it
+    /// freed them.
     pub(super) fn free_leftover_blocks(&mut self) {
         if self.marks.kept_from - self.marks.kept_from % BLOCK > 0 {
             let _ = self.free_before_kept(false);
         }
     }
 
+    /// Stops counting the lines whose bytes were freed.
     fn forget_lines(&mut self) {
         if let Some(lines) = &mut self.lines {
             lines.forget(self.marks.kept_from, self.marks.len);
@@ -54,8 +57,8 @@ impl Appender {
     }
 
     /// Writes the checkpoint that gives up the bytes before `kept_from`, notifies the readers, and
-    /// frees the whole blocks of these bytes. If the file system cannot free them, drops all bytes
-    /// at the limit or on a full disk.
+    /// frees the whole disk blocks of these bytes. If the file system cannot free them, drops all
+    /// bytes of the file, but only at the size limit or with `full`.
     fn free_before_kept(&mut self, full: bool) -> io::Result<()> {
         let end = self.marks.kept_from - self.marks.kept_from % BLOCK;
         let punches = self.can_punch && end > self.punched;
@@ -95,8 +98,9 @@ impl Appender {
         Ok(())
     }
 
-    /// Gives up every byte written so far, and sets the file's length to the present end. Used for
-    /// bytes that could not be written, and on file systems that cannot free a beginning alone.
+    /// Gives up every byte written so far, and frees the disk space of the whole file; its length
+    /// stays. Used for bytes that could not be written, and on file systems that cannot free the
+    /// beginning of a file. An error is logged.
     pub(super) fn drop_all(&mut self) {
         self.marks.kept_from = self.marks.len;
         self.forget_lines();
@@ -126,9 +130,9 @@ impl Appender {
         self.punched = len - len % BLOCK;
     }
 
-    /// Writes a checkpoint of the present extent, then calls `free`, which frees blocks of the
-    /// file. Readers see the new extent in between. If the checkpoint fails, they see it too, but
-    /// `free` is not called.
+    /// Writes a checkpoint of the present length and oldest stored offset, publishes them to
+    /// readers, and then calls `free`, which frees blocks of the file. If the checkpoint cannot be
+    /// written, the readers are notified all the same, but `free` is not called.
     fn mark_then(
         &mut self,
         free: impl FnOnce(&dyn SparseFile) -> io::Result<()>,
@@ -146,8 +150,8 @@ impl Appender {
         freed
     }
 
-    /// Returns the first offset at or after `target` at which a character begins. For raw bytes
-    /// this is `target`; if the file cannot be read, the end of the track.
+    /// Returns the first offset at or after `target` at which a UTF-8 character begins. For raw
+    /// bytes this is `target`. If the file cannot be read, this is its end.
     fn character_at(&self, target: u64) -> u64 {
         if self.encoding == Encoding::Bytes || target >= self.marks.len {
             return target;

@@ -1,10 +1,10 @@
-//! Notes in an execution's record that it is to be cancelled: by a client, or after a time without
-//! a viewer. A note is on disk before the terminal status that the cancel causes, so a restart of
-//! the service still carries out the cancel.
+//! Notes in an execution's record file that the execution is to be cancelled, by a client or after
+//! a time without a viewer. A note is on disk before the terminal status that the cancel causes, so
+//! a restart of the service still carries out the cancel.
 //!
-//! Each note has its own sector in the record. Statuses have one writer, the execution's driver,
-//! and accepting a cancel must not wait for that writer. The sectors are written at acceptance, so
-//! a note can be written on a full disk.
+//! Each note has its own sector in the record file. Only the task that drives the execution writes
+//! statuses, and accepting a cancel must not wait for that task. The sectors are written at
+//! acceptance, so a note can be written on a full disk.
 
 use std::{io, os::unix::fs::FileExt};
 
@@ -16,15 +16,20 @@ use crate::{
     layout::{CANCEL_AT, UNVIEWED_AT},
 };
 
+/// The first bytes of the note of a client's cancel.
 const MAGIC: [u8; 8] = *b"cccancel";
+/// The length of the note of a client's cancel, in bytes: the magic (8) and the id (16).
 const NOTE_BYTES: usize = 24;
 
+/// The first bytes of the note of a cancel after a time without a viewer.
 const UNVIEWED_MAGIC: [u8; 8] = *b"ccunview";
-/// The length of the note of a cancel without a viewer: the magic, the id, and the milliseconds.
+/// The length of the note of a cancel after a time without a viewer, in bytes: the magic (8), the
+/// id (16), and the milliseconds (8).
 const UNVIEWED_BYTES: usize = 32;
 
-/// Returns the bytes of a client's cancel note: a magic and the execution's id. The sector
-/// otherwise holds zeros, so a note torn by a power cut does not count.
+/// Returns the bytes that record a client's cancel on disk: a magic and the execution's id. The
+/// sector otherwise holds zeros, so a note that a power cut tore is not recognised and does not
+/// count.
 fn note(id: Uuid) -> [u8; NOTE_BYTES] {
     let mut bytes = [0; NOTE_BYTES];
     bytes[..8].copy_from_slice(&MAGIC);
@@ -33,11 +38,12 @@ fn note(id: Uuid) -> [u8; NOTE_BYTES] {
 }
 
 impl Entry {
-    /// Records on disk that a client's cancel of this execution was accepted. The note survives a
-    /// power cut once this returns; repeating the call changes nothing.
+    /// Records on disk that a client's cancel of this execution was accepted, so that a restart of
+    /// the service still carries it out. The note survives a power cut once this returns. Repeating
+    /// the call changes nothing.
     ///
     /// # Errors
-    /// `NotFound` once deleted, or the disk's.
+    /// `NotFound` if the execution was deleted, or the error of the operating system.
     pub fn note_cancel(&self) -> io::Result<()> {
         self.ensure_not_deleted()?;
         let record = &self.inner.record;
@@ -45,10 +51,11 @@ impl Entry {
         record.sync_data()
     }
 
-    /// Whether [`Entry::note_cancel`] recorded a client's cancel of this execution.
+    /// Whether [`Entry::note_cancel`] recorded a client's cancel of this execution. False for a
+    /// note that a power cut tore, because its cancel was not confirmed.
     ///
     /// # Errors
-    /// As [`Entry::note_cancel`].
+    /// `NotFound` if the execution was deleted, or the error of the operating system.
     pub fn is_cancel_noted(&self) -> io::Result<bool> {
         self.ensure_not_deleted()?;
         let mut bytes = [0; NOTE_BYTES];
@@ -56,12 +63,12 @@ impl Entry {
         Ok(bytes == note(self.id()))
     }
 
-    /// Records that the execution is to be cancelled after `after_ms` milliseconds without a viewer
-    /// (a client that follows its output or status); None removes the note. The change is on disk
-    /// when this returns.
+    /// Records on disk that the execution is to be cancelled after `after_ms` milliseconds without
+    /// a viewer (a client that follows its output or status). `None` removes the note. The change
+    /// survives a power cut once this returns.
     ///
     /// # Errors
-    /// As [`Entry::note_cancel`].
+    /// `NotFound` if the execution was deleted, or the error of the operating system.
     pub fn set_unviewed_cancel(&self, after_ms: Option<u64>) -> io::Result<()> {
         self.ensure_not_deleted()?;
         let mut bytes = [0; UNVIEWED_BYTES];
@@ -75,11 +82,11 @@ impl Entry {
         record.sync_data()
     }
 
-    /// Returns the milliseconds without a viewer after which the execution is to be cancelled; None
-    /// if no such cancel is set.
+    /// Returns the time in milliseconds without a viewer after which the execution is to be
+    /// cancelled. `None` if no such cancel is set.
     ///
     /// # Errors
-    /// As [`Entry::note_cancel`].
+    /// `NotFound` if the execution was deleted, or the error of the operating system.
     pub fn unviewed_cancel(&self) -> io::Result<Option<u64>> {
         self.ensure_not_deleted()?;
         let mut bytes = [0; UNVIEWED_BYTES];

@@ -1,4 +1,4 @@
-//! The lease of an entry: the right to be the only writer of its output and events.
+//! The lease of an execution: the right to be the only writer of its output and raw events.
 
 use std::{
     io,
@@ -7,22 +7,28 @@ use std::{
 
 use super::{Entry, Inner, Tracks};
 
-/// The right to write an entry's output and events; at most one exists per entry. While it exists,
-/// a terminal status does not end the readers, because the writer may still append.
+/// The right to write the output and raw events of an execution. At most one exists per execution.
+/// While it exists, a terminal status does not end the readers, because the writer may still
+/// append.
 ///
-/// Dropping the lease allows the next one, and writes the size of an ended entry to the index.
+/// Dropping the lease allows another writer. If the execution has ended, its size is written to the
+/// index.
 pub(crate) struct WriterLease {
+    /// The execution whose writer this is.
     inner: Arc<Inner>,
 }
 
 impl Entry {
-    /// Acquires the lease of this entry, and runs `prepare` to open what the new writer needs. Both
-    /// happen under the lock of the open files, so no terminal status can end the readers in
-    /// between.
+    /// Makes the caller the only writer of this execution, and runs `prepare` to open what the
+    /// writer needs. Both happen under the lock of the open files, so no terminal status can end
+    /// the readers in between.
     ///
     /// # Errors
-    /// `ResourceBusy` while another lease exists, `InvalidInput` when terminal, `NotFound` once
-    /// deleted, the disk's, or those of `prepare`. On an error no lease is held.
+    /// On an error the caller is not the writer.
+    /// - `ResourceBusy` if another writer exists.
+    /// - `InvalidInput` if the execution has ended.
+    /// - `NotFound` if it was deleted.
+    /// - The error of the operating system, or an error of `prepare`.
     pub(crate) fn lease<T>(
         &self,
         prepare: impl FnOnce(&Inner, &Tracks) -> io::Result<T>,

@@ -1,4 +1,5 @@
-//! Reading an entry's output and events. Their files are opened by the first call that needs them.
+//! Reading the output and raw events of an execution. Their files are opened by the first call that
+//! needs them.
 
 use std::{
     io,
@@ -16,20 +17,21 @@ use crate::{
 };
 
 impl Entry {
-    /// Returns a reader of the output that begins at the byte `offset`. The first access to an
-    /// entry after a start of the service may read up to 64 MiB of output to verify it.
+    /// Returns a reader of the execution's output that begins at the byte `offset`. The first
+    /// access after a start of the service may read up to 64 MiB of output to restore its checksum.
     ///
     /// # Errors
-    /// `Beyond` if `offset` is after the end, `NotKept` if the bytes at `offset` were freed, or the
-    /// disk's.
+    /// `Beyond` if `offset` is after the end, `NotKept` if the bytes at `offset` are no longer on
+    /// disk, or `Io` if the files cannot be opened.
     pub fn reader(&self, offset: u64) -> Result<Reader, ReadError> {
         Reader::new(Arc::clone(&self.tracks()?.output), offset)
     }
 
-    /// Returns a reader of the events, which are the CLI's exact stdout, from the oldest kept byte.
+    /// Returns a reader of the execution's raw events (the exact stdout of the CLI), beginning at
+    /// the oldest byte on disk.
     ///
     /// # Errors
-    /// The disk's.
+    /// `Io` if the files cannot be opened.
     pub fn events_reader(&self) -> Result<EventsReader, ReadError> {
         let tracks = self.tracks()?;
         Ok(EventsReader::new(
@@ -38,13 +40,14 @@ impl Entry {
         ))
     }
 
-    /// Returns a reader of the events (the CLI's exact stdout) from `offset`, and the present
-    /// extent of the events. None begins at the oldest kept byte. If the events are rebuilt from
-    /// the output, this reads all patches first.
+    /// Returns a reader of the execution's raw events (the exact stdout of the CLI) that begins at
+    /// `offset`, and the range of events that exists now. `None` begins at the oldest byte on disk.
+    /// If the events are rebuilt from the output, this first reads all patches, the list of
+    /// differences.
     ///
     /// # Errors
-    /// `Beyond` if `offset` is after the end, `NotKept` if the bytes at `offset` were freed, or the
-    /// disk's.
+    /// `Beyond` if `offset` is after the end, `NotKept` if the bytes at `offset` are no longer on
+    /// disk, or `Io` if the disk cannot be read.
     pub fn events_from(
         &self,
         offset: Option<u64>,
@@ -57,17 +60,17 @@ impl Entry {
         )
     }
 
-    /// Returns a channel with the present length, oldest kept offset and checksum of the output.
-    /// Its value changes once per append, and never for a terminal entry.
+    /// Returns a channel with the present length, oldest stored offset and checksum of the output.
+    /// Its value changes once per append, and never again once the execution has ended.
     ///
     /// # Errors
-    /// The disk's, while the files are opened.
+    /// The error of the operating system if the files cannot be opened.
     pub fn marks(&self) -> io::Result<watch::Receiver<Marks>> {
         Ok(self.tracks()?.output.marks.subscribe())
     }
 
-    /// Returns the present extent of the output without waiting for the disk, for async callers.
-    /// None while the files are closed or being opened.
+    /// Returns the present length, oldest stored offset and checksum of the output, without waiting
+    /// for the disk, for async callers. `None` while the output file is closed or being opened.
     #[must_use]
     pub fn cached_marks(&self) -> Option<Marks> {
         let tracks = self.inner.tracks.try_lock().ok()?;
@@ -81,12 +84,17 @@ impl Entry {
         self.lock_tracks()
     }
 
-    /// Returns the open output and events, and opens them if needed.
+    /// Returns the open output and events files, and opens them if needed.
     fn tracks(&self) -> io::Result<Arc<Tracks>> {
         let mut guard = self.lock_tracks();
         self.load(&mut guard)
     }
 
+    /// Returns the open output and events files, and opens them into `tracks` if it is `None`. The
+    /// caller holds the lock of `tracks`.
+    ///
+    /// # Errors
+    /// `NotFound` if the execution was deleted, or the error of the operating system.
     pub(super) fn load(&self, tracks: &mut Option<Arc<Tracks>>) -> io::Result<Arc<Tracks>> {
         if let Some(loaded) = tracks {
             return Ok(Arc::clone(loaded));
@@ -98,8 +106,8 @@ impl Entry {
         Ok(loaded)
     }
 
-    /// Ends the readers when a terminal status is written and no writer exists to do it: for
-    /// executions that were interrupted, or cancelled in the queue.
+    /// Ends the readers of the output after a terminal status, if no writer exists to do it. This
+    /// happens for executions that were interrupted, or cancelled while queued.
     pub(super) fn end_readers(&self) {
         let guard = self.lock_tracks();
         if self.inner.writing.load(Ordering::SeqCst) {
@@ -110,6 +118,8 @@ impl Entry {
         }
     }
 
+    /// Locks the open output and events files. Blocks while another thread opens them or creates a
+    /// writer.
     pub(super) fn lock_tracks(&self) -> MutexGuard<'_, Option<Arc<Tracks>>> {
         self.inner
             .tracks

@@ -1,5 +1,5 @@
-//! Reading and writing the status of an entry. The status is always read from disk, and overwritten
-//! in place, so a write needs no free space.
+//! Reading and writing the status of an execution. The status is always read from disk, and
+//! overwritten in place, so a write needs no free space.
 
 use std::{
     io,
@@ -13,19 +13,22 @@ impl Entry {
     /// Reads the newest status of the execution, as the JSON bytes that were written.
     ///
     /// # Errors
-    /// The disk's, `InvalidData` if the status is damaged, `NotFound` once deleted.
+    /// `InvalidData` if the status is damaged, `NotFound` if the execution was deleted, or the
+    /// error of the operating system.
     pub fn status(&self) -> io::Result<Vec<u8>> {
         self.ensure_not_deleted()?;
         self.slots().read(&self.inner.record)
     }
 
-    /// Replaces the status of an execution that has not ended. Works on a full disk. With
-    /// `durable`, waits until the status is on disk; without, a power cut may restore an earlier
-    /// one. [`crate::Spool::end`] writes the terminal status.
+    /// Replaces the status of an execution that has not ended by `json`. Works on a full disk,
+    /// because the status is overwritten in place. With `durable`, waits until the status is on
+    /// disk; without it, a power cut may bring back an earlier status. [`crate::Spool::end`] writes
+    /// the terminal status.
     ///
     /// # Errors
-    /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes or after the end, `NotFound` once
-    /// deleted, or the disk's. On an error the previous status stays.
+    /// `InvalidInput` if `json` is longer than [`crate::STATUS_BYTES_MAX`] or the execution has
+    /// ended, `NotFound` if it was deleted, or the error of the operating system. On an error the
+    /// previous status stays.
     pub fn write_status(&self, json: &[u8], durable: bool) -> io::Result<()> {
         self.ensure_not_deleted()?;
         let mut slots = self.slots();
@@ -38,8 +41,12 @@ impl Entry {
         slots.write(&self.inner.record, json, durable, false)
     }
 
-    /// Writes a terminal (final) status, and waits until it is on disk. Returns whether the entry
-    /// had none before. If it had one, nothing is written unless `replaces` is set.
+    /// Writes a terminal (final) status, and waits until it is on disk. Returns true if the
+    /// execution had no terminal status before. If it had one, returns false, and writes only with
+    /// `replaces`.
+    ///
+    /// # Errors
+    /// The same errors as [`Entry::write_status`], except that an ended execution is no error.
     pub(crate) fn write_end(&self, json: &[u8], replaces: bool) -> io::Result<bool> {
         self.ensure_not_deleted()?;
         let first = {
@@ -59,6 +66,8 @@ impl Entry {
         Ok(first)
     }
 
+    /// Locks the list that says which status is in which slot. Blocks while another status is
+    /// written.
     fn slots(&self) -> MutexGuard<'_, Slots> {
         // A panic under the lock leaves correct numbers: they change only after the write.
         self.inner

@@ -1,4 +1,4 @@
-//! The open output and events of an entry, shared by its writer and all its readers.
+//! The open output and events files of an execution, shared by its writer and all its readers.
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
@@ -12,16 +12,23 @@ use crate::{
     track::{Encoding, Track},
 };
 
-/// The open output and events of an entry, with the extents that readers follow. One writer and all
-/// readers share them.
+/// The open output and events files of an execution, with the lengths that readers follow. One
+/// writer and all readers share them.
 pub(crate) struct Tracks {
+    /// The file with the output that clients read.
     pub(crate) output: Arc<Track>,
+    /// The open events file, or `Unknown` until the first writer chooses how the events are stored.
+    /// A channel, so that readers can wait for the choice.
     pub(crate) events: watch::Sender<EventsState>,
 }
 
 impl Tracks {
-    /// Opens the output and events in `folder`, and recovers their lengths after a crash from the
-    /// marks in `record`. `terminal` means that no more bytes will be appended.
+    /// Opens the output and events files in `folder`. After a crash, recovers their lengths and the
+    /// output's checksum from the checkpoints in `record`. `terminal` means that the execution has
+    /// ended, so that no more bytes will be appended.
+    ///
+    /// # Errors
+    /// The error of the operating system if a file is missing or cannot be read.
     pub(crate) fn load(folder: &Path, record: &Arc<File>, terminal: bool) -> io::Result<Self> {
         let (mut slots, mark) = MarkSlots::load(Arc::clone(record), TrackKind::Output)?;
         let file = open(folder, OUTPUT)?;
@@ -41,8 +48,9 @@ impl Tracks {
         })
     }
 
-    /// Opens the events of an entry whose first writer has just chosen how to keep them (`kept`),
-    /// and publishes them to waiting readers. `mark` is the newest checkpoint in `slots`.
+    /// Opens the events file of an execution whose first writer has just chosen how to store the
+    /// events (`kept`), and publishes it to waiting readers. `mark` is the newest checkpoint in
+    /// `slots`.
     pub(crate) fn begin_events(
         &self,
         folder: &Path,
@@ -57,7 +65,7 @@ impl Tracks {
         Ok(())
     }
 
-    /// Publishes the clean end of output and events: readers return None after the last byte.
+    /// Publishes the end of output and events, so that readers return `None` after the last byte.
     pub(super) fn end(&self) {
         let end = |marks: &mut Marks| {
             marks.ended = true;
@@ -70,6 +78,7 @@ impl Tracks {
     }
 }
 
+/// Opens the existing file `name` in `folder` for reading and writing.
 fn open(folder: &Path, name: &str) -> io::Result<Box<dyn SparseFile>> {
     let file = File::options()
         .read(true)

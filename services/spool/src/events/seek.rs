@@ -12,19 +12,20 @@ use crate::{
     track::Track,
 };
 
-/// Which part of the events exists and is kept. All numbers count bytes of the CLI's stdout.
+/// The range of raw events of an execution that exists now. All numbers count bytes of the CLI's
+/// stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventsExtent {
     /// The offset of the oldest byte that can still be read.
     pub kept_from: u64,
-    /// The length: every byte that the CLI wrote, kept or not.
+    /// The number of bytes that the CLI has written, including those that are no longer on disk.
     pub len: u64,
-    /// Whether the events are complete: nothing will follow, and nothing is missing at the end.
+    /// Whether the events are complete: no more will follow, and no bytes are missing at the end.
     pub ended: bool,
 }
 
 impl EventsExtent {
-    /// Returns the extent of events that are kept in their own file.
+    /// Returns the range of events that have a file of their own, whose state is `marks`.
     pub(super) fn of(marks: Marks) -> Self {
         let Marks {
             len,
@@ -39,8 +40,11 @@ impl EventsExtent {
         }
     }
 
-    /// Returns the offset at which a reader begins: `offset` if its bytes exist, or the oldest kept
-    /// byte for None. Fails with `Beyond` or `NotKept` outside of the extent.
+    /// Returns the offset at which a reader begins: `offset`, or the oldest byte on disk for
+    /// `None`.
+    ///
+    /// # Errors
+    /// `Beyond` if `offset` is after the end, and `NotKept` if its bytes are no longer on disk.
     pub(super) fn start(self, offset: Option<u64>) -> Result<u64, ReadError> {
         let Self { kept_from, len, .. } = self;
         match offset.unwrap_or(kept_from) {
@@ -55,14 +59,18 @@ impl EventsExtent {
 pub(super) struct StartPosition {
     /// The offset of the next byte to read from the output.
     pub(super) output: u64,
-    /// The position of the next patch in the patch log.
+    /// The position of the next patch in the events file, in bytes.
     pub(super) log_at: u64,
     /// Original bytes of a patch that the reader returns before it reads the output.
     pub(super) rest: Bytes,
 }
 
-/// Finds the position in the output of `offset`, an offset of the events, and returns it with the
-/// present extent of the events. None finds the oldest kept byte. Blocks on the disk.
+/// Finds where in the output the bytes at `offset`, an offset of the events, lie. Returns this
+/// position with the range of events that exists now. `None` finds the oldest byte on disk. Repeats
+/// the search if patches were removed during it. Blocks on the disk.
+///
+/// # Errors
+/// `Beyond` if `offset` is after the end, `NotKept` if its bytes are no longer on disk, or `Io`.
 pub(super) fn find(
     output: &Track,
     log: &PatchLog,
@@ -78,8 +86,9 @@ pub(super) fn find(
     }
 }
 
-/// Finds `offset` by one pass over all patches, as [`find`] does. The result counts only if the
-/// floor of `log` is still `floor` afterwards.
+/// Finds `offset` by one pass over all patches, for [`find`]. The result is valid only if the
+/// oldest position of `log` is still `floor` afterwards; otherwise patches were removed during the
+/// pass.
 fn walk(
     marks: Marks,
     log: &PatchLog,

@@ -1,4 +1,5 @@
-//! How an execution's events (the CLI's exact stdout) are kept, and the open `events` file.
+//! How an execution's raw events (the exact stdout of the CLI) are stored, and the open `events`
+//! file.
 
 use std::{io, sync::Arc};
 
@@ -9,13 +10,14 @@ use crate::{
     track::{Encoding, Track},
 };
 
-/// How the CLI's exact stdout is kept, so that clients can read it from `/events`. Fixed by the
-/// execution's output format.
+/// How the exact stdout of the CLI is stored, so that clients can read it from `/events`. Fixed by
+/// the output format of the execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventsStorage {
-    /// In a file of its own, because the output is rendered text (format `text`).
+    /// In a file of its own, because the output is rendered text (output format `text`).
     Raw,
-    /// In the output itself, with a list of the places where the output differs (format `events`).
+    /// In the output itself, with a list of the places where the output differs from the stdout
+    /// (output format `events`). The list is short, so the stdout is not stored twice.
     InOutput,
 }
 
@@ -28,8 +30,8 @@ impl EventsStorage {
         }
     }
 
-    /// Returns the value for a number in a checkpoint on disk; None for 0, which means that no
-    /// writer has chosen yet.
+    /// Returns the value for a number in a checkpoint on disk. `None` for 0, which means that no
+    /// writer has chosen yet, and for an unknown number.
     pub(crate) fn from_kind(kind: u8) -> Option<Self> {
         match kind {
             1 => Some(Self::Raw),
@@ -39,19 +41,24 @@ impl EventsStorage {
     }
 }
 
-/// The open events of an execution, as its readers see them. Unknown until the first writer of the
-/// execution chooses the storage.
+/// The open events file of an execution, as its readers see it.
 #[derive(Clone)]
 pub(crate) enum EventsState {
+    /// Not known yet how the events are stored, because the execution has had no writer.
     Unknown,
+    /// The file holds the exact stdout of the CLI.
     Raw(Arc<Track>),
+    /// The file holds patches, which rebuild the stdout from the output.
     InOutput(Arc<PatchLog>),
 }
 
 impl EventsState {
-    /// Opens the events in `file`, kept as `kept`, and repairs them after a crash. `mark` is the
-    /// newest checkpoint in `slots`, and `output_len` the length of the output. `ended` means that
-    /// no more bytes are appended.
+    /// Opens the raw events in `file`, which are stored as `kept` says, and repairs them after a
+    /// crash. `mark` is the newest checkpoint in `slots`, and `output_len` the length of the
+    /// output. `ended` means that no more bytes will be appended.
+    ///
+    /// # Errors
+    /// The error of the operating system.
     pub(crate) fn load(
         file: Box<dyn SparseFile>,
         kept: EventsStorage,

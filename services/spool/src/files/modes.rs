@@ -1,4 +1,5 @@
-//! Permissions of the spool's folders and files: only their owner may read prompts and outputs.
+//! Permissions of the spool's folders and files. Only their owner may read them, because they hold
+//! prompts and outputs.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -7,8 +8,9 @@ use std::{
     path::Path,
 };
 
-/// The mode of the spool's folders, whatever the umask.
+/// The mode of the spool's folders (0700, only the owner may enter), whatever the umask.
 const FOLDER_MODE: u32 = 0o700;
+/// The mode of the spool's files (0600, only the owner may read and write), whatever the umask.
 const FILE_MODE: u32 = 0o600;
 
 /// Returns options for opening files that give a newly created file the mode 0600, whatever the
@@ -29,16 +31,18 @@ pub(crate) fn create_or_open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Creates a folder with mode 0700.
+/// Creates a folder with mode 0700. Fails if it exists.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(FOLDER_MODE).create(path)
 }
 
-/// Makes sure that a folder exists and that only its owner can enter it: mode 0700, and 0600 for
-/// files in it. Creates missing parents too. In an existing folder that others may enter, narrows
-/// the contents first and the folder last, so that an interrupted start repeats the work.
+/// Makes sure that the folder `path` exists and that only its owner can enter it. Creates it and
+/// its missing parents with mode 0700. If an existing folder is open to others, all folders in it
+/// get mode 0700 and all files 0600. The folder itself is changed last, so that an interrupted
+/// start repeats the work.
 ///
-/// A folder of another owner keeps its mode; the modes of its contents are still narrowed.
+/// Files and folders of another owner keep their mode, but the contents of such a folder are still
+/// changed.
 ///
 /// # Errors
 /// The folder cannot be created or listed, or a mode cannot be changed.
@@ -54,10 +58,12 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the mode gives any right to the group or to all users.
 fn is_open_to_others(metadata: &fs::Metadata) -> bool {
     metadata.permissions().mode() & 0o077 != 0
 }
 
+/// Gives all folders below `dir` the mode 0700 and all files 0600, if they are open to others.
 fn narrow_contents(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -78,6 +84,7 @@ fn narrow_contents(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets the mode of a file or folder. A file of another owner keeps its mode, which is logged.
 fn narrow(path: &Path, mode: u32) -> io::Result<()> {
     match fs::set_permissions(path, Permissions::from_mode(mode)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -1,4 +1,4 @@
-//! Burned ids: ids that a client cancelled before their execution was accepted. They are refused
+//! Burned ids are ids that a client cancelled before their execution was accepted. They are refused
 //! for an hour, so that a late request cannot start a cancelled execution.
 
 use std::{
@@ -11,16 +11,18 @@ use uuid::Uuid;
 use super::Spool;
 use crate::{error::SpoolError, files::last_change};
 
-/// The time for which a burned id is refused (1 hour): far longer than a request can be under way.
+/// The time for which an id that was cancelled before its acceptance is refused (1 hour). A request
+/// can be under way for far less time.
 const BURN_AGE: Duration = Duration::from_secs(3600);
 
 impl Spool {
     /// Refuses the acceptance of this id for the next hour, because a client cancelled it before it
-    /// was accepted. The refusal is on disk when this returns. A repeated call restarts the hour.
-    /// The caller limits the number of burned ids.
+    /// was accepted ("burned" it). The refusal is on disk when this returns. A repeated call
+    /// restarts the hour. The number of such ids is not limited here; the caller must limit it.
     ///
     /// # Errors
-    /// `Exists`, `Deleted`, or `Unwritable`. On an error nothing is recorded.
+    /// `Exists` or `Deleted` if an execution with this id is or was stored, `Unwritable` if the
+    /// disk cannot be written, or `Io` if it cannot be read. On an error the id is not refused.
     pub fn burn(&self, id: Uuid) -> Result<(), SpoolError> {
         let store = &self.store;
         // An acceptance of the same id has either finished before the burn, or begins after it.
@@ -38,28 +40,29 @@ impl Spool {
             .map_err(SpoolError::unwritable("the cancelled id"))
     }
 
-    /// Whether this id was cancelled before acceptance and is still refused.
+    /// Whether this id is refused now because a client cancelled it before its execution was
+    /// accepted.
     ///
     /// # Errors
-    /// The disk's.
+    /// The error of the operating system if the disk cannot be read.
     pub fn is_burned(&self, id: Uuid) -> io::Result<bool> {
         self.store.is_burned(id)
     }
 
-    /// Returns all ids that were cancelled before acceptance and are still refused. The service
-    /// reads them at its start.
+    /// Returns all ids that are refused because a client cancelled them before their execution was
+    /// accepted. The service reads them at its start.
     ///
     /// # Errors
-    /// The disk's.
+    /// The error of the operating system if the disk cannot be read.
     pub fn burned(&self) -> io::Result<Vec<Uuid>> {
         self.store.burned()
     }
 
-    /// Ends the refusal of ids that were burned (cancelled before acceptance) more than an hour
-    /// before `now`, and returns these ids.
+    /// Ends the refusal of ids that were cancelled before their acceptance, if that was more than
+    /// an hour before `now`. Returns these ids.
     ///
     /// # Errors
-    /// The disk's; ids removed before the error stay removed.
+    /// The error of the operating system. Refusals that were ended before the error stay ended.
     pub fn expire_burned(&self, now: SystemTime) -> io::Result<Vec<Uuid>> {
         let mut expired = Vec::new();
         for id in self.burned()? {

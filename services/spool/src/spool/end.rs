@@ -1,5 +1,5 @@
-//! Writing the terminal status of an execution. Only the holder of the spool can write one; the
-//! holder of an entry cannot.
+//! Writing the terminal (final) status of an execution. This needs the [`Spool`], so code that only
+//! holds an [`Entry`] cannot end an execution.
 
 use std::io;
 
@@ -7,22 +7,24 @@ use crate::entry::Entry;
 use crate::spool::Spool;
 
 impl Spool {
-    /// Writes the terminal (final) status of an execution; it is on disk when this returns. Works
-    /// on a full disk, because the status is overwritten in place. Ends the execution's readers if
-    /// it has no writer. Returns false if it already has a terminal status, which then stays.
+    /// Writes the terminal (final) status `json` of an execution, and waits until it is on disk.
+    /// Returns true if it was written, and false if the execution already had a terminal status,
+    /// which then stays. Works on a full disk, because the status is overwritten in place. If no
+    /// writer exists, readers of the output get its end.
     ///
     /// # Errors
-    /// `InvalidInput` over [`crate::STATUS_BYTES_MAX`] bytes, `NotFound` once deleted, or the
-    /// disk's. On an error the previous status stays.
+    /// `InvalidInput` if `json` is longer than [`crate::STATUS_BYTES_MAX`], `NotFound` if the
+    /// execution was deleted, or the error of the operating system. On an error the previous status
+    /// stays.
     pub fn end(&self, entry: &Entry, json: &[u8]) -> io::Result<bool> {
         entry.write_end(json, false)
     }
 
-    /// Writes a terminal (final) status even if the execution already has one: to add facts to it,
-    /// or to replace a damaged one.
+    /// Writes a terminal (final) status even if the execution already has one. Used to add facts to
+    /// a terminal status or to replace a damaged one.
     ///
     /// # Errors
-    /// As [`Spool::end`].
+    /// The same errors as [`Spool::end`].
     pub fn replace_end(&self, entry: &Entry, json: &[u8]) -> io::Result<()> {
         entry.write_end(json, true).map(|_| ())
     }

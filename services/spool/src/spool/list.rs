@@ -1,4 +1,5 @@
-//! Lists of executions: pages for clients, and the unfinished ones for the start of the service.
+//! Lists of the executions on disk: pages for clients, and the unfinished ones for the start of the
+//! service.
 
 use uuid::Uuid;
 
@@ -8,22 +9,23 @@ use crate::{
     index::{Row, Slot},
 };
 
-/// One page of the list of executions that clients can read, newest acceptance first.
+/// One page of the list of stored executions, newest acceptance first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The ids on this page.
+    /// The ids of the executions on this page, newest acceptance first.
     pub ids: Vec<Uuid>,
-    /// The id to pass as `before` for the next page; None if no older execution exists.
+    /// The id to pass as `before` to get the next page; `None` if this is the last page.
     pub next: Option<Uuid>,
 }
 
 impl Spool {
-    /// Returns a page of at most `limit` ids that were accepted earlier than the execution
-    /// `before`, newest acceptance first. `before` may have been deleted; None begins at the
-    /// newest.
+    /// Returns the ids of at most `limit` executions, newest acceptance first. With `before`, the
+    /// page has only executions accepted earlier than that one, which may have been deleted in the
+    /// meantime. With `None`, the page begins at the newest execution.
     ///
     /// # Errors
-    /// `UnknownBefore` if `before` is not known, or the disk's.
+    /// `UnknownBefore` if `before` is no stored execution and none deleted within 30 days, or `Io`
+    /// if the disk cannot be read.
     pub fn page(&self, before: Option<Uuid>, limit: usize) -> Result<Page, SpoolError> {
         let store = &self.store;
         let end = match before {
@@ -50,11 +52,12 @@ impl Spool {
         Ok(page)
     }
 
-    /// Returns the executions that have no terminal (final) status, in order of acceptance, so that
-    /// a start of the service can end or continue them. Damaged executions are included.
+    /// Returns the ids of all executions without a terminal (final) status, in order of acceptance.
+    /// The service calls this at its start, to end or continue them. An execution that cannot be
+    /// read is logged and counts as unfinished.
     ///
     /// # Errors
-    /// The disk's, while the index is read.
+    /// `Io` if the index, the file that lists the executions, cannot be read.
     pub fn unfinished(&self) -> Result<Vec<Uuid>, SpoolError> {
         let mut live = Vec::new();
         self.store.index().scan(|_, slot| {

@@ -1,7 +1,9 @@
-//! Retention: deletes ended executions by age and total size, oldest end first.
+//! Deletes ended executions because of their age and of the disk space that all executions use,
+//! oldest end first.
 //!
-//! An execution that cannot be removed is logged, and the pass continues with the others. The
-//! tombstone of a damaged execution is made from its index row.
+//! An execution that cannot be deleted is logged, and the pass continues with the others. If a
+//! record file is damaged, the file that remembers the deletion (tombstone) is made from the index
+//! row.
 
 use std::{
     collections::{BinaryHeap, HashSet},
@@ -19,18 +21,22 @@ use crate::{
     record::Header,
 };
 
-/// The most executions that one scan of the index chooses for deletion, which bounds memory.
+/// The most executions that one scan of the index chooses for deletion (256). It bounds the memory
+/// that a scan needs; more are deleted by further scans.
 const BATCH: usize = 256;
 
 impl Spool {
-    /// Deletes executions that ended longer ago than the configured retention, then the oldest
-    /// ended ones until the rest fits into the size limit. Live executions count but stay. Each
-    /// call also removes some of the tombstones (notes of deletions) older than 30 days. Returns
-    /// the deleted ids.
+    /// Deletes executions that ended longer ago than the configured retention time. Then deletes
+    /// more ended executions, oldest end first, until all executions fit into the configured disk
+    /// space. Queued and running executions use space but are never deleted. Returns the ids of the
+    /// deleted executions.
+    ///
+    /// Each call also removes some of the files (tombstones) that remember deletions older than 30
+    /// days. An execution that cannot be deleted is logged and skipped.
     ///
     /// # Errors
-    /// The disk's; executions deleted before the error stay deleted. An execution that cannot be
-    /// deleted is only logged.
+    /// `Io` if the index or the folder of tombstones cannot be read. Executions deleted before the
+    /// error stay deleted.
     pub fn expire(&self, now: SystemTime) -> Result<Vec<Uuid>, SpoolError> {
         let now_ms = now
             .duration_since(UNIX_EPOCH)
@@ -82,15 +88,15 @@ impl Spool {
         Ok(deleted)
     }
 
-    /// Returns the disk space of all executions as the last [`Self::expire`] measured it, in bytes;
-    /// 0 before the first one. Never touches the disk.
+    /// Returns the disk space that all executions use, in bytes, as the last [`Self::expire`]
+    /// measured it. 0 before the first call of `expire`. Never touches the disk.
     #[must_use]
     pub fn measured_bytes(&self) -> u64 {
         self.store.measured_bytes.load(Ordering::Relaxed)
     }
 
-    /// Deletes an ended execution, even if it is damaged. Returns false if another task deleted it
-    /// or is ending it again.
+    /// Deletes an ended execution, even if its files are damaged. Returns true if this call deleted
+    /// it, and false if another task has deleted it or is just writing its end again.
     fn remove(&self, candidate: &Candidate) -> Result<bool, SpoolError> {
         match self.delete(candidate.id) {
             Ok(()) => Ok(true),
@@ -105,9 +111,9 @@ impl Spool {
         }
     }
 
-    /// Deletes an execution that cannot be opened. Its tombstone (the note of the deletion) is made
-    /// from its index row. Returns false, and deletes nothing, if it can be opened now or its row
-    /// is gone.
+    /// Deletes an execution whose record file cannot be opened. The file that remembers the
+    /// deletion (tombstone) is made from the execution's row in the index. Returns false, and
+    /// deletes nothing, if the record can be opened now or the row is gone.
     fn remove_damaged(&self, candidate: &Candidate, reason: &str) -> Result<bool, SpoolError> {
         let store = &self.store;
         let &Candidate { id, sequence, .. } = candidate;
@@ -136,8 +142,8 @@ impl Spool {
         Ok(true)
     }
 
-    /// Returns the next executions to delete, oldest end first, at most `BATCH` and without
-    /// `excluded`. Also returns the disk space of all executions, in bytes.
+    /// Returns the ended executions to delete next, oldest end first, and the disk space of all
+    /// executions in bytes. The list has at most `BATCH` executions and none from `excluded`.
     fn oldest_ended(&self, excluded: &HashSet<Uuid>) -> Result<(Vec<Candidate>, u64), SpoolError> {
         let mut total = 0_u64;
         let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(BATCH + 1);
@@ -173,12 +179,16 @@ impl Spool {
     }
 }
 
-/// An ended execution that retention may delete. The derived order compares the time of the end
-/// first.
+/// An ended execution that may be deleted because of its age or of the disk space. The derived
+/// order compares the time of the end first, so that the oldest end is deleted first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
+    /// The time of the end, in milliseconds since the Unix epoch.
     at_ms: u64,
+    /// The disk space of its files, in bytes.
     bytes: u64,
+    /// The id of the execution.
     id: Uuid,
+    /// The position of its row in the index.
     sequence: u64,
 }

@@ -1,19 +1,21 @@
-//! Acceptance: storing a new execution so that it survives a power cut, with one wait for the disk.
+//! Acceptance stores a new execution so that it survives a power cut, with a single wait for the
+//! disk.
 //!
 //! # Why one wait is enough
 //!
-//! An acceptance writes the folder in `staging`, renames it to `executions`, and then waits once,
-//! for three things at the same time: the record's bytes, the names in its folder, its folder's
-//! name. The acceptance is promised only after this wait: then the client gets its answer, and a
-//! process may be started.
+//! An acceptance writes the folder in `staging`, renames it to `executions`, and then waits once
+//! for three things at the same time: the content of the record file, the names in the execution's
+//! folder, and the name of the folder. The acceptance is promised only after this wait, which means
+//! that the client gets its answer and a process may be started.
 //!
-//! A kill loses no write, so it leaves the folder in `staging` (not accepted) or whole in
-//! `executions`. A power cut before the promise may leave any part of the writes, in any order. An
-//! entry that is not whole at the start (header, status and body by their checksums, all three
-//! names) was never promised and is removed. A power cut after the promise loses nothing.
+//! A kill of the service loses no write. It leaves the folder either in `staging` (not accepted) or
+//! complete in `executions`. A power cut before the promise may leave any part of the writes, in
+//! any order. If the start finds an execution that is not complete (header, status and body by
+//! their checksums, all three file names), it was never promised and is removed. A power cut after
+//! the promise loses no data.
 //!
-//! Acceptance does not wait for the index. The folders are the truth, and the start adds missing
-//! rows.
+//! Acceptance does not wait for the index. The folders decide which executions exist, and the start
+//! of the service adds missing index rows.
 
 use std::{
     fs::{self, File},
@@ -32,8 +34,12 @@ use crate::{
 };
 
 impl Store {
-    /// Stores a new execution with its first status, and waits until it is on disk. Returns its
-    /// record, open for reading and writing. After an error the caller calls [`Store::withdraw`].
+    /// Stores a new execution with its request body and first status, and waits until they are on
+    /// disk. Returns its record file, open for reading and writing.
+    ///
+    /// # Errors
+    /// `Unwritable` if the disk cannot be written. Parts may be left on disk; the caller removes
+    /// them with [`Store::withdraw`].
     pub(crate) fn accept(
         &self,
         header: &Header,
@@ -71,15 +77,15 @@ impl Store {
         Ok(record)
     }
 
-    /// Removes what a failed acceptance left on disk; it was never confirmed to a client. Files
-    /// that cannot be removed now are removed by the next start.
+    /// Removes the folder and the index row of a failed acceptance, which was never confirmed to a
+    /// client. Errors are ignored, because the next start removes files that are left.
     pub(crate) fn withdraw(&self, header: &Header) {
         let _ = fs::remove_dir_all(self.staging(header.id));
         let _ = self.index().clear(header.sequence);
     }
 
-    /// Waits until the execution's record, the names in its folder and the name of the folder are
-    /// on disk. After this the acceptance may be confirmed to the client.
+    /// Waits until the record file of a new execution, the names of its files and the name of its
+    /// folder are on disk. Once this returns `Ok`, the acceptance may be confirmed to the client.
     fn promise(&self, record: &File, folder: &Path) -> io::Result<()> {
         let names = [
             File::open(folder)?,

@@ -1,5 +1,5 @@
-//! Opening the store: checks that it is writable, finishes interrupted deletions, and repairs the
-//! index.
+//! Opening the files of the spool: checks that the disk is writable, finishes interrupted
+//! deletions, and repairs the index.
 
 use std::{
     fs, io,
@@ -22,8 +22,12 @@ use crate::{
 
 impl Store {
     /// Opens the spool's files in the folder `dir`, and creates them if they are missing. Locks the
-    /// folder, finishes interrupted deletions, removes unfinished acceptances and repairs the
-    /// index. Returns warnings about the file system.
+    /// folder against other processes, finishes deletions that a crash interrupted, removes
+    /// executions that were never confirmed to a client, and repairs the index. The returned texts
+    /// are warnings about the file system for the operator.
+    ///
+    /// # Errors
+    /// `InUse` if another process has locked the folder, `Unwritable`, or `Io`.
     pub(crate) fn open(dir: &Path, limits: SpoolLimits) -> Result<(Self, Vec<String>), SpoolError> {
         for folder in ["executions", "staging", "tombstones", "burned"] {
             private_dir(&dir.join(folder))
@@ -62,7 +66,8 @@ impl Store {
     }
 }
 
-/// Removes everything in the folder `dir`. Entries that cannot be removed are logged and stay.
+/// Removes all files and folders in the folder `dir`. A file that cannot be removed is logged and
+/// stays.
 fn empty(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

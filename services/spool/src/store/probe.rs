@@ -1,4 +1,4 @@
-//! The probe: a file of one block, rewritten to test whether the disk is writable.
+//! The probe is a file of one block, which is rewritten to test whether the disk is writable.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -7,16 +7,17 @@ use rustix::fs::{Access, access, fstatfs, fstatvfs};
 use super::Store;
 use crate::files::{BLOCK, SparseFile, TMPFS_MAGIC, create_or_open, is_full};
 
-/// The file system type by which fstatfs(2) reports an overlayfs, the file system of a container's
-/// own layer.
+/// The number by which fstatfs(2) identifies an overlayfs, the file system of a container's own
+/// layer.
 const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
 
 impl Store {
-    /// Checks that the disk is writable now and has `need_bytes` and an inode free, for readiness.
-    /// Takes a few microseconds.
+    /// Checks that the disk can be written now and has `need_bytes` bytes and an inode free.
+    /// Rewrites one block of the file `probe` for this. The readiness check calls it. Takes a few
+    /// microseconds.
     ///
     /// # Errors
-    /// A description of the problem for the operator.
+    /// A sentence for the operator that says what is wrong.
     pub(crate) fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
         let probe = &self.probe;
         let dir = self.dir.display();
@@ -41,8 +42,12 @@ impl Store {
     }
 }
 
-/// Creates the probe file, and tests with it what the file system can do. Returns the file and
-/// warnings for the operator, such as a full disk or a spool in memory.
+/// Creates the file `probe`, and tests with it what the file system can do. Returns the open file,
+/// and warnings for the operator, for example that the disk is full or that the spool is in memory.
+///
+/// # Errors
+/// The error of the operating system if the file cannot be created or written. A full disk is only
+/// a warning.
 pub(super) fn create_probe(dir: &Path) -> io::Result<(File, Vec<String>)> {
     let mut warnings = Vec::new();
     let file = create_or_open(&dir.join("probe"))?;

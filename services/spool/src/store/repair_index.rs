@@ -1,5 +1,6 @@
-//! The repair of the index (the order of acceptance) at the start: the index is made to match the
-//! folders, and acceptances that a power cut interrupted are removed.
+//! Repairs the index, the file that lists the executions in order of acceptance, at the start of
+//! the service. The index is made to match the folders, and acceptances that a power cut
+//! interrupted are removed.
 
 use std::{
     collections::HashMap,
@@ -21,8 +22,10 @@ use crate::{
 };
 
 impl Store {
-    /// Makes the index match the executions on disk after a crash. If both match already, this
-    /// reads only the index, the folders' names and the records of live executions.
+    /// Makes the index file match the executions on disk after a crash. Removes executions whose
+    /// acceptance was never confirmed to a client, and rows without an execution, and adds missing
+    /// rows. If index and folders match already, this reads only the index, the names of the
+    /// folders and the records of executions that have not ended.
     pub(super) fn repair_index(&self) -> io::Result<()> {
         let index = self.index();
         let (mut damaged, mut unpromised) = (Vec::new(), Vec::new());
@@ -67,8 +70,8 @@ impl Store {
         self.refill(&index)
     }
 
-    /// Clears index rows without a folder, and adds the rows of folders that have none, because a
-    /// power cut lost them. Holds the id of each row in memory while it runs.
+    /// Clears index rows without an execution's folder, and adds rows for folders that have none
+    /// because a power cut lost them. Holds the id of each row in memory while it runs.
     fn refill(&self, index: &Index) -> io::Result<()> {
         let mut rows = HashMap::new();
         let mut wrong = Vec::new();
@@ -102,13 +105,14 @@ impl Store {
         index.sync()
     }
 
+    /// Returns the ids of all executions that have a folder on disk, in no order.
     fn folders(&self) -> io::Result<impl Iterator<Item = io::Result<Uuid>>> {
         ids_in(&self.dir.join("executions"))
     }
 }
 
-/// Adds the row of an execution whose folder has none, or removes the folder if its acceptance was
-/// interrupted.
+/// Adds the missing index row of the execution `id`, or removes its folder if its acceptance was
+/// interrupted and never confirmed to a client.
 fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     if !is_whole(folder)? {
         return forget_unpromised(folder);
@@ -136,7 +140,7 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
 }
 
 /// Removes the folder of an acceptance that a power cut interrupted before it was confirmed to a
-/// client. A missing folder is no error.
+/// client. A missing folder counts as removed.
 fn forget_unpromised(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -1,4 +1,4 @@
-//! The index rows of single executions: finding a row, and writing the end of an execution to it.
+//! Finds the index rows of single executions, and writes the end of an execution to its row.
 
 use std::io;
 
@@ -12,15 +12,15 @@ use crate::{
 };
 
 impl Store {
-    /// Whether the index says that this execution ended. If its record says otherwise, the record's
-    /// status is damaged.
+    /// Whether the index says that this execution has ended. If its record file has no terminal
+    /// status then, the status is damaged.
     pub(crate) fn is_ended_in_index(&self, header: &Header) -> io::Result<bool> {
         let slot = self.index().at(header.sequence)?;
         Ok(matches!(slot, Slot::Row(Row { id, ended: Some(_) }) if id == header.id))
     }
 
-    /// Searches the whole index for an execution's position; None if it has no row. Needed only if
-    /// the header, which has the position too, is damaged.
+    /// Searches the whole index for the position of the execution `id`. `None` if it has no row.
+    /// Needed only if the header of its record, which has the position too, is damaged.
     pub(crate) fn sequence_in_index(&self, id: Uuid) -> io::Result<Option<u64>> {
         let mut sequence = None;
         self.index().scan(|at, slot| {
@@ -32,8 +32,8 @@ impl Store {
         Ok(sequence)
     }
 
-    /// Returns the position in the index of an execution that exists or was deleted within 30 days;
-    /// None for any other id.
+    /// Returns the position in the index of an execution that exists or was deleted within 30 days.
+    /// `None` for any other id.
     pub(crate) fn sequence_of(&self, id: Uuid) -> io::Result<Option<u64>> {
         let header = match self.header(id) {
             Ok(None) => Header::read_path(&self.tombstone_path(id)),
@@ -45,8 +45,9 @@ impl Store {
         }
     }
 
-    /// Writes the time of the end and the size of an execution to its index row, for retention.
-    /// Does nothing if it was deleted. An error is only logged.
+    /// Writes the time of the end and the disk space of an execution to its index row, where
+    /// deletion by age and size reads them. Does nothing if the execution was deleted. An error is
+    /// only logged, because the next start repairs the index.
     pub(crate) fn note_end(&self, header: &Header, ended: Ended) {
         let index = self.index();
         // Deletion holds the same lock: a row that it cleared must not be written again.

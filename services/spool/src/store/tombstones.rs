@@ -1,5 +1,5 @@
-//! Tombstones: small files that remember id and digest of deleted executions for 30 days, so that a
-//! repeated request cannot run one again.
+//! Tombstones are small files that remember the ids and digests of deleted executions for 30 days,
+//! so that a repeated request cannot run one again.
 
 use std::{
     fs::{self, File},
@@ -19,15 +19,17 @@ use crate::{
     record::Header,
 };
 
-/// The time for which a deleted id is remembered and refused (30 days).
+/// The time for which the id of a deleted execution is remembered and refused (30 days).
 const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The most tombstones whose age one pass checks; the next pass continues after them. At one pass a
-/// minute, 1.4 million are checked within a day, which is exact enough for 30 days.
+/// The most files of deleted executions (tombstones) whose age one pass checks (1000); the next
+/// pass continues after them. At one pass a minute, 1.4 million are checked within a day, which is
+/// exact enough for 30 days.
 const TOMBSTONES_AT_ONCE: usize = 1000;
 
 impl Store {
-    /// Returns the digest of a deleted execution's body; None if this id was not deleted within 30
-    /// days. If the tombstone cannot be read, returns a digest that no body has.
+    /// Returns the digest of the request body of a deleted execution. `None` if no execution with
+    /// this id was deleted within 30 days. All zeros, which no body has, if the file cannot be
+    /// read.
     pub(crate) fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
         match Header::read_path(&self.tombstone_path(id)) {
             Ok(header) => header.map(|header| header.digest),
@@ -35,9 +37,9 @@ impl Store {
         }
     }
 
-    /// Deletes an execution by turning its record into its tombstone. One rename does both, so a
-    /// crash leaves either the execution or the tombstone. The other files stay until
-    /// [`Store::clear_away`].
+    /// Deletes an execution by moving its record file to the folder of tombstones, where it
+    /// remembers the deletion. One rename does both, so a crash leaves either the execution or the
+    /// tombstone. The other files stay until [`Store::clear_away`].
     pub(crate) fn move_to_tombstone(&self, id: Uuid) -> io::Result<()> {
         let folder = self.folder(id);
         fs::rename(record_path(&folder), self.tombstone_path(id))?;
@@ -45,8 +47,8 @@ impl Store {
         sync_dir(&folder)
     }
 
-    /// Writes a tombstone with the facts in `header`, for an execution whose record is damaged or
-    /// missing and so cannot become one.
+    /// Writes the file that remembers a deletion, with the facts in `header`. Used for an execution
+    /// whose record file is damaged or missing, and so cannot be moved there.
     pub(crate) fn write_tombstone(&self, header: &Header) -> io::Result<()> {
         let staged = format!("{}.tombstone", name(header.id));
         let staged = self.dir.join("staging").join(staged);
@@ -63,9 +65,9 @@ impl Store {
         sync_dir(&self.dir.join("tombstones"))
     }
 
-    /// Removes what is left of an execution that has a tombstone: its index row, its folder, and
-    /// the rest of its record after the header. Truncating the tombstone is the last step: the next
-    /// start treats a longer tombstone as an unfinished deletion.
+    /// Removes the remaining files of a deleted execution: its index row, its folder, and the part
+    /// of its tombstone after the header and notes. Truncating the tombstone is the last step,
+    /// because the next start treats a longer one as an unfinished deletion.
     pub(crate) fn clear_away(&self, header: &Header) -> io::Result<()> {
         self.index().clear(header.sequence)?;
         let (folder, staging) = (self.folder(header.id), self.staging(header.id));
@@ -80,8 +82,8 @@ impl Store {
             .set_len(SLOTS_AT)
     }
 
-    /// Finishes deletions that a crash interrupted, recognised by their long tombstones. A deletion
-    /// that fails again is logged and does not prevent the start.
+    /// Finishes deletions that a crash interrupted. They are recognised by a tombstone file that is
+    /// not truncated yet. A deletion that fails again is logged and does not prevent the start.
     pub(super) fn finish_deletions(&self) -> io::Result<()> {
         for id in ids_in(&self.dir.join("tombstones"))? {
             let path = self.tombstone_path(id?);
@@ -105,9 +107,13 @@ impl Store {
         Ok(())
     }
 
-    /// Removes tombstones older than 30 days among the next 1000 in their folder. Each call
-    /// continues after the last one; after the last tombstone, the next call begins with the first
-    /// again.
+    /// Removes the files that remember deletions (tombstones) if they are older than 30 days. Each
+    /// call checks the next 1000 files of their folder. After the last file, the next call begins
+    /// with the first again.
+    ///
+    /// # Errors
+    /// The error of the operating system if the folder cannot be listed. A file that cannot be
+    /// removed is only logged.
     pub(crate) fn expire_tombstones(&self, now: SystemTime) -> io::Result<()> {
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names = match sweep.take() {
