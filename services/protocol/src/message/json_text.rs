@@ -40,8 +40,8 @@ impl JsonText {
     /// Parses the stored JSON text as a value of the type `T`.
     ///
     /// # Errors
-    /// The JSON is not a `T`, for example because a field is missing or has a wrong type. The text
-    /// itself is always valid JSON, because the type was created from valid JSON.
+    /// The JSON is not a `T`, for example because a field is missing or has a wrong type. A syntax
+    /// error is not possible, because only valid JSON is stored.
     pub fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(self.as_str())
     }

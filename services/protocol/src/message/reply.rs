@@ -9,7 +9,7 @@ use crate::rpc::RpcError;
 
 /// The JSON-RPC answer of the bridge to one request, with a result or an error.
 ///
-/// `T` is the type of the result ([`Method::Result`](super::Method::Result)). It is unparsed JSON
+/// `T` is the type of the result, `Method::Result` of the request's parameters. It is unparsed JSON
 /// text until the method of the request is known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply<T = JsonText> {
