@@ -255,12 +255,14 @@ fn keep_within<T: Serialize>(items: &mut Vec<T>, share: usize) {
     items.truncate(keep);
 }
 
-/// One page of the list of executions, over HTTP (`GET /v1/executions`) and WebSocket (`list`).
+/// One page of the list of executions, as `GET /v1/executions` over HTTP and `list` over WebSocket
+/// return it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page {
     /// The statuses of the executions, newest first.
     pub executions: Vec<Status>,
-    /// The value of `before` with which to request the next page; null if this page is the last.
+    /// The value of `before` that requests the next page. `None` (null in JSON) if this page is the
+    /// last.
     pub next: Option<ExecutionId>,
 }
 
