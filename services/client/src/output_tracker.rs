@@ -68,7 +68,7 @@ pub enum OutputError {
     Crc {
         /// The CRC-32 of the received bytes, as 8 hex digits.
         got: String,
-        /// `crc32` of the terminal status.
+        /// The CRC-32 in the terminal status, as 8 hex digits.
         expected: String,
     },
 }

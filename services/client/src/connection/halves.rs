@@ -1,4 +1,4 @@
-//! The two halves of a connection, for a task that reads and another one that writes.
+//! The writer and the reader of a split connection, for two tasks that work at the same time.
 
 use futures::StreamExt;
 use futures::stream::{SplitSink, SplitStream};
@@ -12,14 +12,16 @@ use super::write::{self, SendError};
 
 type Socket = WebSocketStream<QuietStream>;
 
-/// The half of a split [`Connection`](super::Connection) that sends frames.
+/// The sending half of a split [`Connection`](crate::Connection). Dropping it does not close the
+/// connection while the reader exists.
 #[derive(Debug)]
 pub struct ConnectionWriter {
     sink: SplitSink<Socket, Message>,
     pongs: PongSwitch,
 }
 
-/// The half of a split [`Connection`](super::Connection) that reads frames and answers pings.
+/// The receiving half of a split [`Connection`](crate::Connection). While it reads, it also answers
+/// pings.
 #[derive(Debug)]
 pub struct ConnectionReader {
     stream: SplitStream<Socket>,
