@@ -6,8 +6,8 @@ use protocol::rpc::{RpcError, code};
 
 use crate::OutputError;
 
-/// The reason why a connection, a request or a [`Run`](crate::Run) failed. It is `Clone`, because
-/// one lost connection can end several runs.
+/// The reason why a connection to a bridge, a request or a [`Run`](crate::Run) failed. The type is
+/// `Clone`, because the loss of one connection can end several runs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The address of the bridge is not a valid `ws://` address. Holds the message for people.
@@ -36,7 +36,7 @@ pub enum Error {
     #[error("{}", .0.message)]
     Rpc(RpcError),
     /// The connection was lost, and the client could not reconnect within
-    /// [`Options::give_up`](crate::Options::give_up).
+    /// [`Options::give_up`](crate::Options::give_up). The executions continue.
     #[error("lost the bridge and could not reconnect within {} s: {reason}", .after.as_secs())]
     GaveUp {
         /// The time for which the client tried to reconnect.
@@ -45,7 +45,8 @@ pub enum Error {
         reason: String,
     },
     /// The bridge did not answer the request within this time
-    /// ([`Options::answer_timeout`](crate::Options::answer_timeout)).
+    /// ([`Options::answer_timeout`](crate::Options::answer_timeout)). The request may still take
+    /// effect.
     #[error("the bridge did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
     /// The bridge sent a message that `docs/protocol.md` does not allow, its protocol has another

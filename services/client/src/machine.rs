@@ -75,8 +75,8 @@ pub(crate) enum Received {
     Progress,
     /// The message has no effect, for example because this version does not know it.
     Nothing,
-    /// The bridge cannot serve this client now, for this reason. The client closes the connection
-    /// and reconnects after a delay.
+    /// The bridge cannot serve this client now, for this reason, for example because it has too
+    /// many sessions. The client closes the connection and reconnects after a delay.
     RetryLater(String),
 }
 
@@ -92,7 +92,8 @@ pub(crate) struct Machine {
     /// The requests to send on the present connection, as request ids and JSON text.
     outbound: VecDeque<(u64, String)>,
     events: WaitingEvents,
-    /// Whether runs also get the JSON text of each message ([`Options::raw`](crate::Options::raw)).
+    /// Whether runs also yield the JSON text of each message from the bridge
+    /// ([`Options::raw`](crate::Options::raw)).
     raw: bool,
     /// The maximum size of a message to the bridge, in bytes. A larger request fails without being
     /// sent, and the others continue. `None` until the first connection.

@@ -75,7 +75,7 @@ impl Failure {
         Self::refusal(code::UNAVAILABLE, TOO_MANY_CALLS, message).with("limit", limit)
     }
 
-    /// Creates the failure of a request whose method this server does not have.
+    /// Creates the failure of a request for a JSON-RPC method that this server does not have.
     pub(crate) fn unknown_method(method: &str) -> Self {
         let method: String = method.chars().take(64).collect();
         let message = format!(

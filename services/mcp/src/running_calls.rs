@@ -69,7 +69,7 @@ impl Signals {
         }
     }
 
-    /// Waits until the client cancels the call or has left. Cancel-safe.
+    /// Waits until the client cancels the call or has left, whichever is first. Cancel-safe.
     pub(crate) async fn any(&self) {
         tokio::select! {
             () = self.cancelled.cancelled() => {}

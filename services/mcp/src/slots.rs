@@ -22,9 +22,10 @@ use crate::failure::Failure;
 /// The kind of an MCP call, which decides the limit that it counts against.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
-    /// The call receives the output of an execution, possibly until the execution ends.
+    /// The call receives the output of an execution, possibly until the execution ends (`execute`,
+    /// `wait`, `output`, a resource's output).
     View,
-    /// The call sends one short request.
+    /// The call sends one short request to the bridge and returns its answer.
     Request,
 }
 

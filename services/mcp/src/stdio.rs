@@ -1,4 +1,4 @@
-//! The MCP server on stdin and stdout, as `ccb mcp` runs it.
+//! The MCP server on stdin and stdout, as the command `ccb mcp` runs it for one client.
 
 mod lines;
 

@@ -16,16 +16,16 @@ macro_rules! problem_types {
         }
 
         impl ProblemType {
-            /// Every problem type.
+            /// Every kind of error over HTTP, in the order of their HTTP statuses.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the value of the member `type`, for example `not-found`.
+            /// Returns the name of the kind as the member `type` has it, for example `not-found`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Returns the HTTP status code of answers with this problem.
+            /// Returns the HTTP status code of error answers of this kind, for example 404.
             #[must_use]
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
@@ -37,9 +37,9 @@ macro_rules! problem_types {
 problem_types! {
     /// The id in the path is not a UUID.
     InvalidId = "invalid-id", 400;
-    /// The body is not as docs/protocol.md, "Body", describes it.
+    /// The body of the execution is not valid JSON, or breaks a rule of docs/protocol.md, "Body".
     InvalidBody = "invalid-body", 400;
-    /// A parameter in the query of the URL is wrong.
+    /// A parameter in the query string of the URL is unknown or has a wrong value.
     InvalidQuery = "invalid-query", 400;
     /// The request came from a process inside claude-api's own container, so from one that the
     /// model started. Such processes may not control executions.
@@ -69,14 +69,14 @@ problem_types! {
     /// The offset of the input is after the end of the accepted input, so bytes in between would be
     /// missing.
     InputHole = "input-hole", 409;
-    /// The execution was deleted.
+    /// A client or the retention deleted the execution within the last 30 days.
     Deleted = "deleted", 410;
-    /// The execution was cancelled before it was accepted; its id cannot be used again.
+    /// The execution was cancelled before its request arrived. The id cannot be used for an hour.
     CancelledBeforeAccepted = "cancelled-before-accepted", 410;
     /// The requested output is no longer kept. `keptFrom` has the offset of the oldest byte that
     /// is.
     OffsetNotKept = "offset-not-kept", 410;
-    /// The prompt or the body is too large.
+    /// The prompt or the request body is larger than its limit.
     TooLarge = "too-large", 413;
     /// The requested offset is after the present end of the output, or of the CLI's stdout.
     OffsetBeyondEnd = "offset-beyond-end", 416;
@@ -96,7 +96,7 @@ problem_types! {
     /// The bodies of other requests use all the memory for incoming requests. This request had no
     /// effect and may be retried.
     InboundFull = "inbound-full", 503;
-    /// The service has too many open streams; the request may be retried.
+    /// The service has too many open output streams. The request may be retried.
     TooManyStreams = "too-many-streams", 503;
     /// All MCP sessions that the bridge allows are in use. The request may be retried.
     TooManyMcpSessions = "too-many-mcp-sessions", 503;
@@ -106,7 +106,7 @@ problem_types! {
     /// would let them control executions. Until that is corrected, claude-api serves only the
     /// health endpoints.
     BoxReachesService = "box-reaches-service", 503;
-    /// The service is not ready; `reasons` lists the reasons and remedies.
+    /// The service is not ready to run prompts. The member `reasons` lists the causes and remedies.
     NotReady = "not-ready", 503;
     /// claude-api cannot store the execution on disk (HTTP 507, Insufficient Storage), so it was
     /// not accepted.

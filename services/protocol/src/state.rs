@@ -24,7 +24,8 @@ pub enum State {
     Failed,
     /// A client cancelled the execution before it reached another terminal state.
     Cancelled,
-    /// The execution made no progress for the idle timeout, or reached the client's deadline.
+    /// The execution was ended, because it made no progress for the idle timeout or ran longer than
+    /// the client's deadline.
     TimedOut,
     /// The runner, which is the process that watches the CLI, died, or claude-api was stopped or
     /// killed, while the execution ran.
@@ -44,14 +45,15 @@ impl State {
         Self::Interrupted,
     ];
 
-    /// Returns whether this state is terminal: the execution has ended, and its state never
-    /// changes.
+    /// Returns whether this state is terminal, which means that the execution has ended and its
+    /// state never changes again.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::Queued | Self::Running | Self::Paused)
     }
 
-    /// Returns the name as HTTP and status objects write it, for example `timed_out`.
+    /// Returns the name of the state in lower case, as HTTP and status objects have it, for example
+    /// `timed_out`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +68,8 @@ impl State {
         }
     }
 
-    /// Returns the name as WebSocket status updates write it, for example `TIMED_OUT`.
+    /// Returns the name of the state in capitals, as WebSocket status updates have it, for example
+    /// `TIMED_OUT`.
     #[must_use]
     pub fn as_upper_case(self) -> &'static str {
         match self {
@@ -95,7 +98,8 @@ macro_rules! reasons {
             /// Every reason, in the order of the states that have them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the name as a status object writes it, for example `idle_timeout`.
+            /// Returns the name of the reason as a status object has it, for example
+            /// `idle_timeout`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -146,7 +150,8 @@ reasons! {
     /// The state is interrupted. claude-api cannot read its record of the execution. The bridge
     /// also reports this reason when claude-api no longer knows an id that it had accepted.
     Lost = "lost";
-    /// The bridge refused an `execute` that was sent without a request id; there is no execution.
+    /// The bridge refused an `execute` that was sent without a request id. No execution exists, so
+    /// no status object has this reason.
     Rejected = "rejected";
 }
 

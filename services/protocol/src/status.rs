@@ -37,7 +37,7 @@ pub struct Burned {
 }
 
 impl Burned {
-    /// Creates the answer to a cancel of this unknown id.
+    /// Creates the answer to a cancel of this id, which claude-api does not know.
     #[must_use]
     pub fn new(execution_id: ExecutionId) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Burned {
     }
 }
 
-/// The error of a failed execution, for people and programs.
+/// The error that ended a failed execution, with a code for programs and a message for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorInfo {
     /// The kind of the error, as a name for programs. A name keeps its meaning in later versions.
@@ -60,7 +60,7 @@ pub struct ErrorInfo {
 /// An incident that did not end the execution, such as a retry, as the status lists it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Warning {
-    /// The number of the warning within its execution, from 1.
+    /// The number of the warning within its execution. The first one has 1.
     pub seq: u64,
     /// The time of the incident.
     pub at: Timestamp,

@@ -21,6 +21,9 @@ pub(super) enum CancelRequest {
 
 /// Handles Ctrl-C (SIGINT) or SIGTERM. Returns true if `ccb` must exit immediately, and false if it
 /// continues to stream until the execution has ended.
+///
+/// `owns` is true for `exec`, where the first signal cancels the execution and the second one
+/// exits. It is false for `attach`, which exits at the first signal and leaves the execution alone.
 pub(super) fn interrupted(
     client: &Arc<Client>,
     id: ExecutionId,

@@ -56,10 +56,10 @@ impl Default for ConnectionOptions {
     }
 }
 
-/// The reason why a connection to a bridge could not be opened.
+/// The reason why a WebSocket connection to a bridge could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The TCP connection could not be opened, or broke before the upgrade.
+    /// The TCP connection could not be opened, or broke before the WebSocket upgrade.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The server answered the upgrade request with another HTTP status than 101 (Switching

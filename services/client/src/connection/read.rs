@@ -20,7 +20,7 @@ pub enum Frame {
     /// A ping of the bridge. The connection answers it by itself, unless
     /// `ConnectionOptions::answer_pings` is off.
     Ping(Bytes),
-    /// The bridge's answer to a ping of this client.
+    /// The answer of the bridge to a ping that this client sent.
     Pong(Bytes),
 }
 
@@ -65,7 +65,7 @@ pub enum ReadError {
     /// The TCP connection was closed in an orderly way, with or without an earlier close frame.
     #[error("the connection was closed")]
     Ended,
-    /// The bridge sent a frame after its close frame, which RFC 6455 forbids.
+    /// The bridge sent a frame after its close frame, which RFC 6455 (section 5.5.1) forbids.
     #[error("a frame followed a close frame")]
     FrameAfterClose,
     /// The TCP connection broke, or the bridge sent bytes that are not valid WebSocket. Holds the

@@ -18,7 +18,7 @@ pub enum BodyError {
         /// The mistake and the rule that the value breaks, as a part of the message for the client.
         mistake: String,
     },
-    /// The prompt or a system prompt is too long.
+    /// The prompt or a system prompt is longer than its limit.
     #[error("{field} has {bytes} bytes; the maximum is {limit}")]
     TooLarge {
         /// The field's name in JSON.

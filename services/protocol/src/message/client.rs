@@ -13,7 +13,7 @@ use super::request_id::RequestId;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ClientFrame {
-    /// One request or notification.
+    /// One message, which is a request or a notification.
     Single(ClientMessage),
     /// A JSON-RPC batch, which is several messages in one frame. The limit `batch` bounds their
     /// number. The bridge sends all answers in one message.
@@ -41,7 +41,8 @@ impl ClientMessage {
         }
     }
 
-    /// Creates a notification, which the bridge executes without an answer.
+    /// Creates a notification, a message without an id. The bridge executes it, but does not
+    /// answer, not even with an error.
     #[must_use]
     pub fn notification(request: impl Into<Request>) -> Self {
         Self {

@@ -15,12 +15,13 @@ pub struct Connected {
     /// The id of the session, which is this WebSocket connection, as a UUID. Executions that the
     /// client starts without a `lane` share a lane with this name, so they run one at a time.
     pub session_id: String,
-    /// The version of the protocol: [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    /// The version of the WebSocket protocol. A client disconnects if it is not
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
     pub protocol: u32,
     /// The release number of the bridge, for people. Empty if the bridge does not send one.
     #[serde(default)]
     pub version: String,
-    /// The methods, values and features that this bridge supports.
+    /// The optional parts of the protocol that this bridge supports.
     #[serde(default)]
     pub capabilities: Capabilities,
     /// The limits that the services enforce. `None` while the bridge has not yet received them from
@@ -48,7 +49,7 @@ pub struct Capabilities {
     pub on_disconnect: Vec<String>,
     /// Whether one WebSocket text frame may have several requests (a JSON-RPC batch).
     pub batch: bool,
-    /// Whether a client can send further messages to the CLI of an execution with
+    /// Whether clients can send further messages to the CLI after the prompt, for an execution with
     /// `"input": "stream"`.
     pub input: bool,
 }

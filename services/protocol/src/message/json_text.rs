@@ -15,10 +15,10 @@ use serde_json::value::RawValue;
 pub struct JsonText(Box<RawValue>);
 
 impl JsonText {
-    /// Serializes a value to JSON text.
+    /// Serializes a value and stores its JSON text.
     ///
     /// # Errors
-    /// As [`serde_json::to_string`].
+    /// As for [`serde_json::to_string`], for example if a map has a key that is not a string.
     pub fn of(value: &impl Serialize) -> serde_json::Result<Self> {
         serde_json::value::to_raw_value(value).map(Self)
     }
@@ -31,7 +31,7 @@ impl JsonText {
         serde_json::from_str::<&RawValue>(text).map(Self::from)
     }
 
-    /// Returns the JSON text.
+    /// Returns the JSON text exactly as it was received or serialized.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.get()

@@ -21,7 +21,7 @@ pub struct Reply<T = JsonText> {
 }
 
 impl<T> Reply<T> {
-    /// Creates the answer to a request that succeeded.
+    /// Creates the answer to the request with this id, which succeeded with this result.
     pub fn result(id: impl Into<RequestId>, result: T) -> Self {
         Self {
             id: id.into(),
@@ -29,7 +29,7 @@ impl<T> Reply<T> {
         }
     }
 
-    /// Creates the answer to a request that was refused.
+    /// Creates the answer to the request with this id, which was refused with this JSON-RPC error.
     pub fn error(id: impl Into<RequestId>, error: RpcError) -> Self {
         Self {
             id: id.into(),

@@ -36,12 +36,12 @@ pub enum ServerMessage {
     /// A range of output bytes that the bridge does not send, because they are no longer kept or
     /// the client reads too slowly.
     Gap(Gap),
-    /// An incident for people and programs, such as a retry of the model's API. It changes no
-    /// state.
+    /// An incident that does not change the state of an execution, such as a retry of the model's
+    /// API.
     Notice(Box<Notice>),
-    /// The answer to one request.
+    /// The answer to one request, with its result or error.
     Reply(Reply),
-    /// The answers to a batch of requests, in one message.
+    /// The answers to a batch of requests, which the bridge sends in one message.
     Batch(Vec<Reply>),
     /// A message that this version of the crate does not know, as its JSON text. A client ignores
     /// it, so that later bridges can add messages.
