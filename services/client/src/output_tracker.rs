@@ -55,8 +55,8 @@ pub enum OutputError {
         /// The offset at which the next piece or gap begins instead.
         got: u64,
     },
-    /// The received output has another length than the terminal status, so bytes are missing or
-    /// were sent twice.
+    /// The received output has another length than the terminal status, so bytes are missing or too
+    /// many were sent.
     #[error("{got} bytes were received, but the length is {expected}")]
     Length {
         /// The length of the received output, in bytes, including announced gaps.

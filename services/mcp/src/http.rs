@@ -156,8 +156,8 @@ impl Service {
         self.end.cancel();
     }
 
-    /// Answers one HTTP request. Receives the body, checks that it is a valid MCP message, and
-    /// calls the MCP method.
+    /// Handles one HTTP request to the MCP server and returns the response. Receives the body,
+    /// checks that it is a valid MCP message, and calls the MCP method.
     ///
     /// # Errors
     /// [`Refusal`] if the request is refused before any MCP method is called. The caller answers

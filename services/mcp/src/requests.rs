@@ -46,8 +46,8 @@ impl Handled {
 }
 
 impl Requests {
-    /// Registers a request of the session, and stores the registration in the request's extensions
-    /// until it is answered.
+    /// Registers a request of the session, so that its id cannot be used again until it is
+    /// answered. Returns the registration, and also stores it in the request's extensions.
     ///
     /// # Errors
     /// Another request with the same id has no answer yet. The MCP library would answer only one of

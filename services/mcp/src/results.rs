@@ -87,8 +87,8 @@ fn remark(text: &Text, status: &Status) -> Option<String> {
     }
 }
 
-/// Returns the state of an execution for people, with its reason if it has one, for example `failed
-/// (auth_failed)`.
+/// Returns the state of an execution for people, with its reason if it has one, for example
+/// `failed (auth_failed)`.
 fn described_state(status: &Status) -> String {
     let state = status.state.as_str();
     match status.reason {

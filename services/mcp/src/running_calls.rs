@@ -18,7 +18,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rmcp::model::RequestId;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The signals that end one `execute` call before its execution has ended.
+/// The signals that end one `execute` call early. It ends because the client cancels it, the MCP
+/// session ends, or, with `onDisconnect: "cancel"`, the response stream is closed. Only a cancel by
+/// the client is sent to the bridge as a cancel of the execution.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
     /// A token that is cancelled when the client cancels the call. The execution is then cancelled

@@ -19,8 +19,8 @@ pub struct Settings {
     /// `wait`, `output`, a resource's output). All other calls together have a second limit of the
     /// same number. Further calls are refused.
     pub calls: usize,
-    /// The maximum time between two progress notifications of one call. The default of 15 s
-    /// prevents that MCP clients abort a long call.
+    /// The maximum time between two progress notifications of one call. The default is 15 s,
+    /// because some MCP clients abort a call after 60 s without progress.
     pub progress: Duration,
     /// The maximum size of an execution's output in one result, in bytes. Longer output is cut, and
     /// the result says where it continues.

@@ -21,8 +21,8 @@ const CANCEL_TIME: Duration = Duration::from_secs(10);
 pub struct Error(Box<ServerInitializeError>);
 
 /// Serves one MCP session on stdin and stdout until stdin is closed, and then ends the running
-/// calls. The executions continue, except those whose call was cancelled or had `onDisconnect:
-/// "cancel"`.
+/// calls. The executions continue, except those whose call was cancelled or had
+/// `onDisconnect: "cancel"`.
 ///
 /// # Errors
 /// The client broke the MCP protocol before the session began.

@@ -44,10 +44,11 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputMode {
-    /// They cannot. The CLI's stdin is closed after the prompt.
+    /// Clients cannot send further messages. The CLI's stdin is closed after the prompt.
     #[default]
     None,
-    /// They can. The CLI's stdin stays open, and the request `input` writes to it.
+    /// Clients can send further messages. The CLI's stdin stays open, and the request `input`
+    /// writes to it.
     Stream,
 }
 
@@ -56,7 +57,7 @@ pub enum InputMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnInterrupt {
-    /// Nothing. The execution stays in the terminal state `interrupted`.
+    /// claude-api does nothing more. The execution stays in the terminal state `interrupted`.
     #[default]
     None,
     /// claude-api creates a new execution that continues the same conversation.
@@ -68,7 +69,7 @@ pub enum OnInterrupt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUsageLimit {
-    /// Nothing. The execution stays in the terminal state `failed`.
+    /// claude-api does nothing more. The execution stays in the terminal state `failed`.
     #[default]
     None,
     /// claude-api creates a new execution in the same conversation, which waits until the limit is

@@ -2,8 +2,8 @@
 //! between them by the request header `Accept`.
 //!
 //! - OpenMetrics 1.0.0, which a Prometheus server requests.
-//! - The Prometheus text format 0.0.4, for every other client, such as `curl` and `promtool check
-//!   metrics`. `promtool` reads no other format.
+//! - The Prometheus text format 0.0.4, for every other client, such as `curl` and
+//!   `promtool check metrics`. `promtool` reads no other format.
 
 /// The media type by which a client requests OpenMetrics in the header `Accept`.
 const OPEN_METRICS_RANGE: &str = "application/openmetrics-text";

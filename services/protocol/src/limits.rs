@@ -7,8 +7,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// The limits that the services enforce, such as sizes, timeouts and queue lengths. `GET
-/// /v1/limits` and the bridge's greeting `connected` send them.
+/// The limits that the services enforce, such as sizes, timeouts and queue lengths.
+/// `GET /v1/limits` and the bridge's greeting `connected` send them.
 ///
 /// A field whose name ends in `_bytes` is in bytes, in `_ms` in milliseconds; the others are
 /// counts. For a limit in lines, 0 means no limit. `boxed` is true if claude-api runs in a

@@ -1,6 +1,6 @@
 //! The names of the HTTP headers of both services, and of the trailers (RFC 9110, section 6.5),
-//! which are headers that follow the end of an output stream. Only a client that sends `TE:
-//! trailers` receives trailers.
+//! which are headers that follow the end of an output stream. Only a client that sends
+//! `TE: trailers` receives trailers.
 
 /// The trailer with the state in which the execution ended, for example `completed`.
 pub const EXECUTION_STATE: &str = "execution-state";

@@ -6,7 +6,7 @@
 //!               └──────errors for lines without a message───┘
 //! ```
 //!
-//! A lock around stdout prevents that two writers mix their lines. If a client does not read the
+//! A lock around stdout keeps two writers from mixing their lines. If a client does not read the
 //! answers, the reader task also waits, so no queue can grow without limit.
 
 use std::io;

@@ -20,8 +20,8 @@ pub struct ExecuteParams {
     pub execution_id: Option<ExecutionId>,
     /// The prompt and its settings.
     pub body: Body,
-    /// What happens to the execution when this session has ended: it continues, or it is cancelled
-    /// unless some client receives its output within 10 s.
+    /// What happens to the execution when this session (WebSocket connection) has ended. It
+    /// continues, or it is cancelled unless some client receives its output within 10 s.
     pub on_disconnect: OnDisconnect,
     /// What the bridge does when this client reads the output more slowly than it is generated:
     /// send it later, or skip the oldest part.

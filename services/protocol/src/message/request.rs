@@ -63,7 +63,8 @@ macro_rules! requests {
 
 requests! {
     /// Runs a prompt as a new execution, and streams its statuses and its output from offset 0. If
-    /// the id exists already, the bridge streams that execution instead and runs nothing.
+    /// an execution with this id and an equal body exists already, the bridge streams it and runs
+    /// nothing.
     Execute(ExecuteParams);
     /// Pauses, resumes or cancels an execution.
     Control(ControlParams);
