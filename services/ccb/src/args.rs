@@ -71,7 +71,7 @@ Examples:
 
 The exit code is 0 when a prompt would run, and 69 when not.";
 
-/// The headings under which help texts group the options, in the order in which `exec --help` shows
+/// The headings that group the options in the help texts, in the order in which `exec --help` shows
 /// them.
 mod heading {
     pub(super) const EXECUTION: &str = "Execution";
@@ -306,8 +306,8 @@ pub(crate) struct AttachArgs {
     pub(crate) on_slow: OnSlow,
 }
 
-/// Defines an option's enum from the enum of a protocol field, so that the command line has the
-/// same values (docs/protocol.md, "Body").
+/// Defines the enum of an option's values from the enum of a protocol field, so that the command
+/// line accepts the same values as the protocol (docs/protocol.md, "Body").
 macro_rules! choice {
     ($name:ident = $wire:ty { $($(#[$doc:meta])* $case:ident),* }) => {
         #[derive(Debug, Clone, Copy, ValueEnum)]

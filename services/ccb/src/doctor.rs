@@ -1,5 +1,5 @@
-//! `ccb doctor` checks whether a prompt would run, and if not, says how to fix that. It only sends
-//! requests; it starts and changes nothing.
+//! The command `ccb doctor`, which checks whether a prompt would run, and otherwise says how to fix
+//! that. It only reads; it starts no execution and changes nothing.
 
 mod http;
 mod report;
@@ -15,17 +15,19 @@ use crate::args::{Common, DoctorArgs};
 use crate::exit::{self, Exit};
 use report::{Check, Report};
 
-/// Time limit of each request of the doctor, so that a hanging service does not hang the report.
+/// The maximum time of each request of `ccb doctor`, so that a service that hangs does not delay
+/// the report.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Longest time in which a healthy execution made no progress (measured: 330 s, while the CLI
-/// retried). The doctor warns of a shorter idle timeout, which would end such executions.
+/// The longest time in which a healthy execution made no progress, in milliseconds. It was measured
+/// while the CLI retried. A shorter idle timeout would end such executions, so the doctor warns of
+/// it.
 const HEALTHY_SILENCE_MS: u64 = 330_000;
-/// Number of newest executions that the doctor checks for failures.
+/// The number of newest executions whose results `ccb doctor` checks.
 const NEWEST: u32 = 5;
-/// Address of claude-api that the doctor tries if none is given.
+/// The address of claude-api that `ccb doctor` tries if the user gives none.
 const CLAUDE_API: &str = "http://127.0.0.1:8002";
 
-/// Runs all checks, prints the report on stdout, and returns the exit code of `ccb doctor`.
+/// Runs all checks of `ccb doctor`, prints the report on stdout, and returns the exit code.
 pub(crate) async fn run(args: DoctorArgs, common: &Common) -> Exit {
     let mut report = Report::default();
     for line in args.facts.lines() {
@@ -50,8 +52,8 @@ pub(crate) async fn run(args: DoctorArgs, common: &Common) -> Exit {
     }
 }
 
-/// Checks the WebSocket, the bridge's readiness and the newest executions. Returns whether the
-/// bridge answered.
+/// Checks the WebSocket connection to the bridge, the bridge's readiness and the newest executions,
+/// and adds the findings to the report. Returns whether the bridge answered.
 async fn bridge(report: &mut Report, common: &Common) -> bool {
     let options = Options {
         connect_timeout: LIMIT,
@@ -109,7 +111,7 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
     true
 }
 
-/// Returns what the person can do about a failed connection to the bridge.
+/// Returns the remedy for a failed connection to the bridge, as advice for the user.
 fn connect_remedy(error: &Error) -> &'static str {
     match error {
         Error::Unreachable { .. } => {
@@ -130,8 +132,8 @@ fn connect_remedy(error: &Error) -> &'static str {
     }
 }
 
-/// Reports each reason why a service is not ready, and its remedy, from the body of its HTTP
-/// answer. Without reasons, reports the HTTP status.
+/// Adds a finding for each reason why a service is not ready, with its remedy, from the JSON body
+/// of its HTTP answer. If the body has no reasons, adds the HTTP status.
 fn not_ready(report: &mut Report, status: u16, body: &[u8]) {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let reasons = problem["reasons"].as_array().cloned().unwrap_or_default();
@@ -145,16 +147,16 @@ fn not_ready(report: &mut Report, status: u16, body: &[u8]) {
     }
 }
 
-/// Returns the limits from the bridge's first message exactly as the bridge wrote them. Thus limits
-/// of a newer bridge stay, and limits that an older one does not send get no defaults.
+/// Returns the limits in the bridge's greeting exactly as the bridge wrote them. Limits of a newer
+/// bridge are therefore kept, and limits that an older bridge leaves out get no defaults.
 fn greeted_limits(greeting: &str) -> Value {
     let mut greeting: Value = serde_json::from_str(greeting).unwrap_or_default();
     let limits = greeting.pointer_mut("/params/limits");
     limits.map(Value::take).unwrap_or_default()
 }
 
-/// Reports the limits on executions that the bridge sent, and warns if the idle timeout is too
-/// short.
+/// Adds findings about the limits on executions that the bridge reported, and warns if the idle
+/// timeout is too short.
 fn check_limits(report: &mut Report, limits: &Value) {
     report.limits = limits.clone();
     let Ok(known) = serde_json::from_value::<Limits>(limits.clone()) else {
@@ -185,8 +187,8 @@ fn check_limits(report: &mut Report, limits: &Value) {
     }
 }
 
-/// Reports how the newest executions ended, because they show faults that no other check finds. The
-/// list is sorted newest first.
+/// Adds findings about how the newest executions ended, because they show faults that no other
+/// check finds. The list must be sorted newest first.
 fn newest(report: &mut Report, executions: &[Status]) {
     let Some(status) = executions.first() else {
         report.ok("newest execution", "none yet");
@@ -244,8 +246,9 @@ fn newest(report: &mut Report, executions: &[Status]) {
     report.warn("newest execution", &outcome, remedy);
 }
 
-/// Reports that claude-api is checked only through the bridge. That is so if only the bridge's
-/// address is given, because a claude-api on the default port may not belong to this bridge.
+/// Adds the finding that claude-api was checked only through the bridge. This is so if the user
+/// gave only the bridge's address, because a claude-api on the default port may belong to another
+/// bridge.
 fn claude_api_not_checked(report: &mut Report) {
     report.ok(
         "claude-api",
@@ -253,8 +256,9 @@ fn claude_api_not_checked(report: &mut Report) {
     );
 }
 
-/// Checks claude-api directly. `url` is `None` for the default address. Clients need only the
-/// bridge, so an unreachable default address is a failure only if the bridge is unreachable too.
+/// Checks claude-api directly over HTTP. `url` is `None` for the default address. Clients need only
+/// the bridge, so an unreachable default address is a failure only if the bridge is unreachable
+/// too.
 async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool) {
     let shown = url.unwrap_or(CLAUDE_API);
     let authority = shown.trim_start_matches("http://").trim_end_matches('/');
@@ -291,8 +295,8 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
     }
 }
 
-/// Reports the warnings from the body of a ready claude-api's answer, such as a missing part of the
-/// sandbox.
+/// Adds findings for the warnings in the answer of a ready claude-api, such as a missing part of
+/// the sandbox.
 fn warnings(report: &mut Report, body: &[u8]) {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     for warning in body["warnings"].as_array().into_iter().flatten() {

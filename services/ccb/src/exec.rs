@@ -1,4 +1,4 @@
-//! The commands `exec` and `attach`, which stream the output of an execution to stdout.
+//! The commands `ccb exec` and `ccb attach`, which stream the output of an execution to stdout.
 
 mod ctrl_c;
 mod stream;
@@ -14,7 +14,7 @@ use crate::exit::{self, Exit};
 use crate::stop::Stop;
 use crate::{complain, values};
 
-/// The execution to stream: a new one, or an existing one.
+/// The execution whose output is streamed, either a new one (`exec`) or an existing one (`attach`).
 pub(crate) enum Task {
     Execute {
         id: ExecutionId,
@@ -25,11 +25,13 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    /// Creates the task of `ccb exec`: reads the prompt and checks the arguments. Without a prompt
-    /// argument, reads stdin. Rules that depend on the operator's settings are left to claude-api.
+    /// Creates the task of `ccb exec` from its arguments. Reads the prompt from stdin if there is
+    /// no prompt argument. The limits that an operator can change are left to claude-api; all other
+    /// rules are checked here.
     ///
     /// # Errors
-    /// The message says what is wrong with the arguments or the prompt.
+    /// The prompt cannot be read, or an argument or the prompt is not valid. The text is the
+    /// message for the user.
     pub(crate) fn execute(args: ExecArgs) -> Result<Self, String> {
         let detach = args.detach;
         if detach && matches!(args.on_disconnect, OnDisconnect::Cancel) {
@@ -117,7 +119,7 @@ fn prompt_from_stdin() -> Result<String, String> {
     })
 }
 
-/// Returns the bridge client's settings for these command line options.
+/// Converts the command line options to the settings of the bridge client.
 pub(crate) fn options(common: &Common) -> Options {
     Options {
         give_up: common.reconnect_for,
@@ -125,8 +127,9 @@ pub(crate) fn options(common: &Common) -> Options {
     }
 }
 
-/// Connects and streams the output to stdout, until the execution ends, Ctrl-C is pressed, or
-/// stdout is closed. Returns the exit code of `ccb`.
+/// Connects to the bridge and streams the output of the execution to stdout, until the execution
+/// ends, Ctrl-C is pressed, or stdout is closed. Prints an error on stderr, and returns the exit
+/// code of `ccb`.
 pub(crate) async fn run(task: Task, common: &Common) -> Exit {
     let mut stop = match Stop::new() {
         Ok(stop) => stop,
@@ -155,7 +158,7 @@ pub(crate) async fn run(task: Task, common: &Common) -> Exit {
     })
 }
 
-/// Returns an error's message with advice for the person who called `ccb`.
+/// Returns the message of an error, with advice for the person who called `ccb`.
 pub(crate) fn explain(error: &Error) -> String {
     let advice = match error {
         Error::Unreachable { .. } => {

@@ -1,33 +1,33 @@
-//! The exit codes of `ccb`. 64 to 77 are those of sysexits.h; 124 and 130 are those of timeout(1)
-//! and of shells.
+//! The exit codes of `ccb`. Codes from 64 to 77 have the meaning of sysexits.h, 124 is the code of
+//! timeout(1), and 130 is the code of shells after Ctrl-C.
 
 use client::Error;
 use protocol::rpc::code;
 use protocol::{State, Status};
 use std::process::ExitCode;
 
-/// An exit code of `ccb`.
+/// An exit code of the process `ccb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit(pub(crate) u8);
 
 pub(crate) const OK: Exit = Exit(0);
 pub(crate) const FAILED: Exit = Exit(1);
-/// `EX_USAGE`: the command line or the request is wrong.
+/// The command line or the request is wrong (`EX_USAGE` of sysexits.h).
 pub(crate) const USAGE: Exit = Exit(64);
-/// `EX_UNAVAILABLE`: the bridge or claude-api cannot be reached, refuses the connection, or has no
-/// room.
+/// The bridge or claude-api cannot be reached, refuses the connection, or has no free capacity
+/// (`EX_UNAVAILABLE` of sysexits.h).
 pub(crate) const UNAVAILABLE: Exit = Exit(69);
-/// `EX_SOFTWARE`: an error in this program or on this machine.
+/// An error in this program or on this machine (`EX_SOFTWARE` of sysexits.h).
 pub(crate) const INTERNAL: Exit = Exit(70);
-/// `EX_TEMPFAIL`: the execution was interrupted; a new one may succeed.
+/// The execution was interrupted, and a new one may succeed (`EX_TEMPFAIL` of sysexits.h).
 pub(crate) const INTERRUPTED: Exit = Exit(75);
-/// `EX_PROTOCOL`: the bridge broke the protocol, or the output is incomplete.
+/// The bridge sent an invalid message, or the output is incomplete (`EX_PROTOCOL` of sysexits.h).
 pub(crate) const PROTOCOL: Exit = Exit(76);
-/// `EX_NOPERM`: the operator does not allow the request.
+/// The operator does not allow the request (`EX_NOPERM` of sysexits.h).
 pub(crate) const NOT_ALLOWED: Exit = Exit(77);
-/// The execution timed out; the code that timeout(1) uses.
+/// The execution timed out. timeout(1) uses the same code.
 pub(crate) const TIMED_OUT: Exit = Exit(124);
-/// The execution was cancelled; the code of a shell after Ctrl-C.
+/// The execution was cancelled. Shells use the same code after Ctrl-C (128 + SIGINT).
 pub(crate) const CANCELLED: Exit = Exit(130);
 
 impl From<Exit> for ExitCode {
@@ -36,8 +36,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Returns the exit code for the state of an execution. A failed one has the CLI's exit code, if
-/// that is known and not 0; a live one has 0.
+/// Returns the exit code of `ccb` for the state of an execution. A failed execution has the exit
+/// code of its CLI, or 1 if that is unknown or 0. An execution that has not ended has 0.
 pub(crate) fn of_status(status: &Status) -> Exit {
     match status.state {
         State::Completed => OK,
@@ -52,8 +52,8 @@ pub(crate) fn of_status(status: &Status) -> Exit {
     }
 }
 
-/// Returns the exit code for an ended execution whose output was streamed. `whole` says that no
-/// requested byte is missing; otherwise even a completed execution is not a success.
+/// Returns the exit code of `ccb` for an ended execution whose output was streamed. If `whole` is
+/// false, output is missing, and even a completed execution has the code 76 instead of 0.
 pub(crate) fn of_end(status: &Status, whole: bool) -> Exit {
     match of_status(status) {
         OK if !whole => PROTOCOL,
@@ -61,7 +61,7 @@ pub(crate) fn of_end(status: &Status, whole: bool) -> Exit {
     }
 }
 
-/// Returns the exit code for a request that failed.
+/// Returns the exit code of `ccb` for a request or connection that failed with this error.
 pub(crate) fn of_error(error: &Error) -> Exit {
     match error {
         Error::Address(_) | Error::TooLarge { .. } => USAGE,

@@ -1,5 +1,5 @@
-//! `ccb`, the command line client of the bridge: it runs prompts, streams their output and controls
-//! executions.
+//! `ccb`, the command line client of cc-bridge. It runs prompts through a bridge, streams their
+//! output, and controls executions.
 
 mod args;
 mod doctor;
@@ -21,8 +21,8 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
-/// Tip for a prompt that begins with a dash, which clap takes for an option. clap prints a tip of
-/// its own only if no option has a similar name.
+/// The tip that is printed for a prompt with a leading dash, which clap takes for an option. clap
+/// prints a tip of its own only if no option has a similar name.
 const DASH_TIP: &str =
     "  tip: a prompt that begins with a dash goes after --, as in: ccb exec -- \"--fix it\"";
 
@@ -83,14 +83,14 @@ fn main() -> ExitCode {
     code.into()
 }
 
-/// Returns whether the command is `exec` without `--`, so that a prompt with a leading dash may be
-/// the mistake.
+/// Returns whether the command line is `ccb exec` without `--`. An unknown option may then be a
+/// prompt with a leading dash.
 fn has_exec_without_dashes() -> bool {
     let has = |word: &str| std::env::args_os().any(|argument| argument == word);
     has("exec") && !has("--")
 }
 
-/// A parsed command, grouped by the module that runs it.
+/// The parsed command of `ccb`, grouped by the module that runs it.
 enum Work {
     Run(exec::Task),
     Doctor(args::DoctorArgs),
@@ -98,8 +98,8 @@ enum Work {
     Query(Command),
 }
 
-/// Prints an error message on stderr. Control characters are replaced, because text of a service or
-/// a model must not move the terminal's cursor.
+/// Prints an error message on stderr. Control characters in it are replaced, because text of a
+/// service or a model must not move the terminal's cursor.
 fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "ccb: {}", show::message(message));
 }

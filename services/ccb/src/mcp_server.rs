@@ -1,4 +1,4 @@
-//! The command `ccb mcp`: an MCP server on stdin and stdout.
+//! The command `ccb mcp`, an MCP server on stdin and stdout for one MCP client.
 
 use mcp::{Settings, stdio};
 
@@ -6,8 +6,8 @@ use crate::args::Common;
 use crate::exit::{self, Exit};
 use crate::{complain, exec};
 
-/// Serves MCP until the client closes stdin, and returns the exit code. The bridge need not be
-/// reachable at the start, because each call connects by itself.
+/// Serves MCP until the client closes stdin, and returns the exit code of `ccb`. The bridge need
+/// not be reachable at the start, because each tool call opens its own connection.
 pub(crate) async fn run(common: &Common) -> Exit {
     let settings = Settings {
         client: exec::options(common),

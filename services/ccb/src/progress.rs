@@ -1,5 +1,5 @@
-//! State and activity of an execution on stderr: on a terminal one line that is overwritten,
-//! otherwise a line for each change.
+//! The state and activity of an execution, shown on stderr. On a terminal it is one line that is
+//! overwritten, and otherwise a new line for each change.
 
 use std::io::{IsTerminal, Write};
 
@@ -8,23 +8,24 @@ use client::StatusUpdate;
 use crate::show;
 
 const CLEAR: &str = "\r\x1b[K";
-/// Maximum width of the progress line, in characters. A longer line would wrap on a narrow
-/// terminal, and a wrapped line cannot be overwritten.
+/// The maximum width of the progress line, in characters. A longer line would wrap on a narrow
+/// terminal (80 columns), and a wrapped line cannot be overwritten.
 const WIDTH: usize = 78;
 
-/// Writes the progress line and messages to stderr, without disturbing the output on stdout.
+/// A writer of the progress line and of messages on stderr, which does not disturb the output on
+/// stdout.
 pub(crate) struct Progress {
     quiet: bool,
     /// Whether stderr is a terminal, so that the progress line can be overwritten.
     terminal: bool,
-    /// Whether stdout is a terminal too. The progress line must then be cleared before output is
-    /// written, and may be drawn only at the beginning of a line.
+    /// Whether stdout is a terminal too, so that both appear there. The progress line must then be
+    /// cleared before output is written, and may be drawn only at the beginning of a line.
     shared: bool,
     /// Whether the last output byte on the terminal was a newline, or nothing was written.
     at_line_start: bool,
-    /// Whether the progress line is on the terminal now.
+    /// Whether the progress line is visible on the terminal now.
     drawn: bool,
-    /// The text that the progress line had last.
+    /// The text of the last progress line, so that an unchanged line is not printed again.
     last: String,
 }
 
@@ -40,7 +41,8 @@ impl Progress {
         }
     }
 
-    /// Shows the state and activity of an execution on the progress line, unless quiet.
+    /// Shows the state and activity of an execution on the progress line. Does nothing with
+    /// `--quiet`.
     pub(crate) fn status(&mut self, update: &StatusUpdate) {
         let mut activity = show::activity(&update.status);
         if let Some(upstream) = update.upstream {
@@ -49,8 +51,8 @@ impl Progress {
         self.activity(activity, Some(update.elapsed_ms));
     }
 
-    /// Shows what happens now on the progress line, with the elapsed time in milliseconds if it is
-    /// known. Does nothing when quiet.
+    /// Shows a text about the present activity on the progress line, with the elapsed time in
+    /// milliseconds if it is known. Does nothing with `--quiet`.
     pub(crate) fn activity(&mut self, activity: String, elapsed_ms: Option<u64>) {
         if self.quiet {
             return;
@@ -68,14 +70,16 @@ impl Progress {
         }
     }
 
-    /// Prints a message on stderr that stays on the terminal. Does nothing when quiet.
+    /// Prints a message on a line of its own on stderr, which is not overwritten. Does nothing with
+    /// `--quiet`.
     pub(crate) fn note(&mut self, text: &str) {
         if !self.quiet {
             self.say(text);
         }
     }
 
-    /// Prints a message on stderr that stays on the terminal, even when quiet.
+    /// Prints a message on a line of its own on stderr, which is not overwritten, even with
+    /// `--quiet`.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
         let newline = if self.shared && self.terminal && !self.at_line_start {
@@ -88,8 +92,8 @@ impl Progress {
         put(&format!("{newline}ccb: {}\n", show::message(text)));
     }
 
-    /// Makes room for output on stdout: clears the progress line if stdout is a terminal. `bytes`
-    /// is the output that follows.
+    /// Clears the progress line if stdout is a terminal, so that output can be written there.
+    /// `bytes` is the output that the caller writes next.
     pub(crate) fn before_output(&mut self, bytes: &[u8]) {
         if self.shared {
             self.clear();
@@ -100,7 +104,8 @@ impl Progress {
     }
 
     /// Clears the progress line at the end of the command. On a terminal, also ends the last line
-    /// of the output, so that the shell's prompt begins on a new one; a pipe gets only the output.
+    /// of the output, so that the shell's prompt begins on a new line. A file or a pipe gets no
+    /// additional newline.
     pub(crate) fn finish(mut self) {
         self.clear();
         if self.shared && !self.at_line_start {
@@ -110,7 +115,7 @@ impl Progress {
         }
     }
 
-    /// Clears the progress line, if it is drawn.
+    /// Clears the progress line if it is visible.
     pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             put(CLEAR);
@@ -133,7 +138,7 @@ impl Drop for Progress {
     }
 }
 
-/// Writes text to stderr and ignores errors, because a closed stderr is no reason to stop.
+/// Writes text to stderr. Errors are ignored, because a closed stderr is no reason to stop.
 fn put(text: &str) {
     let mut stderr = std::io::stderr();
     let _ = stderr.write_all(text.as_bytes());

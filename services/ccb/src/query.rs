@@ -1,4 +1,5 @@
-//! The commands that print one answer: `list`, `status`, `pause`, `resume` and `cancel`.
+//! The commands that print one answer of the bridge: `list`, `status`, `pause`, `resume` and
+//! `cancel`.
 
 use std::io::{self, Write};
 
@@ -34,7 +35,8 @@ fn write(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Sends the request of a command, and returns the text for stdout and the exit code.
+/// Sends the request of a command to the bridge, and returns the text for stdout and the exit code
+/// of `ccb`.
 async fn answer(command: Command, common: &Common) -> Result<(String, Exit), Error> {
     let client = Client::connect(common.url.as_str(), exec::options(common)).await?;
     let answer = match command {

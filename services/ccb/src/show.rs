@@ -1,4 +1,5 @@
-//! Formats statuses for people, and removes from text what a terminal would obey.
+//! Formats the status of executions for people, and removes characters from text that would control
+//! a terminal.
 
 use std::fmt::Write;
 
@@ -6,40 +7,41 @@ use jiff::tz::TimeZone;
 use jiff::{SpanRound, Timestamp, Unit};
 use protocol::{Page, Status};
 
-/// Returns whether a character can change how a terminal shows other text: a control character
-/// other than newline and tab, or one that sets the direction of text.
+/// Returns whether a character can change how a terminal shows other text. These are control
+/// characters other than newline and tab, and characters that set the direction of text.
 fn is_active(c: char) -> bool {
     let bidirectional = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     bidirectional || (c.is_control() && c != '\n' && c != '\t')
 }
 
-/// Replaces the characters that a terminal would obey, because text of a model or a tool must not
-/// move its cursor.
+/// Returns the text with every character replaced that a terminal would obey. Text of a model or a
+/// tool must not move the cursor. Newlines and tabs are kept.
 pub(crate) fn plain(text: &str) -> String {
     let shown = |c| if is_active(c) { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
 }
 
-/// Replaces characters as [`plain`] does, and newlines too, so that foreign text cannot look like a
-/// line of `ccb`.
+/// Returns the text on one line, with characters replaced as [`plain`] does and newlines too.
+/// Foreign text can then not look like a line of `ccb`.
 pub(crate) fn one_line(text: &str) -> String {
     plain(text).replace(['\n', '\t'], " ")
 }
 
-/// Replaces characters as [`plain`] does, and indents all lines but the first, so that none looks
-/// like another message of `ccb`.
+/// Returns the text with characters replaced as [`plain`] does, and with all lines but the first
+/// indented. No line then looks like another message of `ccb`.
 pub(crate) fn message(text: &str) -> String {
     plain(text).trim_end().replace('\n', "\n     ")
 }
 
-/// Makes output of an execution safe for a terminal as [`plain`] does. CRLF becomes a newline.
+/// Returns output of an execution that is safe for a terminal, with characters replaced as
+/// [`plain`] does. CRLF becomes a newline.
 pub(crate) fn for_terminal(output: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(output);
     plain(&text.replace("\r\n", "\n")).into_bytes()
 }
 
-/// Makes JSON safe for a terminal: escapes the control characters that JSON allows in strings. The
-/// value stays the same.
+/// Returns JSON that is safe for a terminal, with the control characters escaped that JSON allows
+/// in strings. The JSON value stays the same.
 pub(crate) fn json_for_terminal(json: &str) -> String {
     let mut text = String::new();
     for c in json.chars() {
@@ -52,7 +54,7 @@ pub(crate) fn json_for_terminal(json: &str) -> String {
     text
 }
 
-/// Returns the name of an enum value as the protocol writes it, for example `idle_timeout`.
+/// Returns the name of an enum value as the protocol has it in JSON, for example `idle_timeout`.
 pub(crate) fn serde_name(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
@@ -60,7 +62,7 @@ pub(crate) fn serde_name(value: &impl serde::Serialize) -> String {
     }
 }
 
-/// Formats a time in milliseconds for people: `850 ms`, `12.3 s`, `4m 5s`.
+/// Formats a duration in milliseconds for people, for example `850 ms`, `12.3 s` or `4m 5s`.
 pub(crate) fn time(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
@@ -70,7 +72,7 @@ pub(crate) fn time(ms: u64) -> String {
     }
 }
 
-/// Formats a number of bytes for people: `850 B`, `1.5 KiB`.
+/// Formats a number of bytes for people, for example `850 B` or `1.5 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -85,7 +87,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Returns the state of an execution, with its reason if it has one.
+/// Returns the state of an execution for people, with its reason if it has one.
 pub(crate) fn state(status: &Status) -> String {
     match &status.reason {
         Some(reason) => format!("{} ({})", status.state.as_str(), serde_name(reason)),
@@ -93,8 +95,8 @@ pub(crate) fn state(status: &Status) -> String {
     }
 }
 
-/// Returns what an execution does now, in one line without a newline: the state, the position in
-/// the queue and the activity.
+/// Returns one line about what an execution does now: its state, its position in the queue and its
+/// activity. There is no newline at the end.
 pub(crate) fn activity(status: &Status) -> String {
     let mut text = state(status);
     if let Some(position) = status.queue_position {
@@ -109,7 +111,8 @@ pub(crate) fn activity(status: &Status) -> String {
     one_line(&text)
 }
 
-/// Returns the summary of an ended execution, in one line. `verified` is a remark about the output.
+/// Returns a summary of an ended execution in one line. `verified` is a remark about whether the
+/// output is complete.
 pub(crate) fn summary(status: &Status, verified: &str) -> String {
     let mut text = state(status);
     if let Some(ms) = status.duration_ms {
@@ -126,7 +129,7 @@ pub(crate) fn summary(status: &Status, verified: &str) -> String {
     one_line(&text)
 }
 
-/// Returns the status of an execution for `ccb status`, as rows of name and value.
+/// Returns the status of an execution for `ccb status`, as lines with a name and a value.
 pub(crate) fn details(status: &Status) -> String {
     let mut rows: Vec<(&str, String)> = vec![
         ("id", status.execution_id.to_string()),
@@ -186,7 +189,7 @@ pub(crate) fn details(status: &Status) -> String {
     text
 }
 
-/// Returns the last 5 lines of the CLI's stderr that are not blank; None if there are none.
+/// Returns the last 5 lines of the CLI's stderr that are not blank, or `None` if there are none.
 pub(crate) fn tail(status: &Status) -> Option<String> {
     let lines: Vec<_> = status
         .stderr_tail
@@ -198,8 +201,8 @@ pub(crate) fn tail(status: &Status) -> Option<String> {
     (!lines.is_empty()).then(|| lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
 }
 
-/// Returns a list of executions for `ccb list`, as a table. `now` is the time to which ages are
-/// relative.
+/// Returns one page of the list of executions for `ccb list`, as a table. Ages are relative to the
+/// time `now`.
 pub(crate) fn table(page: &Page, now: Timestamp) -> String {
     let mut text = format!(
         "{:<36}  {:<12} {:>10} {:>8} {:>10}  {}\n",
@@ -226,7 +229,7 @@ pub(crate) fn table(page: &Page, now: Timestamp) -> String {
     text
 }
 
-/// Formats a time in the time zone of this machine.
+/// Formats a point in time in the time zone of this machine.
 fn local(at: Timestamp) -> String {
     let rounded = at.round(Unit::Second).unwrap_or(at);
     rounded
@@ -235,7 +238,7 @@ fn local(at: Timestamp) -> String {
         .to_string()
 }
 
-/// Formats how long ago a time was: `5 m ago`.
+/// Formats how long before `now` a point in time was, for example `5 m ago`.
 fn ago(at: Timestamp, now: Timestamp) -> String {
     let rounded = SpanRound::new().largest(Unit::Hour).smallest(Unit::Second);
     let seconds = (now - at)

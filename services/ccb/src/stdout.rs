@@ -1,5 +1,6 @@
-//! Writes stdout so that signals are handled meanwhile, and flushes after each message. A file or a
-//! pipe gets every byte unchanged; a terminal gets no control characters.
+//! Writes to stdout without blocking the handling of signals, and flushes after each message. A
+//! file or a pipe gets every byte unchanged. A terminal gets no control characters, because text of
+//! a model must not control it.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal};
@@ -8,7 +9,7 @@ use tokio::io::{AsyncWriteExt, Stdout};
 
 use crate::show;
 
-/// A writer of stdout for async code, so that a slow reader does not block the program.
+/// An async writer of stdout, so that Ctrl-C is handled while a slow reader delays the output.
 pub(crate) struct StdoutWriter {
     stdout: Stdout,
     terminal: bool,
@@ -22,7 +23,9 @@ impl StdoutWriter {
         }
     }
 
-    /// Writes the bytes to stdout and flushes. The error is that of the write or of the flush.
+    /// Writes the bytes to stdout and flushes. On a terminal, control characters are replaced.
+    /// Returns the error of the write or the flush, for example EPIPE if the reader has closed the
+    /// pipe.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let bytes = if self.terminal {
             Cow::Owned(show::for_terminal(bytes))
@@ -34,7 +37,8 @@ impl StdoutWriter {
     }
 }
 
-/// Returns a JSON message as one line for stdout. On a terminal, control characters are escaped.
+/// Returns a JSON text as one line for stdout, with a newline at its end. If stdout is a terminal,
+/// control characters are escaped.
 pub(crate) fn json_line(message: &str) -> String {
     let mut line = if message.contains(['\n', '\r']) {
         serde_json::from_str::<serde_json::Value>(message)

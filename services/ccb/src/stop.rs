@@ -1,10 +1,11 @@
-//! The signals that stop `ccb`.
+//! The signals SIGINT (Ctrl-C) and SIGTERM, which stop `ccb`.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A listener for the signals that stop `ccb`: SIGINT (Ctrl-C) and SIGTERM.
+/// A listener for SIGINT (Ctrl-C) and SIGTERM. Once it is created, these signals no longer end the
+/// process by themselves.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -18,7 +19,7 @@ impl Stop {
         })
     }
 
-    /// Waits until either signal arrives. Cancel-safe.
+    /// Waits until SIGINT or SIGTERM arrives. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

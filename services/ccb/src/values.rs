@@ -1,10 +1,11 @@
-//! Parsers for the values of command line options.
+//! The parsers of values of command line options. Their errors are messages for the user.
 
 use std::time::Duration;
 
 use client::Address;
 
-/// Parses `NAME=VALUE`, the value of an option like `--env`.
+/// Parses `NAME=VALUE`, the value of options such as `--env`, into the name and the value. An error
+/// says what form is expected.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -12,7 +13,8 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Parses a time in seconds, or with the unit `s`, `m` or `h`, like `90` or `15m`. Returns seconds.
+/// Parses a duration such as `90` (seconds), `90s`, `15m` or `2h`, and returns it in seconds. An
+/// error for zero, a negative number, or any other text.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1.0),
@@ -26,19 +28,21 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Parses a time as [`seconds`] does, but returns at most ten years.
+/// Parses a duration as [`seconds`] does. More than ten years is read as ten years, because a
+/// `Duration` cannot hold every number.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const MAX_SECONDS: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
     Ok(Duration::from_secs_f64(seconds(text)?.min(MAX_SECONDS)))
 }
 
-/// Parses the bridge's `ws://` address, the value of `--url`.
+/// Parses the `ws://` address of a bridge, the value of `--url`. An error says what is wrong with
+/// it.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.parse().map_err(|e: client::Error| e.to_string())
 }
 
-/// Splits lists of tool names, the values of a repeatable option, at commas. A comma inside
-/// parentheses belongs to the name, as in `Bash(cut -d, *)`. Returns `None` if there is no list.
+/// Splits the values of a repeatable option at commas into tool names. A comma inside parentheses
+/// belongs to the name, as in `Bash(cut -d, *)`. Returns `None` if the option was not given.
 pub(crate) fn tools(lists: &[String]) -> Option<Vec<String>> {
     if lists.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! The address of a bridge, checked before the client connects.
+//! The WebSocket address of a bridge, which is checked before the client connects.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,15 +7,16 @@ use http::Uri;
 
 use crate::Error;
 
-/// The address at which a bridge listens by default.
+/// The WebSocket address at which a bridge listens by default, on this machine.
 pub const DEFAULT_URL: &str = "ws://127.0.0.1:8003/ws";
 
-/// The `ws://` address of a bridge. An address without a path means `/ws`.
+/// The `ws://` address of a bridge, checked for mistakes such as a wrong scheme or a missing host.
+/// An address without a path means the path `/ws`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(String);
 
 impl Address {
-    /// Returns the address as text, with the path.
+    /// Returns the address as text, always with a path, for example `ws://127.0.0.1:8003/ws`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -23,7 +24,8 @@ impl Address {
 }
 
 impl Address {
-    /// Returns `host:port`; the port is 80 if the address has none.
+    /// Returns the host and port to connect to, as `host:port`. The port is 80 if the address has
+    /// none, the default port of `ws://`.
     pub(crate) fn authority(&self) -> String {
         let rest = self.0.trim_start_matches("ws://");
         let authority = rest.split('/').next().unwrap_or(rest);

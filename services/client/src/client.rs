@@ -1,4 +1,4 @@
-//! [`Client`]: the entry point of this crate, a client that reconnects by itself.
+//! The [`Client`] of a bridge, which is the entry point of this crate. It reconnects by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,14 +20,16 @@ use crate::run::Run;
 use crate::task::ClientTask;
 use crate::{Address, Error, Options};
 
-/// The number of events in the channel to each [`Run`]. An event has at most 64 KiB of output.
+/// The number of events that the channel to each [`Run`] can hold. An event has at most 64 KiB of
+/// output.
 const RUN_EVENTS: usize = 16;
 
-/// A client of a bridge, which executes prompts, attaches to executions and controls them.
+/// A client of a bridge over WebSocket. It runs prompts as executions, streams their output, and
+/// pauses, resumes or cancels them.
 ///
-/// After a lost connection the client reconnects by itself. It repeats the unanswered requests, and
-/// resumes each [`Run`] at the byte that the run has reached. Dropping the client and its runs
-/// closes the connection; the executions continue.
+/// After a lost connection the client reconnects by itself. It repeats the requests that have no
+/// answer yet, and continues each [`Run`] at the byte that it has reached. Dropping the client and
+/// all its runs closes the connection. The executions continue.
 #[derive(Debug)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
@@ -41,8 +43,9 @@ impl Client {
     /// Connects to the bridge at this `ws://` address, and reads its greeting.
     ///
     /// # Errors
-    /// The address is wrong, no bridge answers, or the bridge refuses. Only this first connection
-    /// can fail here: later, the client reconnects.
+    /// [`Error::Address`] if the address is wrong, [`Error::Unreachable`] if no bridge answers in
+    /// time, and another error if the bridge refuses or has another protocol version. Only this
+    /// first attempt reports its failure here; the client reconnects by itself after it.
     pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
         let address: Address = url.parse()?;
         let connection = Box::pin(LiveConnection::connect(&address, &options)).await?;
@@ -59,28 +62,29 @@ impl Client {
         })
     }
 
-    /// Returns the bridge's first message, parsed: its version, capabilities and limits. A
-    /// reconnect does not update it.
+    /// Returns the greeting of the bridge, with its version, capabilities and limits. It is the
+    /// greeting of the first connection; a reconnect does not update it.
     #[must_use]
     pub fn connected(&self) -> &Connected {
         &self.connected
     }
 
-    /// Returns the bridge's first message as JSON text, with the members that this crate does not
-    /// know. A reconnect does not update it.
+    /// Returns the greeting of the bridge as JSON text, including members that this crate does not
+    /// know. It is the greeting of the first connection; a reconnect does not update it.
     #[must_use]
     pub fn greeting(&self) -> &str {
         &self.greeting
     }
 
-    /// Executes a prompt. The returned run yields the answer, the output and the statuses.
+    /// Starts an execution of a prompt. The returned run yields the acceptance, the statuses and
+    /// the output.
     ///
-    /// If the parameters have no id, the client chooses one, so that a repeated request never runs
-    /// the prompt twice. The request is only queued here: the first event of the run is the
-    /// acceptance, or its error the refusal.
+    /// If the parameters have no id, the client chooses one, so that a request that is repeated
+    /// after a lost connection never runs the prompt twice. This function only queues the request.
+    /// The first event of the run is the acceptance, or its first error is the refusal by the
+    /// bridge.
     ///
-    /// # Errors
-    /// [`Error::TooLarge`]: the message exceeds the bridge's limit, and is not sent.
+    /// [`Error::TooLarge`] if the request is larger than the bridge accepts. It is then not sent.
     pub fn execute(&self, mut execute: ExecuteParams) -> Result<Run, Error> {
         let id = execute.ensure_id();
         let on_slow = execute.on_slow;
@@ -94,8 +98,9 @@ impl Client {
         Ok(self.open(id, 0, on_slow, request))
     }
 
-    /// Receives the output and statuses of an existing execution, live or ended. An unknown id is
-    /// an error of the run's first event.
+    /// Streams the output and statuses of an existing execution, whether it still runs or has
+    /// ended. This function only queues the request. If the bridge does not know the id, the first
+    /// call of [`Run::next`] returns the error.
     #[must_use]
     pub fn attach(&self, attach: AttachParams) -> Run {
         let AttachParams {
@@ -121,11 +126,13 @@ impl Client {
         }
     }
 
-    /// Pauses, resumes or cancels an execution, and returns its status. A repeated control changes
-    /// nothing and is no error.
+    /// Pauses, resumes or cancels an execution, and returns its status afterwards. Repeating the
+    /// action has no further effect and is no error.
     ///
     /// # Errors
-    /// The bridge refuses, or does not answer in time ([`Options::answer_timeout`]).
+    /// [`Error::Rpc`] if the bridge refuses, [`Error::NoAnswer`] if it does not answer within
+    /// [`Options::answer_timeout`], and [`Error::GaveUp`] or [`Error::Closed`] if the connection is
+    /// lost for good.
     pub async fn control(&self, id: ExecutionId, control: Control) -> Result<Status, Error> {
         let execution_id = Some(id);
         self.request(ControlParams {
@@ -135,7 +142,7 @@ impl Client {
         .await
     }
 
-    /// Returns the present status of an execution, live or ended.
+    /// Returns the present status of an execution, whether it still runs or has ended.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -144,8 +151,9 @@ impl Client {
         self.request(StatusParams { execution_id }).await
     }
 
-    /// Returns the statuses of executions, newest first: at most `limit` of them, and only those
-    /// older than `before`. [`Page::next`] is the `before` of the next page.
+    /// Returns one page of the list of executions, newest first. The page has at most `limit`
+    /// executions, and only those that were created before the execution `before`. To read the next
+    /// page, give [`Page::next`] as `before`.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -154,8 +162,9 @@ impl Client {
         self.request(ListParams { limit, before }).await
     }
 
-    /// Returns at most `max_bytes` of the stdout that the CLI of an execution has written so far,
-    /// from the byte `offset` on. Without an offset, begins at the oldest byte that is kept.
+    /// Returns a part of what the CLI of an execution has written to its stdout so far, normally
+    /// JSON lines. The part begins at the byte `offset` and has at most `max_bytes`. Without an
+    /// offset, it begins at the oldest byte that claude-api still keeps.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -173,8 +182,8 @@ impl Client {
         .await
     }
 
-    /// Stops receiving messages about an execution, and returns when the bridge has confirmed that.
-    /// The execution continues.
+    /// Stops the stream of an execution's output, and returns when the bridge has confirmed it. The
+    /// execution continues.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -184,7 +193,7 @@ impl Client {
         self.ping().await
     }
 
-    /// Checks that the bridge answers, and waits for its answer.
+    /// Sends a ping request, and returns when the bridge has answered it.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -192,11 +201,11 @@ impl Client {
         self.request(PingParams {}).await.map(drop)
     }
 
-    /// Sends a request of any method, for example [`protocol::message::InputParams`], and returns
-    /// its result.
+    /// Sends a JSON-RPC request of any method, for example [`protocol::message::InputParams`], and
+    /// returns its result.
     ///
-    /// Use [`Client::execute`] and [`Client::attach`] for these two methods: with this function no
-    /// [`Run`] would receive the output.
+    /// Do not use it for `execute` and `attach`: no [`Run`] would receive their output.
+    /// [`Client::execute`] and [`Client::attach`] create one.
     ///
     /// # Errors
     /// As [`Client::control`].
@@ -215,8 +224,8 @@ impl Client {
             .map_err(|e| Error::Protocol(format!("bad answer to {}: {e}", P::NAME)))
     }
 
-    /// Sends the queued requests and closes the connection with a close frame. Every open [`Run`]
-    /// of this client ends with [`Error::Closed`]; the executions continue.
+    /// Sends the queued requests, and closes the connection with a close frame. Every open [`Run`]
+    /// of this client ends with [`Error::Closed`]. The executions continue.
     pub async fn close(self) {
         let (tx, rx) = oneshot::channel();
         if self.commands.send(Command::Close(tx)).is_ok() {

@@ -1,4 +1,5 @@
-//! The commands that a client and its runs send to the client's background task.
+//! The commands that a [`Client`](crate::Client) and its runs send to the background task that owns
+//! the WebSocket connection.
 
 use protocol::ExecutionId;
 use protocol::message::Request;
@@ -6,15 +7,17 @@ use tokio::sync::oneshot;
 
 use crate::machine::{AnswerSender, View};
 
-/// A command from a [`Client`](crate::Client) or a [`Run`](crate::Run) to the task that owns the
-/// connection.
+/// A command from a [`Client`](crate::Client) or a [`Run`](crate::Run) to the background task that
+/// owns the WebSocket connection.
 pub(crate) enum Command {
-    /// Sends an execute or attach, whose view (the messages about this execution) goes to a run.
+    /// Sends an `execute` or `attach` request, and delivers the messages about this execution to
+    /// the run of this view. A view is the state that the client keeps for one run.
     Open(ExecutionId, View, Request),
-    /// Sends a request. Its answer goes to the sender, for the caller that waits.
+    /// Sends any other request, and delivers its result or error to the caller that waits for it.
     Request(Request, AnswerSender),
-    /// Ends the view with this token, because its run was dropped.
+    /// Stops the messages about this execution, because the run with this token was dropped.
     Forget(ExecutionId, u64),
-    /// Sends the queued requests, closes the connection, and then notifies the sender.
+    /// Sends the queued requests, closes the connection, and then notifies the sender. The task
+    /// ends.
     Close(oneshot::Sender<()>),
 }

@@ -1,5 +1,5 @@
-//! One WebSocket connection to a bridge, without reconnects: the low layer of
-//! [`Client`](crate::Client), for tests and programs that need every frame.
+//! A single WebSocket connection to a bridge, which does not reconnect. [`Client`](crate::Client)
+//! is built on it; tests and programs that need every frame use it directly.
 //!
 //! A connection sends typed messages ([`Connection::send`]), any text
 //! ([`Connection::send_text`]) and any frame ([`Connection::send_frame`]). It reads frames
@@ -52,8 +52,8 @@ use quiet_stream::{PongSwitch, QuietStream};
 pub use read::{Close, Frame, ReadError};
 pub use write::SendError;
 
-/// One WebSocket connection to a bridge, without reconnects or timeouts. Dropping it ends the TCP
-/// connection without a close frame.
+/// A single WebSocket connection to a bridge, without reconnects or timeouts. Dropping it closes
+/// the TCP connection without a close frame.
 #[derive(Debug)]
 pub struct Connection {
     socket: WebSocketStream<QuietStream>,
@@ -61,12 +61,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects over TCP and upgrades to WebSocket. The bridge's greeting is not read yet.
+    /// Connects to the bridge over TCP and upgrades the connection to WebSocket. The bridge's
+    /// greeting is not read; the first call of [`Self::next_message`] returns it.
     ///
     /// Dropping the future ends the attempt. There is no timeout.
     ///
-    /// # Errors
-    /// No program listens at the address, or it refuses the upgrade.
+    /// [`ConnectError::Io`] if nothing accepts the TCP connection, [`ConnectError::Refused`] if the
+    /// server answers with an HTTP error, and [`ConnectError::NotWebSocket`] if it is no WebSocket
+    /// server.
     pub async fn connect(
         address: &Address,
         options: &ConnectionOptions,
@@ -75,8 +77,8 @@ impl Connection {
         Ok(Self { socket, pongs })
     }
 
-    /// Reads the next frame: text, binary, ping or pong. Cancel-safe: no frame is lost if the
-    /// future is dropped.
+    /// Waits for the next WebSocket frame, which is a text, binary, ping or pong frame.
+    /// Cancel-safe, because no frame is lost if the future is dropped.
     ///
     /// # Errors
     /// The connection has ended or is broken. After [`ReadError::Closed`], call again to detect a
@@ -85,28 +87,28 @@ impl Connection {
         read::frame(&mut self.socket).await
     }
 
-    /// Reads the next text frame, which has one message. Skips pings and pongs. Cancel-safe.
+    /// Waits for the next text frame, which holds one message of the bridge. Skips pings and pongs.
+    /// Cancel-safe.
     ///
-    /// # Errors
-    /// As [`Self::next`]; a binary frame is [`ReadError::Binary`].
+    /// As for [`Self::next`], and [`ReadError::Binary`] if a binary frame arrives.
     pub async fn next_text(&mut self) -> Result<Utf8Bytes, ReadError> {
         read::text(&mut self.socket).await
     }
 
-    /// Reads and parses the next message of the bridge. Skips pings and pongs. Cancel-safe.
+    /// Waits for the next message of the bridge and parses it. Skips pings and pongs. Cancel-safe.
     ///
-    /// # Errors
-    /// As [`Self::next_text`]; a text that is not a message is [`ReadError::BadMessage`].
+    /// As for [`Self::next_text`], and [`ReadError::BadMessage`] if the text is not a valid
+    /// message.
     pub async fn next_message(&mut self) -> Result<ServerMessage, ReadError> {
         read::message(&mut self.socket).await
     }
 
-    /// Sends a request or a notification.
+    /// Sends a JSON-RPC request or notification to the bridge.
     ///
-    /// Dropping the future may leave a part of the frame in the buffer; the next send writes it.
+    /// Dropping the future may leave a part of the frame in the send buffer. The next send writes
+    /// the rest first.
     ///
-    /// # Errors
-    /// The connection is lost or closed.
+    /// [`SendError`] if the connection is lost or closed.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), SendError> {
         self.send_text(message.to_json()).await
     }
@@ -119,7 +121,8 @@ impl Connection {
         self.send_frame(Message::Text(text.into())).await
     }
 
-    /// Sends any bytes as one binary frame. The protocol has none, so the bridge refuses it.
+    /// Sends any bytes as one binary frame. The protocol has no binary frames, so the bridge
+    /// refuses it. This is for tests of that refusal.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -127,7 +130,7 @@ impl Connection {
         self.send_frame(Message::Binary(bytes.into())).await
     }
 
-    /// Sends any frame, including a ping or a pong.
+    /// Sends any WebSocket frame, including a ping or a pong.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -135,8 +138,9 @@ impl Connection {
         write::frame(&mut self.socket, &self.pongs, frame).await
     }
 
-    /// Sends a close frame with this code and reason. The next read then returns the bridge's close
-    /// frame as [`ReadError::Closed`].
+    /// Starts to close the connection, with a close frame that has this code (RFC 6455, for example
+    /// 1000 for a normal end) and reason. The bridge answers with a close frame, which the next
+    /// read returns as [`ReadError::Closed`].
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -144,7 +148,8 @@ impl Connection {
         self.send_frame(write::close(code, reason)).await
     }
 
-    /// Splits the connection into two halves, so that one task reads while another one writes.
+    /// Splits the connection into a writer and a reader, so that one task can read while another
+    /// one writes.
     ///
     /// With [`ConnectionOptions::answer_pings`] off, a ping that is read while the writer sends may
     /// still be answered.

@@ -1,4 +1,4 @@
-//! The errors of a client. Their messages tell people what to do.
+//! The errors of a [`Client`](crate::Client). Their messages tell people what to do.
 
 use std::time::Duration;
 
@@ -6,14 +6,15 @@ use protocol::rpc::{RpcError, code};
 
 use crate::OutputError;
 
-/// The reason why a connection, a request or a [`Run`](crate::Run) failed. It is `Clone`, because
-/// one lost connection can end several runs.
+/// The reason why a connection to a bridge, a request or a [`Run`](crate::Run) failed. The type is
+/// `Clone`, because the loss of one connection can end several runs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The text is not a `ws://` address.
+    /// The address of the bridge is not a valid `ws://` address. Holds the message for people.
     #[error("{0}")]
     Address(String),
-    /// No bridge answers at the address, or it cannot serve now. A retry may succeed.
+    /// No bridge answers at the address, or the bridge cannot serve this client now. A retry may
+    /// succeed.
     #[error("no bridge answers at {url}: {reason}")]
     Unreachable {
         /// The address of the bridge.
@@ -21,8 +22,8 @@ pub enum Error {
         /// The reason of the failure, for people.
         reason: String,
     },
-    /// The server at the address refuses the connection, for example because of its host name. A
-    /// retry does not help.
+    /// The server at the address refuses the connection, for example because of the host name in
+    /// the address. A retry does not help.
     #[error("{url} refuses the connection: {reason}")]
     Refused {
         /// The address of the bridge.
@@ -30,11 +31,12 @@ pub enum Error {
         /// The reason that the server gave, for people.
         reason: String,
     },
-    /// The bridge refused a request. The error has a code and a reason for programs.
+    /// The bridge refused a request with this JSON-RPC error, which has a code and a reason for
+    /// programs.
     #[error("{}", .0.message)]
     Rpc(RpcError),
     /// The connection was lost, and the client could not reconnect within
-    /// [`Options::give_up`](crate::Options::give_up).
+    /// [`Options::give_up`](crate::Options::give_up). The executions continue.
     #[error("lost the bridge and could not reconnect within {} s: {reason}", .after.as_secs())]
     GaveUp {
         /// The time for which the client tried to reconnect.
@@ -43,16 +45,19 @@ pub enum Error {
         reason: String,
     },
     /// The bridge did not answer the request within this time
-    /// ([`Options::answer_timeout`](crate::Options::answer_timeout)).
+    /// ([`Options::answer_timeout`](crate::Options::answer_timeout)). The request may still take
+    /// effect.
     #[error("the bridge did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
-    /// The bridge sent a message that `docs/protocol.md` does not allow, or has another version.
+    /// The bridge sent a message that `docs/protocol.md` does not allow, its protocol has another
+    /// version, or it closed the connection for a mistake of this client. Holds the detail.
     #[error("the bridge broke the protocol: {0}")]
     Protocol(String),
-    /// The received output has a hole, or another length or checksum than the terminal status.
+    /// The received output is incomplete or was changed, because bytes are missing or its length or
+    /// CRC-32 differs from the terminal status.
     #[error("the output is incomplete or broken: {0}")]
     Output(#[from] OutputError),
-    /// The request is larger than the bridge accepts, and was not sent.
+    /// The request is larger than the messages that the bridge accepts, and was not sent.
     #[error("the request has {bytes} bytes; the bridge accepts at most {limit}")]
     TooLarge {
         /// The size of the request, in bytes.
@@ -60,15 +65,16 @@ pub enum Error {
         /// The maximum size of a message to the bridge, in bytes.
         limit: usize,
     },
-    /// The client was closed, or a newer [`Run`](crate::Run) of this client views the same
-    /// execution.
+    /// The client was closed or dropped, or a newer [`Run`](crate::Run) of this client receives the
+    /// same execution instead.
     #[error("the client was closed, or a newer view of the same execution replaced this one")]
     Closed,
 }
 
 impl Error {
     /// Returns whether the same request may succeed a moment later. True if the bridge cannot be
-    /// reached, has too many sessions, or cannot reach claude-api.
+    /// reached, has too many sessions (JSON-RPC code -32001), or cannot reach claude-api (-32005).
+    /// False for all other errors.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -10,50 +10,53 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{Error, Verdict};
 
-/// One event of a [`Run`](crate::Run). The first is [`Event::Answer`] and the last
-/// [`Event::Terminal`]. Statuses, notices, output and gaps are in between (docs/protocol.md,
-/// "Order").
+/// One event in the life of an execution, as a [`Run`](crate::Run) yields it. The first is
+/// [`Event::Answer`] and the last is [`Event::Terminal`]. Statuses, notices, output and gaps are in
+/// between (docs/protocol.md, "Order").
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// The JSON text of a message of the bridge, before the event that this message causes. Only
-    /// with [`crate::Options::raw`].
+    /// The JSON text of a message from the bridge, before the event that this message causes. A run
+    /// yields it only with [`crate::Options::raw`].
     Message(Utf8Bytes),
-    /// The execution is accepted and on disk, or existed already. A run yields this event once,
-    /// even if the client reconnects.
+    /// The bridge has accepted the request. The execution is stored on disk, or existed already. A
+    /// run yields this event once, even if the client reconnects.
     Answer(Box<Status>),
-    /// The execution has not ended; its status has changed, or is repeated as a heartbeat.
+    /// The status of the execution, which has not ended. It is sent after each change, and
+    /// unchanged at intervals as a heartbeat.
     Status(Box<StatusUpdate>),
-    /// The next bytes of the output. A run yields each byte once, in order.
+    /// The next bytes of the execution's output. A run yields each byte once, in order.
     Output {
-        /// The offset of the first byte in the output.
+        /// The position of the first of these bytes in the output.
         offset: u64,
         /// The output bytes; at least one.
         bytes: Bytes,
     },
-    /// A range of offsets whose output bytes the run will not yield, because they are no longer
-    /// kept or were skipped.
+    /// A range of the output, in bytes, that the run will not yield. The bytes are no longer kept,
+    /// or were skipped because the program reads too slowly.
     Gap(Range<u64>),
-    /// An incident for people and programs, such as a retry of the model's API. It changes no
-    /// state: docs/protocol.md, "Notices".
+    /// An incident that does not change the execution's state, such as a retry of the model's API
+    /// (docs/protocol.md, "Notices").
     Notice(Box<Notice>),
-    /// The connection is lost, and the client will try to reconnect. The event is repeated for each
-    /// attempt until [`Event::Reconnected`].
+    /// The connection to the bridge is lost, and the client will try to reconnect. The event is
+    /// repeated before each attempt until [`Event::Reconnected`]. The program need not do anything.
     Disconnected {
-        /// The reason of the loss, or of the last failed attempt, for people.
+        /// The reason why the connection was lost, or why the last attempt failed, for people.
         reason: String,
         /// The delay before the next attempt to connect.
         retry_in: Duration,
     },
-    /// The client has reconnected, and the output continues at the byte that the run had reached.
+    /// The client has reconnected to the bridge. The output continues at the byte that the run had
+    /// reached.
     Reconnected,
     /// The execution has ended. This is the last event.
     Terminal {
         /// The final status of the execution.
         update: Box<StatusUpdate>,
-        /// Whether the whole output was received.
+        /// Whether the whole output was received, and equals the length and CRC-32 of the status.
         verdict: Verdict,
     },
 }
 
-/// What the task of a client sends to a run: its next event, or the error that ends it.
+/// An item in the channel from the client's background task to a run, which is the next event, or
+/// the error that ends the run.
 pub(crate) type Item = Result<Event, Error>;

@@ -1,5 +1,6 @@
-//! The Rust client of the bridge. It executes prompts, attaches to executions and controls them. It
-//! reconnects by itself, and delivers each byte of the output once.
+//! A Rust client for cc-bridge, a service that runs prompts with the Claude CLI. It starts
+//! executions over WebSocket, streams their output and controls them. It reconnects by itself, and
+//! delivers each byte of the output once.
 //!
 //! # Add it to a program
 //!

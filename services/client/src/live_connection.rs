@@ -1,4 +1,4 @@
-//! A connection that the bridge has greeted, with pings that detect a lost one.
+//! A WebSocket connection that the bridge has greeted, with pings that detect a lost connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,43 +18,48 @@ use crate::connection::{
 };
 use crate::{Address, Error, Options};
 
-/// The maximum time to write one message. It is longer than two ping intervals, because 13 MiB over
-/// a slow line may take long.
+/// The maximum time to write one message to the bridge. It is longer than two ping intervals,
+/// because the largest message has 13 MiB and may take long on a slow line.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// The maximum time to wait for the bridge's close frame.
+/// The maximum time to wait for the bridge's close frame when the client closes the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection that is ready for requests: the bridge's first message, `connected`, was read.
+/// A WebSocket connection that is ready for requests, because the bridge's greeting `connected` was
+/// read.
 ///
-/// It sends pings and reports a silent bridge as lost. A separate task writes, so that reading
-/// never waits for a bridge that does not read.
+/// It sends pings, and reports the connection as lost if the bridge is silent for two ping
+/// intervals. A separate task writes, so that reading continues while a write waits for the bridge.
 pub(crate) struct LiveConnection {
     pub(crate) connected: Arc<Connected>,
-    /// The JSON text of the bridge's first message.
+    /// The greeting of the bridge as JSON text, with members that this crate does not know.
     pub(crate) greeting: Utf8Bytes,
     reader: ConnectionReader,
     outbound: mpsc::UnboundedSender<Message>,
     writer: JoinHandle<()>,
     ticks: Interval,
-    /// The time without any frame after which the connection counts as lost: two ping intervals.
+    /// The time without any received frame after which the connection counts as lost, two ping
+    /// intervals.
     dead_after: Duration,
     last_frame_at: Instant,
 }
 
-/// What a client must do after the end of its connection. The texts are the reasons, for people.
+/// The reaction of a client to the loss of its connection. The texts are the cause, for people.
 #[derive(Debug)]
 pub(crate) enum Lost {
-    /// Reconnect: a new connection may succeed.
+    /// Reconnect, because a new connection may succeed.
     Retry(String),
-    /// Fail the request that exceeds the bridge's limit, reconnect, and repeat the other requests.
+    /// Fail the request that is larger than the bridge accepts, then reconnect and repeat the
+    /// others. The bridge closed the connection with 1009 (message too big).
     TooBig(String),
-    /// Fail all requests and views: a new connection would not help.
+    /// Fail all requests and runs with this error, because a new connection would have the same
+    /// problem.
     Final(Error),
 }
 
 impl LiveConnection {
-    /// Connects and reads the bridge's first message, both within [`Options::connect_timeout`].
-    /// Refuses a bridge with another version of the protocol.
+    /// Connects to the bridge and reads its greeting, both within [`Options::connect_timeout`].
+    /// Returns an error if no bridge answers in time, the bridge refuses, or its protocol has
+    /// another version.
     pub(crate) async fn connect(address: &Address, options: &Options) -> Result<Self, Error> {
         let limit = options.connect_timeout;
         match timeout(limit, Self::connect_and_greet(address, options)).await {
@@ -93,19 +98,20 @@ impl LiveConnection {
         })
     }
 
-    /// Returns the maximum size of a message that the bridge accepts, in bytes.
+    /// Returns the maximum size of a message that this bridge accepts, in bytes.
     pub(crate) fn message_bytes(&self) -> usize {
         message_bytes(&self.connected)
     }
 
-    /// Queues a request for the writer and returns immediately. If the connection is lost,
-    /// [`Self::next`] reports that.
+    /// Queues the JSON text of a request for the writer task, and returns without waiting for it to
+    /// be sent. If the connection is lost, [`Self::next`] returns an error.
     pub(crate) fn send(&self, text: String) {
         let _ = self.outbound.send(Message::text(text));
     }
 
-    /// Waits for the next text message, and sends a ping in each interval. Returns an error when
-    /// the connection is lost. Cancel-safe.
+    /// Waits for the next message of the bridge, and sends a ping in each interval meanwhile.
+    /// Returns an error when the connection is lost or the bridge is silent for too long.
+    /// Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, Lost> {
         loop {
             let frame = tokio::select! {
@@ -133,8 +139,8 @@ impl LiveConnection {
         }
     }
 
-    /// Sends the queued messages and a close frame. Waits for the bridge's close frame for at most
-    /// [`CLOSE_TIMEOUT`].
+    /// Sends the queued messages and a close frame, and waits at most one second for the bridge's
+    /// close frame. Failures are ignored, because the connection is no longer needed.
     pub(crate) async fn close(mut self) {
         let frame = CloseFrame {
             code: close::NORMAL.into(),
@@ -158,8 +164,8 @@ impl Drop for LiveConnection {
     }
 }
 
-/// Returns the maximum size of a message that a bridge accepts, in bytes: its limit `messageBytes`,
-/// or the default if it sent no limits.
+/// Returns the maximum size of a message that a bridge accepts, in bytes, from the limit
+/// `messageBytes` in its greeting. Without limits in the greeting, this is the default limit.
 pub(crate) fn message_bytes(connected: &Connected) -> usize {
     let limits = connected.limits.as_ref();
     let bytes = limits.map_or_else(
@@ -169,7 +175,8 @@ pub(crate) fn message_bytes(connected: &Connected) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Writes queued messages to the bridge, until the connection is lost or the queue is closed.
+/// Writes queued messages to the bridge. Returns when the queue is closed, a write fails, or one
+/// message takes longer than [`SEND_TIMEOUT`].
 async fn write(mut writer: ConnectionWriter, mut queue: mpsc::UnboundedReceiver<Message>) {
     while let Some(message) = queue.recv().await {
         match timeout(SEND_TIMEOUT, writer.send_frame(message)).await {
@@ -181,7 +188,8 @@ async fn write(mut writer: ConnectionWriter, mut queue: mpsc::UnboundedReceiver<
     }
 }
 
-/// Reads the bridge's first message. Returns it parsed and as text.
+/// Reads the bridge's greeting `connected`, and returns it parsed and as JSON text. Any other first
+/// message is an error.
 async fn greet(
     connection: &mut Connection,
     address: &Address,
@@ -218,8 +226,9 @@ async fn greet(
     }
 }
 
-/// Returns what to do after a connection has ended, from its close code: docs/protocol.md,
-/// "Close codes".
+/// Returns the client's reaction to the end of a connection, from the close code: stop for 1008
+/// (policy violation), fail the largest request for 1009 (message too big), and reconnect for any
+/// other code or cause (docs/protocol.md, "Close codes").
 fn lost(error: &ReadError) -> Lost {
     let reason = error.to_string();
     let code = match error {
@@ -233,8 +242,9 @@ fn lost(error: &ReadError) -> Lost {
     }
 }
 
-/// Converts a failed connection to an error for the client's user, with the detail of a refused
-/// upgrade. A refusal with an HTTP status of 500 or more may be retried.
+/// Converts a failed attempt to connect to an error for the client's user. If the server refused
+/// the upgrade, the message has the detail of its answer. An HTTP status of 500 or more gives an
+/// error that may be retried, and a lower one an error that is final.
 fn connect_error(address: &Address, error: ConnectError) -> Error {
     let url = address.to_string();
     let response = match error {

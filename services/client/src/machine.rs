@@ -1,8 +1,8 @@
-//! The requests and views of one client, as a state machine without I/O. A view is the messages
-//! about one execution, for one [`Run`](crate::Run).
+//! The requests and views of one client, as a state machine without I/O. A view is the state that
+//! the client keeps for one [`Run`](crate::Run), which receives the messages about one execution.
 //!
 //! The machine receives the messages of the bridge, and produces requests to send and events for
-//! the runs. The [task](crate::task) of the client does the I/O.
+//! the runs. The client's background [task](crate::task) does the I/O.
 //!
 //! ```text
 //! opening --answer--> viewing --terminal statusUpdate--> removed
@@ -38,62 +38,65 @@ use waiting_events::{SMALL_BYTES, WaitingEvents};
 /// The sender through which the answer to a request reaches the caller that waits for it.
 pub(crate) type AnswerSender = oneshot::Sender<Result<JsonText, Error>>;
 
-/// A request that the bridge has not answered yet.
+/// A request that the bridge has not answered yet, so that it must be repeated after a reconnect.
 struct Unanswered {
     /// The request as JSON text, which is sent again unchanged on a new connection.
     text: String,
     receiver: Receiver,
 }
 
-/// The receiver of the answer to a request.
+/// The part of the client that gets the answer to a request.
 enum Receiver {
-    /// The view of this execution, which the execute or attach opens.
+    /// The view of this execution. The request is the `execute` or `attach` that opens it.
     View(ExecutionId),
-    /// A caller that waits for the answer.
+    /// A caller that waits for the answer to any other request.
     Caller(AnswerSender),
 }
 
 impl Unanswered {
-    /// Returns whether the caller has stopped waiting. The request is then not sent any more, so
-    /// that it takes no effect later.
+    /// Returns whether the caller no longer waits for the answer, for example after a timeout. Such
+    /// a request is not sent any more, so that it has no late effect.
     fn is_abandoned(&self) -> bool {
         matches!(&self.receiver, Receiver::Caller(answer) if answer.is_closed())
     }
 
-    /// Returns whether this request is the execute or attach that opens the view of this execution.
+    /// Returns whether this request is the `execute` or `attach` that opens the view of this
+    /// execution.
     fn opens(&self, id: ExecutionId) -> bool {
         matches!(self.receiver, Receiver::View(of) if of == id)
     }
 }
 
-/// What a message of the bridge means for the connection.
+/// The effect of a message from the bridge on the connection.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Received {
-    /// The bridge serves this client, so the time until the client gives up starts again.
+    /// The bridge serves this client, so the time until the client gives up reconnecting starts
+    /// again.
     Progress,
-    /// The message has no effect.
+    /// The message has no effect, for example because this version does not know it.
     Nothing,
-    /// The bridge cannot serve this client now, for this reason. The client closes the connection
-    /// and reconnects after a delay.
+    /// The bridge cannot serve this client now, for this reason, for example because it has too
+    /// many sessions. The client closes the connection and reconnects after a delay.
     RetryLater(String),
 }
 
-/// The state of one client: its unanswered requests, its views, and the events that wait for its
-/// runs.
+/// The state of one client. It holds the requests without an answer, the views, and the events that
+/// wait for runs.
 #[derive(Default)]
 pub(crate) struct Machine {
     views: HashMap<ExecutionId, View>,
-    /// The unanswered requests by id. Ids ascend, so the order is that in which the requests were
-    /// made.
+    /// The requests without an answer, by request id. Ids ascend, so they are in the order in which
+    /// they were made.
     requests: BTreeMap<u64, Unanswered>,
     last_id: u64,
-    /// Requests to send on the present connection, as ids and JSON text.
+    /// The requests to send on the present connection, as request ids and JSON text.
     outbound: VecDeque<(u64, String)>,
     events: WaitingEvents,
-    /// Whether runs also get the JSON text of each message ([`Options::raw`](crate::Options::raw)).
+    /// Whether runs also yield the JSON text of each message from the bridge
+    /// ([`Options::raw`](crate::Options::raw)).
     raw: bool,
-    /// The maximum size of a message to the bridge, in bytes. A larger request fails and is not
-    /// sent; the others continue. None until the first connection.
+    /// The maximum size of a message to the bridge, in bytes. A larger request fails without being
+    /// sent, and the others continue. `None` until the first connection.
     limit: Option<usize>,
 }
 
@@ -105,8 +108,8 @@ impl Machine {
         }
     }
 
-    /// Sets the maximum size of a message that the bridge on the present connection accepts, in
-    /// bytes.
+    /// Sets the maximum size of a message that the bridge accepts, in bytes, as it was reported on
+    /// the present connection.
     pub(crate) fn set_limit(&mut self, bytes: usize) {
         self.limit = Some(bytes);
     }
@@ -123,29 +126,29 @@ impl Machine {
         self.requests.insert(id, Unanswered { text, receiver });
     }
 
-    /// Queues a detach, after which the bridge sends nothing more about the execution. Its answer
-    /// is ignored.
+    /// Queues a `detach` request, after which the bridge sends no more messages about the
+    /// execution. Its answer is ignored.
     fn detach(&mut self, execution_id: ExecutionId) {
         let id = self.new_id();
         let detach = ClientMessage::request(id, DetachParams { execution_id });
         self.outbound.push_back((id, detach.to_json()));
     }
 
-    /// Opens a view by an execute or attach. An older view of the same execution ends, because a
-    /// client has only one for each execution.
+    /// Opens a view with an `execute` or `attach` request. If this client has an older view of the
+    /// same execution, that view ends, because there is only one for each execution.
     pub(crate) fn open(&mut self, id: ExecutionId, view: View, request: Request) {
         self.drop_view(id);
         self.views.insert(id, view);
         self.queue(request, Receiver::View(id));
     }
 
-    /// Queues a request. Its answer, or its error, goes to the sender.
+    /// Queues any other request. Its result or error goes to the sender `answer`.
     pub(crate) fn request(&mut self, request: Request, answer: AnswerSender) {
         self.queue(request, Receiver::Caller(answer));
     }
 
-    /// Handles a dropped run: removes its events and detaches, unless a newer run views the same
-    /// execution.
+    /// Ends the view of a run that was dropped. Removes the run's waiting events, and queues a
+    /// `detach`, unless a newer run has a view of the same execution.
     pub(crate) fn forget(&mut self, id: ExecutionId, token: u64) {
         self.events.remove(token);
         if self.views.get(&id).is_some_and(|view| view.token == token) {
@@ -154,14 +157,16 @@ impl Machine {
         }
     }
 
-    /// Removes a view, and the execute or attach that opens it if that is unanswered.
+    /// Removes a view, and the `execute` or `attach` that opens it if the bridge has not answered
+    /// it. Returns `None` if there is no view of this execution.
     fn drop_view(&mut self, id: ExecutionId) -> Option<View> {
         self.requests.retain(|_, request| !request.opens(id));
         self.views.remove(&id)
     }
 
-    /// Returns the JSON text of the next request to send. Drops requests whose caller has stopped
-    /// waiting, and fails those that exceed the limit.
+    /// Returns the JSON text of the next request to send, or `None` if there is none. Skips
+    /// requests whose caller no longer waits, and fails requests that are larger than the bridge
+    /// accepts.
     pub(crate) fn next_request(&mut self) -> Option<String> {
         while let Some((id, text)) = self.outbound.pop_front() {
             let request = self.requests.get(&id);
@@ -180,7 +185,8 @@ impl Machine {
         None
     }
 
-    /// Fails the request with this id. Its caller or its run gets the error.
+    /// Fails the request with this id. Its caller or its run gets the error. An unknown id is
+    /// ignored.
     fn refuse(&mut self, request: u64, error: &Error) {
         match self
             .requests
@@ -195,8 +201,9 @@ impl Machine {
         }
     }
 
-    /// Fails the largest unanswered request. For a bridge that closed the connection because some
-    /// request was too large, and did not say which. Returns false if no request is unanswered.
+    /// Fails the largest request without an answer. It is used when the bridge has closed the
+    /// connection with 1009 (message too big), which does not say which request it was. Returns
+    /// false if every request is answered.
     pub(crate) fn refuse_largest(&mut self, error: &Error) -> bool {
         let requests = self.requests.iter();
         let largest = requests.max_by_key(|(_, request)| request.text.len());
@@ -207,19 +214,21 @@ impl Machine {
         true
     }
 
-    /// Returns whether the client needs no connection, because it has no views and no caller waits.
+    /// Returns whether the client needs no connection, because it has no views and no caller waits
+    /// for an answer.
     pub(crate) fn is_idle(&self) -> bool {
         let mut requests = self.requests.values();
         self.views.is_empty() && requests.all(Unanswered::is_abandoned)
     }
 
-    /// Returns whether [`Self::deliver`] has events to deliver.
+    /// Returns whether events wait for runs, so that [`Self::deliver`] has work to do.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// Waits until a run has room in its channel, and sends it its oldest event. After the last
-    /// event of a detached view, attaches the view again. Cancel-safe: an event stays queued until
+    /// Waits until the channel of a run has room, and sends the run its oldest event. After the
+    /// last event of a view that was detached because its run was slow, attaches the view again.
+    /// Returns immediately if no event waits. Cancel-safe, because an event stays queued until
     /// there is room.
     pub(crate) async fn deliver(&mut self) {
         if self.events.is_empty() {
@@ -238,8 +247,8 @@ impl Machine {
     }
 
     /// Queues an event or error for the run of a view. `bytes` is its size, which counts against
-    /// the limit of waiting events. A run with `onSlow: "skip"` drops its oldest output to make
-    /// room.
+    /// the limit of waiting events. For a run with `onSlow: "skip"`, drops its oldest output to
+    /// make room. Does nothing if the view was removed.
     fn emit(&mut self, id: ExecutionId, mut item: Item, bytes: usize) {
         let Some(view) = self.views.get_mut(&id) else {
             return;
@@ -265,8 +274,8 @@ impl Machine {
         self.events.push(view.token, &view.tx, item, bytes);
     }
 
-    /// Queues an event for every run, except those that are detached or have too many waiting
-    /// events.
+    /// Queues an event for every run, except for runs that are detached or that already have too
+    /// many waiting events.
     fn emit_all(&mut self, event: &Event, bytes: usize) {
         for view in self.views.values() {
             if !view.detached && !self.events.is_full(view.token) {
@@ -276,7 +285,8 @@ impl Machine {
         }
     }
 
-    /// Detaches the views of runs that read too slowly: their waiting events exceed the limit.
+    /// Queues a `detach` for each view whose run reads too slowly, so that its waiting events
+    /// exceed the limit. The view attaches again once the run has read them.
     fn detach_slow(&mut self) {
         let mut slow = Vec::new();
         for (id, view) in &mut self.views {
@@ -291,16 +301,16 @@ impl Machine {
         }
     }
 
-    /// Handles a lost connection: drops the requests to send, and tells every run the reason and
-    /// the delay before the next attempt.
+    /// Handles a lost connection. Clears the requests to send, and queues an event for every run
+    /// with the reason and the delay before the next attempt to connect.
     pub(crate) fn lost(&mut self, reason: &str, retry_in: Duration) {
         self.outbound.clear();
         let reason = reason.to_owned();
         self.emit_all(&Event::Disconnected { reason, retry_in }, SMALL_BYTES);
     }
 
-    /// Handles a new connection: repeats the unanswered requests unchanged, and attaches every
-    /// accepted view at the offset that its run has reached.
+    /// Handles a new connection. Queues the requests without an answer again unchanged, and an
+    /// `attach` for each accepted view at the offset that its run has reached.
     pub(crate) fn connected(&mut self, greeting: &Utf8Bytes) {
         if self.raw {
             self.emit_all(&Event::Message(greeting.clone()), greeting.len());
@@ -326,7 +336,7 @@ impl Machine {
         }
     }
 
-    /// Queues an attach that continues a view at the offset reached.
+    /// Queues an `attach` that continues the output of a view at the offset reached.
     fn attach_again(&mut self, id: ExecutionId) {
         let Some(view) = self.views.get(&id) else {
             return;
@@ -339,7 +349,7 @@ impl Machine {
         self.queue(attach.into(), Receiver::View(id));
     }
 
-    /// Ends every request and every view with this error, which their callers and runs get.
+    /// Fails every request and ends every view. Their callers and runs get this error.
     pub(crate) fn fail(&mut self, error: &Error) {
         for request in std::mem::take(&mut self.requests).into_values() {
             if let Receiver::Caller(answer) = request.receiver {
@@ -353,8 +363,9 @@ impl Machine {
         self.outbound.clear();
     }
 
-    /// Handles the JSON text of a message of the bridge, and then detaches views whose runs read
-    /// too slowly. An error means that the bridge broke the protocol.
+    /// Handles the JSON text of a message from the bridge, and then detaches views whose runs read
+    /// too slowly. An error means that the bridge broke the protocol, so that the connection must
+    /// end.
     pub(crate) fn message(&mut self, text: &Utf8Bytes) -> Result<Received, Error> {
         if self.raw {
             self.emit_all(&Event::Message(text.clone()), text.len());
@@ -395,13 +406,13 @@ impl Machine {
         Ok(Received::Progress)
     }
 
-    /// Returns whether the execute or attach of this view is unanswered. Until the answer,
-    /// notifications about the execution belong to an older view, and are ignored.
+    /// Returns whether the `execute` or `attach` that opens this view has no answer yet. Until
+    /// then, notifications about the execution belong to an older view and are ignored.
     fn is_opening(&self, id: ExecutionId) -> bool {
         self.requests.values().any(|request| request.opens(id))
     }
 
-    /// Handles a notification about an execution as [`Self::handle`] does, but ignores it while the
+    /// Handles a notification about an execution as [`Self::handle`] does. Ignores it while the
     /// view is detached.
     fn handle_notification(
         &mut self,
@@ -414,8 +425,9 @@ impl Machine {
         }
     }
 
-    /// Applies a message to a view, and queues the resulting event for its run. `bytes` is the size
-    /// of the message. A terminal status or an error ends the view.
+    /// Applies a message to a view, and queues the resulting event or error for the view's run.
+    /// `bytes` is the size of the message. A terminal status or an error ends the view. An unknown
+    /// view is ignored.
     fn handle(
         &mut self,
         id: ExecutionId,
@@ -471,9 +483,10 @@ impl Machine {
         }
     }
 
-    /// Handles the error with which the bridge answered an execute or attach. A view that was
-    /// accepted before survives two errors: claude-api is unavailable, or the output at its offset
-    /// is no longer kept. Otherwise the view ends with the error.
+    /// Handles the error with which the bridge answered an `execute` or `attach`. An accepted view
+    /// survives two errors: -32005 (claude-api is unavailable), after which the client retries, and
+    /// -32007 (the output at its offset is no longer kept), which becomes a gap. Any other error
+    /// ends the view.
     fn open_refused(&mut self, id: ExecutionId, error: RpcError) -> Received {
         let accepted = self.views.get(&id).is_some_and(|view| view.accepted);
         if accepted && error.code == code::UNAVAILABLE {

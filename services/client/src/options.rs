@@ -1,29 +1,30 @@
-//! The settings of a client.
+//! The settings of a [`Client`](crate::Client), such as timeouts and reconnect delays.
 
 use std::time::Duration;
 
-/// The timeouts, reconnect delays and ping interval of a client. The defaults suit a bridge on this
-/// machine or nearby.
+/// The timeouts, reconnect delays and ping interval of a [`Client`](crate::Client). The defaults
+/// suit a bridge on this machine or nearby.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The maximum time of one attempt to connect, including the bridge's first message.
+    /// The maximum time of one attempt to connect, until the bridge's greeting was read. The
+    /// default is 10 s.
     pub connect_timeout: Duration,
-    /// The delay before the first reconnect. Each further delay is about twice as long, with
-    /// jitter, up to [`Options::max_delay`].
+    /// The delay before the first attempt to reconnect (default 100 ms). Each further delay is
+    /// about twice as long, with random jitter, up to [`Options::max_delay`].
     pub first_delay: Duration,
-    /// The maximum delay before a reconnect.
+    /// The maximum delay between two attempts to reconnect. The default is 5 s.
     pub max_delay: Duration,
-    /// The time for which a client tries to reconnect. Then its runs and requests end with
-    /// [`Error::GaveUp`](crate::Error::GaveUp).
+    /// The time for which a client tries to reconnect (default 120 s). After it, all its runs and
+    /// requests end with [`Error::GaveUp`](crate::Error::GaveUp).
     pub give_up: Duration,
-    /// The interval of pings to the bridge. A connection without any frame for two intervals counts
-    /// as lost.
+    /// The interval of pings to the bridge (default 15 s). The connection counts as lost after two
+    /// intervals without any frame from the bridge.
     pub ping: Duration,
-    /// The maximum time until a request is answered, including reconnects. `execute` and `attach`
-    /// have no such limit, because their runs report a lost connection.
+    /// The maximum time until a request is answered, including reconnects (default 120 s).
+    /// `execute` and `attach` have no such limit, because their runs report a lost connection.
     pub answer_timeout: Duration,
     /// Whether a run also yields the JSON text of each message of the bridge, as
-    /// [`crate::Event::Message`].
+    /// [`crate::Event::Message`]. Off by default.
     pub raw: bool,
 }
 

@@ -1,79 +1,81 @@
-//! The check that the output of an execution was received completely and unchanged.
+//! The check that a client received the output of an execution completely and unchanged.
 //!
-//! Each piece must continue where the last one ended: an overlap is cut, a hole is an error. At the
-//! end, the length and the crc32 must be those of the terminal status (docs/protocol.md,
-//! "Invariants", 2 and 3).
+//! Each piece must continue where the last one ended. Bytes that were received before are dropped,
+//! and missing bytes are an error. At the end, the length and the CRC-32 must be equal to those of
+//! the terminal status (docs/protocol.md, "Invariants", 2 and 3).
 
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-/// The maximum distance from an offset inside a character back to the character's first byte, in
-/// bytes: a character of UTF-8 has at most 4.
+/// The maximum number of bytes from an offset inside a UTF-8 character back to the character's
+/// first byte. It is 3 because a character has at most 4 bytes.
 const MAX_BYTES_TO_CHARACTER_START: u64 = 3;
 
-/// Checks the pieces of one output as they arrive. It counts bytes and computes the crc32, but does
-/// not keep the bytes and does no I/O.
+/// A checker for the pieces of one execution's output as they arrive. It counts bytes and computes
+/// the CRC-32, but does not store the bytes and does no I/O.
 #[derive(Debug, Clone)]
 pub struct OutputTracker {
     start: u64,
     next: u64,
-    /// Whether a piece or a gap was received. Only the first one may begin before the start of the
-    /// tracker.
+    /// Whether a piece or a gap was received. Only the first piece may begin up to 3 bytes before
+    /// the requested offset, if that offset is inside a character.
     seen: bool,
-    /// The number of output bytes that are missing because of gaps.
+    /// The number of output bytes that the bridge did not send and announced as gaps.
     missing: u64,
     crc: crc32fast::Hasher,
 }
 
-/// The result of comparing a received output with the execution's terminal status.
+/// The result of the final check of a received output against the execution's terminal status, if
+/// no contradiction was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The whole output was received: every byte from 0, with the length and crc32 of the terminal
-    /// status.
+    /// The whole output was received, every byte from offset 0, and its length and CRC-32 are equal
+    /// to those of the terminal status.
     Verified,
-    /// The length is right, but bytes before the start or in gaps were not received. The crc32
-    /// could not be compared.
+    /// The end of the output was reached, but some bytes were not received, because the client
+    /// began at a later offset or because of gaps. The CRC-32 could not be compared.
     Partial {
         /// The number of bytes that were not received.
         missing: u64,
     },
-    /// The whole output cannot be checked: the terminal status has no crc32, for example because
-    /// claude-api lost the execution.
+    /// The length is right, but the output cannot be verified, because the terminal status has no
+    /// CRC-32. For example, claude-api has lost the execution.
     Unknown,
 }
 
-/// A contradiction in a received output: bytes were lost or changed on their way.
+/// A contradiction in a received output, which means that bytes were lost or changed on their way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {
-    /// Bytes are missing, and no gap was announced for them.
+    /// Bytes are missing, although the bridge did not announce a gap for them.
     #[error("bytes {expected} to {got} are missing, and no gap was announced")]
     Hole {
-        /// The offset that was reached, where the next piece must begin.
+        /// The offset after the bytes received so far, where the next piece must begin.
         expected: u64,
-        /// The offset where the next piece or gap begins instead.
+        /// The offset at which the next piece or gap begins instead.
         got: u64,
     },
-    /// The received output has another length than the terminal status.
+    /// The received output has another length than the terminal status, so bytes are missing or too
+    /// many were sent.
     #[error("{got} bytes were received, but the length is {expected}")]
     Length {
-        /// The offset that was reached at the end.
+        /// The length of the received output, in bytes, including announced gaps.
         got: u64,
-        /// `outputBytes` of the terminal status.
+        /// The length of the output in the terminal status (`outputBytes`), in bytes.
         expected: u64,
     },
-    /// The received output has another crc32 than the terminal status.
+    /// The received output has another CRC-32 than the terminal status, so bytes were changed.
     #[error("its crc32 is {got}, but the terminal status says {expected}")]
     Crc {
-        /// The crc32 of the received bytes.
+        /// The CRC-32 of the received bytes, as 8 hex digits.
         got: String,
-        /// `crc32` of the terminal status.
+        /// The CRC-32 in the terminal status, as 8 hex digits.
         expected: String,
     },
 }
 
 impl OutputTracker {
-    /// Creates a tracker for an output that is received from this offset on.
+    /// Creates a checker for an output whose first received byte is at the offset `start`.
     #[must_use]
     pub fn new(start: u64) -> Self {
         Self {
@@ -85,17 +87,19 @@ impl OutputTracker {
         }
     }
 
-    /// Returns the offset after the last received byte or gap, where an `attach` resumes.
+    /// Returns the offset after the last received byte or gap. A client that reconnects requests
+    /// the output from there.
     #[must_use]
     pub fn reached(&self) -> u64 {
         self.next
     }
 
-    /// Accepts a piece of output that begins at `offset`, and returns the bytes of it that are new.
+    /// Accepts a piece of the output that begins at `offset`. Returns the bytes of it that were not
+    /// received before; they may be empty.
     ///
     /// # Errors
-    /// [`OutputError::Hole`]: the piece begins after the offset reached, so bytes in between are
-    /// missing.
+    /// [`OutputError::Hole`] if the piece begins after the last received byte, so that bytes in
+    /// between are missing.
     pub fn accept(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, OutputError> {
         let early = self.next.saturating_sub(offset);
         if !self.seen && early > 0 && early <= MAX_BYTES_TO_CHARACTER_START {
@@ -116,12 +120,13 @@ impl OutputTracker {
         Ok(bytes)
     }
 
-    /// Accepts the announcement that the bytes `from..to` are not sent. Returns the part of this
-    /// range after the offset reached; None if there is none.
+    /// Accepts a gap, which is the announcement that the bytes `from..to` of the output are not
+    /// sent. Returns the part of the gap that was not received before, or `None` if the whole range
+    /// was.
     ///
     /// # Errors
-    /// [`OutputError::Hole`]: the gap begins after the offset reached, so bytes in between are
-    /// missing.
+    /// [`OutputError::Hole`] if the gap begins after the last received byte, so that bytes in
+    /// between are missing.
     pub fn gap(&mut self, from: u64, to: u64) -> Result<Option<Range<u64>>, OutputError> {
         if from > self.next {
             return Err(OutputError::Hole {
@@ -139,11 +144,12 @@ impl OutputTracker {
         Ok(Some(missing))
     }
 
-    /// Compares the received output with `outputBytes` and `crc32` of the terminal status.
+    /// Checks the received output against `outputBytes` and `crc32` of the terminal status. Without
+    /// a CRC-32 in the status, only the length is compared.
     ///
     /// # Errors
-    /// The lengths differ, or the crc32 differs although the output was received from 0 without
-    /// gaps.
+    /// [`OutputError::Length`] if the lengths differ. [`OutputError::Crc`] if the CRC-32 differs
+    /// although every byte was received.
     pub fn finish(&self, output_bytes: u64, crc32: Option<&str>) -> Result<Verdict, OutputError> {
         if self.next != output_bytes {
             return Err(OutputError::Length {

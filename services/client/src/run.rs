@@ -1,4 +1,4 @@
-//! The messages about one execution, as a stream of events.
+//! A [`Run`], which is the stream of events of one execution.
 
 use protocol::ExecutionId;
 use tokio::sync::mpsc;
@@ -7,13 +7,14 @@ use crate::Error;
 use crate::command::Command;
 use crate::event::{Event, Item};
 
-/// The stream of events of one execution, from [`crate::Client::execute`] or
-/// [`crate::Client::attach`]: statuses and output, until the end. It continues across reconnects.
+/// The stream of events of one execution, with its statuses and output until the end.
+/// [`crate::Client::execute`] and [`crate::Client::attach`] return it. It continues after a
+/// reconnect.
 ///
-/// Dropping a run detaches; the execution continues. A slow run delays no other run. When about 1
-/// MiB of messages waits for it, the client detaches it, and attaches it again at the same offset
-/// once these messages are read. With `onSlow: "skip"` the client instead drops the oldest output,
-/// and the run yields a gap for it.
+/// Dropping a run stops the messages about the execution, which continues. A run that is read
+/// slowly delays no other run. When about 1 MiB of messages waits for it, the client stops
+/// requesting its output, and resumes at the same offset once these messages are read. With
+/// `onSlow: "skip"` the client instead drops the oldest output, and the run yields a gap for it.
 #[derive(Debug)]
 pub struct Run {
     pub(crate) id: ExecutionId,
@@ -24,18 +25,19 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns the id of the execution, which is known even before the bridge accepts it.
+    /// Returns the id of the execution. It is known even before the bridge has accepted the
+    /// execution.
     #[must_use]
     pub fn id(&self) -> ExecutionId {
         self.id
     }
 
-    /// Waits for the next event. Returns `None` after [`Event::Terminal`] and after an error.
-    /// Cancel-safe: no event is lost if the future is dropped.
+    /// Waits for the next event of the execution. Returns `None` after [`Event::Terminal`] and
+    /// after an error. Cancel-safe, because no event is lost if the future is dropped.
     ///
-    /// # Errors
-    /// The request was refused, the client could not reconnect in time, or the output is
-    /// inconsistent.
+    /// [`Error::Rpc`] if the bridge refused the request, [`Error::GaveUp`] if the client could not
+    /// reconnect in time, [`Error::Output`] if bytes were lost or changed, and [`Error::Closed`] if
+    /// the client was closed. No event follows an error.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         if self.ended {
             return Ok(None);

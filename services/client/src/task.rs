@@ -1,5 +1,5 @@
-//! The background task of a client, which owns its connection and reconnects while there are open
-//! requests or runs.
+//! The background task of a client. It owns the WebSocket connection, and reconnects while a
+//! request or a run needs it.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use crate::live_connection::{LiveConnection, Lost};
 use crate::machine::{Machine, Received};
 use crate::{Address, Error, Options};
 
-/// The background task of a client: it reads and writes the connection, and applies commands and
-/// messages to the state machine.
+/// The background task of a client. It reads and writes the WebSocket connection, and applies the
+/// commands of the client and the messages of the bridge to the state machine.
 pub(crate) struct ClientTask {
     address: Address,
     options: Options,
     commands: mpsc::UnboundedReceiver<Command>,
     machine: Machine,
     backoff: ExponentialBackoff,
-    /// The time at which the connection was lost, if the bridge has not served this client since;
-    /// None otherwise. After [`Options::give_up`] the client gives up.
+    /// The time since which the client has no working connection, or `None` if the bridge serves
+    /// it. After [`Options::give_up`] the client stops trying to reconnect.
     stuck_since: Option<Instant>,
 }
 
-/// The order to end the task: the client was closed or dropped. The sender, if any, notifies the
-/// caller of `Client::close`.
+/// The order to end the background task, because the client was closed or dropped. The sender, if
+/// there is one, notifies the caller of `Client::close`.
 struct Stop(Option<oneshot::Sender<()>>);
 
-/// Why the task stops using a connection.
+/// The reason why the background task stops using its connection.
 enum End {
     Stop(Stop),
     Lost(Lost),
@@ -63,8 +63,8 @@ impl ClientTask {
         }
     }
 
-    /// Serves the client, beginning with this connection, until the client is closed or it and all
-    /// its runs are dropped.
+    /// Runs the background task with this first connection, and reconnects when a connection is
+    /// lost. Returns when the client is closed, or when it and all its runs are dropped.
     pub(crate) async fn run(mut self, first: LiveConnection) {
         let mut connection = first;
         self.machine.set_limit(connection.message_bytes());
@@ -171,8 +171,9 @@ impl ClientTask {
         }
     }
 
-    /// Waits for the delay, and makes one attempt to connect. Meanwhile applies commands and
-    /// delivers events. `reason` is why the last connection ended.
+    /// Waits for the reconnect delay and makes one attempt to connect. Commands are applied and
+    /// events are delivered meanwhile. `reason` is why the last connection ended. Returns [`Stop`]
+    /// if the client is closed, and an inner error if the attempt failed.
     async fn try_once(&mut self, reason: &str) -> Result<Result<LiveConnection, Error>, Stop> {
         let delay = self.backoff.next_backoff().unwrap_or(Duration::ZERO);
         tracing::debug!(

@@ -1,4 +1,5 @@
-//! The arguments of tool calls. They have the same names as the parameters of WebSocket requests.
+//! The arguments of MCP tool calls. They have the same names as the parameters of the WebSocket
+//! requests.
 
 use client::{Control, ExecuteParams};
 use protocol::rpc::OnDisconnect;
@@ -10,12 +11,12 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// The maximum length of a faulty value that an error message quotes, in characters; the same as
-/// the bridge's.
+/// The maximum length of the parser's message about a faulty value in an error, in characters. The
+/// bridge uses the same length.
 const QUOTED_CHARS: usize = 512;
 
-/// The arguments of one tool call that have not been read yet. Reading removes an argument, so that
-/// [`Self::finish`] finds unknown ones.
+/// The arguments of one tool call that were not read yet. Reading an argument removes it, so that
+/// [`Self::finish`] finds arguments that the tool does not know.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments(JsonObject);
 
@@ -24,7 +25,8 @@ impl Arguments {
         Self(arguments.unwrap_or_default())
     }
 
-    /// Removes an argument and deserializes it. None if it is null or absent.
+    /// Removes an argument and deserializes it. Returns `None` if it is null or absent, and a
+    /// failure that names the argument if it has a wrong type.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Failure> {
         let Some(value) = self.0.remove(name).filter(|value| !value.is_null()) else {
             return Ok(None);
@@ -35,13 +37,15 @@ impl Arguments {
             .map_err(|error| Failure::arguments(format!("{name}: {}", quoted(&error))))
     }
 
-    /// Removes and parses the argument `executionId`, which is required.
+    /// Removes and parses the argument `executionId`. A missing argument, or one that is not a
+    /// UUID, is a failure.
     pub(crate) fn execution_id(&mut self) -> Result<ExecutionId, Failure> {
         let id = self.take("executionId")?;
         id.ok_or_else(|| Failure::arguments("missing field `executionId`"))
     }
 
-    /// Removes and parses an optional number. A number outside this range is refused.
+    /// Removes and parses an optional integer argument. Returns `None` if it is absent, and a
+    /// failure if it is outside this range or not an integer.
     pub(crate) fn number(
         &mut self,
         name: &str,
@@ -58,7 +62,8 @@ impl Arguments {
         }
     }
 
-    /// Removes and parses the argument `action` (pause, resume or cancel), which is required.
+    /// Removes and parses the argument `action`, which is pause, resume or cancel. A missing or
+    /// other value is a failure.
     pub(crate) fn action(&mut self) -> Result<Control, Failure> {
         let action: Option<String> = self.take("action")?;
         match action.as_deref() {
@@ -69,7 +74,8 @@ impl Arguments {
         }
     }
 
-    /// Refuses the call if an argument is left, because the tool does not know it.
+    /// Checks that every argument was read. An argument that is left is a failure, because the tool
+    /// does not know it.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.0.keys().next() {
             None => Ok(()),
@@ -80,8 +86,9 @@ impl Arguments {
         }
     }
 
-    /// Parses the arguments of the tool `execute`: the fields of [`Body`], `executionId` and
-    /// `onDisconnect`.
+    /// Parses the arguments of the tool `execute`, which are the fields of [`Body`], `executionId`
+    /// and `onDisconnect`. `input: "stream"` is refused, because no MCP tool can send input. A
+    /// missing, unknown or malformed argument is a failure that names it.
     pub(crate) fn execute(mut self) -> Result<ExecuteParams, Failure> {
         let id = self.take::<ExecutionId>("executionId")?;
         let on_disconnect = self.take::<OnDisconnect>("onDisconnect")?;
@@ -98,8 +105,9 @@ impl Arguments {
         Ok(execute)
     }
 
-    /// Parses the arguments of the tool `start`, which returns before the execution ends: those of
-    /// `execute` without `onDisconnect`.
+    /// Parses the arguments of the tool `start`, which are the arguments of `execute`.
+    /// `onDisconnect: "cancel"` is refused, because this call returns before the execution ends and
+    /// would cancel it. A missing, unknown or malformed argument is a failure that names it.
     pub(crate) fn start(self) -> Result<ExecuteParams, Failure> {
         let execute = self.execute()?;
         if execute.on_disconnect == OnDisconnect::Cancel {

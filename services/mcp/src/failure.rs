@@ -1,4 +1,4 @@
-//! The errors of MCP calls, and their conversion to what MCP clients receive.
+//! The errors of MCP calls, and their conversion to the answers that MCP clients receive.
 
 use client::Error;
 use protocol::ExecutionId;
@@ -16,8 +16,8 @@ const TOO_MANY_CALLS: &str = "too_many_calls";
 pub(crate) const MISSING_CAPABILITY: &str = "missing_capability";
 pub(crate) const UNKNOWN_METHOD: &str = "unknown_method";
 
-/// The reasons with which the MCP server refuses requests by itself, without asking the bridge.
-/// They are label values of a metric.
+/// The reasons with which the MCP server refuses a request by itself, without asking the bridge.
+/// They are the values of a label of the refusals metric, so they must not change.
 pub const REASONS: [&str; 8] = [
     INVALID_PARAMS,
     INTERNAL,
@@ -29,18 +29,19 @@ pub const REASONS: [&str; 8] = [
     UNKNOWN_METHOD,
 ];
 
-/// The error of a failed call: a code, a reason for programs and a message. If the bridge refused
-/// the request, they are the bridge's.
+/// The error of a failed MCP call, with a JSON-RPC code, a reason for programs and a message for
+/// people. If the bridge refused the request, it is the bridge's error.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
     error: RpcError,
-    /// The reason if this server refused the request by itself, one of [`REASONS`]; None for all
-    /// other failures.
+    /// The reason for the metrics if this server refused the request by itself, one of [`REASONS`].
+    /// `None` for every other failure.
     refusal: Option<&'static str>,
 }
 
 impl Failure {
-    /// Creates a failure with a JSON-RPC code, a reason for programs and a message for people.
+    /// Creates a failure with a JSON-RPC code, a reason for programs and a message for people. It
+    /// does not count as a refusal by this server.
     fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
         Self {
             error: RpcError::new(code, reason, message),
@@ -48,7 +49,8 @@ impl Failure {
         }
     }
 
-    /// Creates the failure of a request that this server refuses without asking the bridge.
+    /// Creates the failure of a request that this server refuses without asking the bridge, so that
+    /// it counts in the metrics.
     fn refusal(code: i64, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             refusal: Some(reason),
@@ -56,7 +58,7 @@ impl Failure {
         }
     }
 
-    /// Creates the failure of a call with wrong arguments.
+    /// Creates the failure of a tool call with missing, unknown or malformed arguments.
     pub(crate) fn arguments(message: impl Into<String>) -> Self {
         Self::refusal(code::INVALID_PARAMS, INVALID_PARAMS, message)
     }
@@ -66,13 +68,14 @@ impl Failure {
         Self::refusal(code::NO_SUCH_EXECUTION, NOT_FOUND, message)
     }
 
-    /// Creates the failure of a call that is refused because `limit` calls run already.
+    /// Creates the failure of a call that is refused because `limit` calls, the maximum, already
+    /// run.
     pub(crate) fn too_many_calls(limit: usize) -> Self {
         let message = format!("{limit} MCP calls run already (the limit); try again later");
         Self::refusal(code::UNAVAILABLE, TOO_MANY_CALLS, message).with("limit", limit)
     }
 
-    /// Creates the failure of a request whose method this server does not have.
+    /// Creates the failure of a request for a JSON-RPC method that this server does not have.
     pub(crate) fn unknown_method(method: &str) -> Self {
         let method: String = method.chars().take(64).collect();
         let message = format!(
@@ -82,19 +85,19 @@ impl Failure {
         Self::refusal(code::METHOD_NOT_FOUND, UNKNOWN_METHOD, message)
     }
 
-    /// Creates the failure of a call that a fault of this program ended.
+    /// Creates the failure of a call that ended because of a fault in this program.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::refusal(code::INTERNAL_ERROR, INTERNAL, message)
     }
 
-    /// Creates the failure of a call that the client cancelled, or whose client disconnected.
+    /// Creates the failure of a call that its client cancelled, or whose client has disconnected.
     pub(crate) fn cancelled() -> Self {
         let message = "the call was cancelled, or its client disconnected";
         Self::new(code::INTERNAL_ERROR, "call_ended", message)
     }
 
-    /// Creates the failure of a call that ends because the server stops. It says how to get the
-    /// result later, because the execution continues.
+    /// Creates the failure of a call that ends because the server stops. The execution continues,
+    /// and the message says how to get its result later.
     pub(crate) fn stopping(id: ExecutionId) -> Self {
         let message = format!(
             "the bridge is stopping, and the execution continues; when the bridge runs again, call \
@@ -103,7 +106,7 @@ impl Failure {
         Self::new(code::UNAVAILABLE, "stopping", message).with("executionId", id.to_string())
     }
 
-    /// Adds one member to the data of the error, and returns the failure.
+    /// Adds a member to the `data` of the error, and returns the failure.
     pub(crate) fn with(self, name: &str, value: impl Into<Value>) -> Self {
         let Self { error, refusal } = self;
         Self {
@@ -112,14 +115,14 @@ impl Failure {
         }
     }
 
-    /// Returns the reason if this server refused by itself, for its metrics. `None` for a refusal
-    /// by the bridge, which the bridge counts.
+    /// Returns the reason for the metrics if this server refused the request by itself. `None` for
+    /// a refusal by the bridge, which counts it in its own metrics.
     pub(crate) fn own_reason(&self) -> Option<&'static str> {
         self.refusal
     }
 
-    /// Converts to the result of a tool call. MCP clients show such an error to the model, which
-    /// can react.
+    /// Converts the failure to the result of a tool call with `isError`. MCP clients show such a
+    /// result to the model, which can then correct its call.
     pub(crate) fn into_result(self) -> CallToolResult {
         let Self { error, .. } = self;
         let reason = error.data["reason"].clone();
@@ -128,19 +131,20 @@ impl Failure {
         result
     }
 
-    /// Converts to the JSON-RPC error of a task method. An unknown task is an invalid parameter
-    /// (SEP-2663).
+    /// Converts the failure to the JSON-RPC error of an MCP task method. An unknown task is an
+    /// invalid parameter (-32602; SEP-2663).
     pub(crate) fn into_task_error(self) -> ErrorData {
         self.into_error(ErrorCode::INVALID_PARAMS)
     }
 
-    /// Converts to the JSON-RPC error of a resource method. An unknown execution is an unknown
-    /// resource.
+    /// Converts the failure to the JSON-RPC error of an MCP resource method. An unknown execution
+    /// is an unknown resource.
     pub(crate) fn into_resource_error(self) -> ErrorData {
         self.into_error(ErrorCode::RESOURCE_NOT_FOUND)
     }
 
-    /// Converts to the JSON-RPC error of an unknown method, or of parameters that are not valid.
+    /// Converts the failure to the JSON-RPC error of an unknown method, or of a method whose
+    /// parameters are not valid.
     pub(crate) fn into_method_error(self) -> ErrorData {
         let code = match self.error.code {
             code::INVALID_PARAMS => ErrorCode::INVALID_PARAMS,

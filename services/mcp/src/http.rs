@@ -1,4 +1,5 @@
-//! The MCP server over streamable HTTP, as a service for one path (the bridge's `/mcp`).
+//! The MCP server over streamable HTTP, the HTTP transport of MCP, as a service for one path (the
+//! bridge's `/mcp`).
 //!
 //! MCP versions before 2026-07-28 have sessions. A session begins with `initialize`. It ends with
 //! DELETE or after an idle hour. The number of sessions is limited, so a new session may also end
@@ -32,61 +33,66 @@ pub(crate) use bodies::Charge;
 use bodies::{BODY_TIME, Bodies, SMALL_BYTES};
 use sessions::Sessions;
 
-/// The time without any message after which an MCP session ends. Progress notifications count, so a
-/// long call keeps its session open.
+/// The time without any message after which an MCP session over HTTP ends. Progress notifications
+/// count as messages, so a long call keeps its session open.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
-/// The maximum time that clients get to read their last answers when the server stops.
+/// The maximum time that the server waits for clients to read their last answers when it stops.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
-/// The settings of the MCP server that apply only over HTTP.
+/// The settings of the MCP server that apply only over HTTP, such as limits on memory and sessions.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// The maximum size of a request body, in bytes.
+    /// The maximum size of one HTTP request body, in bytes. A larger body is refused.
     pub body_bytes: usize,
-    /// The memory for the bodies of all requests that are being received or handled, in bytes.
+    /// The maximum memory for the bodies of all HTTP requests that are being received or handled,
+    /// in bytes. Further bodies wait, and are refused after 10 s.
     pub inbound_bytes: usize,
-    /// The maximum number of open MCP sessions.
+    /// The maximum number of open MCP sessions. One more session ends an idle one, or is refused if
+    /// none is idle.
     pub sessions: usize,
-    /// The stop of the server: cancelling it ends all calls, and lets [`Service::drain`] end all
-    /// sessions and streams.
+    /// The token that stops the server. Cancelling it ends all calls, and lets [`Service::drain`]
+    /// end all sessions and streams.
     pub stop: CancellationToken,
 }
 
-/// The reason to refuse an HTTP request before any MCP method is called.
+/// The reason why an HTTP request is refused before any MCP method is called.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The body exceeds this limit, in bytes.
+    /// The request body is larger than this limit, in bytes.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
-    /// The body did not arrive completely in time.
+    /// The request body did not arrive completely within 60 s, or ended early.
     #[error("the body did not arrive completely within {} s", BODY_TIME.as_secs())]
     Incomplete,
-    /// The body is not an MCP message.
+    /// The request body is not a valid MCP message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The bodies of other requests use all the memory for bodies; the request may be retried.
+    /// The bodies of other requests use all the memory for request bodies. The request may be
+    /// retried.
     #[error("other MCP requests leave no memory for this body; try again later")]
     InboundFull,
-    /// All sessions that the limit allows are open, and none is idle.
+    /// All MCP sessions that the limit allows are open, and none of them is idle. Holds the limit.
     #[error("{0} MCP sessions are in use (the limit); end one with DELETE, or try again later")]
     TooManySessions(usize),
-    /// The server stops before the body has arrived completely.
+    /// The server is stopping, and the request body had not arrived completely.
     #[error("the bridge is stopping; send the request again when the bridge is back")]
     Stopping,
 }
 
-/// The MCP server as an HTTP service. The caller must check `Host` and `Origin` first
-/// (`protocol::guard::Guard`).
+/// The MCP server as an HTTP service. The caller must check the headers `Host` and `Origin` first
+/// (`protocol::guard::Guard`), because otherwise a web page in the user's browser could run
+/// prompts.
 #[derive(Clone)]
 pub struct Service {
     inner: StreamableHttpService<Server, Sessions>,
     sessions: Arc<Sessions>,
     max_sessions: usize,
     bodies: Bodies,
-    /// The open responses to POST requests, for which [`Self::drain`] waits.
+    /// The open HTTP responses to POST requests. [`Self::drain`] waits until clients have read
+    /// them.
     responses: TaskTracker,
     stop: CancellationToken,
-    /// Cancelled to end the sessions and streams of the MCP library.
+    /// A token that ends the sessions and streams of the MCP library when it is cancelled.
     end: CancellationToken,
 }
 
@@ -97,8 +103,8 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
-    /// Creates the service. Its limit on concurrent calls is its own, not shared with another
-    /// service.
+    /// Creates the HTTP service. It has its own limit on concurrent calls, which it does not share
+    /// with another service.
     #[must_use]
     pub fn new(settings: Settings, http: HttpSettings) -> Self {
         let HttpSettings {
@@ -133,9 +139,9 @@ impl Service {
         }
     }
 
-    /// Waits until the token [`HttpSettings::stop`] is cancelled, lets clients read the answers to
-    /// their calls for at most 2 s, and then ends all sessions and streams. Dropping the future
-    /// leaves them open.
+    /// Waits until the token [`HttpSettings::stop`] is cancelled, and then ends the service.
+    /// Clients have at most 2 s to read the answers to their calls, and then all sessions and
+    /// streams end. Dropping the future leaves them open.
     pub async fn drain(self) {
         self.stop.cancelled().await;
         self.responses.close();
@@ -150,10 +156,12 @@ impl Service {
         self.end.cancel();
     }
 
-    /// Answers one HTTP request: receives its body, checks the message, and calls the MCP method.
+    /// Handles one HTTP request to the MCP server and returns the response. Receives the body,
+    /// checks that it is a valid MCP message, and calls the MCP method.
     ///
     /// # Errors
-    /// The request is refused before any method is called. [`Refusal`] lists the reasons.
+    /// [`Refusal`] if the request is refused before any MCP method is called. The caller answers
+    /// with the HTTP status that fits the reason.
     pub async fn handle<B>(
         &self,
         request: Request<B>,
@@ -217,14 +225,15 @@ impl Service {
     }
 }
 
-/// Returns the session id of a request. None if the request has none, or one that is not ASCII,
-/// which the MCP library ignores too.
+/// Returns the MCP session id in the headers of a request. `None` if the header is missing or not
+/// ASCII; the MCP library ignores such a header too.
 fn session(headers: &HeaderMap) -> Option<&str> {
     headers.get("mcp-session-id")?.to_str().ok()
 }
 
-/// Returns what is wrong with the parameters of an `initialize`; None if nothing is. For wrong
-/// parameters the MCP library would answer that the session id is missing.
+/// Returns what is wrong with the parameters of an `initialize` request, as a message for people.
+/// `None` if they are valid. Without this check the MCP library would answer that the session id is
+/// missing.
 fn mistake(body: &[u8]) -> Option<String> {
     let Ok(ClientJsonRpcMessage::Request(request)) = serde_json::from_slice(body) else {
         return None;
@@ -235,7 +244,7 @@ fn mistake(body: &[u8]) -> Option<String> {
     methods::mistake(&request.method, request.params.as_ref())
 }
 
-/// The content type of a request: JSON, another type, or none given.
+/// The content type of an HTTP request, which is JSON, another type, or missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Json,

@@ -1,5 +1,5 @@
-//! The MCP server of cc-bridge. It lets MCP clients, such as Claude Desktop, run prompts and read
-//! executions as tools, resources and tasks.
+//! The MCP server (Model Context Protocol) of cc-bridge. MCP clients, such as Claude Desktop, use
+//! it to run prompts and read executions as tools, resources and tasks.
 //!
 //! The server reaches the bridge only through the crate `client`, over the same WebSocket as every
 //! other client. Output, states and refusals are therefore the same as over WebSocket.
@@ -13,7 +13,8 @@
 //! MCP client ──HTTP───▶ bridge /mcp ──WebSocket over loopback──▶ the same bridge
 //! ```
 //!
-//! The server is stateless: an MCP task is an execution, and its id is the execution's id.
+//! The server stores nothing. An MCP task is an execution of claude-api, and its id is the
+//! execution's id.
 
 mod arguments;
 mod failure;

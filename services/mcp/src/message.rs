@@ -1,8 +1,9 @@
-//! The check of client messages before the MCP library parses them, over HTTP and over stdio.
+//! The check of MCP messages from clients, over HTTP and stdio, before the MCP library (rmcp)
+//! parses them.
 //!
-//! Of two members with the same name the library uses the last, and it ignores or misreports
-//! messages that it cannot parse. `read` therefore runs first, and refuses what the WebSocket
-//! refuses too.
+//! The library would use the last of two members with the same name, and would ignore or misreport
+//! messages that it cannot parse. The function `read` therefore runs first, and refuses the same
+//! JSON that the WebSocket refuses.
 
 use std::fmt;
 
@@ -12,8 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// A message of an MCP client that was refused before it was handled, with the JSON-RPC error to
-/// answer.
+/// The refusal of a malformed message from an MCP client, with the JSON-RPC error to answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct Malformed {
@@ -23,8 +23,8 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// Creates the refusal of a text that is not valid JSON. The error has no id, because none
-    /// could be read.
+    /// Creates the refusal of a text that is not valid JSON (-32700, parse error). The error has no
+    /// id, because none could be read.
     fn json(error: impl fmt::Display) -> Self {
         Self {
             code: ErrorCode::PARSE_ERROR,
@@ -33,8 +33,8 @@ impl Malformed {
         }
     }
 
-    /// Creates the refusal of JSON that is not a request, notification or response. `id` is that of
-    /// the message, if it could be read.
+    /// Creates the refusal of JSON that is not a JSON-RPC request, notification or response
+    /// (-32600, invalid request). `id` is the id of the message, or `None` if it could not be read.
     pub(crate) fn request(id: Option<RequestId>, message: impl Into<String>) -> Self {
         Self {
             code: ErrorCode::INVALID_REQUEST,
@@ -43,7 +43,8 @@ impl Malformed {
         }
     }
 
-    /// Creates the refusal of a message that is JSON-RPC, but that the MCP library cannot parse.
+    /// Creates the refusal of a message that is not a JSON-RPC request, notification or response,
+    /// so that the MCP library cannot parse it (-32600, invalid request).
     pub(crate) fn shape(envelope: Envelope) -> Self {
         let message = "the message is not a JSON-RPC 2.0 request, notification or response: a \
                        request has the members jsonrpc (\"2.0\"), id (a string or an integer), \
@@ -51,7 +52,8 @@ impl Malformed {
         Self::request(envelope.id, message)
     }
 
-    /// Creates the refusal of a request whose parameters are wrong. The message says which ones.
+    /// Creates the refusal of a request with wrong parameters (-32602, invalid params). The message
+    /// says which ones.
     pub(crate) fn params(envelope: Envelope, message: impl Into<String>) -> Self {
         Self {
             code: ErrorCode::INVALID_PARAMS,
@@ -59,8 +61,8 @@ impl Malformed {
         }
     }
 
-    /// Returns the JSON-RPC error with which to answer. It has no id if the id could not be read
-    /// (MCP 2025-11-25).
+    /// Returns the JSON-RPC error with which to answer the client. It has no id if the id of the
+    /// message could not be read (MCP 2025-11-25).
     #[must_use]
     pub fn response(&self) -> ServerJsonRpcMessage {
         let error = ErrorData::new(self.code, self.message.clone(), None);
@@ -68,19 +70,21 @@ impl Malformed {
     }
 }
 
-/// The id and method of a message, read before the MCP library parses the whole message.
+/// The id and method of an MCP message, which are read before the MCP library parses the whole
+/// message.
 #[derive(Debug, Default)]
 pub(crate) struct Envelope {
-    /// The id; None if it is absent or has a wrong type.
+    /// The id of the request. `None` if it is absent or is not a string or integer.
     pub(crate) id: Option<RequestId>,
-    /// The method; None if it is absent or has a wrong type.
+    /// The name of the method. `None` if it is absent or is not a string.
     pub(crate) method: Option<String>,
-    /// Whether the member `id` is present, of any type.
+    /// Whether the message has a member `id`, even one of a wrong type. A message without it is a
+    /// notification.
     has_id: bool,
 }
 
 impl Envelope {
-    /// Returns whether the message is a notification, which gets no answer.
+    /// Returns whether the message is a JSON-RPC notification, which gets no answer.
     pub(crate) fn is_notification(&self) -> bool {
         !self.has_id && self.method.is_some()
     }
@@ -89,7 +93,7 @@ impl Envelope {
 /// Reads the id and method of a client's message, and checks the JSON of the whole message.
 ///
 /// # Errors
-/// The text is not a JSON object, or an object in it has two members with the same name.
+/// The text is not a valid JSON object, or any object in it has two members with the same name.
 pub(crate) fn read(json: &[u8]) -> Result<Envelope, Malformed> {
     let text = std::str::from_utf8(json).map_err(Malformed::json)?;
     let members = serde_json::from_str::<Members>(text);
@@ -114,7 +118,8 @@ pub(crate) fn read(json: &[u8]) -> Result<Envelope, Malformed> {
     }
 }
 
-/// The members of a JSON-RPC message. Each may have any type, so that a wrong one can be reported.
+/// The members of a JSON-RPC message before they are checked. Each may have any JSON type, so that
+/// a wrong type can be reported.
 #[derive(Deserialize)]
 struct Members {
     #[serde(default, deserialize_with = "present")]
@@ -124,13 +129,14 @@ struct Members {
     _params: Checked,
 }
 
-/// Deserializes a member that is present, even if it is null, so that null differs from absent.
+/// Deserializes a member that is present. A null becomes `Some` of a null value, and only an absent
+/// member is `None`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
-/// A JSON value that is checked and dropped. Unlike serde's `IgnoredAny` it parses texts and
-/// numbers, so that a lone surrogate is an error.
+/// A JSON value whose syntax is checked and which is then dropped. Unlike serde's `IgnoredAny` it
+/// decodes strings and numbers, so that a lone surrogate is an error.
 #[derive(Default)]
 struct Checked;
 

@@ -1,5 +1,5 @@
-//! The check of the parameters of MCP methods. The MCP library reports a method as unknown if it
-//! cannot parse its parameters. This check says what is wrong instead.
+//! The check of the parameters of MCP methods. If the MCP library cannot parse the parameters of a
+//! method, it reports the method as unknown. This check says what is wrong instead.
 
 use rmcp::model::{
     CallToolRequestParams, CancelTaskParams, GetTaskParams, InitializeRequestParams, JsonObject,
@@ -8,12 +8,12 @@ use rmcp::model::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The maximum length of a faulty value that an error message quotes, in characters; the same as
-/// the bridge's.
+/// The maximum length of the parser's message about a faulty value in an error, in characters. The
+/// bridge uses the same length.
 const QUOTED_CHARS: usize = 512;
 
-/// Returns what is wrong with parameters that the MCP library could not parse. None if this server
-/// does not have the method.
+/// Returns what is wrong with the parameters of a request that the MCP library could not parse, as
+/// a message for people. `None` if this server does not have the method.
 pub(crate) fn mistake(method: &str, params: Option<&Value>) -> Option<String> {
     let error = match method {
         "initialize" => error::<InitializeRequestParams>(params),

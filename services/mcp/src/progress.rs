@@ -1,4 +1,5 @@
-//! The progress notifications that an MCP client gets during a long call.
+//! The MCP progress notifications that a client receives during a long call, so that it does not
+//! abort the call.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rmcp::service::RequestContext;
 use rmcp::{Peer, RoleServer};
 use tokio::time::Instant;
 
-/// The progress of one call. If the client requested progress, a notification is sent whenever the
+/// The progress of one MCP call. If the client requested progress, a notification is sent when the
 /// message changes, and otherwise at an interval ([`crate::Settings::progress`]).
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -18,7 +19,8 @@ pub(crate) struct Progress {
     interval: Duration,
     started: Instant,
     due: Instant,
-    /// The number in the last notification. MCP requires that the numbers increase.
+    /// The `progress` number in the last notification. MCP requires that this number increases with
+    /// each notification.
     last: f64,
     message: String,
 }
@@ -37,8 +39,8 @@ impl Progress {
         }
     }
 
-    /// Updates the progress message from an event of the execution. If the message changes, a
-    /// notification is due immediately.
+    /// Updates the progress message from an event of the execution. If that changes the message,
+    /// the next notification is due immediately.
     pub(crate) fn update(&mut self, event: &Event) {
         let message = match event {
             Event::Answer(status) => activity(status),
@@ -52,8 +54,8 @@ impl Progress {
         }
     }
 
-    /// Waits until the next notification is due. Waits forever if the client did not request
-    /// progress. Cancel-safe.
+    /// Waits until the next progress notification is due. Waits forever if the client did not
+    /// request progress. Cancel-safe.
     pub(crate) async fn due(&self) {
         if self.token.is_none() {
             std::future::pending::<()>().await;
@@ -61,8 +63,8 @@ impl Progress {
         tokio::time::sleep_until(self.due).await;
     }
 
-    /// Sends a notification. Waits while the client does not read; dropping the future loses at
-    /// most this notification.
+    /// Sends a progress notification, and waits while the client does not read. Dropping the future
+    /// loses at most this notification.
     pub(crate) async fn send(&mut self) {
         self.due = Instant::now() + self.interval;
         let Some(token) = self.token.clone() else {
@@ -88,8 +90,8 @@ fn update_text(update: &StatusUpdate) -> String {
     }
 }
 
-/// Returns what an execution does now, for people: its activity, its position in the queue, or its
-/// state.
+/// Returns a short text for people about what an execution does now: its activity, its position in
+/// the queue, or its state.
 pub(crate) fn activity(status: &Status) -> String {
     match (&status.activity, status.queue_position) {
         (Some(activity), _) => activity.clone(),

@@ -1,4 +1,5 @@
-//! The requests in flight of one MCP session, and the signal that the session has ended.
+//! The requests of one MCP session that have no answer yet, and the signal that the session has
+//! ended.
 //!
 //! Every request of a session has a [`Handled`] in its extensions until it is answered.
 
@@ -10,17 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::message::Malformed;
 
-/// The requests in flight of one MCP session. It refuses a second request with the same id.
+/// The requests of one MCP session that have no answer yet. A second request with the same id is
+/// refused meanwhile. Clones share the set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requests {
-    /// Cancelled when the session ends.
+    /// A token that is cancelled when the MCP session ends.
     ended: CancellationToken,
     // A synchronous lock: held only to access the set, never across an await.
     ids: Arc<Mutex<HashSet<RequestId>>>,
 }
 
-/// The registration of a request in flight. When the last clone is dropped, the client may use the
-/// id again.
+/// The registration of a request that has no answer yet. When the last clone is dropped, the client
+/// may use the request id again.
 #[derive(Debug, Clone)]
 pub(crate) struct Handled(Arc<Entry>);
 
@@ -37,17 +39,19 @@ impl Drop for Entry {
 }
 
 impl Handled {
-    /// Returns the token that is cancelled when the session of this request ends.
+    /// Returns the token that is cancelled when the MCP session of this request ends.
     pub(crate) fn session_ended(&self) -> CancellationToken {
         self.0.requests.ended.clone()
     }
 }
 
 impl Requests {
-    /// Registers a request and puts the registration into its extensions.
+    /// Registers a request of the session, so that its id cannot be used again until it is
+    /// answered. Returns the registration, and also stores it in the request's extensions.
     ///
     /// # Errors
-    /// A request with the same id is in flight. The MCP library would answer only one of the two.
+    /// Another request with the same id has no answer yet. The MCP library would answer only one of
+    /// the two.
     pub(crate) fn begin(
         &self,
         request: &mut JsonRpcRequest<ClientRequest>,
@@ -65,7 +69,7 @@ impl Requests {
         Ok(handled)
     }
 
-    /// Signals that the session has ended, so that its calls end early.
+    /// Signals that the MCP session has ended, so that its running calls end early.
     pub(crate) fn end(&self) {
         self.ended.cancel();
     }

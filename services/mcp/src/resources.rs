@@ -1,4 +1,5 @@
-//! Executions as MCP resources: `execution://{id}/output`, `/events` and `/status`.
+//! Executions as MCP resources, which clients read by the URIs `execution://{id}/output`, `/events`
+//! and `/status`.
 
 use client::Client;
 use protocol::{Events, ExecutionId, Page, Status};
@@ -17,24 +18,27 @@ const SCHEME: &str = "execution://";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 const LINES: &str = "application/x-ndjson";
-/// The number of executions on one page of the resource list. Each has three resources.
+/// The number of executions on one page of the MCP resource list. Each execution has three
+/// resources.
 const PAGE: u64 = 20;
 
-/// What the URI of a resource names.
+/// The part of an execution that the URI of an MCP resource names.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
     Status(ExecutionId),
-    /// The output from this offset, or from the oldest byte that is kept.
+    /// The output of the execution from this offset in bytes, or, with `None`, from the oldest byte
+    /// that is kept.
     Output(ExecutionId, Option<u64>),
-    /// The CLI's stdout from this offset, or from the oldest byte that is kept.
+    /// The stdout of the execution's CLI from this offset in bytes, or, with `None`, from the
+    /// oldest byte that is kept.
     Events(ExecutionId, Option<u64>),
 }
 
-/// Returns a page of the statuses of executions, newest first: at most `limit`, and only those
-/// older than `before`.
+/// Returns one page of the list of executions, newest first. It has at most `limit` executions, and
+/// only those that were created before the execution `before`.
 ///
 /// # Errors
-/// The bridge refuses or does not answer, or too many calls run already.
+/// The bridge refuses or does not answer, or too many calls already run.
 pub(crate) async fn page(
     slots: &Slots,
     limit: u64,
@@ -45,11 +49,11 @@ pub(crate) async fn page(
     slots.request(list).await
 }
 
-/// Returns the resources of one page of executions, newest first. The cursor is that of the
-/// previous page; None for the first one.
+/// Returns the MCP resources of one page of executions, newest first. `cursor` comes from the
+/// previous page; `None` requests the first page.
 ///
 /// # Errors
-/// As [`page`], or this server did not create the cursor.
+/// The errors of [`page`], or the cursor was not created by this server.
 pub(crate) async fn list(
     slots: &Slots,
     cursor: Option<String>,
@@ -65,7 +69,8 @@ pub(crate) async fn list(
     Ok(result)
 }
 
-/// Returns the three resources of an execution: its output, its events and its status.
+/// Returns the three MCP resources of an execution, which are its output, its events and its
+/// status.
 fn of_execution(status: &Status) -> [Resource; 3] {
     let id = status.execution_id;
     let described = format!("{}, created {}", status.state.as_str(), status.created_at);
@@ -83,8 +88,8 @@ fn of_execution(status: &Status) -> [Resource; 3] {
     ]
 }
 
-/// Returns the URI templates by which a client can read any execution, even one that is not on the
-/// list.
+/// Returns the URI templates of the MCP resources. With them a client can read any execution, even
+/// one that is not on the listed pages.
 pub(crate) fn templates() -> Vec<ResourceTemplate> {
     vec![
         ResourceTemplate::new(format!("{SCHEME}{{id}}/output{{?offset}}"), "output")
@@ -99,9 +104,9 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
     ]
 }
 
-/// Reads the resource of this URI. A long output is cut: `nextOffset` and `outputBytes` in its
-/// `_meta` say where it continues. Events are cut between lines, with `nextOffset` and `ended` in
-/// their `_meta`.
+/// Reads the MCP resource with this URI. A long output is cut, and `nextOffset` and `outputBytes`
+/// in `_meta` say where it continues. Events are cut between two lines, and `_meta` has
+/// `nextOffset` and `ended`.
 ///
 /// # Errors
 /// The URI is not a resource, the bridge does not know the execution or does not answer, or too
@@ -139,8 +144,8 @@ pub(crate) async fn read(slots: &Slots, uri: &str) -> Result<ReadResourceResult,
     Ok(ReadResourceResult::new(vec![contents]))
 }
 
-/// Returns the `_meta` of an output: the offsets of the text, and the present length and state of
-/// the execution.
+/// Returns the `_meta` object of an output resource, with the offsets of the text, and the present
+/// length of the output and state of the execution.
 fn output_meta(text: &Text, status: &Status) -> MetaObject {
     let mut members = json!({});
     text.describe(&mut members);
@@ -154,7 +159,8 @@ fn output_meta(text: &Text, status: &Status) -> MetaObject {
     meta
 }
 
-/// Parses the URI of a resource. A URI that is not one of this server is refused.
+/// Parses the URI of an MCP resource. A URI that does not name a resource of this server is a
+/// failure.
 fn target(uri: &str) -> Result<Target, Failure> {
     let unknown = || {
         let uri: String = uri.chars().take(128).collect();

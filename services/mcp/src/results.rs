@@ -1,4 +1,4 @@
-//! The results of tool calls: a text for the model, and the same as JSON for programs.
+//! The results of MCP tool calls. Each has a text for the model, and the same as JSON for programs.
 
 use client::Verdict;
 use protocol::{Page, State, Status};
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::text::Text;
 
-/// Returns the result of an execution that has ended. It is marked as an error unless the state is
-/// `completed`.
+/// Creates the tool result of an execution that has ended. It is marked as an error (`isError`)
+/// unless the state is `completed`.
 pub(crate) fn ended(text: &Text, status: &Status, verdict: Verdict) -> CallToolResult {
     let mut result = described(text, status);
     result["verified"] = (verdict == Verdict::Verified).into();
@@ -25,7 +25,8 @@ pub(crate) fn ended(text: &Text, status: &Status, verdict: Verdict) -> CallToolR
     answer
 }
 
-/// Returns the output of an execution so far and its present status. The execution may still run.
+/// Creates the tool result with the output of an execution so far and its present status. The
+/// execution may still be running.
 pub(crate) fn output(text: &Text, status: &Status) -> CallToolResult {
     let mut result = described(text, status);
     result["ended"] = status.state.is_terminal().into();
@@ -40,17 +41,18 @@ pub(crate) fn output(text: &Text, status: &Status) -> CallToolResult {
     answer
 }
 
-/// Returns the status of an execution as the result of a tool.
+/// Creates the tool result with the status of an execution.
 pub(crate) fn status(status: &Status) -> CallToolResult {
     CallToolResult::structured(json!(status))
 }
 
-/// Returns a list of executions as the result of a tool.
+/// Creates the tool result with one page of the list of executions.
 pub(crate) fn page(page: &Page) -> CallToolResult {
     CallToolResult::structured(json!(page))
 }
 
-/// Returns an execution and its output as JSON, the structured part of a result.
+/// Returns the status and output of an execution as JSON, which is the structured part of a tool
+/// result.
 fn described(text: &Text, status: &Status) -> Value {
     let mut result = json!({
         "executionId": status.execution_id,
@@ -64,8 +66,8 @@ fn described(text: &Text, status: &Status) -> Value {
     result
 }
 
-/// Returns the sentence that follows the output in a result: that the execution failed or has not
-/// ended, or where a cut output continues. None if there is nothing to say.
+/// Returns the sentence that follows the output in a tool result. It says that the execution failed
+/// or has not ended, or where a cut output continues. `None` if neither applies.
 fn remark(text: &Text, status: &Status) -> Option<String> {
     let cut = (text.next() < status.output_bytes).then(|| {
         format!(
@@ -85,7 +87,7 @@ fn remark(text: &Text, status: &Status) -> Option<String> {
     }
 }
 
-/// Returns the state of an execution, with its reason if it has one, for example
+/// Returns the state of an execution for people, with its reason if it has one, for example
 /// `failed (auth_failed)`.
 fn described_state(status: &Status) -> String {
     let state = status.state.as_str();

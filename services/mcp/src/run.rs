@@ -1,5 +1,5 @@
-//! The tools that run a prompt: `execute` returns when the execution has ended, `start` when it is
-//! accepted.
+//! The two tools that run a prompt. `execute` returns when the execution has ended, and `start`
+//! returns when it is accepted.
 
 use client::{Control, Event, ExecuteParams};
 use protocol::rpc::OnDisconnect;
@@ -15,11 +15,13 @@ use crate::running_calls::Signals;
 use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
-/// Runs a prompt to its end and returns the output. Meanwhile sends progress to the client.
+/// Runs a prompt until its execution has ended, and returns the output. Sends progress
+/// notifications to the MCP client meanwhile. It is the tool `execute`.
 ///
-/// The future must not be dropped early: `signals` end it, so that a cancel reaches the bridge.
-/// When `stream_closed` is cancelled, the call no longer counts against the limit on concurrent
-/// calls. When the execution is accepted, `charge` frees the memory of the request's body.
+/// The future must not be dropped. Use `signals` to end it early, so that a cancel reaches the
+/// bridge. When `stream_closed` is cancelled, the call no longer counts against the limit on
+/// concurrent calls. When the execution is accepted, the memory of the request's body (`charge`) is
+/// released.
 ///
 /// # Errors
 /// The bridge refuses the execution or is lost, too many calls run already, or a signal ended the
@@ -92,7 +94,8 @@ pub(crate) async fn to_end(
     }
 }
 
-/// Starts an execution, and returns its status as soon as the bridge has accepted it.
+/// Starts an execution of a prompt, and returns its status as soon as the bridge has accepted it.
+/// It is the tool `start`.
 ///
 /// # Errors
 /// The bridge refuses the execution or is lost, or too many calls run already.
@@ -113,8 +116,9 @@ pub(crate) async fn start(slots: &Slots, mut execute: ExecuteParams) -> Result<S
     Ok(*status)
 }
 
-/// Cancels the execution of a call over the call's own connection. Before the acceptance, the
-/// bridge accepts a cancel only from the session that sent the `execute`.
+/// Cancels the execution of a call that its MCP client cancelled. It uses the call's own
+/// connection, because before the acceptance the bridge accepts a cancel only from the session that
+/// sent the `execute`. A failure is logged.
 async fn cancel(call: Call, id: ExecutionId) {
     match call.client.control(id, Control::Cancel).await {
         Ok(_) => tracing::info!(
@@ -132,12 +136,14 @@ async fn cancel(call: Call, id: ExecutionId) {
     call.client.close().await;
 }
 
-/// Returns the failure of a call that ended before its execution did, with the id of the execution.
+/// Returns the failure of a call that ended before its execution. It has the id of the execution,
+/// which may continue.
 fn ended_early(id: ExecutionId) -> Failure {
     Failure::cancelled().with("executionId", id.to_string())
 }
 
-/// Converts an error of the client to the failure of a call, and adds the id of the execution.
+/// Converts an error of the bridge client to the failure of an MCP call, with the id of the
+/// execution.
 fn failed(error: client::Error, id: ExecutionId) -> Failure {
     Failure::from(error).with("executionId", id.to_string())
 }

@@ -1,4 +1,5 @@
-//! The `execute` calls of one MCP session, and the signals that end them early.
+//! The running `execute` calls of one MCP session, and the signals that end them before their
+//! execution has ended.
 //!
 //! A call ends early for one of three reasons, and only the first one cancels the execution:
 //!
@@ -17,34 +18,40 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rmcp::model::RequestId;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The signals that end one `execute` call before its execution has ended.
+/// The signals that end one `execute` call early. It ends because the client cancels it, the MCP
+/// session ends, or, with `onDisconnect: "cancel"`, the response stream is closed. Only a cancel by
+/// the client is sent to the bridge as a cancel of the execution.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
-    /// Cancelled when the client cancels the call; the execution is cancelled too.
+    /// A token that is cancelled when the client cancels the call. The execution is then cancelled
+    /// too.
     pub(crate) cancelled: CancellationToken,
-    /// Cancelled when the MCP session is dropped, and the call's entry with it.
+    /// A token that is cancelled when the MCP session is dropped, and the entry of this call with
+    /// it.
     dropped: CancellationToken,
-    /// Cancelled when the MCP session ends. The MCP library drops a session up to 5 s later,
-    /// because it waits for the session's calls.
+    /// A token that is cancelled when the MCP session ends. The MCP library drops the session up to
+    /// 5 s later, because it waits for the session's calls.
     session_ended: CancellationToken,
-    /// Cancelled when the response stream is closed. Never cancelled if that does not end the call.
+    /// A token that is cancelled when the response stream is closed. If that does not end this
+    /// call, the token is never cancelled.
     stream_closed: CancellationToken,
 }
 
 impl Signals {
-    /// Makes the end of the response stream one of the signals.
+    /// Adds the token `closed`, so that the call also ends when its response stream is closed.
     pub(crate) fn with_stream_closed(mut self, closed: CancellationToken) -> Self {
         self.stream_closed = closed;
         self
     }
 
-    /// Makes the end of the MCP session one of the signals.
+    /// Adds the token `ended`, so that the call also ends when its MCP session ends.
     pub(crate) fn with_session(mut self, ended: CancellationToken) -> Self {
         self.session_ended = ended;
         self
     }
 
-    /// Returns whether the client has left, so that it will not receive the result.
+    /// Returns whether the client has left, by the end of its session or response stream, so that
+    /// it will not receive the result.
     pub(crate) fn is_abandoned(&self) -> bool {
         let Self {
             cancelled: _,
@@ -55,7 +62,7 @@ impl Signals {
         dropped.is_cancelled() || session_ended.is_cancelled() || stream_closed.is_cancelled()
     }
 
-    /// Waits until the client has left, so that it will not receive the result. Cancel-safe.
+    /// Waits until the client has left, by the end of its session or response stream. Cancel-safe.
     pub(crate) async fn abandoned(&self) {
         tokio::select! {
             () = self.dropped.cancelled() => {}
@@ -64,7 +71,7 @@ impl Signals {
         }
     }
 
-    /// Waits until the client cancels the call or has left. Cancel-safe.
+    /// Waits until the client cancels the call or has left, whichever is first. Cancel-safe.
     pub(crate) async fn any(&self) {
         tokio::select! {
             () = self.cancelled.cancelled() => {}
@@ -73,8 +80,8 @@ impl Signals {
     }
 }
 
-/// The running `execute` calls of one MCP session. Dropping this value ends them early, as if the
-/// client had left.
+/// The running `execute` calls of one MCP session, by request id. Dropping this value ends the
+/// calls early, as if the client had left.
 #[derive(Debug, Default)]
 pub(crate) struct RunningCalls {
     // A synchronous lock: held only to access the map, never across an await.
@@ -84,12 +91,12 @@ pub(crate) struct RunningCalls {
 #[derive(Debug)]
 struct Entry {
     cancelled: CancellationToken,
-    /// Cancels [`Signals::dropped`] when the entry is dropped.
+    /// The guard that cancels [`Signals::dropped`] when the entry is dropped.
     _dropped: DropGuard,
 }
 
 impl RunningCalls {
-    /// Registers a call under its request id, and returns the signals that end it early.
+    /// Registers an `execute` call under its request id, and returns the signals that end it early.
     pub(crate) fn enter(&self, request: RequestId) -> Signals {
         let signals = Signals::default();
         let entry = Entry {
@@ -100,13 +107,14 @@ impl RunningCalls {
         signals
     }
 
-    /// Removes a call that has ended. An unknown call is ignored.
+    /// Removes an `execute` call that has ended. An unknown id is ignored.
     pub(crate) fn leave(&self, request: &RequestId) {
         self.lock().remove(request);
     }
 
-    /// Cancels a call because its client sent `notifications/cancelled`. A call that is not
-    /// registered is ignored: it has ended, or it has not begun and sees the cancel in its context.
+    /// Cancels the call with this request id, because its client sent `notifications/cancelled`. An
+    /// id that is not registered is ignored: the call has ended, or it has not begun and sees the
+    /// cancel in its context.
     pub(crate) fn cancel(&self, request: &RequestId) {
         if let Some(entry) = self.lock().remove(request) {
             entry.cancelled.cancel();
@@ -118,8 +126,8 @@ impl RunningCalls {
     }
 }
 
-/// A token in the extensions of an HTTP request that is cancelled when the response stream is
-/// closed.
+/// A token that is cancelled when the response stream of an HTTP request is closed. It is in the
+/// extensions of the request.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamClosed(pub(crate) CancellationToken);
 

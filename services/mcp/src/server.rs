@@ -1,4 +1,4 @@
-//! The MCP methods: tools, resources and tasks, for one MCP session.
+//! The MCP methods for tools, resources and tasks, of one MCP session.
 
 mod calls;
 
@@ -29,21 +29,22 @@ const INSTRUCTIONS: &str = "Runs prompts with the Claude CLI on the machine of c
     call, use `start`, then `wait` with the `nextOffset` of the previous answer until `ended` is \
     true.";
 
-/// The MCP server. Each MCP session has a value of its own ([`Server::session`]); all of them share
-/// one limit on concurrent calls.
+/// The MCP server of one MCP session, which runs prompts through the bridge. [`Server::session`]
+/// creates the server of a further session. All of them share one limit on concurrent calls.
 #[derive(Debug)]
 pub struct Server {
     slots: Slots,
-    /// The `execute` calls of all sessions. A call may outlive its session until its cancel has
-    /// reached the bridge.
+    /// The running `execute` calls of all sessions. A call may outlive its session until its cancel
+    /// has reached the bridge, so the process waits for these calls before it exits.
     calls: TaskTracker,
     running: RunningCalls,
-    /// Cancelled when the server stops. All calls then end with an error that says how to continue.
+    /// A token that is cancelled when the server stops. All calls then end with an error that says
+    /// how to get the result later.
     stop: CancellationToken,
 }
 
 impl Server {
-    /// Creates a server for the first session; [`Server::session`] creates those for further
+    /// Creates the server of the first session. [`Server::session`] creates the servers of further
     /// sessions.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
@@ -55,14 +56,15 @@ impl Server {
         }
     }
 
-    /// Sets the token that stops the server: cancelling it ends all calls.
+    /// Sets the token that stops the server. Cancelling it ends all calls with an error that says
+    /// how to continue.
     #[must_use]
     pub fn stopped_by(self, stop: CancellationToken) -> Self {
         Self { stop, ..self }
     }
 
-    /// Creates the server for another session. It shares the limit on concurrent calls and the
-    /// stop.
+    /// Creates the server of another session, which shares the limit on concurrent calls and the
+    /// stop token with this one.
     #[must_use]
     pub fn session(&self) -> Self {
         Self {
@@ -73,7 +75,8 @@ impl Server {
         }
     }
 
-    /// Returns the tracker of the `execute` calls of all sessions, to wait for their end.
+    /// Returns the tracker of the `execute` calls of all sessions, with which the caller waits for
+    /// their end.
     pub(crate) fn calls(&self) -> TaskTracker {
         self.calls.clone()
     }

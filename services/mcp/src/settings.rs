@@ -1,4 +1,4 @@
-//! The settings of the MCP server.
+//! The settings that the MCP server has both over HTTP and over stdio.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,33 +6,39 @@ use std::time::Duration;
 
 use client::Options;
 
-/// The settings of the MCP server over HTTP and stdio. The defaults suit a bridge on the same
-/// machine.
+/// The settings that the MCP server has both over HTTP and over stdio. The defaults suit a bridge
+/// on the same machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The bridge's WebSocket address, like `ws://127.0.0.1:8003/ws`.
+    /// The WebSocket address of the bridge, like `ws://127.0.0.1:8003/ws`. Each call opens a
+    /// connection to it.
     pub url: String,
-    /// The timeouts and delays of the connections to the bridge.
+    /// The timeouts and reconnect delays of the WebSocket connections to the bridge.
     pub client: Options,
-    /// The maximum number of concurrent calls that view an execution (`execute`, `wait`, `output`,
-    /// a resource's output), and separately of all other calls. Further calls are refused.
+    /// The maximum number of concurrent calls that receive the output of an execution (`execute`,
+    /// `wait`, `output`, a resource's output). All other calls together have a second limit of the
+    /// same number. Further calls are refused.
     pub calls: usize,
-    /// The maximum time between two progress notifications of one call.
+    /// The maximum time between two progress notifications of one call. The default is 15 s,
+    /// because some MCP clients abort a call after 60 s without progress.
     pub progress: Duration,
-    /// The maximum output of an execution in one result, in bytes. Longer output is cut.
+    /// The maximum size of an execution's output in one result, in bytes. Longer output is cut, and
+    /// the result says where it continues.
     pub text_bytes: usize,
-    /// Called for every request that this server refuses by itself, for metrics.
+    /// A function that is called for every request that this server refuses by itself, so that the
+    /// caller can count refusals.
     pub on_refusal: OnRefusal,
 }
 
-/// A function that is called with the reason, one of [`crate::REASONS`], whenever the MCP server
-/// refuses a request by itself. Refusals by the bridge are not reported, because the bridge counts
-/// them. The default does nothing.
+/// A function that is called whenever the MCP server refuses a request without asking the bridge,
+/// with the reason (one of [`crate::REASONS`]). Refusals by the bridge are not reported, because
+/// the bridge counts them. The default function does nothing.
 #[derive(Clone)]
 pub struct OnRefusal(Arc<dyn Fn(&'static str) + Send + Sync>);
 
 impl OnRefusal {
-    /// Creates a value that calls this function for every refusal. The function must not block.
+    /// Creates a value that calls this function for every refusal. The function must not block,
+    /// because it runs on an async task.
     pub fn new(function: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(function))
     }
@@ -55,10 +61,11 @@ impl fmt::Debug for OnRefusal {
 }
 
 impl Settings {
-    /// The default of [`Settings::calls`].
+    /// The default maximum number of concurrent calls ([`Settings::calls`]).
     pub const CALLS: usize = 64;
 
-    /// Creates settings for the bridge at this `ws://` address, with defaults for the rest.
+    /// Creates the settings for the bridge at this `ws://` address, with the default of every other
+    /// setting. The address is not checked; a wrong one fails each call.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {

@@ -1,14 +1,14 @@
-//! The limit on concurrent MCP calls. Each call has its own connection to the bridge, and a slot:
-//! one of a limited number of permits.
+//! The limit on concurrent MCP calls. Each call opens its own connection to the bridge, and needs a
+//! permit for it, which is called a slot.
 //!
 //! - A call acquires its slot before it connects to the bridge. It releases the slot when it ends,
 //!   or when its response stream is closed. The client may resume the stream, so the call then
 //!   continues without a slot.
-//! - Calls that view an execution and all other calls have separate slots, of the same number, so
-//!   that an execution can be cancelled while all view slots are in use.
-//! - No call waits for a slot: without a free slot it is refused immediately.
+//! - Calls that receive the output of an execution have their own slots, and all other calls have
+//!   as many again. An execution can therefore be cancelled while all slots for output are in use.
+//! - No call waits for a slot. If none is free, the call is refused immediately.
 //! - A result has at most [`crate::Settings::text_bytes`] of output. A client that does not read
-//!   its progress delays only the calls of its own session; the executions continue.
+//!   its progress notifications delays only the calls of its own session; the executions continue.
 
 use std::sync::Arc;
 
@@ -19,16 +19,18 @@ use tokio_util::sync::CancellationToken;
 use crate::Settings;
 use crate::failure::Failure;
 
-/// The kind of a call, which decides the limit that it counts against.
+/// The kind of an MCP call, which decides the limit that it counts against.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
-    /// The call receives the output of an execution, possibly until the execution ends.
+    /// The call receives the output of an execution, possibly until the execution ends (`execute`,
+    /// `wait`, `output`, a resource's output).
     View,
-    /// The call sends one short request.
+    /// The call sends one short request to the bridge and returns its answer.
     Request,
 }
 
-/// The limits on concurrent calls, as slots that calls acquire. All sessions share them.
+/// The limits on concurrent MCP calls, which all sessions share. A call acquires a slot (a permit)
+/// of its kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     settings: Arc<Settings>,
@@ -36,7 +38,8 @@ pub(crate) struct Slots {
     requests: Arc<Semaphore>,
 }
 
-/// A running call, with its slot and its own connection to the bridge.
+/// A running MCP call, with its slot and its own connection to the bridge. Dropping it releases the
+/// slot.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) client: Client,
@@ -44,8 +47,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Waits until the response stream is closed, so that the slot can be released. Waits forever
-    /// if it was released before. Cancel-safe.
+    /// Waits until the response stream of the call is closed, so that the slot can be released.
+    /// Waits forever if the slot was released before. Cancel-safe.
     pub(crate) async fn stream_closed(&self, closed: &CancellationToken) {
         if self.slot.is_none() {
             std::future::pending::<()>().await;
@@ -53,7 +56,7 @@ impl Call {
         closed.cancelled().await;
     }
 
-    /// Releases the slot for another call; this call continues without one.
+    /// Releases the slot, so that another call can begin. This call continues without a slot.
     pub(crate) fn release_slot(&mut self) {
         self.slot = None;
     }
@@ -73,10 +76,11 @@ impl Slots {
         &self.settings
     }
 
-    /// Acquires a slot and connects to the bridge. It does not wait for a slot.
+    /// Acquires a slot of this kind and connects to the bridge. Fails immediately if no slot is
+    /// free.
     ///
     /// # Errors
-    /// All slots of this kind are in use, or the bridge does not answer.
+    /// All slots of this kind are in use, or the bridge does not answer or refuses the connection.
     pub(crate) async fn call(&self, purpose: Purpose) -> Result<Call, Failure> {
         let slot = self.acquire(purpose)?;
         let client = Client::connect(&self.settings.url, self.settings.client.clone()).await?;
@@ -86,11 +90,12 @@ impl Slots {
         })
     }
 
-    /// Acquires a slot, connects to the bridge and sends one request. Closes the connection after
+    /// Acquires a slot, connects to the bridge, sends one request, and closes the connection after
     /// the answer.
     ///
     /// # Errors
-    /// All slots are in use, or the bridge does not answer or refuses.
+    /// All slots for short requests are in use, or the bridge does not answer or refuses the
+    /// request.
     pub(crate) async fn request<T>(
         &self,
         request: impl AsyncFnOnce(&Client) -> Result<T, client::Error>,

@@ -1,4 +1,4 @@
-//! The MCP server on stdin and stdout, as `ccb mcp` runs it.
+//! The MCP server on stdin and stdout, as the command `ccb mcp` runs it for one client.
 
 mod lines;
 
@@ -11,20 +11,21 @@ use crate::requests::Requests;
 use crate::{Server, Settings};
 use lines::Lines;
 
-/// The maximum time, after stdin is closed, for cancels that the client sent just before to reach
-/// the bridge.
+/// The maximum time that `ccb mcp` waits after stdin is closed, so that cancels which the client
+/// sent just before reach the bridge.
 const CANCEL_TIME: Duration = Duration::from_secs(10);
 
-/// The error of an MCP session that could not begin, because the client broke the protocol.
+/// The error of an MCP session that could not begin, because the client broke the MCP protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("the MCP session could not begin: {0}")]
 pub struct Error(Box<ServerInitializeError>);
 
 /// Serves one MCP session on stdin and stdout until stdin is closed, and then ends the running
-/// calls. Their executions continue, unless the call was cancelled or had `onDisconnect: "cancel"`.
+/// calls. The executions continue, except those whose call was cancelled or had
+/// `onDisconnect: "cancel"`.
 ///
 /// # Errors
-/// The client broke the protocol before the session began.
+/// The client broke the MCP protocol before the session began.
 pub async fn serve(settings: Settings) -> Result<(), Error> {
     let server = Server::new(settings);
     let calls = server.calls();

@@ -1,5 +1,6 @@
-//! MCP tasks (SEP-2663). A task is an execution, and its id is the execution's id. Its state is
-//! stored in claude-api, so a task survives a restart of this server and of the bridge.
+//! MCP tasks (SEP-2663), which let a client poll for the result of a long call. A task is an
+//! execution, and its id is the execution's id. Its state is stored in claude-api, so a task
+//! survives a restart of this server and of the bridge.
 
 use client::Client;
 use protocol::{ExecutionId, State, Status};
@@ -10,29 +11,29 @@ use crate::failure::Failure;
 use crate::slots::Slots;
 use crate::{progress, results, views};
 
-/// The interval at which clients should poll a task, in milliseconds.
+/// The interval at which clients are asked to poll a task, in milliseconds.
 const POLL_MS: u64 = 2000;
 
-/// Returns the id of the execution that a task is.
+/// Parses the id of an MCP task, which is the id of its execution.
 ///
 /// # Errors
-/// The text is not an execution id, so there is no such task.
+/// The text is not a UUID, so no such task exists.
 pub(crate) fn id(task: &str) -> Result<ExecutionId, Failure> {
     task.parse()
         .map_err(|error: protocol::id::BadId| Failure::not_found(error.to_string()))
 }
 
-/// Returns the status of an execution, over a new connection to the bridge.
+/// Returns the status of an execution, which is requested over a new connection to the bridge.
 ///
 /// # Errors
-/// The bridge does not know the execution or does not answer, or too many calls run already.
+/// The bridge does not know the execution or does not answer, or too many calls already run.
 pub(crate) async fn status(slots: &Slots, id: ExecutionId) -> Result<Status, Failure> {
     let status = async |client: &Client| client.status(id).await;
     slots.request(status).await
 }
 
-/// Returns the present state of a task. If its execution has ended and was not cancelled, includes
-/// the result that `execute` would have returned.
+/// Returns the present state of an MCP task. If its execution has ended and was not cancelled, the
+/// state includes the result that the tool `execute` would have returned.
 ///
 /// # Errors
 /// As [`status`], or the text is not an execution id.
@@ -55,7 +56,7 @@ pub(crate) async fn get(slots: &Slots, task_id: &str) -> Result<DetailedTask, Fa
     Ok(DetailedTask::new(task(&status), payload))
 }
 
-/// Returns the MCP task that describes an execution.
+/// Converts the status of an execution to the MCP task that describes it.
 pub(crate) fn task(status: &Status) -> Task {
     let changed = status.ended_at.or(status.started_at);
     let task = Task::new(

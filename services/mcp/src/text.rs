@@ -1,31 +1,31 @@
-//! The output in one result of a tool: a range of an execution's output, cut at a limit.
+//! The text of an execution's output in one tool result, which is cut at a size limit.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// Collects the output of an execution for one result, from an offset up to a limit. It does no
-/// I/O.
+/// A buffer for the output of an execution in one tool result, from an offset up to a size limit.
+/// It does no I/O.
 ///
-/// The collected bytes are the whole output between the start and [`Text::next`], except for the
-/// ranges in `gaps`. Output after the limit, or after a character that would cross the limit, is
-/// ignored.
+/// The bytes in it are the whole output from the start to [`Text::next`], except for the ranges in
+/// `gaps`. Output after the limit is ignored, and so is a UTF-8 character that does not fit
+/// completely.
 #[derive(Debug)]
 pub(crate) struct Text {
-    /// The offset of the first collected byte. If the requested offset is inside a character, it is
-    /// the character's first byte.
+    /// The offset of the first byte in the buffer. If the requested offset is inside a UTF-8
+    /// character, this is the offset of the character's first byte.
     start: u64,
     next: u64,
     bytes: Vec<u8>,
     limit: usize,
     gaps: Vec<Range<u64>>,
-    /// Whether output was ignored because of the limit.
+    /// Whether output was ignored because the limit is reached.
     cut: bool,
 }
 
 impl Text {
-    /// Creates an empty collection of at most `limit` bytes from this offset.
+    /// Creates an empty buffer for at most `limit` bytes of output from the offset `start`.
     pub(crate) fn new(start: u64, limit: usize) -> Self {
         Self {
             start,
@@ -37,19 +37,19 @@ impl Text {
         }
     }
 
-    /// Returns whether the limit is reached. Further output is then ignored, so the caller can
-    /// stop.
+    /// Returns whether the size limit is reached. Further output is then ignored, so the caller can
+    /// stop reading.
     pub(crate) fn is_full(&self) -> bool {
         self.cut || self.bytes.len() >= self.limit
     }
 
-    /// Returns the offset after the collected output, where the next call continues.
+    /// Returns the offset after the output in the buffer, where the client's next call continues.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Adds the output that begins at this offset, as far as it fits. It must follow the collected
-    /// output.
+    /// Adds a piece of output that begins at this offset, as far as it fits. The caller adds pieces
+    /// in order.
     pub(crate) fn push(&mut self, offset: u64, piece: &Bytes) {
         if self.cut {
             return;
@@ -64,7 +64,8 @@ impl Text {
         self.next = offset + fitting as u64;
     }
 
-    /// Adds a range of output bytes that will not arrive.
+    /// Adds a range of the output, in bytes, that was not received because it is no longer kept or
+    /// was skipped.
     pub(crate) fn gap(&mut self, missing: Range<u64>) {
         if !self.cut {
             self.next = missing.end;
@@ -76,7 +77,7 @@ impl Text {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// Adds the text, its offsets and its gaps to the JSON of a result.
+    /// Adds the text, its offsets and its gaps to the JSON object of a tool result.
     pub(crate) fn describe(&self, result: &mut Value) {
         let Self {
             start,
@@ -97,7 +98,8 @@ impl Text {
     }
 }
 
-/// Returns the length of the longest prefix that has at most `max` bytes and splits no character.
+/// Returns the length of the longest prefix that has at most `max` bytes and does not end inside a
+/// UTF-8 character.
 fn floor_char_boundary(bytes: &[u8], max: usize) -> usize {
     if bytes.len() <= max {
         return bytes.len();

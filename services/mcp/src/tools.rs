@@ -1,4 +1,4 @@
-//! The definitions of the MCP tools: their names, descriptions and schemas.
+//! The definitions of the MCP tools, with their names, descriptions and JSON schemas.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ pub(crate) const CONTROL: &str = "control";
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(define);
 
-/// Returns the definitions of all tools, in the order in which clients see them.
+/// Returns the definitions of all MCP tools, in the order in which clients see them.
 pub(crate) fn all() -> &'static [Tool] {
     &TOOLS
 }
@@ -140,8 +140,9 @@ fn offset() -> Value {
                            byte"})
 }
 
-/// Returns the JSON schema of the arguments that run a prompt: the fields of `protocol::Body` and
-/// `executionId`. `waits`: the tool waits for the end, and so has `onDisconnect` too.
+/// Returns the JSON schema of the arguments of `execute` and `start`, which are the fields of
+/// `protocol::Body` and `executionId`. With `waits`, the tool waits for the end of the execution,
+/// and the schema has `onDisconnect` too.
 fn execution(waits: bool) -> JsonObject {
     let string = |text: &str| json!({"type": "string", "description": text});
     let positive =

@@ -1,4 +1,5 @@
-//! Reads the output of existing executions, for the tools `wait` and `output`, resources and tasks.
+//! Reads the output of existing executions from the bridge, for the tools `wait` and `output`, for
+//! resources, and for tasks.
 
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use crate::progress::Progress;
 use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
-/// Collects output from an offset, or from the oldest kept byte, until the execution ends, `time`
-/// is over, or one result is full. Returns the output and the present status.
+/// Waits for output of an execution, and returns it with the present status. It stops when the
+/// execution ends, `time` is over, or one result is full. The output begins at `offset`, or, with
+/// `None`, at the oldest byte that is kept.
 ///
 /// When `stream_closed` is cancelled, the call no longer counts against the limit on concurrent
-/// calls. Dropping the future only detaches; the execution continues.
+/// calls. Dropping the future only stops the messages; the execution continues.
 ///
 /// # Errors
 /// The bridge refuses to send the output or is lost, or too many calls run already.
@@ -58,8 +60,9 @@ pub(crate) async fn wait(
     finish(call, id, text, terminal).await
 }
 
-/// Collects the output that exists now, at most `max` bytes from an offset, or from the oldest kept
-/// byte. Returns the output and the present status, without waiting for more output.
+/// Returns the output of an execution that exists now, at most `max` bytes, with the present
+/// status. Does not wait for more output. The output begins at `offset`, or, with `None`, at the
+/// oldest byte that is kept.
 ///
 /// # Errors
 /// As [`wait`].
@@ -88,8 +91,8 @@ pub(crate) async fn output(
     finish(call, id, text, terminal).await
 }
 
-/// Collects the output of an ended execution. Returns what `execute` would have returned: the
-/// output, the status, and whether the output is complete.
+/// Returns the output and status of an ended execution, and whether the output is complete. The
+/// tool `execute` would have returned the same.
 ///
 /// # Errors
 /// As [`wait`].
@@ -118,8 +121,8 @@ fn attach(call: &Call, id: ExecutionId, offset: Option<u64>) -> Run {
     })
 }
 
-/// Adds the output or the gap of an event to the text. Returns the status if the event is the end
-/// of the execution; otherwise None.
+/// Adds the output or the gap in an event to the text. Returns the final status if the event is the
+/// end of the execution, and `None` for every other event.
 fn collect(event: Event, text: &mut Text) -> Option<(Status, Verdict)> {
     match event {
         Event::Output { offset, bytes } => text.push(offset, &bytes),
@@ -130,8 +133,8 @@ fn collect(event: Event, text: &mut Text) -> Option<(Status, Verdict)> {
     None
 }
 
-/// Closes the connection of a call, and returns its result. Requests the status first if the
-/// execution has not ended.
+/// Returns the output and status of a call, and closes its connection to the bridge. If the
+/// execution has not ended (`terminal` is `None`), requests its present status first.
 async fn finish(
     call: Call,
     id: ExecutionId,

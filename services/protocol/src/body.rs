@@ -1,7 +1,7 @@
-//! The body of an execution: the prompt and the settings that a client sends (docs/protocol.md,
-//! "Body").
+//! The body of an execution, which is the prompt and the settings that a client sends to run it
+//! (docs/protocol.md, "Body").
 //!
-//! Unknown fields are an error. A field that is absent or null has its default.
+//! An unknown field is an error. A field that is absent or null has its default value.
 
 mod check;
 mod error;
@@ -21,52 +21,55 @@ pub use error::BodyError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptMode {
-    /// As plain text: a leading `/` or an `@` has no special meaning.
+    /// The prompt is plain text. A leading `/` or an `@` has no special meaning.
     #[default]
     Verbatim,
-    /// As if typed into the CLI: `/commands` run, and `@files` insert files.
+    /// The prompt is read as if it were typed into the CLI. `/commands` run, and `@files` insert
+    /// the content of files.
     Commands,
 }
 
-/// The content of an execution's output, which its clients receive.
+/// The form of an execution's output, which the bridge streams to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// The model's answer as plain text, while it is generated.
+    /// The model's answer as plain text, streamed while it is generated.
     #[default]
     Text,
     /// The lines that the CLI writes to its stdout, normally JSON.
     Events,
 }
 
-/// Whether clients can send more messages to the CLI after the prompt.
+/// Whether clients can send further messages to the CLI of an execution after the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputMode {
-    /// No: the CLI's stdin is closed after the prompt.
+    /// Clients cannot send further messages. The CLI's stdin is closed after the prompt.
     #[default]
     None,
-    /// Yes: stdin stays open, and the request `input` writes to it.
+    /// Clients can send further messages. The CLI's stdin stays open, and the request `input`
+    /// writes to it.
     Stream,
 }
 
-/// What happens after an execution was interrupted: its runner died, or claude-api was stopped or
-/// killed.
+/// What claude-api does after an execution was interrupted, because its runner (the process that
+/// starts and watches the CLI) died, or because claude-api was stopped or killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnInterrupt {
-    /// The execution stays ended as `interrupted`.
+    /// claude-api does nothing more. The execution stays in the terminal state `interrupted`.
     #[default]
     None,
     /// claude-api creates a new execution that continues the same conversation.
     Continue,
 }
 
-/// What happens after an execution failed because the model account's usage limit was reached.
+/// What claude-api does after an execution failed because the usage limit of the model account was
+/// reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUsageLimit {
-    /// The execution stays ended as `failed`.
+    /// claude-api does nothing more. The execution stays in the terminal state `failed`.
     #[default]
     None,
     /// claude-api creates a new execution in the same conversation, which waits until the limit is
@@ -74,8 +77,8 @@ pub enum OnUsageLimit {
     Wait,
 }
 
-/// The body of an execution: its prompt, and settings for the CLI and for claude-api. Only `prompt`
-/// is required.
+/// The body of an execution, with its prompt and the settings for the CLI and for claude-api. Only
+/// `prompt` is required; every other field has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(
@@ -131,7 +134,8 @@ pub struct Body {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// The workspace (the folder in which the CLI works) of a body that names none.
+/// The name of the workspace that is used if the body names none. A workspace is the folder in
+/// which the CLI works.
 pub const DEFAULT_WORKSPACE: &str = "default";
 
 fn default_workspace() -> String {
@@ -143,7 +147,8 @@ fn or_default_workspace<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::E
 }
 
 impl Body {
-    /// Creates a body with this prompt and the defaults of docs/protocol.md, "Body".
+    /// Creates a body with this prompt and the default of every other field (docs/protocol.md,
+    /// "Body"). The values are not checked; [`Body::check`] does that.
     pub fn new(prompt: impl Into<String>) -> Self {
         Self {
             prompt: prompt.into(),
@@ -171,11 +176,13 @@ impl Body {
         }
     }
 
-    /// Reads a body from JSON, without a check of its values ([`Body::check`]).
+    /// Parses a body from JSON. The values are not checked against the limits; [`Body::check`] does
+    /// that.
     ///
     /// # Errors
-    /// The JSON is not an object with the fields of a body, or has a member twice. The message has
-    /// the line and column if the parser knows them.
+    /// [`BodyError::Malformed`] if the text is not a JSON object with the fields of a body: a
+    /// syntax error, a field that is unknown, missing or of a wrong type, or a member that is given
+    /// twice. The message has the line and column if the parser knows them.
     pub fn from_json(json: &[u8]) -> Result<Self, BodyError> {
         // serde would read an array as the fields in order.
         if json.trim_ascii_start().first() == Some(&b'[') {
@@ -186,11 +193,11 @@ impl Body {
         crate::json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
     }
 
-    /// Returns a SHA-256 by which a repeated request is recognised: equal bodies have equal
-    /// digests.
+    /// Returns the SHA-256 by which claude-api recognises a repeated request. Bodies with equal
+    /// values have equal digests, whether a default is written out, null or absent.
     ///
     /// The digest covers the name and value of every field that differs from its default, except
-    /// `lane`. Therefore a field that a later version adds does not change the digests of stored
+    /// `lane`. A field that a later version adds therefore does not change the digests of stored
     /// bodies.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {

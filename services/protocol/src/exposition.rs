@@ -1,12 +1,13 @@
-//! The two text formats of the metrics at `/metrics`, and the choice between them.
+//! The two text formats in which a service can write its metrics at `/metrics`, and the choice
+//! between them by the request header `Accept`.
 //!
 //! - OpenMetrics 1.0.0, which a Prometheus server requests.
-//! - The Prometheus text format 0.0.4, for every other client: `curl`, and `promtool check
-//!   metrics`, which reads no other format.
+//! - The Prometheus text format 0.0.4, for every other client, such as `curl` and
+//!   `promtool check metrics`. `promtool` reads no other format.
 
-/// The media type of OpenMetrics in the request header `Accept`.
+/// The media type by which a client requests OpenMetrics in the header `Accept`.
 const OPEN_METRICS_RANGE: &str = "application/openmetrics-text";
-/// The media type of the Prometheus text format in the request header `Accept`.
+/// The media type by which a client requests the Prometheus text format in the header `Accept`.
 const TEXT_RANGE: &str = "text/plain";
 
 /// A text format in which a service can write its metrics at `/metrics`.
@@ -19,11 +20,13 @@ pub enum Exposition {
 }
 
 impl Exposition {
-    /// Chooses the format from all values of the request header `Accept` (RFC 9110, section
+    /// Chooses the metrics format from all values of the request header `Accept` (RFC 9110, section
     /// 12.5.1).
     ///
-    /// The result is OpenMetrics if the client lists it and gives the text format no higher weight.
-    /// Without an `Accept` header it is the text format.
+    /// Returns OpenMetrics if the client lists its version 1.0.0, or no version, with a weight
+    /// (`q`) above 0 that is at least the weight of `text/plain`. Returns the text format
+    /// otherwise: without the header, and for `*/*` alone. A weight that is not a number counts as
+    /// 0.
     #[must_use]
     pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);

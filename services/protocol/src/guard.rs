@@ -1,4 +1,5 @@
-//! The check of the headers `Host` and `Origin`, which keeps web pages away from a local service.
+//! The check of the HTTP headers `Host` and `Origin`, which stops foreign web pages from using a
+//! service on the user's machine.
 //!
 //! A page in a browser can send requests to 127.0.0.1, also through DNS rebinding (CVE-2025-52882).
 //! The services therefore check every request before all other work, including any upgrade.
@@ -8,24 +9,27 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Method, Uri};
 
-/// The hosts of this machine, which are always allowed in the header `Host`.
+/// The names of this machine that are always allowed in the header `Host`.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// The hosts and origins from which one service accepts requests.
+/// The allowlist of one service for the HTTP headers `Host` and `Origin`. It protects the service
+/// from web pages in the user's browser.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
 }
 
-/// The reason to refuse a request from a foreign host or web page. The message says what to do.
+/// The reason why a request from a foreign host or web page is refused (HTTP 403, Forbidden). The
+/// message says how the operator can allow it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Foreign {
-    /// The header `Host` is missing, repeated or not allowed.
+    /// The header `Host` is missing, repeated, or names a host that is not allowed. Holds its
+    /// value.
     #[error("Host {0:?} is not allowed; allow it with --allowed-hosts")]
     Host(String),
     /// The header `Origin` is repeated, `null`, or neither the service's own origin nor on the
-    /// list.
+    /// operator's list. Holds its value.
     #[error(
         "Origin {0:?} is not allowed; if its pages may use this service, \
          allow it with --allowed-origins"
@@ -33,8 +37,9 @@ pub enum Foreign {
     Origin(String),
 }
 
-/// Returns whether a request only reads a health endpoint, which needs no check of its sender.
-/// Docker's healthcheck runs inside a container whose other requests the services refuse.
+/// Returns whether a request only reads a health endpoint (GET or HEAD of `/health` or below). Such
+/// a request is answered without a check of its sender, because Docker's healthcheck runs inside a
+/// container whose other requests the services refuse.
 #[must_use]
 pub fn reads_health(method: &Method, uri: &Uri) -> bool {
     let path = uri.path();
@@ -43,8 +48,8 @@ pub fn reads_health(method: &Method, uri: &Uri) -> bool {
 }
 
 impl Guard {
-    /// Creates a guard that allows these hosts besides the local names, and these origins besides
-    /// the host of the request itself.
+    /// Creates the check that allows these hosts in addition to the local names, and these origins
+    /// in addition to the service's own.
     ///
     /// A host is a name, or `name:port` to allow only that port. An origin is like
     /// `https://app.example:8443`.
@@ -60,18 +65,19 @@ impl Guard {
         Self { hosts, origins }
     }
 
-    /// Returns whether the operator listed this origin. Only pages of listed origins get CORS
-    /// headers, with which scripts can read the answers.
+    /// Returns whether this origin is on the operator's list, in upper or lower case. Only pages of
+    /// listed origins get CORS headers, with which a browser lets their scripts read the answers.
     #[must_use]
     pub fn lists(&self, origin: &str) -> bool {
         self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
     }
 
-    /// Checks where one HTTP/1.1 request is addressed to and which web page sent it. A request
-    /// without `Origin` does not stem from a foreign page, and only its host is checked.
+    /// Checks that a request is addressed to an allowed host and was not sent by a foreign web
+    /// page. A request without `Origin` was not sent by a foreign page, so only its host is
+    /// checked.
     ///
-    /// If the target is an absolute URL, its host replaces `Host` (RFC 9112, section 3.2.2). Both
-    /// must be allowed.
+    /// If the request target is an absolute URL, its host replaces that of the header `Host` (RFC
+    /// 9112, section 3.2.2). Both must be allowed.
     ///
     /// # Errors
     /// The header that is not allowed, with its value.
@@ -98,7 +104,8 @@ impl Guard {
         }
     }
 
-    /// Returns the host in lower case if it is local or on the list, and else an error.
+    /// Returns the host in lower case if it is local or on the operator's list. Any other host is
+    /// [`Foreign::Host`].
     fn host(&self, host: &str) -> Result<String, Foreign> {
         let host = host.to_ascii_lowercase();
         let name = without_port(&host);
@@ -111,11 +118,11 @@ impl Guard {
     }
 }
 
-/// Parses the address on which a service listens: an IP address, or `localhost` for 127.0.0.1.
-/// Other names are refused.
+/// Parses the IP address on which a service listens. `localhost` means 127.0.0.1, and an IPv6
+/// address may have brackets. Other host names are refused.
 ///
 /// # Errors
-/// The text is neither; the message names the valid forms.
+/// The text is neither an IP address nor `localhost`. The message names the valid forms.
 pub fn listen_address(text: &str) -> Result<IpAddr, String> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -126,8 +133,8 @@ pub fn listen_address(text: &str) -> Result<IpAddr, String> {
         .map_err(|_| "give an IP address or localhost, like 127.0.0.1 or 0.0.0.0".to_owned())
 }
 
-/// Returns whether a text is one origin (`scheme://host[:port]`), for an operator's list of
-/// origins. `*`, `null` and an origin with a path are not.
+/// Returns whether a text is one web origin (`scheme://host[:port]`), for an operator's list of
+/// origins. Returns false for `*`, `null`, and an origin with a path.
 #[must_use]
 pub fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.trim_end_matches('/').split_once("://") else {
@@ -137,8 +144,8 @@ pub fn is_origin(text: &str) -> bool {
     !scheme.is_empty() && !host.is_empty() && !scheme.contains(bad) && !host.contains(bad)
 }
 
-/// Returns the only value of a header; None if the request does not have it. The error describes a
-/// header that is repeated or not ASCII.
+/// Returns the value of a header that may occur at most once. `None` if the request does not have
+/// it. The error says that the header is repeated or not ASCII.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, String> {
     let mut values = headers.get_all(name).iter();
     let Some(first) = values.next() else {
@@ -153,7 +160,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Str
         .map_err(|_| "(not ASCII)".to_owned())
 }
 
-/// Returns a host without its `:port`. An IPv6 address keeps its brackets.
+/// Returns a host without its `:port`. A host without a port is returned unchanged, and an IPv6
+/// address keeps its brackets.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') && port.bytes().all(|b| b.is_ascii_digit()) => {

@@ -1,4 +1,4 @@
-//! Execution ids: any UUID of RFC 9562, written in lower case.
+//! The id of an execution, which is any UUID of RFC 9562. It is written in lower case with hyphens.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The id of an execution: a UUID (RFC 9562). A client that chooses the id can repeat its request,
-/// and the prompt still runs once.
+/// The id of an execution, a UUID (RFC 9562). A client may choose it before it sends the prompt. If
+/// the request is then repeated with the same id, the prompt still runs only once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ExecutionId(Uuid);
 
-/// The error for a text that is not a UUID in the hyphenated form of RFC 9562, section 4.
+/// The error for a text that is not a UUID in the form of RFC 9562, section 4 (36 characters with
+/// hyphens). It holds the first 64 characters of that text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not a UUID (RFC 9562): 32 hex digits in the form 8-4-4-4-12, \
@@ -43,8 +44,9 @@ impl From<Uuid> for ExecutionId {
 impl FromStr for ExecutionId {
     type Err = BadId;
 
-    /// Parses only the hyphenated form, in lower or upper case. Other forms of a UUID (braces,
-    /// `urn:uuid:`, 32 digits) would give one execution several names in paths.
+    /// Parses a UUID in the form with hyphens, in lower or upper case, and returns [`BadId`] for
+    /// every other text. Other forms of a UUID (braces, `urn:uuid:`, 32 digits without hyphens) are
+    /// refused, because one execution would then have several names in URL paths.
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = || BadId(text.chars().take(64).collect());
         if text.len() != 36 {

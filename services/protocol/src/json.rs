@@ -1,5 +1,5 @@
-//! JSON rules of both services: a member that is given twice is refused, and one line of JSON is
-//! one line for every reader.
+//! Stricter JSON for both services. They refuse an object with the same member name twice, and they
+//! write JSON lines that every reader takes for one line.
 //!
 //! RFC 8259 (section 4) lets each parser decide about two members with the same name: some use the
 //! first, some the last. Two programs would then see two different requests in one text, so
@@ -19,36 +19,39 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-/// The maximum depth of nested objects and arrays, the same as serde_json's own limit.
+/// The maximum depth of nested objects and arrays in received JSON. It is the same as serde_json's
+/// own limit.
 const DEPTH: usize = 128;
-/// The maximum number of members of one object. It bounds the memory that a hostile text can use,
-/// because the names of every open object are kept.
+/// The maximum number of members of one object in received JSON. It bounds the memory that a
+/// hostile text can use, because the check remembers the names of every open object.
 const MEMBERS: usize = 4096;
-/// The maximum number of characters of a name that an error quotes.
+/// The maximum length of a member name in an error message, in characters.
 const SHOWN_CHARS: usize = 64;
 
-/// A reason to refuse JSON text that is valid and that many parsers would accept.
+/// The reason why JSON text is refused although it is valid and many parsers would accept it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// One object has two members with this name.
+    /// An object has two members with this name (at most its first 64 characters).
     #[error("the member {0:?} is given twice in one object; give it once")]
     Repeated(String),
-    /// One object has more members than the limit.
+    /// An object has more than 4096 members.
     #[error("an object has more than {MEMBERS} members")]
     TooManyMembers,
-    /// Objects and arrays are nested more deeply than the limit.
+    /// Objects and arrays are nested more than 128 deep.
     #[error("objects and arrays are nested more than {DEPTH} deep")]
     TooDeep,
-    /// A member's name is not valid, for example a lone surrogate.
+    /// The name of a member is not valid Unicode, for example because of a lone surrogate. Holds
+    /// the parser's message.
     #[error("a member's name is not valid: {0}")]
     BadName(String),
 }
 
-/// Deserializes a value from JSON, as `serde_json::from_slice` does, but refuses an object at any
-/// depth in which a member is given twice.
+/// Deserializes a value from JSON as `serde_json::from_slice` does, but refuses text in which any
+/// object has the same member name twice.
 ///
 /// # Errors
-/// serde_json's errors, or the message of [`Unfit`] as a data error.
+/// The text is not valid JSON, is not of the type `T`, or is refused by
+/// [`refuse_repeated_members`].
 pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     let value = serde_json::from_slice(json)?;
     let custom = <serde_json::Error as serde::de::Error>::custom::<String>;
@@ -57,21 +60,23 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     Ok(value)
 }
 
-/// Deserializes a field, with its default if the value is null. For serde's `deserialize_with`.
+/// Deserializes a field, for serde's `deserialize_with`. A null gives the default of the type, as
+/// an absent field does.
 pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     de: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(de)?.unwrap_or_default())
 }
 
-/// Refuses JSON text in which one object, at any depth, has two members with the same name.
+/// Checks that no object in a JSON text, at any depth, has two members with the same name.
 ///
-/// Names are compared unescaped: `"a"` and `"\u0061"` are the same. The text must be valid JSON,
-/// because this function finds no syntax errors. It does not read numbers, so `1e400` passes. Its
-/// time is linear in the text's length.
+/// Names are compared unescaped, so `"a"` and `"\u0061"` are the same. The text must already be
+/// known to be valid JSON, because this function does not report syntax errors. It does not parse
+/// numbers, so `1e400` passes. The time is linear in the length of the text.
 ///
 /// # Errors
-/// A name is repeated or not valid, or the text exceeds a limit of depth or members.
+/// [`Unfit`] if a name is repeated or not valid, an object has more than 4096 members, or the
+/// nesting is deeper than 128.
 pub fn refuse_repeated_members(json: &str) -> Result<(), Unfit> {
     // The names of each open object, None for an open array.
     let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
@@ -116,8 +121,8 @@ pub fn refuse_repeated_members(json: &str) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Returns the position of the quote that closes the string whose content begins at `at`; the
-/// text's length if there is none.
+/// Returns the position of the quote that closes a JSON string, whose first character is at `at`.
+/// Returns the length of the text if the string is not closed.
 fn string_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(skipped) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         if bytes[at + skipped] == b'"' {
@@ -128,7 +133,8 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-/// Returns the unescaped name whose content is `json[from..to]`, between two quotes.
+/// Returns the member name between two quotes, with escapes resolved. Its content is
+/// `json[from..to]`. An escape that is not valid is [`Unfit::BadName`].
 fn name(json: &str, from: usize, to: usize) -> Result<Cow<'_, str>, Unfit> {
     let raw = json.get(from..to).unwrap_or_default();
     if !raw.contains('\\') {
@@ -140,18 +146,19 @@ fn name(json: &str, from: usize, to: usize) -> Result<Cow<'_, str>, Unfit> {
         .map_err(|e| Unfit::BadName(e.to_string()))
 }
 
-/// Serializes a value as JSON in one line for every reader: all line separators and control
-/// characters are escaped.
+/// Serializes a value as JSON that every reader takes for one line. Control characters and all line
+/// separators of Unicode are escaped. There is no line feed at the end.
 ///
 /// # Errors
-/// As [`serde_json::to_vec`].
+/// As for [`serde_json::to_vec`], for example if a map has a key that is not a string.
 pub fn to_vec(value: &(impl Serialize + ?Sized)) -> serde_json::Result<Vec<u8>> {
     let mut json = Vec::with_capacity(128);
     value.serialize(&mut Serializer::with_formatter(&mut json, OneLine))?;
     Ok(json)
 }
 
-/// serde_json's compact form, with the additional escapes of [`write_escaped`].
+/// A formatter for serde_json that writes its compact form and escapes strings as [`write_escaped`]
+/// does.
 struct OneLine;
 
 impl Formatter for OneLine {
@@ -164,14 +171,15 @@ impl Formatter for OneLine {
     }
 }
 
-/// Copies JSON text to a writer, and escapes U+007F to U+009F, U+2028 and U+2029, which serde_json
-/// leaves as they are. At these characters some readers end a line, and terminals obey some of
+/// Writes JSON text to `writer`, with the characters U+007F to U+009F, U+2028 and U+2029 escaped.
+/// serde_json does not escape them, but some readers end a line there, and terminals obey some of
 /// them.
 ///
-/// Valid JSON has them only inside strings, so the result is the same JSON value.
+/// Valid JSON has these characters only inside strings, so the written text has the same JSON
+/// value.
 ///
 /// # Errors
-/// The writer's errors.
+/// The error of the writer, after a part of the text may have been written.
 pub fn write_escaped(writer: &mut (impl Write + ?Sized), json: &[u8]) -> io::Result<()> {
     let mut from = 0;
     let mut at = 0;
@@ -197,14 +205,15 @@ pub fn write_escaped(writer: &mut (impl Write + ?Sized), json: &[u8]) -> io::Res
     writer.write_all(&json[from..])
 }
 
-/// A writer for JSON log lines that escapes as [`write_escaped`] does. Log fields contain text of
-/// clients and tools, which must not end a line or control a terminal.
+/// A writer for JSON log lines that escapes control characters and line separators as
+/// [`write_escaped`] does. Log fields contain text of clients and tools, which must not end a line
+/// or control a terminal.
 #[derive(Debug)]
 pub struct EscapedLines<W>(pub W);
 
 impl<W: Write> Write for EscapedLines<W> {
-    /// Writes one whole line. The inner writer gets it in one call, so that lines of several
-    /// threads do not mix.
+    /// Writes one whole log line to the inner writer in a single call, so that lines of several
+    /// threads do not mix. Returns the length of `line`, not of the longer escaped text.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut escaped = Vec::with_capacity(line.len());
         write_escaped(&mut escaped, line)?;

@@ -1,13 +1,13 @@
-//! The protocol of claude-api and the bridge as Rust types: states, statuses, bodies, errors,
-//! limits and the messages of the WebSocket ([`message`]). docs/protocol.md describes it for
-//! clients.
+//! The protocol of cc-bridge as Rust types: execution states, status objects, bodies of requests,
+//! errors, limits, and the JSON-RPC messages that clients and the bridge send over WebSocket
+//! ([`message`]). docs/protocol.md describes the protocol for clients.
 //!
-//! The crate also has the check of `Host` and `Origin` ([`Guard`]), and [`Patch`], which the
-//! renderer writes and the spool stores. It does no I/O.
+//! The crate also has [`Guard`], the check of the HTTP headers `Host` and `Origin`, and [`Patch`],
+//! which records where an output differs from the CLI's stdout. It does no I/O.
 //!
-//! Both services refuse JSON in which a member is given twice: with [`json::from_slice`], or with
-//! [`json::refuse_repeated_members`] before another parser. Both write JSON lines with
-//! [`json::to_vec`].
+//! Both services refuse JSON that has the same member name twice in one object: with
+//! [`json::from_slice`], or with [`json::refuse_repeated_members`] before another parser. Both
+//! write JSON lines with [`json::to_vec`].
 
 pub mod body;
 pub mod events;
@@ -35,14 +35,14 @@ pub use problem::{Problem, ProblemType};
 pub use state::{Reason, State};
 pub use status::{Burned, ErrorInfo, Page, Status, Warning};
 
-/// The version of the WebSocket protocol. The bridge sends it in its first message, and a client
-/// refuses another version.
+/// The version of the WebSocket protocol. The bridge sends it in its first message, `connected`. A
+/// client disconnects if it does not know this version.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// The maximum output in one `output` message, in bytes of UTF-8 before the JSON escapes:
-/// docs/protocol.md, "Notifications".
+/// The maximum output in one `output` message, in bytes of UTF-8. JSON escapes make the message
+/// itself longer (docs/protocol.md, "Notifications").
 pub const OUTPUT_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// The maximum size of one message from the bridge, in bytes. A list that does not fit continues on
-/// another page, which its member `next` names.
+/// The maximum size of one WebSocket message from the bridge, in bytes. A list of executions that
+/// does not fit continues on another page, whose position is in the member `next`.
 pub const SERVER_MESSAGE_BYTES: usize = 512 * 1024;

@@ -1,4 +1,5 @@
-//! The limits that clients can read, with their defaults: docs/protocol.md, "Limits".
+//! The limits of cc-bridge that clients can read, with their default values (docs/protocol.md,
+//! "Limits").
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +7,12 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// The limits in force, as `GET /v1/limits` and the bridge's message `connected` send them.
+/// The limits that the services enforce, such as sizes, timeouts and queue lengths.
+/// `GET /v1/limits` and the bridge's greeting `connected` send them.
 ///
-/// Names that end in `_bytes` are bytes, in `_ms` milliseconds; the others are counts. For the
-/// limits in lines, 0 means no limit. `boxed` is true if claude-api runs in a container of its own
-/// and refuses requests from the processes in it, which the model started.
+/// A field whose name ends in `_bytes` is in bytes, in `_ms` in milliseconds; the others are
+/// counts. For a limit in lines, 0 means no limit. `boxed` is true if claude-api runs in a
+/// container of its own and refuses requests from the processes in it, which the model started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(

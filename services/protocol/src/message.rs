@@ -1,18 +1,19 @@
-//! The types of all messages that a client and the bridge send each other over WebSocket.
+//! The types of all JSON-RPC 2.0 messages that a client and the bridge send each other over
+//! WebSocket.
 //!
-//! - A client sends a [`ClientFrame`]: one [`ClientMessage`] or a batch of them. Each holds a
-//!   [`Request`]: docs/protocol.md, "Requests" and "Request parameters".
-//! - The bridge sends a [`ServerMessage`]: a notification, a [`Reply`], or the replies to a batch:
-//!   docs/protocol.md, "Notifications" and "Requests".
+//! - A client sends a [`ClientFrame`], which is one [`ClientMessage`] or a batch of them. Each
+//!   message holds a [`Request`] (docs/protocol.md, "Requests" and "Request parameters").
+//! - The bridge sends a [`ServerMessage`], which is a notification, a [`Reply`], or the replies to
+//!   a batch (docs/protocol.md, "Notifications" and "Requests").
 //!
 //! All types implement `Serialize` and `Deserialize`. Sizes are bytes of UTF-8, and every offset
 //! counts bytes of the output (of stdout in [`EventsParams`] and [`Events`](crate::Events)).
 //!
-//! - Parameters of requests are read strictly: an unknown field is an error, and null is the same
-//!   as absent.
-//! - Messages of the bridge are read leniently: a client ignores unknown fields. A notification
-//!   with an unknown method, or an output of an unknown type, is [`ServerMessage::Other`]. An
-//!   unknown word of a `statusUpdate` is read as its state.
+//! - Parameters of requests are read strictly. An unknown field is an error, and null is the same
+//!   as an absent field.
+//! - Messages of the bridge are read leniently, so that later bridges can add to them. A client
+//!   ignores unknown fields. A notification with an unknown method, or an output of an unknown
+//!   type, is [`ServerMessage::Other`]. An unknown word of a `statusUpdate` is read as its state.
 //!
 //! ```
 //! use protocol::message::{ClientMessage, Notification, Output, PingParams, ServerMessage};

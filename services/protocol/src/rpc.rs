@@ -1,10 +1,11 @@
-//! The names and numbers of JSON-RPC 2.0 on the WebSocket: methods, error codes and close codes.
+//! The method names, error codes and close codes that the bridge and its clients use for JSON-RPC
+//! 2.0 over WebSocket.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The names of requests and notifications, as messages write them: docs/protocol.md, "Requests"
-/// and "Notifications".
+/// The method names of JSON-RPC requests and notifications (docs/protocol.md, "Requests" and
+/// "Notifications").
 #[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod method {
     pub const CONNECTED: &str = "connected";
@@ -23,7 +24,8 @@ pub mod method {
     pub const PING: &str = "ping";
 }
 
-/// Error codes: those of JSON-RPC 2.0 (section 5.1) and those of docs/protocol.md, "Error codes".
+/// The error codes of JSON-RPC answers. They are the codes of JSON-RPC 2.0 (section 5.1) and the
+/// codes of cc-bridge from -32001 on (docs/protocol.md, "Error codes").
 #[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod code {
     pub const PARSE_ERROR: i64 = -32700;
@@ -42,8 +44,8 @@ pub mod code {
     pub const ID_IN_USE: i64 = -32009;
 }
 
-/// WebSocket close codes (RFC 6455, section 7.4, and IANA's registry): docs/protocol.md, "Close
-/// codes".
+/// The close codes with which a WebSocket connection ends (RFC 6455, section 7.4, and IANA's
+/// registry; docs/protocol.md, "Close codes").
 #[allow(missing_docs, reason = "docs/protocol.md describes each of them")]
 pub mod close {
     pub const NORMAL: u16 = 1000;
@@ -55,21 +57,22 @@ pub mod close {
     pub const TRY_AGAIN_LATER: u16 = 1013;
 }
 
-/// A JSON-RPC error object, with which the bridge refuses a request. `data.reason` is the reason
-/// for programs, finer than the code.
+/// A JSON-RPC error object, with which the bridge refuses a request. The member `reason` of `data`
+/// is a finer reason than the code, for programs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RpcError {
     /// The error code, one of the constants in [`code`].
     pub code: i64,
     /// What was wrong and what to do, for people.
     pub message: String,
-    /// An object with the member `reason` and, for some reasons, further members.
+    /// Details for programs, an object with the member `reason` and, for some reasons, further
+    /// members. Null if there are none.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,
 }
 
 impl RpcError {
-    /// Creates an error whose `data` has only this reason.
+    /// Creates an error with this code and message, whose `data` has only this reason.
     pub fn new(code: i64, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -78,13 +81,14 @@ impl RpcError {
         }
     }
 
-    /// Returns `data.reason`, the reason for programs; empty if there is none.
+    /// Returns the reason for programs, which is the member `reason` of `data`. Empty if there is
+    /// none.
     #[must_use]
     pub fn reason(&self) -> &str {
         self.data["reason"].as_str().unwrap_or_default()
     }
 
-    /// Adds one member to `data`, and returns the error.
+    /// Adds a member to `data`, or replaces the one of this name, and returns the error.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.data[name] = value.into();
@@ -92,24 +96,25 @@ impl RpcError {
     }
 }
 
-/// What happens to an execution when the session that started it is gone: docs/protocol.md,
-/// "Request parameters".
+/// What the bridge does with an execution when the session (WebSocket connection) that started it
+/// has ended (docs/protocol.md, "Request parameters").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDisconnect {
     /// The execution continues, and a client can attach to it later.
     #[default]
     Continue,
-    /// The execution is cancelled, unless some client views it again within 10 s.
+    /// The execution is cancelled after 10 s, unless some client receives its output again by then.
     Cancel,
 }
 
-/// What the bridge does when a client reads output more slowly than it is generated:
-/// docs/protocol.md, "Flow control".
+/// What the bridge does when a client reads output more slowly than it is generated
+/// (docs/protocol.md, "Flow control").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnSlow {
-    /// The client gets all output, later: the bridge reads it again from what claude-api keeps.
+    /// The client receives all output, only later. The bridge reads it again from claude-api, which
+    /// keeps it.
     #[default]
     Wait,
     /// The bridge drops the oldest unsent output beyond the limit `skipBytes`, and sends a `gap`

@@ -1,4 +1,4 @@
-//! The states of an execution, and the reasons of its end.
+//! The states of an execution, and the reasons why it ended.
 //!
 //! ```text
 //! queued -> running <-> paused
@@ -8,31 +8,32 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A stage in the life of an execution. A state that is terminal never changes.
+/// The state of an execution, from its acceptance to its end. A terminal state never changes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// The execution is accepted and on disk; it waits, and no process exists yet.
+    /// The execution is accepted and stored on disk, and waits for its turn. It has no process yet.
     Queued,
     /// The CLI runs, or is about to be started.
     Running,
-    /// All processes of the execution are stopped, and its timeouts with them.
+    /// All processes of the execution are suspended (SIGSTOP), and its timeouts do not advance.
     Paused,
-    /// The CLI's last result is a success, and all its output was read.
+    /// The CLI reported success in its last result, and all its output was read.
     Completed,
-    /// The execution ended on its own without succeeding.
+    /// The execution ended by itself without success. The [`Reason`] says why.
     Failed,
-    /// A client cancelled the execution before it ended in another way.
+    /// A client cancelled the execution before it reached another terminal state.
     Cancelled,
-    /// The execution made no progress for the idle timeout, or reached the client's deadline.
+    /// The execution was ended, because it made no progress for the idle timeout or ran longer than
+    /// the client's deadline.
     TimedOut,
-    /// The process that watches the CLI died, or claude-api was stopped or killed while the
-    /// execution ran.
+    /// The runner, which is the process that watches the CLI, died, or claude-api was stopped or
+    /// killed, while the execution ran.
     Interrupted,
 }
 
 impl State {
-    /// Every state: first those of a live execution, then the terminal ones.
+    /// Every state. The three states of a live execution come first, then the five terminal ones.
     pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Running,
@@ -44,14 +45,15 @@ impl State {
         Self::Interrupted,
     ];
 
-    /// Returns whether this state is terminal: the execution has ended, and its state never
-    /// changes.
+    /// Returns whether this state is terminal, which means that the execution has ended and its
+    /// state never changes again.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::Queued | Self::Running | Self::Paused)
     }
 
-    /// Returns the name as HTTP and status objects write it, for example `timed_out`.
+    /// Returns the name of the state in lower case, as HTTP and status objects have it, for example
+    /// `timed_out`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +68,8 @@ impl State {
         }
     }
 
-    /// Returns the name as WebSocket status updates write it, for example `TIMED_OUT`.
+    /// Returns the name of the state in capitals, as WebSocket status updates have it, for example
+    /// `TIMED_OUT`.
     #[must_use]
     pub fn as_upper_case(self) -> &'static str {
         match self {
@@ -84,17 +87,19 @@ impl State {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        /// Why an execution ended in its state. A state with only one possible cause has no reason.
+        /// The reason why an execution ended in its state, such as `idle_timeout` for `timed_out`.
+        /// A state with only one possible cause has no reason.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Reason {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
 
         impl Reason {
-            /// Every reason.
+            /// Every reason, in the order of the states that have them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the name as a status object writes it, for example `idle_timeout`.
+            /// Returns the name of the reason as a status object has it, for example
+            /// `idle_timeout`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -104,42 +109,49 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// completed: the CLI did not exit after its successful result, so claude-api ended it.
+    /// The state is completed. The CLI did not exit after its successful result, so claude-api
+    /// ended it.
     Lingered = "lingered";
-    /// failed: the CLI could not be started.
+    /// The state is failed. The CLI could not be started.
     SpawnFailed = "spawn_failed";
-    /// failed: the operator's hook, which must succeed before a run, failed; no CLI was started.
+    /// The state is failed. The operator's hook, a program that must succeed before each run,
+    /// failed. The CLI was not started.
     HookRefused = "hook_refused";
-    /// failed: the credential is missing or was refused.
+    /// The state is failed. The credential for the model's API is missing or was refused.
     AuthFailed = "auth_failed";
-    /// failed: the model's API refused with HTTP 429, and the CLI gave up retrying.
+    /// The state is failed. The model's API refused with HTTP 429 (Too Many Requests), and the CLI
+    /// gave up retrying.
     UsageLimit = "usage_limit";
-    /// failed: the prompt is too long for the model.
+    /// The state is failed. The prompt is too long for the model.
     PromptTooLong = "prompt_too_long";
-    /// failed: a signal that claude-api did not send ended the CLI.
+    /// The state is failed. The CLI was killed by a signal that claude-api had not sent, for
+    /// example by the kernel's out-of-memory killer.
     KilledBySignal = "killed_by_signal";
-    /// failed: the CLI reached the `maxTurns` of the body.
+    /// The state is failed. The CLI reached the number of model turns in the body's `maxTurns`.
     MaxTurns = "max_turns";
-    /// failed: the CLI reached the `maxBudgetUsd` of the body.
+    /// The state is failed. The CLI reached the cost in US dollars in the body's `maxBudgetUsd`.
     MaxBudget = "max_budget";
-    /// failed: the CLI's result has `is_error`, the subtype of an error or an HTTP status.
+    /// The state is failed. The CLI's result reports an error: it has `is_error`, a subtype for an
+    /// error, or an HTTP status.
     CliError = "cli_error";
-    /// failed: the CLI's exit code was not 0.
+    /// The state is failed. The CLI exited with another code than 0.
     NonzeroExit = "nonzero_exit";
-    /// failed: the CLI exited with code 0, but wrote no result.
+    /// The state is failed. The CLI exited with code 0, but wrote no result.
     NoResult = "no_result";
-    /// timed_out: the execution made no progress for the idle timeout.
+    /// The state is timed_out. The execution made no progress for the idle timeout.
     IdleTimeout = "idle_timeout";
-    /// timed_out: the execution ran longer than the client's `deadlineSeconds`.
+    /// The state is timed_out. The execution ran longer than the body's `deadlineSeconds`.
     Deadline = "deadline";
-    /// interrupted: the runner, the process that starts and watches the CLI, died.
+    /// The state is interrupted. The runner, which is the process that starts and watches the CLI,
+    /// died.
     RunnerDied = "runner_died";
-    /// interrupted: the service was stopped or killed while the execution ran.
+    /// The state is interrupted. claude-api was stopped or killed while the execution ran.
     ServiceStopped = "service_stopped";
-    /// interrupted: claude-api cannot read the record of the execution, or, as only the bridge
-    /// reports, does not know an id that it had accepted.
+    /// The state is interrupted. claude-api cannot read its record of the execution. The bridge
+    /// also reports this reason when claude-api no longer knows an id that it had accepted.
     Lost = "lost";
-    /// The bridge refused an `execute` that was sent without a request id; there is no execution.
+    /// The bridge refused an `execute` that was sent without a request id. No execution exists, so
+    /// no status object has this reason.
     Rejected = "rejected";
 }
 

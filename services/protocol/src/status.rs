@@ -1,5 +1,5 @@
 //! The status object, which describes an execution now or at its end. All its fields are always
-//! present; an unknown value is null.
+//! present in JSON, and an unknown value is null.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,22 @@ use serde_json::Value;
 
 use crate::{ExecutionId, Reason, State};
 
-/// The maximum number of permission denials (tool calls that the CLI refused) in a status.
+/// The maximum number of permission denials in a status. A permission denial is a tool call that
+/// the CLI refused.
 pub const MAX_DENIALS: usize = 50;
-/// The maximum number of warnings in a status. The last one then counts those that are not listed.
+/// The maximum number of warnings in a status. If there are more, the last one counts the warnings
+/// that are not listed.
 pub const MAX_WARNINGS: usize = 64;
-/// The maximum bytes of `stderrTail`, the end of the CLI's stderr, in a status.
+/// The maximum size of `stderrTail` in a status, in bytes. It is the end of what the CLI wrote to
+/// stderr.
 pub const STDERR_TAIL_BYTES: usize = 16 * 1024;
 
-/// The size up to which the metadata is never cut from a status, in bytes of JSON.
+/// The size up to which a shortened status keeps all of the client's metadata, in bytes of JSON.
 const METADATA_BYTES: usize = 4 * 1024;
 
-/// The answer to a cancel of an id that claude-api does not know. The id is now burned: for an
-/// hour, executions with this id are refused. Thus a late request cannot run after its cancel.
+/// The answer to a cancel of an id that claude-api does not know. Such a cancel burns the id, so
+/// that an execution with it is refused for an hour. Otherwise a delayed request could start the
+/// execution after its cancel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Burned {
@@ -33,7 +37,7 @@ pub struct Burned {
 }
 
 impl Burned {
-    /// Creates the answer to a cancel of this unknown id.
+    /// Creates the answer to a cancel of this id, which claude-api does not know.
     #[must_use]
     pub fn new(execution_id: ExecutionId) -> Self {
         Self {
@@ -44,32 +48,33 @@ impl Burned {
     }
 }
 
-/// The error of a failed execution, for people and programs.
+/// The error that ended a failed execution, with a code for programs and a message for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorInfo {
-    /// The kind of the error, for programs. Codes do not change between versions.
+    /// The kind of the error, as a name for programs. A name keeps its meaning in later versions.
     pub code: String,
     /// What was wrong and what to do, for people.
     pub message: String,
 }
 
-/// Something that went wrong without ending the execution, as the status lists it.
+/// An incident that did not end the execution, such as a retry, as the status lists it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Warning {
-    /// The number of the warning within its execution, from 1.
+    /// The number of the warning within its execution. The first one has 1.
     pub seq: u64,
-    /// The time at which it happened.
+    /// The time of the incident.
     pub at: Timestamp,
-    /// The kind of the warning, for programs. Codes do not change between versions.
+    /// The kind of the incident, as a name for programs. A name keeps its meaning in later
+    /// versions.
     pub code: String,
-    /// A description for people.
+    /// A description of the incident, for people.
     pub message: String,
-    /// Details for programs, or null.
+    /// Details for programs, an object whose members depend on `code`. Null if there are none.
     pub data: Value,
 }
 
-/// The status object of an execution, which clients get from both services: docs/protocol.md,
-/// "Status object".
+/// The status object of an execution, which both services send to clients (docs/protocol.md,
+/// "Status object").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(
@@ -149,8 +154,8 @@ impl Status {
         }
     }
 
-    /// Adds a warning. After [`MAX_WARNINGS`] warnings, the last one is replaced by a count of
-    /// those that are not listed.
+    /// Adds a warning to the status, with the next number. If the status already has
+    /// [`MAX_WARNINGS`] warnings, the last one becomes a count of the warnings that are not listed.
     pub fn warn(&mut self, at: Timestamp, code: &str, message: String, data: Value) {
         let seq = self.warnings.last().map_or(0, |w| w.seq) + 1;
         if self.warnings.len() >= MAX_WARNINGS {
@@ -175,10 +180,11 @@ impl Status {
         });
     }
 
-    /// Serializes the status as one line of JSON, of at most `limit` bytes if that is possible.
+    /// Serializes the status as one line of JSON, and shortens it to at most `limit` bytes if that
+    /// is possible.
     ///
-    /// Long texts and lists are shortened for that, in steps, until the status fits. The state, the
-    /// reason and the numbers are never cut.
+    /// Long texts and lists are shortened step by step until the status fits. The state, the reason
+    /// and the numbers are never cut, so with a very small `limit` the result may be longer.
     #[must_use]
     pub fn to_json(&self, limit: usize) -> Vec<u8> {
         let encode = |status: &Self| crate::json::to_vec(status).unwrap_or_default();
@@ -198,8 +204,8 @@ impl Status {
         }
     }
 
-    /// Shortens each field that can grow (stderr, lists, messages, names) to about `share` bytes of
-    /// JSON.
+    /// Shortens each field that can grow (stderr, lists, messages, names, usage, metadata) to about
+    /// `share` bytes of JSON, so that the whole status fits into one message.
     fn shorten(&mut self, share: usize) {
         let mut cut = self.stderr_tail.len().saturating_sub(share / 2);
         while !self.stderr_tail.is_char_boundary(cut) {
@@ -249,12 +255,14 @@ fn keep_within<T: Serialize>(items: &mut Vec<T>, share: usize) {
     items.truncate(keep);
 }
 
-/// One page of the list of executions, over HTTP (`GET /v1/executions`) and WebSocket (`list`).
+/// One page of the list of executions, as `GET /v1/executions` over HTTP and `list` over WebSocket
+/// return it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page {
     /// The statuses of the executions, newest first.
     pub executions: Vec<Status>,
-    /// The value of `before` with which to request the next page; null if this page is the last.
+    /// The value of `before` that requests the next page. `None` (null in JSON) if this page is the
+    /// last.
     pub next: Option<ExecutionId>,
 }
 

@@ -1,35 +1,40 @@
-//! The names of the headers of both services, and of the trailers that end an output stream (RFC
-//! 9110, section 6.5). Only a client that sends `TE: trailers` gets trailers.
+//! The names of the HTTP headers of both services, and of the trailers (RFC 9110, section 6.5),
+//! which are headers that follow the end of an output stream. Only a client that sends
+//! `TE: trailers` receives trailers.
 
 /// The trailer with the state in which the execution ended, for example `completed`.
 pub const EXECUTION_STATE: &str = "execution-state";
-/// The trailer with the CLI's exit code; absent if there is none.
+/// The trailer with the CLI's exit code. It is absent if the CLI has none, for example because a
+/// signal killed it.
 pub const EXIT_CODE: &str = "exit-code";
-/// The trailer with the total length of the output, in bytes.
+/// The trailer with the total length of the execution's output, in bytes.
 pub const OUTPUT_LENGTH: &str = "output-length";
-/// The trailer with zlib's crc32 of the whole output, as 8 lower-case hex digits, by which a client
-/// checks what it received.
+/// The trailer with the CRC-32 (as in zlib) of the whole output, as 8 hex digits in lower case. A
+/// client compares it with the CRC-32 of the bytes that it received.
 pub const OUTPUT_CRC32: &str = "output-crc32";
-/// The value of the response header `Trailer`, which must announce the names of all trailers.
+/// The value of the response header `Trailer`, which announces the names of all trailers before the
+/// body.
 pub const ALL: &str = "execution-state, exit-code, output-length, output-crc32";
 /// The response header with the id of the execution that a request created or repeated.
 pub const EXECUTION_ID: &str = "execution-id";
 
-/// The response header with the offset of the first byte sent, on `events?follow=false`, which
-/// returns the present part of the CLI's stdout.
+/// The response header of `events?follow=false` with the offset of the first byte in the answer, in
+/// bytes of the CLI's stdout. That request returns the stdout so far and does not wait for more.
 pub const EVENTS_OFFSET: &str = "events-offset";
-/// The response header with the total bytes that the CLI has written to stdout, kept or not, on
-/// `events?follow=false`.
+/// The response header of `events?follow=false` with the total number of bytes that the CLI has
+/// written to stdout so far. It includes bytes that are no longer kept.
 pub const EVENTS_LENGTH: &str = "events-length";
-/// The response header that says whether all of the CLI's stdout is known (`true` or `false`), on
-/// `events?follow=false`.
+/// The response header of `events?follow=false` that says whether the CLI's stdout has ended.
+/// `true` means that no more follows; `false` means that the CLI may write more.
 pub const EVENTS_ENDED: &str = "events-ended";
 
-/// The request header in which a bridge names the session for which it reads a stream. By it
-/// claude-api knows whether any client still views an execution, for `cancel?ifUnviewedForMs`.
+/// The request header with which a bridge names the client session for which it reads a stream.
+/// claude-api counts these sessions, so that `cancel?ifUnviewedForMs` cancels only an execution
+/// whose output no client receives.
 pub const VIEWER: &str = "viewer";
 
-/// Formats a crc32 as 8 lower-case hex digits: docs/protocol.md, "Headers and trailers".
+/// Formats a CRC-32 as 8 hex digits in lower case, as the trailer `output-crc32` and the status
+/// object have it (docs/protocol.md, "Headers and trailers").
 #[must_use]
 pub fn crc32_text(crc32: u32) -> String {
     format!("{crc32:08x}")

@@ -1,4 +1,5 @@
-//! A minimal HTTP GET for the health endpoints, whose answers are small and have a content length.
+//! A minimal HTTP GET for the health endpoints of the services. Their answers are small and have a
+//! content length.
 
 use std::time::Duration;
 
@@ -6,14 +7,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Maximum number of bytes that are read of an answer. No health endpoint sends that much.
+/// The maximum number of bytes that are read of an HTTP answer. It is far above the size of any
+/// health answer, and bounds memory if another server listens at the address.
 const ANSWER_BYTES: u64 = 256 * 1024;
 
-/// Sends a GET for `http://authority/path`, and returns the status code and body. `limit` is the
-/// maximum time for all of it.
+/// Requests `http://authority/path` with GET, and returns the HTTP status code and the body.
+/// `limit` is the maximum time for the connection and the whole answer.
 ///
 /// # Errors
-/// No complete answer arrived in time; the message says why.
+/// No complete answer arrived in time. The text says why, for the user.
 pub(super) async fn get(
     authority: &str,
     path: &str,
@@ -47,7 +49,7 @@ async fn request(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> 
     split(&answer).ok_or_else(|| format!("the program at {address} does not speak HTTP"))
 }
 
-/// Splits an HTTP answer into the status code and the body. None if it is not a complete HTTP
+/// Splits an HTTP answer into the status code and the body. `None` if it is not a complete HTTP
 /// answer.
 pub(super) fn split(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;

@@ -1,4 +1,4 @@
-//! The report of `ccb doctor`, as text and as JSON.
+//! The report of `ccb doctor`, printed as text or as JSON.
 
 use std::fmt::Write;
 
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 use crate::show::one_line;
 use crate::stdout::json_line;
 
-/// How bad a finding of the doctor is.
+/// The severity of a finding of `ccb doctor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
-    /// No problem.
+    /// The check found no problem.
     Ok,
-    /// A problem, but a prompt would run.
+    /// The check found a problem, but a prompt would still run.
     Warn,
-    /// A prompt would not run.
+    /// The check found a problem because of which a prompt would not run.
     Fail,
 }
 
-/// One finding of the doctor, with a remedy if its level is not `Ok`.
+/// One finding of `ccb doctor`. It has a remedy if its level is not `Ok`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     pub(super) level: Level,
@@ -30,8 +30,9 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Parses a finding of the script scripts/ccb, which sees Docker: level, name, message and
-    /// remedy, separated by tabs. Returns `None` for any other line.
+    /// Parses a line in which the script scripts/ccb passes a finding about Docker, which only the
+    /// script can see. The line has level, name, message and remedy, separated by tabs. Returns
+    /// `None` for any other line.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.splitn(4, '\t').map(str::trim);
         let level = match parts.next()? {
@@ -49,7 +50,7 @@ impl Check {
     }
 }
 
-/// All findings of one doctor run, with the versions and limits that the bridge sent.
+/// The findings of one run of `ccb doctor`, with the versions and limits that the bridge reported.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) checks: Vec<Check>,
@@ -89,7 +90,7 @@ impl Report {
         self.add(Level::Fail, name, message, Some(remedy));
     }
 
-    /// Returns whether a prompt would run: no finding has the level `Fail`.
+    /// Returns whether a prompt would run, which is true if no finding has the level `Fail`.
     pub(super) fn is_ok(&self) -> bool {
         self.failures() == 0
     }
@@ -111,8 +112,8 @@ impl Report {
         json_line(&report.to_string())
     }
 
-    /// Returns the report for people: a line for each finding, its remedy below it, and the verdict
-    /// at the end. `quiet` omits findings of level `Ok`.
+    /// Returns the report as text for people, with a line for each finding, its remedy below it,
+    /// and the verdict at the end. `quiet` leaves out findings of level `Ok`.
     pub(super) fn text(&self, quiet: bool) -> String {
         let mut text = String::new();
         let shown = |check: &&Check| !(quiet && check.level == Level::Ok);

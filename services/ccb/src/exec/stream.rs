@@ -1,5 +1,5 @@
-//! Streams an execution for `exec` and `attach`: turns its events into stdout, stderr and an exit
-//! code.
+//! Streams an execution for `ccb exec` and `ccb attach`. It turns the events of the execution into
+//! text on stdout and stderr and an exit code.
 
 use std::io;
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use crate::show;
 use crate::stdout::{StdoutWriter, json_line};
 use crate::stop::Stop;
 
-/// An execution whose output `exec` or `attach` streams to stdout.
+/// The state of streaming one execution to stdout, for `ccb exec` or `ccb attach`.
 struct Stream {
     client: Arc<Client>,
     id: ExecutionId,
-    /// Whether Ctrl-C cancels the execution: true for `exec`, false for `attach`.
+    /// Whether Ctrl-C cancels the execution. True for `exec`, which started it, and false for
+    /// `attach`.
     owns: bool,
     detach: bool,
     json: bool,
@@ -30,22 +31,22 @@ struct Stream {
     progress: Progress,
     cancel: CancelRequest,
     accepted: bool,
-    /// Whether the output had no gap so far.
+    /// Whether the output had no gap so far, so that stdout has every requested byte.
     whole: bool,
 }
 
-/// Why streaming ended, which decides the exit code.
+/// The reason why streaming ended, which decides the exit code of `ccb`.
 enum StreamEnd {
-    /// The execution ended, or stdout could not be written. The exit code is known.
+    /// The execution has ended, or stdout could not be written. Holds the exit code.
     Exit(Exit),
-    /// Ctrl-C or SIGTERM requested an immediate exit.
+    /// Ctrl-C or SIGTERM requested an immediate exit, without waiting for the bridge.
     Immediately,
-    /// The program that reads stdout has closed it, as `head` does.
+    /// The program that reads stdout has closed it (EPIPE), as `head` does after enough lines.
     BrokenPipe,
 }
 
 /// Streams an execution to stdout until it ends, Ctrl-C exits, or stdout is closed. Returns the
-/// exit code; an error has not been printed yet.
+/// exit code of `ccb`, or the error that the caller must print.
 pub(super) async fn stream(
     client: Client,
     task: Task,
@@ -190,8 +191,8 @@ impl Stream {
         None
     }
 
-    /// Writes to stdout, and handles Ctrl-C while the write blocks. Returns why streaming must end;
-    /// None if it continues.
+    /// Writes output to stdout, and handles Ctrl-C while the write waits for a slow reader. Returns
+    /// the reason why streaming must end, or `None` if it continues.
     async fn write(&mut self, bytes: &[u8]) -> Option<StreamEnd> {
         self.progress.before_output(bytes);
         let Self {
@@ -239,7 +240,8 @@ impl Stream {
         self.cancel = CancelRequest::Answered;
     }
 
-    /// Prints the error and the summary of an ended execution on stderr, and returns the exit code.
+    /// Prints the error and the summary of an ended execution on stderr, and returns the exit code
+    /// of `ccb`.
     fn ended(&mut self, update: &StatusUpdate, verdict: Verdict) -> Exit {
         let status = &update.status;
         self.progress.clear();
@@ -261,8 +263,9 @@ impl Stream {
         exit::of_end(status, self.whole)
     }
 
-    /// Handles an error that ended the stream: prints how to reattach or to check the acceptance.
-    /// Returns the error, or an exit code if a cancel before the acceptance caused it.
+    /// Handles an error that ended the stream. Prints how to reattach, or how to check whether the
+    /// execution was accepted. Returns an exit code if a cancel before the acceptance caused the
+    /// error, and the error itself otherwise.
     fn failed(&mut self, error: Error) -> Result<Exit, Error> {
         if !matches!(self.cancel, CancelRequest::Nothing) && !self.accepted {
             // The cancel ended the retries of the execute.

@@ -1,4 +1,5 @@
-//! Opens a connection: TCP with the socket options, then the upgrade to WebSocket.
+//! Opens a WebSocket connection, first over TCP with the socket options, then with the HTTP
+//! upgrade.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,30 +14,33 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::quiet_stream::{PongSwitch, QuietStream};
 use crate::Address;
 
-/// The default of [`ConnectionOptions::message_bytes`], the maximum size of a message that is read.
-/// The bridge sends at most 524,288 bytes: docs/protocol.md, "Flow control".
+/// The default of [`ConnectionOptions::message_bytes`], the maximum size of a received message, in
+/// bytes (64 MiB). It is far above the 524,288 bytes that the bridge sends at most
+/// (docs/protocol.md, "Flow control").
 const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// The default size of the read buffer of a connection, in bytes; the WebSocket library's own
-/// default.
+/// The default of [`ConnectionOptions::read_buffer_bytes`], in bytes. It is the WebSocket library's
+/// own default.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 
-/// The settings of one connection: headers, buffer sizes and pings. The defaults suit a client that
-/// reads all the time.
+/// The settings of one WebSocket connection, such as headers, buffer sizes and pings. The defaults
+/// suit a client that reads all the time.
 #[derive(Debug, Clone)]
 pub struct ConnectionOptions {
-    /// Headers to add to the upgrade request, for example `Origin`. Each replaces the header of its
-    /// name.
+    /// Headers of the HTTP upgrade request, for example `Origin`. Each replaces an existing header
+    /// of the same name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The receive buffer of the TCP socket in bytes (`SO_RCVBUF`); None for the system's default.
-    /// With a small buffer the bridge notices a slow reader sooner.
+    /// The size of the TCP socket's receive buffer, in bytes (`SO_RCVBUF`). `None` leaves the
+    /// system's default. With a small buffer the bridge notices a slow reader sooner.
     pub receive_buffer_bytes: Option<u32>,
-    /// The size of the read buffer, in bytes: the maximum of one read from the socket. Each
-    /// connection allocates one.
+    /// The size of the read buffer in this program, in bytes, which is the most that one read from
+    /// the socket returns. Each connection allocates one such buffer.
     pub read_buffer_bytes: usize,
-    /// The maximum size of a message from the bridge, in bytes. A longer one breaks the connection.
+    /// The maximum size of a message from the bridge, in bytes. A longer message ends the
+    /// connection with [`ReadError::Broken`](crate::ReadError::Broken).
     pub message_bytes: usize,
-    /// Whether pings of the bridge are answered, as RFC 6455 (section 5.5.2) requires. The bridge
-    /// drops a client that does not answer: docs/protocol.md, "Connecting".
+    /// Whether pings of the bridge are answered with pongs, as RFC 6455 (section 5.5.2) requires.
+    /// If false, the bridge closes the connection after a while (docs/protocol.md, "Connecting");
+    /// tests use that.
     pub answer_pings: bool,
 }
 
@@ -52,17 +56,17 @@ impl Default for ConnectionOptions {
     }
 }
 
-/// The reason why a connection to a bridge could not be opened.
+/// The reason why a WebSocket connection to a bridge could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The TCP connection could not be opened, or broke before the upgrade.
+    /// The TCP connection could not be opened, or broke before the WebSocket upgrade.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The server answered the upgrade with another HTTP status than 101. The body of a bridge's
-    /// answer is a [`Problem`](protocol::Problem).
+    /// The server answered the upgrade request with another HTTP status than 101 (Switching
+    /// Protocols). The body of a bridge's answer is a [`Problem`](protocol::Problem).
     #[error("HTTP {}", .0.status())]
     Refused(Box<Response<Vec<u8>>>),
-    /// The server's answer is not an upgrade to WebSocket, so the server is no bridge.
+    /// The server's answer is not a valid WebSocket upgrade, so the server is no bridge.
     #[error("it does not speak WebSocket: {0}")]
     NotWebSocket(String),
 }
@@ -111,8 +115,9 @@ pub(super) async fn connect(
     Ok((socket, pongs))
 }
 
-/// Opens a TCP connection to the first address of the host that accepts one. `receive_buffer` is
-/// the socket's receive buffer in bytes; None for the system's default.
+/// Opens a TCP connection to the first address of the host that accepts one. If none does, returns
+/// the error of the last address. `receive_buffer` is the size of the socket's receive buffer in
+/// bytes, or `None` for the system's default.
 async fn tcp(address: &Address, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
     let mut last = None;
     for to in lookup_host(address.authority()).await? {

@@ -1,4 +1,4 @@
-//! The two halves of a connection, for a task that reads and another one that writes.
+//! The writer and the reader of a split connection, for two tasks that work at the same time.
 
 use futures::StreamExt;
 use futures::stream::{SplitSink, SplitStream};
@@ -12,14 +12,16 @@ use super::write::{self, SendError};
 
 type Socket = WebSocketStream<QuietStream>;
 
-/// The half of a split [`Connection`](super::Connection) that sends frames.
+/// The sending half of a split [`Connection`](crate::Connection). Dropping it does not close the
+/// connection while the reader exists.
 #[derive(Debug)]
 pub struct ConnectionWriter {
     sink: SplitSink<Socket, Message>,
     pongs: PongSwitch,
 }
 
-/// The half of a split [`Connection`](super::Connection) that reads frames and answers pings.
+/// The receiving half of a split [`Connection`](crate::Connection). While it reads, it also answers
+/// pings.
 #[derive(Debug)]
 pub struct ConnectionReader {
     stream: SplitStream<Socket>,
@@ -34,10 +36,10 @@ pub(super) fn split(socket: Socket, pongs: PongSwitch) -> (ConnectionWriter, Con
 }
 
 impl ConnectionWriter {
-    /// Sends a request or a notification.
+    /// Sends a JSON-RPC request or notification to the bridge.
     ///
     /// # Errors
-    /// As [`Connection::send`](super::Connection::send).
+    /// [`SendError`] if the connection is lost or closed.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), SendError> {
         self.send_text(message.to_json()).await
     }
@@ -45,51 +47,54 @@ impl ConnectionWriter {
     /// Sends any text as one text frame, even if it is not valid JSON.
     ///
     /// # Errors
-    /// As [`Connection::send`](super::Connection::send).
+    /// [`SendError`] if the connection is lost or closed.
     pub async fn send_text(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), SendError> {
         self.send_frame(Message::Text(text.into())).await
     }
 
-    /// Sends any frame, including a ping or a pong.
+    /// Sends any WebSocket frame, including a ping or a pong.
     ///
     /// # Errors
-    /// As [`Connection::send`](super::Connection::send).
+    /// [`SendError`] if the connection is lost or closed.
     pub async fn send_frame(&mut self, frame: Message) -> Result<(), SendError> {
         write::frame(&mut self.sink, &self.pongs, frame).await
     }
 
-    /// Sends a close frame with this code and reason. The reader then reads the bridge's close
-    /// frame.
+    /// Starts to close the connection, with a close frame that has this code (RFC 6455, for example
+    /// 1000 for a normal end) and reason. The bridge answers with a close frame, which the reader
+    /// returns as [`ReadError::Closed`].
     ///
     /// # Errors
-    /// As [`Connection::send`](super::Connection::send).
+    /// [`SendError`] if the connection is lost or closed.
     pub async fn close(&mut self, code: u16, reason: &str) -> Result<(), SendError> {
         self.send_frame(write::close(code, reason)).await
     }
 }
 
 impl ConnectionReader {
-    /// Reads the next frame: text, binary, ping or pong. Cancel-safe: no frame is lost if the
-    /// future is dropped.
+    /// Waits for the next WebSocket frame, which is a text, binary, ping or pong frame.
+    /// Cancel-safe, because no frame is lost if the future is dropped.
     ///
     /// # Errors
-    /// As [`Connection::next`](super::Connection::next).
+    /// The connection has ended or is broken; [`ReadError`] says how.
     pub async fn next(&mut self) -> Result<Frame, ReadError> {
         read::frame(&mut self.stream).await
     }
 
-    /// Reads the next text frame, which has one message. Skips pings and pongs. Cancel-safe.
+    /// Waits for the next text frame, which holds one message of the bridge. Skips pings and pongs.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// As [`Connection::next_text`](super::Connection::next_text).
+    /// As for [`Self::next`], and [`ReadError::Binary`] if a binary frame arrives.
     pub async fn next_text(&mut self) -> Result<Utf8Bytes, ReadError> {
         read::text(&mut self.stream).await
     }
 
-    /// Reads and parses the next message of the bridge. Skips pings and pongs. Cancel-safe.
+    /// Waits for the next message of the bridge and parses it. Skips pings and pongs. Cancel-safe.
     ///
     /// # Errors
-    /// As [`Connection::next_message`](super::Connection::next_message).
+    /// As for [`Self::next_text`], and [`ReadError::BadMessage`] if the text is not a valid
+    /// message.
     pub async fn next_message(&mut self) -> Result<ServerMessage, ReadError> {
         read::message(&mut self.stream).await
     }

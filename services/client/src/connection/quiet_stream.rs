@@ -1,4 +1,5 @@
-//! A TCP stream that can drop written bytes, for tests of a client that does not answer pings.
+//! A TCP stream that can drop written bytes, so that tests can act as a client that does not answer
+//! pings.
 //!
 //! The WebSocket library answers each ping by itself while it reads. To suppress these answers, the
 //! stream drops all written bytes, except while the connection sends a frame of its own.
@@ -12,8 +13,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The switch between sending and dropping the bytes written to a [`QuietStream`]. Clones share the
-/// state.
+/// The switch that decides whether a [`QuietStream`] sends or drops the bytes written to it. Clones
+/// share the state.
 #[derive(Debug, Clone)]
 pub(super) struct PongSwitch {
     answers: bool,
@@ -21,8 +22,8 @@ pub(super) struct PongSwitch {
 }
 
 impl PongSwitch {
-    /// Creates a switch that lets the stream send until [`Self::restore`]. `answers`: whether pings
-    /// are answered, so that the stream always sends.
+    /// Creates a switch that lets the stream send until [`Self::restore`]. With `answers`, pings
+    /// are to be answered, so the stream never drops bytes.
     pub(super) fn new(answers: bool) -> Self {
         Self {
             answers,
@@ -30,24 +31,25 @@ impl PongSwitch {
         }
     }
 
-    /// Returns whether pings are answered; the stream then never drops bytes.
+    /// Returns whether pings are to be answered. If true, the stream never drops bytes.
     pub(super) fn answers_pings(&self) -> bool {
         self.answers
     }
 
-    /// Lets the stream send written bytes, until [`Self::restore`].
+    /// Lets the stream send the bytes written to it, until [`Self::restore`] is called.
     pub(super) fn send(&self) {
         self.drops.store(false, Ordering::Release);
     }
 
-    /// Ends the effect of [`Self::send`]: the stream drops written bytes again, unless pings are
-    /// answered.
+    /// Lets the stream drop written bytes again, after [`Self::send`]. Does nothing if pings are to
+    /// be answered.
     pub(super) fn restore(&self) {
         self.drops.store(!self.answers, Ordering::Release);
     }
 }
 
-/// A TCP stream that drops written bytes while its [`PongSwitch`] says so.
+/// A TCP stream that drops the bytes written to it while its [`PongSwitch`] is off, and reports
+/// them as written.
 #[derive(Debug)]
 pub(super) struct QuietStream {
     stream: TcpStream,

@@ -1,4 +1,4 @@
-//! Reads frames, texts and messages from a WebSocket.
+//! Reads WebSocket frames, and parses the bridge's messages in them.
 
 use std::fmt;
 
@@ -9,27 +9,29 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
-/// A frame that was read from a bridge. A fragmented message counts as one frame.
+/// A WebSocket frame from the bridge. A message that arrived in several fragments counts as one
+/// frame. A close frame is not included; it is [`ReadError::Closed`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// A message of the bridge, as its text.
+    /// A text frame, which holds one message of the bridge as JSON text.
     Text(Utf8Bytes),
-    /// A binary frame. A bridge sends none.
+    /// A binary frame. A bridge that follows the protocol sends none.
     Binary(Bytes),
-    /// A ping of the bridge. It is answered, unless
-    /// [`ConnectionOptions::answer_pings`](super::ConnectionOptions::answer_pings) is off.
+    /// A ping of the bridge. The connection answers it by itself, unless
+    /// `ConnectionOptions::answer_pings` is off.
     Ping(Bytes),
-    /// The bridge's answer to a ping of this client.
+    /// The answer of the bridge to a ping that this client sent.
     Pong(Bytes),
 }
 
-/// The content of a close frame, which says why the bridge ends the connection: docs/protocol.md,
-/// "Close codes".
+/// The content of a WebSocket close frame, which says why the bridge ends the connection
+/// (docs/protocol.md, "Close codes").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
-    /// The close code of RFC 6455, for programs.
+    /// The close code of RFC 6455, for programs, for example 1000 (normal) or 1008 (policy
+    /// violation).
     pub code: u16,
-    /// The reason for people; may be empty.
+    /// The reason for people, which may be empty.
     pub reason: String,
 }
 
@@ -53,25 +55,27 @@ impl From<CloseFrame> for Close {
     }
 }
 
-/// The reason why a read returned no frame or message.
+/// The reason why a read from the connection returned no frame or message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The bridge sent a close frame. None if the frame has no code.
+    /// The bridge sent a close frame. Holds its code and reason, or `None` if the frame has no
+    /// code.
     #[error("the bridge closed the connection{}", close_text(.0.as_ref()))]
     Closed(Option<Close>),
-    /// The TCP connection ended, with or without an earlier close frame.
+    /// The TCP connection was closed in an orderly way, with or without an earlier close frame.
     #[error("the connection was closed")]
     Ended,
-    /// The bridge sent a frame after its close frame, which RFC 6455 forbids.
+    /// The bridge sent a frame after its close frame, which RFC 6455 (section 5.5.1) forbids.
     #[error("a frame followed a close frame")]
     FrameAfterClose,
-    /// The TCP connection broke, or a frame is not valid WebSocket.
+    /// The TCP connection broke, or the bridge sent bytes that are not valid WebSocket. Holds the
+    /// message of the library.
     #[error("{0}")]
     Broken(String),
     /// A binary frame arrived where a text was expected. The connection is still usable.
     #[error("received a binary frame instead of a text")]
     Binary,
-    /// A text frame is not a message of the bridge. The connection is still usable.
+    /// A text frame is not a valid message of the bridge. The connection is still usable.
     #[error(transparent)]
     BadMessage(#[from] BadMessage),
 }
@@ -80,7 +84,8 @@ fn close_text(close: Option<&Close>) -> String {
     close.map_or_else(String::new, |close| format!(" ({close})"))
 }
 
-/// A stream of the frames that are read from a WebSocket, whole or split.
+/// The received frames of a WebSocket, as a stream, for a whole connection and for its split
+/// reader.
 pub(super) trait Frames: Stream<Item = Result<Message, WsError>> + Unpin {}
 
 impl<S: Stream<Item = Result<Message, WsError>> + Unpin> Frames for S {}

@@ -6,7 +6,8 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::quiet_stream::PongSwitch;
 
-/// The error for a frame that could not be sent, because the connection is lost or closed.
+/// The error for a frame that could not be sent, because the connection is lost or closed. Holds
+/// the message of the WebSocket library.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("could not send: {0}")]
 pub struct SendError(String);
@@ -17,8 +18,8 @@ impl From<WsError> for SendError {
     }
 }
 
-/// Sends one frame and flushes it. If pings are not to be answered, first drops the answers that
-/// the WebSocket library has queued.
+/// Sends one WebSocket frame and flushes it. If pings are not to be answered, first drops the pongs
+/// that the WebSocket library has queued.
 pub(super) async fn frame(
     frames: &mut (impl Sink<Message, Error = WsError> + Unpin),
     pongs: &PongSwitch,
@@ -35,7 +36,7 @@ pub(super) async fn frame(
     Ok(())
 }
 
-/// Creates a close frame with this code and reason.
+/// Creates a WebSocket close frame with this code (RFC 6455) and reason.
 pub(super) fn close(code: u16, reason: &str) -> Message {
     Message::Close(Some(CloseFrame {
         code: code.into(),

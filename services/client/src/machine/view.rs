@@ -1,4 +1,5 @@
-//! One view: turns the messages about one execution into the events of its run.
+//! The state that a client keeps for one run (a view). It turns the messages about an execution
+//! into the events of the run.
 
 use bytes::Bytes;
 use protocol::message::{Gap, JsonText, Output, StatusUpdate};
@@ -10,20 +11,21 @@ use crate::Error;
 use crate::event::{Event, Item};
 use crate::output_tracker::{OutputTracker, Verdict};
 
-/// The messages about one execution, as one [`Run`](crate::Run) receives them, across reconnects.
+/// The state that a client keeps for one [`Run`](crate::Run), across reconnects: the channel to the
+/// run, how much output was received, and whether the bridge has accepted the request.
 pub(crate) struct View {
-    /// A number that distinguishes this view from a later one of the same execution.
+    /// A number that identifies the run, also among several runs of the same execution.
     pub(crate) token: u64,
     pub(crate) tx: mpsc::Sender<Item>,
     pub(crate) output: OutputTracker,
     pub(crate) on_slow: OnSlow,
-    /// Whether the execute or attach was answered. After a reconnect, the view then attaches
-    /// instead of repeating the request.
+    /// Whether the bridge has answered the `execute` or `attach` without an error. After a
+    /// reconnect, the client then attaches at the offset reached instead of repeating the request.
     pub(crate) accepted: bool,
-    /// Whether the client detached the view because its run does not read. The view attaches again
-    /// when the run has read the waiting events.
+    /// Whether the client has asked the bridge to stop the messages about this execution, because
+    /// the run does not read its events. It attaches again when the run has read them.
     pub(crate) detached: bool,
-    /// The number of output bytes that the client dropped for a run with `onSlow: "skip"`.
+    /// The number of output bytes that the client dropped for a slow run with `onSlow: "skip"`.
     pub(crate) skipped: u64,
 }
 
@@ -40,8 +42,9 @@ impl View {
         }
     }
 
-    /// Handles the result of an execute or attach. Returns the event for the run; None after an
-    /// attach that the run does not see.
+    /// Handles the result of an `execute` or `attach`, which is a status object. Returns the event
+    /// for the run, or `None` if the client has only attached again after the run was slow, which
+    /// the run need not know. A result that is not a status is [`Error::Protocol`].
     pub(crate) fn answered(&mut self, result: &JsonText) -> Result<Option<Event>, Error> {
         let status: Box<Status> = result
             .read()

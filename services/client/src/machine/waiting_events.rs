@@ -1,4 +1,5 @@
-//! The events that wait until their runs read them, with a limit for each run.
+//! The queues of events that the runs of a client have not read yet, with a size limit for each
+//! run.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,23 +8,24 @@ use tokio::sync::mpsc;
 
 use crate::event::{Event, Item};
 
-/// The maximum bytes of messages that wait for one run, in addition to its channel of 16 events.
+/// The maximum size of the messages that wait in the queue of one run, in bytes. The run's channel
+/// holds up to 16 further events.
 ///
 /// - The bytes of an event count from when it is queued until it is delivered to the run.
 /// - No run waits for another, because each has its own limit. Above the limit the client detaches
 ///   the run (`onSlow: "wait"`) or drops its oldest output (`"skip"`), and always reads the socket.
 /// - In the other direction, the bridge's limit `messageBytes` bounds each request.
 pub(super) const WAITING_BYTES: usize = 1024 * 1024;
-/// The size that is counted for an event without a message of its own, such as a lost connection,
-/// in bytes.
+/// The size that counts for an event that did not arrive as a message, such as a lost connection,
+/// in bytes. It is a rough estimate of the memory for one event.
 pub(super) const SMALL_BYTES: usize = 256;
 
-/// The waiting events of all runs, by the token of the run's view. A run without waiting events has
-/// no entry.
+/// The queues of waiting events of all runs, by the token that identifies the run. A run without
+/// waiting events has no entry.
 #[derive(Default)]
 pub(super) struct WaitingEvents(BTreeMap<u64, Queue>);
 
-/// The waiting events of one run, with their sizes and the channel to the run.
+/// The queue of waiting events of one run, with the size of each event and the channel to the run.
 struct Queue {
     tx: mpsc::Sender<Item>,
     items: VecDeque<(Item, usize)>,
@@ -35,19 +37,20 @@ impl WaitingEvents {
         self.0.is_empty()
     }
 
-    /// Returns whether no event waits for the run of this view.
+    /// Returns whether no event waits for the run with this token, so that it has received all of
+    /// them.
     pub(super) fn is_drained(&self, token: u64) -> bool {
         !self.0.contains_key(&token)
     }
 
-    /// Returns whether the run of this view has more waiting bytes than [`WAITING_BYTES`].
+    /// Returns whether more than [`WAITING_BYTES`] wait for the run with this token.
     pub(super) fn is_full(&self, token: u64) -> bool {
         let queue = self.0.get(&token);
         queue.is_some_and(|queue| queue.bytes > WAITING_BYTES)
     }
 
-    /// Adds an event for a run. `bytes` is the size to count for it. There is no limit here: the
-    /// caller checks [`Self::is_full`].
+    /// Adds an event to the queue of the run with this token. `bytes` is the size that counts for
+    /// it. The queue accepts every event; the caller checks the limit with [`Self::is_full`].
     pub(super) fn push(&mut self, token: u64, tx: &mpsc::Sender<Item>, item: Item, bytes: usize) {
         let queue = self.0.entry(token).or_insert_with(|| Queue {
             tx: tx.clone(),
@@ -58,22 +61,24 @@ impl WaitingEvents {
         queue.bytes += bytes;
     }
 
-    /// Drops the waiting events of a run that was dropped.
+    /// Removes the queue of a run that was dropped, with all its events.
     pub(super) fn remove(&mut self, token: u64) {
         self.0.remove(&token);
     }
 
-    /// Makes room for `bytes` more of a run with `onSlow: "skip"`: drops its oldest statuses, and
-    /// replaces its oldest output by gaps. Returns how many bytes of output were dropped.
+    /// Makes room for `bytes` more in the queue of a run with `onSlow: "skip"`. Drops its oldest
+    /// statuses and replaces its oldest output by gaps, until the limit is kept or nothing more can
+    /// be dropped. Returns how many bytes of output were dropped.
     pub(super) fn skip(&mut self, token: u64, bytes: usize) -> u64 {
         let queue = self.0.get_mut(&token);
         queue.map_or(0, |queue| queue.skip(bytes))
     }
 
-    /// Waits until a run has room in its channel, sends it its oldest event, and returns the run's
-    /// token. Cancel-safe: the event stays queued until there is room.
+    /// Waits until the channel of any run has room, and moves the oldest event of that run's queue
+    /// into it. Returns the token of the run. Cancel-safe, because the event stays queued until
+    /// there is room.
     ///
-    /// At least one event must wait, or the function panics.
+    /// Panics if no event waits.
     pub(super) async fn deliver(&mut self) -> u64 {
         let waiting = self.0.iter().map(|(token, queue)| {
             let (token, tx) = (*token, queue.tx.clone());
@@ -99,7 +104,8 @@ impl WaitingEvents {
 }
 
 impl Queue {
-    /// Does for this run what [`WaitingEvents::skip`] describes, to make room for `more` bytes.
+    /// Makes room for `more` bytes in this queue, as [`WaitingEvents::skip`] describes. Returns how
+    /// many bytes of output were dropped.
     fn skip(&mut self, more: usize) -> u64 {
         let mut skipped = 0;
         while self.bytes + more > WAITING_BYTES {

@@ -1,5 +1,5 @@
-//! Receives request bodies with limits on size, time and memory, so that many or slow clients
-//! cannot exhaust the memory of the bridge.
+//! Receives the bodies of HTTP requests with limits on size, time and memory, so that many or slow
+//! clients cannot exhaust the memory of the bridge.
 //!
 //! The memory for bodies ([`super::HttpSettings::inbound_bytes`]):
 //! - A body acquires memory when the head of its request is read, for the announced length; without
@@ -22,45 +22,50 @@ use tokio_util::sync::CancellationToken;
 
 use super::Refusal;
 
-/// The part of each body that is not counted as used memory, in bytes. The limit on connections
-/// bounds the sum of these parts.
+/// The size of the first part of each request body, in bytes, that does not count as used memory. A
+/// small request therefore never waits for memory. The limit on connections bounds the sum of these
+/// parts.
 pub(super) const SMALL_BYTES: usize = 64 * 1024;
-/// The maximum time for a body to arrive, not counting the time that it waits for memory.
+/// The maximum time for a request body to arrive completely, without the time for which it waits
+/// for memory.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(60);
-/// The maximum time that a body waits for memory, each time that it needs more. Then it is refused.
+/// The maximum time that a request body waits for memory, each time that it needs more. After it,
+/// the body is refused with 503 (Service Unavailable).
 const MEMORY_TIME: Duration = Duration::from_secs(10);
-/// The maximum time for which the rest of a refused body is read and dropped, so that its client
-/// receives the answer instead of a reset.
+/// The maximum time for which the rest of a refused body is read and dropped. A connection that is
+/// closed earlier would be reset, and the client would not receive the answer.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// The part of the memory for bodies that one request uses, until it is released or the last clone
-/// is dropped. Each HTTP request has a clone in its extensions.
+/// The memory that the body of one HTTP request uses, as a part of the limit for all bodies. It is
+/// released by [`Charge::release`], or when the last clone is dropped. Each request has a clone in
+/// its extensions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Charge(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Charge {
-    /// Releases the memory for other bodies, because this body is no longer in use. A repeated call
-    /// does nothing.
+    /// Releases the memory for other request bodies, because this body is no longer in use. A
+    /// repeated call does nothing.
     pub(crate) fn release(&self) {
         drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// Receives the bodies of all requests, within one limit on their memory.
+/// The receiver of all HTTP request bodies, with one limit on their memory.
 #[derive(Debug, Clone)]
 pub(super) struct Bodies {
-    /// The memory that is free for bodies, in bytes.
+    /// The memory that is free for request bodies, with one permit for each byte.
     free: Arc<Semaphore>,
-    /// All the memory for bodies, in bytes. A larger body acquires all of it, so that a single body
-    /// always has enough.
+    /// The memory limit for all request bodies, in bytes. A body that is larger acquires all of it,
+    /// so that a single body can always be received.
     total: usize,
     max_body: usize,
     stop: CancellationToken,
 }
 
 impl Bodies {
-    /// Creates the receiver. `max_body` is the maximum size of one body, `inbound` the memory for
-    /// all of them, both in bytes. `stop` ends bodies that are still arriving.
+    /// Creates the receiver of request bodies. `max_body` is the maximum size of one body, and
+    /// `inbound` the memory limit for all of them, both in bytes. When `stop` is cancelled, bodies
+    /// that are still arriving are refused.
     pub(super) fn new(max_body: usize, inbound: usize, stop: CancellationToken) -> Self {
         // The semaphore acquires at most `u32::MAX` permits in one call.
         let total = inbound.clamp(1, u32::MAX as usize);
@@ -73,11 +78,13 @@ impl Bodies {
         }
     }
 
-    /// Receives one body, and returns it with the memory that it uses. If it is refused, reads and
-    /// drops its rest for at most 5 s.
+    /// Receives one request body completely, and returns it with the memory that it uses. If the
+    /// body is refused, its rest is read and dropped for at most 5 s, so that the client receives
+    /// the answer.
     ///
     /// # Errors
-    /// The body is too long, late or incomplete, no memory becomes free, or the server stops.
+    /// The body is too long, arrives too slowly or is incomplete, no memory becomes free in time,
+    /// or the server stops.
     pub(super) async fn receive<B>(&self, body: B) -> Result<(Bytes, Charge), Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -133,8 +140,8 @@ impl Bodies {
         Ok((bytes.freeze(), Charge(Arc::new(Mutex::new(held)))))
     }
 
-    /// Waits for memory until `held` covers this many bytes, or all the memory. Refuses the body
-    /// after 10 s.
+    /// Waits for memory until `held` has a permit for each of `bytes`, or for the whole limit if
+    /// that is less. Refuses the body with [`Refusal::InboundFull`] after 10 s.
     async fn grow(
         &self,
         held: &mut Option<OwnedSemaphorePermit>,

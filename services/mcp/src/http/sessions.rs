@@ -1,14 +1,15 @@
-//! The MCP sessions over HTTP: those of the MCP library (rmcp), with a limit on their number.
+//! The MCP sessions over HTTP. The MCP library (rmcp) implements them; this module limits their
+//! number.
 //!
-//! Each session has a slot ([`super::HttpSettings::sessions`]):
+//! Each session needs a permit, which is called a slot (`HttpSettings::sessions` is their number):
 //! - An `initialize` acquires a slot before the library reads it. The slot is released when the
 //!   session ends, or when the `initialize` fails.
 //! - No session waits for a slot. If all slots are in use, the session that has been idle for the
-//!   longest time ends; its client gets 404 and begins a new one. Without an idle session the
-//!   `initialize` is refused with 503. A session is idle while it has no open response and no
-//!   running request.
-//! - A session queues 16 messages each way. A client that does not read one of its streams delays
-//!   only its own session.
+//!   longest time ends. Its client gets 404 (Not Found) and begins a new session. If no session is
+//!   idle, the `initialize` is refused with 503 (Service Unavailable). A session is idle while it
+//!   has no open response and no running request.
+//! - A session queues 16 messages in each direction. A client that does not read one of its streams
+//!   delays only its own session.
 
 mod table;
 
@@ -29,7 +30,8 @@ use crate::failure::{INVALID_REQUEST, MISSING_CAPABILITY, UNKNOWN_METHOD};
 use crate::settings::OnRefusal;
 use table::{Table, Use};
 
-/// The MCP sessions of the MCP library, each with a slot: one of a limited number of permits.
+/// The MCP sessions over HTTP, which the MCP library (rmcp) manages. Each has a slot, one of a
+/// limited number of permits.
 #[derive(Debug)]
 pub(super) struct Sessions {
     inner: LocalSessionManager,
@@ -38,14 +40,14 @@ pub(super) struct Sessions {
     on_refusal: OnRefusal,
 }
 
-/// The slot that an `initialize` has acquired for its new session. It is in the extensions of the
-/// HTTP request.
+/// The slot (permit) that an `initialize` request has acquired for its new session. It travels in
+/// the extensions of the HTTP request until the session is created.
 #[derive(Debug, Clone)]
 pub(super) struct SessionSlot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl SessionSlot {
-    /// Takes the slot out of an `initialize`. None if the message has none, or it was already taken
-    /// out.
+    /// Takes the slot out of an `initialize` request. `None` if the message has no slot, or if the
+    /// slot was already taken.
     fn take(initialize: &ClientJsonRpcMessage) -> Option<OwnedSemaphorePermit> {
         let ClientJsonRpcMessage::Request(request) = initialize else {
             return None;
@@ -69,8 +71,9 @@ impl Sessions {
         }
     }
 
-    /// Acquires a slot for a new session. If all are in use, ends the session that has been idle
-    /// for the longest time; None if no session is idle.
+    /// Acquires a slot for a new session. If all slots are in use, first ends the session that has
+    /// been idle for the longest time. `None` if no session is idle, so that the `initialize` must
+    /// be refused.
     pub(super) async fn acquire_slot(&self) -> Option<SessionSlot> {
         loop {
             if let Ok(slot) = self.slots.clone().try_acquire_owned() {
@@ -91,14 +94,14 @@ impl Sessions {
     }
 
     /// Marks an open session as in use until the result is dropped, so that it is not ended as
-    /// idle. None if there is no such session.
+    /// idle. `None` if there is no session with this id.
     pub(super) fn enter(&self, id: &str) -> Option<Use> {
         self.table.enter(id)
     }
 }
 
-/// Returns whether a message of a response stream is the answer to the stream's request, and not a
-/// notification before it.
+/// Returns whether a message on a response stream is the answer to the request, which ends the
+/// stream, and not a notification before it.
 fn is_answer(message: &ServerSseMessage) -> bool {
     matches!(
         message.message.as_deref(),
@@ -106,8 +109,8 @@ fn is_answer(message: &ServerSseMessage) -> bool {
     )
 }
 
-/// Returns the reason for the metrics if this message is a refusal by the MCP library itself;
-/// otherwise None.
+/// Returns the reason for the metrics if this message is an error with which the MCP library itself
+/// refused a request. `None` for every other message.
 fn refusal(message: &ServerSseMessage) -> Option<&'static str> {
     let ServerJsonRpcMessage::Error(error) = message.message.as_deref()? else {
         return None;
@@ -146,8 +149,8 @@ impl SessionManager for Sessions {
         Ok(self.table.has(id))
     }
 
-    /// Removes a session from the table and frees its slot. The MCP library calls this for every
-    /// session that ends, even if the client did not end it.
+    /// Ends a session, removes it from the table and releases its slot. The MCP library calls this
+    /// for every session that ends, for example also after an idle hour.
     async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
         self.table.remove(id);
         self.inner.close_session(id).await

@@ -1,4 +1,4 @@
-//! The calls of tools: reads their arguments and runs them.
+//! The MCP method `tools/call`. Reads the arguments of a tool call and runs the tool.
 
 use std::time::Duration;
 
@@ -19,20 +19,21 @@ use crate::requests::Handled;
 use crate::running_calls::StreamClosed;
 use crate::{resources, results, run, tasks, tools, views};
 
-/// The maximum time of one call of the tool `wait`, in seconds. Some MCP clients abort every call
-/// after 60 s.
+/// The maximum time of one call of the tool `wait`, in seconds. It is below 60 s, after which some
+/// MCP clients abort every call.
 const WAIT_SECONDS: u64 = 50;
-/// The default number of executions on one page of the tool `list`.
+/// The number of executions that the tool `list` returns if the call gives no `limit`.
 const LIST: u64 = 20;
-/// The maximum length of a request id or progress token that stays in memory uncounted during a
-/// call, in bytes.
+/// The maximum length of a JSON-RPC request id or MCP progress token, in bytes, that may stay in
+/// memory during a call although the memory of the request's body was released.
 const UNCHARGED_ID_BYTES: usize = 1024;
-/// The minimum `maxBytes` of the tool `output`, in bytes. The longest UTF-8 character must fit, or
-/// a reader would never advance.
+/// The minimum value of `maxBytes` in the tool `output`, in bytes. It is the length of the longest
+/// UTF-8 character: with less, a reader could never advance past such a character.
 const MIN_OUTPUT_BYTES: u64 = 4;
 
 impl Server {
-    /// Calls the tool of this name with these arguments, and returns its result.
+    /// Calls the tool of this name with the arguments of the request, and returns its result for
+    /// the MCP client. Wrong arguments and refusals by the bridge are a [`Failure`].
     pub(super) async fn call(
         &self,
         name: &str,
@@ -97,8 +98,10 @@ impl Server {
         Ok(result.into())
     }
 
-    /// Runs a prompt until its execution ends. For a client that supports MCP tasks, returns a task
-    /// as soon as the execution is accepted, except with `onDisconnect: "cancel"`.
+    /// Runs the tool `execute`, which returns when the execution of the prompt has ended. For a
+    /// client that supports MCP tasks, returns a task as soon as the execution is accepted. With
+    /// `onDisconnect: "cancel"` it always waits, because the end of the call then cancels the
+    /// execution.
     async fn execute(
         &self,
         arguments: Arguments,
@@ -155,8 +158,8 @@ impl Server {
         }
     }
 
-    /// Reports the failure to [`Settings::on_refusal`](crate::Settings::on_refusal) if this server
-    /// refused the request by itself, and returns it unchanged.
+    /// Reports a failure to [`Settings::on_refusal`](crate::Settings::on_refusal) if this server
+    /// refused the request without asking the bridge. Returns the failure unchanged.
     pub(super) fn count_refusal(&self, failure: Failure) -> Failure {
         if let Some(reason) = failure.own_reason() {
             self.slots.settings().on_refusal.call(reason);
@@ -164,14 +167,14 @@ impl Server {
         failure
     }
 
-    /// Reports the failure as [`Self::count_refusal`] does, and converts it to the error of an MCP
-    /// task.
+    /// Reports a failure as [`Self::count_refusal`] does, and converts it to the JSON-RPC error of
+    /// an MCP task method.
     pub(super) fn task_error(&self, failure: Failure) -> ErrorData {
         self.count_refusal(failure).into_task_error()
     }
 
-    /// Waits for the result of a call. Fails earlier if the client cancels the call or disconnects,
-    /// or the server stops.
+    /// Waits for the result of a tool call. Returns a failure earlier if the client cancels the
+    /// call or disconnects, or if the server stops.
     async fn until_stopped<T>(
         &self,
         context: &RequestContext<RoleServer>,
@@ -187,8 +190,8 @@ impl Server {
         result.map_err(|failure| self.or_stopping(failure, id))
     }
 
-    /// Replaces a failure by [`Failure::stopping`] if the server stops, because the bridge then
-    /// refuses the server's own requests too.
+    /// Returns [`Failure::stopping`] if the server stops, and the failure itself otherwise. While
+    /// the bridge stops, it refuses the server's own requests too, and their errors would mislead.
     fn or_stopping(&self, failure: Failure, id: ExecutionId) -> Failure {
         if self.stop.is_cancelled() {
             Failure::stopping(id)
@@ -207,8 +210,8 @@ impl Server {
     }
 }
 
-/// Returns the token that is cancelled when the response stream of an HTTP request is closed. Over
-/// stdio it never is.
+/// Returns the token that is cancelled when the HTTP response stream of the call is closed. Over
+/// stdio there is no such stream, and the token is never cancelled.
 fn stream_closed(context: &RequestContext<RoleServer>) -> CancellationToken {
     let parts = context.extensions.get::<http::request::Parts>();
     let closed = parts.and_then(|parts| parts.extensions.get::<StreamClosed>());
@@ -217,15 +220,15 @@ fn stream_closed(context: &RequestContext<RoleServer>) -> CancellationToken {
     })
 }
 
-/// Returns the token that is cancelled when the MCP session of a request ends. Over HTTP in
-/// versions without sessions it never is.
+/// Returns the token that is cancelled when the MCP session of a request ends. Over HTTP in MCP
+/// versions without sessions it is never cancelled.
 fn session_ended(context: &RequestContext<RoleServer>) -> CancellationToken {
     let handled = context.extensions.get::<Handled>();
     handled.map_or_else(CancellationToken::new, Handled::session_ended)
 }
 
-/// Returns the memory that the body of an HTTP request uses, so that it can be freed before the
-/// call ends. None over stdio, and for a request with a long id or progress token, because these
+/// Returns the handle with which a call can release the memory of its HTTP request body before it
+/// ends. `None` over stdio. Also `None` if the request id or progress token is long, because these
 /// stay in memory until the call ends.
 fn charge(context: &RequestContext<RoleServer>) -> Option<Charge> {
     let token = context.meta.get_progress_token();

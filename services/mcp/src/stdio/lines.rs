@@ -1,13 +1,13 @@
-//! The transport over stdin and stdout for the MCP library (rmcp), with one message per line. It
-//! answers lines that are not messages with an error.
+//! The transport of MCP messages over stdin and stdout for the MCP library (rmcp), with one JSON
+//! message per line. A line that is not a valid message is answered with a JSON-RPC error.
 //!
 //! ```text
 //! stdin ─▶ reader task ──messages──▶ library ──answers──▶ stdout
 //!               └──────errors for lines without a message───┘
 //! ```
 //!
-//! A lock around stdout prevents mixed lines. If a client does not read its answers, the reader
-//! task waits too, so no queue grows.
+//! A lock around stdout keeps two writers from mixing their lines. If a client does not read the
+//! answers, the reader task also waits, so no queue can grow without limit.
 
 use std::io;
 use std::sync::Arc;
@@ -24,16 +24,17 @@ use tokio::sync::{Mutex, mpsc};
 use crate::message::{self, Malformed};
 use crate::requests::Requests;
 
-/// The maximum length of a line from stdin, in bytes. By default the bridge accepts no larger
-/// message.
+/// The maximum length of a line from stdin, in bytes. A longer line is refused. By default the
+/// bridge accepts no larger message.
 const LINE_BYTES: usize = 16 * 1024 * 1024;
-/// The maximum number of messages that are read before the MCP library handles them.
+/// The maximum number of messages that are read from stdin before the MCP library handles them. It
+/// bounds the memory for a client that sends without reading answers.
 const READ_AHEAD: usize = 16;
-/// The byte order mark in UTF-8, which is ignored at the beginning of a line (RFC 8259, section
-/// 8.1).
+/// The UTF-8 byte order mark, which some programs write at the start of a text. It is ignored at
+/// the beginning of a line (RFC 8259, section 8.1).
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The transport of one MCP session over stdin and stdout, for the MCP library.
+/// The transport of one MCP session over stdin and stdout, as the MCP library uses it.
 #[derive(Debug)]
 pub(super) struct Lines<W> {
     messages: mpsc::Receiver<ClientJsonRpcMessage>,
@@ -41,8 +42,8 @@ pub(super) struct Lines<W> {
 }
 
 impl<W: AsyncWrite + Send + Unpin + 'static> Lines<W> {
-    /// Creates the transport and starts the task that reads `input`. When the input ends, the
-    /// session of `requests` ends.
+    /// Creates the transport and starts the task that reads `input`. When the input ends, the MCP
+    /// session that `requests` belongs to ends too.
     pub(super) fn new<R>(input: R, output: W, requests: Requests) -> Self
     where
         R: AsyncRead + Send + Unpin + 'static,
@@ -81,7 +82,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Transport<RoleServer> for Lines<W> 
     }
 }
 
-/// The shared stdout; None after the session has ended.
+/// The stdout that the library and the reader task share. `None` after the session has ended.
 #[derive(Debug)]
 struct Output<W>(Arc<Mutex<Option<W>>>);
 
@@ -104,7 +105,8 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 }
 
-/// The task that reads stdin, passes on messages, and answers lines that are not messages.
+/// The task that reads stdin. It passes valid messages to the MCP library, and answers other lines
+/// with an error.
 struct Reader<R, W> {
     input: BufReader<R>,
     output: Output<W>,
@@ -145,8 +147,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
         self.requests.end();
     }
 
-    /// Parses the message of one line. None for a line that needs no answer and is ignored; an
-    /// error for one that is refused.
+    /// Parses the message of one line. Returns `None` if the line can be ignored, because it is
+    /// blank or a notification that cannot be parsed. Returns an error to answer if the line is not
+    /// a valid message.
     fn message(&self, line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, Malformed> {
         let line = line.trim_ascii();
         let line = line.strip_prefix(MARK).unwrap_or(line);
@@ -167,18 +170,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
     }
 }
 
-/// What was read from stdin.
+/// The result of reading one line from stdin.
 enum Line {
-    /// A complete line, with its newline.
+    /// A complete line, including its newline.
     Complete,
-    /// A line longer than the limit, which was skipped.
+    /// A line that is longer than [`LINE_BYTES`]. It was skipped.
     TooLong,
-    /// The end of stdin, possibly in the middle of a line, which is dropped.
+    /// The end of stdin. An incomplete last line without a newline is dropped.
     End,
 }
 
-/// Reads the next line into `line`, which never holds more than [`LINE_BYTES`]. A longer line is
-/// skipped to its end.
+/// Reads the next line of stdin into `line`. A line that is longer than [`LINE_BYTES`] is skipped
+/// to its end, so that memory stays bounded.
 async fn next_line(
     input: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,

@@ -1,24 +1,26 @@
-//! Checks the values of a body: lengths, character sets and ranges (docs/protocol.md, "Body").
+//! Checks the values in the body of an execution, such as lengths, character sets and ranges
+//! (docs/protocol.md, "Body").
 
 use super::Body;
 use super::error::BodyError;
 use crate::Limits;
 
-/// The maximum bytes of `metadata`, names and values together.
+/// The maximum size of `metadata`, in bytes of all names and values together.
 const METADATA_BYTES: usize = 4 * 1024;
-/// The maximum length of a name (lane, model, permission mode), in bytes.
+/// The maximum length of a lane, model or permission mode, in bytes.
 const NAME_BYTES: usize = 256;
-/// The maximum number of entries of `allowedTools`, and of `disallowedTools`.
+/// The maximum number of tools in `allowedTools`, and also in `disallowedTools`.
 const TOOLS_MAX: usize = 256;
-/// The maximum length of one entry of a tool list, in bytes.
+/// The maximum length of one tool in `allowedTools` or `disallowedTools`, in bytes.
 const TOOL_BYTES: usize = 1024;
-/// The maximum total bytes of `env`, and of each tool list. The CLI gets them as environment and
-/// arguments, which must stay within the kernel's limit for one exec (execve(2), ARG_MAX).
+/// The maximum size of `env`, and of each tool list, in bytes of all entries together. The CLI
+/// receives them as its environment and arguments, whose sum the kernel limits (`ARG_MAX`,
+/// execve(2)).
 const LIST_BYTES: usize = 64 * 1024;
-/// The prefix by which the CLI marks tools of MCP servers. A body that allows such a tool is
-/// refused, because the CLI runs without MCP servers.
+/// The prefix of the names that the CLI gives to tools of MCP servers. A body that allows such a
+/// tool is refused, because the CLI runs without MCP servers.
 pub const MCP_PREFIX: &str = "mcp__";
-/// The maximum of the time limits that a client may set, in seconds: 366 days.
+/// The maximum of `idleTimeoutSeconds` and `deadlineSeconds`, in seconds (366 days).
 const SECONDS: f64 = 366.0 * 24.0 * 3600.0;
 
 fn field(field: &'static str, mistake: impl Into<String>) -> BodyError {
@@ -28,9 +30,9 @@ fn field(field: &'static str, mistake: impl Into<String>) -> BodyError {
     }
 }
 
-/// Returns whether no client may set this environment variable for the CLI, even if the operator's
-/// list has the name. Such a variable could redirect the CLI, replace its credential or load
-/// foreign code.
+/// Returns whether clients are forbidden to set this environment variable for the CLI, even if the
+/// operator allows the name. Such a variable could redirect the CLI to another server, replace its
+/// credential, or load foreign code. Upper and lower case are the same.
 #[must_use]
 pub fn env_name_is_forbidden(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
@@ -42,11 +44,12 @@ pub fn env_name_is_forbidden(name: &str) -> bool {
 }
 
 impl Body {
-    /// Checks that every value is within docs/protocol.md, "Body", and within the configured
-    /// limits.
+    /// Checks that every value of the body follows docs/protocol.md, "Body", and is within the
+    /// configured `limits`.
     ///
     /// # Errors
-    /// The first mistake that is found. Only the first one is reported.
+    /// The first mistake that is found, as [`BodyError::TooLarge`], [`BodyError::Field`] or
+    /// [`BodyError::NotAllowed`]. Later mistakes are not reported.
     pub fn check(&self, limits: &Limits) -> Result<(), BodyError> {
         self.check_texts(limits)?;
         self.check_names()?;

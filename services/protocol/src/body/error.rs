@@ -1,11 +1,13 @@
-//! The errors of a body, with messages for the client that sent it.
+//! The errors of an execution's body, with messages for the client that sent it.
 
 use crate::ProblemType;
 
-/// A reason to refuse the body of an execution. Its message tells the client what to correct.
+/// The reason why claude-api refuses the body of an execution. Its message tells the client what to
+/// correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The text is not JSON, a field has a wrong type, or a field is unknown.
+    /// The text is not valid JSON, a field is unknown, missing or of a wrong type, or a member is
+    /// given twice.
     #[error("the body is invalid: {0}")]
     Malformed(String),
     /// A field has a value that docs/protocol.md, "Body", does not allow.
@@ -13,10 +15,10 @@ pub enum BodyError {
     Field {
         /// The field's name in JSON.
         field: &'static str,
-        /// The mistake, and the rule for the value.
+        /// The mistake and the rule that the value breaks, as a part of the message for the client.
         mistake: String,
     },
-    /// The prompt or a system prompt is too long.
+    /// The prompt or a system prompt is longer than its limit.
     #[error("{field} has {bytes} bytes; the maximum is {limit}")]
     TooLarge {
         /// The field's name in JSON.
@@ -26,7 +28,8 @@ pub enum BodyError {
         /// The maximum length, in bytes.
         limit: u64,
     },
-    /// A value that is valid, but that no client may use.
+    /// A field has a valid value that clients may not use, such as an environment variable that
+    /// could redirect the CLI.
     #[error("{field}: {mistake}")]
     NotAllowed {
         /// The field's name in JSON.
@@ -37,8 +40,9 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// Returns the problem type, and thereby the HTTP status, with which claude-api answers this
-    /// error.
+    /// Returns the HTTP problem type of this error, which also decides the HTTP status:
+    /// `invalid-body` (400 Bad Request), `too-large` (413 Content Too Large) or `not-allowed` (403
+    /// Forbidden).
     #[must_use]
     pub fn kind(&self) -> ProblemType {
         match self {

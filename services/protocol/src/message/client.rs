@@ -1,4 +1,4 @@
-//! The messages that a client sends over WebSocket.
+//! The JSON-RPC messages that a client sends to the bridge over WebSocket.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,29 +8,31 @@ use super::json_text::JsonText;
 use super::request::Request;
 use super::request_id::RequestId;
 
-/// The content of one WebSocket text frame from a client: docs/protocol.md, "Requests".
+/// The content of one WebSocket text frame from a client, which is one JSON-RPC message or a batch
+/// (docs/protocol.md, "Requests").
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ClientFrame {
-    /// One request or notification.
+    /// One message, which is a request or a notification.
     Single(ClientMessage),
-    /// A batch of requests; the limit `batch` bounds their number. The bridge sends all answers in
-    /// one message.
+    /// A JSON-RPC batch, which is several messages in one frame. The limit `batch` bounds their
+    /// number. The bridge sends all answers in one message.
     Batch(Vec<ClientMessage>),
 }
 
 /// One JSON-RPC message of a client. With an id it is a request, which the bridge answers. Without
-/// one it is a notification, which gets no answer.
+/// an id it is a notification, which the bridge executes but does not answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientMessage {
-    /// The id that the answer will have; None for a notification.
+    /// The id of the request, which the answer repeats. `None` for a notification.
     pub id: Option<RequestId>,
     /// The method and its parameters.
     pub request: Request,
 }
 
 impl ClientMessage {
-    /// Creates a request. Its answer has the same id, which should be unique on the connection.
+    /// Creates a request with this id. The id should be unique on the connection, because the
+    /// answer is recognised by it.
     #[must_use]
     pub fn request(id: impl Into<RequestId>, request: impl Into<Request>) -> Self {
         Self {
@@ -39,7 +41,8 @@ impl ClientMessage {
         }
     }
 
-    /// Creates a notification, which the bridge executes without an answer.
+    /// Creates a notification, a message without an id. The bridge executes it, but does not
+    /// answer, not even with an error.
     #[must_use]
     pub fn notification(request: impl Into<Request>) -> Self {
         Self {
@@ -48,7 +51,7 @@ impl ClientMessage {
         }
     }
 
-    /// Serializes the message as JSON, ready to be sent as a text frame.
+    /// Returns the message as JSON text, ready to be sent as one WebSocket text frame.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
@@ -109,7 +112,8 @@ impl<'de> Deserialize<'de> for ClientMessage {
     }
 }
 
-/// Deserializes a member that is present, even if it is null, so that null differs from absent.
+/// Deserializes a member that is present. A null becomes `Some` of a null value, and only an absent
+/// member is `None`, because JSON-RPC answers an id of null but not an absent id.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(de: D) -> Result<Option<T>, D::Error> {
     T::deserialize(de).map(Some)
 }

@@ -1,4 +1,4 @@
-//! The notification `connected`, with which the bridge greets a client.
+//! The notification `connected`, the greeting of the bridge on each new connection.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,51 +6,56 @@ use super::params::Control;
 use super::request::Request;
 use crate::Limits;
 
-/// The parameters of `connected`, the first message that the bridge sends on each connection:
-/// docs/protocol.md, "Notifications".
+/// The parameters of the notification `connected`, which is the first message that the bridge sends
+/// on each connection. It tells the client the versions, capabilities and limits of the bridge
+/// (docs/protocol.md, "Notifications").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connected {
-    /// The id of the session (this WebSocket connection), a UUID. Executions without a lane run in
-    /// a lane of this name, one at a time.
+    /// The id of the session, which is this WebSocket connection, as a UUID. Executions that the
+    /// client starts without a `lane` share a lane with this name, so they run one at a time.
     pub session_id: String,
-    /// The version of the protocol: [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    /// The version of the WebSocket protocol. A client disconnects if it is not
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
     pub protocol: u32,
-    /// The release of the bridge, for people; empty if the bridge does not send one.
+    /// The release number of the bridge, for people. Empty if the bridge does not send one.
     #[serde(default)]
     pub version: String,
-    /// The methods, values and features that this bridge supports.
+    /// The optional parts of the protocol that this bridge supports.
     #[serde(default)]
     pub capabilities: Capabilities,
-    /// The limits in force; None while the bridge has not yet received them from claude-api.
+    /// The limits that the services enforce. `None` while the bridge has not yet received them from
+    /// claude-api.
     #[serde(default)]
     pub limits: Option<ConnectedLimits>,
 }
 
-/// The methods, values and features that a bridge supports, so that a client can check before it
-/// sends. A list is empty if the bridge does not send it.
+/// The optional parts of the protocol that a bridge supports, so that a client can check before it
+/// sends a request. A list that an older bridge leaves out is empty here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Capabilities {
-    /// The names of the methods that a request can have.
+    /// The names of the JSON-RPC methods that the bridge accepts.
     pub methods: Vec<String>,
-    /// The accepted values of `type` in a `control` request.
+    /// The values of `type` that the bridge accepts in the request `control`, for example `PAUSE`.
     pub control: Vec<String>,
-    /// The accepted values of `format` in the body of an execution.
+    /// The values of `format` that the bridge accepts in the body of an execution.
     pub formats: Vec<String>,
-    /// The accepted values of `onSlow`.
+    /// The values of `onSlow` that the bridge accepts. It decides what happens to a client that
+    /// reads its output too slowly.
     pub on_slow: Vec<String>,
-    /// The accepted values of `onDisconnect`.
+    /// The values of `onDisconnect` that the bridge accepts. It decides what happens to an
+    /// execution whose client has disconnected.
     pub on_disconnect: Vec<String>,
-    /// Whether one text frame may have several requests.
+    /// Whether one WebSocket text frame may have several requests (a JSON-RPC batch).
     pub batch: bool,
-    /// Whether a client can send further messages to the CLI of an execution with
+    /// Whether clients can send further messages to the CLI after the prompt, for an execution with
     /// `"input": "stream"`.
     pub input: bool,
 }
 
 impl Capabilities {
-    /// Returns all capabilities of this version of the protocol.
+    /// Returns the capabilities of a bridge that supports all of this version of the protocol.
     #[must_use]
     pub fn all() -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -66,14 +71,16 @@ impl Capabilities {
     }
 }
 
-/// The limits in `connected`: those of claude-api, and the bridge's own limit `views`:
-/// docs/protocol.md, "Limits".
+/// The limits that the bridge reports in its greeting `connected`: the limits of claude-api, and
+/// the bridge's own limit `views` (docs/protocol.md, "Limits").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectedLimits {
-    /// The limits of claude-api. A limit that the bridge does not send has its default.
+    /// The limits of claude-api, as the bridge reports them in its greeting. A limit that an older
+    /// bridge leaves out has its default value here.
     #[serde(flatten)]
     pub limits: Limits,
-    /// The maximum number of executions whose messages one session receives at the same time.
+    /// The maximum number of executions whose output and statuses one session can receive at the
+    /// same time. 64 if the bridge does not send it.
     #[serde(default = "default_views")]
     pub views: u64,
 }

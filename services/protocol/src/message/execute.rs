@@ -7,33 +7,37 @@ use serde_json::{Map, Value};
 use crate::rpc::{OnDisconnect, OnSlow};
 use crate::{Body, ExecutionId};
 
-/// The parameters of `execute`, which runs a prompt: docs/protocol.md, "Request parameters" and
-/// "Body".
+/// The parameters of the request `execute`, which runs a prompt (docs/protocol.md, "Request
+/// parameters" and "Body").
 ///
-/// In JSON, the fields of the body stand beside the others. Null fields of the body are not
-/// written, because null and absent are the same. `command` is read as another name of `prompt`.
+/// In JSON, the fields of the body stand beside the others. Fields of the body that are null are
+/// left out, because null and absent are the same. A received `command` is another name of
+/// `prompt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecuteParams {
-    /// The id of the execution. A client that chooses the id may repeat the request: the prompt
-    /// runs once. None: the bridge chooses the id.
+    /// The id of the execution. A client that chooses it may repeat the request after a lost
+    /// connection, and the prompt still runs only once. `None` lets the bridge choose the id.
     pub execution_id: Option<ExecutionId>,
     /// The prompt and its settings.
     pub body: Body,
-    /// Whether the execution is cancelled when its session is gone and no client views it for 10 s.
+    /// What happens to the execution when this session (WebSocket connection) has ended. It
+    /// continues, or it is cancelled unless some client receives its output within 10 s.
     pub on_disconnect: OnDisconnect,
-    /// What the bridge does when this client reads the output more slowly than it is generated.
+    /// What the bridge does when this client reads the output more slowly than it is generated:
+    /// send it later, or skip the oldest part.
     pub on_slow: OnSlow,
 }
 
 impl ExecuteParams {
-    /// Creates the parameters of this prompt with the defaults of the protocol and a random id.
+    /// Creates the parameters that run this prompt, with a random id and the default of every other
+    /// setting.
     #[must_use]
     pub fn prompt(prompt: impl Into<String>) -> Self {
         Self::body(Body::new(prompt))
     }
 
-    /// Creates parameters with this body, a random id, and the defaults of the protocol for the
-    /// rest.
+    /// Creates the parameters that run this body, with a random id and the defaults of
+    /// `onDisconnect` and `onSlow`.
     #[must_use]
     pub fn body(body: Body) -> Self {
         Self {
@@ -44,18 +48,18 @@ impl ExecuteParams {
         }
     }
 
-    /// Returns the id. If there is none, sets a random one first, so that the request can be
-    /// repeated safely.
+    /// Returns the id of the execution. If there is none yet, sets a random one first, so that the
+    /// client can repeat the request without running the prompt twice.
     pub fn ensure_id(&mut self) -> ExecutionId {
         *self.execution_id.get_or_insert_with(ExecutionId::random)
     }
 
-    /// Reads the parameters from the members of `params`. It does not check the values of the body;
-    /// [`Body::check`] does.
+    /// Parses the parameters from the members of the JSON object `params`. The values of the body
+    /// are not checked; [`Body::check`] does that.
     ///
     /// # Errors
-    /// A member is missing, unknown or of a wrong type, or both `prompt` and `command` are given.
-    /// The message names the member.
+    /// A member is unknown, missing or of a wrong type, or `prompt` and `command` are both given.
+    /// The text names the member.
     pub fn from_members(mut members: Map<String, Value>) -> Result<Self, String> {
         let execution_id = take_member(&mut members, "executionId")?;
         let on_disconnect = take_member(&mut members, "onDisconnect")?;
@@ -82,8 +86,8 @@ impl ExecuteParams {
     }
 }
 
-/// Removes a member that is not a field of the body, and deserializes it. None if it is null or
-/// absent.
+/// Removes a member that does not belong to the body from the JSON object, and deserializes it.
+/// Returns `None` if the member is null or absent. The error names the member.
 fn take_member<T: for<'de> Deserialize<'de>>(
     members: &mut Map<String, Value>,
     name: &str,

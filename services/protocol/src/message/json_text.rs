@@ -1,4 +1,4 @@
-//! A JSON value that is kept as text and parsed later.
+//! A JSON value that is stored as text and parsed later, once its type is known.
 
 use std::fmt;
 
@@ -6,40 +6,42 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A JSON value as the text that was received, to be parsed once its type is known. For example,
-/// the type of a result depends on the method of its request.
+/// A JSON value that is stored as text and parsed once its type is known. For example, the type of
+/// a JSON-RPC result depends on the method of the request.
 ///
-/// Two values are equal if their texts are. Only `serde_json` can serialize it.
+/// Two values are equal if their texts are equal byte for byte, so `1` and `1.0` differ. Only
+/// `serde_json` can serialize and deserialize this type.
 #[derive(Clone)]
 pub struct JsonText(Box<RawValue>);
 
 impl JsonText {
-    /// Serializes a value to JSON text.
+    /// Serializes a value and stores its JSON text.
     ///
     /// # Errors
-    /// As [`serde_json::to_string`].
+    /// As for [`serde_json::to_string`], for example if a map has a key that is not a string.
     pub fn of(value: &impl Serialize) -> serde_json::Result<Self> {
         serde_json::value::to_raw_value(value).map(Self)
     }
 
-    /// Creates the value from text, which must be exactly one JSON value.
+    /// Checks that a text is exactly one JSON value, and stores it.
     ///
     /// # Errors
-    /// The text is not JSON, or has more than one value.
+    /// The text is not valid JSON, or something follows the value.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str::<&RawValue>(text).map(Self::from)
     }
 
-    /// Returns the JSON text.
+    /// Returns the JSON text exactly as it was received or serialized.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.get()
     }
 
-    /// Deserializes the text as this type.
+    /// Parses the stored JSON text as a value of the type `T`.
     ///
     /// # Errors
-    /// The value is not of this type.
+    /// The JSON is not a `T`, for example because a field is missing or has a wrong type. A syntax
+    /// error is not possible, because only valid JSON is stored.
     pub fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(self.as_str())
     }

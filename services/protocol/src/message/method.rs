@@ -12,13 +12,13 @@ use super::results::{Accepted, Empty};
 use crate::rpc::method;
 use crate::{Events, Page, Status};
 
-/// The parameters of a request. The trait connects them with the name of their method and the type
-/// of the result, so that a client reads the answer with the right type. See docs/protocol.md,
-/// "Requests".
+/// The parameters of a JSON-RPC request. The trait connects them with the name of their method and
+/// the type of the result, so that a client parses the answer as the right type (docs/protocol.md,
+/// "Requests").
 pub trait Method: Serialize + DeserializeOwned {
-    /// The name of the method, as a message writes it.
+    /// The name of the method in JSON, for example `execute`.
     const NAME: &'static str;
-    /// The type of the result in a successful answer.
+    /// The type of the result in an answer to this request that is not an error.
     type Result: Serialize + DeserializeOwned;
 }
 

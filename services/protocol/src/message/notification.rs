@@ -1,13 +1,14 @@
-//! The trait of the notifications that the bridge sends.
+//! The trait of the JSON-RPC notifications that the bridge sends to clients.
 
 use serde::Serialize;
 
-/// The parameters of a notification that the bridge sends: docs/protocol.md, "Notifications".
+/// The parameters of a JSON-RPC notification, a message from the bridge that needs no answer
+/// (docs/protocol.md, "Notifications"). The trait connects them with the name of their method.
 pub trait Notification: Serialize {
-    /// The name of the notification, as a message writes it.
+    /// The method name of the notification in JSON, for example `output`.
     const METHOD: &'static str;
 
-    /// Serializes the notification as JSON-RPC, ready to be sent as a text frame.
+    /// Returns the notification as JSON-RPC text, ready to be sent as one WebSocket text frame.
     #[must_use]
     fn to_message(&self) -> String
     where

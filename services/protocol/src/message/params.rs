@@ -1,5 +1,5 @@
-//! The parameters of all requests except `execute`, one type for each method: docs/protocol.md,
-//! "Request parameters".
+//! The parameters of all JSON-RPC requests except `execute`, with one type for each method
+//! (docs/protocol.md, "Request parameters").
 
 use serde::{Deserialize, Serialize};
 
@@ -7,23 +7,24 @@ use crate::ExecutionId;
 use crate::json::or_default;
 use crate::rpc::OnSlow;
 
-/// What a client can do to an execution that has not ended: docs/protocol.md, "Controls".
+/// An action of a client on an execution that has not ended (docs/protocol.md, "Controls").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Control {
-    /// Stops all processes of the execution until a resume. Its timeouts stop too.
+    /// Suspends all processes of the execution (SIGSTOP) until a resume. Its timeouts do not
+    /// advance meanwhile.
     Pause,
-    /// Lets a paused execution continue.
+    /// Resumes the processes of a paused execution (SIGCONT).
     Resume,
-    /// Ends the execution and all its processes.
+    /// Ends the execution and kills all its processes.
     Cancel,
 }
 
 impl Control {
-    /// Every control, in the order of the protocol.
+    /// Every action, in the order of the documentation.
     pub const ALL: [Self; 3] = [Self::Pause, Self::Resume, Self::Cancel];
 
-    /// Returns the control as a message writes it, for example `PAUSE`.
+    /// Returns the action as JSON has it, for example `PAUSE`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,38 +35,41 @@ impl Control {
     }
 }
 
-/// The parameters of `control`, which pauses, resumes or cancels an execution. A repeated request
-/// changes nothing more and is no error.
+/// The parameters of the request `control`, which pauses, resumes or cancels an execution.
+/// Repeating the request has no further effect and is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControlParams {
-    /// What to do to the execution.
+    /// The action on the execution, as the field `type`.
     #[serde(rename = "type")]
     pub control: Control,
-    /// The id of the execution. None: the default execution, the oldest one of this session that
-    /// has not ended (docs/protocol.md, "Request parameters").
+    /// The id of the execution. `None` selects the default execution, which is the oldest one of
+    /// this session that has not ended (docs/protocol.md, "Request parameters").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<ExecutionId>,
 }
 
-/// The parameters of `attach`, which sends the output and statuses of an existing execution, live
-/// or ended.
+/// The parameters of the request `attach`, which streams the output and statuses of an existing
+/// execution, whether it still runs or has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AttachParams {
     /// The id of the execution.
     pub execution_id: ExecutionId,
-    /// The offset of the first byte to send, in bytes of the output: the number of bytes received
-    /// so far. None: 0, with a `gap` first if byte 0 is no longer kept.
+    /// The offset of the first byte to send, in bytes of the output. A client that reconnects gives
+    /// the number of bytes that it has received. `None` starts at byte 0, and the bridge sends a
+    /// `gap` first if byte 0 is no longer kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// What the bridge does when this client reads the output more slowly than it is generated.
+    /// What the bridge does when this client reads the output more slowly than it is generated:
+    /// send it later, or skip the oldest part.
     #[serde(default, deserialize_with = "or_default")]
     pub on_slow: OnSlow,
 }
 
 impl AttachParams {
-    /// Creates parameters that request all output that is kept, from offset 0.
+    /// Creates parameters that request the output of an execution from its beginning. Output that
+    /// is no longer kept is reported as a gap.
     #[must_use]
     pub fn from_start(execution_id: ExecutionId) -> Self {
         Self {
@@ -76,8 +80,8 @@ impl AttachParams {
     }
 }
 
-/// The parameters of `detach`, which stops the messages about one execution. After the answer none
-/// follows; the execution continues.
+/// The parameters of the request `detach`, which stops the messages about one execution to this
+/// client. No such message follows the answer. The execution continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DetachParams {
@@ -85,63 +89,70 @@ pub struct DetachParams {
     pub execution_id: ExecutionId,
 }
 
-/// The parameters of `status`, which returns the status object of one execution.
+/// The parameters of the request `status`, which returns the status object of one execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StatusParams {
-    /// The id of the execution. None: the default execution, the oldest one of this session that
-    /// has not ended (docs/protocol.md, "Request parameters").
+    /// The id of the execution. `None` selects the default execution, which is the oldest one of
+    /// this session that has not ended (docs/protocol.md, "Request parameters").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<ExecutionId>,
 }
 
-/// The parameters of `list`, which returns the statuses of executions, newest first, in pages.
+/// The parameters of the request `list`, which returns the status objects of executions in pages,
+/// newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListParams {
-    /// The maximum number of executions on the page, 1 to 1000; None for 50. A page may have fewer,
-    /// because one message limits its size.
+    /// The maximum number of executions on the page, 1 to 1000. `None` means 50. A page may have
+    /// fewer executions although more follow, because the size of one message is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// Where to continue: `next` of the previous page. None: at the newest execution.
+    /// The id after which the page begins, which is `next` of the previous page. `None` begins with
+    /// the newest execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<ExecutionId>,
 }
 
-/// The parameters of `events`, which returns a part of the stdout of the CLI.
+/// The parameters of the request `events`, which returns a part of the stdout of an execution's
+/// CLI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventsParams {
     /// The id of the execution.
     pub execution_id: ExecutionId,
-    /// The offset of the first byte to return, in bytes of stdout; None for the oldest byte that is
-    /// kept.
+    /// The offset of the first byte to return, in bytes of the CLI's stdout. `None` begins with the
+    /// oldest byte that claude-api still keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// The maximum bytes of stdout in the answer, 4 to 524,288; None for 524,288.
+    /// The maximum number of bytes of stdout in the answer, 4 to 524,288. `None` means 524,288.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<usize>,
 }
 
-/// The parameters of `input`, which writes lines to the CLI's stdin. The offset makes a retry safe:
-/// bytes that were accepted before are not written again (docs/protocol.md, "Input").
+/// The parameters of the request `input`, which writes lines to the stdin of an execution's CLI.
+/// The offset makes a retry safe, because bytes that were accepted before are not written again
+/// (docs/protocol.md, "Input").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InputParams {
-    /// The id of the execution. None: the default execution, the oldest one of this session that
-    /// has not ended (docs/protocol.md, "Request parameters").
+    /// The id of the execution. `None` selects the default execution, which is the oldest one of
+    /// this session that has not ended (docs/protocol.md, "Request parameters").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<ExecutionId>,
-    /// The offset of `data` in the input: the total number of bytes that were accepted so far.
+    /// The position of `data` in the whole input, which is the number of bytes that were accepted
+    /// so far. A larger number would leave a hole and is refused.
     pub offset: u64,
-    /// JSON lines for the CLI, each ended by a line feed. May be empty, to only close stdin.
+    /// JSON lines for the CLI, each with a line feed at its end. May be empty, if the request only
+    /// closes stdin.
     pub data: String,
-    /// Whether no more input follows, so that stdin is closed after this data.
+    /// Whether this is the last input. If true, the CLI's stdin is closed after `data`.
     #[serde(default, deserialize_with = "or_default")]
     pub eof: bool,
 }
 
-/// The parameters of `ping`, by which a client checks that the bridge answers. There are none.
+/// The parameters of the request `ping`, with which a client checks that the bridge answers. There
+/// are no parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PingParams {}

@@ -1,4 +1,4 @@
-//! The bridge's answer to one request.
+//! The JSON-RPC answer of the bridge to one request.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,20 +7,21 @@ use super::json_text::JsonText;
 use super::request_id::RequestId;
 use crate::rpc::RpcError;
 
-/// The bridge's answer to one request: a result or an error.
+/// The JSON-RPC answer of the bridge to one request, with a result or an error.
 ///
-/// `T` is the type of the result ([`Method::Result`](super::Method::Result)). While the method of
-/// the request is not known, it is unparsed JSON.
+/// `T` is the type of the result, `Method::Result` of the request's parameters. It is unparsed JSON
+/// text until the method of the request is known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply<T = JsonText> {
-    /// The id of the request. It is null in an error about a message whose id could not be read.
+    /// The id of the request that is answered. It is null in an error about a message whose id
+    /// could not be read.
     pub id: RequestId,
-    /// The result of the request, or the reason why it was refused.
+    /// The result of the request, or the JSON-RPC error with which it was refused.
     pub outcome: Result<T, RpcError>,
 }
 
 impl<T> Reply<T> {
-    /// Creates the answer to a request that succeeded.
+    /// Creates the answer to the request with this id, which succeeded with this result.
     pub fn result(id: impl Into<RequestId>, result: T) -> Self {
         Self {
             id: id.into(),
@@ -28,7 +29,7 @@ impl<T> Reply<T> {
         }
     }
 
-    /// Creates the answer to a request that was refused.
+    /// Creates the answer to the request with this id, which was refused with this JSON-RPC error.
     pub fn error(id: impl Into<RequestId>, error: RpcError) -> Self {
         Self {
             id: id.into(),
@@ -38,7 +39,7 @@ impl<T> Reply<T> {
 }
 
 impl<T: Serialize> Reply<T> {
-    /// Serializes the answer as JSON-RPC, ready to be sent as a text frame.
+    /// Returns the answer as JSON-RPC text, ready to be sent as one WebSocket text frame.
     #[must_use]
     pub fn to_message(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
@@ -46,10 +47,11 @@ impl<T: Serialize> Reply<T> {
 }
 
 impl Reply {
-    /// Deserializes the result as the result type of the method. An error stays an error.
+    /// Parses the result as the result type of the request's method. An answer with an error is
+    /// returned unchanged.
     ///
     /// # Errors
-    /// The result is not of this type.
+    /// The result is not of the type `T`, for example because a field is missing.
     pub fn read<T: DeserializeOwned>(self) -> serde_json::Result<Reply<T>> {
         let Self { id, outcome } = self;
         let outcome = match outcome {

@@ -1,4 +1,4 @@
-//! A request of any method, with its parameters.
+//! A JSON-RPC request of any method that the bridge accepts, with its parameters.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -12,9 +12,9 @@ use super::params::{
 
 macro_rules! requests {
     ($($(#[$doc:meta])* $variant:ident($params:ident);)*) => {
-        /// A request of any method: docs/protocol.md, "Requests".
+        /// The method and parameters of a JSON-RPC request (docs/protocol.md, "Requests").
         ///
-        /// It serializes as its parameters alone. The message of a client adds the method and the
+        /// It serializes as the parameters alone. The type `ClientMessage` adds the method and the
         /// id.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Request {
@@ -22,20 +22,20 @@ macro_rules! requests {
         }
 
         impl Request {
-            /// The names of all methods, as messages write them.
+            /// The names of all methods as JSON has them, for example `execute`.
             pub const METHODS: &[&str] = &[$($params::NAME,)*];
 
-            /// Returns the name of the request's method, as a message writes it.
+            /// Returns the name of the request's method as JSON has it, for example `execute`.
             #[must_use]
             pub fn method(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $params::NAME,)* }
             }
 
-            /// Creates a request from the name of its method and its JSON parameters. Returns
-            /// `None` for an unknown method.
+            /// Parses a request from the name of its method and its JSON parameters. Returns `None`
+            /// if no method has this name.
             ///
             /// # Errors
-            /// A parameter is missing, unknown or of a wrong type.
+            /// A parameter is missing or unknown, or has a wrong type or value.
             pub fn read(method: &str, params: Value) -> Option<serde_json::Result<Self>> {
                 match method {
                     $($params::NAME => {
@@ -62,22 +62,24 @@ macro_rules! requests {
 }
 
 requests! {
-    /// Runs a prompt as a new execution, and sends its output from offset 0 and its statuses.
+    /// Runs a prompt as a new execution, and streams its statuses and its output from offset 0. If
+    /// an execution with this id and an equal body exists already, the bridge streams it and runs
+    /// nothing.
     Execute(ExecuteParams);
     /// Pauses, resumes or cancels an execution.
     Control(ControlParams);
-    /// Sends the output and statuses of an existing execution.
+    /// Streams the output and statuses of an existing execution to this client.
     Attach(AttachParams);
-    /// Stops sending messages about an execution, which continues.
+    /// Stops the messages about an execution to this client. The execution continues.
     Detach(DetachParams);
     /// Returns the status object of an execution.
     Status(StatusParams);
-    /// Returns a page of status objects, newest first.
+    /// Returns one page of the list of executions as status objects, newest first.
     List(ListParams);
-    /// Returns a part of the CLI's stdout.
+    /// Returns a part of the stdout of an execution's CLI, normally JSON lines.
     Events(EventsParams);
-    /// Writes lines to the CLI's stdin.
+    /// Writes lines to the stdin of an execution's CLI.
     Input(InputParams);
-    /// Checks that the bridge answers.
+    /// Asks the bridge for an empty answer, to check that it is alive.
     Ping(PingParams);
 }

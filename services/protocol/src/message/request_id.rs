@@ -6,16 +6,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::json_text::JsonText;
 
-/// The id of a request: a string, a number or null. The bridge returns it unchanged, so that a
-/// client finds the request of an answer.
+/// The id of a JSON-RPC request, which is a string, a number or null. The bridge repeats it
+/// unchanged in the answer, so that the client knows which request is answered.
 ///
-/// The id is kept as JSON text, because a number may be larger than any Rust type holds (RFC 8259,
-/// section 6). See docs/protocol.md, "Request parameters".
+/// The id is stored as JSON text, because a number may be larger than any Rust type can hold (RFC
+/// 8259, section 6). Therefore `1` and `1.0` are different ids. See docs/protocol.md, "Request
+/// parameters".
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(JsonText);
 
-/// The error for a text that is not a string, number or null, or is longer than
-/// [`RequestId::MAX_BYTES`].
+/// The error for a JSON-RPC id that is not a string, a number or null, or whose JSON text is longer
+/// than [`RequestId::MAX_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "id must be a string, a number or null, of at most {} bytes",
@@ -24,13 +25,14 @@ pub struct RequestId(JsonText);
 pub struct BadRequestId;
 
 impl RequestId {
-    /// The maximum length of an id, in bytes of its JSON text.
+    /// The maximum length of an id, in bytes of its JSON text with quotes and escapes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Reads an id from its JSON text.
+    /// Parses an id from its JSON text, for example `7` or `"a"`.
     ///
     /// # Errors
-    /// The text is not a JSON string, number or null, or is longer than [`Self::MAX_BYTES`].
+    /// The text is not one JSON string, number or null, a string has a lone surrogate, or the text
+    /// is longer than [`Self::MAX_BYTES`].
     pub fn from_json(text: &str) -> Result<Self, BadRequestId> {
         if text.len() > Self::MAX_BYTES {
             return Err(BadRequestId);
@@ -45,7 +47,7 @@ impl RequestId {
         Ok(Self(id))
     }
 
-    /// Returns the id null: the id of an error about a message whose own id could not be read.
+    /// Returns the id `null`. An error answer has it if the id of the request could not be read.
     #[must_use]
     pub fn null() -> Self {
         Self::of(&())
@@ -65,13 +67,14 @@ impl RequestId {
         self.as_json() == "null"
     }
 
-    /// Returns the id as JSON text; a string has its quotes.
+    /// Returns the id as JSON text. A string includes its quotes.
     #[must_use]
     pub fn as_json(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Returns the id as a number. `None` if it is not an integer from 0 to `u64::MAX`.
+    /// Returns the id as an integer. `None` if the id is a string, null, or a number that is not an
+    /// integer from 0 to `u64::MAX`.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         self.as_json().parse().ok()

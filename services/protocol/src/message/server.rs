@@ -1,4 +1,4 @@
-//! The messages that the bridge sends over WebSocket.
+//! The JSON-RPC messages that the bridge sends to a client over WebSocket.
 
 use std::borrow::Cow;
 
@@ -16,34 +16,40 @@ use super::view::{Gap, Notice, Output, OutputType};
 use crate::Reason;
 use crate::rpc::{RpcError, method};
 
-/// The maximum length of a faulty message that an error quotes, in characters.
+/// The maximum length of the quoted beginning of a faulty message in an error, in characters.
 const SHOWN_CHARS: usize = 120;
 
-/// Any message that a bridge sends to a client: docs/protocol.md, "Notifications" and "Requests".
+/// Any message that the bridge sends to a client over WebSocket, which is a notification or an
+/// answer (docs/protocol.md, "Notifications" and "Requests").
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerMessage {
-    /// The greeting: the first message on each connection.
+    /// The greeting of the bridge, the first message on each connection.
     Connected(Box<Connected>),
-    /// The status of an execution: after a change, or unchanged as a heartbeat.
+    /// The status of an execution, sent after each change, and unchanged at intervals as a
+    /// heartbeat.
     StatusUpdate(Box<StatusUpdate>),
-    /// The refusal of an `execute` that was sent as a notification, so it can get no answer.
+    /// The refusal of an `execute` that was sent without a request id. JSON-RPC allows no answer to
+    /// it, so the bridge reports the error in this notification.
     RejectedExecute(Box<RejectedExecute>),
     /// The next bytes of an execution's output.
     Output(Output),
-    /// A range of output bytes that the bridge does not send.
+    /// A range of output bytes that the bridge does not send, because they are no longer kept or
+    /// the client reads too slowly.
     Gap(Gap),
-    /// An incident for people and programs, such as a retry of the model's API. It changes no
-    /// state.
+    /// An incident that does not change the state of an execution, such as a retry of the model's
+    /// API.
     Notice(Box<Notice>),
-    /// The answer to one request.
+    /// The answer to one request, with its result or error.
     Reply(Reply),
-    /// The answers to a batch of requests, in one message.
+    /// The answers to a batch of requests, which the bridge sends in one message.
     Batch(Vec<Reply>),
-    /// A notification that this version of the crate does not know. A client ignores it.
+    /// A message that this version of the crate does not know, as its JSON text. A client ignores
+    /// it, so that later bridges can add messages.
     Other(JsonText),
 }
 
-/// The error for a text that is not a message of the bridge.
+/// The error for a text that is not a message of the bridge. Its text names the mistake and quotes
+/// the beginning of the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadMessage(String);
@@ -63,11 +69,11 @@ struct Envelope<'a> {
 }
 
 impl ServerMessage {
-    /// Parses the text of one WebSocket frame. An unknown notification is not an error but
-    /// [`ServerMessage::Other`].
+    /// Parses the text of one WebSocket frame from the bridge. A notification with an unknown name
+    /// is not an error, but [`ServerMessage::Other`].
     ///
     /// # Errors
-    /// The text is not JSON, or a known message lacks a field or has one of a wrong type.
+    /// The text is not valid JSON, or a known message lacks a field or has a field of a wrong type.
     pub fn from_json(text: &str) -> Result<Self, BadMessage> {
         let bad = |context: &str, error: serde_json::Error| {
             let start: String = text.chars().take(SHOWN_CHARS).collect();
@@ -96,7 +102,7 @@ impl ServerMessage {
         })
     }
 
-    /// Serializes the message as JSON, ready to be sent as a text frame.
+    /// Returns the message as JSON text, ready to be sent as one WebSocket text frame.
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {

@@ -1,5 +1,5 @@
-//! The notification `statusUpdate`: the status of an execution, after each change and as a
-//! heartbeat.
+//! The notification `statusUpdate`, which sends the status of an execution after each change and at
+//! intervals as a heartbeat.
 
 use std::borrow::Borrow;
 
@@ -9,24 +9,26 @@ use super::notification::Notification;
 use crate::rpc::{RpcError, method};
 use crate::{Reason, State, Status};
 
-/// The parameters of a `statusUpdate`: the status object of an execution and three more fields:
-/// docs/protocol.md, "Notifications" and "Status object".
+/// The parameters of the notification `statusUpdate`, which are the status object of an execution
+/// and three more fields (docs/protocol.md, "Notifications" and "Status object").
 ///
-/// `S` is the status, or a reference to it, so that a sender need not copy it. An unknown word of a
-/// later bridge is read as the word of the state, and an unknown `upstream` as none.
+/// `S` is the status, or a reference to it for a sender, which then does not copy it. If a later
+/// bridge sends an unknown word as `status`, it is read as the word of the state. An unknown
+/// `upstream` is read as absent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusUpdate<S = Status> {
-    /// The state in capitals. The first update after a pause has `RESUMED` instead of `RUNNING`.
+    /// The state of the execution in capitals. The first update after a pause has `RESUMED` instead
+    /// of `RUNNING`.
     #[serde(rename = "status")]
     pub word: StatusWord,
-    /// Milliseconds from the creation of the execution to now, or to its end.
+    /// The time from the creation of the execution to now, or to its end, in milliseconds.
     pub elapsed_ms: u64,
-    /// Whether the bridge cannot reach claude-api now, so that the status may be old; None while it
-    /// can.
+    /// The reason why the status may be out of date, which is that the bridge cannot reach
+    /// claude-api. `None` while the bridge reaches it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
-    /// The status object.
+    /// The status object of the execution. In JSON its fields stand beside the other fields.
     #[serde(flatten)]
     pub status: S,
 }
@@ -61,8 +63,8 @@ impl<'de> Deserialize<'de> for StatusUpdate {
 }
 
 impl<S: Borrow<Status>> StatusUpdate<S> {
-    /// Serializes the notification with a status object of at most `limit` bytes; a longer one is
-    /// shortened ([`Status::to_json`]).
+    /// Returns the notification as JSON-RPC text, with a status object of at most `limit` bytes. A
+    /// longer status is shortened first ([`Status::to_json`]), so that it fits into one message.
     ///
     /// The JSON of the status is copied into the message, without an intermediate value.
     #[must_use]
@@ -90,7 +92,7 @@ impl<S: Serialize> Notification for StatusUpdate<S> {
     const METHOD: &'static str = method::STATUS_UPDATE;
 }
 
-/// The field `status` of a `statusUpdate`: one word for what the execution does now.
+/// The word for the state of an execution in the field `status` of a `statusUpdate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusWord {
     /// The state of the execution, written in capitals.
@@ -102,7 +104,7 @@ pub enum StatusWord {
 impl StatusWord {
     const RESUMED: &'static str = "RESUMED";
 
-    /// Returns the word as a message writes it, for example `RUNNING`.
+    /// Returns the word as JSON has it, for example `RUNNING`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -134,8 +136,8 @@ impl<'de> Deserialize<'de> for StatusWord {
     }
 }
 
-/// The field `upstream` of a `statusUpdate`: what hinders the bridge from knowing the present
-/// status.
+/// The reason why the bridge cannot know the present status of an execution, as the field
+/// `upstream` of a `statusUpdate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Upstream {
@@ -144,7 +146,7 @@ pub enum Upstream {
 }
 
 impl Upstream {
-    /// Returns the word as a message writes it, for example `unreachable`.
+    /// Returns the word as JSON has it, for example `unreachable`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -153,21 +155,21 @@ impl Upstream {
     }
 }
 
-/// The parameters of the `statusUpdate` with which the bridge refuses an `execute` that was sent as
-/// a notification. It has only `status`, `reason` and `error`, because there is no execution:
-/// docs/protocol.md, "Requests".
+/// The parameters of a `statusUpdate` that refuses an `execute` without a request id, to which
+/// JSON-RPC allows no answer. It has only `status`, `reason` and `error`, because no execution
+/// exists (docs/protocol.md, "Requests").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RejectedExecute {
     /// Always `FAILED`.
     pub status: StatusWord,
     /// Always `rejected`.
     pub reason: Reason,
-    /// The error that the answer would have had if the `execute` had been a request.
+    /// The JSON-RPC error with which the bridge would have answered a request with an id.
     pub error: RpcError,
 }
 
 impl RejectedExecute {
-    /// Creates the parameters that report this error.
+    /// Creates the parameters of the notification that reports this error.
     #[must_use]
     pub fn new(error: RpcError) -> Self {
         Self {

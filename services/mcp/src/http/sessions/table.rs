@@ -1,4 +1,4 @@
-//! The table of open MCP sessions, which knows which of them are idle.
+//! The table of open MCP sessions over HTTP, which records which of them are idle.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,21 +9,21 @@ use tokio::time::Instant;
 
 use crate::requests::Requests;
 
-/// The open MCP sessions. A session that is not in the table does not exist for clients, even while
-/// the MCP library still ends it.
+/// The open MCP sessions by id. For clients, a session that is not in this table does not exist,
+/// even while the MCP library is still ending it.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     // A synchronous lock: held only to access the map, never across an await.
     open: Mutex<HashMap<SessionId, Entry>>,
 }
 
-/// An open session with its slot. Dropping the entry frees the slot and ends the calls of the
-/// session early.
+/// An open MCP session with its slot (permit). Dropping the entry releases the slot and ends the
+/// calls of the session early.
 #[derive(Debug)]
 struct Entry {
     _slot: OwnedSemaphorePermit,
     requests: Requests,
-    /// The number of open responses and running requests.
+    /// The number of open responses and running requests. The session is idle while it is 0.
     uses: usize,
     idle_since: Instant,
 }
@@ -34,8 +34,8 @@ impl Drop for Entry {
     }
 }
 
-/// A sign that a session is in use, by an open response or a running request. A session is idle
-/// when all its uses are dropped.
+/// A guard that marks an MCP session as in use, by an open response or a running request. The
+/// session is idle when all its guards are dropped.
 #[derive(Debug)]
 pub(in crate::http) struct Use {
     table: Arc<Table>,
@@ -52,7 +52,7 @@ impl Drop for Use {
 }
 
 impl Table {
-    /// Adds a new session, which holds this slot until it is removed.
+    /// Adds a new session, which holds this slot until it is removed from the table.
     pub(super) fn add(&self, id: SessionId, slot: OwnedSemaphorePermit) {
         let entry = Entry {
             _slot: slot,
@@ -67,8 +67,8 @@ impl Table {
         self.lock().contains_key(id)
     }
 
-    /// Marks an open session as in use until the result is dropped. None if there is no such
-    /// session.
+    /// Marks an open session as in use until the returned guard is dropped. `None` if there is no
+    /// session with this id.
     pub(super) fn enter(self: &Arc<Self>, id: &str) -> Option<Use> {
         let mut open = self.lock();
         let (id, _) = open.get_key_value(id)?;
@@ -78,7 +78,8 @@ impl Table {
         Some(Use { table, id })
     }
 
-    /// Returns the requests in flight of an open session. None if there is no such session.
+    /// Returns the set of an open session's requests that have no answer yet. `None` if there is no
+    /// session with this id.
     pub(super) fn requests(&self, id: &SessionId) -> Option<Requests> {
         Some(self.lock().get(id)?.requests.clone())
     }
@@ -87,8 +88,8 @@ impl Table {
         self.lock().remove(id);
     }
 
-    /// Removes the session that has been idle for the longest time, and returns its id. None if no
-    /// session is idle.
+    /// Removes the session that has been idle for the longest time, and returns its id. `None` if
+    /// no session is idle.
     pub(super) fn remove_idle(&self) -> Option<SessionId> {
         let mut open = self.lock();
         let idle = open.iter().filter(|(_, entry)| entry.uses == 0);
