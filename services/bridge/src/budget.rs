@@ -26,10 +26,10 @@ use inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 use lists::ListBudget;
 use outbound::OutboundBudget;
 
-/// The number by which the ping interval (`pingMs`) is divided to get the patience. The patience is
+/// The number by which the ping interval (`pingMs`) is divided to get the wait step. The wait_step is
 /// how long a message waits for memory before the bridge closes the session of another client to
 /// free some. With the default `pingMs` of 20 s it is 1 s.
-const PATIENCES_PER_PING: u32 = 20;
+const WAIT_STEPS_PER_PING: u32 = 20;
 
 /// All memory limits of one bridge process, with the bytes in use. They bound what slow and greedy
 /// clients can make the bridge buffer.
@@ -55,15 +55,15 @@ impl Budgets {
     #[must_use]
     pub fn new(own_limits: &Limits) -> Self {
         let (large, small) = inbound::shares(own_limits.inbound_bytes);
-        let patience = Duration::from_millis(own_limits.ping_ms) / PATIENCES_PER_PING;
+        let wait_step = Duration::from_millis(own_limits.ping_ms) / WAIT_STEPS_PER_PING;
         let limits = outbound::OutboundLimits::new(
             own_limits.outbound_bytes,
             own_limits.sessions,
             own_limits.status_bytes,
         );
         Self {
-            large: InboundBudget::new(large, patience),
-            small: InboundBudget::new(small, patience),
+            large: InboundBudget::new(large, wait_step),
+            small: InboundBudget::new(small, wait_step),
             outbound: OutboundBudget::new(limits),
             lists: ListBudget::default(),
         }

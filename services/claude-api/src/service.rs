@@ -25,7 +25,7 @@ pub(crate) mod testing;
 
 pub use burn::Burn;
 pub use control::Cancel;
-pub use find::View;
+pub use find::FoundExecution;
 
 use digest_queue::DigestQueue;
 use hook_queue::HookQueue;

@@ -8,7 +8,7 @@ use protocol::Status;
 use protocol::message::{Notice, StatusUpdate};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::{Error, Verdict};
+use crate::{Error, OutputCheck};
 
 /// One event in the life of an execution, as a [`Run`](crate::Run) yields it. The first is
 /// [`Event::Answer`] and the last is [`Event::Terminal`]. Statuses, notices, output and gaps are in
@@ -53,7 +53,7 @@ pub enum Event {
         /// The final status of the execution.
         update: Box<StatusUpdate>,
         /// Whether the whole output was received, and equals the length and CRC-32 of the status.
-        verdict: Verdict,
+        verdict: OutputCheck,
     },
 }
 

@@ -22,7 +22,7 @@
 //! # async fn main() -> Result<(), client::Error> {
 //! # let bridge = fake::Fake::start(fake::Plan::of("hello")).await;
 //! # let url = bridge.url();
-//! use client::{Client, Event, ExecuteParams, Options, Verdict};
+//! use client::{Client, Event, ExecuteParams, Options, OutputCheck};
 //!
 //! let client = Client::connect(&url, Options::default()).await?;
 //! let mut run = client.execute(ExecuteParams::prompt("say hello"))?;
@@ -33,7 +33,7 @@
 //!         Event::Output { bytes, .. } => text.extend(bytes),
 //!         Event::Terminal { update, verdict } => {
 //!             println!("{:?}", update.status.state);
-//!             assert_eq!(verdict, Verdict::Verified);
+//!             assert_eq!(verdict, OutputCheck::Verified);
 //!         }
 //!         _ => {}
 //!     }
@@ -170,7 +170,7 @@ pub use connection::{
 pub use error::Error;
 pub use event::Event;
 pub use options::Options;
-pub use output_tracker::{OutputError, OutputTracker, Verdict};
+pub use output_tracker::{OutputCheck, OutputError, OutputTracker};
 pub use protocol::message::{
     AttachParams, Connected, Control, ExecuteParams, Notice, StatusUpdate,
 };

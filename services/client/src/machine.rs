@@ -31,7 +31,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::Error;
 use crate::event::{Event, Item};
-use crate::output_tracker::Verdict;
+use crate::output_tracker::OutputCheck;
 pub(crate) use view::View;
 use waiting_events::{SMALL_BYTES, WaitingEvents};
 
@@ -261,13 +261,13 @@ impl Machine {
                 && view.skipped > 0
             {
                 *verdict = match *verdict {
-                    Verdict::Verified => Verdict::Partial {
+                    OutputCheck::Verified => OutputCheck::Partial {
                         missing: view.skipped,
                     },
-                    Verdict::Partial { missing } => Verdict::Partial {
+                    OutputCheck::Partial { missing } => OutputCheck::Partial {
                         missing: missing + view.skipped,
                     },
-                    Verdict::Unknown => Verdict::Unknown,
+                    OutputCheck::Unknown => OutputCheck::Unknown,
                 };
             }
         }

@@ -29,7 +29,7 @@ pub struct OutputTracker {
 /// The result of the final check of a received output against the execution's terminal status, if
 /// no contradiction was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum OutputCheck {
     /// The whole output was received, every byte from offset 0, and its length and CRC-32 are equal
     /// to those of the terminal status.
     Verified,
@@ -150,7 +150,11 @@ impl OutputTracker {
     /// # Errors
     /// [`OutputError::Length`] if the lengths differ. [`OutputError::Crc`] if the CRC-32 differs
     /// although every byte was received.
-    pub fn finish(&self, output_bytes: u64, crc32: Option<&str>) -> Result<Verdict, OutputError> {
+    pub fn finish(
+        &self,
+        output_bytes: u64,
+        crc32: Option<&str>,
+    ) -> Result<OutputCheck, OutputError> {
         if self.next != output_bytes {
             return Err(OutputError::Length {
                 got: self.next,
@@ -159,12 +163,12 @@ impl OutputTracker {
         }
         let missing = self.start + self.missing;
         if missing > 0 {
-            return Ok(Verdict::Partial { missing });
+            return Ok(OutputCheck::Partial { missing });
         }
         let got = protocol::trailers::crc32_text(self.crc.clone().finalize());
         match crc32 {
-            None => Ok(Verdict::Unknown),
-            Some(expected) if expected == got => Ok(Verdict::Verified),
+            None => Ok(OutputCheck::Unknown),
+            Some(expected) if expected == got => Ok(OutputCheck::Verified),
             Some(expected) => Err(OutputError::Crc {
                 got,
                 expected: expected.to_owned(),

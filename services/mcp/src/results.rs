@@ -1,6 +1,6 @@
 //! The results of MCP tool calls. Each has a text for the model, and the same as JSON for programs.
 
-use client::Verdict;
+use client::OutputCheck;
 use protocol::{Page, State, Status};
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Value, json};
@@ -9,9 +9,9 @@ use crate::text::Text;
 
 /// Creates the tool result of an execution that has ended. It is marked as an error (`isError`)
 /// unless the state is `completed`.
-pub(crate) fn ended(text: &Text, status: &Status, verdict: Verdict) -> CallToolResult {
+pub(crate) fn ended(text: &Text, status: &Status, verdict: OutputCheck) -> CallToolResult {
     let mut result = described(text, status);
-    result["verified"] = (verdict == Verdict::Verified).into();
+    result["verified"] = (verdict == OutputCheck::Verified).into();
     let mut content = vec![ContentBlock::text(text.text())];
     if let Some(remark) = remark(text, status) {
         content.push(ContentBlock::text(remark));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use client::{AttachParams, Event, Run, Verdict};
+use client::{AttachParams, Event, OutputCheck, Run};
 use protocol::rpc::OnSlow;
 use protocol::{ExecutionId, Status};
 use tokio::time::Instant;
@@ -99,7 +99,7 @@ pub(crate) async fn output(
 pub(crate) async fn ended(
     slots: &Slots,
     id: ExecutionId,
-) -> Result<(Text, Status, Verdict), Failure> {
+) -> Result<(Text, Status, OutputCheck), Failure> {
     let call = slots.call(Purpose::View).await?;
     let mut run = attach(&call, id, None);
     let mut text = Text::new(0, slots.settings().text_bytes);
@@ -123,7 +123,7 @@ fn attach(call: &Call, id: ExecutionId, offset: Option<u64>) -> Run {
 
 /// Adds the output or the gap in an event to the text. Returns the final status if the event is the
 /// end of the execution, and `None` for every other event.
-fn collect(event: Event, text: &mut Text) -> Option<(Status, Verdict)> {
+fn collect(event: Event, text: &mut Text) -> Option<(Status, OutputCheck)> {
     match event {
         Event::Output { offset, bytes } => text.push(offset, &bytes),
         Event::Gap(missing) => text.gap(missing),

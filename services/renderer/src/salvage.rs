@@ -21,11 +21,11 @@ const OVERRUN_BYTES: usize = 8;
 
 /// The most broken objects in one line, which bounds the time of the search. The rest of the line
 /// then counts as noise.
-const MOST_BROKEN: usize = 1024;
+const MAX_BROKEN_OBJECTS: usize = 1024;
 
 /// The most whole objects that are returned for one line, which bounds the memory. A line of 64 MiB
 /// could have millions. The rest of the line then counts as noise.
-const MOST_WHOLE: usize = 4096;
+const MAX_WHOLE_OBJECTS: usize = 4096;
 
 /// The readable parts of a damaged line, as [`salvage`] returns them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     // All bytes before this offset are processed.
     let mut processed = 0;
     let mut broken = 0;
-    while broken < MOST_BROKEN
-        && salvaged.objects.len() < MOST_WHOLE
+    while broken < MAX_BROKEN_OBJECTS
+        && salvaged.objects.len() < MAX_WHOLE_OBJECTS
         && let Some(distance) = memmem::find(&line[from..], OBJECT)
     {
         let start = from + distance;
@@ -80,7 +80,7 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
     }
     let rest = &line[processed..];
     salvaged.noise |= !is_blank(rest);
-    let full = salvaged.objects.len() == MOST_WHOLE;
+    let full = salvaged.objects.len() == MAX_WHOLE_OBJECTS;
     salvaged.lost |= full && memmem::find(rest, EVENT).is_some();
     salvaged
 }
@@ -164,7 +164,10 @@ mod tests {
     fn the_search_ends_after_many_broken_objects() {
         let line = |count| "{\"x".repeat(count) + "{\"b\":1}";
         assert_eq!(objects(&line(9)), (vec!["{\"b\":1}"], true, false));
-        assert_eq!(objects(&line(2 * MOST_BROKEN)), (vec![], true, false));
+        assert_eq!(
+            objects(&line(2 * MAX_BROKEN_OBJECTS)),
+            (vec![], true, false)
+        );
     }
 
     #[test]
@@ -175,7 +178,7 @@ mod tests {
             noise,
             lost,
         } = salvage(&line);
-        assert!(objects.len() <= MOST_WHOLE, "{}", objects.len());
+        assert!(objects.len() <= MAX_WHOLE_OBJECTS, "{}", objects.len());
         assert!(noise && !lost);
         let events = br#"{"type":"user"}"#.repeat(1 << 16);
         assert!(salvage(&events).lost);

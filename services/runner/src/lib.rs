@@ -29,7 +29,9 @@ mod sweep;
 mod usage;
 mod wire;
 
-pub use parent::{Control, Drained, Events, Handle, Runners, Stderr, Stdin, Stdout, init_parent};
+pub use parent::{
+    CommandSender, Drained, Events, Handle, Runners, Stderr, Stdin, Stdout, init_parent,
+};
 pub use process::boot_id;
 pub use runner::{explain_inaccessible, main};
 pub use sandbox::{MissingProtection, Sandbox, missing_protections};

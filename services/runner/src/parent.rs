@@ -16,7 +16,7 @@ use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpabl
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use commands::Control;
+pub use commands::CommandSender;
 pub use events::Events;
 pub use handle::Handle;
 pub use pipes::{Drained, Stderr, Stdin, Stdout};

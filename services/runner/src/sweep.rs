@@ -25,7 +25,7 @@ use crate::{
 
 /// How long the same processes must survive SIGKILL to count as unkillable (1.5 s). With a grace of
 /// 3 s before SIGKILL, the end is reported within the 5 s that a cancel may take.
-const STUCK: Duration = Duration::from_millis(1_500);
+const UNKILLABLE_AFTER: Duration = Duration::from_millis(1_500);
 /// The time after which killing the processes of an execution is given up (60 s). Only a tree that
 /// keeps starting processes and can be neither suspended nor killed, because it belongs to another
 /// user, reaches this limit.
@@ -63,7 +63,7 @@ pub(crate) struct Sweep {
     /// The time at which the killing began.
     begun: Instant,
     /// The step that the next round takes.
-    phase: Phase,
+    phase: SweepStep,
     /// The processes that were alive when the whole tree was last killed, and the time since which
     /// they are the same ones.
     survivors: Option<(BTreeSet<Identity>, Instant)>,
@@ -73,7 +73,7 @@ pub(crate) struct Sweep {
 
 /// The step that the next round of a sweep takes.
 #[derive(Debug)]
-enum Phase {
+enum SweepStep {
     /// Kills the direct children. `rounds` counts the rounds since this step began.
     Killing { rounds: u32 },
     /// Suspends the whole tree, and then kills all of its processes.
@@ -96,7 +96,7 @@ impl Sweep {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             begun: now,
-            phase: Phase::Killing { rounds: 0 },
+            phase: SweepStep::Killing { rounds: 0 },
             survivors: None,
             stuck: false,
         }
@@ -111,14 +111,14 @@ impl Sweep {
         table: &mut impl KillTable,
     ) -> Duration {
         match &mut self.phase {
-            Phase::Killing { rounds } => {
+            SweepStep::Killing { rounds } => {
                 for child in table.children(root) {
                     table.kill_child(child);
                 }
                 *rounds += 1;
                 let wait = Duration::from_millis(u64::from(*rounds));
                 if *rounds >= KILL_ROUNDS {
-                    self.phase = Phase::Stopping {
+                    self.phase = SweepStep::Stopping {
                         walk: StopWalk::default(),
                         begun: now,
                         active: 0,
@@ -128,7 +128,7 @@ impl Sweep {
                 }
                 wait
             }
-            Phase::Stopping {
+            SweepStep::Stopping {
                 walk,
                 begun,
                 active,
@@ -150,7 +150,7 @@ impl Sweep {
                 }
                 let survivors = kill_all(root, table);
                 self.compare(now, survivors);
-                self.phase = Phase::Killing { rounds: 0 };
+                self.phase = SweepStep::Killing { rounds: 0 };
                 STOP_PAUSE
             }
         }
@@ -161,7 +161,7 @@ impl Sweep {
     fn compare(&mut self, now: Instant, survivors: BTreeSet<Identity>) {
         match &self.survivors {
             Some((previous, since)) if *previous == survivors => {
-                self.stuck = now.duration_since(*since) >= STUCK;
+                self.stuck = now.duration_since(*since) >= UNKILLABLE_AFTER;
             }
             _ => self.survivors = Some((survivors, now)),
         }
@@ -316,7 +316,10 @@ mod tests {
         let mut fake = Fake::bomb(3);
         fake.untouchable = true;
         let took = run(&mut fake);
-        assert!((STUCK..2 * STUCK).contains(&took), "{took:?}");
+        assert!(
+            (UNKILLABLE_AFTER..2 * UNKILLABLE_AFTER).contains(&took),
+            "{took:?}"
+        );
         assert_eq!(fake.alive.len(), 3);
     }
 }

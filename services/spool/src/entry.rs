@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     folder::{disk_bytes, record_path},
-    index::Ended,
+    index::EndFacts,
     limits::SpoolLimits,
     open_table::OpenTable,
     record::{self, Header},
@@ -88,7 +88,7 @@ impl Inner {
             let at_ms = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |age| age.as_millis() as u64);
-            let ended = Ended {
+            let ended = EndFacts {
                 at_ms,
                 bytes: disk_bytes(&self.folder),
             };

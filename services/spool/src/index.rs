@@ -33,13 +33,13 @@ pub(crate) struct Row {
     /// The id of the execution.
     pub(crate) id: Uuid,
     /// The end of the execution; `None` while it is queued or running.
-    pub(crate) ended: Option<Ended>,
+    pub(crate) ended: Option<EndFacts>,
 }
 
 /// The time of the end and the disk space of an execution that has ended. Deletion by age and size
 /// decides by them what to delete next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct EndFacts {
     /// The time of the execution's end, in milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
     /// The disk space of the execution's files after its end, in bytes.
@@ -53,7 +53,7 @@ impl Row {
         let mut bytes = [0; ROW_BYTES as usize];
         bytes[0..16].copy_from_slice(id.as_bytes());
         bytes[16] = if ended.is_some() { 2 } else { 1 };
-        if let Some(Ended { at_ms, bytes: size }) = ended {
+        if let Some(EndFacts { at_ms, bytes: size }) = ended {
             bytes[24..32].copy_from_slice(&at_ms.to_le_bytes());
             bytes[32..40].copy_from_slice(&size.to_le_bytes());
         }
@@ -72,7 +72,7 @@ impl Row {
         }
         Slot::Row(Self {
             id: Uuid::from_bytes(array_at(bytes, 0)),
-            ended: (bytes[16] == 2).then(|| Ended {
+            ended: (bytes[16] == 2).then(|| EndFacts {
                 at_ms: u64_at(bytes, 24),
                 bytes: u64_at(bytes, 32),
             }),

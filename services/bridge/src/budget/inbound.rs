@@ -7,10 +7,10 @@
 //!   charged when it is read.
 //! - Who waits for whom? A message that cannot grow waits, and its session is not read. The oldest
 //!   unfinished message waits for no other message: its remaining need is kept free, so one message
-//!   always makes progress. After [`InboundBudget::patience`] a waiting message evicts another one,
+//!   always makes progress. After [`InboundBudget::wait_step`] a waiting message evicts another one,
 //!   and the session of that one is closed with 1013 (docs/protocol.md, "Close codes"). The first
-//!   choice is the oldest holder that made no progress during the patience. A later choice is the
-//!   oldest holder that is too slow. At most one session is closed per patience. Small requests
+//!   choice is the oldest holder that made no progress during the wait step. A later choice is the
+//!   oldest holder that is too slow. At most one session is closed per wait step. Small requests
 //!   have a separate share ([`shares`]) and never wait: they are refused with -32004 when it is
 //!   spent.
 //! - What bounds the other direction? `outbound` bounds answers and output.
@@ -41,7 +41,7 @@ pub const FREE_BYTES: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct InboundBudget {
     total: u64,
-    patience: Duration,
+    wait_step: Duration,
     // A plain lock, because it is held only to read or change the table, never across an await.
     state: Mutex<State>,
 }
@@ -56,7 +56,7 @@ struct State {
     /// The messages that are being received, by their number. The oldest is first.
     messages: BTreeMap<u64, MessageState>,
     /// When a message was last evicted; `None` if that never happened. At most one message is
-    /// evicted per patience.
+    /// evicted per wait step.
     last_eviction: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ struct MessageState {
     /// The length of the message in bytes when it last passed a multiple of 64 KiB.
     received: u64,
     /// When the message last passed a multiple of 64 KiB, or began. A message with no progress for
-    /// a patience may be evicted.
+    /// a wait step may be evicted.
     progressed_at: Instant,
     /// Whether the message waits for memory. The bridge does not read from its session meanwhile.
     waits: bool,
@@ -95,13 +95,13 @@ impl MessageState {
 }
 
 impl InboundBudget {
-    /// Creates an unused budget of `total` bytes. `patience` is how long a message waits for memory
+    /// Creates an unused budget of `total` bytes. `wait_step` is how long a message waits for memory
     /// before it may evict another message. It is zero for a budget on which no message waits.
     #[must_use]
-    pub fn new(total: u64, patience: Duration) -> Arc<Self> {
+    pub fn new(total: u64, wait_step: Duration) -> Arc<Self> {
         Arc::new(Self {
             total,
-            patience,
+            wait_step,
             state: Mutex::default(),
         })
     }
@@ -119,8 +119,8 @@ impl InboundBudget {
     /// Returns how long a message waits for memory before it may evict another message, whose
     /// session is then closed.
     #[must_use]
-    pub fn patience(&self) -> Duration {
-        self.patience
+    pub fn wait_step(&self) -> Duration {
+        self.wait_step
     }
 
     /// Reserves `bytes` bytes until the result is dropped. Never waits: returns `None` if fewer

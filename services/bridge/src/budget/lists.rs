@@ -47,10 +47,10 @@ impl Default for ListBudget {
 
 impl ListBudget {
     /// Waits until there is memory for one call, in the order of the callers. Returns `None` if
-    /// there is none within `patience`. Dropping the permit releases the memory. Cancel-safe.
-    pub async fn take(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
+    /// there is none within `wait_step`. Dropping the permit releases the memory. Cancel-safe.
+    pub async fn take(&self, wait_step: Duration) -> Option<SemaphorePermit<'_>> {
         let bytes = self.bytes.acquire_many(LIST_BYTES);
-        timeout(patience, bytes).await.ok()?.ok()
+        timeout(wait_step, bytes).await.ok()?.ok()
     }
 }
 

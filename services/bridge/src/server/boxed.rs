@@ -41,7 +41,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 /// Whether a client may use the bridge, or is refused because it runs in claude-api's container,
 /// like the model's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum PeerCheck {
     /// The client does not run in claude-api's container, so the request is served.
     Served,
     /// The client runs in claude-api's container, like the model's commands. The request gets HTTP
@@ -94,41 +94,41 @@ impl BoxRule {
             }
             let verdict = match peer {
                 Some(Peer(address)) => self.judge(address).await,
-                None => Verdict::Unknown,
+                None => PeerCheck::Unknown,
             };
             match verdict {
-                Verdict::Served => None,
-                Verdict::FromBox => Some(from_the_box()),
-                Verdict::Unknown => Some(unknown()),
+                PeerCheck::Served => None,
+                PeerCheck::FromBox => Some(from_the_box()),
+                PeerCheck::Unknown => Some(unknown()),
             }
         }
     }
 
     /// Decides whether the client with the address `peer` may use the bridge. Takes at most
-    /// [`PATIENCE`]. If the question is still open then, returns `Verdict::Unknown`.
-    async fn judge(&self, peer: IpAddr) -> Verdict {
+    /// [`PATIENCE`]. If the question is still open then, returns `PeerCheck::Unknown`.
+    async fn judge(&self, peer: IpAddr) -> PeerCheck {
         let peer = peer.to_canonical();
         // Every machine has these two addresses, so most local clients cost no system call.
         if peer == Ipv4Addr::LOCALHOST || peer == Ipv6Addr::LOCALHOST {
-            return Verdict::Served;
+            return PeerCheck::Served;
         }
         let decide = async {
             let addresses = self.host.addresses().await;
             let is_outside = addresses.as_ref().is_some_and(|list| !list.contains(&peer));
             if is_outside || self.own.contains(peer) {
-                return Verdict::Served;
+                return PeerCheck::Served;
             }
             if addresses.is_none() {
-                return Verdict::Unknown;
+                return PeerCheck::Unknown;
             }
             match self.state.is_boxed().await {
-                Some(true) => Verdict::FromBox,
-                Some(false) => Verdict::Served,
-                None => Verdict::Unknown,
+                Some(true) => PeerCheck::FromBox,
+                Some(false) => PeerCheck::Served,
+                None => PeerCheck::Unknown,
             }
         };
         let verdict = tokio::time::timeout(PATIENCE, decide).await;
-        verdict.unwrap_or(Verdict::Unknown)
+        verdict.unwrap_or(PeerCheck::Unknown)
     }
 
     /// Returns true if claude-api refuses every request of this bridge. It does so if the bridge's

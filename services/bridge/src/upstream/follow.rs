@@ -43,7 +43,7 @@ pub enum FollowItem {
 type Connecting = Pin<Box<dyn Future<Output = Result<reqwest::Response, Failure>> + Send>>;
 
 /// The state of the connection, as in the module's diagram.
-enum Phase {
+enum StreamState {
     Idle,
     Connecting(Connecting),
     Open(Box<reqwest::Response>),
@@ -62,7 +62,7 @@ fn deadline_after(wait: std::time::Duration) -> Instant {
 pub struct FollowStream {
     upstream: Upstream,
     id: ExecutionId,
-    phase: Phase,
+    phase: StreamState,
     /// The bytes received since the last complete line.
     line: BytesMut,
     /// Whether no status has arrived since the last connect.
@@ -79,7 +79,7 @@ impl FollowStream {
         Self {
             upstream,
             id,
-            phase: Phase::Idle,
+            phase: StreamState::Idle,
             line: BytesMut::new(),
             first: true,
             delays: Delays::default(),
@@ -92,13 +92,13 @@ impl FollowStream {
     pub async fn next(&mut self) -> FollowItem {
         loop {
             match &mut self.phase {
-                Phase::Over => std::future::pending().await,
-                Phase::Idle => self.connect(),
-                Phase::Waiting(until) => {
+                StreamState::Over => std::future::pending().await,
+                StreamState::Idle => self.connect(),
+                StreamState::Waiting(until) => {
                     sleep_until(*until).await;
                     self.connect();
                 }
-                Phase::Connecting(connecting) => {
+                StreamState::Connecting(connecting) => {
                     let result = match timeout_at(self.deadline, connecting).await {
                         Ok(result) => result,
                         Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
@@ -109,10 +109,10 @@ impl FollowStream {
                             self.first = true;
                             // The first line arrives with the head.
                             self.deadline = Instant::now() + self.upstream.times.head;
-                            self.phase = Phase::Open(Box::new(response));
+                            self.phase = StreamState::Open(Box::new(response));
                         }
                         Err(failure) if failure.is_gone() => {
-                            self.phase = Phase::Over;
+                            self.phase = StreamState::Over;
                             return FollowItem::Gone;
                         }
                         Err(failure) => {
@@ -122,7 +122,7 @@ impl FollowStream {
                         }
                     }
                 }
-                Phase::Open(response) => {
+                StreamState::Open(response) => {
                     // One chunk may hold several lines.
                     if let Some(end) = self.line.iter().position(|b| *b == b'\n') {
                         let line = self.line.split_to(end + 1);
@@ -171,7 +171,7 @@ impl FollowStream {
         self.delays.reset();
         self.deadline = deadline_after(self.upstream.silence());
         if status.state.is_terminal() {
-            self.phase = Phase::Over;
+            self.phase = StreamState::Over;
         }
         FollowItem::Status(Box::new(status), std::mem::take(&mut self.first))
     }
@@ -185,7 +185,7 @@ impl FollowStream {
         }
         let request = request.send();
         self.deadline = Instant::now() + self.upstream.times.head;
-        self.phase = Phase::Connecting(Box::pin(async move {
+        self.phase = StreamState::Connecting(Box::pin(async move {
             let response = request.await?;
             if response.status().is_success() {
                 Ok(response)
@@ -206,7 +206,7 @@ impl FollowStream {
         );
         self.upstream.retries.follow.inc();
         let delay = self.delays.next_delay(failure.retry_after());
-        self.phase = Phase::Waiting(Instant::now() + delay);
+        self.phase = StreamState::Waiting(Instant::now() + delay);
         // Only the second failure without a status in between is reported.
         (self.delays.attempts() >= 2).then(|| FollowItem::Unreachable(failure.to_string()))
     }

@@ -37,7 +37,7 @@ type Connecting = Pin<Box<dyn Future<Output = Result<DedicatedStream, Failure>> 
 
 /// The state of the connection: closed, connecting until a deadline, open, or waiting for the next
 /// attempt.
-enum Phase {
+enum StreamState {
     Idle,
     Connecting(Connecting, Instant),
     Open(Box<DedicatedStream>),
@@ -51,7 +51,7 @@ pub struct OutputStream {
     id: ExecutionId,
     /// The offset of the next byte that the stream returns, in bytes of output.
     offset: u64,
-    phase: Phase,
+    phase: StreamState,
     delays: Delays,
     /// When the last byte arrived, or the stream was opened. A stream without a byte for too long
     /// is cut.
@@ -66,7 +66,7 @@ impl OutputStream {
             upstream,
             id,
             offset,
-            phase: Phase::Idle,
+            phase: StreamState::Idle,
             delays: Delays::default(),
             progressed_at: Instant::now(),
         }
@@ -75,7 +75,7 @@ impl OutputStream {
     /// Opens the stream at the byte that it has reached. Does nothing if it is open, connecting or
     /// waiting for its next attempt.
     pub fn open(&mut self) {
-        if matches!(self.phase, Phase::Idle) {
+        if matches!(self.phase, StreamState::Idle) {
             self.connect();
         }
     }
@@ -83,9 +83,9 @@ impl OutputStream {
     /// Opens the stream after a delay that grows with each failure. Used for a stream that ended
     /// without a reason, because an immediate retry could become a busy loop.
     pub fn open_later(&mut self) {
-        if matches!(self.phase, Phase::Idle) {
+        if matches!(self.phase, StreamState::Idle) {
             self.upstream.retries.output.inc();
-            self.phase = Phase::Waiting(Instant::now() + self.delays.next_delay(None));
+            self.phase = StreamState::Waiting(Instant::now() + self.delays.next_delay(None));
         }
     }
 
@@ -93,13 +93,13 @@ impl OutputStream {
     /// longer has the bytes before it.
     pub fn jump(&mut self, offset: u64) {
         self.offset = offset;
-        self.phase = Phase::Idle;
+        self.phase = StreamState::Idle;
     }
 
     /// Closes the stream, so that it needs no memory. [`Self::open`] continues at `offset`. Does
     /// nothing if the stream is closed already.
     pub fn close(&mut self, offset: u64) {
-        if !matches!(self.phase, Phase::Idle) {
+        if !matches!(self.phase, StreamState::Idle) {
             self.jump(offset);
         }
     }
@@ -109,13 +109,13 @@ impl OutputStream {
     /// for long.
     pub fn cut_if_stalled(&mut self) {
         let stalled = self.progressed_at.elapsed() > self.upstream.times.stall;
-        if stalled && matches!(self.phase, Phase::Open(_)) {
+        if stalled && matches!(self.phase, StreamState::Open(_)) {
             tracing::info!(
                 execution = %self.id,
                 offset = self.offset,
                 "no byte arrived for too long although claude-api has more output; reconnecting"
             );
-            self.phase = Phase::Idle;
+            self.phase = StreamState::Idle;
             self.open_later();
         }
     }
@@ -130,12 +130,12 @@ impl OutputStream {
     pub async fn next(&mut self) -> OutputItem {
         loop {
             match &mut self.phase {
-                Phase::Idle => std::future::pending().await,
-                Phase::Waiting(until) => {
+                StreamState::Idle => std::future::pending().await,
+                StreamState::Waiting(until) => {
                     sleep_until(*until).await;
                     self.connect();
                 }
-                Phase::Connecting(connecting, deadline) => {
+                StreamState::Connecting(connecting, deadline) => {
                     let result = match timeout_at(*deadline, connecting).await {
                         Ok(result) => result,
                         Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
@@ -143,7 +143,7 @@ impl OutputStream {
                     match result {
                         Ok(stream) => {
                             self.progressed_at = Instant::now();
-                            self.phase = Phase::Open(Box::new(stream));
+                            self.phase = StreamState::Open(Box::new(stream));
                         }
                         Err(failure) => {
                             if let Some(read) = self.failed(&failure) {
@@ -152,7 +152,7 @@ impl OutputStream {
                         }
                     }
                 }
-                Phase::Open(stream) => match stream.chunk().await {
+                StreamState::Open(stream) => match stream.chunk().await {
                     Ok(Some(chunk)) if chunk.is_empty() => {}
                     Ok(Some(chunk)) => {
                         self.offset += chunk.len() as u64;
@@ -161,7 +161,7 @@ impl OutputStream {
                         return OutputItem::Bytes(chunk);
                     }
                     Ok(None) => {
-                        self.phase = Phase::Idle;
+                        self.phase = StreamState::Idle;
                         return OutputItem::End;
                     }
                     Err(error) => {
@@ -184,7 +184,7 @@ impl OutputStream {
             DedicatedStream::open(upstream.service_url(id), &path, viewer).await
         });
         let deadline = Instant::now() + self.upstream.times.head;
-        self.phase = Phase::Connecting(connecting, deadline);
+        self.phase = StreamState::Connecting(connecting, deadline);
     }
 
     /// Handles a failed attempt or a broken stream. Returns an item if the view must know: the
@@ -198,7 +198,7 @@ impl OutputStream {
             "the stream of an execution's output broke or was refused"
         );
         if failure.is_gone() {
-            self.phase = Phase::Idle;
+            self.phase = StreamState::Idle;
             return Some(OutputItem::Gone);
         }
         let kept = failure
@@ -206,7 +206,7 @@ impl OutputStream {
             .and_then(|p| p.extra.get("keptFrom"))
             .and_then(serde_json::Value::as_u64);
         if let Some(kept) = kept.filter(|kept| *kept > self.offset) {
-            self.phase = Phase::Idle;
+            self.phase = StreamState::Idle;
             return Some(OutputItem::Freed(kept));
         }
         if failure.problem(ProblemType::OffsetBeyondEnd).is_some() {
@@ -217,7 +217,8 @@ impl OutputStream {
             );
         }
         self.upstream.retries.output.inc();
-        self.phase = Phase::Waiting(Instant::now() + self.delays.next_delay(failure.retry_after()));
+        self.phase =
+            StreamState::Waiting(Instant::now() + self.delays.next_delay(failure.retry_after()));
         // A single failure is not reported.
         (self.delays.attempts() >= 2).then_some(OutputItem::Unreachable)
     }

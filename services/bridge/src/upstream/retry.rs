@@ -10,13 +10,13 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
 /// The delay after the first failure, before jitter (100 ms).
-const FIRST: Duration = Duration::from_millis(100);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay between two attempts to reach claude-api (5 s; docs/protocol.md, "Retries of
 /// the bridge").
-pub const LONGEST: Duration = Duration::from_secs(5);
+pub const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// The delays between the attempts of one request: 100 ms after the first failure, then twice as
-/// long each time up to [`LONGEST`], with jitter. They never end; the caller decides when to give
+/// long each time up to [`LONGEST_DELAY`], with jitter. They never end; the caller decides when to give
 /// up.
 #[derive(Debug)]
 pub struct Delays {
@@ -28,10 +28,10 @@ pub struct Delays {
 impl Default for Delays {
     fn default() -> Self {
         let mut policy = ExponentialBackoff {
-            initial_interval: FIRST,
+            initial_interval: FIRST_DELAY,
             multiplier: 2.0,
             randomization_factor: 0.5,
-            max_interval: LONGEST,
+            max_interval: LONGEST_DELAY,
             // By default the delays end 15 minutes after the construction.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
@@ -59,10 +59,12 @@ impl Delays {
 
     /// Records a failure, and returns the delay before the next attempt. It is the delay of the
     /// backoff, or `requested` (the pause that the server asked for in `Retry-After`) if that is
-    /// longer. It is never longer than [`LONGEST`].
+    /// longer. It is never longer than [`LONGEST_DELAY`].
     pub fn next_delay(&mut self, requested: Option<Duration>) -> Duration {
-        let own = self.next().unwrap_or(LONGEST);
-        requested.map_or(own, |pause| own.max(pause)).min(LONGEST)
+        let own = self.next().unwrap_or(LONGEST_DELAY);
+        requested
+            .map_or(own, |pause| own.max(pause))
+            .min(LONGEST_DELAY)
     }
 }
 
@@ -73,7 +75,9 @@ impl Iterator for Delays {
         self.attempts = self.attempts.saturating_add(1);
         // Jitter may exceed the longest interval. The cap is the one of docs/protocol.md, "Retries
         // of the bridge".
-        self.policy.next_backoff().map(|delay| delay.min(LONGEST))
+        self.policy
+            .next_backoff()
+            .map(|delay| delay.min(LONGEST_DELAY))
     }
 }
 
@@ -99,9 +103,9 @@ mod tests {
     fn delays_grow_to_the_cap_and_never_end() {
         let delays: Vec<_> = Delays::default().take(200).collect();
         assert_eq!(delays.len(), 200);
-        assert!(delays[0] >= FIRST / 2 && delays[0] <= FIRST * 3 / 2);
-        assert!(delays.iter().all(|d| *d <= LONGEST));
-        assert!(delays[50..].iter().all(|d| *d >= LONGEST / 2));
+        assert!(delays[0] >= FIRST_DELAY / 2 && delays[0] <= FIRST_DELAY * 3 / 2);
+        assert!(delays.iter().all(|d| *d <= LONGEST_DELAY));
+        assert!(delays[50..].iter().all(|d| *d >= LONGEST_DELAY / 2));
     }
 
     #[test]
@@ -109,7 +113,7 @@ mod tests {
         let mut delays = Delays::default();
         assert!(delays.by_ref().take(20).count() == 20);
         delays.reset();
-        assert!(delays.next_delay(None) <= FIRST * 3 / 2);
+        assert!(delays.next_delay(None) <= FIRST_DELAY * 3 / 2);
         assert_eq!(delays.attempts(), 1);
     }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use client::{Client, Error, Event, Run, StatusUpdate, Verdict};
+use client::{Client, Error, Event, OutputCheck, Run, StatusUpdate};
 use protocol::rpc::code;
 use protocol::{ExecutionId, State, Status};
 
@@ -242,7 +242,7 @@ impl Stream {
 
     /// Prints the error and the summary of an ended execution on stderr, and returns the exit code
     /// of `ccb`.
-    fn ended(&mut self, update: &StatusUpdate, verdict: Verdict) -> Exit {
+    fn ended(&mut self, update: &StatusUpdate, verdict: OutputCheck) -> Exit {
         let status = &update.status;
         self.progress.clear();
         if let Some(error) = &status.error {
@@ -253,11 +253,11 @@ impl Stream {
             self.progress.say(&tail);
         }
         let verified = match verdict {
-            Verdict::Verified => " (verified)".to_owned(),
-            Verdict::Partial { missing } => {
+            OutputCheck::Verified => " (verified)".to_owned(),
+            OutputCheck::Partial { missing } => {
                 format!(" ({} of it not received)", show::size(missing))
             }
-            Verdict::Unknown => String::new(),
+            OutputCheck::Unknown => String::new(),
         };
         self.progress.note(&show::summary(status, &verified));
         exit::of_end(status, self.whole)

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, watch};
 use super::control::Control;
 use super::input::Gate;
 use super::views::Views;
-use super::wish::{Answer, Wishes};
+use super::wish::{AnswerAfter, Wishes};
 use crate::times::millis;
 
 /// How long the answer to a pause, resume, cancel or stop waits until the process tree has been
@@ -62,7 +62,7 @@ impl Live {
     /// # Errors
     /// The state that does not allow the command. Only a pause of a queued execution is refused.
     pub async fn control(&self, control: Control) -> Result<(), State> {
-        let answer = self.wishes.ask(control)?;
+        let answer = self.wishes.apply(control)?;
         self.answered(answer).await;
         Ok(())
     }
@@ -70,14 +70,14 @@ impl Live {
     /// Waits until the client that sent a command may be answered: at most 80 ms until the process
     /// tree has been signalled, or, for the end of a queued execution, until the terminal status is
     /// recorded.
-    pub(crate) async fn answered(&self, answer: Answer) {
+    pub(crate) async fn answered(&self, answer: AnswerAfter) {
         match answer {
-            Answer::Now => {}
-            Answer::Signal(revision) => {
+            AnswerAfter::Nothing => {}
+            AnswerAfter::Signal(revision) => {
                 let _ =
                     tokio::time::timeout(SIGNAL_WAIT, self.wishes.wait_until_acted(revision)).await;
             }
-            Answer::End { .. } => {
+            AnswerAfter::End { .. } => {
                 // After a panic of the owner, the service records the end.
                 let _ = self.ended().await;
             }

@@ -48,7 +48,7 @@ pub(crate) struct Owner {
     pub(crate) folders: Option<Folders>,
     /// The runner of the execution's process tree. `None` if none can exist. After a panic of the
     /// task, the service uses it to end the processes.
-    pub(crate) runner: Option<runner::Control>,
+    pub(crate) runner: Option<runner::CommandSender>,
 }
 
 impl Owner {

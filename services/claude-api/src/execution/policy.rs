@@ -34,13 +34,13 @@ pub struct EndContext {
 
 /// The decision whether a new execution continues an ended execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Follow {
+pub enum ContinuationDecision {
     /// The execution is not continued, because no policy applies to this end.
-    Nothing,
+    None,
     /// The execution is not continued, because it was interrupted too often in a row.
     GivenUp,
     /// A new execution continues the ended one, in the same conversation.
-    New {
+    Continue {
         /// The earliest time of its start. `None` means that it may start immediately.
         not_before: Option<Timestamp>,
         /// The counts of interruptions and usage limits in a row, which the new execution inherits.
@@ -53,14 +53,14 @@ pub enum Follow {
 /// is the reset of the usage limit in Unix seconds. If that is unknown or not plausible, the first
 /// continuation waits for `first_wait`, and later ones wait longer.
 #[must_use]
-pub fn follow(
+pub fn decide(
     status: &Status,
     body: &Body,
     chain: Chain,
     resets_at: Option<i64>,
     now: Timestamp,
     first_wait: Duration,
-) -> Follow {
+) -> ContinuationDecision {
     if status.state == State::Interrupted && body.on_interrupt == OnInterrupt::Continue {
         let ran = status.started_at.map_or(SignedDuration::ZERO, |at| {
             status.ended_at.unwrap_or(now).duration_since(at)
@@ -71,9 +71,9 @@ pub fn follow(
             chain.interruptions
         };
         if interruptions >= MAX_INTERRUPTIONS {
-            return Follow::GivenUp;
+            return ContinuationDecision::GivenUp;
         }
-        return Follow::New {
+        return ContinuationDecision::Continue {
             not_before: None,
             chain: Chain {
                 interruptions: interruptions + 1,
@@ -87,7 +87,7 @@ pub fn follow(
             let wait = SignedDuration::try_from(first_wait.saturating_mul(step)).ok()?;
             now.checked_add(wait).ok()
         });
-        return Follow::New {
+        return ContinuationDecision::Continue {
             not_before,
             chain: Chain {
                 interruptions: 0,
@@ -95,7 +95,7 @@ pub fn follow(
             },
         };
     }
-    Follow::Nothing
+    ContinuationDecision::None
 }
 
 /// Converts the time of a reset from Unix seconds. `None` if it is unknown, not after `now`, or
@@ -149,18 +149,18 @@ mod tests {
         }
     }
 
-    fn after_usage_limit(limits: u32, resets_at: Option<i64>) -> Follow {
+    fn after_usage_limit(limits: u32, resets_at: Option<i64>) -> ContinuationDecision {
         let chain = Chain {
             interruptions: 2,
             limits,
         };
         let status = status(State::Failed, Some(Reason::UsageLimit));
-        follow(&status, &body(), chain, resets_at, at(2000), FIRST)
+        decide(&status, &body(), chain, resets_at, at(2000), FIRST)
     }
 
-    fn wait_seconds(follow: Follow) -> i64 {
+    fn wait_seconds(follow: ContinuationDecision) -> i64 {
         match follow {
-            Follow::New {
+            ContinuationDecision::Continue {
                 not_before: Some(at),
                 ..
             } => at.as_second() - 2000,
@@ -175,7 +175,7 @@ mod tests {
             (State::Failed, Reason::UsageLimit),
         ] {
             let status = status(state, Some(reason));
-            let got = follow(
+            let got = decide(
                 &status,
                 &Body::new("x"),
                 Chain::default(),
@@ -183,7 +183,7 @@ mod tests {
                 at(2000),
                 FIRST,
             );
-            assert_eq!(got, Follow::Nothing);
+            assert_eq!(got, ContinuationDecision::None);
             assert!(is_continuable(&status));
         }
         for (state, reason) in [
@@ -193,8 +193,8 @@ mod tests {
             (State::TimedOut, Some(Reason::IdleTimeout)),
         ] {
             let status = status(state, reason);
-            let got = follow(&status, &body(), Chain::default(), None, at(2000), FIRST);
-            assert_eq!(got, Follow::Nothing, "{state:?}");
+            let got = decide(&status, &body(), Chain::default(), None, at(2000), FIRST);
+            assert_eq!(got, ContinuationDecision::None, "{state:?}");
             assert!(!is_continuable(&status));
         }
     }
@@ -205,7 +205,7 @@ mod tests {
             .map(|n| wait_seconds(after_usage_limit(n, None)) / 60)
             .collect();
         assert_eq!(minutes, [5, 10, 20, 60, 60, 60]);
-        let Follow::New { chain, .. } = after_usage_limit(3, None) else {
+        let ContinuationDecision::Continue { chain, .. } = after_usage_limit(3, None) else {
             panic!("it is not continued")
         };
         assert_eq!((chain.limits, chain.interruptions), (4, 0));
@@ -244,18 +244,18 @@ mod tests {
             limits: 3,
         };
         for n in 1..=MAX_INTERRUPTIONS {
-            let got = follow(&status, &body(), chain, None, at(1010), FIRST);
+            let got = decide(&status, &body(), chain, None, at(1010), FIRST);
             chain = Chain {
                 interruptions: n,
                 limits: 0,
             };
             let not_before = None;
-            assert_eq!(got, Follow::New { not_before, chain });
+            assert_eq!(got, ContinuationDecision::Continue { not_before, chain });
         }
-        let again = |now| follow(&status, &body(), chain, None, at(now), FIRST);
-        assert_eq!(again(1010), Follow::GivenUp);
+        let again = |now| decide(&status, &body(), chain, None, at(now), FIRST);
+        assert_eq!(again(1010), ContinuationDecision::GivenUp);
         assert!(
-            matches!(again(1600), Follow::New { .. }),
+            matches!(again(1600), ContinuationDecision::Continue { .. }),
             "a long run starts a new row"
         );
     }

@@ -89,9 +89,9 @@ enum Stage {
 
 /// The event that a client's answer to a command waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum AnswerAfter {
     /// No event. The command is answered immediately.
-    Now,
+    Nothing,
     /// The first signal that the runner sends because of the command with this revision.
     Signal(u64),
     /// The terminal status of the execution.
@@ -172,20 +172,20 @@ impl Wishes {
     /// # Errors
     /// The state that does not allow the command. Only a pause of a queued execution is refused,
     /// because it has no process.
-    pub(crate) fn ask(&self, control: Control) -> Result<Answer, State> {
+    pub(crate) fn apply(&self, control: Control) -> Result<AnswerAfter, State> {
         let mut inner = self.lock();
         match (&inner.stage, control) {
-            (Stage::Ended, _) => return Ok(Answer::End { accepted: false }),
+            (Stage::Ended, _) => return Ok(AnswerAfter::End { accepted: false }),
             (Stage::Queued, Control::Pause) => return Err(State::Queued),
-            (Stage::Queued, Control::Resume) => return Ok(Answer::Now),
+            (Stage::Queued, Control::Resume) => return Ok(AnswerAfter::Nothing),
             _ => {}
         }
         self.newest.send_modify(|wish| wish.merge(control));
         let wish = *self.newest.borrow();
         match &inner.stage {
-            Stage::Queued if control == Control::Cancel => Ok(Answer::End { accepted: true }),
-            Stage::Queued | Stage::Exited | Stage::Ended => Ok(Answer::Now),
-            Stage::Starting => Ok(Answer::Signal(wish.revision)),
+            Stage::Queued if control == Control::Cancel => Ok(AnswerAfter::End { accepted: true }),
+            Stage::Queued | Stage::Exited | Stage::Ended => Ok(AnswerAfter::Nothing),
+            Stage::Starting => Ok(AnswerAfter::Signal(wish.revision)),
             Stage::Running(_) => {
                 if !inner.ending {
                     inner.send(wish);
@@ -194,7 +194,7 @@ impl Wishes {
                 } else {
                     self.note_acted(wish.revision);
                 }
-                Ok(Answer::Signal(wish.revision))
+                Ok(AnswerAfter::Signal(wish.revision))
             }
         }
     }

@@ -113,7 +113,7 @@ pub(crate) async fn call<T>(
 struct Run {
     /// The runner of the hook's process tree. `None` before the start, and once no process of the
     /// hook is left.
-    runner: Option<runner::Control>,
+    runner: Option<runner::CommandSender>,
     /// The last bytes of the hook's stderr.
     stderr: Vec<u8>,
 }

@@ -18,7 +18,7 @@ use super::output::mark_stream;
 use crate::execution::Live;
 use crate::execution::live::Published;
 use crate::execution::views::Viewing;
-use crate::service::{Service, View};
+use crate::service::{FoundExecution, Service};
 use crate::streams::StreamPermit;
 
 /// The shortest time between two lines of a stream of statuses, so a client gets at most 10 per
@@ -50,10 +50,10 @@ struct Follow {
 /// or 500 `internal` if its status cannot be read.
 pub(crate) async fn response(
     service: Arc<Service>,
-    view: View,
+    view: FoundExecution,
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
-    let View::Live(live) = &view else {
+    let FoundExecution::Live(live) = &view else {
         let status = service.status(&view).await?;
         return Ok(lines(Body::from(line(&service, &status))));
     };

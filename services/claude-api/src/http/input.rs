@@ -9,13 +9,13 @@ use super::query::{Id, Query};
 use super::reply::{App, Reply};
 use super::reply::{json, json_response};
 use crate::execution::input::Offer;
-use crate::service::View;
+use crate::service::FoundExecution;
 
 /// Adds the member `accepted` to the problem that refuses input: the number of bytes accepted so
 /// far, at which the client continues. The problem is unchanged if the execution accepts no input
 /// at all.
-fn with_accepted(problem: Problem, view: &View) -> Problem {
-    let View::Live(live) = view else {
+fn with_accepted(problem: Problem, view: &FoundExecution) -> Problem {
+    let FoundExecution::Live(live) = view else {
         return problem;
     };
     match &live.input {

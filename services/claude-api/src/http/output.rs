@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
-use crate::service::{Service, View, deleted};
+use crate::service::{FoundExecution, Service, deleted};
 use crate::streams::StreamPermit;
 
 /// The size of one read from the disk, in bytes, which becomes one chunk of a stream. Together with
@@ -99,7 +99,7 @@ pub(super) fn mark_stream(response: &mut Response) {
 /// does not exist yet; 410 `deleted`; 500 `internal` after a disk error.
 pub(crate) async fn stream(
     service: &Arc<Service>,
-    view: &View,
+    view: &FoundExecution,
     id: ExecutionId,
     offset: u64,
     stream_permit: StreamPermit,
@@ -207,7 +207,7 @@ async fn next_frame(
     step: Step,
     permit: ChunkPermit,
     service: &Arc<Service>,
-    view: &View,
+    view: &FoundExecution,
 ) -> Option<(FrameResult, Step)> {
     let Step::Data(mut reader) = step else {
         return None;
@@ -225,10 +225,10 @@ async fn next_frame(
 /// Waits for the terminal status of an execution, which is published a moment after the end of its
 /// output. `None` if the task that runs the execution died, or if the status cannot be read: then
 /// the stream has no trailers and is aborted.
-async fn terminal(service: &Arc<Service>, view: &View) -> Option<Status> {
+async fn terminal(service: &Arc<Service>, view: &FoundExecution) -> Option<Status> {
     match view {
-        View::Live(live) => live.ended().await.ok(),
-        View::Ended(_) => service
+        FoundExecution::Live(live) => live.ended().await.ok(),
+        FoundExecution::Ended(_) => service
             .status(view)
             .await
             .ok()
@@ -364,7 +364,7 @@ mod tests {
         let id = accepted(&service, protocol::State::Queued);
         service.recover().unwrap();
         let view = service.find(id).await.unwrap();
-        let View::Live(live) = &view else {
+        let FoundExecution::Live(live) = &view else {
             panic!("the execution is live");
         };
         let number = live.views.schedule(Duration::from_secs(3600), None);

@@ -7,7 +7,7 @@ use protocol::{Body, ExecutionId, Problem, ProblemType};
 
 use super::burn::burned;
 use super::continue_by_request::ContinuedExecution;
-use super::{Service, View, deleted, problem};
+use super::{FoundExecution, Service, deleted, problem};
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
 use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Reservation};
@@ -16,7 +16,7 @@ use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Rese
 #[derive(Clone)]
 pub struct Acceptance {
     /// The execution. It may have ended already if an earlier request created it.
-    pub view: View,
+    pub view: FoundExecution,
     /// True if this request created the execution. False if an earlier request with the same id and
     /// an equal body created it.
     pub created: bool,
@@ -105,7 +105,7 @@ impl Service {
             self.record_continued_by(old, id).await;
         }
         Ok(Acceptance {
-            view: View::Live(live),
+            view: FoundExecution::Live(live),
             created: true,
         })
     }

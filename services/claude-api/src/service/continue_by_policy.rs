@@ -21,9 +21,9 @@ use jiff::Timestamp;
 use protocol::{Body, ExecutionId, OnInterrupt, OnUsageLimit, PromptMode, Status};
 use serde_json::json;
 
-use super::{Service, View};
+use super::{FoundExecution, Service};
 use crate::cli::Conversation;
-use crate::execution::policy::{EndContext, Follow, follow};
+use crate::execution::policy::{ContinuationDecision, EndContext, decide};
 use crate::execution::{Control, Live};
 use crate::registry::record::{Accepted, first_status};
 use crate::times::now;
@@ -71,7 +71,7 @@ impl Service {
         };
         let wait =
             std::time::Duration::from_millis(self.engine.settings.args.input.usage_limit_wait_ms);
-        let next = follow(
+        let next = decide(
             status,
             &accepted.body,
             accepted.chain,
@@ -80,9 +80,9 @@ impl Service {
             wait,
         );
         let refused = match next {
-            Follow::Nothing => return None,
-            Follow::GivenUp => "it was interrupted too often in a row".to_owned(),
-            Follow::New { not_before, chain } => {
+            ContinuationDecision::None => return None,
+            ContinuationDecision::GivenUp => "it was interrupted too often in a row".to_owned(),
+            ContinuationDecision::Continue { not_before, chain } => {
                 let body = self.next_body(&accepted, status, context.asked);
                 let next = Accepted {
                     body,
@@ -202,7 +202,9 @@ impl Service {
         }
         let live = self.enqueue(continuation);
         // Still queued: the execution that it continues holds the lane and the conversation.
-        let _ = self.control(&View::Live(live), Control::Cancel).await;
+        let _ = self
+            .control(&FoundExecution::Live(live), Control::Cancel)
+            .await;
     }
 
     /// Puts a policy's continuation into the queue and starts the task that runs it. It waits there

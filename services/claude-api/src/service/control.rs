@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use protocol::{Problem, ProblemType, Status};
 
-use super::{Service, View, spool_unwritable};
+use super::{FoundExecution, Service, spool_unwritable};
 use crate::execution::Control;
 use crate::execution::live::{Live, SIGNAL_WAIT};
 use crate::execution::views::Viewer;
-use crate::execution::wish::Answer;
+use crate::execution::wish::AnswerAfter;
 
 /// When the cancel of an execution takes effect.
 #[derive(Debug, Clone)]
@@ -37,9 +37,15 @@ impl Service {
     /// # Errors
     /// 507 `spool-unwritable` if a scheduled cancel could not be written to disk, and the errors of
     /// [`Service::control`].
-    pub async fn cancel(self: &Arc<Self>, view: &View, cancel: Cancel) -> Result<Status, Problem> {
+    pub async fn cancel(
+        self: &Arc<Self>,
+        view: &FoundExecution,
+        cancel: Cancel,
+    ) -> Result<Status, Problem> {
         let (live, after, viewer) = match (view, cancel) {
-            (View::Live(live), Cancel::Unviewed { after, viewer }) => (live, after, viewer),
+            (FoundExecution::Live(live), Cancel::Unviewed { after, viewer }) => {
+                (live, after, viewer)
+            }
             _ => return self.control(view, Control::Cancel).await,
         };
         if live.status.borrow().status.state.is_terminal() {
@@ -87,7 +93,10 @@ impl Service {
             }
             tracing::info!(execution = %live.id, "nobody views the execution; cancelling");
             let id = live.id;
-            if let Err(problem) = service.control(&View::Live(live), Control::Cancel).await {
+            if let Err(problem) = service
+                .control(&FoundExecution::Live(live), Control::Cancel)
+                .await
+            {
                 tracing::error!(
                     execution = %id,
                     detail = problem.detail,
@@ -109,10 +118,10 @@ impl Service {
     /// [`Service::status`].
     pub async fn control(
         self: &Arc<Self>,
-        view: &View,
+        view: &FoundExecution,
         control: Control,
     ) -> Result<Status, Problem> {
-        if let View::Ended(entry) = view
+        if let FoundExecution::Ended(entry) = view
             && !entry.is_terminal()
         {
             return Err(Problem::new(
@@ -120,8 +129,8 @@ impl Service {
                 "the execution was not recovered; the log of claude-api says why",
             ));
         }
-        if let View::Live(live) = view {
-            let answer = live.wishes.ask(control).map_err(|state| {
+        if let FoundExecution::Live(live) = view {
+            let answer = live.wishes.apply(control).map_err(|state| {
                 Problem::new(
                     ProblemType::WrongState,
                     "a queued execution has no process to pause; cancel it, or wait until it runs",
@@ -130,7 +139,7 @@ impl Service {
             })?;
             let noted = async {
                 // A late cancel is answered with the recorded end, and needs no note.
-                let late = answer == Answer::End { accepted: false };
+                let late = answer == AnswerAfter::End { accepted: false };
                 if control == Control::Cancel && !late {
                     note_cancel(live).await;
                 }

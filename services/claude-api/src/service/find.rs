@@ -13,7 +13,7 @@ use crate::registry::{Lookup, RegistryError};
 
 /// An execution that a request found by its id: still live, or only on disk.
 #[derive(Clone)]
-pub enum View {
+pub enum FoundExecution {
     /// A task, the owner, runs the execution and writes its status. The execution stays live until
     /// its terminal status is on disk.
     Live(Live),
@@ -22,7 +22,7 @@ pub enum View {
     Ended(spool::Entry),
 }
 
-impl View {
+impl FoundExecution {
     /// Returns the execution's files on disk: its request, status, output and events.
     #[must_use]
     pub fn entry(&self) -> &spool::Entry {
@@ -38,10 +38,14 @@ impl Service {
     /// result is dropped. While an execution is viewed, its scheduled cancel ("cancel when nobody
     /// views it") waits. `viewer` is the client's name from the request header. Returns `None` for
     /// an ended execution, whose views do not matter.
-    pub(crate) async fn viewing(&self, view: &View, viewer: Option<&str>) -> Option<Viewing> {
+    pub(crate) async fn viewing(
+        &self,
+        view: &FoundExecution,
+        viewer: Option<&str>,
+    ) -> Option<Viewing> {
         match view {
-            View::Live(live) => Some(live.views.open(&live.entry, viewer).await),
-            View::Ended(_) => None,
+            FoundExecution::Live(live) => Some(live.views.open(&live.entry, viewer).await),
+            FoundExecution::Ended(_) => None,
         }
     }
 
@@ -50,9 +54,9 @@ impl Service {
     ///
     /// # Errors
     /// 404 `not-found` for an unknown or burned id, 410 `deleted`, or a disk error.
-    pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<View, Problem> {
+    pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<FoundExecution, Problem> {
         let known = match self.look_up(id).await? {
-            Lookup::Found(View::Ended(entry)) if !entry.is_terminal() => {
+            Lookup::Found(FoundExecution::Ended(entry)) if !entry.is_terminal() => {
                 // On disk, but without an owner yet: the acceptance holds the lock of the id until
                 // then.
                 drop(self.engine.registry.lock_id(id).await);
@@ -74,9 +78,9 @@ impl Service {
     pub(super) async fn look_up(
         self: &Arc<Self>,
         id: ExecutionId,
-    ) -> Result<Lookup<View>, Problem> {
+    ) -> Result<Lookup<FoundExecution>, Problem> {
         if let Some(live) = self.live(id) {
-            return Ok(Lookup::Found(View::Live(live)));
+            return Ok(Lookup::Found(FoundExecution::Live(live)));
         }
         let service = Arc::clone(self);
         let lookup = spool::blocking::run(move || match service.engine.registry.find(id) {
@@ -97,8 +101,9 @@ impl Service {
 
     /// Returns the view of an execution that was read from the disk. It is live if a task has
     /// started to run it since the disk was read.
-    fn view(&self, id: ExecutionId, entry: spool::Entry) -> View {
-        self.live(id).map_or(View::Ended(entry), View::Live)
+    fn view(&self, id: ExecutionId, entry: spool::Entry) -> FoundExecution {
+        self.live(id)
+            .map_or(FoundExecution::Ended(entry), FoundExecution::Live)
     }
 
     /// Returns the present status of an execution. A live one is answered from memory, with current
@@ -107,13 +112,13 @@ impl Service {
     /// # Errors
     /// 500 `internal` after a disk error, which is logged; 410 `deleted` if the execution was just
     /// deleted.
-    pub async fn status(self: &Arc<Self>, view: &View) -> Result<Status, Problem> {
+    pub async fn status(self: &Arc<Self>, view: &FoundExecution) -> Result<Status, Problem> {
         match view {
-            View::Live(live) => {
+            FoundExecution::Live(live) => {
                 let published = live.status.borrow().clone();
                 Ok(self.fill(live, &published))
             }
-            View::Ended(entry) => {
+            FoundExecution::Ended(entry) => {
                 let id = ExecutionId::from(entry.id());
                 let (service, entry) = (Arc::clone(self), entry.clone());
                 match spool::blocking::run_io(move || service.recorded_status(&entry)).await {

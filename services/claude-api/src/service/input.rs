@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::{InputMode, Problem, ProblemType, PromptMode, State};
 
-use super::{Service, View};
+use super::{FoundExecution, Service};
 use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_bytes};
 use crate::registry::record::Accepted;
 
@@ -47,10 +47,14 @@ impl Service {
     /// 409 `wrong-state` if the execution accepts no input, 409 `input-hole`, 503 `input-full`, 400
     /// `invalid-body`, 403 `not-allowed`, or 413 `too-large`. All but `wrong-state` contain the
     /// number of accepted bytes, at which the client continues.
-    pub async fn input(self: &Arc<Self>, view: &View, offer: Offer<'_>) -> Result<u64, Problem> {
+    pub async fn input(
+        self: &Arc<Self>,
+        view: &FoundExecution,
+        offer: Offer<'_>,
+    ) -> Result<u64, Problem> {
         let live = match view {
-            View::Live(live) => live,
-            View::Ended(_) => {
+            FoundExecution::Live(live) => live,
+            FoundExecution::Ended(_) => {
                 let state = self.status(view).await?.state;
                 return Err(wrong_state(state, "the execution has ended"));
             }

@@ -19,7 +19,7 @@ use crate::times::Times;
 
 /// The pause between two attempts to write the terminal status of an execution whose owner
 /// panicked.
-const ORPHAN_RETRY: Duration = Duration::from_secs(2);
+const END_RETRY: Duration = Duration::from_secs(2);
 
 /// How long a runner may take to kill the processes of its execution after a panic of the owner.
 /// Then the runner, the parent process of the CLI, is killed itself.
@@ -151,10 +151,10 @@ impl Service {
     /// The execution's runner notices that its control socket has closed, and kills the processes.
     /// The execution stays live until its terminal status is on disk: otherwise it would never end.
     /// If the service stops, the retries end, and the next start records the end.
-    pub(super) async fn end_orphaned(
+    pub(super) async fn end_after_panic(
         self: &Arc<Self>,
         id: ExecutionId,
-        runner: Option<runner::Control>,
+        runner: Option<runner::CommandSender>,
     ) {
         // The runner is waited for first: while it lives, the sweep skips it and its tree.
         if let Some(runner) = runner {
@@ -199,7 +199,7 @@ impl Service {
             }
             tokio::select! {
                 () = self.stopping() => return,
-                () = tokio::time::sleep(ORPHAN_RETRY) => {}
+                () = tokio::time::sleep(END_RETRY) => {}
             }
         }
         self.retire(id);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use protocol::{ExecutionId, Problem, ProblemType};
 
-use super::{Service, View, deleted, problem};
+use super::{FoundExecution, Service, deleted, problem};
 use crate::registry::NotDeleted;
 
 /// How long the note of a conversation is kept after the last execution of the conversation. The
@@ -36,7 +36,7 @@ impl Service {
             )
             .with("state", state.as_str())
         };
-        if matches!(view, View::Live(_)) && !state.is_terminal() {
+        if matches!(view, FoundExecution::Live(_)) && !state.is_terminal() {
             return Err(not_ended());
         }
         let service = Arc::clone(self);

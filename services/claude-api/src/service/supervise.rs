@@ -95,7 +95,7 @@ impl Service {
                 execution = %id,
                 "the task that runs an execution panicked; killing the processes to end it"
             );
-            self.end_orphaned(id, owner.runner.take()).await;
+            self.end_after_panic(id, owner.runner.take()).await;
         }
     }
 

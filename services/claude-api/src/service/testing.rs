@@ -140,7 +140,7 @@ pub(crate) fn owner(
     });
     let wishes = Arc::new(Wishes::new(false));
     for control in controls {
-        wishes.ask(*control).unwrap();
+        wishes.apply(*control).unwrap();
     }
     let ticket = service.engine.registry.restore(id, &accepted, false);
     let engine = Arc::clone(&service.engine);

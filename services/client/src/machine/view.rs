@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::event::{Event, Item};
-use crate::output_tracker::{OutputTracker, Verdict};
+use crate::output_tracker::{OutputCheck, OutputTracker};
 
 /// The state that a client keeps for one [`Run`](crate::Run), across reconnects: the channel to the
 /// run, how much output was received, and whether the bridge has accepted the request.
@@ -66,7 +66,7 @@ impl View {
         }
         // claude-api no longer knows the execution, so the bridge does not know the length.
         let verdict = if status.reason == Some(Reason::Lost) {
-            Verdict::Unknown
+            OutputCheck::Unknown
         } else {
             self.output
                 .finish(status.output_bytes, status.crc32.as_deref())?

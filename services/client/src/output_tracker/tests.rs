@@ -31,7 +31,7 @@ proptest! {
         joined.extend(tracker.accept(reached as u64, whole.slice(reached..)).unwrap());
         prop_assert_eq!(&joined, &output);
         let verdict = tracker.finish(output.len() as u64, Some(&crc(&output)));
-        prop_assert_eq!(verdict, Ok(Verdict::Verified));
+        prop_assert_eq!(verdict, Ok(OutputCheck::Verified));
     }
 
     #[test]
@@ -78,7 +78,7 @@ fn an_output_with_gaps_is_partial() {
     );
     assert_eq!(
         tracker.finish(14, Some("00000000")),
-        Ok(Verdict::Partial { missing: 12 })
+        Ok(OutputCheck::Partial { missing: 12 })
     );
     assert_eq!(
         tracker.finish(15, None),
@@ -97,14 +97,20 @@ fn an_offset_inside_a_character_begins_at_its_first_byte() {
         Ok(Bytes::from_static("\u{20ac}".as_bytes()))
     );
     assert_eq!(tracker.reached(), 8);
-    assert_eq!(tracker.finish(8, None), Ok(Verdict::Partial { missing: 5 }));
+    assert_eq!(
+        tracker.finish(8, None),
+        Ok(OutputCheck::Partial { missing: 5 })
+    );
 }
 
 #[test]
 fn an_empty_output_is_verified() {
     assert_eq!(
         OutputTracker::new(0).finish(0, Some("00000000")),
-        Ok(Verdict::Verified)
+        Ok(OutputCheck::Verified)
     );
-    assert_eq!(OutputTracker::new(0).finish(0, None), Ok(Verdict::Unknown));
+    assert_eq!(
+        OutputTracker::new(0).finish(0, None),
+        Ok(OutputCheck::Unknown)
+    );
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use client::{
-    AttachParams, Client, Control, Error, Event, ExecuteParams, Options, OutputError, Run, Verdict,
+    AttachParams, Client, Control, Error, Event, ExecuteParams, Options, OutputCheck, OutputError,
+    Run,
 };
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, State};
@@ -29,7 +30,7 @@ struct Summary {
     answers: usize,
     disconnects: usize,
     gaps: Vec<std::ops::Range<u64>>,
-    end: Result<(State, Verdict), Error>,
+    end: Result<(State, OutputCheck), Error>,
 }
 
 /// Reads a run to its end.
@@ -84,7 +85,7 @@ async fn a_run_yields_one_answer_the_whole_output_and_one_terminal_status() {
     let (fake, summary) = execute(Plan::of(TEXT)).await;
     assert_eq!(summary.text, TEXT);
     assert_eq!(summary.answers, 1);
-    assert_eq!(summary.end, Ok((State::Completed, Verdict::Verified)));
+    assert_eq!(summary.end, Ok((State::Completed, OutputCheck::Verified)));
     assert_eq!(fake.params("detach").len(), 0);
 }
 
@@ -103,7 +104,7 @@ async fn the_output_is_complete_after_disconnects_of_every_kind() {
     assert_eq!(summary.text, TEXT);
     assert_eq!(summary.answers, 1, "a run yields its answer once");
     assert!(summary.disconnects >= 6, "{}", summary.disconnects);
-    assert_eq!(summary.end, Ok((State::Completed, Verdict::Verified)));
+    assert_eq!(summary.end, Ok((State::Completed, OutputCheck::Verified)));
     assert_eq!(
         fake.params("execute").len(),
         1,
@@ -121,7 +122,7 @@ async fn the_output_is_complete_after_disconnects_of_every_kind() {
 async fn an_execute_without_an_answer_is_repeated_unchanged() {
     let faults = [Fault::CutBeforeAnswer, Fault::CutBeforeAnswer, Fault::None];
     let (fake, summary) = execute(Plan::of(TEXT).faults(&faults)).await;
-    assert_eq!(summary.end, Ok((State::Completed, Verdict::Verified)));
+    assert_eq!(summary.end, Ok((State::Completed, OutputCheck::Verified)));
     let executes = fake.params("execute");
     assert_eq!(executes.len(), 3);
     assert!(executes.iter().all(|p| p == &executes[0]));
@@ -154,7 +155,7 @@ async fn bytes_freed_while_disconnected_are_a_gap() {
     assert_eq!(summary.text, format!("{}{}", &TEXT[..14], &TEXT[30..]));
     assert_eq!(
         summary.end,
-        Ok((State::Completed, Verdict::Partial { missing: 16 }))
+        Ok((State::Completed, OutputCheck::Partial { missing: 16 }))
     );
 }
 
@@ -331,7 +332,7 @@ async fn an_unread_run_is_detached_and_later_resumes_exactly() {
     let summary = tokio::time::timeout(Duration::from_secs(20), read(&mut slow))
         .await
         .unwrap();
-    assert_eq!(summary.end, Ok((State::Completed, Verdict::Verified)));
+    assert_eq!(summary.end, Ok((State::Completed, OutputCheck::Verified)));
     assert_eq!(summary.disconnects, 0);
     assert!(summary.text == text, "{} bytes", summary.text.len());
     assert!(!fake.params("attach").is_empty());
@@ -359,7 +360,7 @@ async fn an_unread_run_that_skips_drops_its_oldest_output_with_a_gap() {
     assert!(missing > 0 && missing + summary.text.len() as u64 == text.len() as u64);
     assert_eq!(
         summary.end,
-        Ok((State::Completed, Verdict::Partial { missing }))
+        Ok((State::Completed, OutputCheck::Partial { missing }))
     );
     assert_eq!(fake.params("detach").len(), 0);
 }

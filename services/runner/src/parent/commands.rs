@@ -18,12 +18,12 @@ use crate::wire::Command;
 /// then answers with [`crate::Event::Signalled`], immediately and in order. False means that the
 /// socket was full or the runner has ended; there is no answer, and the command may be sent again.
 #[derive(Clone, Debug)]
-pub struct Control {
+pub struct CommandSender {
     /// The connection to the runner, shared by all clones.
     inner: Arc<Inner>,
 }
 
-/// The connection to one runner, shared by all clones of a [`Control`].
+/// The connection to one runner, shared by all clones of a [`CommandSender`].
 #[derive(Debug)]
 struct Inner {
     /// The end of the control socket from which commands are sent.
@@ -38,7 +38,7 @@ struct Inner {
     reaped: watch::Receiver<String>,
 }
 
-impl Control {
+impl CommandSender {
     /// Creates the control of the runner process `pid` from its control socket, its pidfd `runner`,
     /// and the channel that closes once it was reaped.
     pub(super) fn new(

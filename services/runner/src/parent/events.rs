@@ -6,7 +6,7 @@ use std::{os::fd::AsFd, time::Duration};
 use rustix::net::{Shutdown, shutdown};
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, time::timeout};
 
-use super::commands::Control;
+use super::commands::CommandSender;
 use crate::wire::Event;
 
 /// The time (1 s) within which a runner process must exit after it has closed its control socket.
@@ -27,7 +27,7 @@ pub struct Events {
     /// Whether the runner has closed the socket, so that no more reports can arrive.
     ended: bool,
     /// Kills the runner process if it does not exit.
-    control: Control,
+    control: CommandSender,
     /// How the runner process ended, in words; empty until it was reaped.
     reaped: watch::Receiver<String>,
 }
@@ -37,7 +37,7 @@ impl Events {
     /// runner ended, in words, once it was reaped.
     pub(super) fn new(
         socket: UnixStream,
-        control: Control,
+        control: CommandSender,
         reaped: watch::Receiver<String>,
     ) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! The connection of claude-api to one runner process and its CLI.
 
-use super::commands::Control;
+use super::commands::CommandSender;
 use super::events::Events;
 use super::pipes::{Stderr, Stdin, Stdout};
 
@@ -15,7 +15,7 @@ pub struct Handle {
     /// Reads what the CLI writes to its stderr.
     pub stderr: Stderr,
     /// Sends commands to the runner, such as pause (SIGSTOP) or kill (SIGKILL).
-    pub control: Control,
+    pub control: CommandSender,
     /// Receives the runner's reports, such as the end of the CLI. Dropping this kills the
     /// execution.
     pub events: Events,

@@ -27,7 +27,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Runners, commands::Control, events::Events, handle::Handle, pipes::Pipes, registry};
+use super::{
+    Runners, commands::CommandSender, events::Events, handle::Handle, pipes::Pipes, registry,
+};
 use crate::{process::to_pid, wire};
 
 /// The time that a new runner process has to read its spec (10 s), after which it is killed.
@@ -105,7 +107,7 @@ impl Runners {
         theirs: OwnedFd,
         stdout: OwnedFd,
         stderr: OwnedFd,
-    ) -> io::Result<(Control, watch::Receiver<String>)> {
+    ) -> io::Result<(CommandSender, watch::Receiver<String>)> {
         let mut command = std::process::Command::new(self.runner_exe.as_path());
         command
             .arg("runner")
@@ -141,7 +143,10 @@ impl Runners {
                 Err(error) => tracing::warn!(pid, %error, "could not wait for a runner to exit"),
             }
         });
-        Ok((Control::new(ours, pinned?, pid, reaped.clone()), reaped))
+        Ok((
+            CommandSender::new(ours, pinned?, pid, reaped.clone()),
+            reaped,
+        ))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner::{Action, Control, Event, Events, Runners, Spec, Stdin, Unkillable};
+use runner::{Action, CommandSender, Event, Events, Runners, Spec, Stdin, Unkillable};
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
 
@@ -46,7 +46,7 @@ pub(crate) fn spec(program: &str, args: &[&str]) -> Spec {
 /// An execution under test. Tasks read both outputs.
 pub(crate) struct Run {
     pub(crate) stdin: Option<Stdin>,
-    pub(crate) control: Control,
+    pub(crate) control: CommandSender,
     pub(crate) events: Events,
     pub(crate) stdout: JoinHandle<Vec<u8>>,
     pub(crate) stderr: JoinHandle<Vec<u8>>,

@@ -8,7 +8,7 @@ fn both_scans_return_all_rows_over_many_blocks() {
     let index = Index::open(&dir.path().join("index")).unwrap();
     let n = 2 * ROWS_AT_ONCE + 7;
     for sequence in 0..n {
-        let ended = (sequence % 2 == 0).then_some(Ended {
+        let ended = (sequence % 2 == 0).then_some(EndFacts {
             at_ms: sequence,
             bytes: 9,
         });

@@ -17,7 +17,7 @@ use super::Spool;
 use crate::{
     error::SpoolError,
     folder::disk_bytes,
-    index::{Ended, Row, Slot},
+    index::{EndFacts, Row, Slot},
     record::Header,
 };
 
@@ -154,7 +154,7 @@ impl Spool {
             };
             match ended {
                 None => live.push(id),
-                Some(Ended { at_ms, bytes }) => {
+                Some(EndFacts { at_ms, bytes }) => {
                     total = total.saturating_add(bytes);
                     if excluded.contains(&id) {
                         return true;

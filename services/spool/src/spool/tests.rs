@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     events::EventsStorage,
     folder::disk_bytes,
-    index::{Ended, Index, Row},
+    index::{EndFacts, Index, Row},
     layout::SLOTS_AT,
     marks::Marks,
     store::name,
@@ -304,7 +304,7 @@ fn set_end(spool: &Spool, sequence: u64, n: u128, at: SystemTime, bytes: u64) {
             sequence,
             &Row {
                 id: id(n),
-                ended: Some(Ended { at_ms, bytes }),
+                ended: Some(EndFacts { at_ms, bytes }),
             },
         )
         .unwrap();

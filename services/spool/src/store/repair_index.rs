@@ -16,7 +16,7 @@ use super::{Store, ids_in};
 use crate::{
     files::{is_damage, last_change},
     folder::{disk_bytes, is_whole, record_path},
-    index::{Ended, IdSum, Index, Row, Slot},
+    index::{EndFacts, IdSum, Index, Row, Slot},
     record::Header,
     slots::Slots,
 };
@@ -131,7 +131,7 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |age| age.as_millis() as u64)
         });
-        Ended {
+        EndFacts {
             at_ms,
             bytes: disk_bytes(folder),
         }

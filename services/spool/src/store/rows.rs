@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Store;
 use crate::{
     files::is_damage,
-    index::{Ended, Row, Slot},
+    index::{EndFacts, Row, Slot},
     record::Header,
 };
 
@@ -48,7 +48,7 @@ impl Store {
     /// Writes the time of the end and the disk space of an execution to its index row, where
     /// deletion by age and size reads them. Does nothing if the execution was deleted. An error is
     /// only logged, because the next start repairs the index.
-    pub(crate) fn note_end(&self, header: &Header, ended: Ended) {
+    pub(crate) fn note_end(&self, header: &Header, ended: EndFacts) {
         let index = self.index();
         // Deletion holds the same lock: a row that it cleared must not be written again.
         if self.has_record(header.id)

@@ -2,7 +2,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::InboundBudget;
-use super::unfinished::{PATIENCES_FOR_SLOW, Unfinished};
+use super::unfinished::{EVICT_SLOW_AFTER_STEPS, Unfinished};
 
 fn grows(message: &mut Unfinished, bytes: u64) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
@@ -27,10 +27,10 @@ fn the_remaining_need_of_the_oldest_message_is_kept_free() {
 }
 
 #[test]
-fn a_waiting_message_evicts_the_oldest_holder_once_per_patience() {
+fn a_waiting_message_evicts_the_oldest_holder_once_per_wait_step() {
     let hour = Duration::from_secs(3600);
-    for (patience, is_evicted) in [(Duration::ZERO, true), (hour, false)] {
-        let budget = InboundBudget::new(100, patience);
+    for (wait_step, is_evicted) in [(Duration::ZERO, true), (hour, false)] {
+        let budget = InboundBudget::new(100, wait_step);
         let empty = Unfinished::new(budget.clone(), 0);
         let mut first = Unfinished::new(budget.clone(), 50);
         let mut second = Unfinished::new(budget.clone(), 50);
@@ -48,7 +48,7 @@ fn a_holder_that_is_nearly_complete_is_not_evicted() {
     let [mut fast, mut slow, mut waiter] = [(); 3].map(|()| Unfinished::new(budget.clone(), 50));
     assert!(grows(&mut fast, 50) && grows(&mut slow, 50) && !grows(&mut waiter, 10));
     fast.note_progress(40);
-    waiter.try_evict(PATIENCES_FOR_SLOW);
+    waiter.try_evict(EVICT_SLOW_AFTER_STEPS);
     assert!(!fast.is_evicted() && slow.is_evicted());
 }
 
@@ -58,9 +58,9 @@ fn a_slow_holder_that_makes_progress_is_evicted_later() {
     let mut holder = Unfinished::new(budget.clone(), 50);
     let mut waiter = Unfinished::new(budget.clone(), 100);
     assert!(grows(&mut holder, 50) && !grows(&mut waiter, 60) && waiter.has_others());
-    waiter.try_evict(PATIENCES_FOR_SLOW - 1);
+    waiter.try_evict(EVICT_SLOW_AFTER_STEPS - 1);
     assert!(!holder.is_evicted());
-    waiter.try_evict(PATIENCES_FOR_SLOW);
+    waiter.try_evict(EVICT_SLOW_AFTER_STEPS);
     assert!(holder.is_evicted());
     drop(holder);
     assert!(grows(&mut waiter, 60) && !waiter.has_others());

@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use super::{InboundBudget, InboundCharge, MessageState};
 
-/// How many patiences (1 s each by default) a message must wait for memory before it may evict one
-/// that is slow but makes progress. A stalled message may be evicted after the first patience.
-pub(super) const PATIENCES_FOR_SLOW: u32 = 5;
-/// The number of patiences (1 s each by default) that divides slow messages from fast ones. A
-/// message is slow if its rest will take longer at its rate so far. Forty patiences are two ping
+/// How many wait steps (1 s each by default) a message must wait for memory before it may evict one
+/// that is slow but makes progress. A stalled message may be evicted after the first wait_step.
+pub(super) const EVICT_SLOW_AFTER_STEPS: u32 = 5;
+/// The number of wait steps (1 s each by default) that divides slow messages from fast ones. A
+/// message is slow if its rest will take longer at its rate so far. Forty wait steps are two ping
 /// intervals, the time after which the session of a silent peer is closed too.
-const SLOW_PATIENCES: u32 = 40;
+const SLOW_IF_STEPS_LEFT: u32 = 40;
 
 /// A message that a session is still receiving, with the bytes that are reserved for it. Dropping
 /// it releases the bytes. [`Self::finish`] turns them into a charge when the message is complete.
@@ -115,15 +115,15 @@ impl Unfinished {
     }
 
     /// Evicts one other message, so that its memory becomes free for this one. First choice is the
-    /// oldest message that is stalled, which means no progress for a patience although it does not
-    /// wait for memory itself. From the fifth patience on, the oldest slow message is the second
+    /// oldest message that is stalled, which means no progress for a wait step although it does not
+    /// wait for memory itself. From the fifth wait step on, the oldest slow message is the second
     /// choice. Does nothing if there is no such message, or if another one was evicted within the
-    /// last patience. `times` is the number of patiences that this message has waited.
+    /// last wait_step. `times` is the number of wait steps that this message has waited.
     pub fn try_evict(&self, times: u32) {
-        let (now, patience) = (Instant::now(), self.budget.patience);
+        let (now, wait_step) = (Instant::now(), self.budget.wait_step);
         let mut state = self.budget.lock();
         let state = &mut *state;
-        if state.last_eviction.is_some_and(|at| now - at < patience) {
+        if state.last_eviction.is_some_and(|at| now - at < wait_step) {
             return;
         }
         let number = self.number;
@@ -134,11 +134,11 @@ impl Unfinished {
             })
         };
         let is_stalled =
-            |message: &MessageState| !message.waits && now - message.progressed_at >= patience;
+            |message: &MessageState| !message.waits && now - message.progressed_at >= wait_step;
         let victim = holders().find(|(_, message)| is_stalled(message));
         let victim = victim.or_else(|| {
-            let mut slow = holders().filter(|_| times >= PATIENCES_FOR_SLOW);
-            slow.find(|(_, message)| message.is_slow(now, patience * SLOW_PATIENCES))
+            let mut slow = holders().filter(|_| times >= EVICT_SLOW_AFTER_STEPS);
+            slow.find(|(_, message)| message.is_slow(now, wait_step * SLOW_IF_STEPS_LEFT))
         });
         let Some(number) = victim.map(|(number, _)| *number) else {
             return;

@@ -16,7 +16,7 @@ use crate::budget::inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 
 /// The shortest time between two attempts to evict another message. It keeps a bridge with a very
 /// short ping interval from trying in a busy loop.
-const LEAST_PATIENCE: Duration = Duration::from_millis(10);
+const MIN_EVICTION_PAUSE: Duration = Duration::from_millis(10);
 
 /// The memory that the unfinished message of one session holds in the budget for incoming messages,
 /// and its wait for more.
@@ -77,14 +77,14 @@ impl MessageCharge {
                 .poll_grow(next.min(max_bytes.max(bytes + 1)), cx)
                 .is_pending()
             {
-                let patience = budget.patience();
-                let begin = || (Box::pin(sleep(patience)), 0);
+                let wait_step = budget.wait_step();
+                let begin = || (Box::pin(sleep(wait_step)), 0);
                 let (wait, times) = self.wait.get_or_insert_with(begin);
                 while wait.as_mut().poll(cx).is_ready() {
                     *times += 1;
                     message.try_evict(*times);
                     wait.as_mut()
-                        .reset(Instant::now() + patience.max(LEAST_PATIENCE));
+                        .reset(Instant::now() + wait_step.max(MIN_EVICTION_PAUSE));
                 }
                 return Poll::Pending;
             }

@@ -7,7 +7,7 @@ use super::*;
 use crate::execution::Control;
 use crate::execution::phase::Input;
 use crate::execution::progress::Timers;
-use crate::execution::wish::{Answer, EndWish};
+use crate::execution::wish::{AnswerAfter, EndWish};
 use crate::registry::record::begin;
 use crate::service::testing::{accepted, end, open, others, owner, status};
 use crate::times::Times;
@@ -103,8 +103,8 @@ async fn a_cancel_after_the_decision_is_answered_with_the_recorded_end() {
     let wishes = Arc::clone(&owner.wishes);
     assert_eq!(wishes.seal(), None);
     assert_eq!(
-        wishes.ask(Control::Cancel),
-        Ok(Answer::End { accepted: false })
+        wishes.apply(Control::Cancel),
+        Ok(AnswerAfter::End { accepted: false })
     );
     let decided = Ended {
         status: ended,

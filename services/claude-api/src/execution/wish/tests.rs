@@ -42,8 +42,8 @@ fn running() -> (Wishes, Runner) {
 }
 
 fn signal(wishes: &Wishes, control: Control) -> u64 {
-    match wishes.ask(control) {
-        Ok(Answer::Signal(revision)) => revision,
+    match wishes.apply(control) {
+        Ok(AnswerAfter::Signal(revision)) => revision,
         other => panic!("{control:?}: {other:?}"),
     }
 }
@@ -217,9 +217,9 @@ fn a_repeated_cancel_is_not_answered_by_the_pause_before_it() {
 #[test]
 fn a_queued_execution_refuses_a_pause_and_its_cancel_is_answered_by_the_end() {
     let wishes = Wishes::new(true);
-    assert_eq!(wishes.ask(Control::Pause), Err(State::Queued));
-    assert_eq!(wishes.ask(Control::Resume), Ok(Answer::Now));
-    assert_eq!(wishes.ask(Control::Stop), Ok(Answer::Now));
+    assert_eq!(wishes.apply(Control::Pause), Err(State::Queued));
+    assert_eq!(wishes.apply(Control::Resume), Ok(AnswerAfter::Nothing));
+    assert_eq!(wishes.apply(Control::Stop), Ok(AnswerAfter::Nothing));
     assert!(
         wishes.leave_queue(),
         "a stop or a refused pause does not keep it from starting"
@@ -227,8 +227,8 @@ fn a_queued_execution_refuses_a_pause_and_its_cancel_is_answered_by_the_end() {
     assert!(!wishes.newest.borrow().paused);
     let wishes = Wishes::new(true);
     assert_eq!(
-        wishes.ask(Control::Cancel),
-        Ok(Answer::End { accepted: true })
+        wishes.apply(Control::Cancel),
+        Ok(AnswerAfter::End { accepted: true })
     );
     assert!(!wishes.leave_queue(), "no process may start");
 }
@@ -255,13 +255,16 @@ fn a_control_before_the_start_is_the_first_command() {
 fn a_cancel_counts_until_the_end_is_decided() {
     let (wishes, _runner) = running();
     wishes.exited();
-    assert_eq!(wishes.ask(Control::Cancel), Ok(Answer::Now));
+    assert_eq!(wishes.apply(Control::Cancel), Ok(AnswerAfter::Nothing));
     assert_eq!(wishes.seal(), Some(EndWish::Cancel));
     let (wishes, _runner) = running();
     wishes.exited();
     assert_eq!(wishes.seal(), None);
     for control in [Control::Cancel, Control::Pause, Control::Resume] {
-        assert_eq!(wishes.ask(control), Ok(Answer::End { accepted: false }));
+        assert_eq!(
+            wishes.apply(control),
+            Ok(AnswerAfter::End { accepted: false })
+        );
     }
     assert_eq!(end(&wishes), None, "the end is decided");
 }
@@ -295,7 +298,7 @@ proptest! {
             let controls = [Control::Pause, Control::Resume, Control::Cancel, Control::Stop];
             if let Some(control) = controls.get(step) {
                 model.merge(*control);
-                prop_assert_eq!(wishes.ask(*control), Ok(Answer::Signal(model.revision)));
+                prop_assert_eq!(wishes.apply(*control), Ok(AnswerAfter::Signal(model.revision)));
             } else if let Some(action) = runner.got().get(answered) {
                 wishes.signalled(*action);
                 answered += 1;

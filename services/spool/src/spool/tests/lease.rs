@@ -27,7 +27,7 @@ fn a_dropped_lease_updates_the_size_in_the_index() {
     spool.end(&entry, b"{}").unwrap();
     let indexed_bytes = || match spool.store.index().at(0).unwrap() {
         Slot::Row(Row {
-            ended: Some(Ended { bytes, .. }),
+            ended: Some(EndFacts { bytes, .. }),
             ..
         }) => bytes,
         other => panic!("{other:?}"),

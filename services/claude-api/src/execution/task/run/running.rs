@@ -27,7 +27,7 @@ pub(super) struct Running<'a> {
     /// The pipe from the CLI's stderr.
     pub(super) stderr: Stderr,
     /// Sends commands to the runner of the process tree.
-    pub(super) control: runner::Control,
+    pub(super) control: runner::CommandSender,
     /// Receives the runner's reports.
     pub(super) events: Events,
     /// The task that writes the prompt and later input to the CLI's stdin. It ends when stdin is

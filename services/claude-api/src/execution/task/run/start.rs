@@ -185,7 +185,7 @@ mod tests {
         ] {
             let wishes = Wishes::new(false);
             for control in controls {
-                wishes.ask(*control).unwrap();
+                wishes.apply(*control).unwrap();
             }
             let begun = tokio::time::Instant::now();
             let ended_by = wait_for_end(&wishes, SHORTAGE_RETRY).await;
