@@ -16,7 +16,8 @@ const OBJECT: &[u8] = b"{\"";
 const EVENT: &[u8] = br#"{"type":""#;
 
 /// The most bytes of the next event that the parser reads before it notices that the current one is
-/// cut. They are the two bytes of `{"`, and four hexadecimal digits after a cut escape.
+/// cut. They are the two bytes of `{"`, and four hexadecimal digits after a cut
+/// escape, rounded up to 8.
 const OVERRUN_BYTES: usize = 8;
 
 /// The most broken objects in one line, which bounds the time of the search. The rest of the line

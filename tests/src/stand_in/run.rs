@@ -17,7 +17,7 @@ use super::{
     lines::{self, Lines},
     output::Output,
     processes,
-    script::{self, OutputCheck, Script, Step},
+    script::{self, ResultKind, Script, Step},
     session::{Refused, Session},
     turn::Turn,
 };
@@ -171,7 +171,7 @@ impl Life<'_> {
         if prompt.starts_with('/') && !verbatim {
             let command = prompt.split_whitespace().next().unwrap_or_default();
             turn.whole(&format!("local command: {command}"));
-        } else if script.steps.is_empty() && script.verdict == OutputCheck::Success {
+        } else if script.steps.is_empty() && script.verdict == ResultKind::Success {
             say(
                 &mut turn,
                 &format!("A stand-in's answer to a prompt of {} bytes.", prompt.len()),
@@ -246,7 +246,7 @@ const TEXT: &str = "@the-last-text@";
 type Synthetic = (&'static str, &'static str, Option<u16>);
 
 /// Returns the result line's own fields, and the error text before it.
-fn ending(verdict: &OutputCheck) -> Option<(Value, Option<Synthetic>)> {
+fn ending(verdict: &ResultKind) -> Option<(Value, Option<Synthetic>)> {
     let error = |text: &'static str, kind: &'static str, status: Option<u16>, reason: &str| {
         let ending = json!({
             "is_error": true, "result": text, "api_error_status": status, "terminal_reason": reason,
@@ -255,38 +255,38 @@ fn ending(verdict: &OutputCheck) -> Option<(Value, Option<Synthetic>)> {
         Some((ending, Some((text, kind, status))))
     };
     match verdict {
-        OutputCheck::None => None,
-        OutputCheck::Success => Some((json!({"result": TEXT}), None)),
-        OutputCheck::Error => error("API Error: something failed", "unknown", None, "api_error"),
-        OutputCheck::TooLong => error(
+        ResultKind::None => None,
+        ResultKind::Success => Some((json!({"result": TEXT}), None)),
+        ResultKind::Error => error("API Error: something failed", "unknown", None, "api_error"),
+        ResultKind::TooLong => error(
             "Prompt is too long",
             "invalid_request",
             Some(400),
             "prompt_too_long",
         ),
-        OutputCheck::Status(401) => error(
+        ResultKind::Status(401) => error(
             "Invalid API key · Fix external API key",
             "authentication_failed",
             Some(401),
             "api_error",
         ),
-        OutputCheck::Status(429) => error(
+        ResultKind::Status(429) => error(
             "API Error: Request rejected (429)",
             "rate_limit",
             Some(429),
             "api_error",
         ),
-        OutputCheck::Status(status) => error(
+        ResultKind::Status(status) => error(
             "API Error: the upstream failed",
             "unknown",
             Some(*status),
             "api_error",
         ),
-        OutputCheck::MaxTurns => Some((
+        ResultKind::MaxTurns => Some((
             json!({"subtype": "error_max_turns", "is_error": true, "terminal_reason": "max_turns"}),
             None,
         )),
-        OutputCheck::ExecutionError => Some((
+        ResultKind::ExecutionError => Some((
             json!({"subtype": "error_during_execution", "is_error": true}),
             None,
         )),

@@ -122,7 +122,7 @@ pub enum Step {
     missing_docs,
     reason = "the kinds of the module's table, by the same names"
 )]
-pub enum OutputCheck {
+pub enum ResultKind {
     #[default]
     Success,
     None,
@@ -143,7 +143,7 @@ pub struct Script {
     pub steps: Vec<Step>,
     pub exit: Option<u8>,
     pub signal: Option<i32>,
-    pub verdict: OutputCheck,
+    pub verdict: ResultKind,
     pub results: u64,
     pub linger: Duration,
     pub ignore_term: bool,
@@ -250,14 +250,14 @@ fn setting(name: &str, first: Option<&str>, script: &mut Script) -> Option<()> {
     Some(())
 }
 
-fn verdict(kind: &str) -> Option<OutputCheck> {
+fn verdict(kind: &str) -> Option<ResultKind> {
     Some(match kind {
-        "none" => OutputCheck::None,
-        "error" => OutputCheck::Error,
-        "max-turns" => OutputCheck::MaxTurns,
-        "execution-error" => OutputCheck::ExecutionError,
-        "too-long" => OutputCheck::TooLong,
-        status => OutputCheck::Status(status.parse().ok()?),
+        "none" => ResultKind::None,
+        "error" => ResultKind::Error,
+        "max-turns" => ResultKind::MaxTurns,
+        "execution-error" => ResultKind::ExecutionError,
+        "too-long" => ResultKind::TooLong,
+        status => ResultKind::Status(status.parse().ok()?),
     })
 }
 
@@ -284,7 +284,7 @@ mod tests {
         );
         assert_eq!(
             (script.exit, script.verdict),
-            (Some(3), OutputCheck::Status(429))
+            (Some(3), ResultKind::Status(429))
         );
     }
 

@@ -22,24 +22,25 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 enum Settlement {
     /// claude-api has answered the cancel, so it need not be sent again.
     Sent,
-    /// claude-api does not have the execution, so there is nothing to cancel.
-    Unknown,
+    /// claude-api refused the cancel, usually because it does not have the execution. A retry would
+    /// be refused, too.
+    Refused,
     /// A client views the execution again, so it is not cancelled.
     Viewed,
 }
 
 impl Settlement {
-    /// Returns the reason to end after claude-api answered: `sent` is false if it does not know the
-    /// execution.
+    /// Returns the reason to end after claude-api answered: `sent` is false if it refused the
+    /// cancel.
     fn from_sent(sent: bool) -> Self {
-        if sent { Self::Sent } else { Self::Unknown }
+        if sent { Self::Sent } else { Self::Refused }
     }
 
     /// Returns the text for the log.
     fn as_str(self) -> &'static str {
         match self {
             Self::Sent => "claude-api accepted the cancel of an abandoned execution",
-            Self::Unknown => "claude-api does not know the abandoned execution; nothing to cancel",
+            Self::Refused => "claude-api refused the cancel of an execution; it is not sent again",
             Self::Viewed => "a client views the execution again; it is not cancelled",
         }
     }
@@ -97,7 +98,7 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
                 },
             };
             if !failure.leaves_cancel_owed() {
-                return Settlement::Unknown;
+                return Settlement::Refused;
             }
             // The answer may have been lost after claude-api acted on the request.
             sent |= failure.may_have_acted();

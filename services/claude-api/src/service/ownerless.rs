@@ -222,7 +222,7 @@ fn terminal_status(ownerless: &Ownerless, reason: Reason) -> std::io::Result<(St
         tracing::info!(
             %execution,
             ?sweep,
-            "looked for processes that an execution left behind, and killed them"
+            "swept the processes of an earlier run"
         );
     }
     let marks = *entry.marks()?.borrow();

@@ -83,7 +83,7 @@ impl Appender {
             Err(Unfreed::Bytes(error)) => {
                 tracing::warn!(
                     %error,
-                    "could not free the oldest bytes of a file alone; dropping all of its kept \
+                    "could not free only the oldest bytes of a file; it will lose all of its kept \
                      bytes at its size limit or on a full disk"
                 );
                 self.can_punch = false;

@@ -1,8 +1,8 @@
 //! Checks an execution: its output against its plans, its statuses against the deeds of the run.
 //!
 //! A stop of claude-api between a successful result and the exit hides the expected exit code:
-//! such an execution is `completed` with `lingered` (the truth table's row for "one
-//! that lingers after its result and is ended by us"; claude-api's `verdict.rs` has the decision).
+//! such an execution is `completed` with `lingered` (docs/protocol.md, "Ends";
+//! claude-api's `verdict.rs` has the decision).
 //! Neither a kill of claude-api nor an error result leads to this end.
 
 use std::time::Instant;
