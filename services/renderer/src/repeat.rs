@@ -77,8 +77,8 @@ impl Repeat {
         }
     }
 
-    /// Returns true if the held text is at least as long as the shown text from the offset `start`
-    /// on. If it also matches, it repeats all of it.
+    /// Returns whether this text, which is held back, is long enough to repeat everything that was
+    /// shown from the offset `start` on. Only then can it be a whole repetition.
     fn covers(&self, start: usize) -> bool {
         self.held.len() >= self.shown.len() - start
     }

@@ -19,8 +19,8 @@ pub enum Pulse {
     Dead,
     /// The client read no byte for two ping intervals, although bytes wait for it.
     Stuck,
-    /// A message over 64 KiB from the client does not progress. For two ping intervals the memory
-    /// budget had no room for it or no byte of it arrived, or it has held memory for 30 intervals.
+    /// A message of the client over 64 KiB took too long to arrive. Either no byte of it arrived,
+    /// or it got no memory, for two ping intervals; or it is unfinished after 30 intervals.
     Starved,
 }
 
