@@ -26,8 +26,8 @@ use inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 use lists::ListBudget;
 use outbound::OutboundBudget;
 
-/// The number by which the ping interval (`pingMs`) is divided to get the wait step. The wait_step is
-/// how long a message waits for memory before the bridge closes the session of another client to
+/// The number by which the ping interval (`pingMs`) is divided to get the wait step. The wait step
+/// is how long a message waits for memory before the bridge closes the session of another client to
 /// free some. With the default `pingMs` of 20 s it is 1 s.
 const WAIT_STEPS_PER_PING: u32 = 20;
 

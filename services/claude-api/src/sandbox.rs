@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use cli_configuration::restore_transcript;
-use paths::SharedPaths;
+use paths::refuse_exposed;
 use protocol::Body;
 use runner::MissingProtection;
 pub(crate) use temporary::Folders;
@@ -40,7 +40,7 @@ const NO_SOCKETS: [(&str, &str); 1] = [("XDG_RUNTIME_DIR", "/proc/none")];
 #[derive(Debug)]
 pub(crate) struct Policy {
     /// The paths that every execution may use, such as the system's programs.
-    shared: SharedPaths,
+    shared: runner::Sandbox,
     /// The temporary folders, one for each conversation.
     temporary: Temporary,
     /// The environment of the CLI, which names its configuration folder and its credential.
@@ -99,21 +99,23 @@ impl Policy {
         }
         let temporary = environment.get("TMPDIR").unwrap_or("/tmp").into();
         let policy = Self {
-            shared: SharedPaths::new(args, environment),
+            shared: paths::shared(args, environment),
             temporary: Temporary::new(temporary, &args.spool_dir),
             environment: Arc::clone(environment),
             home: environment.get("HOME").unwrap_or("/").into(),
         };
-        policy
-            .shared
-            .refuse_exposed(&policy.home, "the homes of all executions")?;
+        refuse_exposed(&policy.shared, &policy.home, "the homes of all executions")?;
         // If the CLI uses its own login, executions can use the service's home.
         let mut open = policy.shared.clone();
         open.read_write
             .extend([policy.home.clone(), environment.config_dir()]);
-        open.refuse_exposed(&args.spool_dir, "the spool")?;
-        open.refuse_exposed(&args.workspace_root, "the workspaces")?;
-        open.refuse_exposed(&policy.temporary.root, "temporary files of all executions")?;
+        refuse_exposed(&open, &args.spool_dir, "the spool")?;
+        refuse_exposed(&open, &args.workspace_root, "the workspaces")?;
+        refuse_exposed(
+            &open,
+            &policy.temporary.root,
+            "temporary files of all executions",
+        )?;
         Ok(Some(policy))
     }
 
@@ -137,11 +139,7 @@ impl Policy {
             .map(|name| (name, temporary.clone()))
             .to_vec();
         variables.extend(NO_SOCKETS.map(|(name, value)| (name, value.into())));
-        let mut sandbox = runner::Sandbox {
-            read_only: self.shared.read_only.clone(),
-            read_write: self.shared.read_write.clone(),
-            allow_ipc: self.shared.allow_ipc,
-        };
+        let mut sandbox = self.shared.clone();
         sandbox
             .read_write
             .extend([folder.to_owned(), temporary.clone()]);

@@ -23,8 +23,8 @@ use crate::{
     stop::{Condition, Observation, Root, RoundResult, StopWalk, Table},
 };
 
-/// The time for which the same processes must survive SIGKILL to count as unkillable (1.5 s). With a grace of
-/// 3 s before SIGKILL, the end is reported within the 5 s that a cancel may take.
+/// The time for which the same processes must survive SIGKILL to count as unkillable (1.5 s). With
+/// a grace of 3 s before SIGKILL, the end is reported within the 5 s that a cancel may take.
 const UNKILLABLE_AFTER: Duration = Duration::from_millis(1_500);
 /// The time after which killing the processes of an execution is given up (60 s). Only a tree that
 /// keeps starting processes and can be neither suspended nor killed, because it belongs to another
@@ -36,8 +36,9 @@ const KILL_ROUNDS: u32 = 4;
 /// The time that suspending the tree may take before it is killed anyway (5 s). A large tree on a
 /// busy machine needs seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// The number of rounds of suspending that may pass without a further suspended process (20). After them, and
-/// after [`VAIN_STOP_TIME`], the rest counts as impossible to suspend, and the tree is killed.
+/// The number of rounds of suspending that may pass without a further suspended process (20). After
+/// them, and after [`VAIN_STOP_TIME`], the rest counts as impossible to suspend, and the tree is
+/// killed.
 const VAIN_STOP_ROUNDS: u32 = 20;
 /// The least time for which suspending continues without a further suspended process (300 ms).
 const VAIN_STOP_TIME: Duration = Duration::from_millis(300);

@@ -8,9 +8,9 @@ use crate::process::{descendants, read_stat};
 /// of all children that these have reaped. Zero if there is no such process. A growing value shows
 /// that an execution makes progress.
 ///
-/// Pass the runner's process id ([`crate::CommandSender::runner_pid`]), not the CLI's. The runner reaps
-/// orphans, so their time stays in the sum; its own time is a few milliseconds. A sum that starts
-/// at the CLI lacks daemons that left the CLI.
+/// Pass the runner's process id ([`crate::CommandSender::runner_pid`]), not the CLI's. The runner
+/// reaps orphans, so their time stays in the sum; its own time is a few milliseconds. A sum that
+/// starts at the CLI lacks daemons that left the CLI.
 ///
 /// The sum can fall a little, because the time of children is lost if their parent ignores SIGCHLD.
 /// Compare with the highest value so far.

@@ -37,7 +37,9 @@ impl<T: Send + 'static> Work<T> {
         reason = "all other blocking work goes through this function"
     )]
     pub fn begin(work: impl FnOnce() -> T + Send + 'static) -> Self {
-        Self::from(tokio::task::spawn_blocking(work))
+        Self {
+            handle: Some(tokio::task::spawn_blocking(work)),
+        }
     }
 
     /// Waits for the work to end, and returns its result. Returns it only once.
@@ -62,14 +64,6 @@ impl<T: Send + 'static> Work<T> {
             }
         }
         std::future::pending().await
-    }
-}
-
-impl<T> From<JoinHandle<T>> for Work<T> {
-    fn from(handle: JoinHandle<T>) -> Self {
-        Self {
-            handle: Some(handle),
-        }
     }
 }
 
@@ -122,7 +116,9 @@ mod tests {
         runtime.shutdown_background();
         let dropped_work = handle.spawn_blocking(|| Ok::<_, io::Error>(()));
         assert!(dropped_work.is_finished());
-        let mut work = Work::from(dropped_work);
+        let mut work = Work {
+            handle: Some(dropped_work),
+        };
         for _ in 0..2 {
             let mut answer = std::pin::pin!(work.answer());
             let polled =

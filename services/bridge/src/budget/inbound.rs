@@ -7,12 +7,12 @@
 //!   charged when it is read.
 //! - Who waits for whom? A message that cannot grow waits, and its session is not read. The oldest
 //!   unfinished message waits for no other message: its remaining need is kept free, so one message
-//!   always makes progress. After [`InboundBudget::wait_step`] a waiting message evicts another one,
-//!   and the session of that one is closed with 1013 (docs/protocol.md, "Close codes"). The first
-//!   choice is the oldest holder that made no progress during the wait step. A later choice is the
-//!   oldest holder that is too slow. At most one session is closed per wait step. Small requests
-//!   have a separate share ([`shares`]) and never wait: they are refused with -32004 when it is
-//!   spent.
+//!   always makes progress. After [`InboundBudget::wait_step`] a waiting message evicts another
+//!   one, and the session of that one is closed with 1013 (docs/protocol.md, "Close codes"). The
+//!   first choice is the oldest holder that made no progress during the wait step. A later choice
+//!   is the oldest holder that is too slow. At most one session is closed per wait step. Small
+//!   requests have a separate share ([`shares`]) and never wait: they are refused with -32004 when
+//!   it is spent.
 //! - What bounds the other direction? `outbound` bounds answers and output.
 
 pub mod unfinished;
@@ -95,8 +95,9 @@ impl MessageState {
 }
 
 impl InboundBudget {
-    /// Creates an unused budget of `total` bytes. `wait_step` is how long a message waits for memory
-    /// before it may evict another message. It is zero for a budget on which no message waits.
+    /// Creates an unused budget of `total` bytes. `wait_step` is how long a message waits for
+    /// memory before it may evict another message. It is zero for a budget on which no message
+    /// waits.
     #[must_use]
     pub fn new(total: u64, wait_step: Duration) -> Arc<Self> {
         Arc::new(Self {

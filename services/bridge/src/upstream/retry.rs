@@ -16,8 +16,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 pub const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// The delays between the attempts of one request: 100 ms after the first failure, then twice as
-/// long each time up to [`LONGEST_DELAY`], with jitter. They never end; the caller decides when to give
-/// up.
+/// long each time up to [`LONGEST_DELAY`], with jitter. They never end; the caller decides when to
+/// give up.
 #[derive(Debug)]
 pub struct Delays {
     policy: ExponentialBackoff,

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use runner::Sandbox;
+
 use crate::cli::Environment;
 use crate::config::ServeArgs;
 
@@ -39,65 +41,49 @@ const NAMING_READABLE: [&str; 4] = [
     "GOOGLE_APPLICATION_CREDENTIALS",
 ];
 
-/// The paths that every execution may use in its sandbox, in any workspace and conversation.
-#[derive(Debug, Clone)]
-pub(super) struct SharedPaths {
-    /// The paths that executions may only read: the system, the folders of programs, and files that
-    /// the environment names.
-    pub(super) read_only: Vec<PathBuf>,
-    /// The paths that executions may read and write: devices, and the paths that the operator
-    /// opened.
-    pub(super) read_write: Vec<PathBuf>,
-    /// Whether executions may use System V shared memory, because the operator opened
-    /// [`SHARED_MEMORY`].
-    pub(super) allow_ipc: bool,
+/// Returns the paths that every execution may use, in any workspace and conversation. Executions
+/// may only read the system, the folders of programs and the files that the environment names. They
+/// may also write devices and the paths that the operator opened.
+pub(super) fn shared(args: &ServeArgs, environment: &Environment) -> Sandbox {
+    let mut read_only: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    read_only.extend(program_folders(environment));
+    read_only.extend(folder_of_program(&args.claude_bin));
+    let named = NAMING_READABLE
+        .iter()
+        .filter_map(|name| environment.get(name));
+    read_only.extend(named.map(PathBuf::from));
+    let mut read_write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
+    read_write.extend(args.sandbox_paths().cloned());
+    let mut opened = args.sandbox_paths();
+    Sandbox {
+        read_only,
+        read_write,
+        allow_ipc: opened.any(|path| Path::new(SHARED_MEMORY).starts_with(path)),
+    }
 }
 
-impl SharedPaths {
-    /// Collects the paths from the built-in lists, the service's settings and the CLI's
-    /// environment.
-    pub(super) fn new(args: &ServeArgs, environment: &Environment) -> Self {
-        let mut read_only: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
-        read_only.extend(program_folders(environment));
-        read_only.extend(folder_of_program(&args.claude_bin));
-        let named = NAMING_READABLE
-            .iter()
-            .filter_map(|name| environment.get(name));
-        read_only.extend(named.map(PathBuf::from));
-        let mut read_write: Vec<PathBuf> = DEVICES.iter().map(PathBuf::from).collect();
-        read_write.extend(args.sandbox_paths().cloned());
-        let mut opened = args.sandbox_paths();
-        Self {
-            read_only,
-            read_write,
-            allow_ipc: opened.any(|path| Path::new(SHARED_MEMORY).starts_with(path)),
-        }
-    }
-
-    /// Checks that a private folder is not inside one of these paths, which every execution may
-    /// use. `what` describes the private folder in the error's text. Links are resolved, and
-    /// `folder` need not exist.
-    ///
-    /// # Errors
-    /// The folder would be open to every execution. The text names both folders and the remedy.
-    pub(super) fn refuse_exposed(&self, folder: &Path, what: &str) -> Result<(), String> {
-        // A folder that does not exist yet has an ancestor that does.
-        let real = folder
-            .ancestors()
-            .find_map(|part| part.canonicalize().ok())
-            .unwrap_or_else(|| folder.to_owned());
-        let open = self.read_only.iter().chain(&self.read_write);
-        let mut open = open.filter_map(|open| open.canonicalize().ok());
-        match open.find(|open| real.starts_with(open)) {
-            None => Ok(()),
-            Some(open) => Err(format!(
-                "--sandbox: {what}, {}, would be open to every execution, because {} is: remove \
-                 that from --sandbox-paths (CLAUDE_API_SANDBOX_PATHS) or PATH, or move one of \
-                 them",
-                folder.display(),
-                open.display()
-            )),
-        }
+/// Checks that a private folder is not inside one of the `open` paths. `what` describes the private
+/// folder in the error's text. Links are resolved, and `folder` need not exist.
+///
+/// # Errors
+/// The folder would be open to every execution. The text names both folders and the remedy.
+pub(super) fn refuse_exposed(open: &Sandbox, folder: &Path, what: &str) -> Result<(), String> {
+    // A folder that does not exist yet has an ancestor that does.
+    let real = folder
+        .ancestors()
+        .find_map(|part| part.canonicalize().ok())
+        .unwrap_or_else(|| folder.to_owned());
+    let open = open.read_only.iter().chain(&open.read_write);
+    let mut open = open.filter_map(|open| open.canonicalize().ok());
+    match open.find(|open| real.starts_with(open)) {
+        None => Ok(()),
+        Some(open) => Err(format!(
+            "--sandbox: {what}, {}, would be open to every execution, because {} is: remove \
+             that from --sandbox-paths (CLAUDE_API_SANDBOX_PATHS) or PATH, or move one of \
+             them",
+            folder.display(),
+            open.display()
+        )),
     }
 }
 
