@@ -9,6 +9,7 @@
 //! [`json::from_slice`], or with [`json::refuse_repeated_members`] before another parser. Both
 //! write JSON lines with [`json::to_vec`].
 
+pub mod access;
 pub mod body;
 pub mod events;
 pub mod exposition;
@@ -24,6 +25,7 @@ pub mod state;
 pub mod status;
 pub mod trailers;
 
+pub use access::{Me, Role, Secret, SecretHash, Token};
 pub use body::{Body, BodyError, Format, InputMode, OnInterrupt, OnUsageLimit, PromptMode};
 pub use events::Events;
 pub use exposition::Exposition;

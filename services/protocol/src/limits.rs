@@ -13,6 +13,7 @@ const GIB: u64 = 1024 * MIB;
 /// A field whose name ends in `_bytes` is in bytes, in `_ms` in milliseconds; the others are
 /// counts. For a limit in lines, 0 means no limit. `boxed` is true if claude-api runs in a
 /// container of its own and refuses requests from the processes in it, which the model started.
+/// `tokens` is true if claude-api serves only clients with a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(
@@ -21,11 +22,17 @@ const GIB: u64 = 1024 * MIB;
 )]
 pub struct Limits {
     pub boxed: bool,
+    pub tokens: bool,
     pub running_executions: u64,
     pub simultaneous_starts: u64,
     pub queued: u64,
     pub queued_per_lane: u64,
+    pub queued_per_principal: u64,
     pub sessions: u64,
+    pub sessions_per_principal: u64,
+    pub connections_per_peer: u64,
+    pub frames_per_second: u64,
+    pub frames_burst: u64,
     pub prompt_bytes: u64,
     pub system_prompt_bytes: u64,
     pub message_bytes: u64,
@@ -55,11 +62,17 @@ impl Default for Limits {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         Self {
             boxed: false,
+            tokens: false,
             running_executions: 8,
             simultaneous_starts: 2 * cores,
             queued: 1000,
             queued_per_lane: 32,
+            queued_per_principal: 250,
             sessions: 1000,
+            sessions_per_principal: 250,
+            connections_per_peer: 256,
+            frames_per_second: 200,
+            frames_burst: 1000,
             prompt_bytes: 4 * MIB,
             system_prompt_bytes: 64 * KIB,
             message_bytes: 13 * MIB,

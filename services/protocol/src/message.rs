@@ -53,7 +53,7 @@ pub use method::Method;
 pub use notification::Notification;
 pub use params::{
     AttachParams, Control, ControlParams, DetachParams, EventsParams, InputParams, ListParams,
-    PingParams, StatusParams,
+    PingParams, ShareParams, StatusParams,
 };
 pub use reply::Reply;
 pub use request::Request;

@@ -41,12 +41,22 @@ problem_types! {
     InvalidBody = "invalid-body", 400;
     /// A parameter in the query string of the URL is unknown or has a wrong value.
     InvalidQuery = "invalid-query", 400;
+    /// A trusted proxy sent no usable header `X-Forwarded-For`, so the client is not known.
+    InvalidForwardedFor = "invalid-forwarded-for", 400;
+    /// The service needs a token, and the request has none, or one that is wrong, expired or
+    /// removed.
+    Unauthorized = "unauthorized", 401;
     /// The request came from a process inside claude-api's own container, so from one that the
     /// model started. Such processes may not control executions.
     FromBox = "from-the-box", 401;
     /// The operator does not allow this request, for example its permission mode or one of its
     /// environment variables.
     NotAllowed = "not-allowed", 403;
+    /// The role of the token does not permit this request, or the token is limited to other
+    /// workspaces.
+    Forbidden = "forbidden", 403;
+    /// The principal has spent its budget of this day. `resetsAt` has the time of the next one.
+    BudgetSpent = "budget-spent", 403;
     /// The request's header `Host` is neither a local name nor on the operator's list.
     ForeignHost = "foreign-host", 403;
     /// The request was sent by a web page whose `Origin` is not on the operator's list.
@@ -83,6 +93,10 @@ problem_types! {
     /// A stream was requested over HTTP/1.0, which cannot distinguish a complete stream from a
     /// broken connection.
     UpgradeRequired = "upgrade-required", 426;
+    /// This client has sent too many wrong tokens in the last minute.
+    TooManyAttempts = "too-many-attempts", 429;
+    /// This client has too many open connections.
+    TooManyConnections = "too-many-connections", 429;
     /// The service has a fault. Its log has the details.
     Internal = "internal", 500;
     /// The protocol has this request, but this version of the service does not support it.

@@ -21,6 +21,7 @@ pub mod method {
     pub const STATUS: &str = "status";
     pub const LIST: &str = "list";
     pub const EVENTS: &str = "events";
+    pub const SHARE: &str = "share";
     pub const PING: &str = "ping";
 }
 

@@ -98,6 +98,7 @@ pub struct Status {
     pub queue_position: Option<u64>,
     pub activity: Option<String>,
     pub stalled: bool,
+    pub principal: Option<String>,
     pub workspace: String,
     pub lane: Option<String>,
     pub conversation: Option<String>,
@@ -136,6 +137,7 @@ impl Status {
             queue_position: None,
             activity: None,
             stalled: false,
+            principal: None,
             workspace,
             lane: None,
             conversation: None,
@@ -282,7 +284,7 @@ mod tests {
     fn a_status_has_all_fields() {
         let json = serde_json::to_value(status()).unwrap();
         let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 \
-            createdAt startedAt endedAt durationMs queuePosition activity stalled workspace lane \
+            createdAt startedAt endedAt durationMs queuePosition activity stalled principal workspace lane \
             conversation continues continuedBy notBefore model usage costUsd permissionDenials \
             restarts noiseLines warnings stderrTail metadata";
         let mut expected: Vec<_> = names.split_whitespace().collect();

@@ -6,9 +6,10 @@ use serde::de::DeserializeOwned;
 use super::execute::ExecuteParams;
 use super::params::{
     AttachParams, ControlParams, DetachParams, EventsParams, InputParams, ListParams, PingParams,
-    StatusParams,
+    ShareParams, StatusParams,
 };
 use super::results::{Accepted, Empty};
+use crate::access::Share;
 use crate::rpc::method;
 use crate::{Events, Page, Status};
 
@@ -40,5 +41,6 @@ methods! {
     ListParams, LIST -> Page;
     EventsParams, EVENTS -> Events;
     InputParams, INPUT -> Accepted;
+    ShareParams, SHARE -> Share;
     PingParams, PING -> Empty;
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ExecutionId;
+use crate::access::ShareRole;
 use crate::json::or_default;
 use crate::rpc::OnSlow;
 
@@ -149,6 +150,20 @@ pub struct InputParams {
     /// Whether this is the last input. If true, the CLI's stdin is closed after `data`.
     #[serde(default, deserialize_with = "or_default")]
     pub eof: bool,
+}
+
+/// The parameters of the request `share`, which creates a token for one execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShareParams {
+    /// The id of the execution.
+    pub execution_id: ExecutionId,
+    /// What the share permits.
+    #[serde(default, deserialize_with = "or_default")]
+    pub role: ShareRole,
+    /// For how long the share works, in seconds, at most 30 days. `None` means a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_seconds: Option<u64>,
 }
 
 /// The parameters of the request `ping`, with which a client checks that the bridge answers. There

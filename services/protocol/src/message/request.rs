@@ -7,7 +7,7 @@ use super::execute::ExecuteParams;
 use super::method::Method;
 use super::params::{
     AttachParams, ControlParams, DetachParams, EventsParams, InputParams, ListParams, PingParams,
-    StatusParams,
+    ShareParams, StatusParams,
 };
 
 macro_rules! requests {
@@ -80,6 +80,8 @@ requests! {
     Events(EventsParams);
     /// Writes lines to the stdin of an execution's CLI.
     Input(InputParams);
+    /// Creates a token that opens one execution to somebody else.
+    Share(ShareParams);
     /// Asks the bridge for an empty answer, to check that it is alive.
     Ping(PingParams);
 }

@@ -1,6 +1,7 @@
 //! The results of the requests `input`, `detach` and `ping` (docs/protocol.md, "Requests"). The
 //! other methods return a [`Status`](crate::Status), a [`Page`](crate::Page) or
-//! [`Events`](crate::Events).
+//! [`Events`](crate::Events), or a
+//! [`Share`](crate::access::Share).
 
 use serde::{Deserialize, Serialize};
 

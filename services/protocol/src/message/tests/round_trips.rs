@@ -200,6 +200,7 @@ fn status() -> impl Strategy<Value = Status> {
             queue_position: numbers.1,
             activity: name.clone(),
             stalled,
+            principal: name.clone(),
             workspace: text.clone(),
             lane: name.clone(),
             conversation: name.clone(),

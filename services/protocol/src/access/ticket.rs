@@ -1,0 +1,62 @@
+//! Tickets, with which a web page opens a WebSocket session.
+
+use serde::{Deserialize, Serialize};
+
+use super::Me;
+
+/// The body of `POST /v1/tickets`, with which a bridge requests a ticket for its client.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TicketRequest {
+    /// The header `Origin` of the client's request. The ticket works only with this origin. `None`
+    /// if the client sent no such header; the ticket then works only without one.
+    #[serde(default)]
+    pub origin: Option<String>,
+}
+
+/// A ticket, which opens one WebSocket session for a client that cannot send the header
+/// `Authorization` there, such as a web page. It works once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket {
+    /// The secret text of the ticket: 43 characters of base64url.
+    pub ticket: String,
+    /// For how long the ticket can be used, in seconds.
+    pub expires_seconds: u64,
+}
+
+/// The body of `POST /v1/tickets/redeem`, with which a bridge uses up the ticket of a client.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redeem {
+    /// The ticket that the client sent.
+    pub ticket: String,
+    /// The header `Origin` of the client's WebSocket handshake, if there was one.
+    #[serde(default)]
+    pub origin: Option<String>,
+}
+
+impl std::fmt::Debug for Redeem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { ticket: _, origin } = self;
+        f.debug_struct("Redeem").field("origin", origin).finish()
+    }
+}
+
+/// The answer to a valid ticket: a token with which the bridge makes the calls of this session.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Redeemed {
+    /// A token that stands for the one with which the ticket was requested. It stops working
+    /// together with that one.
+    pub token: String,
+    /// To whom the token belongs.
+    pub me: Me,
+}
+
+impl std::fmt::Debug for Redeemed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { token: _, me } = self;
+        f.debug_struct("Redeemed").field("me", me).finish()
+    }
+}
