@@ -38,6 +38,10 @@ pub struct NetworkArgs {
     /// checks whether the container of this service reaches that port
     #[arg(long, env = "CLAUDE_API_PUBLISHED_PORT", value_name = "PORT")]
     pub published_port: Option<u16>,
+    /// File with the tokens of clients (docs/operations.md); without it, everybody who reaches the
+    /// service may do everything
+    #[arg(long, env = "CLAUDE_API_TOKENS_FILE", value_name = "FILE")]
+    pub tokens_file: Option<std::path::PathBuf>,
     /// Allow any published address, although everybody who reaches it may run prompts
     #[arg(
         long,

@@ -7,7 +7,9 @@ use protocol::{Body, ExecutionId, Problem, ProblemType};
 
 use super::burn::burned;
 use super::continue_by_request::ContinuedExecution;
-use super::{FoundExecution, Service, deleted, problem};
+use super::{FoundExecution, Service, deleted, problem, queue_full};
+use crate::access::{Caller, Right};
+use crate::conversations::Note;
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
 use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Reservation};
@@ -34,17 +36,19 @@ impl Service {
     /// # Errors
     /// All problems of a refused `PUT` (docs/protocol.md, "Problem types"), such as 409 `id-in-use`
     /// for another body and 503 `queue-full`.
-    pub async fn accept(
+    pub(crate) async fn accept(
         self: &Arc<Self>,
+        caller: &Caller,
         id: ExecutionId,
         body: Body,
         share: impl Send + 'static,
     ) -> Result<Acceptance, Problem> {
-        let service = Arc::clone(self);
+        caller.check(Right::Own)?;
+        let (service, caller) = (Arc::clone(self), caller.clone());
         let work = tokio::spawn(async move {
             let _share = share;
             let id_lock = Arc::new(service.engine.registry.lock_id(id).await);
-            service.accept_locked(&id_lock, body).await
+            service.accept_locked(&caller, &id_lock, body).await
         });
         work.await.unwrap_or_else(|error| {
             tracing::error!(
@@ -62,26 +66,32 @@ impl Service {
     /// id.
     async fn accept_locked(
         self: &Arc<Self>,
+        caller: &Caller,
         id_lock: &Arc<IdLock>,
         body: Body,
     ) -> Result<Acceptance, Problem> {
         let (id, digest) = (id_lock.id(), body.digest());
         match self.look_up(id).await? {
-            Lookup::Found(view) if view.entry().body_digest() == digest => {
+            Lookup::Found(view)
+                if caller.sees(id, view.entry().owner())
+                    && view.entry().body_digest() == digest =>
+            {
                 return Ok(Acceptance {
                     view,
                     created: false,
                 });
             }
-            Lookup::Found(_) => return Err(in_use(id)),
-            Lookup::Deleted => return Err(deleted(id)),
-            Lookup::Burned => return Err(burned(id)),
+            Lookup::Deleted(owner) if caller.sees(id, owner) => return Err(deleted(id)),
+            Lookup::Found(_) | Lookup::Deleted(_) => return Err(in_use(id)),
+            Lookup::Unknown if self.engine.registry.is_burned(id, caller.owner()) => {
+                return Err(burned(id));
+            }
             Lookup::Unknown => {}
         }
         body.check(&self.engine.settings.limits)
             .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
-        let continued = self.find_continued(&body).await?;
-        let accepted = self.check(id, body, continued.as_ref())?;
+        let continued = self.find_continued(caller, &body).await?;
+        let accepted = self.check(caller, id, body, continued.as_ref())?;
         if self.stopping.is_cancelled() {
             return Err(Problem::new(
                 ProblemType::Stopping,
@@ -92,13 +102,9 @@ impl Service {
         let reservation = self
             .engine
             .registry
-            .reserve(lane.as_deref())
+            .reserve(accepted.owner(), lane.as_deref())
             .map_err(|full| {
-                Problem::new(
-                    ProblemType::QueueFull,
-                    format!("{full}; try again when some have ended"),
-                )
-                .with("length", full.length())
+                queue_full(&full, format!("{full}; try again when some have ended"))
             })?;
         let live = self.create(id_lock, digest, accepted, reservation).await?;
         if let Some(old) = continued {
@@ -128,7 +134,11 @@ impl Service {
         let created = spool::blocking::run(move || {
             let note = engine
                 .conversations
-                .add(&stored.conversation, &stored.body.workspace);
+                .add(
+                    &stored.conversation,
+                    &stored.body.workspace,
+                    stored.principal.as_deref(),
+                );
             note.map_err(|source| {
                 NotAccepted::Failed(RegistryError::Unwritable {
                     what: "the conversation",
@@ -163,6 +173,7 @@ impl Service {
     /// for the client.
     fn check(
         &self,
+        caller: &Caller,
         id: ExecutionId,
         mut body: Body,
         continued: Option<&ContinuedExecution>,
@@ -170,6 +181,8 @@ impl Service {
         if let Some(old) = continued {
             body.workspace.clone_from(&old.workspace);
         }
+        caller.check_workspace(&body.workspace)?;
+        body.max_budget_usd = self.permitted_budget(caller, body.max_budget_usd)?;
         let limits = &self.engine.settings.limits;
         let refuse = |detail: String| Problem::new(ProblemType::NotAllowed, detail);
         if let Some(name) = body
@@ -182,43 +195,70 @@ impl Service {
             )));
         }
         let permissions = self.engine.settings.tools.resolve(&body).map_err(refuse)?;
-        let conversation = match body.conversation {
-            None => continued.map_or_else(|| id.to_string(), |old| old.conversation.clone()),
-            Some(conversation) => {
-                let conversation = conversation.to_string();
-                match self.engine.conversations.workspace(&conversation) {
-                    Some(workspace) if workspace == body.workspace => conversation,
-                    Some(workspace) => {
-                        return Err(Problem::new(
-                            ProblemType::OtherWorkspace,
-                            format!(
-                                "conversation {conversation} belongs to workspace {workspace:?}; \
-                                 name that workspace"
-                            ),
-                        ));
-                    }
-                    None => {
-                        return Err(Problem::new(
-                            ProblemType::UnknownConversation,
-                            format!(
-                                "there is no conversation {conversation}; use `conversation` from \
-                                 an earlier status"
-                            ),
-                        ));
-                    }
-                }
-            }
-        };
+        let conversation = self.conversation(caller, id, &body, continued)?;
         let idle = body
             .idle_timeout_seconds
             .map(|s| (s * 1000.0).ceil() as u64);
+        // A continuation belongs to whom the continued execution belongs, also if an admin asks.
+        let principal = match continued {
+            Some(old) => old.principal.clone(),
+            None => caller.principal().map(str::to_owned),
+        };
         Ok(Accepted {
+            principal,
             body,
             permissions,
             conversation,
             idle_timeout_ms: idle.unwrap_or(limits.idle_timeout_ms),
             chain: Chain::default(),
         })
+    }
+}
+
+impl Service {
+    /// Chooses the conversation of a new execution: the one that the body names, that of the
+    /// continued execution, or a new one with the id of the execution. Fails with the problem for
+    /// the client if the conversation is unknown, or belongs to another workspace or principal.
+    fn conversation(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        body: &Body,
+        continued: Option<&ContinuedExecution>,
+    ) -> Result<String, Problem> {
+        let notes = &self.engine.conversations;
+        let is_visible = |note: &Note| {
+            caller.sees_all() || note.principal.as_deref() == caller.principal()
+        };
+        let Some(conversation) = body.conversation else {
+            if let Some(old) = continued {
+                return Ok(old.conversation.clone());
+            }
+            let conversation = id.to_string();
+            // The conversation may have outlived the execution that began it.
+            return match notes.find(&conversation) {
+                Some(note) if !is_visible(&note) => Err(in_use(id)),
+                _ => Ok(conversation),
+            };
+        };
+        let conversation = conversation.to_string();
+        match notes.find(&conversation).filter(is_visible) {
+            Some(note) if note.workspace == body.workspace => Ok(conversation),
+            Some(note) => Err(Problem::new(
+                ProblemType::OtherWorkspace,
+                format!(
+                    "conversation {conversation} belongs to workspace {:?}; name that workspace",
+                    note.workspace
+                ),
+            )),
+            None => Err(Problem::new(
+                ProblemType::UnknownConversation,
+                format!(
+                    "there is no conversation {conversation}; use `conversation` from an earlier \
+                     status"
+                ),
+            )),
+        }
     }
 }
 

@@ -121,7 +121,11 @@ impl Service {
         if let Err(error) = self
             .engine
             .conversations
-            .add(&accepted.conversation, &accepted.body.workspace)
+            .add(
+                &accepted.conversation,
+                &accepted.body.workspace,
+                accepted.principal.as_deref(),
+            )
         {
             // Not fatal: only later requests for this conversation are refused as unknown.
             let execution = record.status.execution_id;
@@ -162,8 +166,8 @@ impl Service {
     /// accepted, so that no second continuation is created.
     fn was_accepted(&self, id: ExecutionId) -> bool {
         match self.engine.registry.find(id) {
-            Ok(Lookup::Found(_) | Lookup::Deleted) | Err(_) => true,
-            Ok(Lookup::Burned | Lookup::Unknown) => false,
+            Ok(Lookup::Found(_) | Lookup::Deleted(_)) | Err(_) => true,
+            Ok(Lookup::Unknown) => false,
         }
     }
 }
