@@ -107,8 +107,8 @@ fn without_mapping(network: IpNet) -> IpNet {
     v4.map_or(network, IpNet::V4)
 }
 
-/// Returns whether the text may be a host name: labels of letters, digits, `-` and `_`, separated by
-/// dots. A name whose last label is a number would be taken for an IPv4 address (URL Standard,
+/// Returns whether the text may be a host name: labels of letters, digits, `-` and `_`, separated
+/// by dots. A name whose last label is a number would be taken for an IPv4 address (URL Standard,
 /// "ends in a number"), so it is not accepted.
 fn is_name(text: &str) -> bool {
     let labels: Vec<_> = text.split('.').collect();

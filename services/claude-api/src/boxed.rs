@@ -7,6 +7,7 @@
 //!   published port. It then arrives from the gateway, exactly like a request of the host, and
 //!   cannot be recognised. So claude-api tests at its start whether such a route exists
 //!   ([`crate::reach`]). If one exists, only the health pages are served.
+
 use std::io;
 use std::net::IpAddr;
 
