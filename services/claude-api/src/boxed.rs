@@ -8,10 +8,6 @@
 //!   cannot be recognised. So claude-api tests at its start whether such a route exists
 //!   ([`crate::reach`]). If one exists, only the health pages are served.
 
-mod gateways;
-
-pub(crate) use gateways::default_gateways;
-
 use std::io;
 use std::net::IpAddr;
 

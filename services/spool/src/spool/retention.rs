@@ -118,9 +118,12 @@ impl Spool {
         let store = &self.store;
         let &Candidate { id, sequence, .. } = candidate;
         let _busy = store.hold(id);
-        let row = store.index().at(sequence)?;
+        let slot = store.index().at(sequence)?;
         let cannot_open = matches!(self.get(id), Ok(None) | Err(SpoolError::Damaged { .. }));
-        if !(cannot_open && matches!(row, Slot::Row(row) if row.id == id)) {
+        let Slot::Row(row) = slot else {
+            return Ok(false);
+        };
+        if !cannot_open || row.id != id {
             return Ok(false);
         }
         let header = match store.header(id) {
@@ -132,6 +135,7 @@ impl Spool {
                 digest: [0; 32],
                 body_len: 0,
                 body_crc: 0,
+                owner: row.owner,
             },
         };
         store
@@ -149,7 +153,7 @@ impl Spool {
         let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(BATCH + 1);
         let mut live = Vec::new();
         self.store.index().scan(|sequence, slot| {
-            let Slot::Row(Row { id, ended }) = slot else {
+            let Slot::Row(Row { id, ended, .. }) = slot else {
                 return true;
             };
             match ended {
