@@ -230,11 +230,23 @@ mod tests {
         assert_eq!(conversations.find("a"), None);
         conversations.add("a", "one", None).unwrap();
         conversations.add("a", "two", None).unwrap();
-        assert_eq!(conversations.find("a").map(|note| note.workspace).as_deref(), Some("one"));
+        assert_eq!(
+            conversations
+                .find("a")
+                .map(|note| note.workspace)
+                .as_deref(),
+            Some("one")
+        );
         assert_eq!(conversations.kind("a", &config), Conversation::New);
         conversations.mark_begun("a");
         assert_eq!(conversations.kind("a", &config), Conversation::Continued);
-        assert_eq!(conversations.find("a").map(|note| note.workspace).as_deref(), Some("one"));
+        assert_eq!(
+            conversations
+                .find("a")
+                .map(|note| note.workspace)
+                .as_deref(),
+            Some("one")
+        );
     }
 
     #[test]
@@ -273,7 +285,13 @@ mod tests {
             conversations.settle("a", dir.path()),
             Conversation::Continued
         );
-        assert_eq!(conversations.find("a").map(|note| note.workspace).as_deref(), Some("one"));
+        assert_eq!(
+            conversations
+                .find("a")
+                .map(|note| note.workspace)
+                .as_deref(),
+            Some("one")
+        );
     }
 
     #[test]

@@ -31,6 +31,8 @@ struct Cache {
     /// Whether commands of the model, which run in the service's own container (the box), can reach
     /// the service through its published port.
     reached: bool,
+    /// The mistake in the token file; `None` if the version on disk is in force.
+    tokens_mistake: Option<String>,
 }
 
 /// The conditions that keep executions from starting, as the last checks and executions found them.
@@ -62,6 +64,7 @@ impl Readiness {
             refused: None,
             stopping: false,
             reached: false,
+            tokens_mistake: None,
         };
         Self {
             cache: Arc::new(Mutex::new(cache)),
@@ -73,6 +76,25 @@ impl Readiness {
     /// Runs `act` on the cached results under their lock.
     fn with<T>(&self, act: impl FnOnce(&mut Cache) -> T) -> T {
         act(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes whether the token file on disk is in force, or the mistake for which it is not.
+    pub(crate) fn set_tokens_mistake(&self, mistake: Option<String>) {
+        self.with(|cache| cache.tokens_mistake = mistake);
+    }
+
+    /// Returns the warning `tokens-file-invalid` if the token file has a mistake. Earlier tokens
+    /// then stay in force.
+    #[must_use]
+    pub fn tokens_warning(&self) -> Option<Obstacle> {
+        let mistake = self.with(|cache| cache.tokens_mistake.clone())?;
+        Some(Obstacle::new(
+            "tokens-file-invalid",
+            format!(
+                "the token file has a mistake, so its last good version is in force: {mistake}"
+            ),
+            "correct the file; it is read again every second",
+        ))
     }
 
     /// Returns the obstacles for `/health/startup`: the CLI and the folders. Empty if the service

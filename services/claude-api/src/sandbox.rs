@@ -21,7 +21,7 @@ use protocol::Body;
 use runner::MissingProtection;
 pub(crate) use temporary::Folders;
 use temporary::Temporary;
-pub(crate) use warnings::warnings;
+pub(crate) use warnings::{token_rules, warnings};
 
 use crate::cli::Environment;
 use crate::config::ServeArgs;

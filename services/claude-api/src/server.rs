@@ -52,6 +52,7 @@ pub async fn run(
     tokio::spawn(checks::keep_checking(Arc::clone(&service.engine), token));
     tokio::spawn(Arc::clone(&service).run_retention());
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
+    tokio::spawn(Arc::clone(&service).watch_tokens());
     let args = &service.engine.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),

@@ -26,6 +26,7 @@ mod supervise;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use access::NoCaller;
 pub use burn::Burn;
 pub use control::Cancel;
 pub use find::FoundExecution;

@@ -208,7 +208,10 @@ mod tests {
         let source = source(dir.path(), &block("a", "view"));
         let mut watcher = Watcher::default();
         let denied = || Err(io::Error::from(ErrorKind::PermissionDenied));
-        assert!(matches!(watcher.take(&source, denied()), Reading::Invalid(_)));
+        assert!(matches!(
+            watcher.take(&source, denied()),
+            Reading::Invalid(_)
+        ));
         assert_eq!(names(&source), ["a"]);
     }
 

@@ -176,7 +176,10 @@ mod tests {
         let refused = shares.add(id, request(5), now).unwrap_err();
         assert_eq!(refused.kind, ProblemType::WrongState);
         let later = now + SignedDuration::from_secs(5);
-        assert!(shares.add(id, request(5), later).is_ok(), "all have expired");
+        assert!(
+            shares.add(id, request(5), later).is_ok(),
+            "all have expired"
+        );
     }
 
     #[test]

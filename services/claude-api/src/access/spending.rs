@@ -171,7 +171,9 @@ mod tests {
         let spending = Spending::open(dir.path().join("s"), &Clock::default()).unwrap();
         for odd in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let id = ExecutionId::random();
-            spending.add("a", id, odd, at("2200-01-01T00:00:00Z")).unwrap();
+            spending
+                .add("a", id, odd, at("2200-01-01T00:00:00Z"))
+                .unwrap();
         }
         assert_eq!(spending.spent("a", at("2200-01-01T00:00:00Z")), 0.0);
     }

@@ -153,10 +153,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_token_is_found_by_its_hash_alone() {
-        let rows = vec![
-            entry("a", "p", Role::View),
-            entry("b", "p", Role::View),
-        ];
+        let rows = vec![entry("a", "p", Role::View), entry("b", "p", Role::View)];
         let table = table(rows, &TokenTable::default());
         let found = table.find(&SecretHash::of(b"b")).unwrap();
         assert_eq!(found.token.name, "b");

@@ -246,7 +246,9 @@ fn is_name(name: &str) -> bool {
 /// Returns the first moment of a date in UTC.
 fn midnight(date: &toml::value::Datetime) -> Result<Timestamp, String> {
     let (Some(day), None, None) = (date.date, date.time, date.offset) else {
-        return Err(format!("expires {date} is no date; write it like 2027-01-31"));
+        return Err(format!(
+            "expires {date} is no date; write it like 2027-01-31"
+        ));
     };
     format!("{day}T00:00:00Z")
         .parse()

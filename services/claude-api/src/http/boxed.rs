@@ -19,6 +19,10 @@ use crate::service::Service;
 /// The client's end of a TCP connection, classified by its address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
+    /// The address of the client.
+    pub(crate) address: IpAddr,
+    /// Whether the limits for each peer do not apply to this client.
+    pub(crate) is_exempt: bool,
     /// Whether the client has an address of claude-api's own container, so it may be a command of
     /// the model. Always false if `--boxed` is off.
     pub(crate) is_own: bool,
@@ -29,6 +33,8 @@ impl Peer {
     pub(crate) fn new(service: &Service, address: IpAddr) -> Self {
         let boxed = service.boxed.as_ref();
         Self {
+            address,
+            is_exempt: address.is_loopback(),
             is_own: boxed.is_some_and(|boxed| boxed.includes(address)),
         }
     }

@@ -132,7 +132,7 @@ impl Registry {
         let owner = accepted.owner();
         Ok(self
             .spool
-            .create(id.uuid(), owner, &body, digest, &record)?)
+            .create(id.uuid(), &body, digest, &record, owner)?)
     }
 
     /// Writes into the record of `old`, durably, that the execution `next` continues it.

@@ -44,13 +44,16 @@ impl Registry {
                     .map_err(NotBurned::QueueFull)?,
             ),
         };
-        self.spool.burn(id.uuid(), owner).map_err(|error| match error {
-            SpoolError::Exists { .. } => NotBurned::Exists,
-            SpoolError::Deleted { .. } => NotBurned::Deleted,
-            other => NotBurned::Failed(other.into()),
-        })?;
+        self.spool
+            .burn(id.uuid(), owner)
+            .map_err(|error| match error {
+                SpoolError::Exists { .. } => NotBurned::Exists,
+                SpoolError::Deleted { .. } => NotBurned::Deleted,
+                other => NotBurned::Failed(other.into()),
+            })?;
         // The reservation of a repeated burn may have expired meanwhile.
-        let reservation = reservation.unwrap_or_else(|| self.admission.reserve_beyond_limits(owner));
+        let reservation =
+            reservation.unwrap_or_else(|| self.admission.reserve_beyond_limits(owner));
         self.burned.ids().entry((id, owner)).or_insert(reservation);
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Rese
 
 /// The result of accepting an execution: the execution, and whether this request created it.
 #[derive(Clone)]
-pub struct Acceptance {
+pub(crate) struct Acceptance {
     /// The execution. It may have ended already if an earlier request created it.
     pub view: FoundExecution,
     /// True if this request created the execution. False if an earlier request with the same id and
@@ -103,9 +103,7 @@ impl Service {
             .engine
             .registry
             .reserve(accepted.owner(), lane.as_deref())
-            .map_err(|full| {
-                queue_full(&full, format!("{full}; try again when some have ended"))
-            })?;
+            .map_err(|full| queue_full(&full, format!("{full}; try again when some have ended")))?;
         let live = self.create(id_lock, digest, accepted, reservation).await?;
         if let Some(old) = continued {
             self.record_continued_by(old, id).await;
@@ -132,13 +130,11 @@ impl Service {
         let (engine, id_lock) = (Arc::clone(&self.engine), Arc::clone(id_lock));
         let (stored, first) = (accepted.clone(), status.clone());
         let created = spool::blocking::run(move || {
-            let note = engine
-                .conversations
-                .add(
-                    &stored.conversation,
-                    &stored.body.workspace,
-                    stored.principal.as_deref(),
-                );
+            let note = engine.conversations.add(
+                &stored.conversation,
+                &stored.body.workspace,
+                stored.principal.as_deref(),
+            );
             note.map_err(|source| {
                 NotAccepted::Failed(RegistryError::Unwritable {
                     what: "the conversation",
@@ -227,9 +223,8 @@ impl Service {
         continued: Option<&ContinuedExecution>,
     ) -> Result<String, Problem> {
         let notes = &self.engine.conversations;
-        let is_visible = |note: &Note| {
-            caller.sees_all() || note.principal.as_deref() == caller.principal()
-        };
+        let is_visible =
+            |note: &Note| caller.sees_all() || note.principal.as_deref() == caller.principal();
         let Some(conversation) = body.conversation else {
             if let Some(old) = continued {
                 return Ok(old.conversation.clone());

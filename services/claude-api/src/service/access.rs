@@ -5,6 +5,7 @@ use std::sync::Arc;
 use protocol::{Problem, ProblemType, Secret};
 
 use super::Service;
+use crate::access::reload::{self, Reading};
 use crate::access::shares::{self, Shares};
 use crate::access::{Caller, Subject};
 
@@ -25,9 +26,7 @@ impl NoCaller {
                 "this service needs a token: send the header Authorization: Bearer TOKEN, once; \
                  the operator makes one with ccb token new"
             }
-            Self::Wrong => {
-                "the token is wrong, expired or removed; ask the operator for a new one"
-            }
+            Self::Wrong => "the token is wrong, expired or removed; ask the operator for a new one",
         };
         Problem::new(ProblemType::Unauthorized, detail)
     }
@@ -74,6 +73,31 @@ impl Service {
                 Some(Caller::share(id, share.role, share.expires, hash))
             }
         }
+    }
+
+    /// Reads the token file again whenever it changes, until the service stops. Each change is in
+    /// the audit log; a file with a mistake is a warning of `/health/ready`.
+    pub(crate) async fn watch_tokens(self: Arc<Self>) {
+        let engine = Arc::clone(&self.engine);
+        let note = |reading: Reading| match reading {
+            Reading::Same => {}
+            Reading::Changed(changes) => {
+                engine.readiness.set_tokens_mistake(None);
+                if let Some(table) = engine.access.table() {
+                    engine.registry.set_running_limits(table.running_limits());
+                }
+                tracing::info!(target: "audit", changes = changes.join(", "), "read the token file again");
+            }
+            Reading::Invalid(mistake) => {
+                tracing::error!(
+                    mistake,
+                    "the token file has a mistake; its last good version stays in force"
+                );
+                engine.readiness.set_tokens_mistake(Some(mistake));
+            }
+        };
+        let watch = reload::watch(Arc::clone(&engine.access), note);
+        self.stopping.run_until_cancelled(watch).await;
     }
 
     /// Waits until the client's token is removed or has expired, or its share has ended. Never

@@ -118,15 +118,11 @@ impl Service {
         let body = entry.body()?;
         let accepted: Accepted =
             serde_json::from_slice(&body).context("the body of the execution")?;
-        if let Err(error) = self
-            .engine
-            .conversations
-            .add(
-                &accepted.conversation,
-                &accepted.body.workspace,
-                accepted.principal.as_deref(),
-            )
-        {
+        if let Err(error) = self.engine.conversations.add(
+            &accepted.conversation,
+            &accepted.body.workspace,
+            accepted.principal.as_deref(),
+        ) {
             // Not fatal: only later requests for this conversation are refused as unknown.
             let execution = record.status.execution_id;
             tracing::warn!(

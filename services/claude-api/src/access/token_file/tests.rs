@@ -54,27 +54,45 @@ fn each_mistake_is_named() {
         (control("a", "expires = 2027-01-31T10:00:00Z"), "date"),
         (control("a", "expires = \"soon\""), "token 1"),
         (view("a") + &view("a"), "two tokens"),
-        (view("a") + &view("b").replace(&SecretHash::of(b"b").to_string(), &SecretHash::of(b"a").to_string()), "another token"),
         (
-            block("a", "role = \"view\"\nprincipal = \"c\"") + &block("b", "role = \"view\"\nprincipal = \"a\""),
+            view("a")
+                + &view("b").replace(
+                    &SecretHash::of(b"b").to_string(),
+                    &SecretHash::of(b"a").to_string(),
+                ),
+            "another token",
+        ),
+        (
+            block("a", "role = \"view\"\nprincipal = \"c\"")
+                + &block("b", "role = \"view\"\nprincipal = \"a\""),
             "rename",
         ),
         (
-            control("a", "principal = \"p\"\nrunning = 1") + &control("b", "principal = \"p\"\nrunning = 2"),
+            control("a", "principal = \"p\"\nrunning = 1")
+                + &control("b", "principal = \"p\"\nrunning = 2"),
             "differs",
         ),
-        (view("a").replace("sha256 = \"", "sha256 = \"x"), "hexadecimal"),
+        (
+            view("a").replace("sha256 = \"", "sha256 = \"x"),
+            "hexadecimal",
+        ),
     ] {
         let found = mistakes(&text).join("\n");
         assert!(found.contains(word), "{word}: {found}\n{text}");
-        assert!(!found.contains(&SecretHash::of(b"a").to_string()), "{found}");
+        assert!(
+            !found.contains(&SecretHash::of(b"a").to_string()),
+            "{found}"
+        );
     }
 }
 
 #[test]
 fn all_mistakes_are_reported_together() {
     let text = block("a", "role = \"x\"") + &block("b", "role = \"y\"") + "z = 1";
-    assert_eq!(mistakes(&("z = 1\n".to_owned() + &text.replace("z = 1", ""))).len(), 3);
+    assert_eq!(
+        mistakes(&("z = 1\n".to_owned() + &text.replace("z = 1", ""))).len(),
+        3
+    );
 }
 
 #[test]
@@ -84,7 +102,10 @@ fn several_principals_need_a_complete_sandbox_or_the_operators_word() {
         ..RULES
     };
     let control = |name: &str, principal: &str| {
-        block(name, &format!("role = \"control\"\nprincipal = \"{principal}\""))
+        block(
+            name,
+            &format!("role = \"control\"\nprincipal = \"{principal}\""),
+        )
     };
     let two = control("a", "p") + &control("b", "q");
     assert!(parse(&two, rules).unwrap_err()[0].contains("--principals-share-a-box"));

@@ -16,8 +16,17 @@ struct Api {
     _dir: tempfile::TempDir,
 }
 
-const OWN: Option<Peer> = Some(Peer { is_own: true });
-const OTHER: Option<Peer> = Some(Peer { is_own: false });
+const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const OWN: Option<Peer> = Some(Peer {
+    address: LOCAL,
+    is_own: true,
+    is_exempt: true,
+});
+const OTHER: Option<Peer> = Some(Peer {
+    address: LOCAL,
+    is_own: false,
+    is_exempt: true,
+});
 
 impl Api {
     fn with(flags: &[&str]) -> Self {

@@ -53,10 +53,7 @@ impl Service {
     fn restore_conversation_note(&self, status: &Status) {
         if let Some(conversation) = &status.conversation
             && self.engine.conversations.find(conversation).is_none()
-            && let Err(error) = self
-                .engine
-                .conversations
-                .add(
+            && let Err(error) = self.engine.conversations.add(
                 conversation,
                 &status.workspace,
                 status.principal.as_deref(),

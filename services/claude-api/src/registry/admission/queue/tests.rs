@@ -59,7 +59,10 @@ fn a_full_queue_refuses_until_a_slot_is_released() {
     for n in 0..4 {
         submit(&mut queue, n, Some("a"), &n.to_string());
     }
-    assert_eq!(queue.reserve(Owner::NONE, Some("a")), Err(QueueFull::Lane { length: 4 }));
+    assert_eq!(
+        queue.reserve(Owner::NONE, Some("a")),
+        Err(QueueFull::Lane { length: 4 })
+    );
     assert_eq!(queue.start(), [id(0)]);
     assert_eq!(
         queue.reserve(Owner::NONE, Some("a")),
@@ -70,7 +73,10 @@ fn a_full_queue_refuses_until_a_slot_is_released() {
     for n in 10..13 {
         submit(&mut queue, n, None, &n.to_string());
     }
-    assert_eq!(queue.reserve(Owner::NONE, None), Err(QueueFull::Queue { length: 6 }));
+    assert_eq!(
+        queue.reserve(Owner::NONE, None),
+        Err(QueueFull::Queue { length: 6 })
+    );
     queue.leave(id(1));
     assert_eq!(queue.reserve(Owner::NONE, None), Ok(()));
 }
