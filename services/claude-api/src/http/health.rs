@@ -27,8 +27,9 @@ pub(crate) async fn ready(State(service): App) -> Response {
     // On a blocking thread: the check of the credential's file is a stat, which a dead disk blocks.
     let readiness = service.engine.readiness.clone();
     let check = move || {
-        let warnings =
+        let mut warnings =
             crate::sandbox::warnings(&service.engine.settings.args, &service.engine.environment);
+        warnings.extend(readiness.network_warnings());
         (readiness.obstacles(), warnings)
     };
     match spool::blocking::run(check).await {
