@@ -47,3 +47,21 @@ pub struct ConnectionArgs {
     )]
     pub keep_alive_ms: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::config::{Cli, Settings};
+
+    #[test]
+    fn the_limits_have_the_connections_of_each_peer() {
+        for (flags, expected) in [(&[][..], 256), (&["--connections-per-peer=7"], 7)] {
+            let cli = Cli::parse_from(std::iter::once(&"claude-api").chain(flags));
+            let limits = Settings::check(cli.serve, Vec::new()).unwrap().limits;
+            assert_eq!(limits.connections_per_peer, expected, "{flags:?}");
+        }
+        let none = Cli::try_parse_from(["claude-api", "--connections-per-peer=0"]);
+        assert!(none.is_err());
+    }
+}
