@@ -1,12 +1,17 @@
 //! The command line arguments of `ccb`, and its help texts.
 
+mod access;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use client::Address;
 use protocol::ExecutionId;
 
+use crate::access::Access;
 use crate::values;
+pub(crate) use access::{NewTokenArgs, ShareArgs, TokenArgs, TokenCommand};
 
 const HELP: &str = "\
 Examples:
@@ -18,6 +23,10 @@ Examples:
   ccb attach ID                              print all output so far, then follow it
   ccb status                                 show the newest execution
   ccb cancel ID                              end an execution with every process it started
+  ccb share ID                               a token that opens one execution for somebody else
+  ccb token new NAME --add tokens.toml       a token for a user of your service
+  ccb list --url wss://bridge.example --token-file ~/token
+                                             use a bridge on another machine
   ccb doctor                                 check whether a prompt would run, and how to fix it
 
 ccb reconnects by itself and resumes at the exact byte.
@@ -33,12 +42,20 @@ Exit codes:
   70    a system error on this machine
   75    interrupted: the service was stopped
   76    the output is incomplete or broken
-  77    not allowed
+  77    not allowed: no token, a wrong one, or the operator or its role forbids it
   124   timed out
   130   cancelled
 The CLI's own exit code may collide with 64 to 77, 124 and 130. `ccb status ID` shows the state.
 
-Environment: CCB_URL is the bridge's address when --url is not given.";
+The token is read from the first of: the file of --token-file or CCB_TOKEN_FILE, the variable
+CCB_TOKEN, the file ~/.config/cc-bridge/token. There is no option for the token itself, because
+other users can read the arguments of a process.
+
+Environment:
+  CCB_URL         the bridge's address when --url is not given
+  CCB_TOKEN_FILE  the file with the token when --token-file is not given
+  CCB_TOKEN       the token, when no file is named
+  CCB_CA          the file with certificates when --ca is not given";
 
 const EXEC_HELP: &str = "\
 Examples:
@@ -48,6 +65,8 @@ Examples:
   ccb exec --workspace shop --allowed-tools 'Read,Bash(git log:*)' \"What changed this week?\"
   ccb exec --max-turns 20 --deadline 30m --max-budget-usd 2 - < task.md
   ccb exec --conversation ID \"And in French?\"    continue a conversation that `ccb status` names
+  ccb exec --url wss://bridge.example --token-file ~/token \"prompt\"
+                                                  a bridge on another machine
   id=$(ccb exec --detach \"a long task\"); ccb attach \"$id\"
   ccb exec -- \"--help is a flag: explain it\"     a prompt that begins with a dash
 
@@ -67,7 +86,8 @@ Examples:
   ccb doctor                            every check, with a remedy for each problem
   ccb doctor -q                         only warnings and failures
   ccb doctor --json                     one JSON line for programs
-  ccb doctor --url ws://HOST:8003/ws    check another bridge
+  ccb doctor --url wss://bridge.example --token-file ~/token
+                                        check another bridge, and whether the token is valid
 
 The exit code is 0 when a prompt would run, and 69 when not.";
 
@@ -101,7 +121,7 @@ pub(crate) struct Common {
     /// Print only output and errors: no state, activity or summary
     #[arg(short, long, global = true, help_heading = heading::OUTPUT)]
     pub(crate) quiet: bool,
-    /// Address of the bridge (ws:// only; no TLS yet)
+    /// Address of the bridge: ws://HOST:PORT/ws, or wss:// with TLS
     #[arg(
         long,
         env = "CCB_URL",
@@ -112,6 +132,27 @@ pub(crate) struct Common {
         help_heading = heading::CONNECTION
     )]
     pub(crate) url: Address,
+    /// File with the token, which only its owner may access (chmod 600)
+    #[arg(
+        long,
+        env = "CCB_TOKEN_FILE",
+        global = true,
+        value_name = "FILE",
+        help_heading = heading::CONNECTION
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+    /// PEM file with certificates to trust for wss://, in addition to those of this machine
+    #[arg(
+        long,
+        env = "CCB_CA",
+        global = true,
+        value_name = "FILE",
+        help_heading = heading::CONNECTION
+    )]
+    pub(crate) ca: Option<PathBuf>,
+    /// The token and the certificates, once main has read their files
+    #[arg(skip)]
+    pub(crate) access: Access,
     /// Time after which to give up reconnecting to a lost bridge, in seconds or like 5m
     #[arg(
         long,
@@ -161,6 +202,12 @@ pub(crate) enum Command {
         /// Id of the execution
         id: ExecutionId,
     },
+    /// Make a token that opens one execution for somebody who has no token
+    #[command(after_help = access::SHARE_HELP)]
+    Share(ShareArgs),
+    /// Make tokens for the users of a service
+    #[command(after_help = access::TOKEN_HELP)]
+    Token(TokenArgs),
     /// Serve MCP on stdin and stdout, for Claude Desktop, Cursor and other clients (docs/mcp.md)
     Mcp,
     /// Check whether a prompt would run; if not, say how to fix it
@@ -272,7 +319,7 @@ pub(crate) struct ExecArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Address of claude-api, if this machine can reach it. Without this option, and with the
+    /// http:// or https:// address of claude-api, if this machine can reach it. Without this option, and with the
     /// default --url, http://127.0.0.1:8002 is tried
     #[arg(
         long,
