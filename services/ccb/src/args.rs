@@ -1,6 +1,7 @@
-//! The command line arguments of `ccb`, and its help texts.
+//! The command line arguments of `ccb`.
 
 mod access;
+mod help;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,84 +13,6 @@ use protocol::ExecutionId;
 use crate::access::Access;
 use crate::values;
 pub(crate) use access::{NewTokenArgs, ShareArgs, TokenArgs, TokenCommand};
-
-const HELP: &str = "\
-Examples:
-  ccb exec \"What does this repository do?\"   stream the answer to stdout
-  git diff | ccb exec --append-system-prompt \"Review this diff\"
-                                             read the prompt from stdin
-  ccb exec --workspace shop --model sonnet --max-turns 20 - < task.md
-  ccb exec --detach \"a long task\"            print the id and exit; the execution continues
-  ccb attach ID                              print all output so far, then follow it
-  ccb status                                 show the newest execution
-  ccb cancel ID                              end an execution with every process it started
-  ccb share ID                               a token that opens one execution for somebody else
-  ccb token new NAME --add tokens.toml       a token for a user of your service
-  ccb list --url wss://bridge.example --token-file ~/token
-                                             use a bridge on another machine
-  ccb doctor                                 check whether a prompt would run, and how to fix it
-
-ccb reconnects by itself and resumes at the exact byte.
-Ctrl-C in `exec` cancels the execution and waits for its end; a second one exits immediately.
-Ctrl-C in `attach` exits; the execution continues.
-
-Exit codes:
-  0     completed
-  1     failed without an exit code of the CLI, or another error
-  1-255 failed: the CLI's own exit code
-  64    wrong usage
-  69    no bridge, or the service is unavailable
-  70    a system error on this machine
-  75    interrupted: the service was stopped
-  76    the output is incomplete or broken
-  77    not allowed: no token, a wrong one, or the operator or its role forbids it
-  124   timed out
-  130   cancelled
-The CLI's own exit code may collide with 64 to 77, 124 and 130. `ccb status ID` shows the state.
-
-The token is read from the first of: the file of --token-file or CCB_TOKEN_FILE, the variable
-CCB_TOKEN, the file ~/.config/cc-bridge/token. There is no option for the token itself, because
-other users can read the arguments of a process.
-
-Environment:
-  CCB_URL         the bridge's address when --url is not given
-  CCB_TOKEN_FILE  the file with the token when --token-file is not given
-  CCB_TOKEN       the token, when no file is named
-  CCB_CA          the file with certificates when --ca is not given";
-
-const EXEC_HELP: &str = "\
-Examples:
-  ccb exec \"What does this repository do?\"
-  git diff | ccb exec --append-system-prompt \"Review this diff\"
-  ccb exec -q \"Write a haiku\" > haiku.txt        only the answer; nothing on stderr but errors
-  ccb exec --workspace shop --allowed-tools 'Read,Bash(git log:*)' \"What changed this week?\"
-  ccb exec --max-turns 20 --deadline 30m --max-budget-usd 2 - < task.md
-  ccb exec --conversation ID \"And in French?\"    continue a conversation that `ccb status` names
-  ccb exec --url wss://bridge.example --token-file ~/token \"prompt\"
-                                                  a bridge on another machine
-  id=$(ccb exec --detach \"a long task\"); ccb attach \"$id\"
-  ccb exec -- \"--help is a flag: explain it\"     a prompt that begins with a dash
-
-Exit code: 0 when the execution completed, the CLI's own code when it failed. That code may collide
-with the codes 64 to 77, 124 and 130 of ccb, which `ccb --help` lists. `ccb status ID` shows the
-state. Ctrl-C cancels the execution and waits for its end; a second one exits immediately.";
-
-const ATTACH_HELP: &str = "\
-Examples:
-  ccb attach ID                  all output from the beginning, then what follows
-  ccb attach ID --offset 4096    skip the first 4096 bytes, for example those of an earlier attach
-
-The exit code is that of `ccb exec`. Ctrl-C exits; the execution continues.";
-
-const DOCTOR_HELP: &str = "\
-Examples:
-  ccb doctor                            every check, with a remedy for each problem
-  ccb doctor -q                         only warnings and failures
-  ccb doctor --json                     one JSON line for programs
-  ccb doctor --url wss://bridge.example --token-file ~/token
-                                        check another bridge, and whether the token is valid
-
-The exit code is 0 when a prompt would run, and 69 when not.";
 
 /// The headings that group the options in the help texts, in the order in which `exec --help` shows
 /// them.
@@ -104,7 +27,7 @@ mod heading {
 
 /// Runs prompts with the Claude CLI through a bridge, and streams the answers.
 #[derive(Debug, Parser)]
-#[command(name = "ccb", version, after_help = HELP, arg_required_else_help = false)]
+#[command(name = "ccb", version, after_help = help::CCB, arg_required_else_help = false)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -168,10 +91,10 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a prompt and stream its answer
-    #[command(after_help = EXEC_HELP)]
+    #[command(after_help = help::EXEC)]
     Exec(Box<ExecArgs>),
     /// Stream the output of a running or ended execution, from its beginning or an offset
-    #[command(after_help = ATTACH_HELP)]
+    #[command(after_help = help::ATTACH)]
     Attach(AttachArgs),
     /// Show one execution; without an id, the newest
     Status {
@@ -203,15 +126,15 @@ pub(crate) enum Command {
         id: ExecutionId,
     },
     /// Make a token that opens one execution for somebody who has no token
-    #[command(after_help = access::SHARE_HELP)]
+    #[command(after_help = help::SHARE)]
     Share(ShareArgs),
     /// Make tokens for the users of a service
-    #[command(after_help = access::TOKEN_HELP)]
+    #[command(after_help = help::TOKEN)]
     Token(TokenArgs),
     /// Serve MCP on stdin and stdout, for Claude Desktop, Cursor and other clients (docs/mcp.md)
     Mcp,
     /// Check whether a prompt would run; if not, say how to fix it
-    #[command(after_help = DOCTOR_HELP)]
+    #[command(after_help = help::DOCTOR)]
     Doctor(DoctorArgs),
 }
 
@@ -319,8 +242,8 @@ pub(crate) struct ExecArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// http:// or https:// address of claude-api, if this machine can reach it. Without this option, and with the
-    /// default --url, http://127.0.0.1:8002 is tried
+    /// Address of claude-api (http:// or https://), if this machine can reach it. Without this
+    /// option, and with the default --url, http://127.0.0.1:8002 is tried
     #[arg(
         long,
         env = "CCB_CLAUDE_API_URL",

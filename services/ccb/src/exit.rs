@@ -23,7 +23,8 @@ pub(crate) const INTERNAL: Exit = Exit(70);
 pub(crate) const INTERRUPTED: Exit = Exit(75);
 /// The bridge sent an invalid message, or the output is incomplete (`EX_PROTOCOL` of sysexits.h).
 pub(crate) const PROTOCOL: Exit = Exit(76);
-/// The token is missing or wrong, or the operator does not allow the request (`EX_NOPERM` of sysexits.h).
+/// The token is missing or wrong, or the operator does not allow the request (`EX_NOPERM` of
+/// sysexits.h).
 pub(crate) const NOT_ALLOWED: Exit = Exit(77);
 /// The execution timed out. timeout(1) uses the same code.
 pub(crate) const TIMED_OUT: Exit = Exit(124);

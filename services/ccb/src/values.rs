@@ -17,8 +17,8 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Parses a duration such as `90` (seconds), `90s`, `15m`, `2h` or `1d`, and returns it in seconds. An
-/// error for zero, a negative number, or any other text.
+/// Parses a duration such as `90` (seconds), `90s`, `15m`, `2h` or `1d`, and returns it in seconds.
+/// An error for zero, a negative number, or any other text.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1.0),
@@ -40,8 +40,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds(text)?.min(MAX_SECONDS)))
 }
 
-/// Parses the lifetime of a share as [`seconds`] does, and returns it in whole seconds. An error for
-/// less than a second and for more than 30 days.
+/// Parses the lifetime of a share as [`seconds`] does, and returns it in whole seconds. An error
+/// for less than a second and for more than 30 days.
 pub(crate) fn share_seconds(text: &str) -> Result<u64, String> {
     const MAX: f64 = ShareRequest::MAX_SECONDS as f64;
     let seconds = seconds(text)?;

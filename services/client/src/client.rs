@@ -187,11 +187,11 @@ impl Client {
         .await
     }
 
-    /// Creates a token that opens this one execution, for somebody who has no token of the operator.
+    /// Creates a token that opens this one execution, for somebody without a token of the operator.
     /// The bridge shows the token only in this answer.
     ///
-    /// If the connection is lost before the answer, the request is repeated, and the first share may
-    /// exist too until it expires.
+    /// If the connection is lost before the answer, the request is repeated. An unused share of the
+    /// first request may then exist until it expires.
     ///
     /// # Errors
     /// As [`Client::control`].

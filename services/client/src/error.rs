@@ -10,7 +10,8 @@ use crate::{OutputError, TlsError};
 /// `Clone`, because the loss of one connection can end several runs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The address of the bridge is not a valid `ws://` or `wss://` address. Holds the message for people.
+    /// The address of the bridge is not a valid `ws://` or `wss://` address. Holds the message for
+    /// people.
     #[error("{0}")]
     Address(String),
     /// No bridge answers at the address, or the bridge cannot serve this client now. A retry may

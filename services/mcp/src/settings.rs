@@ -10,8 +10,8 @@ use client::Options;
 /// on the same machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The `ws://` or `wss://` address of the bridge, like `ws://127.0.0.1:8003/ws`. Each call opens
-    /// a connection to it.
+    /// The `ws://` or `wss://` address of the bridge, like `ws://127.0.0.1:8003/ws`. Each call
+    /// opens a connection to it.
     pub url: String,
     /// The token, root certificates, timeouts and reconnect delays of the WebSocket connections to
     /// the bridge.

@@ -6,47 +6,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use protocol::{ExecutionId, Role};
 
+use super::help;
 use crate::values;
-
-pub(super) const TOKEN_HELP: &str = "\
-Examples:
-  ccb token new ci --out ci.token --add tokens.toml
-                                 a token in a new file, its entry in the operator's file
-  ccb token new ann              show the token once, and the entry to add
-  ccb token new audit --role view --expires 2027-01-31 --out audit.token >> tokens.toml
-
-The operator's file is the one that CLAUDE_API_TOKENS_FILE names. It has only the SHA-256 of each
-token. claude-api reads it again when it changes.";
-
-const NEW_HELP: &str = "\
-Examples:
-  ccb token new ci --out ci.token --add tokens.toml
-                                 a token in a new file, its entry in the operator's file
-  ccb token new ann              show the token once, and the entry to add
-  ccb token new audit --role view --expires 2027-01-31 --out audit.token >> tokens.toml
-  ccb token new shop-bot --workspaces 'shop,docs-*' --budget-usd-per-day 50 --running 4
-  ccb token new ci-2 --principal ci --out ci-2.token --add tokens.toml
-                                 a second token for the executions of ci, to replace the first
-  ccb token new ci --out - | vault write secret/ccb token=-
-                                 hand the token to another program
-
-The token is shown once and stored nowhere else. Its owner uses it with --token-file FILE,
-CCB_TOKEN_FILE or CCB_TOKEN. No bridge is needed.";
-
-pub(super) const SHARE_HELP: &str = "\
-Examples:
-  ccb share ID                           the token opens this one execution for a day, to read
-  ccb share ID --role control --expires 2h
-  ccb share ID --json                    with the share's id, with which DELETE ends it early
-
-stdout has the token alone. Its receiver saves it in a file of mode 600 and runs:
-  ccb attach ID --url URL --token-file FILE";
 
 /// The subcommands of `ccb token`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Make a token, and its entry for the operator's token file
-    #[command(after_help = NEW_HELP)]
+    #[command(after_help = help::NEW_TOKEN)]
     New(NewTokenArgs),
 }
 
