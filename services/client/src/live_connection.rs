@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use protocol::Limits;
 use protocol::message::{Connected, ServerMessage};
 use protocol::rpc::close;
@@ -72,7 +74,14 @@ impl LiveConnection {
     }
 
     async fn connect_and_greet(address: &Address, options: &Options) -> Result<Self, Error> {
-        let connection = Connection::connect(address, &ConnectionOptions::default()).await;
+        let mut connection_options = ConnectionOptions::default();
+        if let Some(token) = &options.token
+            && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+        {
+            value.set_sensitive(true);
+            connection_options.headers.push((AUTHORIZATION, value));
+        }
+        let connection = Connection::connect(address, &connection_options).await;
         let mut connection = connection.map_err(|e| connect_error(address, e))?;
         let (connected, greeting) = greet(&mut connection, address).await?;
         if connected.protocol != protocol::PROTOCOL_VERSION {
