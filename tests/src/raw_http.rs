@@ -7,6 +7,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::ws::raw::UPGRADE;
+
 /// A request as the bytes of its head and body. It asks for the end of the connection.
 #[derive(Debug, Clone)]
 pub struct RawRequest {
@@ -15,6 +17,7 @@ pub struct RawRequest {
     host: Option<String>,
     body: Vec<u8>,
     has_length: bool,
+    upgrades: bool,
 }
 
 impl RawRequest {
@@ -27,7 +30,16 @@ impl RawRequest {
             host: Some("localhost".to_owned()),
             body: Vec::new(),
             has_length: matches!(method, "PUT" | "POST"),
+            upgrades: false,
         }
+    }
+
+    /// Creates a WebSocket handshake (RFC 6455, section 4.1).
+    #[must_use]
+    pub fn upgrade(target: &str) -> Self {
+        let mut request = Self::new("GET", target);
+        request.upgrades = true;
+        request
     }
 
     /// Adds a header.
@@ -86,7 +98,12 @@ impl RawRequest {
             let length = format!("Content-Length: {}\r\n", self.body.len());
             bytes.extend_from_slice(length.as_bytes());
         }
-        bytes.extend_from_slice(b"Connection: close\r\n\r\n");
+        if self.upgrades {
+            bytes.extend_from_slice(UPGRADE.as_bytes());
+        } else {
+            bytes.extend_from_slice(b"Connection: close\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&self.body);
         bytes
     }

@@ -6,10 +6,11 @@
 mod api;
 mod attempts;
 mod budgets;
-mod hostile;
+pub(crate) mod hostile;
 mod principals;
 mod reload;
 mod secrets;
+mod sessions;
 mod shares;
 mod tickets;
 mod timing;

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cc_tests::harness::stack::api_options;
+use cc_tests::harness::stack::{api_options, bridge_options};
 use cc_tests::harness::tokens::TOKENS_FILE;
 use cc_tests::harness::{Service, StackOptions, Tokens, until};
 use cc_tests::http::Http;
+use cc_tests::ws::{self, Client};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -77,6 +78,16 @@ impl Api {
             .lines()
             .filter_map(|line| line.split_whitespace().nth(1));
         ids.map(str::to_owned).collect()
+    }
+
+    /// Starts a bridge in front of the service, with these further arguments.
+    pub(crate) async fn bridge(&self, arguments: &[&str]) -> Service {
+        let mut options = StackOptions::default();
+        for argument in arguments {
+            options = options.bridge(*argument);
+        }
+        let options = bridge_options(self.folder.path(), self.service.addr(), &options);
+        Service::start(options).await
     }
 
     /// Kills the service with SIGKILL, and starts it again.
@@ -202,3 +213,17 @@ pub(crate) fn assert_kind(
 
 /// Waits for the end of an execution, far longer than any step takes.
 pub(crate) const WAIT: Duration = PATIENCE;
+
+/// Opens a session with this secret.
+pub(crate) async fn session(bridge: &Service, secret: &str) -> Client {
+    Client::connect_with(bridge.addr(), with_secret(secret)).await
+}
+
+/// Returns the options of a session with this secret, which keeps every message.
+pub(crate) fn with_secret(secret: &str) -> ws::Options {
+    ws::Options {
+        token: Some(secret.to_owned()),
+        record: true,
+        ..ws::Options::default()
+    }
+}

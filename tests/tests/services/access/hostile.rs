@@ -7,7 +7,7 @@ mod roles;
 mod shared;
 mod tickets;
 mod tokens;
-mod world;
+pub(crate) mod world;
 
 use std::collections::HashSet;
 
