@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::ws::raw::UPGRADE;
 
@@ -114,27 +114,6 @@ impl RawRequest {
     /// If there is no connection, or no end of the answer within `patience`.
     pub async fn send(&self, addr: SocketAddr, patience: Duration) -> RawAnswer {
         let stream = TcpStream::connect(addr).await.expect("a connection");
-        self.exchange(stream, patience).await
-    }
-
-    /// Sends the request as [`Self::send`] does, from this address of the machine.
-    ///
-    /// # Panics
-    /// If the machine does not have the address, and those of [`Self::send`].
-    pub async fn send_from(
-        &self,
-        from: std::net::IpAddr,
-        addr: SocketAddr,
-        patience: Duration,
-    ) -> RawAnswer {
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        };
-        let socket = socket.expect("a socket");
-        socket.bind((from, 0).into()).expect("an own address");
-        let stream = socket.connect(addr).await.expect("a connection");
         self.exchange(stream, patience).await
     }
 

@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::startup::health;
 use crate::support::{PATIENCE, exists, id, path, send};
 
 /// A running claude-api and its tokens.
@@ -41,6 +42,7 @@ impl Api {
     pub(crate) async fn start_in(folder: TempDir, tokens: Tokens, options: StackOptions) -> Self {
         let options = options.tokens(tokens.clone());
         let service = Service::start(api_options(folder.path(), &options)).await;
+        health(&Http::new(service.addr()), "/health/ready", 200).await;
         Self {
             service,
             tokens,
@@ -102,7 +104,7 @@ impl Api {
         self.tokens = tokens;
     }
 
-    /// Starts an execution that says `begun`, waits for the file of the returned [`Gate`], and then
+    /// Starts an execution that says `begun-`, waits for the file of the returned [`Gate`], and then
     /// says `done`. Returns once it has begun.
     pub(crate) async fn begin(&self, http: &Http, extra: Value) -> Gate {
         let gate = self.prepare();
@@ -118,7 +120,7 @@ impl Api {
         let (mark, file) = (tmp.join(format!("{id}.mark")), tmp.join(format!("{id}.go")));
         let (shown_mark, shown_file) = (mark.display(), file.display());
         Gate {
-            prompt: format!("@say begun \n@touch {shown_mark}\n@wait {shown_file}\n@say done"),
+            prompt: format!("@say begun-\n@touch {shown_mark}\n@wait {shown_file}\n@say done"),
             id,
             mark,
             file,

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use cc_tests::harness::{StackOptions, until};
+use cc_tests::harness::StackOptions;
 use cc_tests::ws::Client;
+use reqwest::Method;
 use serde_json::json;
 
 use super::super::api::{Api, IN_FORCE, redeem, session, share, ticket, usual_tokens, with_secret};
-use crate::support::{accept, ended};
+use crate::support::{accept, ended, path, send};
 
 /// The close code of a session whose token is not valid any more.
 const POLICY: u16 = 1008;
@@ -59,8 +60,8 @@ async fn sessions_of_a_removed_token_end_and_all_others_have_every_byte() {
             .without("removed")
             .changed("moved", "control", &["principal = \"team-b\""]);
     api.replace_tokens(left);
-    let end = crate::support::path(&gate.id, &format!("/share/{share_id}"));
-    let deleted = crate::support::send(&alice, reqwest::Method::DELETE, &end, "").await;
+    let end = path(&gate.id, &format!("/share/{share_id}"));
+    let deleted = send(&alice, Method::DELETE, &end, "").await;
     assert_eq!(deleted.0, 204);
     let begun = Instant::now();
     for (what, client) in &cut {
@@ -89,13 +90,8 @@ async fn a_claude_api_that_is_down_ends_no_session() {
     // Longer than two questions about the token.
     tokio::time::sleep(Duration::from_secs(12)).await;
     api.service.start_again().await;
-    until("an execution", IN_FORCE, async || {
-        client
-            .call("execute", json!({"prompt": "@say x"}))
-            .await
-            .ok()
-    })
-    .await;
+    let id = client.start("@say x").await;
+    assert_eq!(client.wait_terminal(&id).await.1["state"], "completed");
     client.finish().await;
     api.service.assert_quiet();
 }
