@@ -33,6 +33,8 @@ struct Cache {
     reached: Option<Reached>,
     /// Whether clients outside the box share an address with it.
     shared: bool,
+    /// The mistake in the token file; `None` if the version on disk is in force.
+    tokens_mistake: Option<String>,
 }
 
 /// The effect of a published port through which commands of the model can reach the service.
@@ -74,6 +76,7 @@ impl Readiness {
             stopping: false,
             reached: None,
             shared: false,
+            tokens_mistake: None,
         };
         Self {
             cache: Arc::new(Mutex::new(cache)),
@@ -85,6 +88,25 @@ impl Readiness {
     /// Runs `act` on the cached results under their lock.
     fn with<T>(&self, act: impl FnOnce(&mut Cache) -> T) -> T {
         act(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes whether the token file on disk is in force, or the mistake for which it is not.
+    pub(crate) fn set_tokens_mistake(&self, mistake: Option<String>) {
+        self.with(|cache| cache.tokens_mistake = mistake);
+    }
+
+    /// Returns the warning `tokens-file-invalid` if the token file has a mistake. Earlier tokens
+    /// then stay in force.
+    #[must_use]
+    pub fn tokens_warning(&self) -> Option<Obstacle> {
+        let mistake = self.with(|cache| cache.tokens_mistake.clone())?;
+        Some(Obstacle::new(
+            "tokens-file-invalid",
+            format!(
+                "the token file has a mistake, so its last good version is in force: {mistake}"
+            ),
+            "correct the file; it is read again every second",
+        ))
     }
 
     /// Returns the obstacles for `/health/startup`: the CLI and the folders. Empty if the service

@@ -57,6 +57,7 @@ pub async fn run(
     tokio::spawn(Arc::clone(&service).run_retention());
     reach::warn_of_shared_address(&service);
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
+    tokio::spawn(Arc::clone(&service).watch_tokens());
     let args = &service.engine.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),
