@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
+
 use crate::gateways::default_gateways;
 use crate::host_addresses::HostAddresses;
 use crate::own::OwnAddresses;
@@ -50,18 +52,26 @@ impl ExemptPeers {
     /// exempts nobody. Cancel-safe.
     pub async fn include(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        if peer.is_loopback() || self.is_nearby(peer, Instant::now(), || self.read_nearby()) {
+        if self.is_local(peer) || self.proxies.include(peer).await {
             return true;
         }
-        if self.proxies.include(peer).await {
-            return true;
-        }
-        let bridges = self.bridges.iter().map(HostAddresses::addresses);
-        let bridges = futures::future::join_all(bridges).await;
-        bridges
-            .iter()
-            .flatten()
-            .any(|addresses| addresses.contains(&peer))
+        let bridges = join_all(self.bridges.iter().map(HostAddresses::addresses)).await;
+        let mut addresses = bridges.iter().flatten();
+        addresses.any(|addresses| addresses.contains(&peer))
+    }
+
+    /// Returns the same for the client of a request ([`TrustedProxies::client`]), without a wait.
+    /// So the result may be false for a bridge whose name is being resolved for the first time. A
+    /// client is never a trusted proxy, so these are not considered.
+    pub fn include_client(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        let is_bridge = |host: &HostAddresses| host.known().contains(&client);
+        self.is_local(client) || self.bridges.iter().any(is_bridge)
+    }
+
+    /// Returns whether the peer is this machine or a gateway now.
+    fn is_local(&self, peer: IpAddr) -> bool {
+        peer.is_loopback() || self.is_nearby(peer, Instant::now(), || self.read_nearby())
     }
 
     /// Returns whether the peer is this machine or a gateway. The addresses are those of `read`,
@@ -120,6 +130,8 @@ mod tests {
         let all = own.into_iter().chain(default_gateways());
         for peer in all.chain(named).chain(bridge) {
             assert!(exempt.include(peer).await, "{peer}");
+            let is_proxy = peer == ip("192.0.2.9");
+            assert_ne!(exempt.include_client(peer), is_proxy, "{peer}");
         }
         for peer in [
             "198.51.100.8",
@@ -129,6 +141,7 @@ mod tests {
             "128.0.0.1",
         ] {
             assert!(!exempt.include(ip(peer)).await, "{peer}");
+            assert!(!exempt.include_client(ip(peer)), "{peer}");
         }
     }
 

@@ -120,6 +120,21 @@ impl HostAddresses {
         self.known.borrow().addresses_at(Instant::now())
     }
 
+    /// Returns the addresses that are known now, without a wait, and IPv4-mapped ones as IPv4. If
+    /// the last attempt is older than `max_age`, a new one begins for later calls. The result is
+    /// empty if no attempt has succeeded within the last 60 s. Needs a Tokio runtime.
+    pub fn known(&self) -> Arc<[IpAddr]> {
+        let name = match &self.host {
+            Host::Address(address) => return Arc::clone(address),
+            Host::Name(name) => name,
+        };
+        let now = Instant::now();
+        if !self.known.borrow().is_fresh(now, self.max_age) {
+            self.begin(name);
+        }
+        self.known.borrow().addresses_at(now).unwrap_or_default()
+    }
+
     /// Starts a task that resolves `name`. Does nothing if one is running.
     fn begin(&self, name: &str) {
         let mut begins = false;

@@ -108,8 +108,8 @@ const LOGS: &str = "Logs";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServeArgs {
-    /// Address to listen on, or localhost; 0.0.0.0 opens the service to the network, without any
-    /// authentication
+    /// Address to listen on, or localhost. Any address but loopback needs --tokens-file,
+    /// --published-on or --allow-unauthenticated
     #[arg(
         long,
         env = "CLAUDE_API_HOST",
@@ -349,10 +349,11 @@ impl Settings {
             }
         };
         let hooks = args.hooks.check(&mut mistakes);
-        mistakes.extend(args.network.check());
+        mistakes.extend(args.network.check(args.host));
         let limits = protocol::Limits {
             boxed: args.network.boxed,
-            tokens: args.network.tokens_file.is_some(),
+            tokens: args.network.has_tokens(),
+            connections_per_peer: args.connections.connections_per_peer,
             ..args.limits.limits()
         };
         mistakes.extend(limits::check(&limits));

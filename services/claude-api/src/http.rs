@@ -100,6 +100,8 @@ pub fn router(service: Arc<Service>) -> Router {
         // Around the CORS layer, to refuse preflight requests of a foreign origin too.
         .layer(from_fn_with_state(guard, check))
         .layer(from_fn_with_state(Arc::clone(&service), boxed::check))
+        // Around the rule for the box, which needs to know the client.
+        .layer(from_fn_with_state(Arc::clone(&service), boxed::identify))
         // Around the checks, to count their refusals too.
         .layer(from_fn_with_state(
             Arc::clone(&service),

@@ -39,6 +39,7 @@ pub mod in_place;
 mod inbound;
 mod metrics;
 mod net;
+mod owner_shares;
 mod reach;
 pub mod readiness;
 pub mod registry;

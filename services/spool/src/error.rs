@@ -38,7 +38,8 @@ pub enum SpoolError {
         owner: Owner,
     },
     /// A client of the same owner cancelled this id before its execution was accepted. Such an id
-    /// ("burned") is refused for an hour, so that the late request cannot start the execution that was cancelled.
+    /// ("burned") is refused for an hour, so that the late request cannot start the execution that
+    /// was cancelled.
     #[error("the execution with this id was cancelled before it was accepted")]
     Burned,
     /// The execution is still queued or running. Only an execution that has ended can be deleted.

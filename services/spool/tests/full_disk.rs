@@ -60,9 +60,18 @@ fn a_full_disk_is_survived() {
 /// Fills the rest of the disk.
 fn fill(dir: &Path) -> PathBuf {
     let path = dir.join("filler");
-    let mut file = File::create(&path).expect("a name for the filler");
-    while file.write(&[1; 4096]).is_ok() {}
+    File::create(&path).expect("a name for the filler");
+    fill_more(&path);
     path
+}
+
+/// Fills the rest of the disk again, after something was removed.
+fn fill_more(filler: &Path) {
+    let mut file = File::options()
+        .append(true)
+        .open(filler)
+        .expect("the filler");
+    while file.write(&[1; 4096]).is_ok() {}
 }
 
 #[test]
@@ -117,8 +126,16 @@ fn on_a_full_disk() {
     };
     assert!(check(&entry) > 1 << 20);
 
+    entry.write_shares(b"shares").unwrap();
     let filler = fill(&disk);
     assert!(spool.check_writable(1).is_err());
+    let refused = entry.write_shares(&[b'x'; 60_000]);
+    assert!(refused.is_err());
+    assert_eq!(entry.shares().unwrap(), b"shares");
+    entry.write_shares(b"").unwrap();
+    assert!(entry.shares().unwrap().is_empty());
+    // The removed file freed one block.
+    fill_more(&filler);
     let refused = spool.create(Uuid::from_u128(2), b"body", [2; 32], b"{}", Owner::NONE);
     assert!(matches!(refused, Err(SpoolError::Unwritable { .. })));
     assert!(spool.get(Uuid::from_u128(2)).unwrap().is_none());

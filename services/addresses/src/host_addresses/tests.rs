@@ -128,6 +128,19 @@ async fn a_hanging_resolver_delays_a_request_for_seconds_and_has_one_attempt() {
 }
 
 #[tokio::test]
+async fn known_addresses_need_no_wait_and_begin_an_attempt() {
+    let resolver = Resolver::default();
+    let names = resolver.names("claude-api");
+    assert!(names.known().is_empty() && names.known().is_empty());
+    assert_eq!(resolver.attempts(), 1);
+    resolver.answer(Ok(vec![ip("10.0.0.2")]));
+    names.addresses().await.unwrap();
+    assert_eq!(names.known()[..], [ip("10.0.0.2")]);
+    assert_eq!(resolver.attempts(), 1);
+    assert_eq!(resolver.names("[::1]").known()[..], [ip("::1")]);
+}
+
+#[tokio::test]
 async fn an_address_needs_no_resolver() {
     let resolver = Resolver::default();
     for (host, address) in [

@@ -120,6 +120,15 @@ impl Caller {
         self.principal().map_or(Owner::NONE, Owner::of)
     }
 
+    /// Returns the owner against whose part of shared resources a request counts. The holder of a
+    /// share has a part of its own, so it takes nothing from the principal that shared.
+    pub(crate) fn quota(&self) -> Owner {
+        match &self.0 {
+            Kind::Share { id, .. } => Owner::of(&format!("share of {id}")),
+            Kind::Anyone | Kind::Token(_) => self.owner(),
+        }
+    }
+
     /// Returns whether the executions of every principal are visible to the client.
     pub(crate) fn sees_all(&self) -> bool {
         match &self.0 {

@@ -32,7 +32,7 @@ pub(crate) async fn events(
     let (offset, follows) = (query.number("offset")?, query.flag("follow", true)?);
     // Before the permit, so that a client without the right takes none.
     let view = service.find(&caller, id, Right::View).await?;
-    let stream_permit = service.streams.permit()?;
+    let stream_permit = service.streams.permit(caller.quota())?;
     let entry = view.entry().clone();
     let opened = spool::blocking::run(move || open(&entry, offset, follows)).await;
     let Opened { reader, extent } = match opened {

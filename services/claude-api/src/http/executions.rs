@@ -77,13 +77,13 @@ async fn submit(
     }
     let (body, share) = service
         .inbound
-        .execution(request, &service.engine.settings.limits)
+        .execution(request, caller.quota(), &service.engine.settings.limits)
         .await?;
     // After the body, which may never arrive, and before the execution is recorded.
     let stream_permit = if accepts_json {
         None
     } else {
-        Some(service.streams.permit()?)
+        Some(service.streams.permit(caller.quota())?)
     };
     let acceptance = service.accept(caller, id, body, share).await?;
     let code = if acceptance.created {
@@ -139,7 +139,7 @@ pub(crate) async fn status(
     }
     let view = service.find(&caller, id, Right::View).await?;
     if follows {
-        return Ok(follow::response(service, view, viewer(&headers)).await?);
+        return Ok(follow::response(service, &caller, view, viewer(&headers)).await?);
     }
     let status = service.status(&view).await?;
     Ok(json_response(

@@ -30,6 +30,7 @@ pub(crate) async fn ready(State(service): App) -> Response {
         let engine = &service.engine;
         let mut warnings = crate::sandbox::warnings(&engine.settings.args, &engine.environment);
         warnings.extend(readiness.tokens_warning());
+        warnings.extend(readiness.network_warnings());
         (readiness.obstacles(), warnings)
     };
     match spool::blocking::run(check).await {

@@ -52,7 +52,7 @@ pub(crate) async fn input(
     );
     let read = service
         .inbound
-        .read(request, service.input_bytes(), &advice);
+        .read(request, caller.quota(), service.input_bytes(), &advice);
     // The share of the inbound memory is held as long as the data.
     let (data, _share) = match read.await {
         Ok(read) => read,

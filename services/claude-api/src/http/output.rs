@@ -58,7 +58,7 @@ pub(crate) async fn output(
     needs_http_11(version)?;
     let offset = Query::parse(raw.as_deref(), ["offset"])?.number("offset")?;
     let view = service.find(&caller, id, Right::View).await?;
-    let place = service.streams.permit()?;
+    let place = service.streams.permit(caller.quota())?;
     let offset = offset.unwrap_or(0);
     Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
 }
@@ -357,7 +357,7 @@ mod tests {
             assert!(futures::poll!(&mut put).is_pending());
             puts.push(put);
         }
-        assert!(service.streams.permit().is_ok());
+        assert!(service.streams.permit(spool::Owner::NONE).is_ok());
     }
 
     #[tokio::test]
@@ -374,7 +374,9 @@ mod tests {
             panic!("the execution is live");
         };
         let number = live.views.schedule(Duration::from_secs(3600), None);
-        let permits: Vec<_> = (0..STREAMS).map(|_| service.streams.permit()).collect();
+        let permits: Vec<_> = (0..STREAMS)
+            .map(|_| service.streams.permit(spool::Owner::NONE))
+            .collect();
         let other = ExecutionId::random();
         let prompt = || Body::from(r#"{"prompt":"x"}"#);
         for (method, path, body) in [

@@ -191,15 +191,10 @@ impl Service {
             )));
         }
         let permissions = self.engine.settings.tools.resolve(&body).map_err(refuse)?;
-        let conversation = self.conversation(caller, id, &body, continued)?;
+        let (conversation, principal) = self.conversation(caller, id, &body, continued)?;
         let idle = body
             .idle_timeout_seconds
             .map(|s| (s * 1000.0).ceil() as u64);
-        // A continuation belongs to whom the continued execution belongs, also if an admin asks.
-        let principal = match continued {
-            Some(old) => old.principal.clone(),
-            None => caller.principal().map(str::to_owned),
-        };
         Ok(Accepted {
             principal,
             body,
@@ -213,32 +208,35 @@ impl Service {
 
 impl Service {
     /// Chooses the conversation of a new execution: the one that the body names, that of the
-    /// continued execution, or a new one with the id of the execution. Fails with the problem for
-    /// the client if the conversation is unknown, or belongs to another workspace or principal.
+    /// continued execution, or a new one with the id of the execution. Also returns the principal to
+    /// whom the execution belongs: the conversation's own, also if an admin continues it.
+    ///
+    /// Fails with the problem for the client if the conversation is unknown, or belongs to another
+    /// workspace or principal.
     fn conversation(
         &self,
         caller: &Caller,
         id: ExecutionId,
         body: &Body,
         continued: Option<&ContinuedExecution>,
-    ) -> Result<String, Problem> {
+    ) -> Result<(String, Option<String>), Problem> {
         let notes = &self.engine.conversations;
         let is_visible =
             |note: &Note| caller.sees_all() || note.principal.as_deref() == caller.principal();
         let Some(conversation) = body.conversation else {
             if let Some(old) = continued {
-                return Ok(old.conversation.clone());
+                return Ok((old.conversation.clone(), old.principal.clone()));
             }
             let conversation = id.to_string();
             // The conversation may have outlived the execution that began it.
             return match notes.find(&conversation) {
                 Some(note) if !is_visible(&note) => Err(in_use(id)),
-                _ => Ok(conversation),
+                _ => Ok((conversation, caller.principal().map(str::to_owned))),
             };
         };
         let conversation = conversation.to_string();
         match notes.find(&conversation).filter(is_visible) {
-            Some(note) if note.workspace == body.workspace => Ok(conversation),
+            Some(note) if note.workspace == body.workspace => Ok((conversation, note.principal)),
             Some(note) => Err(Problem::new(
                 ProblemType::OtherWorkspace,
                 format!(
@@ -291,7 +289,7 @@ mod tests {
         assert!(futures::poll!(&mut put).is_pending(), "it waits for its id");
         let other = || {
             let body = HttpBody::from(vec![b'y'; 48 * 1024]);
-            service.inbound.read(body, 100_000, "")
+            service.inbound.read(body, spool::Owner::NONE, 100_000, "")
         };
         assert!(other().now_or_never().is_none(), "the body is in memory");
         drop(put);

@@ -26,7 +26,8 @@ impl Entry {
 
     /// Replaces the shares of the execution, and waits until they are on disk. A reader gets the
     /// old shares or the new ones, and so does the next start after a crash. Needs free disk space,
-    /// unlike a status. Two calls take turns, but the caller must order its own reads and writes.
+    /// unlike a status; only removing all shares works on a full disk. Two calls take turns, but
+    /// the caller must order its own reads and writes.
     ///
     /// # Errors
     /// `InvalidInput` if the shares are longer than [`crate::SHARES_BYTES_MAX`], `NotFound` if the

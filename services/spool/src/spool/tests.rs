@@ -361,6 +361,33 @@ fn retention_deletes_by_age_then_by_size_and_keeps_live_executions() {
 }
 
 #[test]
+fn one_owner_cannot_push_out_the_executions_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = SpoolLimits {
+        retention_bytes: 10 << 20,
+        ..LIMITS
+    };
+    let spool = Spool::open(dir.path(), limits).unwrap().0;
+    let now = SystemTime::now();
+    for n in 1..6 {
+        // The oldest execution belongs to the owner who uses little.
+        let owner = Owner::of(if n == 1 { "quiet" } else { "loud" });
+        ended(&spool, n);
+        let row = Row {
+            id: id(n),
+            owner,
+            ended: Some(EndFacts {
+                at_ms: now.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 - 100 + n as u64,
+                bytes: 3 << 20,
+            }),
+        };
+        spool.store.index().put(n as u64 - 1, &row).unwrap();
+    }
+    assert_eq!(spool.expire(now).unwrap(), [id(2), id(3)]);
+    assert_eq!(listed(&spool), [5, 4, 1]);
+}
+
+#[test]
 fn retention_deletes_more_executions_than_one_batch() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);

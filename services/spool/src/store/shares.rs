@@ -58,8 +58,9 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Replaces the shares of an execution, and waits until they are on disk. The caller holds the
-    /// id (see [`Store::hold`]), so that no other task writes or deletes them now.
+    /// Replaces the shares of an execution, and waits until they are on disk. Without shares, the
+    /// file is removed, which works on a full disk. The caller holds the id (see [`Store::hold`]),
+    /// so that no other task writes or deletes them now.
     ///
     /// # Errors
     /// `InvalidInput` if the shares are longer than [`SHARES_BYTES_MAX`], or the error of the
@@ -72,14 +73,20 @@ impl Store {
                 "the shares of one execution are longer than 64 KiB",
             ));
         }
-        let staged = self.staged_shares_path(id);
-        let written = write_synced(&staged, id, shares)
-            .and_then(|()| fs::rename(&staged, self.shares_path(id)));
-        if written.is_err() {
-            // A file that stays is removed by the next start.
-            let _ = fs::remove_file(&staged);
+        let path = self.shares_path(id);
+        if shares.is_empty() {
+            remove(&path)?;
+        } else {
+            let staged = self.staged_shares_path(id);
+            let written =
+                write_synced(&staged, id, shares).and_then(|()| fs::rename(&staged, &path));
+            if written.is_err() {
+                // A file that stays is removed by the next start.
+                let _ = fs::remove_file(&staged);
+            }
+            written?;
         }
-        written.and_then(|()| sync_dir(&self.folder(id)))
+        sync_dir(&self.folder(id))
     }
 
     /// Returns the path of the file with the shares of an execution.
@@ -93,6 +100,14 @@ impl Store {
         self.dir
             .join("staging")
             .join(format!("{}.shares", name(id)))
+    }
+}
+
+/// Removes the file `path`. A missing file counts as removed.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

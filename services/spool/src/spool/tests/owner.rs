@@ -79,9 +79,8 @@ fn a_list_before_an_execution_of_another_owner_is_refused() {
     assert_eq!(before(3, None), [id(2), id(1)]);
 }
 
-/// A missing record is not listed, so a list that opened the folders of other owners would differ.
 #[test]
-fn a_list_of_one_owner_depends_on_no_folder_of_another() {
+fn missing_folders_of_another_owner_do_not_shorten_a_page() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let (a, b) = (Owner::of("a"), Owner::of("b"));

@@ -14,6 +14,8 @@ fn shares_survive_a_restart_and_are_replaced_as_a_whole() {
         assert_eq!(entry.shares().unwrap(), shares);
         assert_eq!(spool.shares_of(id(1)).unwrap(), shares);
     }
+    assert!(!spool.store.shares_path(id(1)).exists());
+    entry.write_shares(b"").unwrap();
     entry.write_shares(b"third").unwrap();
     drop((entry, spool));
     let spool = open(&dir);
@@ -42,7 +44,10 @@ fn shares_of_an_ended_execution_can_be_written_and_end_with_its_deletion() {
     // A later execution with the same id starts without shares.
     let month = Duration::from_secs(31 * 24 * 3600);
     spool.expire(SystemTime::now() + month).unwrap();
-    assert!(create(&spool, 1).shares().unwrap().is_empty());
+    let next = create(&spool, 1);
+    let late = entry.write_shares(b"late").unwrap_err();
+    assert_eq!(late.kind(), io::ErrorKind::NotFound);
+    assert!(next.shares().unwrap().is_empty());
 }
 
 #[test]
@@ -130,9 +135,9 @@ fn the_repair_of_an_execution_keeps_its_shares() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
     let entry = ended(&spool, 1);
-    entry.write_shares(b"shares").unwrap();
     let folder = spool.store.folder(id(1));
     let bytes = disk_bytes(&folder);
+    entry.write_shares(b"shares").unwrap();
     drop((entry, spool));
     let record = File::options()
         .write(true)
