@@ -31,6 +31,7 @@ const LAYERS: [&[&str]; 7] = [
         "inbound",
         "metrics",
         "net",
+        "owner_shares",
         "readiness",
         "registry",
         "sandbox",
