@@ -32,8 +32,6 @@ pub struct Options {
     /// The maximum time until a request is answered, including reconnects (default 120 s).
     /// `execute` and `attach` have no such limit, because their runs report a lost connection.
     pub answer_timeout: Duration,
-    /// The token that is sent in the handshake. `None` if the bridge needs none.
-    pub token: Option<protocol::Secret>,
     /// Whether a run also yields the JSON text of each message of the bridge, as
     /// [`crate::Event::Message`]. Off by default.
     pub raw: bool,
@@ -51,7 +49,6 @@ impl Default for Options {
             // Below the bridge's own interval of 20 s.
             ping: Duration::from_secs(15),
             answer_timeout: Duration::from_secs(120),
-            token: None,
             raw: false,
         }
     }
