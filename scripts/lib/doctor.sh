@@ -14,7 +14,7 @@ wants_doctor() {
     shift
     case $word in
       -h | --help | help) return 1 ;;
-      --url | --reconnect-for | --claude-api) shift || true ;;
+      --url | --reconnect-for | --claude-api | --token-file | --ca) shift || true ;;
       -*) ;;
       doctor) found=0 ;;
       *) [ "$found" -eq 0 ] || return 1 ;;
