@@ -113,6 +113,8 @@ ENTRYPOINT ["start"]
 CMD ["serve"]
 
 FROM ${DEBIAN_IMAGE} AS bridge
+# For ccb, which checks certificates of wss:// addresses. Debian's slim image has none.
+COPY --from=claude-api /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=binaries /out/bridge /out/ccb /usr/local/bin/
 COPY scripts/image/watch-health /usr/local/bin/
 ENV LANG=C.UTF-8 \
