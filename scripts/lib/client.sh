@@ -63,18 +63,20 @@ way_to_bridge() {
 # arguments with the files' paths in the container. A token is never an argument or a variable of the container: process
 # lists and docker inspect show those.
 mount_files() {
-  local token=${CCB_TOKEN_FILE:-} usual=${XDG_CONFIG_HOME:-$HOME/.config}/cc-bridge/token named=''
+  local token=${CCB_TOKEN_FILE:-} usual=${XDG_CONFIG_HOME:-$HOME/.config}/cc-bridge/token named='' ca=${CCB_CA:-}
   MOUNTS=() ARGS=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do
     case $1 in
       --token-file=* | --ca=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
       --token-file) named=1 ;;&
+      --ca) ca='' ;;&
       --token-file | --ca) if [ $# -gt 1 ]; then mount_file "$1" "$2"; ARGS+=("$1" "$(inner_path "$1")"); shift 2; continue; fi ;;
     esac
     ARGS+=("$1")
     shift
   done
   ARGS+=("$@")
+  if [ -n "$ca" ]; then mount_file --ca "$ca"; MOUNTS+=(-e "CCB_CA=$(inner_path --ca)"); fi
   [ -z "$named" ] || return 0
   if [ -z "$token" ] && [ -n "${CCB_TOKEN:-}" ]; then token=$(token_in_a_file)
   elif [ -z "$token" ] && [ -f "$usual" ]; then token=$usual; fi
@@ -145,7 +147,8 @@ ccb_token() {
     case $1 in
       --add=* | --out=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
       --add | --out)
-        if [ $# -gt 1 ]; then
+        # A single - is stdout.
+        if [ $# -gt 1 ] && [ "$2" != - ]; then
           folder=$(dirname "$2")
           [ -d "$folder" ] || fail_with 64 "there is no folder $folder" "make it: mkdir -p -m 0700 '$folder'"
           folder=$(cd "$folder" && pwd) path=$(basename "$2")
