@@ -1,9 +1,12 @@
 //! The settings of the bridge, read from flags or environment variables. All mistakes are reported
 //! together, before the bridge listens (docs/protocol.md, "Settings").
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use addresses::{BadProxy, ProxyList};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use protocol::Limits;
 
 use crate::upstream::{Times, silence};
@@ -19,6 +22,23 @@ const MCP: &str = "MCP";
 /// How long the head of a stream's HTTP answer may take to arrive (5 s). claude-api sends the head
 /// immediately, so a later one means a dead connection.
 const HEAD_TIME: Duration = Duration::from_secs(5);
+
+/// The number of connections without a session that the default of `--connections` allows.
+const SESSIONLESS: u64 = 1048;
+
+/// The limits of the connections of clients.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// The most open connections in all, sessions included.
+    pub connections: usize,
+    /// The most open connections of one peer, sessions included.
+    pub per_peer: usize,
+    /// How long the head of a request may take to arrive, from its first byte or from the start of
+    /// the connection.
+    pub head: Duration,
+    /// How long a connection may be idle between two requests.
+    pub keep_alive: Duration,
+}
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -91,6 +111,54 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_ALLOWED_ORIGINS", value_delimiter = ',')]
     #[arg(help_heading = NETWORK)]
     pub allowed_origins: Vec<String>,
+    /// Address on which the host publishes the bridge, if it differs from --host; set by Compose. A
+    /// bridge that other machines reach serves only clients with a token
+    #[arg(long, env = "BRIDGE_PUBLISHED_ON", value_name = "ADDRESS")]
+    #[arg(value_parser = protocol::guard::listen_address)]
+    #[arg(help_heading = NETWORK)]
+    pub published_on: Option<IpAddr>,
+    /// Serve clients without a token although other machines reach the bridge
+    #[arg(
+        long,
+        env = "BRIDGE_ALLOW_UNAUTHENTICATED",
+        value_name = "BOOL",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        value_parser = BoolishValueParser::new()
+    )]
+    #[arg(help_heading = NETWORK)]
+    pub allow_unauthenticated: bool,
+    /// Reverse proxies whose X-Forwarded-For is believed: networks, addresses or host names
+    /// (comma-separated)
+    #[arg(long, env = "BRIDGE_TRUSTED_PROXIES", default_value = "")]
+    #[arg(help_heading = NETWORK)]
+    pub trusted_proxies: String,
+    /// Second port to listen on, for a reverse proxy on this machine. There X-Forwarded-For is
+    /// required, and believed from every peer
+    #[arg(long, env = "BRIDGE_PROXY_PORT", value_name = "PORT")]
+    #[arg(help_heading = NETWORK)]
+    pub proxy_port: Option<String>,
+    /// Most open connections in all, sessions included; default: --sessions and 1048 more. One more
+    /// closes the oldest connection without a session
+    #[arg(long, env = "BRIDGE_CONNECTIONS")]
+    #[arg(help_heading = NETWORK)]
+    pub connections: Option<String>,
+    /// Most open connections of one address; one more gets 429. Not for this machine, its gateway
+    /// and trusted proxies
+    #[arg(long, env = "BRIDGE_CONNECTIONS_PER_PEER", default_value = "256")]
+    #[arg(help_heading = NETWORK)]
+    pub connections_per_peer: String,
+    /// Longest time until the head of a request has arrived, in milliseconds
+    #[arg(long, env = "BRIDGE_HEAD_MS", default_value = "10000")]
+    #[arg(help_heading = NETWORK)]
+    pub head_ms: String,
+    /// Longest idle time of a connection between two requests, in milliseconds
+    #[arg(long, env = "BRIDGE_KEEP_ALIVE_MS", default_value = "60000")]
+    #[arg(help_heading = NETWORK)]
+    pub keep_alive_ms: String,
     /// Log level: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, env = "BRIDGE_LOG_LEVEL", default_value = "info")]
     #[arg(help_heading = SERVICE)]
@@ -103,6 +171,20 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_SESSIONS", default_value = "1000")]
     #[arg(help_heading = SESSIONS)]
     pub sessions: String,
+    /// Most open WebSocket sessions of one principal; one more is refused. The MCP sessions and
+    /// calls of one principal have limits in the same proportion. Without tokens there is no
+    /// principal
+    #[arg(long, env = "BRIDGE_SESSIONS_PER_PRINCIPAL", default_value = "250")]
+    #[arg(help_heading = SESSIONS)]
+    pub sessions_per_principal: String,
+    /// Most frames of one session in a second, pings included. Beyond it the bridge reads later
+    #[arg(long, env = "BRIDGE_FRAMES_PER_SECOND", default_value = "200")]
+    #[arg(help_heading = SESSIONS)]
+    pub frames_per_second: String,
+    /// Most frames of one session at once, after a quiet time
+    #[arg(long, env = "BRIDGE_FRAMES_BURST", default_value = "1000")]
+    #[arg(help_heading = SESSIONS)]
+    pub frames_burst: String,
     /// Longest message of a client, in bytes
     #[arg(long, env = "BRIDGE_MESSAGE_BYTES", default_value = "13631488")]
     #[arg(help_heading = SESSIONS)]
@@ -191,6 +273,12 @@ pub struct Settings {
     /// default values here. The greeting of a session (`connected`) shows claude-api's own values
     /// for them.
     pub limits: Limits,
+    /// The limits of the connections of clients.
+    pub connections: ConnectionLimits,
+    /// The proxies whose header `X-Forwarded-For` is believed.
+    pub trusted_proxies: ProxyList,
+    /// The TCP port for proxies on this machine. `None` if there is none.
+    pub proxy_port: Option<u16>,
     /// The most executions that one session may view at the same time.
     pub views: usize,
     /// The limits of the MCP server on `/mcp`.
@@ -209,9 +297,13 @@ pub struct Mcp {
     /// The most MCP tool calls that may view an execution at the same time. The same number applies
     /// separately to all other calls. A further call is refused.
     pub calls: usize,
+    /// The most calls of one principal, of either kind.
+    pub calls_per_principal: usize,
     /// The most open MCP sessions. A further one ends the session that is idle longest, or is
     /// refused with HTTP 503 (Service Unavailable) if all are in use.
     pub sessions: usize,
+    /// The most open MCP sessions of one principal.
+    pub sessions_per_principal: usize,
     /// The longest time between two progress notifications of one call. They show the MCP client
     /// that the call still runs.
     pub progress: Duration,
@@ -239,6 +331,20 @@ impl Config {
         let port = number("port", &self.port, 0, 65_535);
         let limits = Limits {
             sessions: number("sessions", &self.sessions, 1, 1_000_000),
+            sessions_per_principal: number(
+                "sessions-per-principal",
+                &self.sessions_per_principal,
+                1,
+                1_000_000,
+            ),
+            connections_per_peer: number(
+                "connections-per-peer",
+                &self.connections_per_peer,
+                1,
+                1_000_000,
+            ),
+            frames_per_second: number("frames-per-second", &self.frames_per_second, 1, 1_000_000),
+            frames_burst: number("frames-burst", &self.frames_burst, 1, 1_000_000),
             message_bytes: number("message-bytes", &self.message_bytes, 1024, 1 << 30),
             inbound_bytes: number("inbound-bytes", &self.inbound_bytes, 1024, BYTES),
             outbound_bytes: number("outbound-bytes", &self.outbound_bytes, 1 << 20, BYTES),
@@ -252,6 +358,17 @@ impl Config {
             shutdown_ms: number("shutdown-ms", &self.shutdown_ms, 0, DAY),
             ..Limits::default()
         };
+        let connections = match &self.connections {
+            Some(text) => number("connections", text, limits.sessions + 1, 10_000_000),
+            None => limits.sessions + SESSIONLESS,
+        };
+        let head = number("head-ms", &self.head_ms, 10, DAY);
+        let keep_alive = number("keep-alive-ms", &self.keep_alive_ms, 10, DAY);
+        let proxy_port = self
+            .proxy_port
+            .as_ref()
+            .filter(|text| !text.trim().is_empty());
+        let proxy_port = proxy_port.map(|text| number("proxy-port", text, 0, 65_535));
         let accept = number("accept-ms", &self.accept_ms, 1, DAY);
         let call = number("call-ms", &self.call_ms, 1, DAY);
         let views = number("views", &self.views, 1, 1_000_000);
@@ -262,6 +379,18 @@ impl Config {
         if let Err(mistake) = protocol::guard::listen_address(&self.host) {
             mistakes.push(format!("--host {:?}: {mistake}", self.host));
         }
+        if proxy_port.is_some_and(|proxy_port| proxy_port == port && port != 0) {
+            mistakes.push(format!(
+                "--proxy-port {port}: a port of its own is needed, not the one of --port"
+            ));
+        }
+        let trusted_proxies = self
+            .trusted_proxies
+            .parse()
+            .unwrap_or_else(|mistake: BadProxy| {
+                mistakes.push(format!("--trusted-proxies: {mistake}"));
+                ProxyList::default()
+            });
         if let Err(mistake) = check_upstream(&self.claude_api_url) {
             mistakes.push(mistake);
         }
@@ -298,6 +427,15 @@ impl Config {
             return Err(mistakes);
         }
         let ms = Duration::from_millis;
+        // One principal gets the same share of MCP as of WebSocket sessions.
+        let (all, own) = (
+            limits.sessions,
+            limits.sessions_per_principal.min(limits.sessions),
+        );
+        let of_principal = |limit: u64| {
+            let share = (limit.saturating_mul(own) / all).max(1);
+            usize::try_from(share).unwrap_or(usize::MAX)
+        };
         Ok(Settings {
             port: u16::try_from(port).unwrap_or_default(),
             log_format,
@@ -313,11 +451,21 @@ impl Config {
                 stall: ms(limits.heartbeat_ms.clamp(100, 5_000)),
                 heartbeat: ms(limits.heartbeat_ms),
             },
+            connections: ConnectionLimits {
+                connections: usize::try_from(connections).unwrap_or(usize::MAX),
+                per_peer: usize::try_from(limits.connections_per_peer).unwrap_or(usize::MAX),
+                head: ms(head),
+                keep_alive: ms(keep_alive),
+            },
+            trusted_proxies,
+            proxy_port: proxy_port.map(|port| u16::try_from(port).unwrap_or_default()),
             limits,
             views: usize::try_from(views).unwrap_or(usize::MAX),
             mcp: Mcp {
                 calls: usize::try_from(mcp_calls).unwrap_or(usize::MAX),
+                calls_per_principal: of_principal(mcp_calls),
                 sessions: usize::try_from(mcp_sessions).unwrap_or(usize::MAX),
+                sessions_per_principal: of_principal(mcp_sessions),
                 progress: ms(mcp_progress),
             },
             disconnect_grace: ms(grace),

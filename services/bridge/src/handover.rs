@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
-use crate::upstream::Upstream;
 use departures::Departures;
 
 /// The most owed cancels that are retried without a time limit, over all sessions. A cancel is owed
@@ -53,8 +52,6 @@ pub struct Handover {
 /// The state that the executes and the owed cancels of all sessions share. There is one per bridge.
 #[derive(Debug)]
 pub struct Context {
-    /// The client for claude-api.
-    pub upstream: Upstream,
     /// The counters of executes that claude-api has accepted and of those that failed.
     pub metrics: Arc<Metrics>,
     /// The number of viewers of each execution. An execution that still has a viewer is not
@@ -80,14 +77,12 @@ impl Context {
     /// immediately, and the executes after 2 s.
     #[must_use]
     pub fn new(
-        upstream: Upstream,
         metrics: Arc<Metrics>,
         disconnect_grace: Duration,
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            upstream,
             metrics,
             departures: Departures::default(),
             owed_permits: Semaphore::new(OWED_CANCELS),

@@ -12,8 +12,10 @@
 //!   for which no client waits any more
 //! - [`viewer`]: streams one execution to one session, a pure state machine with a task around it
 //! - [`upstream`]: the HTTP client for claude-api, with its retries
+//! - [`access`]: the credentials of clients, and claude-api's judgement of them
 //! - [`budget`]: the limits of the memory that all sessions use together
 
+pub mod access;
 pub mod budget;
 pub mod config;
 pub mod handover;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bridge::config::{Cli, Command, Config, LogFormat, Settings};
+use bridge::server::Listeners;
 use bridge::upstream::errors::printable;
 use clap::Parser;
 use clap::error::ErrorKind;
+use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 /// The exit code for wrong arguments or settings: 64, which is EX_USAGE in sysexits.h. Other
@@ -81,6 +83,7 @@ fn serve(config: &Config) -> ExitCode {
         LogFormat::Pretty if std::io::stderr().is_terminal() => logs.init(),
         LogFormat::Pretty => logs.with_ansi(false).init(),
     }
+    protect_memory();
     exit_code(run(config, settings))
 }
 
@@ -94,10 +97,7 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
     // The settings' check has already parsed the address.
     let host =
         protocol::guard::listen_address(&config.host).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let addr = SocketAddr::new(host, settings.port);
-    let listener = tokio::net::TcpListener::bind(addr).await.with_context(|| {
-        format!("cannot listen on {addr} (--host, --port); is another bridge running?")
-    })?;
+    let listener = listen(host, settings.port, "--host, --port").await?;
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut int = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let shutdown = async move {
@@ -106,7 +106,38 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<()> {
             _ = int.recv() => {}
         }
     };
-    bridge::run(listener, config, settings, shutdown).await
+    let listeners = Listeners {
+        clients: listener,
+        proxies: match settings.proxy_port {
+            Some(port) => Some(listen(host, port, "--host, --proxy-port").await?),
+            None => None,
+        },
+    };
+    bridge::run(listeners, config, settings, shutdown).await
+}
+
+/// Opens the socket on which the bridge listens. `flags` are the flags of the address and the port.
+///
+/// # Errors
+/// Returns an error if the address cannot be bound.
+async fn listen(host: IpAddr, port: u16, flags: &str) -> anyhow::Result<TcpListener> {
+    let addr = SocketAddr::new(host, port);
+    TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("cannot listen on {addr} ({flags}); is another bridge running?"))
+}
+
+/// Keeps other processes of the same user from reading the memory of this one, in which there are
+/// tokens of clients, and the kernel from writing it to a core dump (prctl(2), PR_SET_DUMPABLE). A
+/// failure is only logged, because the bridge works without it.
+fn protect_memory() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(
+            %error,
+            "could not protect the memory of the bridge; a core dump may have tokens of clients"
+        );
+    }
 }
 
 /// Raises the soft limit of open files (RLIMIT_NOFILE) to the hard limit. Each session needs one

@@ -1,34 +1,49 @@
 //! The HTTP server of the bridge. It accepts connections, upgrades them to WebSocket sessions, and
 //! serves MCP, health and metrics. When the bridge stops, it closes all sessions in order.
 
+mod access;
 pub mod app;
+mod audit;
 mod boxed;
 mod connections;
+mod cors;
 mod limits;
 pub mod mcp;
 pub mod pages;
+mod peer;
+mod principals;
 mod problems;
+mod tickets;
 pub mod upgrade;
 
 use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use addresses::{ExemptPeers, OwnAddresses, TrustedProxies};
 use anyhow::Context as _;
 use axum::Router;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use protocol::Guard;
-use tokio::net::TcpListener;
+use protocol::guard::reads_health;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::judge::Judge;
 use crate::config::{Config, Settings};
 use crate::session::shared::Shared;
 use crate::upstream::Upstream;
+use access::Access;
 use app::App;
+use audit::AuditedRequest;
 use boxed::BoxRule;
-use connections::{ConnectionSlots, serve, set_options};
+use connections::{Accepted, Connections, set_options};
+use peer::{Client, Connection};
+use principals::PrincipalSessions;
 
 /// The most surplus WebSocket sessions that are refused politely at the same time: they are opened,
 /// get the JSON-RPC error -32001 (`TOO_MANY_SESSIONS`), and close. Further ones get HTTP 503
@@ -45,7 +60,41 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// header `Host`.
 const SERVICE_NAME: &str = "bridge";
 
-/// Runs the bridge on `listener` until `shutdown` completes. Then closes all WebSocket sessions
+/// The sockets on which a bridge listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The socket for clients.
+    pub clients: TcpListener,
+    /// The socket for reverse proxies, whose header `X-Forwarded-For` is required and believed.
+    /// `None` if there is none.
+    pub proxies: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(clients: TcpListener) -> Self {
+        Self {
+            clients,
+            proxies: None,
+        }
+    }
+}
+
+/// Accepts a connection, or waits forever for `None`.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns whether clients need a token because other machines reach the bridge. `listens` is the
+/// address on which it listens. The operator may say that it is published on another one.
+fn requires_tokens(config: &Config, listens: IpAddr) -> bool {
+    let reached = config.published_on.unwrap_or(listens).to_canonical();
+    !reached.is_loopback() && !config.allow_unauthenticated
+}
+
+/// Runs the bridge on `listeners` until `shutdown` completes. Then closes all WebSocket sessions
 /// with the close code 1012 (service restart), and waits up to `shutdownMs` for their tasks.
 /// Returns `Ok` also if some tasks did not end in time.
 ///
@@ -53,29 +102,37 @@ const SERVICE_NAME: &str = "bridge";
 /// Returns an error if the HTTP client cannot be created, the addresses of this machine cannot be
 /// read, or the listener has no address.
 pub async fn run(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     config: &Config,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let Listeners { clients, proxies } = listeners.into();
     let own_limits = settings.limits.clone();
     let upstream = Upstream::new(&config.claude_api_url, settings.times)?;
-    let boxed = BoxRule::new(&config.claude_api_url, upstream.clone());
-    let boxed = Arc::new(boxed.context("cannot read the addresses of this machine")?);
+    let own_addresses =
+        || OwnAddresses::read().context("cannot read the addresses of this machine");
+    let boxed = BoxRule::new(&config.claude_api_url, upstream.clone(), own_addresses()?);
+    let boxed = Arc::new(boxed);
     let (known, limits) = watch::channel(None);
     let stop = CancellationToken::new();
     let tracker = TaskTracker::new();
     let shutdown_time = Duration::from_millis(own_limits.shutdown_ms);
     let user_timeout = u32::try_from(own_limits.ping_ms.saturating_mul(2)).unwrap_or(u32::MAX);
+    let judge = Judge::new(upstream.clone(), limits.clone(), stop.clone());
+    let trusted_proxies = Arc::new(TrustedProxies::new(&settings.trusted_proxies));
+    let exempt = ExemptPeers::new(own_addresses()?, trusted_proxies.clone(), &[]);
+    let exempt = Arc::new(exempt);
+    let address = clients.local_addr()?;
     let shared = Shared::new(
         &settings,
-        upstream.clone(),
+        &upstream.retries,
         limits,
         tracker.clone(),
         stop.clone(),
     );
     let mcp = mcp::Endpoint {
-        address: listener.local_addr()?,
+        address,
         settings: settings.mcp,
         body_bytes: usize::try_from(shared.own_limits.message_bytes).unwrap_or(usize::MAX),
         inbound_bytes: usize::try_from(own_limits.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
@@ -87,56 +144,66 @@ pub async fn run(
     let origins: Vec<_> = trimmed(&config.allowed_origins).collect();
     let metrics = shared.viewer.metrics.clone();
     let mcp_stop = CancellationToken::new();
-    let mcp = mcp.service(metrics, mcp_stop.clone());
+    let mcp = mcp.service(metrics.clone(), mcp_stop.clone());
     tracker.spawn(mcp.clone().drain());
-    let guard = Guard::new(hosts, origins);
+    let connections = Connections::new(settings.connections, exempt.clone(), metrics, stop.clone());
     let app = App {
         shared,
+        upstream: upstream.clone(),
         open_sessions: Arc::default(),
+        principals: PrincipalSessions::default(),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
-        guard: Arc::new(guard),
+        access: Access::new(judge.clone(), exempt, requires_tokens(config, address.ip())),
+        proxies: trusted_proxies,
+        audit: Arc::default(),
+        guard: Arc::new(Guard::new(hosts, origins)),
         boxed: Arc::clone(&boxed),
         mcp,
     };
-    let slots = ConnectionSlots::new(own_limits.sessions);
-    let (addr, claude_api) = (listener.local_addr()?, &config.claude_api_url);
-    tracing::info!(%addr, %claude_api, "listening");
+    tracing::info!(addr = %address, claude_api = %config.claude_api_url, "listening");
     tracker.spawn(limits::keep_fresh(
         upstream,
         own_limits,
         known,
         stop.clone(),
     ));
-    let warning = async move { boxed.warn_of_shared_address().await };
-    tracker.spawn(stop.clone().run_until_cancelled_owned(warning));
+    let background = async move {
+        tokio::join!(boxed.warn_of_shared_address(), judge.revoke_unjudged());
+    };
+    tracker.spawn(stop.clone().run_until_cancelled_owned(background));
     let router = router(app);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        tokio::select! {
+        let (accepted, is_proxy_port) = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    set_options(&stream, user_timeout);
-                    let slot = slots.take();
-                    let (router, stop) = (router.clone(), stop.clone());
-                    tracker.spawn(serve(stream, peer.ip(), router, stop, slot));
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        %error,
-                        "could not accept a connection; the next attempt follows in 100 ms"
-                    );
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            accepted = clients.accept() => (accepted, false),
+            accepted = accept(proxies.as_ref()) => (accepted, true),
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                set_options(&stream, user_timeout);
+                let accepted = Accepted {
+                    stream,
+                    peer: peer.ip().to_canonical(),
+                    is_proxy_port,
+                };
+                tracker.spawn(connections.handle(accepted, router.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "could not accept a connection; the next attempt follows in 100 ms"
+                );
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     tracing::info!("stopping; closing all sessions");
     // MCP first, so that its calls end because of the stop and not because of lost sessions.
     mcp_stop.cancel();
     stop.cancel();
-    drop(listener);
+    drop((clients, proxies));
     tracker.close();
     if tokio::time::timeout(shutdown_time, tracker.wait())
         .await
@@ -159,11 +226,14 @@ fn trimmed(list: &[String]) -> impl Iterator<Item = String> {
 
 /// Creates the table of the bridge's HTTP paths. The access checks run before every handler.
 fn router(app: App) -> Router {
+    let cors = || cors::layer(app.guard.clone());
+    let ticket = post(tickets::ticket).fallback(problems::only_post);
     Router::new()
         .route("/", get(pages::front))
         .route("/ws", get(upgrade::upgrade))
         .route("/ws/mcp", get(upgrade::upgrade))
-        .route("/mcp", any(mcp::handle))
+        .route("/ws-ticket", ticket.layer(cors()))
+        .route("/mcp", any(mcp::handle).layer(cors()))
         .route("/health/live", get(pages::live))
         .route("/health/ready", get(pages::ready))
         .route("/health", get(pages::ready))
@@ -175,23 +245,64 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Checks the access of every HTTP request before its handler runs. Refuses requests from
-/// claude-api's container, and requests whose `Host` or `Origin` header is not allowed. Also counts
-/// each refused request in `/metrics`.
+/// Checks the access of every HTTP request before its handler runs, and determines its client.
+/// Counts each refused request in `/metrics`, and writes an audit line if it was refused for a
+/// reason of access.
 async fn guard(
     axum::extract::State(app): axum::extract::State<App>,
-    request: axum::extract::Request,
+    mut request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> axum::response::Response {
-    let response = match app.boxed.refusal(&request).await {
-        Some(refusal) => refusal,
-        None => match app.guard.check(request.uri(), request.headers()) {
-            Ok(()) => next.run(request).await,
-            Err(foreign) => problems::foreign(&foreign),
-        },
+    let audited = AuditedRequest::new(request.method().clone(), request.uri().path());
+    let connection = request.extensions_mut().remove::<Connection>();
+    let peer = connection.as_ref().map(|connection| connection.peer);
+    let (response, client) = match check(&app, connection, &mut request).await {
+        Ok(()) => {
+            let client = Client::of(&request).address;
+            (next.run(request).await, Some(client))
+        }
+        Err((refusal, client)) => (*refusal, client),
     };
     if let Some(problems::Refused(kind)) = response.extensions().get() {
         app.shared.viewer.metrics.refused(kind);
     }
+    let unknown = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let client = client.or(peer).unwrap_or(unknown);
+    app.audit.record(client, &audited, &response);
     response
+}
+
+/// Determines the client of a request and stores it as an extension. Refuses requests from
+/// claude-api's container, requests whose `Host` or `Origin` header is not allowed, and all requests
+/// of an exposed bridge. Health pages may be read from anywhere, so that probes work.
+///
+/// # Errors
+/// The response that refuses the request, and the address of the client if it is known.
+async fn check(
+    app: &App,
+    connection: Option<Connection>,
+    request: &mut axum::extract::Request,
+) -> Result<(), (Box<axum::response::Response>, Option<IpAddr>)> {
+    let is_health_page = reads_health(request.method(), request.uri());
+    let mut client = None;
+    if let Some(connection) = connection
+        && !is_health_page
+    {
+        let headers = request.headers().clone();
+        let determined = Client::determine(connection, &headers, &app.proxies).await;
+        let (determined, addresses) =
+            determined.map_err(|error| (Box::new(peer::bad_forwarded_for(&error)), None))?;
+        client = Some(determined.address);
+        if let Some(refusal) = app.boxed.refusal(&addresses).await {
+            return Err((Box::new(refusal), client));
+        }
+        request.extensions_mut().insert(determined);
+    }
+    if let Err(foreign) = app.guard.check(request.uri(), request.headers()) {
+        return Err((Box::new(problems::foreign(&foreign)), client));
+    }
+    match app.access.exposed_refusal() {
+        Some(refusal) if !is_health_page => Err((Box::new(refusal), client)),
+        _ => Ok(()),
+    }
 }

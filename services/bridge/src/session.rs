@@ -73,6 +73,7 @@ pub mod wire;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,6 +85,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::access::grant::Grant;
 use crate::budget::SessionInbound;
 use crate::budget::inbound::InboundCharge;
 use crate::budget::lists::SessionLists;
@@ -127,8 +129,9 @@ enum Wakeup {
     Evicted,
     /// A ping interval is over. The session now judges whether the client is alive and pings it.
     Tick,
-    /// The bridge stops, so the session closes with 1012 (service restart).
-    Stop,
+    /// The grant of the session is revoked. Either the bridge stops, so the session closes with 1012
+    /// (service restart), or its token is no longer valid, so it closes with 1008 (policy).
+    Revoked,
     /// The connection failed while the session was writing to it.
     Broken,
 }
@@ -151,6 +154,8 @@ enum End {
 /// it needs no locks.
 struct Session<T> {
     shared: Arc<Shared>,
+    /// The permission of the client, with the client for claude-api that sends its token.
+    grant: Arc<Grant>,
     socket: Socket<T>,
     machine: Machine,
     executor: Executor,
@@ -201,7 +206,15 @@ struct Session<T> {
 /// Runs a session on a connection whose WebSocket handshake is done. Returns when the client
 /// leaves, the bridge stops, or an error or a silent client ends the session. Executes that were
 /// already handed over to claude-api continue without it.
-pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) {
+///
+/// `grant` is the client's permission; the session ends when it is revoked. `client` is the address
+/// of the client, for the log.
+pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
+    io: T,
+    shared: Arc<Shared>,
+    grant: Arc<Grant>,
+    client: IpAddr,
+) {
     let id = uuid::Uuid::new_v4().to_string();
     let start = Instant::now();
     let own_limits = &shared.own_limits;
@@ -221,6 +234,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
     let every = Duration::from_millis(own_limits.ping_ms.max(1));
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let name: Arc<str> = id.as_str().into();
     let mut session = Session {
         machine: Machine::new(
             id.clone(),
@@ -234,14 +248,15 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         ),
         shared: shared.clone(),
         socket,
-        executor: Executor::default(),
+        executor: Executor::new(name.clone(), grant.clone()),
+        grant,
         completions,
         completion_sender,
         messages,
         message_sender,
         views: HashMap::new(),
         lists: SessionLists::default(),
-        name: id.as_str().into(),
+        name,
         view_requests: HashMap::new(),
         inputs: HashMap::new(),
         own_inbound: None,
@@ -255,23 +270,27 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Arc<Shared>) 
         sent: SentMessages::default(),
         executes: 0,
     };
+    session.log_opened(&id, client);
     let end = session.run().await;
-    Box::pin(session.end(end, &id, start)).await;
+    Box::pin(session.end(end, &id, start, client)).await;
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     async fn run(&mut self) -> End {
-        let shared = self.shared.clone();
-        let mut stop = pin!(shared.shutdown.cancelled());
+        let grant = self.grant.clone();
+        let mut revoked = pin!(grant.revoked().cancelled());
         loop {
             let wakeup = poll_fn(|cx| {
-                let wakeup = self.poll_wakeup(cx, stop.as_mut());
+                let wakeup = self.poll_wakeup(cx, revoked.as_mut());
                 // On every poll, because the task may sleep for hours afterwards.
                 self.count_sent();
                 wakeup
             });
             let mut actions = match wakeup.await {
-                Wakeup::Stop => return End::Ours(close::RESTARTING, "restarting"),
+                Wakeup::Revoked if self.shared.shutdown.is_cancelled() => {
+                    return End::Ours(close::RESTARTING, "restarting");
+                }
+                Wakeup::Revoked => return End::Ours(close::POLICY, self.grant.reason()),
                 Wakeup::Broken => return End::Peer(None),
                 Wakeup::Evicted => {
                     return End::Ours(close::TRY_AGAIN_LATER, "no room for this message");
@@ -325,6 +344,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             self.charge = None;
             self.held.set(self.machine.pledged_bytes());
         }
+    }
+
+    /// Logs the start of the session with the address and the principal of its client.
+    fn log_opened(&self, id: &str, client: IpAddr) {
+        let me = self.grant.me();
+        tracing::info!(
+            session = id,
+            %client,
+            principal = me.principal.as_deref(),
+            token = me.name.as_deref(),
+            "session opened"
+        );
     }
 
     fn on_text(&mut self, text: &str) -> Vec<Action> {
@@ -430,7 +461,7 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         type Io = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
-        fn size<T, F>(_: impl Fn(T, Arc<Shared>) -> F) -> usize {
+        fn size<T, F>(_: impl Fn(T, Arc<Shared>, Arc<Grant>, IpAddr) -> F) -> usize {
             size_of::<F>()
         }
         let task = size(run::<Io>);

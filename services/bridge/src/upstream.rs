@@ -4,12 +4,14 @@
 //!
 //! - [`accept`]: the PUT of an execute, until claude-api has accepted it
 //! - [`calls`], [`events`], `attach`: the short calls for requests
+//! - [`access`]: to whom a token belongs, tickets, shares, and the limits
 //! - [`cancel`]: cancels that the bridge sends on its own
 //! - [`follow`], [`output`]: the streams of a view. `dedicated_stream` is a GET on its own
 //!   connection.
 //! - `response`, [`errors`], [`retry`]: the answers, failures and delays of all of them
 
 pub mod accept;
+pub mod access;
 mod attach;
 pub mod calls;
 pub mod cancel;
@@ -25,6 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Method};
 use protocol::ExecutionId;
 
 use crate::metrics::Retries;
@@ -71,7 +75,10 @@ pub struct Times {
 pub struct Upstream {
     client: reqwest::Client,
     /// The base URL of claude-api, `http://host:port` without a slash at the end.
-    base: String,
+    base: Arc<str>,
+    /// The header `Authorization` of every call and stream, marked as sensitive. `None` for calls
+    /// that are made for no client, and for clients without a token.
+    authorization: Option<HeaderValue>,
     /// The id of the session for which streams are read. It is sent to claude-api as the viewer.
     /// `None` for calls that are made for no session.
     viewer: Option<Arc<str>>,
@@ -105,7 +112,8 @@ impl Upstream {
             .build()?;
         Ok(Self {
             client,
-            base: base.trim_end_matches('/').to_owned(),
+            base: base.trim_end_matches('/').into(),
+            authorization: None,
             viewer: None,
             times,
             heartbeat_ms: Arc::default(),
@@ -122,6 +130,36 @@ impl Upstream {
             viewer: Some(session),
             ..self.clone()
         }
+    }
+
+    /// Returns a copy of the client that sends this header `Authorization` with every call and
+    /// stream. `None` removes the header. The value should be marked as sensitive.
+    #[must_use]
+    pub fn with_authorization(&self, authorization: Option<HeaderValue>) -> Self {
+        Self {
+            authorization,
+            ..self.clone()
+        }
+    }
+
+    /// Returns a request to claude-api with the header `Authorization` of this client. Every
+    /// request of this module is made here, except those of `dedicated_stream`.
+    fn request(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, url);
+        match &self.authorization {
+            Some(value) => request.header(AUTHORIZATION, value.clone()),
+            None => request,
+        }
+    }
+
+    /// Returns a GET request to claude-api.
+    fn get(&self, url: &str) -> reqwest::RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// Returns a POST request to claude-api.
+    fn post(&self, url: &str) -> reqwest::RequestBuilder {
+        self.request(Method::POST, url)
     }
 
     /// Stores how often claude-api repeats a status, in milliseconds. This client and all its

@@ -28,8 +28,6 @@ use order::Order;
 /// The settings and counters that all views of the bridge share.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The client for claude-api.
-    pub upstream: Upstream,
     /// The most unsent output of a view with `onSlow: skip`. Older output beyond it is dropped.
     pub skip: Skip,
     /// The longest status object in a message to the client, in bytes. A longer one is shortened.
@@ -114,16 +112,16 @@ const CHECKS_WITHOUT_ROOM: u32 = 2;
 /// Runs the view with the number `view` until its last message is sent or the session has ended.
 /// Its buffered bytes count in `share`, the memory of the session for unread output. While that is
 /// used up, the view reads no more from claude-api, and resumes later at the same offset. The task
-/// may be aborted at any point.
+/// may be aborted at any point. `upstream` sends the token of the session to claude-api.
 pub async fn run(
     context: Context,
+    upstream: Upstream,
     start: ViewStart,
     view: u64,
     messages: mpsc::Sender<Box<ViewMessage>>,
     share: Arc<Share>,
 ) {
     let Context {
-        upstream,
         skip,
         status_bytes,
         metrics,

@@ -1,11 +1,20 @@
-//! The settings of a [`Client`](crate::Client), such as timeouts and reconnect delays.
+//! The settings of a [`Client`](crate::Client), such as its token, timeouts and reconnect delays.
 
 use std::time::Duration;
 
-/// The timeouts, reconnect delays and ping interval of a [`Client`](crate::Client). The defaults
-/// suit a bridge on this machine or nearby.
+use protocol::Secret;
+
+use crate::Roots;
+
+/// The token, timeouts, reconnect delays and ping interval of a [`Client`](crate::Client). The
+/// defaults suit a bridge without tokens on this machine or nearby.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The token that the client sends when it connects, for a bridge that checks tokens. `None`
+    /// sends none.
+    pub token: Option<Secret>,
+    /// The root certificates that the client trusts for a `wss://` address.
+    pub roots: Roots,
     /// The maximum time of one attempt to connect, until the bridge's greeting was read. The
     /// default is 10 s.
     pub connect_timeout: Duration,
@@ -31,6 +40,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            token: None,
+            roots: Roots::default(),
             connect_timeout: Duration::from_secs(10),
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(5),

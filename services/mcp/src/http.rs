@@ -9,6 +9,7 @@
 //! answered with an error that says how to continue. Then all streams and sessions end.
 
 mod bodies;
+mod caller;
 mod sessions;
 
 use std::convert::Infallible;
@@ -20,6 +21,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
+use protocol::ExecutionId;
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -31,13 +33,18 @@ use crate::running_calls::StreamClosed;
 use crate::{Server, Settings, methods};
 pub(crate) use bodies::Charge;
 use bodies::{BODY_TIME, Bodies, SMALL_BYTES};
-use sessions::Sessions;
+pub use caller::Caller;
+pub(crate) use caller::Owner;
+use sessions::{ForeignSession, Sessions};
 
 /// The time without any message after which an MCP session over HTTP ends. Progress notifications
 /// count as messages, so a long call keeps its session open.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
 /// The maximum time that the server waits for clients to read their last answers when it stops.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// The header with the id of an MCP session.
+const SESSION_ID: &str = "mcp-session-id";
 
 /// The settings of the MCP server that apply only over HTTP, such as limits on memory and sessions.
 #[derive(Debug, Clone)]
@@ -50,6 +57,9 @@ pub struct HttpSettings {
     /// The maximum number of open MCP sessions. One more session ends an idle one, or is refused if
     /// none is idle.
     pub sessions: usize,
+    /// The maximum number of open MCP sessions of one principal. One more session ends an idle one
+    /// of the same principal, or is refused. Without tokens there is no such limit.
+    pub sessions_per_principal: usize,
     /// The token that stops the server. Cancelling it ends all calls, and lets [`Service::drain`]
     /// end all sessions and streams.
     pub stop: CancellationToken,
@@ -71,7 +81,8 @@ pub enum Refusal {
     /// retried.
     #[error("other MCP requests leave no memory for this body; try again later")]
     InboundFull,
-    /// All MCP sessions that the limit allows are open, and none of them is idle. Holds the limit.
+    /// All MCP sessions that a limit allows are open, and none of them may be ended for another: the
+    /// limit of all sessions, or of one principal. Holds the limit.
     #[error("{0} MCP sessions are in use (the limit); end one with DELETE, or try again later")]
     TooManySessions(usize),
     /// The server is stopping, and the request body had not arrived completely.
@@ -86,7 +97,6 @@ pub enum Refusal {
 pub struct Service {
     inner: StreamableHttpService<Server, Sessions>,
     sessions: Arc<Sessions>,
-    max_sessions: usize,
     bodies: Bodies,
     /// The open HTTP responses to POST requests. [`Self::drain`] waits until clients have read
     /// them.
@@ -111,11 +121,13 @@ impl Service {
             body_bytes,
             inbound_bytes,
             sessions: max_sessions,
+            sessions_per_principal,
             stop,
         } = http;
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(SESSION_IDLE);
-        let sessions = Sessions::new(sessions, max_sessions, settings.on_refusal.clone());
+        let on_refusal = settings.on_refusal.clone();
+        let sessions = Sessions::new(sessions, max_sessions, sessions_per_principal, on_refusal);
         let sessions = Arc::new(sessions);
         let end = CancellationToken::new();
         let config = StreamableHttpServerConfig::default()
@@ -131,7 +143,6 @@ impl Service {
         Self {
             inner,
             sessions,
-            max_sessions,
             bodies: Bodies::new(body_bytes, inbound_bytes, stop.clone()),
             responses: TaskTracker::new(),
             stop,
@@ -156,7 +167,9 @@ impl Service {
         self.end.cancel();
     }
 
-    /// Handles one HTTP request to the MCP server and returns the response. Receives the body,
+    /// Handles one HTTP request to the MCP server and returns the response. The extensions of the
+    /// request have a [`Caller`], which the caller of this function has judged. Without it, the
+    /// request is one without a token. Receives the body,
     /// checks that it is a valid MCP message, and calls the MCP method.
     ///
     /// # Errors
@@ -181,7 +194,9 @@ impl Service {
             // The library refuses a POST of another type; other methods have no body.
             Err(_) => Envelope::default(),
         };
-        let session = session(&parts.headers);
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let owner = caller.as_ref().map(Owner::from).unwrap_or_default();
+        let session = session(&parts.headers).map(str::to_owned);
         if is_post && session.is_none() && envelope.method.as_deref() == Some("initialize") {
             if body.len() > SMALL_BYTES {
                 // A session keeps its `initialize` in memory.
@@ -190,11 +205,19 @@ impl Service {
             if let Some(mistake) = mistake(&body) {
                 return Err(Malformed::params(envelope, mistake).into());
             }
-            let slot = self.sessions.acquire_slot().await;
-            let slot = slot.ok_or(Refusal::TooManySessions(self.max_sessions))?;
+            let slot = self.sessions.acquire_slot(&owner).await;
+            let slot = slot.map_err(Refusal::TooManySessions)?;
             parts.extensions.insert(slot);
         }
-        let session = session.and_then(|id| self.sessions.enter(id)).map(Arc::new);
+        let session = session.map(|id| self.sessions.enter(&id, &owner));
+        let is_foreign = matches!(session, Some(Err(ForeignSession)));
+        let session = session.and_then(Result::ok).flatten().map(Arc::new);
+        if is_foreign {
+            // The library answers as it does for an id that was never used.
+            if let Ok(unknown) = ExecutionId::random().to_string().parse() {
+                parts.headers.insert(SESSION_ID, unknown);
+            }
+        }
         if let Some(session) = &session {
             parts.extensions.insert(session.clone());
         }
@@ -228,7 +251,7 @@ impl Service {
 /// Returns the MCP session id in the headers of a request. `None` if the header is missing or not
 /// ASCII; the MCP library ignores such a header too.
 fn session(headers: &HeaderMap) -> Option<&str> {
-    headers.get("mcp-session-id")?.to_str().ok()
+    headers.get(SESSION_ID)?.to_str().ok()
 }
 
 /// Returns what is wrong with the parameters of an `initialize` request, as a message for people.

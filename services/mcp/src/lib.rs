@@ -21,7 +21,7 @@ mod failure;
 pub mod http;
 pub mod message;
 mod methods;
-
+mod owner_counts;
 mod progress;
 mod requests;
 mod resources;

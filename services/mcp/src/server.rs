@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::running_calls::RunningCalls;
 use crate::slots::Slots;
 use crate::{Settings, methods, resources, tasks, tools};
+use calls::control;
 
 const INSTRUCTIONS: &str = "Runs prompts with the Claude CLI on the machine of cc-bridge. \
     `execute` runs a prompt to its end. For work that takes longer than your client waits for one \
@@ -125,10 +126,11 @@ impl ServerHandler for Server {
     async fn list_resources(
         &self,
         request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
+        let slots = self.slots_of(&context.extensions);
         let cursor = request.and_then(|request| request.cursor);
-        let resources = resources::list(&self.slots, cursor).await;
+        let resources = resources::list(&slots, cursor).await;
         resources.map_err(|failure| self.count_refusal(failure).into_resource_error())
     }
 
@@ -145,9 +147,10 @@ impl ServerHandler for Server {
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let resource = resources::read(&self.slots, &request.uri).await;
+        let slots = self.slots_of(&context.extensions);
+        let resource = resources::read(&slots, &request.uri).await;
         resource
             .map(ReadResourceResponse::from)
             .map_err(|failure| self.count_refusal(failure).into_resource_error())
@@ -156,9 +159,10 @@ impl ServerHandler for Server {
     async fn get_task(
         &self,
         request: GetTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        let task = tasks::get(&self.slots, &request.task_id).await;
+        let slots = self.slots_of(&context.extensions);
+        let task = tasks::get(&slots, &request.task_id).await;
         task.map(GetTaskResult::new)
             .map_err(|failure| self.task_error(failure))
     }
@@ -166,21 +170,23 @@ impl ServerHandler for Server {
     async fn update_task(
         &self,
         request: UpdateTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
+        let slots = self.slots_of(&context.extensions);
         // No execution requests input, so there is nothing to update; an unknown task is an error.
         let id = tasks::id(&request.task_id).map_err(|failure| self.task_error(failure))?;
-        let status = tasks::status(&self.slots, id).await;
+        let status = tasks::status(&slots, id).await;
         status.map(drop).map_err(|failure| self.task_error(failure))
     }
 
     async fn cancel_task(
         &self,
         request: CancelTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
+        let slots = self.slots_of(&context.extensions);
         let id = tasks::id(&request.task_id).map_err(|failure| self.task_error(failure))?;
-        let status = self.control(id, Control::Cancel).await;
+        let status = control(&slots, id, Control::Cancel).await;
         status.map(drop).map_err(|failure| self.task_error(failure))
     }
 

@@ -10,15 +10,19 @@ use client::Options;
 /// on the same machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The WebSocket address of the bridge, like `ws://127.0.0.1:8003/ws`. Each call opens a
-    /// connection to it.
+    /// The `ws://` or `wss://` address of the bridge, like `ws://127.0.0.1:8003/ws`. Each call
+    /// opens a connection to it.
     pub url: String,
-    /// The timeouts and reconnect delays of the WebSocket connections to the bridge.
+    /// The token, root certificates, timeouts and reconnect delays of the WebSocket connections to
+    /// the bridge.
     pub client: Options,
     /// The maximum number of concurrent calls that receive the output of an execution (`execute`,
     /// `wait`, `output`, a resource's output). All other calls together have a second limit of the
     /// same number. Further calls are refused.
     pub calls: usize,
+    /// The maximum number of these calls of one principal, of either kind. Without tokens there is no
+    /// such limit.
+    pub calls_per_principal: usize,
     /// The maximum time between two progress notifications of one call. The default is 15 s,
     /// because some MCP clients abort a call after 60 s without progress.
     pub progress: Duration,
@@ -72,6 +76,7 @@ impl Settings {
             url: url.into(),
             client: Options::default(),
             calls: Self::CALLS,
+            calls_per_principal: Self::CALLS,
             // MCP clients abort a call without progress after 60 to 300 s.
             progress: Duration::from_secs(15),
             // The maximum size of a message of the bridge.

@@ -7,17 +7,20 @@
 //! - Calls that receive the output of an execution have their own slots, and all other calls have
 //!   as many again. An execution can therefore be cancelled while all slots for output are in use.
 //! - No call waits for a slot. If none is free, the call is refused immediately.
+//! - Each principal has a limit of its own, so that it cannot use up all slots.
 //! - A result has at most [`crate::Settings::text_bytes`] of output. A client that does not read
 //!   its progress notifications delays only the calls of its own session; the executions continue.
 
 use std::sync::Arc;
 
-use client::Client;
+use client::{Client, Options};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
 use crate::failure::Failure;
+use crate::http::{Caller, Owner};
+use crate::owner_counts::{OwnerCounts, OwnerUse};
 
 /// The kind of an MCP call, which decides the limit that it counts against.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,12 @@ pub(crate) struct Slots {
     settings: Arc<Settings>,
     views: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    /// The calls of each owner, of the two kinds.
+    by_owner: [OwnerCounts; 2],
+    /// The owner of the calls.
+    owner: Owner,
+    /// The options of the connections to the bridge, with the token of the caller.
+    options: Options,
 }
 
 /// A running MCP call, with its slot and its own connection to the bridge. Dropping it releases the
@@ -43,7 +52,7 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) client: Client,
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<(OwnedSemaphorePermit, OwnerUse)>,
 }
 
 impl Call {
@@ -68,7 +77,23 @@ impl Slots {
         Self {
             views: slots(),
             requests: slots(),
+            by_owner: [(); 2].map(|()| OwnerCounts::new(settings.calls_per_principal)),
+            owner: Owner::default(),
+            options: settings.client.clone(),
             settings,
+        }
+    }
+
+    /// Returns the slots for the calls of this caller. Its token is sent to the bridge, and its
+    /// calls count for its principal. The limits stay shared with all others.
+    pub(crate) fn of(&self, caller: &Caller) -> Self {
+        Self {
+            owner: Owner::from(caller),
+            options: Options {
+                token: caller.token.clone(),
+                ..self.options.clone()
+            },
+            ..self.clone()
         }
     }
 
@@ -83,7 +108,7 @@ impl Slots {
     /// All slots of this kind are in use, or the bridge does not answer or refuses the connection.
     pub(crate) async fn call(&self, purpose: Purpose) -> Result<Call, Failure> {
         let slot = self.acquire(purpose)?;
-        let client = Client::connect(&self.settings.url, self.settings.client.clone()).await?;
+        let client = Client::connect(&self.settings.url, self.options.clone()).await?;
         Ok(Call {
             client,
             slot: Some(slot),
@@ -106,13 +131,17 @@ impl Slots {
         Ok(answer)
     }
 
-    fn acquire(&self, purpose: Purpose) -> Result<OwnedSemaphorePermit, Failure> {
-        let slots = match purpose {
-            Purpose::View => &self.views,
-            Purpose::Request => &self.requests,
+    fn acquire(&self, purpose: Purpose) -> Result<(OwnedSemaphorePermit, OwnerUse), Failure> {
+        let [views, requests] = &self.by_owner;
+        let (slots, by_owner) = match purpose {
+            Purpose::View => (&self.views, views),
+            Purpose::Request => (&self.requests, requests),
         };
+        let of_owner = by_owner.begin(&self.owner);
+        let of_owner = of_owner.ok_or_else(|| Failure::too_many_calls(by_owner.limit()))?;
         let slot = slots.clone().try_acquire_owned();
-        slot.map_err(|_| Failure::too_many_calls(self.settings.calls))
+        let slot = slot.map_err(|_| Failure::too_many_calls(self.settings.calls))?;
+        Ok((slot, of_owner))
     }
 }
 
@@ -136,5 +165,28 @@ mod tests {
         let _request = slots.acquire(Purpose::Request).unwrap();
         drop(first);
         assert!(slots.acquire(Purpose::View).is_ok());
+    }
+
+    #[test]
+    fn a_principal_at_its_limit_leaves_slots_for_others() {
+        let settings = Settings {
+            calls: 2,
+            calls_per_principal: 1,
+            ..Settings::new("ws://127.0.0.1:1/ws")
+        };
+        let slots = Slots::new(Arc::new(settings));
+        let of = |name: &str| {
+            slots.of(&Caller {
+                token: name.parse().ok(),
+                principal: Some(name.into()),
+                share: None,
+            })
+        };
+        let _first = of("a").acquire(Purpose::View).unwrap();
+        assert!(of("a").acquire(Purpose::View).is_err());
+        assert!(of("a").acquire(Purpose::Request).is_ok());
+        assert!(of("b").acquire(Purpose::View).is_ok());
+        let token = of("b").options.token;
+        assert_eq!(token.as_ref().map(protocol::Secret::expose), Some("b"));
     }
 }

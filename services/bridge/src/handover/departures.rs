@@ -4,11 +4,18 @@
 //! execution if no client views it during the grace period. A departure may have to wait until
 //! claude-api can be reached. Therefore this module also counts the views that begin meanwhile, and
 //! the requests for views.
+//!
+//! A view counts for everybody, because claude-api has admitted its client. A request counts only
+//! for clients of the same principal: somebody else could request a view of any id, and would so
+//! delay the cancel of an execution that is not theirs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::ExecutionId;
+
+/// The principal of a client. `None` while claude-api has no tokens.
+pub type Principal = Option<Arc<str>>;
 
 /// The open views of one execution, the requests for views, and the sessions that may still cancel
 /// it.
@@ -18,9 +25,9 @@ struct ExecutionViews {
     viewers: usize,
     /// The number of ended sessions whose cancel is not settled yet.
     departing: usize,
-    /// The number of clients that have requested a view which is not open yet, by an attach or by
-    /// an execute under their own id.
-    requested: usize,
+    /// The principals of the clients that have requested a view which is not open yet, by an attach
+    /// or by an execute under their own id. One entry for each request.
+    requested: Vec<Principal>,
     /// The number of views opened so far, closed ones included. It shows a departure whether any
     /// view was opened since its start.
     begun: u64,
@@ -44,6 +51,8 @@ pub struct ViewGuard(Departures, ExecutionId);
 pub struct Departure {
     departures: Departures,
     id: ExecutionId,
+    /// The principal of the client that has left.
+    principal: Principal,
     /// The number of views that had been opened when the session ended.
     begun: u64,
 }
@@ -52,7 +61,7 @@ pub struct Departure {
 /// client's own id. While it exists, the execution is not cancelled. It is dropped when the view
 /// opens, the request is refused, or the session ends.
 #[derive(Debug)]
-pub struct ViewRequest(Departures, ExecutionId);
+pub struct ViewRequest(Departures, ExecutionId, Principal);
 
 /// Whether a client still uses an execution after a session with `onDisconnect: "cancel"` has
 /// ended. The answer decides whether the execution is cancelled.
@@ -60,7 +69,7 @@ pub struct ViewRequest(Departures, ExecutionId);
 pub enum Audience {
     /// A view is open, or was open after the session ended. The execution is not cancelled.
     Viewer,
-    /// A client has requested a view that is not open yet. The cancel waits for the outcome.
+    /// A client of the same principal has requested a view that is not open yet. The cancel waits for the outcome.
     Requested,
     /// There is no view and no request for one. The execution is cancelled.
     Nobody,
@@ -73,7 +82,7 @@ impl Departures {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id).or_default();
         let result = change(entry);
-        if entry.viewers == 0 && entry.departing == 0 && entry.requested == 0 {
+        if entry.viewers == 0 && entry.departing == 0 && entry.requested.is_empty() {
             entries.remove(&id);
         }
         result
@@ -91,9 +100,9 @@ impl Departures {
 
     /// Records that a session with `onDisconnect: "cancel"` has ended and left this execution. The
     /// session must have dropped its own view first. Otherwise that view would count as another
-    /// viewer.
+    /// viewer. `principal` is the one of the session.
     #[must_use]
-    pub fn depart(&self, id: ExecutionId) -> Departure {
+    pub fn depart(&self, id: ExecutionId, principal: Principal) -> Departure {
         let begun = self.update(id, |e| {
             e.departing += 1;
             e.begun
@@ -101,29 +110,30 @@ impl Departures {
         Departure {
             departures: self.clone(),
             id,
+            principal,
             begun,
         }
     }
 
-    /// Counts one more client that has requested a view of this execution, until the result is
-    /// dropped.
+    /// Counts one more client of this principal that has requested a view of this execution, until
+    /// the result is dropped.
     #[must_use]
-    pub fn request_view(&self, id: ExecutionId) -> ViewRequest {
-        self.update(id, |e| e.requested += 1);
-        ViewRequest(self.clone(), id)
+    pub fn request_view(&self, id: ExecutionId, principal: Principal) -> ViewRequest {
+        self.update(id, |e| e.requested.push(principal.clone()));
+        ViewRequest(self.clone(), id, principal)
     }
 }
 
 impl Departure {
     /// Returns whether a client views the execution, has viewed it since the session ended, or has
-    /// requested a view. The answer may change until the result is dropped, so it is checked before
+    /// requested a view as the same principal. The answer may change until the result is dropped, so it is checked before
     /// each attempt to cancel.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.departures.update(self.id, |e| {
             if e.viewers > 0 || e.begun != self.begun {
                 Audience::Viewer
-            } else if e.requested > 0 {
+            } else if e.requested.contains(&self.principal) {
                 Audience::Requested
             } else {
                 Audience::Nobody
@@ -142,7 +152,10 @@ impl ViewRequest {
 
 impl Drop for ViewRequest {
     fn drop(&mut self) {
-        self.0.update(self.1, |e| e.requested -= 1);
+        self.0.update(self.1, |e| {
+            let own = e.requested.iter().position(|other| *other == self.2);
+            own.map(|index| e.requested.swap_remove(index));
+        });
     }
 }
 
@@ -167,7 +180,7 @@ mod tests {
         let departures = Departures::default();
         let id = ExecutionId::random();
         drop(departures.view(id));
-        let departing = departures.depart(id);
+        let departing = departures.depart(id, None);
         assert_eq!(departing.audience(), Audience::Nobody);
         drop(departures.view(id));
         assert_eq!(departing.audience(), Audience::Viewer);
@@ -179,12 +192,12 @@ mod tests {
     fn a_request_for_a_view_keeps_an_execution_until_it_is_dropped() {
         let departures = Departures::default();
         let id = ExecutionId::random();
-        let departing = departures.depart(id);
-        let request = departures.request_view(id);
+        let departing = departures.depart(id, None);
+        let request = departures.request_view(id, None);
         assert_eq!(departing.audience(), Audience::Requested);
         drop(request);
         assert_eq!(departing.audience(), Audience::Nobody, "no view began");
-        let request = departures.request_view(id);
+        let request = departures.request_view(id, None);
         drop(departures.view(id));
         drop(request);
         assert_eq!(departing.audience(), Audience::Viewer);
@@ -193,10 +206,30 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_another_principal_keeps_no_execution() {
+        let principal = |name: &str| Some(Arc::from(name));
+        let departures = Departures::default();
+        let id = ExecutionId::random();
+        let departing = departures.depart(id, principal("a"));
+        let foreign = departures.request_view(id, principal("b"));
+        let without_token = departures.request_view(id, None);
+        assert_eq!(departing.audience(), Audience::Nobody);
+        let own = departures.request_view(id, principal("a"));
+        assert_eq!(departing.audience(), Audience::Requested);
+        drop((own, without_token));
+        assert_eq!(departing.audience(), Audience::Nobody);
+        // Whoever views the execution was admitted by claude-api.
+        drop(departures.view(id));
+        assert_eq!(departing.audience(), Audience::Viewer);
+        drop((departing, foreign));
+        assert!(departures.entries.lock().unwrap().is_empty());
+    }
+
+    #[test]
     fn a_viewer_of_another_session_keeps_an_execution() {
         let departures = Departures::default();
         let id = ExecutionId::random();
         let _other = departures.view(id);
-        assert_eq!(departures.depart(id).audience(), Audience::Viewer);
+        assert_eq!(departures.depart(id, None).audience(), Audience::Viewer);
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::departures::ViewRequest;
 use super::owed_cancels::{cancel, depart};
 use super::{Context, Handover};
+use crate::access::grant::Grant;
 use crate::budget::inbound::InboundCharge;
 use crate::upstream::accept::{PutRequest, owes_cancel};
 
@@ -39,8 +40,12 @@ pub struct CompletedExecute {
 
 /// The queue of a session's executes on their way to claude-api. Each execute is a task. This type
 /// holds the end of the queue, and can stop the retries of each task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Executor {
+    /// The id of the session.
+    session: Arc<str>,
+    /// The grant of the session. Its token is sent also after the end of the session.
+    grant: Arc<Grant>,
     /// Completes when the youngest execute is done, because the task then drops the sender. `None`
     /// before the first execute.
     last: Option<oneshot::Receiver<()>>,
@@ -52,10 +57,22 @@ pub struct Executor {
 }
 
 impl Executor {
+    /// Creates the empty queue of a session with this id and this grant.
+    #[must_use]
+    pub fn new(session: Arc<str>, grant: Arc<Grant>) -> Self {
+        Self {
+            session,
+            grant,
+            last: None,
+            stops: HashMap::new(),
+            failing: None,
+        }
+    }
+
     /// Starts the task that sends an execute to claude-api, after the earlier executes of the
     /// session. `request` is the number of the client's request in its session. `charges` are the
     /// execute's bytes in the bridge's memory budget and in the session's limit, released when
-    /// claude-api has answered. `deliver` is called with the result, and returns false if the
+    /// claude-api has answered.  `deliver` is called with the result, and returns false if the
     /// session has ended.
     pub fn execute(
         &mut self,
@@ -63,18 +80,21 @@ impl Executor {
         handover: Handover,
         charges: (InboundCharge, InboundCharge),
         context: &Arc<Context>,
-        session: &Arc<str>,
         deliver: impl FnOnce(CompletedExecute) -> bool + Send + 'static,
     ) {
         let stop = CancellationToken::new();
         // The client chose the id, so the client may have returned to an earlier execution.
         let may_reattach = !handover.fresh;
-        let view_request = may_reattach.then(|| context.departures.request_view(handover.id));
+        let view_request = may_reattach.then(|| {
+            let principal = self.grant.principal().cloned();
+            context.departures.request_view(handover.id, principal)
+        });
         self.stops.insert(request, stop.clone());
         let (done, next) = oneshot::channel();
         let task = ExecuteTask {
             handover,
-            session: session.clone(),
+            session: self.session.clone(),
+            grant: self.grant.clone(),
             view_request,
             stop,
             turn: self.last.replace(next),
@@ -115,6 +135,8 @@ impl Executor {
 struct ExecuteTask {
     handover: Handover,
     session: Arc<str>,
+    /// The grant of the session, with the client for claude-api.
+    grant: Arc<Grant>,
     /// The client's request for a view of the execution, if the client chose the id.
     view_request: Option<ViewRequest>,
     /// Cancelled when the client cancels the execute.
@@ -140,6 +162,7 @@ impl ExecuteTask {
         let Self {
             handover,
             session,
+            grant,
             view_request,
             stop,
             mut turn,
@@ -170,9 +193,9 @@ impl ExecuteTask {
             () = stopped_while_failing => false,
         };
         let result = if has_turn {
-            context.upstream.accept(&put, &stop, &failing).await
+            grant.upstream().accept(&put, &stop, &failing).await
         } else {
-            context.upstream.give_up(&put, false).await
+            grant.upstream().give_up(&put, false).await
         };
         drop((put, charges));
         let may_live = match &result {
@@ -195,9 +218,9 @@ impl ExecuteTask {
         if stop.is_cancelled() && may_live && (owes_cancel || !is_delivered) {
             // The cancel did not reach claude-api, or the session has ended. Only this task can
             // still send it.
-            cancel(&context, id, owes_cancel);
+            cancel(&context, &grant, id, owes_cancel);
         } else if !is_delivered && may_live && cancel_on_disconnect {
-            depart(&context, id, session, accepted);
+            depart(&context, &grant, id, session, accepted);
         }
         if !has_turn && let Some(turn) = turn {
             // The next execute still waits for all earlier ones.

@@ -10,6 +10,7 @@ use protocol::ExecutionId;
 
 use super::Context;
 use super::departures::Audience;
+use crate::access::grant::Grant;
 use crate::upstream::cancel::Cancel;
 use crate::upstream::retry::Delays;
 
@@ -49,10 +50,11 @@ impl Settlement {
 /// Starts a background task that cancels an execution immediately, and retries until claude-api has
 /// answered. `burn` is true if the bridge gave up the execute although claude-api may still receive
 /// its PUT later. claude-api then burns an id that it does not know: it refuses every later execute
-/// with that id.
-pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
-    let upstream = context.upstream.clone();
-    spawn_owed(context, id, Duration::ZERO, async move {
+/// with that id. `grant` is the one of the session that owes the cancel.
+pub fn cancel(context: &Arc<Context>, grant: &Grant, id: ExecutionId, burn: bool) {
+    let upstream = grant.upstream().clone();
+    let longest = upstream.times.accept;
+    spawn_owed(context, id, longest, async move {
         let cancel = Cancel::Now { burn };
         Settlement::from_sent(upstream.cancel_until_answered(id, &cancel).await)
     });
@@ -62,13 +64,21 @@ pub fn cancel(context: &Arc<Context>, id: ExecutionId, burn: bool) {
 /// ended. claude-api cancels the execution if no client views it during the grace period
 /// (docs/protocol.md, "Reconnect"). A client that reconnects in time keeps its execution, even
 /// while claude-api is unreachable. `accepted` is false if claude-api is not known to have the
-/// execution. The bridge then gives up the execute after the grace period. Not for sessions that
+/// execution. The bridge then gives up the execute after the grace period. `grant` is the one of the
+/// session. If its token ends before the cancel is sent, the execution continues. Not for sessions that
 /// end because the bridge stops: a stop cancels no execution.
-pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accepted: bool) {
-    let departure = context.departures.depart(id);
+pub fn depart(
+    context: &Arc<Context>,
+    grant: &Grant,
+    id: ExecutionId,
+    session: Arc<str>,
+    accepted: bool,
+) {
+    let departure = context.departures.depart(id, grant.principal().cloned());
     let grace = context.disconnect_grace;
-    let upstream = context.upstream.clone();
-    spawn_owed(context, id, grace, async move {
+    let upstream = grant.upstream().clone();
+    let longest = grace + upstream.times.accept;
+    spawn_owed(context, id, longest, async move {
         if !accepted {
             // Burning the id earlier would lock out a client that reconnects during the grace
             // period.
@@ -119,12 +129,11 @@ pub fn depart(context: &Arc<Context>, id: ExecutionId, session: Arc<str>, accept
 }
 
 /// Starts the task of an owed cancel, which runs until it is settled or the bridge stops. If
-/// `OWED_CANCELS` others are running, the task has a time limit: `grace` plus the retry time of an
-/// execute. After that it is given up with a warning in the log.
+/// `OWED_CANCELS` others are running, the task may take at most the time `longest`. After that it is given up with a warning in the log.
 fn spawn_owed(
     context: &Arc<Context>,
     id: ExecutionId,
-    grace: Duration,
+    longest: Duration,
     cancel: impl Future<Output = Settlement> + Send + 'static,
 ) {
     let context = context.clone();
@@ -133,7 +142,7 @@ fn spawn_owed(
         let time_is_over = async {
             match &permit {
                 Ok(_) => std::future::pending().await,
-                Err(_) => tokio::time::sleep(grace + context.upstream.times.accept).await,
+                Err(_) => tokio::time::sleep(longest).await,
             }
         };
         tokio::select! {

@@ -15,19 +15,24 @@ use super::{Metrics, OTHER, ReasonLabel, Retries};
 /// refused requests. Refusals of claude-api are counted by the type of its problem. Refusals of the
 /// MCP server have the reasons [`mcp::REASONS`] and `mcp_reasons::REASONS`. The end of an
 /// execution is not a refusal: claude-api counts it, by a [`protocol::Reason`].
-pub(super) const REASONS: [&str; 18] = [
+pub(super) const REASONS: [&str; 23] = [
     "batch_too_long",
     "binary_frame",
     "cancelled",
     "claude_api_unreachable",
+    "connections",
     "empty_batch",
+    "frames_per_second",
+    "head_ms",
     "inbound_bytes",
     "invalid_handshake",
     "invalid_params",
     "invalid_request",
+    "keep_alive_ms",
     "no_live_execution",
     "not_accepted",
     "parse_error",
+    "sessions_per_principal",
     "too_many_lists",
     "too_many_sessions",
     "too_many_unanswered",

@@ -6,24 +6,20 @@
 //! services share an address (host networking, one pod), the box cannot be distinguished from other
 //! clients. The bridge warns about that at its start.
 
-mod host_addresses;
 mod state;
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use addresses::OwnAddresses;
-use axum::extract::Request;
+use addresses::{HostAddresses, OwnAddresses};
 use axum::response::Response;
 use http::HeaderValue;
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use protocol::guard::reads_health;
+use http::header::RETRY_AFTER;
 use protocol::{Problem, ProblemType};
 
+use super::access::with_scheme;
 use super::problems::problem_page;
 use crate::upstream::Upstream;
-use host_addresses::HostAddresses;
 use state::BoxedState;
 
 /// How long a request may wait until it is known whether it was sent from claude-api's container (5
@@ -33,10 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two questions to claude-api whether the model's commands run in its container.
 /// They are asked while the bridge starts, until claude-api answers.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// The IP address of the client of an HTTP request, stored as an extension of the request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
+/// How long the resolved addresses of claude-api's host are used (1 s).
+const HOST_AGE: Duration = Duration::from_secs(1);
 
 /// Whether a client may use the bridge, or is refused because it runs in claude-api's container,
 /// like the model's commands.
@@ -68,40 +62,28 @@ pub(super) struct BoxRule {
 impl BoxRule {
     /// Creates the check. `url` is the URL of claude-api, which the check of the settings has
     /// already parsed. `upstream` is used to ask claude-api whether the model's commands run in its
-    /// container.
-    ///
-    /// # Errors
-    /// Returns an error if the addresses of this machine cannot be read.
-    pub(super) fn new(url: &str, upstream: Upstream) -> io::Result<Self> {
-        Ok(Self {
-            own: OwnAddresses::read()?,
-            host: HostAddresses::from_url(url),
+    /// container. `own` has the addresses of this machine.
+    pub(super) fn new(url: &str, upstream: Upstream, own: OwnAddresses) -> Self {
+        Self {
+            own,
+            host: HostAddresses::new(&host_of(url), HOST_AGE),
             state: BoxedState::new(upstream),
-        })
+        }
     }
 
     /// Returns the HTTP response that refuses a request, or `None` if the request may be served.
-    /// Health pages are never refused, so that probes work from anywhere.
-    pub(super) fn refusal(
-        &self,
-        request: &Request,
-    ) -> impl Future<Output = Option<Response>> + Send + use<'_> {
-        let is_health_page = reads_health(request.method(), request.uri());
-        let peer = request.extensions().get::<Peer>().copied();
-        async move {
-            if is_health_page {
-                return None;
-            }
-            let verdict = match peer {
-                Some(Peer(address)) => self.judge(address).await,
-                None => PeerCheck::Unknown,
-            };
-            match verdict {
-                PeerCheck::Served => None,
-                PeerCheck::FromBox => Some(from_the_box()),
-                PeerCheck::Unknown => Some(unknown()),
+    /// `addresses` are those of the client and of the proxies that the request passed. One address
+    /// of claude-api's container among them refuses the request, because a process there could
+    /// claim to be a proxy.
+    pub(super) async fn refusal(&self, addresses: &[IpAddr]) -> Option<Response> {
+        for address in addresses {
+            match self.judge(*address).await {
+                PeerCheck::Served => {}
+                PeerCheck::FromBox => return Some(from_the_box()),
+                PeerCheck::Unknown => return Some(unknown()),
             }
         }
+        None
     }
 
     /// Decides whether the client with the address `peer` may use the bridge. Takes at most
@@ -169,11 +151,14 @@ fn from_the_box() -> Response {
         ProblemType::FromBox,
         "requests from claude-api's container are refused: commands of the model run there",
     );
-    let mut response = problem_page(&problem);
-    // RFC 9110, section 15.5.2: 401 names a scheme.
-    let scheme = HeaderValue::from_static("Bearer");
-    response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-    response
+    with_scheme(problem_page(&problem))
+}
+
+/// Returns the host in a URL, or an empty text if there is none.
+fn host_of(url: &str) -> String {
+    let url = reqwest::Url::parse(url).ok();
+    let host = url.as_ref().and_then(|url| url.host_str());
+    host.unwrap_or_default().to_owned()
 }
 
 /// Creates the 503 (Service Unavailable) response for the time in which it is not known whether the

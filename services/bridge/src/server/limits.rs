@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::upstream::Upstream;
 
-/// The time between two requests for claude-api's limits: 1 s until they are known, then 60 s. They
-/// change only when claude-api restarts.
-const INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// The time between two requests for claude-api's limits: 1 s until they are known, then 5 s. They
+/// change only when claude-api restarts, but then it may have tokens, and sessions without one must
+/// end soon.
+const INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Requests claude-api's limits repeatedly until the bridge stops, and publishes them in `known`,
 /// merged with `own_limits`. After a failure the last known limits stay. Sessions never wait for
@@ -29,7 +30,12 @@ pub(super) async fn keep_fresh(
             match upstream.limits().await {
                 Ok(upstream_limits) => {
                     upstream.learn_heartbeat(upstream_limits.heartbeat_ms);
-                    known.send_replace(Some(merge_limits(upstream_limits, &own_limits)));
+                    let merged = Some(merge_limits(upstream_limits, &own_limits));
+                    known.send_if_modified(|known| {
+                        let is_changed = *known != merged;
+                        *known = merged;
+                        is_changed
+                    });
                     pause = INTERVALS[1];
                 }
                 Err(error) => tracing::debug!(
@@ -52,6 +58,10 @@ pub(super) async fn keep_fresh(
 fn merge_limits(upstream_limits: Limits, own_limits: &Limits) -> Limits {
     Limits {
         sessions: own_limits.sessions,
+        sessions_per_principal: own_limits.sessions_per_principal,
+        connections_per_peer: own_limits.connections_per_peer,
+        frames_per_second: own_limits.frames_per_second,
+        frames_burst: own_limits.frames_burst,
         message_bytes: own_limits.message_bytes,
         inbound_bytes: own_limits.inbound_bytes,
         outbound_bytes: own_limits.outbound_bytes,

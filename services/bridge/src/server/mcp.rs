@@ -2,19 +2,29 @@
 //! of the bridge over loopback. So MCP clients get the same bytes, states and refusals as WebSocket
 //! clients.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::StreamExt;
 use http::StatusCode;
+use http::header::AUTHORIZATION;
+use http_body_util::BodyExt;
+use hyper::body::Body as HttpBody;
 use mcp::OnRefusal;
-use mcp::http::{HttpSettings, Refusal, Service};
+use mcp::http::{Caller, HttpSettings, Refusal, Service};
 use protocol::{Problem, ProblemType};
 use tokio_util::sync::CancellationToken;
 
+use super::access::{Admission, Purpose, no_answer, presented, unauthorized};
 use super::app::App;
+use super::peer::Client;
 use super::problems::{Refused, problem_page};
+use crate::access::grant::Grant;
 use crate::config::Mcp;
 use crate::metrics::Metrics;
 use crate::metrics::mcp_reasons::{BAD_REQUEST, MEDIA_TYPE, NOT_FOUND, SERVER_ERROR};
@@ -64,12 +74,14 @@ impl Endpoint {
     pub fn service(self, metrics: Arc<Metrics>, stop: CancellationToken) -> Service {
         let mut settings = mcp::Settings::new(format!("ws://{}/ws", self.loopback()));
         settings.calls = self.settings.calls;
+        settings.calls_per_principal = self.settings.calls_per_principal;
         settings.progress = self.settings.progress;
         settings.on_refusal = OnRefusal::new(move |reason| metrics.refused(reason));
         let http = HttpSettings {
             body_bytes: self.body_bytes,
             inbound_bytes: self.inbound_bytes,
             sessions: self.settings.sessions,
+            sessions_per_principal: self.settings.sessions_per_principal,
             stop,
         };
         Service::new(settings, http)
@@ -89,13 +101,34 @@ fn refused(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// Handles an HTTP request to `/mcp`. A request that the MCP library refuses is counted in
+/// Handles an HTTP request to `/mcp` of a client with the right token. A request that the MCP library refuses is counted in
 /// `/metrics`. A refusal before that, such as a body that is too large, becomes a problem object.
-pub async fn handle(State(app): State<App>, request: Request) -> Response {
+pub async fn handle(State(app): State<App>, mut request: Request) -> Response {
+    let presented = match presented(request.headers(), false) {
+        Ok(presented) => presented,
+        Err(detail) => return unauthorized(detail),
+    };
+    let client = Client::of(&request).address;
+    let admission = app
+        .access
+        .admit(&presented, None, client, Purpose::Executions);
+    let grant = match Box::pin(admission).await {
+        Admission::Granted(grant) => grant,
+        Admission::Refused(response) => return *response,
+        Admission::NoAnswer => return no_answer(),
+    };
+    // The MCP library keeps the head of a request, and needs no secret of it.
+    request.headers_mut().remove(AUTHORIZATION);
+    request.extensions_mut().insert(Caller {
+        token: presented.credential().map(|token| token.secret().clone()),
+        principal: grant.principal().cloned(),
+        share: grant.me().share,
+    });
     match app.mcp.handle(request).await {
         Ok(response) => {
+            let response = response.map(|body| until_revoked(body, grant));
             let refused = refused(response.status()).map(Refused);
-            let mut response = response.map(axum::body::Body::new).into_response();
+            let mut response = response.into_response();
             refused.map(|refused| response.extensions_mut().insert(refused));
             response
         }
@@ -125,6 +158,20 @@ pub async fn handle(State(app): State<App>, request: Request) -> Response {
     }
 }
 
+/// Returns the body of a response, changed so that it ends when the token of its client is no longer
+/// valid. Otherwise a stream of MCP would stay open.
+fn until_revoked(
+    body: impl HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
+    grant: Arc<Grant>,
+) -> Body {
+    let revoked = grant.revoked().clone().cancelled_owned();
+    let frames = body.into_data_stream().take_until(revoked);
+    // The grant is held, so that claude-api is asked about the token while the stream is open.
+    Body::from_stream(frames.inspect(move |_| {
+        let _ = &grant;
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -136,7 +183,9 @@ mod tests {
             address: address.parse().unwrap(),
             settings: Mcp {
                 calls: 1,
+                calls_per_principal: 1,
                 sessions: 1,
+                sessions_per_principal: 1,
                 progress: Duration::from_secs(1),
             },
             body_bytes: 1,

@@ -2,14 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{ACCEPT, VARY};
 use http::{HeaderMap, HeaderValue};
 use protocol::{Exposition, Problem, ProblemType, problem};
 use serde_json::json;
 
+use super::access::{Access, Admission, Purpose, no_answer, presented, unauthorized};
 use super::app::App;
+use super::peer::Client;
 use super::problems::response;
 use crate::metrics::Snapshot;
 
@@ -30,9 +32,13 @@ pub async fn live() -> Response {
 
 /// Serves `GET /health/ready`, the readiness probe. Answers 200 if claude-api is ready and serves
 /// this bridge. Otherwise answers 503 (Service Unavailable) with the reasons and remedies:
-/// claude-api's own, or that claude-api cannot be reached or refuses this bridge.
+/// claude-api's own, or that claude-api cannot be reached or refuses this bridge, or that the bridge
+/// serves nobody because everybody could run prompts.
 pub async fn ready(State(app): State<App>) -> Response {
-    match app.shared.viewer.upstream.ready().await {
+    if app.access.is_exposed() {
+        return exposed_page();
+    }
+    match app.upstream.ready().await {
         Ok((200, _)) if app.boxed.is_refused().await => refused_page(),
         Ok((200, _)) => response(200, JSON, r#"{"status":"ready"}"#),
         Ok((_, body)) => match serde_json::from_slice::<Problem>(&body) {
@@ -76,9 +82,36 @@ fn refused_page() -> Response {
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 
+/// Creates the 503 readiness page of a bridge that other machines reach although claude-api has no
+/// tokens.
+fn exposed_page() -> Response {
+    let (message, remedy) = Access::exposed_reason();
+    let reasons = json!([{ "code": "unauthenticated", "message": message, "remedy": remedy }]);
+    let problem = Problem::new(ProblemType::NotReady, message).with("reasons", reasons);
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    response(problem.status, problem::CONTENT_TYPE, body)
+}
+
 /// Serves `GET /metrics`: all metrics for Prometheus. The format is OpenMetrics or the older
-/// Prometheus text, as the client's `Accept` header asks.
-pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+/// Prometheus text, as the client's `Accept` header asks. If claude-api has tokens, the client needs
+/// one with the role `metrics` or `admin`.
+pub async fn metrics(State(app): State<App>, request: Request) -> Response {
+    let (client, headers) = (Client::of(&request), request.headers().clone());
+    let presented = match presented(&headers, false) {
+        Ok(presented) => presented,
+        Err(detail) => return unauthorized(detail),
+    };
+    let admission = app
+        .access
+        .admit(&presented, None, client.address, Purpose::Metrics);
+    match admission.await {
+        Admission::Granted(_) => metrics_page(&app, &headers),
+        Admission::Refused(response) => *response,
+        Admission::NoAnswer => no_answer(),
+    }
+}
+
+fn metrics_page(app: &App, headers: &HeaderMap) -> Response {
     let accept = headers.get_all(ACCEPT).iter();
     let format = Exposition::accepted(accept.filter_map(|value| value.to_str().ok()));
     let shared = &app.shared;

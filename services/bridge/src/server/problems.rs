@@ -1,12 +1,16 @@
 //! The HTTP responses to refused requests. Their bodies are problem objects (docs/protocol.md,
 //! "Problem types").
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use protocol::guard::Foreign;
 use protocol::{Problem, ProblemType, problem};
+
+use crate::access::grant::Grant;
 
 /// Creates an HTTP response that no cache may store. `kind` is its `Content-Type`. An invalid
 /// `status` becomes 500 (Internal Server Error).
@@ -20,6 +24,11 @@ pub(super) fn response(status: u16, kind: &'static str, body: impl Into<Body>) -
 /// the response, and the outermost middleware counts it in `/metrics`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(pub(super) &'static str);
+
+/// The grant of the client whose request is refused, for the audit log. It is stored as an extension
+/// of the response.
+#[derive(Debug, Clone)]
+pub(super) struct AuditedAs(pub(super) Arc<Grant>);
 
 /// Creates the HTTP response that refuses a request with this problem object, marked so that
 /// `/metrics` counts it.
@@ -47,6 +56,12 @@ pub(super) async fn unknown_path() -> Response {
     let detail =
         "no such path; WebSocket sessions are on /ws, MCP is on /mcp, health on /health/ready";
     problem_page(&Problem::new(ProblemType::UnknownPath, detail))
+}
+
+/// Creates the 405 (Method Not Allowed) response for the path that accepts only POST.
+pub(super) async fn only_post() -> Response {
+    let detail = "this path accepts only POST";
+    problem_page(&Problem::new(ProblemType::MethodNotAllowed, detail))
 }
 
 /// Creates the 405 (Method Not Allowed) response for a path that accepts only GET.

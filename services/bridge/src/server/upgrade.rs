@@ -14,55 +14,93 @@ use protocol::{Problem, ProblemType};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::app::App;
+use super::access::{Admission, Purpose, SUBPROTOCOL, origin, presented};
+use super::app::{App, SlotRefusal};
+use super::peer::Client;
 use super::problems::{Refused, problem_page};
 use crate::session;
-use crate::session::task::refuse::refuse;
-
-/// The WebSocket subprotocol of the bridge. It is selected if the client offers it, and not
-/// required. Other names are ignored, as RFC 6455 allows (section 4.2.2). A client that needs
-/// another one closes the connection itself.
-const SUBPROTOCOL: &str = "ccb.v1";
+use crate::session::task::refuse::{no_answer, refuse, too_many_sessions};
 
 /// Handles a WebSocket handshake on `/ws` or `/ws/mcp`. Answers 101 (Switching Protocols) and runs
-/// the session on the connection. A faulty handshake gets HTTP 400, 405 or 426. If too many
-/// sessions are open, the new one is refused with the JSON-RPC error -32001 (`TOO_MANY_SESSIONS`)
-/// after the handshake. If too many are being refused like that, it gets HTTP 503.
+/// the session on the connection. A faulty handshake gets HTTP 400, 405 or 426, and one without the
+/// right token 401, 403 or 429.
+///
+/// A client that may have a session later is refused after the handshake, with a JSON-RPC error and
+/// the close code 1013: too many sessions are open, or claude-api does not answer. If too many are
+/// being refused like that, it gets HTTP 503.
+///
+/// The subprotocol `ccb.v1` is selected if the client offers it, and is required only beside a
+/// secret. Other names are ignored, as RFC 6455 allows (section 4.2.2). A client that needs another
+/// one closes the connection itself.
 pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     let accept = match check(&request) {
         Ok(accept) => accept,
         Err(refusal) => return refusal.into_response(),
     };
+    let presented = match presented(request.headers(), true) {
+        Ok(presented) => presented,
+        Err(detail) => return Refusal::Invalid(detail).into_response(),
+    };
+    let client = Client::of(&request);
+    let origin = origin(request.headers());
+    let admission = app.access.admit(
+        &presented,
+        origin.as_deref(),
+        client.address,
+        Purpose::Executions,
+    );
+    // Boxed, because the judgement needs much more memory than the rest of the handshake.
+    let opening = match Box::pin(admission).await {
+        Admission::Granted(grant) => app.take_slot(grant).map_err(|SlotRefusal(reason, limit)| {
+            let metrics = &app.shared.viewer.metrics;
+            metrics.sessions_refused.inc();
+            (
+                too_many_sessions(reason, limit),
+                reason,
+                "too many sessions",
+            )
+        }),
+        Admission::Refused(response) => return *response,
+        Admission::NoAnswer => Err((
+            no_answer(),
+            "claude_api_unreachable",
+            "claude-api does not answer",
+        )),
+    };
+    let refusal_permit = match &opening {
+        Ok(_) => None,
+        Err(_) => match app.refusals.clone().try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => return too_many_refusals(),
+        },
+    };
     let offers_subprotocol = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, |t| {
         t == SUBPROTOCOL
     });
-    let slot = app.take_slot();
-    let refusal_permit = match slot {
-        Some(_) => None,
-        None => match app.refusals.clone().try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            Err(_) => return too_many_sessions(),
-        },
-    };
     let on_upgrade = hyper::upgrade::on(&mut request);
     let tracker = app.shared.tracker.clone();
     tracker.spawn(async move {
+        // The connection counts until the session has ended.
+        let Client { address, open } = client;
         match on_upgrade.await {
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
-                if let Some(_slot) = &slot {
-                    // Boxed, so that the handshake does not enlarge the task of the session.
-                    Box::pin(session::run(io, app.shared.clone())).await;
-                } else {
-                    let metrics = &app.shared.viewer.metrics;
-                    metrics.sessions_refused.inc();
-                    metrics.refused("too_many_sessions");
-                    Box::pin(refuse(io, app.shared.own_limits.sessions)).await;
+                match opening {
+                    Ok(slot) => {
+                        let grant = slot.grant().clone();
+                        // Boxed, so that the handshake does not enlarge the task of the session.
+                        Box::pin(session::run(io, app.shared.clone(), grant, address)).await;
+                        drop(slot);
+                    }
+                    Err((error, reason, close_reason)) => {
+                        app.shared.viewer.metrics.refused(reason);
+                        Box::pin(refuse(io, error, close_reason)).await;
+                    }
                 }
             }
             Err(error) => tracing::debug!(%error, "the client left during the handshake"),
         }
-        drop(refusal_permit);
+        drop((refusal_permit, open));
     });
     let headers = [
         (CONNECTION, "upgrade".to_owned()),
@@ -175,10 +213,10 @@ fn upgrade_required(detail: &str) -> Response {
     response
 }
 
-/// Creates the 503 (Service Unavailable) response to a surplus WebSocket session. It is used when
-/// too many other sessions are already being refused over WebSocket. `Retry-After` asks the client
+/// Creates the 503 (Service Unavailable) response to a client that gets no session now. It is used
+/// when too many other clients are already being refused over WebSocket. `Retry-After` asks the client
 /// to wait 5 s.
-fn too_many_sessions() -> Response {
+fn too_many_refusals() -> Response {
     let detail = "there are too many sessions; try again later";
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", detail);
     let later = HeaderValue::from_static("5");

@@ -1,5 +1,5 @@
-//! The state that all WebSocket sessions of a bridge share: settings, memory budgets, counters and
-//! the client for claude-api.
+//! The state that all WebSocket sessions of a bridge share: settings, memory budgets and counters.
+//! The client for claude-api is not among them, because each session sends the token of its client.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::budget::Budgets;
 use crate::config::Settings;
 use crate::handover;
-use crate::metrics::Metrics;
-use crate::upstream::Upstream;
+use crate::metrics::{Metrics, Retries};
 use crate::viewer;
 use crate::viewer::buffer::Skip;
 
@@ -20,8 +19,8 @@ use crate::viewer::buffer::Skip;
 /// starts, and lives until the last session has ended.
 #[derive(Debug)]
 pub struct Shared {
-    /// The context of views, which stream an execution's output to a client. Holds their settings,
-    /// the bridge's metrics, and the HTTP client for claude-api.
+    /// The context of views, which stream an execution's output to a client. Holds their settings
+    /// and the bridge's metrics.
     pub viewer: viewer::Context,
     /// The context of executes and cancels that are handed over to claude-api. They must outlive
     /// their session, because a client may disconnect right after it has sent a request.
@@ -48,27 +47,26 @@ pub struct Shared {
 
 impl Shared {
     /// Creates the shared state of one bridge, with empty memory budgets. `limits` delivers the
-    /// limits of claude-api once they are known. `tracker` tracks the tasks of all sessions, and
+    /// limits of claude-api once they are known. `retries` has the counters that the client for
+    /// claude-api increments. `tracker` tracks the tasks of all sessions, and
     /// cancelling `shutdown` ends the sessions.
     #[must_use]
     pub fn new(
         settings: &Settings,
-        upstream: Upstream,
+        retries: &Retries,
         limits: watch::Receiver<Option<Limits>>,
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let own_limits = settings.limits.clone();
-        let metrics = Arc::new(Metrics::new(&upstream.retries));
+        let metrics = Arc::new(Metrics::new(retries));
         let handover = handover::Context::new(
-            upstream.clone(),
             metrics.clone(),
             settings.disconnect_grace,
             tracker.clone(),
             shutdown.clone(),
         );
         let viewer = viewer::Context {
-            upstream,
             skip: Skip {
                 bytes: own_limits.skip_bytes,
                 lines: own_limits.skip_lines,

@@ -177,8 +177,7 @@ impl Upstream {
     async fn put(&self, execute: &PutRequest, end: Instant) -> Result<Status, Failure> {
         let attempt = async {
             let response = self
-                .client
-                .put(self.execution_url(execute.id, ""))
+                .request(http::Method::PUT, &self.execution_url(execute.id, ""))
                 .header(http::header::ACCEPT, "application/json")
                 .header(http::header::CONTENT_TYPE, "application/json")
                 .body(execute.body.clone())

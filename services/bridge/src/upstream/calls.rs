@@ -1,5 +1,4 @@
-//! Short HTTP calls to claude-api: status, pause, resume, cancel, input, list, limits and readiness
-//! (docs/protocol.md, "Calls"). Each ends within a time limit. Calls for a client are retried
+//! Short HTTP calls to claude-api: status, pause, resume, cancel, input, list and readiness (docs/protocol.md, "Calls"). Each ends within a time limit. Calls for a client are retried
 //! within it.
 
 use std::future::Future;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::message::{Accepted, Control};
 use protocol::rpc::{RpcError, code};
-use protocol::{ExecutionId, Limits, Page, Status};
+use protocol::{ExecutionId, Page, Status};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upstream;
@@ -38,7 +37,7 @@ impl Upstream {
     /// available within `callMs`.
     pub async fn status(&self, id: ExecutionId) -> Result<Status, RpcError> {
         let url = self.execution_url(id, "");
-        self.call_json(|| self.client.get(&url)).await
+        self.call_json(|| self.get(&url)).await
     }
 
     /// Pauses, resumes or cancels an execution, and returns its status after that. Doing it twice
@@ -49,7 +48,7 @@ impl Upstream {
     /// execution does not allow it.
     pub async fn control(&self, id: ExecutionId, control: Control) -> Result<Status, RpcError> {
         let url = self.execution_url(id, path_of(control));
-        self.call_json(|| self.client.post(&url)).await
+        self.call_json(|| self.post(&url)).await
     }
 
     /// Sends lines to the stdin of an execution's CLI. Returns how many bytes of input claude-api
@@ -70,7 +69,7 @@ impl Upstream {
     ) -> Result<u64, RpcError> {
         let url = self.execution_url(id, &format!("/input?offset={offset}&eof={eof}"));
         let Accepted { accepted } = self
-            .call_json(|| self.client.post(&url).body(data.clone()))
+            .call_json(|| self.post(&url).body(data.clone()))
             .await?;
         Ok(accepted)
     }
@@ -92,21 +91,7 @@ impl Upstream {
         query.extend(limit.map(|n| format!("limit={n}")));
         query.extend(before.map(|id| format!("before={id}")));
         let url = format!("{}/v1/executions?{}", self.base, query.join("&"));
-        self.call_json(|| self.client.get(&url)).await
-    }
-
-    /// Requests claude-api's limits once. The caller repeats the call if it needs to.
-    ///
-    /// # Errors
-    /// Returns the failure if claude-api refuses the request, does not answer within `callMs`, or
-    /// sends malformed JSON.
-    pub async fn limits(&self) -> Result<Limits, Failure> {
-        let url = format!("{}/v1/limits", self.base);
-        let get = async { json(self.client.get(&url).send().await?).await };
-        match tokio::time::timeout(self.times.call, get).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::Broken("no answer in time".to_owned())),
-        }
+        self.call_json(|| self.get(&url)).await
     }
 
     /// Requests claude-api's readiness page once. Returns its HTTP status and its body, also if the
@@ -117,7 +102,7 @@ impl Upstream {
     pub async fn ready(&self) -> Result<(u16, Bytes), Failure> {
         let url = format!("{}/health/ready", self.base);
         let get = async {
-            let response = self.client.get(&url).send().await?;
+            let response = self.get(&url).send().await?;
             let status = response.status().as_u16();
             Ok((status, collect(response, ANSWER_BYTES).await?))
         };
@@ -148,7 +133,7 @@ impl Upstream {
     /// within `callMs`.
     pub(super) async fn open_and_drop(&self, url: &str) -> Result<(), RpcError> {
         self.attempts(|| {
-            let request = self.client.get(url);
+            let request = self.get(url);
             async move {
                 let response = request.send().await?;
                 if response.status().is_success() {
@@ -161,8 +146,7 @@ impl Upstream {
         .await
     }
 
-    /// Calls `attempt` until it succeeds, fails in a way that a retry cannot change, or `callMs` is
-    /// over. The pauses in between grow.
+    /// Calls `attempt` as [`Self::try_often`] does.
     ///
     /// # Errors
     /// Returns the JSON-RPC error for the last failure.
@@ -171,8 +155,22 @@ impl Upstream {
         attempt: impl Fn() -> F,
     ) -> Result<T, RpcError> {
         let start = Instant::now();
-        let end = start + self.times.call;
         let mut delays = Delays::default();
+        let result = self.try_often(&mut delays, attempt).await;
+        result.map_err(|failure| unavailable(&failure, delays.attempts(), start))
+    }
+
+    /// Calls `attempt` until it succeeds, fails in a way that a retry cannot change, or `callMs` is
+    /// over. The pauses in between grow, as `delays` says.
+    ///
+    /// # Errors
+    /// Returns the last failure.
+    pub(super) async fn try_often<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        delays: &mut Delays,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Failure> {
+        let end = Instant::now() + self.times.call;
         loop {
             let failure = match timeout_at(end, attempt()).await {
                 Ok(Ok(done)) => return Ok(done),
@@ -181,13 +179,12 @@ impl Upstream {
             };
             let delay = delays.next_delay(failure.retry_after());
             if !failure.is_transient() || Instant::now() + delay >= end {
-                let attempts = delays.attempts();
                 tracing::info!(
                     error = %failure,
-                    attempts,
+                    attempts = delays.attempts(),
                     "a call to claude-api failed and is not retried any more"
                 );
-                return Err(unavailable(&failure, attempts, start));
+                return Err(failure);
             }
             sleep(delay).await;
             self.retries.call.inc();

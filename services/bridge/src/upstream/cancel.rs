@@ -86,7 +86,7 @@ impl Upstream {
     pub async fn burn(&self, id: ExecutionId) -> Result<Cancelled, RpcError> {
         let url = self.execution_url(id, "/cancel?ifUnknown=burn");
         self.attempts(|| {
-            let request = self.client.post(&url);
+            let request = self.post(&url);
             async move { cancelled(request.send().await?).await }
         })
         .await
@@ -101,7 +101,7 @@ impl Upstream {
         id: ExecutionId,
         cancel: &Cancel,
     ) -> Result<Cancelled, Failure> {
-        let mut request = self.client.post(self.execution_url(id, &cancel.path()));
+        let mut request = self.post(&self.execution_url(id, &cancel.path()));
         if let Cancel::Unviewed { session, .. } = cancel {
             request = request.header(VIEWER, &**session);
         }

@@ -3,7 +3,8 @@
 //! and have no setting for that.
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, HOST};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -34,7 +35,8 @@ pub(super) struct DedicatedStream {
 impl DedicatedStream {
     /// Sends a GET request on a new connection, and returns its answer once the head has arrived.
     /// `base` is `http://host:port`, and `path` is the rest of the URL. `viewer` is the id of the
-    /// session that reads; without it claude-api gets no viewer's id.
+    /// session that reads; without it claude-api gets no viewer's id. `authorization` is the value
+    /// of the header of that name, if the client has a token.
     ///
     /// # Errors
     /// Returns an error if the connection fails, or if the status of the answer is not a success.
@@ -42,6 +44,7 @@ impl DedicatedStream {
         base: &str,
         path: &str,
         viewer: Option<&str>,
+        authorization: Option<HeaderValue>,
     ) -> Result<Self, Failure> {
         let (authority, stream) = connect(base).await?;
         let handshake = http1::Builder::new()
@@ -55,6 +58,9 @@ impl DedicatedStream {
         let mut request = http::Request::get(path).header(HOST, authority);
         if let Some(viewer) = viewer {
             request = request.header(VIEWER, viewer);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         let request = request
             .body(Empty::<Bytes>::new())

@@ -95,15 +95,23 @@ impl Failure {
     }
 
     /// Returns true if a cancel must be retried after this failure. False after a refusal that
-    /// retries cannot change, for example because the execution is unknown. A full queue or a full
-    /// disk is not final, because claude-api may record the burned id later.
+    /// retries cannot change, for example because the execution is unknown or the token is no longer
+    /// valid. A full queue or a full disk is not final, because claude-api may record the burned id
+    /// later.
     #[must_use]
     pub fn leaves_cancel_owed(&self) -> bool {
         use ProblemType as P;
         match self {
             Self::Refused(problem, _) => !matches!(
                 problem.kind,
-                P::NotFound | P::Deleted | P::InvalidId | P::InvalidQuery | P::NotAllowed
+                P::NotFound
+                    | P::Deleted
+                    | P::InvalidId
+                    | P::InvalidQuery
+                    | P::NotAllowed
+                    | P::Unauthorized
+                    | P::Forbidden
+                    | P::TooManyAttempts
             ),
             Self::Foreign(..) | Self::Connect(_) | Self::Broken(_) => true,
         }
@@ -176,7 +184,8 @@ fn refusal(problem: &Problem, retry_after: Option<Duration>) -> RpcError {
         | P::OtherWorkspace
         | P::InputHole
         | P::OffsetBeyondEnd => code::INVALID_PARAMS,
-        P::NotAllowed => code::NOT_ALLOWED,
+        P::NotAllowed | P::Forbidden | P::BudgetSpent => code::NOT_ALLOWED,
+        P::Unauthorized => code::NOT_AUTHORISED,
         P::NotFound | P::UnknownConversation => code::NO_SUCH_EXECUTION,
         P::IdInUse | P::Deleted | P::CancelledBeforeAccepted => code::ID_IN_USE,
         P::WrongState => code::WRONG_STATE,
@@ -188,10 +197,13 @@ fn refusal(problem: &Problem, retry_after: Option<Duration>) -> RpcError {
         | P::InboundFull
         | P::TooManyStreams
         | P::TooManyMcpSessions
+        | P::TooManyAttempts
+        | P::TooManyConnections
         | P::BoxReachesService
         | P::SpoolUnwritable => code::UNAVAILABLE,
         // The bridge's request was wrong, or claude-api is broken. No client can fix that.
         P::FromBox
+        | P::InvalidForwardedFor
         | P::ForeignHost
         | P::ForeignOrigin
         | P::UnknownPath
@@ -237,6 +249,10 @@ mod tests {
             ),
             (ProblemType::NotFound, -32003, "not_found"),
             (ProblemType::NotAllowed, -32002, "not_allowed"),
+            (ProblemType::Forbidden, -32002, "forbidden"),
+            (ProblemType::BudgetSpent, -32002, "budget_spent"),
+            (ProblemType::Unauthorized, -32006, "unauthorized"),
+            (ProblemType::TooManyAttempts, -32005, "too_many_attempts"),
             (ProblemType::InvalidBody, -32602, "invalid_body"),
         ] {
             let error = refused(kind).to_rpc();
@@ -259,6 +275,18 @@ mod tests {
             let end = r"a\u{1b}[31m\r\nb\u{9b}\u{2028}cé";
             assert!(text.ends_with(end), "{text}");
         }
+    }
+
+    #[test]
+    fn a_cancel_without_a_valid_token_is_settled() {
+        for kind in [
+            ProblemType::Unauthorized,
+            ProblemType::Forbidden,
+            ProblemType::NotFound,
+        ] {
+            assert!(!refused(kind).leaves_cancel_owed(), "{kind:?}");
+        }
+        assert!(refused(ProblemType::QueueFull).leaves_cancel_owed());
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Upstream {
         }
         let url = self.execution_url(id, &format!("/events{query}"));
         self.attempts(|| {
-            let request = self.client.get(&url);
+            let request = self.get(&url);
             async move { read_events(request.send().await?, limit).await }
         })
         .await

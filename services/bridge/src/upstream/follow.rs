@@ -179,7 +179,7 @@ impl FollowStream {
     /// Sends the GET request for the statuses.
     fn connect(&mut self) {
         let url = self.upstream.execution_url(self.id, "?follow=true");
-        let mut request = self.upstream.client.get(url);
+        let mut request = self.upstream.get(&url);
         if let Some(viewer) = &self.upstream.viewer {
             request = request.header(VIEWER, &**viewer);
         }

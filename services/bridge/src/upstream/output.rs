@@ -181,7 +181,8 @@ impl OutputStream {
         let id = self.id;
         let connecting = Box::pin(async move {
             let viewer = upstream.viewer.as_deref();
-            DedicatedStream::open(upstream.service_url(id), &path, viewer).await
+            let authorization = upstream.authorization.clone();
+            DedicatedStream::open(upstream.service_url(id), &path, viewer, authorization).await
         });
         let deadline = Instant::now() + self.upstream.times.head;
         self.phase = StreamState::Connecting(connecting, deadline);

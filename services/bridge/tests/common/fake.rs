@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::{Body as HttpBody, Bytes};
-use axum::extract::{Path, Query, Request, State as Ctx};
+use axum::extract::{Extension, Path, Query, Request, State as Ctx};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use futures::stream;
 use jiff::Timestamp;
-use protocol::{Body, ExecutionId, Limits, Page, Problem, ProblemType, Reason, State, Status};
+use protocol::access::{Redeem, Redeemed, Share, ShareRequest, Ticket, TicketRequest};
+use protocol::{
+    Body, ExecutionId, Limits, Me, Page, Problem, ProblemType, Reason, Role, State, Status,
+};
 use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -95,8 +98,18 @@ pub struct World {
     pub controls: usize,
     /// The limits say that this claude-api is boxed.
     pub boxed: bool,
-    /// Requests for the limits are refused, as for a bridge in the box.
+    /// The bridge's requests are refused, as for a bridge in the box.
     pub refuses_bridge: bool,
+    /// The tokens, by their text. `None` if this claude-api has no tokens.
+    pub tokens: Option<HashMap<String, Me>>,
+    /// The unused tickets, each with its token and its origin.
+    pub tickets: HashMap<String, (String, Option<String>)>,
+    /// The number of questions to whom a token belongs.
+    pub questions: usize,
+    /// Questions to whom a token belongs are not answered.
+    pub no_judgement: bool,
+    /// The token of each request about executions, with its method and path.
+    pub authorizations: Vec<(String, Option<String>)>,
 }
 
 /// The fake claude-api; clones share its state.
@@ -134,7 +147,11 @@ impl Fake {
             .route("/v1/executions/{id}/events", get(events))
             .route("/v1/executions/{id}/{verb}", post(control))
             .route("/v1/executions", get(list))
-            .route("/v1/limits", get(limits))
+            .route("/v1/executions/{id}/share", post(share))
+            .route("/v1/me", get(me))
+            .route("/v1/tickets", post(ticket))
+            .route("/v1/tickets/redeem", post(redeem))
+            .route("/health/limits", get(limits))
             .route("/health/ready", get(ready))
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .layer(axum::middleware::from_fn_with_state(fake.clone(), gate))
@@ -178,6 +195,44 @@ impl Fake {
             let crc = crc32fast::hash(&e.output);
             e.status.crc32 = Some(protocol::trailers::crc32_text(crc));
         });
+    }
+
+    /// Adds a token of this principal and role, named like its text.
+    pub fn add_token(&self, token: &str, principal: &str, role: Role) {
+        let me = Me {
+            principal: Some(principal.to_owned()),
+            role,
+            name: Some(token.to_owned()),
+            expires: None,
+            share: None,
+        };
+        self.change(|w| {
+            let tokens = w.tokens.get_or_insert_default();
+            tokens.insert(token.to_owned(), me);
+        });
+    }
+
+    /// Removes a token.
+    pub fn remove_token(&self, token: &str) {
+        self.change(|w| w.tokens.as_mut().unwrap().remove(token));
+    }
+
+    /// Returns to whom a token belongs. `None` if it is not valid.
+    fn judge(&self, token: Option<&str>) -> Option<Me> {
+        match &self.world().tokens {
+            Some(tokens) => tokens.get(token?).cloned(),
+            None => Some(Me::without_tokens()),
+        }
+    }
+
+    /// Returns whether the execution in this path is none of another principal.
+    fn may_see(&self, me: &Me, path: &str) -> bool {
+        let mut parts = path.trim_start_matches("/v1/executions/").split('/');
+        let id = parts.next().and_then(|id| id.parse().ok());
+        let world = self.world();
+        let execution = id.and_then(|id: ExecutionId| world.executions.get(&id));
+        let is_own = |e: &Execution| e.status.principal == me.principal;
+        me.role == Role::Admin || execution.is_none_or(is_own)
     }
 
     /// Adds an accepted execution.
@@ -271,10 +326,42 @@ fn insert(world: &mut World, id: ExecutionId, body: Body) -> Status {
     status
 }
 
-async fn gate(Ctx(fake): Ctx<Fake>, request: Request, next: axum::middleware::Next) -> Response {
+/// Returns the token in the header `Authorization`.
+fn token_of(headers: &http::HeaderMap) -> Option<String> {
+    let value = headers.get(http::header::AUTHORIZATION)?.to_str().unwrap();
+    Some(value.strip_prefix("Bearer ").unwrap().to_owned())
+}
+
+async fn gate(
+    Ctx(fake): Ctx<Fake>,
+    mut request: Request,
+    next: axum::middleware::Next,
+) -> Response {
     fake.served.fetch_add(1, Ordering::Relaxed);
     if fake.world().down {
         return http::StatusCode::BAD_GATEWAY.into_response();
+    }
+    let path = request.uri().path().to_owned();
+    let token = token_of(request.headers());
+    if path.starts_with("/v1/executions") {
+        let line = format!("{} {path}", request.method());
+        fake.change(|w| w.authorizations.push((line, token.clone())));
+    }
+    if path == "/v1/me" {
+        let mut changed = fake.changed.subscribe();
+        fake.change(|w| w.questions += 1);
+        while fake.world().no_judgement {
+            changed.changed().await.unwrap();
+        }
+    }
+    if !path.starts_with("/health/") && path != "/v1/tickets/redeem" {
+        match fake.judge(token.as_deref()) {
+            Some(me) if fake.may_see(&me, &path) => {
+                request.extensions_mut().insert(me);
+            }
+            Some(_) => return problem(&Problem::new(ProblemType::NotFound, "no such execution")),
+            None => return problem(&Problem::new(ProblemType::Unauthorized, "no valid token")),
+        }
     }
     next.run(request).await
 }
@@ -299,7 +386,12 @@ fn broken() -> Response {
     Response::new(HttpBody::from_stream(body))
 }
 
-async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes) -> Response {
+async fn accept(
+    Ctx(fake): Ctx<Fake>,
+    Path(id): Path<ExecutionId>,
+    Extension(me): Extension<Me>,
+    bytes: Bytes,
+) -> Response {
     let body = Body::from_json(&bytes).unwrap();
     let fault = fake.change(|w| {
         w.puts.push((id, body.clone()));
@@ -343,7 +435,12 @@ async fn accept(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, bytes: Bytes)
         }
         Some(old) => Json(old.status.clone()).into_response(),
         None if w.burned.contains(&id) => refused(w, id).unwrap(),
-        None => (http::StatusCode::CREATED, Json(insert(w, id, body))).into_response(),
+        None => {
+            let status = insert(w, id, body);
+            let execution = w.executions.get_mut(&id).unwrap();
+            execution.status.principal.clone_from(&me.principal);
+            (http::StatusCode::CREATED, Json(status)).into_response()
+        }
     });
     if fault.is_some() { broken() } else { answer }
 }
@@ -574,13 +671,61 @@ async fn control(
     Json(fake.world().executions[&id].status.clone()).into_response()
 }
 
-async fn limits(Ctx(fake): Ctx<Fake>) -> Response {
+async fn me(Ctx(fake): Ctx<Fake>, Extension(me): Extension<Me>) -> Response {
     if fake.world().refuses_bridge {
         return problem(&Problem::new(ProblemType::FromBox, "from the box"));
     }
+    Json(me).into_response()
+}
+
+async fn ticket(Ctx(fake): Ctx<Fake>, headers: http::HeaderMap, body: Bytes) -> Response {
+    let TicketRequest { origin } = serde_json::from_slice(&body).unwrap();
+    let token = token_of(&headers).unwrap_or_default();
+    let ticket = uuid::Uuid::new_v4().to_string();
+    fake.change(|w| w.tickets.insert(ticket.clone(), (token, origin)));
+    Json(Ticket {
+        ticket,
+        expires_seconds: 30,
+    })
+    .into_response()
+}
+
+async fn redeem(Ctx(fake): Ctx<Fake>, body: Bytes) -> Response {
+    let Redeem { ticket, origin } = serde_json::from_slice(&body).unwrap();
+    let known = fake.change(|w| w.tickets.remove(&ticket));
+    let token = known
+        .filter(|(_, bound)| *bound == origin)
+        .map(|(token, _)| token);
+    match token.and_then(|token| Some((fake.judge(Some(&token))?, token))) {
+        Some((me, token)) => Json(Redeemed { token, me }).into_response(),
+        None => problem(&Problem::new(ProblemType::Unauthorized, "no valid ticket")),
+    }
+}
+
+async fn share(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, body: Bytes) -> Response {
+    let ShareRequest {
+        role,
+        expires_seconds,
+    } = serde_json::from_slice(&body).unwrap();
+    if !fake.world().executions.contains_key(&id) {
+        return missing(&fake.world(), id);
+    }
+    let seconds = i64::try_from(expires_seconds).unwrap();
+    let share = Share {
+        share_id: uuid::Uuid::new_v4(),
+        token: "shared".to_owned(),
+        role,
+        expires: Timestamp::now() + jiff::SignedDuration::from_secs(seconds),
+    };
+    (http::StatusCode::CREATED, Json(share)).into_response()
+}
+
+async fn limits(Ctx(fake): Ctx<Fake>) -> Response {
     let boxed = fake.world().boxed;
+    let tokens = fake.world().tokens.is_some();
     let limits = Limits {
         boxed,
+        tokens,
         heartbeat_ms: u64::try_from(fake.heartbeat.as_millis()).unwrap(),
         ..Limits::default()
     };

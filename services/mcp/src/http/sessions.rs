@@ -8,6 +8,9 @@
 //!   longest time ends. Its client gets 404 (Not Found) and begins a new session. If no session is
 //!   idle, the `initialize` is refused with 503 (Service Unavailable). A session is idle while it
 //!   has no open response and no running request.
+//! - Each principal has a limit of its own. It loses an idle session for a new one only if that is
+//!   its own, or if it has more sessions than the principal of the new one.
+//! - A session belongs to the principal that began it. For everybody else it does not exist.
 //! - A session queues 16 messages in each direction. A client that does not read one of its streams
 //!   delays only its own session.
 
@@ -26,8 +29,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::either::Either;
 
+use super::Owner;
 use crate::failure::{INVALID_REQUEST, MISSING_CAPABILITY, UNKNOWN_METHOD};
+use crate::owner_counts::{OwnerCounts, OwnerUse};
 use crate::settings::OnRefusal;
+pub(super) use table::ForeignSession;
 use table::{Table, Use};
 
 /// The MCP sessions over HTTP, which the MCP library (rmcp) manages. Each has a slot, one of a
@@ -36,6 +42,9 @@ use table::{Table, Use};
 pub(super) struct Sessions {
     inner: LocalSessionManager,
     slots: Arc<Semaphore>,
+    max: usize,
+    /// The sessions of each owner.
+    by_owner: OwnerCounts,
     table: Arc<Table>,
     on_refusal: OnRefusal,
 }
@@ -43,12 +52,21 @@ pub(super) struct Sessions {
 /// The slot (permit) that an `initialize` request has acquired for its new session. It travels in
 /// the extensions of the HTTP request until the session is created.
 #[derive(Debug, Clone)]
-pub(super) struct SessionSlot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(super) struct SessionSlot(Arc<Mutex<Option<Slot>>>);
+
+/// A slot of the limited number of sessions, with the owner of the session. Dropping it lets another
+/// session begin.
+#[derive(Debug)]
+struct Slot {
+    owner: Owner,
+    _permit: OwnedSemaphorePermit,
+    _of_owner: OwnerUse,
+}
 
 impl SessionSlot {
     /// Takes the slot out of an `initialize` request. `None` if the message has no slot, or if the
     /// slot was already taken.
-    fn take(initialize: &ClientJsonRpcMessage) -> Option<OwnedSemaphorePermit> {
+    fn take(initialize: &ClientJsonRpcMessage) -> Option<Slot> {
         let ClientJsonRpcMessage::Request(request) = initialize else {
             return None;
         };
@@ -62,24 +80,47 @@ impl SessionSlot {
 }
 
 impl Sessions {
-    pub(super) fn new(inner: LocalSessionManager, max: usize, on_refusal: OnRefusal) -> Self {
+    pub(super) fn new(
+        inner: LocalSessionManager,
+        max: usize,
+        per_owner: usize,
+        on_refusal: OnRefusal,
+    ) -> Self {
         Self {
             inner,
+            max,
+            by_owner: OwnerCounts::new(per_owner),
             slots: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
             table: Arc::default(),
             on_refusal,
         }
     }
 
-    /// Acquires a slot for a new session. If all slots are in use, first ends the session that has
-    /// been idle for the longest time. `None` if no session is idle, so that the `initialize` must
-    /// be refused.
-    pub(super) async fn acquire_slot(&self) -> Option<SessionSlot> {
+    /// Acquires a slot for a new session of this owner. If all slots are in use, first ends an idle
+    /// session, as [`Table::remove_idle`] selects it. An owner at its own limit loses its own.
+    ///
+    /// # Errors
+    /// The limit that is reached, if no session may be ended for the new one.
+    pub(super) async fn acquire_slot(&self, owner: &Owner) -> Result<SessionSlot, usize> {
         loop {
-            if let Ok(slot) = self.slots.clone().try_acquire_owned() {
-                return Some(SessionSlot(Arc::new(Mutex::new(Some(slot)))));
+            let of_owner = self.by_owner.begin(owner);
+            let is_own_limit = of_owner.is_none();
+            let permit = self.slots.clone().try_acquire_owned().ok();
+            if let (Some(permit), Some(of_owner)) = (permit, of_owner) {
+                let slot = Slot {
+                    owner: owner.clone(),
+                    _permit: permit,
+                    _of_owner: of_owner,
+                };
+                return Ok(SessionSlot(Arc::new(Mutex::new(Some(slot)))));
             }
-            let idle = self.table.remove_idle()?;
+            let idle = self.table.remove_idle(owner, is_own_limit);
+            let limit = if is_own_limit {
+                self.by_owner.limit()
+            } else {
+                self.max
+            };
+            let idle = idle.ok_or(limit)?;
             tracing::debug!(
                 "the limit on MCP sessions is reached; ending the session that has been idle \
                  longest, to make room for a new one"
@@ -95,8 +136,11 @@ impl Sessions {
 
     /// Marks an open session as in use until the result is dropped, so that it is not ended as
     /// idle. `None` if there is no session with this id.
-    pub(super) fn enter(&self, id: &str) -> Option<Use> {
-        self.table.enter(id)
+    ///
+    /// # Errors
+    /// The session belongs to another owner.
+    pub(super) fn enter(&self, id: &str, owner: &Owner) -> Result<Option<Use>, ForeignSession> {
+        self.table.enter(id, owner)
     }
 }
 
@@ -140,8 +184,9 @@ impl SessionManager for Sessions {
             self.inner.close_session(id).await?;
             return Err(LocalSessionManagerError::SessionNotFound(id.clone()));
         };
+        let owner = slot.owner.clone();
         self.table.add(id.clone(), slot);
-        let _use = self.enter(id);
+        let _use = self.enter(id, &owner);
         self.inner.initialize_session(id, message).await
     }
 

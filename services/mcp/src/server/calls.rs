@@ -5,7 +5,7 @@ use std::time::Duration;
 use client::{Client, Control};
 use protocol::ExecutionId;
 use protocol::rpc::OnDisconnect;
-use rmcp::model::{CallToolResponse, CreateTaskResult, RequestId, RequestMetaObject};
+use rmcp::model::{CallToolResponse, CreateTaskResult, Extensions, RequestId, RequestMetaObject};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use tokio_util::sync::CancellationToken;
@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::Server;
 use crate::arguments::Arguments;
 use crate::failure::Failure;
-use crate::http::Charge;
+use crate::http::{Caller, Charge};
 use crate::progress::Progress;
 use crate::requests::Handled;
 use crate::running_calls::StreamClosed;
+use crate::slots::Slots;
 use crate::{resources, results, run, tasks, tools, views};
 
 /// The maximum time of one call of the tool `wait`, in seconds. It is below 60 s, after which some
@@ -40,7 +41,7 @@ impl Server {
         mut arguments: Arguments,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Failure> {
-        let slots = &self.slots;
+        let slots = &self.slots_of(&context.extensions);
         let result = match name {
             tools::EXECUTE => return self.execute(arguments, context).await,
             tools::START => results::status(&run::start(slots, arguments.start()?).await?),
@@ -86,7 +87,7 @@ impl Server {
             tools::CONTROL => {
                 let (id, action) = (arguments.execution_id()?, arguments.action()?);
                 arguments.finish()?;
-                results::status(&self.control(id, action).await?)
+                results::status(&control(slots, id, action).await?)
             }
             // `call_tool` has refused unknown tools.
             other => {
@@ -107,17 +108,18 @@ impl Server {
         arguments: Arguments,
         mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Failure> {
+        let slots = self.slots_of(&context.extensions);
         let mut execute = arguments.execute()?;
         let id = execute.ensure_id();
         let ends_with_call = execute.on_disconnect == OnDisconnect::Cancel;
         let capabilities = context.client_capabilities();
         if capabilities.is_some_and(|c| c.supports_tasks()) && !ends_with_call {
-            let status = run::start(&self.slots, execute).await?;
+            let status = run::start(&slots, execute).await?;
             return Ok(CallToolResponse::Task(CreateTaskResult::new(tasks::task(
                 &status,
             ))));
         }
-        let progress = Progress::new(&context, self.slots.settings().progress);
+        let progress = Progress::new(&context, slots.settings().progress);
         let signals = self.running.enter(context.id.clone());
         let mut signals = signals.with_session(session_ended(&context));
         let stream_closed = stream_closed(&context);
@@ -127,14 +129,7 @@ impl Server {
         let charge = charge(&context);
         // The client chooses the size of the metadata, and the call may take hours.
         context.meta = RequestMetaObject::new();
-        let run = run::to_end(
-            self.slots.clone(),
-            execute,
-            progress,
-            signals,
-            stream_closed,
-            charge,
-        );
+        let run = run::to_end(slots, execute, progress, signals, stream_closed, charge);
         // Checked after the registration: an earlier cancel is seen here, a later one reaches the
         // entry.
         if context.ct.is_cancelled() {
@@ -200,14 +195,26 @@ impl Server {
         }
     }
 
-    pub(super) async fn control(
-        &self,
-        id: ExecutionId,
-        action: Control,
-    ) -> Result<protocol::Status, Failure> {
-        let control = async |client: &Client| client.control(id, action).await;
-        self.slots.request(control).await
+    /// Returns the slots for the calls of the sender of a request. Over HTTP its token is sent to
+    /// the bridge, and no token if its sender is not known. Over stdio it is the token of the
+    /// settings.
+    pub(super) fn slots_of(&self, extensions: &Extensions) -> Slots {
+        let Some(parts) = extensions.get::<http::request::Parts>() else {
+            return self.slots.clone();
+        };
+        let caller = parts.extensions.get::<Caller>();
+        self.slots.of(&caller.cloned().unwrap_or_default())
     }
+}
+
+/// Pauses, resumes or cancels an execution.
+pub(super) async fn control(
+    slots: &Slots,
+    id: ExecutionId,
+    action: Control,
+) -> Result<protocol::Status, Failure> {
+    let control = async |client: &Client| client.control(id, action).await;
+    slots.request(control).await
 }
 
 /// Returns the token that is cancelled when the HTTP response stream of the call is closed. Over

@@ -10,6 +10,7 @@ use protocol::rpc::{RpcError, code};
 use tokio::sync::mpsc;
 
 use super::list::gather;
+use crate::access::grant::Grant;
 use crate::budget::inbound::InboundCharge;
 use crate::budget::lists::ListTurns;
 use crate::session::completion::{CompletedCall, Completion};
@@ -18,14 +19,16 @@ use crate::session::machine::no_live_execution;
 use crate::session::machine::open_requests::Token;
 use crate::session::shared::Shared;
 use crate::session::wire::events_part::EventsPart;
+use crate::upstream::Upstream;
 
 /// Starts a task that makes `call` for the request with this token. The result is sent to
 /// `completions`, or dropped if the session has ended.
 ///
-/// `turns` lets a list or an events request wait until the session's previous one is read. `charge`
+/// `grant` is the one of the session, whose token the call sends. `turns` lets a list or an events request wait until the session's previous one is read. `charge`
 /// is the memory charge of an input, and is released when the call ends.
 pub(super) fn start(
     shared: &Arc<Shared>,
+    grant: &Arc<Grant>,
     completions: &mpsc::UnboundedSender<Completion>,
     token: Token,
     call: Call,
@@ -33,8 +36,9 @@ pub(super) fn start(
     charge: Option<Arc<InboundCharge>>,
 ) {
     let (tracker, shared, completions) = (&shared.tracker, shared.clone(), completions.clone());
+    let grant = grant.clone();
     tracker.spawn(async move {
-        let called = Box::new(make(shared, call, turns).await);
+        let called = Box::new(make(&shared, &grant, call, turns).await);
         drop(charge);
         // The session may have ended; the call was made nevertheless.
         let _ = completions.send(Completion::Called(token, called));
@@ -43,22 +47,24 @@ pub(super) fn start(
 
 /// Makes a call to claude-api, and returns its result for the session. A list or an events request
 /// first waits for its turn.
-async fn make(shared: Arc<Shared>, call: Call, turns: ListTurns) -> CompletedCall {
-    let upstream = &shared.viewer.upstream;
+async fn make(shared: &Shared, grant: &Grant, call: Call, turns: ListTurns) -> CompletedCall {
+    let upstream = grant.upstream();
     match call {
         Call::List(ListParams { limit, before }) => {
             let page = gather(upstream, limit, before, shared.viewer.status_bytes);
             let page = page.map_ok(|page| CallReply::Page(Box::new(page)));
-            in_turn(&shared, turns, page).await
+            in_turn(shared, upstream, turns, page).await
         }
-        Call::Events(events) => in_turn(&shared, turns, events_of(&shared, events)).await,
+        Call::Events(events) => in_turn(shared, upstream, turns, events_of(upstream, events)).await,
         Call::Attach(attach) => {
             let AttachParams {
                 execution_id,
                 offset,
                 on_slow: _,
             } = attach;
-            let view_request = shared.handover.departures.request_view(execution_id);
+            let principal = grant.principal().cloned();
+            let departures = &shared.handover.departures;
+            let view_request = departures.request_view(execution_id, principal);
             let status = upstream.attach(execution_id, offset).await;
             CompletedCall {
                 view_request: Some(view_request),
@@ -72,21 +78,20 @@ async fn make(shared: Arc<Shared>, call: Call, turns: ListTurns) -> CompletedCal
         | Call::Input {
             target: Target::FirstLive(_),
             ..
-        } => about_first_live(&shared, call).await,
-        call => about_one(&shared, call).await.into(),
+        } => about_first_live(upstream, call).await,
+        call => about_one(upstream, call).await.into(),
     }
 }
 
 /// Reads a part of an execution's events from claude-api. Without `maxBytes`, it has the greatest
 /// length that is allowed.
-async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, RpcError> {
+async fn events_of(upstream: &Upstream, events: EventsParams) -> Result<CallReply, RpcError> {
     let EventsParams {
         execution_id,
         offset,
         max_bytes,
     } = events;
     let limit = max_bytes.unwrap_or(protocol::events::MAX_BYTES);
-    let upstream = &shared.viewer.upstream;
     let kept = upstream.events(execution_id, offset, limit).await?;
     Ok(CallReply::Events(Box::new(EventsPart {
         id: execution_id,
@@ -102,7 +107,7 @@ async fn events_of(shared: &Shared, events: EventsParams) -> Result<CallReply, R
 ///
 /// The result is `CallReply::NothingLive` if no candidate is left. An error while reading a status
 /// ends the search, because that candidate may still be live.
-async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
+async fn about_first_live(upstream: &Upstream, call: Call) -> CompletedCall {
     let mut ended = Vec::new();
     let (Call::Status(Target::FirstLive(candidates))
     | Call::Control(_, Target::FirstLive(candidates))
@@ -114,10 +119,10 @@ async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
         return Err(no_live_execution()).into();
     };
     for id in candidates.clone() {
-        let result = match shared.viewer.upstream.status(id).await {
+        let result = match upstream.status(id).await {
             Ok(status) if !status.state.is_terminal() => match call {
                 Call::Status(_) => Ok(CallReply::Status(Box::new(status))),
-                call => about_one(shared, call.about(Target::One(id))).await,
+                call => about_one(upstream, call.about(Target::One(id))).await,
             },
             Ok(_) => {
                 ended.push(id);
@@ -143,8 +148,7 @@ async fn about_first_live(shared: &Shared, call: Call) -> CompletedCall {
 
 /// Makes a call about an execution whose id is known. Fails for the kinds of calls that the other
 /// functions of this module make.
-async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
-    let upstream = &shared.viewer.upstream;
+async fn about_one(upstream: &Upstream, call: Call) -> Result<CallReply, RpcError> {
     match call {
         Call::Status(Target::One(id)) => {
             let status = upstream.status(id).await?;
@@ -180,6 +184,7 @@ async fn about_one(shared: &Shared, call: Call) -> Result<CallReply, RpcError> {
 /// available within `callMs`.
 async fn in_turn(
     shared: &Shared,
+    upstream: &Upstream,
     turns: ListTurns,
     call: impl Future<Output = Result<CallReply, RpcError>>,
 ) -> CompletedCall {
@@ -195,7 +200,7 @@ async fn in_turn(
         // The session has ended.
         return Err(full()).into();
     };
-    let patience = shared.viewer.upstream.times.call;
+    let patience = upstream.times.call;
     let Some(_memory) = shared.budgets.lists.take(patience).await else {
         return Err(full()).into();
     };

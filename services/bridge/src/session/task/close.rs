@@ -1,6 +1,7 @@
 //! The end of a session. Its last control requests and cancels are sent to claude-api, and its
 //! WebSocket is closed (docs/protocol.md, "Close codes").
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,11 +19,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// the socket. Executions with `onDisconnect: "cancel"` begin their grace period, except when
     /// the bridge itself stops. Also logs the totals of the session.
     ///
-    /// `id` is the session's id, and `start` is the time at which it began.
-    pub(in crate::session) async fn end(mut self, end: End, id: &str, start: Instant) {
+    /// `id` is the session's id, and `start` is the time at which it began. `client` is the address
+    /// of the client.
+    pub(in crate::session) async fn end(
+        mut self,
+        end: End,
+        id: &str,
+        start: Instant,
+        client: IpAddr,
+    ) {
         self.count_sent();
         let Self {
             shared,
+            grant,
             socket,
             mut machine,
             mut completions,
@@ -60,14 +69,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         for action in actions {
             if let Action::Call(token, call @ Call::Control(..)) = action {
                 let completions = &completion_sender;
-                calls::start(&shared, completions, token, call, lists.turns(), None);
+                let turns = lists.turns();
+                calls::start(&shared, &grant, completions, token, call, turns, None);
             }
         }
         // The requests for views of this session end as well.
         drop(view_requests);
         if !shared.shutdown.is_cancelled() {
             for id in machine.departing() {
-                depart(&shared.handover, id, name.clone(), machine.is_accepted(id));
+                let accepted = machine.is_accepted(id);
+                depart(&shared.handover, &grant, id, name.clone(), accepted);
             }
         }
         let close_code = match end {
@@ -77,6 +88,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         };
         tracing::info!(
             session = id,
+            %client,
+            principal = grant.me().principal.as_deref(),
             duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
             executes, messages_in, bytes_in, messages_out, bytes_out, close_code,
             end = ?end,

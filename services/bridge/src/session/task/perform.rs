@@ -69,8 +69,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 Action::Call(token, call) => {
                     // Only an input has a charge.
                     let charge = self.inputs.get(&token).cloned();
+                    let turns = self.lists.turns();
                     let (shared, completions) = (&self.shared, &self.completion_sender);
-                    calls::start(shared, completions, token, call, self.lists.turns(), charge);
+                    calls::start(shared, &self.grant, completions, token, call, turns, charge);
                 }
                 Action::View(view, start) => self.begin_view(view, *start),
                 Action::Unview(view) => {
@@ -102,14 +103,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         };
         // The session's own limit keeps one session from spending the whole budget.
         match charge.zip(session_limit.take(bytes as u64)) {
-            Some(charges) => self.executor.execute(
-                token,
-                handover,
-                charges,
-                &shared.handover,
-                &self.name,
-                deliver,
-            ),
+            Some(charges) => {
+                self.executor
+                    .execute(token, handover, charges, &shared.handover, deliver)
+            }
             None => {
                 let error = inbound_full(shared.own_limits.inbound_bytes)
                     .with("executionId", handover.id.to_string());
@@ -126,11 +123,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// From now on the session counts as a viewer of the execution.
     fn begin_view(&mut self, view: u64, start: ViewStart) {
         let id = start.status.execution_id;
-        let mut context = self.shared.viewer.clone();
-        context.upstream = context.upstream.for_viewer(self.name.clone());
+        let context = self.shared.viewer.clone();
+        let upstream = self.grant.upstream().for_viewer(self.name.clone());
         let messages = self.message_sender.clone();
         let task = tokio::spawn(watched(
-            viewer::run(context, start, view, messages, self.share.clone()),
+            viewer::run(context, upstream, start, view, messages, self.share.clone()),
             self.completion_sender.clone(),
         ));
         let guard = self.shared.handover.departures.view(id);

@@ -1,4 +1,5 @@
-//! Refuses a client when the bridge has too many sessions. The refusal is sent over WebSocket,
+//! Refuses a client that may have a session later: there are too many sessions, or claude-api does
+//! not answer. The refusal is sent over WebSocket,
 //! because a browser hides the HTTP response to a failed handshake from the page.
 
 use protocol::message::{Empty, Reply, RequestId};
@@ -11,20 +12,31 @@ use crate::session::wire::socket::Socket;
 /// bridge discards whatever such a client sends.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Tells a client that the bridge already has `sessions` open sessions, which is its limit. Sends
-/// the error -32001 (too many sessions), and closes with 1013 (try again later). Ends within 3 s,
-/// also when the client does not read (docs/protocol.md, "Close codes").
-pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, sessions: u64) {
-    let mut socket = Socket::new(io, MESSAGE_BYTES, None, None).await;
-    let error = RpcError::new(
-        code::TOO_MANY_SESSIONS,
-        "too_many_sessions",
-        "there are too many sessions; try again later",
+/// Returns the JSON-RPC error for a session beyond a limit (-32001, too many sessions). `reason` is
+/// the name of the limit, and `limit` its value. It tells nothing about the sessions of others.
+#[must_use]
+pub fn too_many_sessions(reason: &str, limit: u64) -> RpcError {
+    let message = "there are too many sessions; try again later";
+    RpcError::new(code::TOO_MANY_SESSIONS, reason, message).with("limit", limit)
+}
+
+/// Returns the JSON-RPC error for a session whose token claude-api did not judge in time (-32005,
+/// unavailable).
+#[must_use]
+pub fn no_answer() -> RpcError {
+    RpcError::new(
+        code::UNAVAILABLE,
+        "claude_api_unreachable",
+        "claude-api does not answer, so the token cannot be checked; try again later",
     )
-    .with("limit", sessions);
+}
+
+/// Tells a client why it gets no session now. Sends the error, and closes with 1013 (try again
+/// later) and this reason. Ends within 3 s, also when the client does not read (docs/protocol.md,
+/// "Close codes").
+pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, error: RpcError, reason: &str) {
+    let mut socket = Socket::new(io, MESSAGE_BYTES, None, None).await;
     let reply = Reply::<Empty>::error(RequestId::null(), error);
     socket.queue(reply.to_message());
-    socket
-        .close(close::TRY_AGAIN_LATER, "too many sessions")
-        .await;
+    socket.close(close::TRY_AGAIN_LATER, reason).await;
 }

@@ -11,17 +11,17 @@ use tokio_util::sync::WaitForCancellationFuture;
 use crate::session::{Session, Wakeup};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Polls for the next event of the session. A stop, a ping interval and an eviction have
-    /// precedence. Reading and writing alternate in being first, so a flood of requests cannot
+    /// Polls for the next event of the session. A stop or a revoked token, a ping interval and an
+    /// eviction have precedence. Reading and writing alternate in being first, so a flood of requests cannot
     /// starve the output, nor the reverse. `Pending` means that the task is woken by the next
     /// event.
     pub(in crate::session) fn poll_wakeup(
         &mut self,
         cx: &mut Context<'_>,
-        stop: Pin<&mut WaitForCancellationFuture<'_>>,
+        revoked: Pin<&mut WaitForCancellationFuture<'_>>,
     ) -> Poll<Wakeup> {
-        if stop.poll(cx).is_ready() {
-            return Poll::Ready(Wakeup::Stop);
+        if revoked.poll(cx).is_ready() {
+            return Poll::Ready(Wakeup::Revoked);
         }
         if self.ping.poll_tick(cx).is_ready() {
             return Poll::Ready(Wakeup::Tick);

@@ -72,6 +72,8 @@ pub(in crate::session) fn shorten_error(error: &RpcError, limit: usize) -> RpcEr
         "state",
         "keptFrom",
         "limit",
+        "resetsAt",
+        "retryAfterSeconds",
     ] {
         let value = &error.data[name];
         if !value.is_null() && value.to_string().len() <= 128 {

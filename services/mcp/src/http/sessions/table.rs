@@ -1,12 +1,14 @@
 //! The table of open MCP sessions over HTTP, which records which of them are idle.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::transport::streamable_http_server::session::SessionId;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::Slot;
+use crate::http::Owner;
 use crate::requests::Requests;
 
 /// The open MCP sessions by id. For clients, a session that is not in this table does not exist,
@@ -21,7 +23,7 @@ pub(super) struct Table {
 /// calls of the session early.
 #[derive(Debug)]
 struct Entry {
-    _slot: OwnedSemaphorePermit,
+    slot: Slot,
     requests: Requests,
     /// The number of open responses and running requests. The session is idle while it is 0.
     uses: usize,
@@ -33,6 +35,10 @@ impl Drop for Entry {
         self.requests.end();
     }
 }
+
+/// An MCP session that belongs to another owner. For the client it does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) struct ForeignSession;
 
 /// A guard that marks an MCP session as in use, by an open response or a running request. The
 /// session is idle when all its guards are dropped.
@@ -53,9 +59,9 @@ impl Drop for Use {
 
 impl Table {
     /// Adds a new session, which holds this slot until it is removed from the table.
-    pub(super) fn add(&self, id: SessionId, slot: OwnedSemaphorePermit) {
+    pub(super) fn add(&self, id: SessionId, slot: Slot) {
         let entry = Entry {
-            _slot: slot,
+            slot,
             requests: Requests::default(),
             uses: 0,
             idle_since: Instant::now(),
@@ -69,13 +75,28 @@ impl Table {
 
     /// Marks an open session as in use until the returned guard is dropped. `None` if there is no
     /// session with this id.
-    pub(super) fn enter(self: &Arc<Self>, id: &str) -> Option<Use> {
+    ///
+    /// # Errors
+    /// The session belongs to another owner.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        id: &str,
+        owner: &Owner,
+    ) -> Result<Option<Use>, ForeignSession> {
         let mut open = self.lock();
-        let (id, _) = open.get_key_value(id)?;
+        let Some((id, entry)) = open.get_key_value(id) else {
+            return Ok(None);
+        };
+        if entry.slot.owner != *owner {
+            return Err(ForeignSession);
+        }
         let id = id.clone();
-        open.get_mut(&id)?.uses += 1;
+        if let Some(entry) = open.get_mut(&id) {
+            entry.uses += 1;
+        }
+        drop(open);
         let table = self.clone();
-        Some(Use { table, id })
+        Ok(Some(Use { table, id }))
     }
 
     /// Returns the set of an open session's requests that have no answer yet. `None` if there is no
@@ -88,12 +109,27 @@ impl Table {
         self.lock().remove(id);
     }
 
-    /// Removes the session that has been idle for the longest time, and returns its id. `None` if
-    /// no session is idle.
-    pub(super) fn remove_idle(&self) -> Option<SessionId> {
+    /// Removes an idle session for a new one of this owner, and returns its id. It is the session
+    /// that has been idle for the longest time, of the owner with the most sessions. With
+    /// `only_own`, or if no other owner has more sessions than this one, it is a session of this
+    /// owner. `None` if there is no such session.
+    pub(super) fn remove_idle(&self, owner: &Owner, only_own: bool) -> Option<SessionId> {
         let mut open = self.lock();
+        let mut counts: HashMap<&Owner, usize> = HashMap::new();
+        for entry in open.values() {
+            *counts.entry(&entry.slot.owner).or_default() += 1;
+        }
+        let count_of = |owner: &Owner| counts.get(owner).copied().unwrap_or_default();
+        // The new session counts: an exchange between equals would never end.
+        let own = count_of(owner) + 1;
+        let may_end = |entry: &Entry| {
+            let other = &entry.slot.owner;
+            other == owner || (!only_own && count_of(other) > own)
+        };
         let idle = open.iter().filter(|(_, entry)| entry.uses == 0);
-        let (id, _) = idle.min_by_key(|(_, entry)| entry.idle_since)?;
+        let (id, _) = idle
+            .filter(|(_, entry)| may_end(entry))
+            .max_by_key(|(_, entry)| (count_of(&entry.slot.owner), Reverse(entry.idle_since)))?;
         let id = id.clone();
         open.remove(&id);
         Some(id)
@@ -111,37 +147,89 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::http::Caller;
+    use crate::owner_counts::OwnerCounts;
 
-    /// Sessions that have been idle for 3 ms, 2 ms and so on.
-    fn table<const N: usize>(ids: [&str; N]) -> Arc<Table> {
+    fn owner(name: &str) -> Owner {
+        Owner::from(&Caller {
+            principal: Some(name.into()),
+            ..Caller::default()
+        })
+    }
+
+    /// Sessions of these owners that have been idle for 3 ms, 2 ms and so on.
+    fn table_of<const N: usize>(ids: [(&str, &Owner); N]) -> Arc<Table> {
         let table = Arc::new(Table::default());
         let places = Arc::new(Semaphore::new(N));
+        let counts = OwnerCounts::new(N);
         let now = Instant::now();
-        for (id, idle_ms) in ids.into_iter().zip((1..=N as u64).rev()) {
-            table.add(id.into(), places.clone().try_acquire_owned().unwrap());
+        for ((id, owner), idle_ms) in ids.into_iter().zip((1..=N as u64).rev()) {
+            let slot = Slot {
+                owner: owner.clone(),
+                _permit: places.clone().try_acquire_owned().unwrap(),
+                _of_owner: counts.begin(owner).unwrap(),
+            };
+            table.add(id.into(), slot);
             let idle_since = now - Duration::from_millis(idle_ms);
             table.lock().get_mut(id).unwrap().idle_since = idle_since;
         }
         table
     }
 
+    fn enter(table: &Arc<Table>, id: &str) -> Option<Use> {
+        table.enter(id, &Owner::default()).unwrap()
+    }
+
+    fn remove_idle(table: &Table) -> Option<SessionId> {
+        table.remove_idle(&Owner::default(), false)
+    }
+
     #[test]
     fn the_session_that_is_idle_longest_goes_first() {
-        let table = table(["first", "second", "third"]);
-        drop(table.enter("first"));
-        let gone: Vec<_> = std::iter::from_fn(|| table.remove_idle()).collect();
+        let all = &Owner::default();
+        let table = table_of([("first", all), ("second", all), ("third", all)]);
+        drop(enter(&table, "first"));
+        let gone: Vec<_> = std::iter::from_fn(|| remove_idle(&table)).collect();
         assert_eq!(gone, ["second", "third", "first"].map(SessionId::from));
     }
 
     #[test]
     fn a_session_in_use_is_not_idle() {
-        let table = table(["first", "second"]);
-        let [one, another] = [table.enter("first").unwrap(), table.enter("first").unwrap()];
-        assert_eq!(table.remove_idle(), Some("second".into()));
+        let all = &Owner::default();
+        let table = table_of([("first", all), ("second", all)]);
+        let [one, another] = [enter(&table, "first"), enter(&table, "first")];
+        assert_eq!(remove_idle(&table), Some("second".into()));
         drop(one);
-        assert_eq!(table.remove_idle(), None);
+        assert_eq!(remove_idle(&table), None);
         drop(another);
-        assert_eq!(table.remove_idle(), Some("first".into()));
-        assert!(table.enter("first").is_none());
+        assert_eq!(remove_idle(&table), Some("first".into()));
+        assert!(enter(&table, "first").is_none());
+    }
+
+    #[test]
+    fn a_session_does_not_exist_for_another_owner() {
+        let (a, b) = (owner("a"), owner("b"));
+        let table = table_of([("first", &a)]);
+        assert_eq!(table.enter("first", &b).unwrap_err(), ForeignSession);
+        assert!(table.enter("first", &a).unwrap().is_some());
+        assert!(table.enter("second", &b).unwrap().is_none());
+        assert_eq!(table.lock()["first"].uses, 0);
+        let share = Owner::from(&Caller {
+            principal: Some("a".into()),
+            share: Some(protocol::ExecutionId::random()),
+            token: None,
+        });
+        assert!(table.enter("first", &share).is_err());
+    }
+
+    #[test]
+    fn only_an_owner_with_more_sessions_loses_one_for_another() {
+        let (a, b, c) = (&owner("a"), &owner("b"), &owner("c"));
+        let table = table_of([("b1", b), ("a1", a), ("a2", a), ("a3", a)]);
+        assert_eq!(table.remove_idle(c, true), None, "c has no session");
+        assert_eq!(table.remove_idle(c, false), Some("a1".into()));
+        assert_eq!(table.remove_idle(c, false), Some("a2".into()));
+        assert_eq!(table.remove_idle(c, false), None, "all have one");
+        assert_eq!(table.remove_idle(b, false), Some("b1".into()), "its own");
     }
 }

@@ -8,7 +8,8 @@ const VIA_GATEWAY: u32 = 2;
 
 /// Returns the IPv4 and IPv6 addresses of the default gateways of this network namespace (proc(5)).
 /// Empty if there is no default route or `/proc` cannot be read.
-pub(crate) fn default_gateways() -> Vec<IpAddr> {
+#[must_use]
+pub fn default_gateways() -> Vec<IpAddr> {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let v4 = ipv4_gateways(&read("/proc/net/route"));
     let v6 = ipv6_gateways(&read("/proc/net/ipv6_route"));

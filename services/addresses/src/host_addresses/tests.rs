@@ -6,6 +6,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 
+const MAX_AGE: Duration = Duration::from_secs(10);
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -21,12 +23,13 @@ fn failed() -> Answer {
 }
 
 #[test]
-fn an_answer_is_fresh_for_a_second() {
+fn an_answer_is_fresh_until_its_greatest_age() {
     let mut known = Resolution::default();
-    assert!(!known.is_fresh(at(10)));
+    assert!(!known.is_fresh(at(10), MAX_AGE));
     known.record(at(10), Ok(vec![ip("10.0.0.2")]));
-    assert!(known.is_fresh(at(9)) && known.is_fresh(at(11)));
-    assert!(!known.is_fresh(at(12)));
+    assert!(known.is_fresh(at(9), MAX_AGE) && known.is_fresh(at(20), MAX_AGE));
+    assert!(!known.is_fresh(at(21), MAX_AGE));
+    assert!(!known.is_fresh(at(12), Duration::from_secs(1)));
 }
 
 #[test]
@@ -72,7 +75,7 @@ impl Resolver {
             resolver.waiting.lock().unwrap().push(sender);
             Box::pin(async move { answer.await.unwrap_or_else(|_| failed()) })
         });
-        HostAddresses::with_resolver(host, resolve)
+        HostAddresses::with_resolver(host, MAX_AGE, resolve)
     }
 
     fn answer(&self, answer: Answer) {
@@ -125,6 +128,19 @@ async fn a_hanging_resolver_delays_a_request_for_seconds_and_has_one_attempt() {
 }
 
 #[tokio::test]
+async fn known_addresses_need_no_wait_and_begin_an_attempt() {
+    let resolver = Resolver::default();
+    let names = resolver.names("claude-api");
+    assert!(names.known().is_empty() && names.known().is_empty());
+    assert_eq!(resolver.attempts(), 1);
+    resolver.answer(Ok(vec![ip("10.0.0.2")]));
+    names.addresses().await.unwrap();
+    assert_eq!(names.known()[..], [ip("10.0.0.2")]);
+    assert_eq!(resolver.attempts(), 1);
+    assert_eq!(resolver.names("[::1]").known()[..], [ip("::1")]);
+}
+
+#[tokio::test]
 async fn an_address_needs_no_resolver() {
     let resolver = Resolver::default();
     for (host, address) in [
@@ -136,7 +152,7 @@ async fn an_address_needs_no_resolver() {
         assert_eq!(addresses.as_deref(), Some(&[ip(address)][..]), "{host}");
     }
     assert_eq!(resolver.attempts(), 0);
-    let localhost = HostAddresses::from_url("http://localhost:8002")
+    let localhost = HostAddresses::new("localhost", MAX_AGE)
         .addresses()
         .await
         .unwrap();

@@ -1,6 +1,5 @@
-//! The IP addresses of the host that runs claude-api. With them the bridge recognizes requests from
-//! claude-api's container. They are resolved when a request needs them and the known ones are older
-//! than 1 s.
+//! The IP addresses of a host that is given by name or address. A name is resolved when a request
+//! needs its addresses and the known ones are older than an age that the caller chooses.
 //!
 //! One attempt runs at a time, in a separate task. So a slow resolver occupies one thread and
 //! blocks no connection. A request waits for the attempt: up to 3 s for the first one, 1 s for
@@ -16,8 +15,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// How long resolved addresses are used before the name is resolved again (1 s).
-const FRESH: Duration = Duration::from_secs(1);
 /// How long resolved addresses stay valid while newer attempts fail or take longer (60 s), so that
 /// a short outage of DNS has no effect.
 const VALID: Duration = Duration::from_secs(60);
@@ -28,22 +25,24 @@ const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// The outcome of one attempt to resolve the host name: its addresses, or the error of the
 /// resolver.
-type Answer = io::Result<Vec<IpAddr>>;
+pub(crate) type Answer = io::Result<Vec<IpAddr>>;
 /// The function that resolves a host name. Tests replace it.
-type Resolve = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+pub(crate) type Resolve =
+    Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
-/// The IP addresses of the host in claude-api's URL. If the host is a name, it is resolved when
-/// needed.
-pub(super) struct HostAddresses {
-    /// The host in the URL: an address or a name.
+/// The IP addresses of a host. If the host is a name, it is resolved when needed.
+pub struct HostAddresses {
+    /// The host: an address or a name.
     host: Host,
+    /// How long resolved addresses are used before the name is resolved again.
+    max_age: Duration,
     /// The newest addresses, and whether an attempt is running. Waiting requests subscribe to it.
     known: Arc<watch::Sender<Resolution>>,
     /// The function that resolves a name.
     resolve: Resolve,
 }
 
-/// The host in claude-api's URL.
+/// A host, as it is given.
 #[derive(Debug, Clone)]
 enum Host {
     /// An IP address, which needs no resolution.
@@ -54,26 +53,31 @@ enum Host {
 
 impl fmt::Debug for HostAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, known, .. } = self;
+        let Self {
+            host,
+            max_age,
+            known,
+            resolve: _,
+        } = self;
         let known = &*known.borrow();
         f.debug_struct("HostAddresses")
             .field("host", host)
+            .field("max_age", max_age)
             .field("known", known)
             .finish_non_exhaustive()
     }
 }
 
 impl HostAddresses {
-    /// Creates the addresses for the host in `url`, without resolving it yet. The check of the
-    /// settings has already parsed the URL. If there is no host in it, no address is ever found.
-    pub(super) fn from_url(url: &str) -> Self {
-        let url = reqwest::Url::parse(url).ok();
-        let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("");
-        Self::with_resolver(host, Arc::new(|name| Box::pin(resolve(name))))
+    /// Creates the addresses of `host`, a name or an IP address, also in brackets. Does not resolve
+    /// it yet. Resolved addresses are used for `max_age`. An empty host never has an address.
+    #[must_use]
+    pub fn new(host: &str, max_age: Duration) -> Self {
+        Self::with_resolver(host, max_age, Arc::new(|name| Box::pin(resolve(name))))
     }
 
-    /// Creates the addresses for `host`, which is resolved with `resolve` if it is a name.
-    fn with_resolver(host: &str, resolve: Resolve) -> Self {
+    /// Creates the addresses of `host`, which is resolved with `resolve` if it is a name.
+    pub(crate) fn with_resolver(host: &str, max_age: Duration, resolve: Resolve) -> Self {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let host = match bare.parse::<IpAddr>() {
             Ok(address) => Host::Address([address.to_canonical()].into()),
@@ -81,15 +85,17 @@ impl HostAddresses {
         };
         Self {
             host,
+            max_age,
             known: Arc::new(watch::Sender::new(Resolution::default())),
             resolve,
         }
     }
 
-    /// Returns the addresses of claude-api's host. Resolves its name first if the known addresses
-    /// are older than 1 s. Returns `None` if no attempt has ended in time yet. Returns an empty
-    /// list if no attempt has succeeded within the last 60 s. Cancel-safe.
-    pub(super) async fn addresses(&self) -> Option<Arc<[IpAddr]>> {
+    /// Returns the addresses of the host, IPv4-mapped ones as IPv4. Resolves its name first if the
+    /// last attempt is older than `max_age`. Returns `None` if no attempt has ended in time yet.
+    /// Returns an empty list if no attempt has succeeded within the last 60 s. Cancel-safe. Needs a
+    /// Tokio runtime.
+    pub async fn addresses(&self) -> Option<Arc<[IpAddr]>> {
         let name = match &self.host {
             Host::Address(address) => return Some(Arc::clone(address)),
             Host::Name(name) => name,
@@ -98,7 +104,10 @@ impl HostAddresses {
         let mut known = self.known.subscribe();
         let wait = known.borrow().wait();
         let fresh = async {
-            while !known.borrow_and_update().is_fresh(requested_at) {
+            while !known
+                .borrow_and_update()
+                .is_fresh(requested_at, self.max_age)
+            {
                 self.begin(name);
                 if known.changed().await.is_err() {
                     // The channel cannot close, because `self` holds its sender.
@@ -109,6 +118,21 @@ impl HostAddresses {
         // After a timeout the known addresses are used.
         let _ = tokio::time::timeout(wait, fresh).await;
         self.known.borrow().addresses_at(Instant::now())
+    }
+
+    /// Returns the addresses that are known now, without a wait, and IPv4-mapped ones as IPv4. If
+    /// the last attempt is older than `max_age`, a new one begins for later calls. The result is
+    /// empty if no attempt has succeeded within the last 60 s. Needs a Tokio runtime.
+    pub fn known(&self) -> Arc<[IpAddr]> {
+        let name = match &self.host {
+            Host::Address(address) => return Arc::clone(address),
+            Host::Name(name) => name,
+        };
+        let now = Instant::now();
+        if !self.known.borrow().is_fresh(now, self.max_age) {
+            self.begin(name);
+        }
+        self.known.borrow().addresses_at(now).unwrap_or_default()
     }
 
     /// Starts a task that resolves `name`. Does nothing if one is running.
@@ -124,15 +148,17 @@ impl HostAddresses {
             return;
         }
         let began = Instant::now();
-        let answer = (self.resolve)(name.to_owned());
+        let name = name.to_owned();
+        let answer = (self.resolve)(name.clone());
         let known = Arc::clone(&self.known);
         tokio::spawn(async move {
             let answer = answer.await;
             if let Err(error) = &answer {
                 tracing::debug!(
+                    name,
                     %error,
-                    "could not resolve the host name of claude-api; its last addresses are used \
-                     until they are 60 s old"
+                    "could not resolve a host name; its last addresses are used until they are \
+                     60 s old"
                 );
             }
             known.send_modify(|known| known.record(began, answer));
@@ -146,7 +172,7 @@ async fn resolve(name: String) -> Answer {
     Ok(resolved.map(|address| address.ip()).collect())
 }
 
-/// The newest addresses of claude-api's host name, and the state of the attempts to resolve it.
+/// The newest addresses of a host name, and the state of the attempts to resolve it.
 #[derive(Debug, Clone, Default)]
 struct Resolution {
     /// The addresses that the last successful attempt found; empty before it.
@@ -172,11 +198,11 @@ impl Resolution {
         }
     }
 
-    /// Returns true if a request that arrived at `requested_at` can use the known addresses. False
-    /// means that the name must be resolved again.
-    fn is_fresh(&self, requested_at: Instant) -> bool {
+    /// Returns true if a request that arrived at `requested_at` can use the known addresses, which
+    /// are used for `max_age`. False means that the name must be resolved again.
+    fn is_fresh(&self, requested_at: Instant, max_age: Duration) -> bool {
         self.attempted_at
-            .is_some_and(|attempted_at| attempted_at + FRESH >= requested_at)
+            .is_some_and(|attempted_at| attempted_at + max_age >= requested_at)
     }
 
     /// Returns how long a request waits for the running attempt.

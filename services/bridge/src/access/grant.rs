@@ -1,0 +1,88 @@
+//! The permission of a client to use the bridge. Sessions hold it, and end when it is revoked.
+
+use std::sync::Arc;
+
+use protocol::Me;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::upstream::Upstream;
+
+/// The permission of a client to use the bridge: to whom its credential belongs, and the client for
+/// claude-api that sends the credential with every call. All sessions of one credential share one
+/// grant.
+#[derive(Debug)]
+pub struct Grant {
+    /// To whom the credential belongs. Role admin and no principal while claude-api has no tokens.
+    me: Me,
+    /// The principal in `me`, which many requests of a session refer to.
+    principal: Option<Arc<str>>,
+    upstream: Upstream,
+    /// Cancelled when the credential is no longer valid, or when the bridge stops.
+    revoked: CancellationToken,
+    /// The reason for which sessions end when the grant is revoked, as the client reads it.
+    reason: &'static str,
+    /// Ends the task that asks claude-api about the credential. `None` if there is no such task.
+    _watch: Option<DropGuard>,
+}
+
+impl Grant {
+    /// Creates a grant. `revoked` must also be cancelled when the bridge stops. `reason` is the
+    /// text with which sessions end when it is cancelled. Dropping the grant cancels `watch`.
+    #[must_use]
+    pub fn new(
+        me: Me,
+        upstream: Upstream,
+        revoked: CancellationToken,
+        reason: &'static str,
+        watch: Option<CancellationToken>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            principal: me.principal.as_deref().map(Arc::from),
+            me,
+            upstream,
+            revoked,
+            reason,
+            _watch: watch.map(CancellationToken::drop_guard),
+        })
+    }
+
+    /// Returns to whom the credential belongs, as claude-api has said when the grant was made.
+    #[must_use]
+    pub fn me(&self) -> &Me {
+        &self.me
+    }
+
+    /// Returns whether the grant fits a newer answer of claude-api: the principal, the role and the
+    /// share are the same.
+    #[must_use]
+    pub fn is_for(&self, me: &Me) -> bool {
+        let of = |me: &Me| (me.principal.clone(), me.role, me.share);
+        of(&self.me) == of(me)
+    }
+
+    /// Returns the principal whose executions the credential opens. `None` while claude-api has no
+    /// tokens.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Arc<str>> {
+        self.principal.as_ref()
+    }
+
+    /// Returns the client for claude-api that sends the credential.
+    #[must_use]
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Returns the token that is cancelled when the credential is no longer valid, or when the
+    /// bridge stops.
+    #[must_use]
+    pub fn revoked(&self) -> &CancellationToken {
+        &self.revoked
+    }
+
+    /// Returns the reason for which sessions end when the grant is revoked.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}

@@ -1,0 +1,94 @@
+//! The audit lines of refused requests: who sent what, and why it was refused.
+//!
+//! - When is a line written? When a request is refused because of its token, its role, its address,
+//!   its `Host` or its `Origin`.
+//! - Who waits for whom? Nobody. At most 20 lines a minute are written for each client. Further ones
+//!   are counted, and the next line has their number.
+//! - What bounds the other direction? The table has at most 4096 clients.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use addresses::AuditLines;
+use axum::response::Response;
+use http::{Method, StatusCode};
+
+use super::problems::{AuditedAs, Refused};
+
+/// The paths of the bridge. Any other path is not logged, because it may have a secret by mistake.
+const PATHS: [&str; 6] = ["/", "/ws", "/ws/mcp", "/mcp", "/metrics", "/ws-ticket"];
+
+/// Writes the audit lines of refused requests.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    // A plain lock, never held across an await.
+    lines: Mutex<AuditLines>,
+}
+
+/// The parts of a request that an audit line shows: never a header or a query.
+#[derive(Debug, Clone)]
+pub(super) struct AuditedRequest {
+    /// The HTTP method.
+    pub(super) method: Method,
+    /// The path, if it is one of the bridge.
+    path: &'static str,
+}
+
+impl AuditedRequest {
+    /// Creates the description of a request to this path.
+    pub(super) fn new(method: Method, path: &str) -> Self {
+        let known = PATHS.into_iter().find(|known| *known == path);
+        Self {
+            method,
+            path: known.unwrap_or("(another path)"),
+        }
+    }
+}
+
+impl Audit {
+    /// Writes a line if the response refuses the request of `client` for a reason of access.
+    pub(super) fn record(&self, client: IpAddr, request: &AuditedRequest, response: &Response) {
+        let Some(Refused(reason)) = response.extensions().get() else {
+            return;
+        };
+        let is_about_access = matches!(
+            response.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+        );
+        if !is_about_access && *reason != "invalid-forwarded-for" {
+            return;
+        }
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(omitted) = lines.next(client, Instant::now()) else {
+            return;
+        };
+        drop(lines);
+        let audited = response.extensions().get::<AuditedAs>();
+        let me = audited.map(|AuditedAs(grant)| grant.me());
+        tracing::info!(
+            target: "audit",
+            token = me.and_then(|me| me.name.as_deref()),
+            principal = me.and_then(|me| me.principal.as_deref()),
+            peer = %client,
+            method = %request.method,
+            path = request.path,
+            outcome = reason,
+            omitted_of_peer = omitted.of_peer,
+            omitted_of_others = omitted.of_others,
+            "refused a request"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_path_is_not_logged() {
+        let request = |path| AuditedRequest::new(Method::GET, path);
+        assert_eq!(request("/ws").path, "/ws");
+        assert_eq!(request("/ccb_secret").path, "(another path)");
+    }
+}
