@@ -99,6 +99,7 @@ use machine::open_requests::Token;
 use machine::{Bounds, Machine};
 use shared::Shared;
 use task::greeting::connected;
+use wire::frame_rate::FrameRate;
 use wire::liveness::Pulse;
 use wire::message_charge::MessageCharge;
 use wire::request::binary;
@@ -227,6 +228,10 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
     // hours.
     let socket = Socket::new(io, message_bytes, Some(charge), Some(&share));
     let mut socket = Box::pin(socket).await;
+    socket.limit_frames(FrameRate::new(
+        own_limits.frames_per_second,
+        own_limits.frames_burst,
+    ));
     socket.queue(connected(&id, &shared));
     let status_bytes = shared.viewer.status_bytes;
     let (completion_sender, completions) = mpsc::unbounded_channel();
@@ -284,6 +289,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 let wakeup = self.poll_wakeup(cx, revoked.as_mut());
                 // On every poll, because the task may sleep for hours afterwards.
                 self.count_sent();
+                self.count_frame_waits();
                 wakeup
             });
             let mut actions = match wakeup.await {
@@ -439,6 +445,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             let metrics = &self.shared.viewer.metrics;
             metrics.messages_out.inc_by(messages);
             metrics.bytes_out.inc_by(bytes);
+        }
+    }
+
+    /// Adds the waits for the limit of frames since the last call to the bridge's metrics.
+    fn count_frame_waits(&mut self) {
+        for _ in 0..self.socket.take_frame_waits() {
+            self.shared.viewer.metrics.refused("frames_per_second");
         }
     }
 

@@ -75,9 +75,9 @@ impl Boxed {
         self.own.include_peer(peer)
     }
 
-    /// Returns whether an address that a trusted proxy forwarded belongs to this container. Loopback
-    /// addresses do not count: in the header they are those of the proxy's machine, and a proxy in
-    /// this container is itself refused.
+    /// Returns whether an address that a trusted proxy forwarded belongs to this container.
+    /// Loopback addresses do not count: in the header they are those of the proxy's machine, and a
+    /// proxy in this container is itself refused.
     pub(crate) fn includes_forwarded(&self, address: IpAddr) -> bool {
         !address.to_canonical().is_loopback() && self.own.contains(address)
     }
@@ -86,7 +86,7 @@ impl Boxed {
     /// show. `None` if they show none. Such clients are refused like the model's commands.
     pub(crate) fn shared_address(&self, listens_on: IpAddr, args: &NetworkArgs) -> Option<IpAddr> {
         let listens_on = listens_on.to_canonical();
-        // Loopback is published by the engine, or is that of another machine.
+        // The loopback of the host says nothing: this container has a loopback of its own.
         let published = args
             .published_on
             .filter(|ip| !ip.to_canonical().is_loopback());

@@ -1,7 +1,7 @@
 //! The test calls at the start of a service that shares its container (the box) with the commands
 //! of the model. claude-api calls its own published port at the addresses that such commands would
-//! use. If a call returns to this process, the commands can reach the service, too. Also the warning
-//! about clients that share an address with the box.
+//! use. If a call returns to this process, the commands can reach the service, too. Also the
+//! warning about clients that share an address with the box.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use futures::TryFutureExt;
-use protocol::message::{AttachParams, EventsParams, ListParams};
+use protocol::access::ShareRequest;
+use protocol::message::{AttachParams, EventsParams, ListParams, ShareParams};
 use protocol::rpc::{RpcError, code};
 use tokio::sync::mpsc;
 
@@ -166,6 +167,19 @@ async fn about_one(upstream: &Upstream, call: Call) -> Result<CallReply, RpcErro
         } => {
             let accepted = upstream.input(id, data, offset, eof).await?;
             Ok(CallReply::Input(accepted))
+        }
+        Call::Share(share) => {
+            let ShareParams {
+                execution_id,
+                role,
+                expires_seconds,
+            } = share;
+            let request = ShareRequest {
+                role,
+                expires_seconds: expires_seconds.unwrap_or(ShareRequest::DEFAULT_SECONDS),
+            };
+            let share = upstream.share(execution_id, request).await?;
+            Ok(CallReply::Share(Box::new(share)))
         }
         // The machine makes no such call.
         Call::List(_)
