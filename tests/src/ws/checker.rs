@@ -21,9 +21,7 @@ const CODES: [i64; 14] = [
 /// none), and 1006 for a connection that ends without a close.
 const CLOSE_CODES: [u16; 10] = [1000, 1002, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013];
 /// The errors that the bridge may send without a request's id.
-const WITHOUT_ID: [i64; 2] = [-32700, -32600];
-/// The errors of a refused session, in place of `connected`.
-const REFUSALS: [i64; 2] = [-32001, -32005];
+const WITHOUT_ID: [i64; 3] = [-32700, -32600, -32001];
 
 #[derive(Debug, Clone)]
 struct Pending {
@@ -137,7 +135,9 @@ impl Checker {
         }
         let first = message["method"] == "connected";
         if first == self.connected {
-            return if is_refusal(message) && !self.connected {
+            // A refused session gets one error instead of `connected`.
+            let refused = message["error"]["code"] == -32001;
+            return if refused {
                 Ok(())
             } else {
                 Err("connected must be the first message, and only that".into())
@@ -159,9 +159,7 @@ impl Checker {
         }
         if let Some(error) = error {
             check_error(error)?;
-            let is_refusal = is_refusal(message) && !self.connected;
-            if id.is_null() && (is_refusal || WITHOUT_ID.iter().any(|code| error["code"] == *code))
-            {
+            if id.is_null() && WITHOUT_ID.iter().any(|code| error["code"] == *code) {
                 return Ok(());
             }
         }
@@ -309,12 +307,6 @@ fn check_connected(params: &Value) -> Result<(), String> {
         return Err("connected needs protocol 1 and a sessionId".into());
     }
     Ok(())
-}
-
-/// Returns whether a message refuses the session, which then has no `connected`.
-fn is_refusal(message: &Value) -> bool {
-    let code = &message["error"]["code"];
-    REFUSALS.iter().any(|refusal| code == refusal)
 }
 
 fn check_error(error: &Value) -> Result<(), String> {

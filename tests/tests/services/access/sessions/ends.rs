@@ -19,15 +19,15 @@ async fn closed(client: &Client, what: &str) -> u16 {
     closed.unwrap_or_else(|_| panic!("{what} is open after 15 s"))
 }
 
-/// The sessions of a removed, a moved and a demoted token, of an ended share, and of tickets of the
-/// removed token end with 1008 within 15 s. All others have every byte.
+/// The sessions of a removed token, of an ended share, and of tickets of the removed token end with
+/// 1008 within 15 s. All others have every byte.
 #[tokio::test]
 async fn sessions_of_a_removed_token_end_and_all_others_have_every_byte() {
     let team_a = "principal = \"team-a\"";
-    let tokens = usual_tokens()
-        .with("removed", "control", &[team_a])
-        .with("viewer", "view", &[team_a])
-        .with("moved", "control", &[team_a]);
+    let tokens =
+        usual_tokens()
+            .with("removed", "control", &[team_a])
+            .with("viewer", "view", &[team_a]);
     let mut api = Api::start(tokens, StackOptions::default()).await;
     let bridge = api.bridge(&[]).await;
     let alice = api.http("alice");
@@ -41,7 +41,6 @@ async fn sessions_of_a_removed_token_end_and_all_others_have_every_byte() {
     let mut cut = Vec::new();
     for (what, secret) in [
         ("removed", api.tokens.secret("removed")),
-        ("moved", api.tokens.secret("moved")),
         ("the ended share", &share),
         ("the ticket of removed", of_ticket),
     ] {
@@ -55,10 +54,7 @@ async fn sessions_of_a_removed_token_end_and_all_others_have_every_byte() {
         client.attach(&gate.id, None).await.expect("a view");
         kept.push((name, client));
     }
-    let left =
-        api.tokens
-            .without("removed")
-            .changed("moved", "control", &["principal = \"team-b\""]);
+    let left = api.tokens.without("removed");
     api.replace_tokens(left);
     let end = path(&gate.id, &format!("/share/{share_id}"));
     let deleted = send(&alice, Method::DELETE, &end, "").await;
@@ -118,5 +114,23 @@ async fn while_claude_api_is_down_a_new_session_is_refused_with_1013() {
         .await
         .finish()
         .await;
+    api.service.assert_quiet();
+}
+
+/// A token that now belongs to another principal opens other sessions, and ends the old ones.
+#[tokio::test]
+async fn a_session_of_a_moved_token_ends() {
+    let mut api = Api::start(usual_tokens(), StackOptions::default()).await;
+    let bridge = api.bridge(&[]).await;
+    let client = session(&bridge, api.tokens.secret("alice")).await;
+    let fields = ["principal = \"team-b\""];
+    let moved = api.tokens.changed("alice", "control", &fields);
+    api.replace_tokens(moved);
+    assert_eq!(closed(&client, "the moved session").await, POLICY);
+    let mut again = session(&bridge, api.tokens.secret("alice")).await;
+    let (_, end) = again.run("@say x").await;
+    assert_eq!(end["principal"], "team-b", "{end}");
+    again.finish().await;
+    bridge.assert_quiet();
     api.service.assert_quiet();
 }
