@@ -1,4 +1,4 @@
-# Builds three images: claude-api, bridge and scripted-model (demo and tests only). The target selects one.
+# Builds four images: claude-api, bridge, tls-proxy and scripted-model (demo and tests only). The target selects one.
 #
 # Both bases are arguments: images that this machine built work as well as pulled ones (scripts/base-images). Every
 # download has a time limit and names its failure. The optional build secret "ca_bundle" is a PEM file that the build
@@ -113,6 +113,8 @@ ENTRYPOINT ["start"]
 CMD ["serve"]
 
 FROM ${DEBIAN_IMAGE} AS bridge
+# For ccb, which checks certificates of wss:// addresses. Debian's slim image has none.
+COPY --from=claude-api /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=binaries /out/bridge /out/ccb /usr/local/bin/
 COPY scripts/image/watch-health /usr/local/bin/
 ENV LANG=C.UTF-8 \
@@ -132,6 +134,30 @@ LABEL io.cc-bridge.image="bridge" \
 HEALTHCHECK --interval=2s --timeout=90s --start-period=30s --retries=3 CMD ["watch-health", "bridge", "healthcheck"]
 ENTRYPOINT ["bridge"]
 CMD ["serve"]
+
+# nginx with TLS in front of both services (compose.tls.yaml). The certificate is a mount, so the image has no secret.
+FROM ${DEBIAN_IMAGE} AS tls-proxy
+ENV DEBIAN_FRONTEND=noninteractive
+RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=cache,id=ccb-apt,target=/var/cache/apt,sharing=locked \
+    (timeout 300 apt-get -q update && timeout 300 apt-get -qy -o Acquire::Retries=3 install --no-install-recommends nginx) \
+    || { echo 'Debian packages could not be installed within 5 minutes. Is the package mirror reachable from a container?' >&2; exit 1; }
+COPY scripts/image/tls-proxy.conf /etc/cc-bridge/
+COPY scripts/image/tls-proxy scripts/image/watch-health /usr/local/bin/
+ENV LANG=C.UTF-8 DEBIAN_FRONTEND=
+USER 10001:10001
+EXPOSE 8443
+ARG REVISION VERSION
+LABEL io.cc-bridge.image="tls-proxy" \
+      org.opencontainers.image.title="cc-bridge tls-proxy" \
+      org.opencontainers.image.description="nginx with TLS in front of claude-api and bridge" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+# nginx answers on loopback, which says that it runs with its configuration and its certificate.
+HEALTHCHECK --interval=2s --timeout=90s --start-period=30s --retries=3 \
+  CMD ["watch-health", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && read -rt 5 line <&3 && [[ $line = *' 204 '* ]]"]
+ENTRYPOINT ["tls-proxy"]
 
 # Answers like the Messages API, from a script, without an account or network. Never part of a real deployment.
 FROM ${DEBIAN_IMAGE} AS scripted-model

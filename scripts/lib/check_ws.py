@@ -1,6 +1,11 @@
-"""One prompt over each WebSocket address given, with the messages' order checked. Usage: check_ws.py URL..."""
+"""One prompt over each WebSocket address given, with the messages' order checked. Usage: check_ws.py URL...
+
+CCB_TOKEN_FILE is the file of a token, and CCB_CA a certificate to trust for wss://, if they are set.
+"""
 
 import json
+import os
+import ssl
 import sys
 
 from websockets.sync.client import connect
@@ -8,8 +13,18 @@ from websockets.sync.client import connect
 PROMPT = "python3 -c \"print('RESULT:::' + str(24 * 7))\""
 
 
+def access(url):
+    """The options of a connection with this machine's token and certificate."""
+    options = {}
+    if token := os.environ.get("CCB_TOKEN_FILE"):
+        options["additional_headers"] = {"Authorization": "Bearer " + open(token).read().strip()}
+    if url.startswith("wss:"):
+        options["ssl"] = ssl.create_default_context(cafile=os.environ.get("CCB_CA"))
+    return options
+
+
 def run(url):
-    with connect(url, open_timeout=10, close_timeout=5) as socket:
+    with connect(url, open_timeout=10, close_timeout=5, **access(url)) as socket:
         hello = json.loads(socket.recv(timeout=10))
         assert hello["method"] == "connected" and hello["params"]["sessionId"], hello
         request = {"jsonrpc": "2.0", "id": 1, "method": "execute", "params": {"prompt": PROMPT}}

@@ -14,7 +14,7 @@ wants_doctor() {
     shift
     case $word in
       -h | --help | help) return 1 ;;
-      --url | --reconnect-for | --claude-api) shift || true ;;
+      --url | --reconnect-for | --claude-api | --token-file | --ca) shift || true ;;
       -*) ;;
       doctor) found=0 ;;
       *) [ "$found" -eq 0 ] || return 1 ;;
@@ -48,6 +48,10 @@ stack_facts() {
   [ "$(docker_state)" = there ] || return 0
   container_facts claude-api "$HTTP_PORT" 8002
   container_facts bridge "$WS_PORT" 8003
+  # Only scripts/up --tls starts it.
+  if [ -n "$(docker ps -aq --filter "label=com.docker.compose.project=$PROJECT" --filter label=com.docker.compose.service=tls-proxy)" ]; then
+    container_facts tls-proxy "${CCB_TLS_PORT:-8443}" 8443
+  fi
   demo_fact
   disk_facts
   bridge=$(container_of bridge)
@@ -141,10 +145,21 @@ published_facts() {
   elif tcp_answers "${address##*:}" "${address%:*}"; then
     case $address in
       127.* | '[::1]:'*) fact ok "port of $1" "$address" ;;
-      *) fact warn "port of $1" "$address is open to other machines, and anybody who reaches it may run prompts" \
-        "leave CCB_PUBLISH at 127.0.0.1, unless a firewall controls access" ;;
+      *) open_port_fact "$1" "$address" ;;
     esac
   else fact fail "port of $1" "$address is published but does not answer" "check whether the engine is on another machine (DOCKER_HOST), or a firewall blocks the port"; fi
+}
+
+# open_port_fact SERVICE ADDRESS: adds what protects a port that other machines reach.
+open_port_fact() {
+  if [ "$1" = tls-proxy ]; then fact ok "port of $1" "$2 is open to other machines, with TLS and for holders of a token"
+  elif docker inspect -f '{{range .Config.Env}}{{println .}}{{end}}' "$(container_of claude-api)" 2>/dev/null | grep -q '^CLAUDE_API_TOKENS_FILE=.'; then
+    fact warn "port of $1" "$2 is open to other machines without TLS: tokens and prompts can be read on the way" \
+      "use scripts/up --tls, and leave CCB_PUBLISH at 127.0.0.1"
+  else
+    fact warn "port of $1" "$2 is open to other machines, and anybody who reaches it may run prompts" \
+      "leave CCB_PUBLISH at 127.0.0.1, and use scripts/up --tls for other machines"
+  fi
 }
 
 # health_words ID: prints the last answer of the container's healthcheck.

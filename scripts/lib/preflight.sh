@@ -7,9 +7,9 @@ SETTING='(CCB|CLAUDE_API|BRIDGE|ANTHROPIC)_[A-Za-z0-9_]+'
 # compose.override.yaml mentions, and that the scripts use. With `local`, every setting of the services.
 settings_known() {
   local override=${CCB_OVERRIDE-$ROOT/compose.override.yaml} scripts
-  scripts=("$ROOT"/scripts/{up,down,ccb,base-images,fetch-cli} "$ROOT"/scripts/lib/{common,stack,client,doctor,local,bases,binaries,cli}.sh)
+  scripts=("$ROOT"/scripts/{up,down,ccb,base-images,fetch-cli} "$ROOT"/scripts/lib/{common,stack,access,client,doctor,local,bases,binaries,cli}.sh)
   {
-    grep -hoE "[$][{]$SETTING|^ +- $SETTING$" "$ROOT/compose.yaml"
+    grep -hoE "[$][{]$SETTING|^ +- $SETTING$" "$ROOT"/compose{,.tls}.yaml
     grep -hoE "[$][{]?$SETTING" "${scripts[@]}"
     if [ "${1:-}" = local ]; then grep -hoE "\`$SETTING\`" "$ROOT/docs/operations.md"
     elif [ -n "$override" ] && [ -f "$override" ]; then cat "$override"; fi
@@ -87,12 +87,13 @@ check_compose() {
 
 # check_ports: fails when a port is in use, and proposes a free port and its setting. Otherwise the engine would fail later.
 check_ports() {
-  local setting service port who free
-  for setting in CCB_CLAUDE_API_PORT:claude-api:$HTTP_PORT CCB_BRIDGE_PORT:bridge:$WS_PORT; do
+  local setting service port who free address
+  for setting in CCB_CLAUDE_API_PORT:claude-api:$HTTP_PORT CCB_BRIDGE_PORT:bridge:$WS_PORT ${TLS:+"CCB_TLS_PORT:tls-proxy:$TLS_PORT"}; do
     IFS=: read -r setting service port <<<"$setting"
-    if who=$(port_taken "$port" "$service"); then
+    [ "$service" = tls-proxy ] && address=$TLS_PUBLISH || address=$PUBLISH
+    if who=$(port_taken "$port" "$service" "$address"); then
       free=$(free_port $((port > 64000 ? port - 1000 : port + 1000)))
-      fail "port $port, which $service needs on $PUBLISH, is in use by $who" \
+      fail "port $port, which $service needs on $address, is in use by $who" \
         "stop that program, or use another port: $setting=$free scripts/up, or put $setting=$free into .env for every start"
     fi
   done
@@ -117,6 +118,7 @@ check_ids() {
 need_images() {
   local image services=(claude-api bridge)
   [ -z "$DEMO" ] || services+=(scripted-model)
+  [ -z "$TLS" ] || services+=(tls-proxy)
   for image in $(compose config --images "${services[@]}" | sort); do
     image_there "$image" || fail_with 69 "there is no image $image, and --no-build builds none" \
       "build it (scripts/up without --no-build), load it (docker load), or name another one with CCB_IMAGES and CCB_TAG"

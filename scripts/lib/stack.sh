@@ -10,13 +10,14 @@ docker_state() {
   else echo silent; fi
 }
 
-# compose_words: sets COMPOSE to the command with the stack's files: ours, in a demo the scripted model's, and this
-# machine's own.
+# compose_words: sets COMPOSE to the command with the stack's files: ours, with TLS the proxy's, this machine's own, and in
+# a demo the scripted model's.
 compose_words() {
   local override=${CCB_OVERRIDE-$ROOT/compose.override.yaml}
   COMPOSE=(docker compose --project-directory "$ROOT" -p "$PROJECT" -f "$ROOT/compose.yaml")
   # The tests never use this machine's account.
   [ "${CCB_ENV_FILE:-}" != none ] || COMPOSE+=(--env-file /dev/null)
+  [ "${TLS:-}" != 1 ] || COMPOSE+=(-f "$ROOT/compose.tls.yaml")
   if [ -n "$override" ] && [ -f "$override" ]; then COMPOSE+=(-f "$override"); fi
   [ "${DEMO:-}" != 1 ] || COMPOSE+=(-f "$ROOT/compose.demo.yaml")
   [ ! -f "$STATE/git.yaml" ] || COMPOSE+=(-f "$STATE/git.yaml")
@@ -102,14 +103,15 @@ credential_set() {
   return 1
 }
 
-# port_taken PORT SERVICE: prints who uses the port, other than this project's own container; code 1 when it is free.
+# port_taken PORT SERVICE [ADDRESS]: prints who uses the port, other than this project's own container; code 1 when it is
+# free.
 port_taken() {
   local other
   other=$(docker ps --filter "publish=$1" --format '{{.Names}} {{.Label "com.docker.compose.project"}}/{{.Label "com.docker.compose.service"}}' | head -n 1)
   if [ -n "$other" ]; then
     [ "${other#* }" != "$PROJECT/$2" ] || return 1
     echo "the container ${other%% *}"
-  elif tcp_answers "$1"; then
+  elif tcp_answers "$1" "${3:-}"; then
     other=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/process \2 (\1)/p' | head -n 1)
     echo "${other:-another program on this machine}"
   else return 1; fi

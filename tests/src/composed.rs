@@ -13,18 +13,24 @@
 //! A [`Project`] that is dropped by a failing test prints its containers' logs and the executions'
 //! statuses.
 
+mod browser;
 mod case;
 pub mod docker;
 mod idle_proxy;
 pub mod liar;
+mod machine;
+mod operator;
 mod plan;
 mod project;
 mod report;
 mod tally;
 mod tree;
 
+pub use browser::Browser;
 pub use case::{Case, Use, case};
 pub use idle_proxy::IdleProxy;
+pub use machine::Machine;
+pub use operator::{Operator, PUBLIC_NAME};
 pub use plan::Plan;
 pub use project::Project;
 pub use tally::Tally;

@@ -1,75 +1,18 @@
-//! The command line arguments of `ccb`, and its help texts.
+//! The command line arguments of `ccb`.
 
+mod access;
+mod help;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use client::Address;
 use protocol::ExecutionId;
 
+use crate::access::Access;
 use crate::values;
-
-const HELP: &str = "\
-Examples:
-  ccb exec \"What does this repository do?\"   stream the answer to stdout
-  git diff | ccb exec --append-system-prompt \"Review this diff\"
-                                             read the prompt from stdin
-  ccb exec --workspace shop --model sonnet --max-turns 20 - < task.md
-  ccb exec --detach \"a long task\"            print the id and exit; the execution continues
-  ccb attach ID                              print all output so far, then follow it
-  ccb status                                 show the newest execution
-  ccb cancel ID                              end an execution with every process it started
-  ccb doctor                                 check whether a prompt would run, and how to fix it
-
-ccb reconnects by itself and resumes at the exact byte.
-Ctrl-C in `exec` cancels the execution and waits for its end; a second one exits immediately.
-Ctrl-C in `attach` exits; the execution continues.
-
-Exit codes:
-  0     completed
-  1     failed without an exit code of the CLI, or another error
-  1-255 failed: the CLI's own exit code
-  64    wrong usage
-  69    no bridge, or the service is unavailable
-  70    a system error on this machine
-  75    interrupted: the service was stopped
-  76    the output is incomplete or broken
-  77    not allowed
-  124   timed out
-  130   cancelled
-The CLI's own exit code may collide with 64 to 77, 124 and 130. `ccb status ID` shows the state.
-
-Environment: CCB_URL is the bridge's address when --url is not given.";
-
-const EXEC_HELP: &str = "\
-Examples:
-  ccb exec \"What does this repository do?\"
-  git diff | ccb exec --append-system-prompt \"Review this diff\"
-  ccb exec -q \"Write a haiku\" > haiku.txt        only the answer; nothing on stderr but errors
-  ccb exec --workspace shop --allowed-tools 'Read,Bash(git log:*)' \"What changed this week?\"
-  ccb exec --max-turns 20 --deadline 30m --max-budget-usd 2 - < task.md
-  ccb exec --conversation ID \"And in French?\"    continue a conversation that `ccb status` names
-  id=$(ccb exec --detach \"a long task\"); ccb attach \"$id\"
-  ccb exec -- \"--help is a flag: explain it\"     a prompt that begins with a dash
-
-Exit code: 0 when the execution completed, the CLI's own code when it failed. That code may collide
-with the codes 64 to 77, 124 and 130 of ccb, which `ccb --help` lists. `ccb status ID` shows the
-state. Ctrl-C cancels the execution and waits for its end; a second one exits immediately.";
-
-const ATTACH_HELP: &str = "\
-Examples:
-  ccb attach ID                  all output from the beginning, then what follows
-  ccb attach ID --offset 4096    skip the first 4096 bytes, for example those of an earlier attach
-
-The exit code is that of `ccb exec`. Ctrl-C exits; the execution continues.";
-
-const DOCTOR_HELP: &str = "\
-Examples:
-  ccb doctor                            every check, with a remedy for each problem
-  ccb doctor -q                         only warnings and failures
-  ccb doctor --json                     one JSON line for programs
-  ccb doctor --url ws://HOST:8003/ws    check another bridge
-
-The exit code is 0 when a prompt would run, and 69 when not.";
+pub(crate) use access::{NewTokenArgs, ShareArgs, TokenArgs, TokenCommand};
 
 /// The headings that group the options in the help texts, in the order in which `exec --help` shows
 /// them.
@@ -84,7 +27,7 @@ mod heading {
 
 /// Runs prompts with the Claude CLI through a bridge, and streams the answers.
 #[derive(Debug, Parser)]
-#[command(name = "ccb", version, after_help = HELP, arg_required_else_help = false)]
+#[command(name = "ccb", version, after_help = help::CCB, arg_required_else_help = false)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -101,7 +44,7 @@ pub(crate) struct Common {
     /// Print only output and errors: no state, activity or summary
     #[arg(short, long, global = true, help_heading = heading::OUTPUT)]
     pub(crate) quiet: bool,
-    /// Address of the bridge (ws:// only; no TLS yet)
+    /// Address of the bridge: ws://HOST:PORT/ws, or wss:// with TLS
     #[arg(
         long,
         env = "CCB_URL",
@@ -112,6 +55,27 @@ pub(crate) struct Common {
         help_heading = heading::CONNECTION
     )]
     pub(crate) url: Address,
+    /// File with the token, which only its owner may access (chmod 600)
+    #[arg(
+        long,
+        env = "CCB_TOKEN_FILE",
+        global = true,
+        value_name = "FILE",
+        help_heading = heading::CONNECTION
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+    /// PEM file with certificates to trust for wss://, in addition to those of this machine
+    #[arg(
+        long,
+        env = "CCB_CA",
+        global = true,
+        value_name = "FILE",
+        help_heading = heading::CONNECTION
+    )]
+    pub(crate) ca: Option<PathBuf>,
+    /// The token and the certificates, once main has read their files
+    #[arg(skip)]
+    pub(crate) access: Access,
     /// Time after which to give up reconnecting to a lost bridge, in seconds or like 5m
     #[arg(
         long,
@@ -127,10 +91,10 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a prompt and stream its answer
-    #[command(after_help = EXEC_HELP)]
+    #[command(after_help = help::EXEC)]
     Exec(Box<ExecArgs>),
     /// Stream the output of a running or ended execution, from its beginning or an offset
-    #[command(after_help = ATTACH_HELP)]
+    #[command(after_help = help::ATTACH)]
     Attach(AttachArgs),
     /// Show one execution; without an id, the newest
     Status {
@@ -161,10 +125,16 @@ pub(crate) enum Command {
         /// Id of the execution
         id: ExecutionId,
     },
+    /// Make a token that opens one execution for somebody who has no token
+    #[command(after_help = help::SHARE)]
+    Share(ShareArgs),
+    /// Make tokens for the users of a service
+    #[command(after_help = help::TOKEN)]
+    Token(TokenArgs),
     /// Serve MCP on stdin and stdout, for Claude Desktop, Cursor and other clients (docs/mcp.md)
     Mcp,
     /// Check whether a prompt would run; if not, say how to fix it
-    #[command(after_help = DOCTOR_HELP)]
+    #[command(after_help = help::DOCTOR)]
     Doctor(DoctorArgs),
 }
 
@@ -272,8 +242,8 @@ pub(crate) struct ExecArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Address of claude-api, if this machine can reach it. Without this option, and with the
-    /// default --url, http://127.0.0.1:8002 is tried
+    /// Address of claude-api (http:// or https://), if this machine can reach it. Without this
+    /// option, and with the default --url, http://127.0.0.1:8002 is tried
     #[arg(
         long,
         env = "CCB_CLAUDE_API_URL",

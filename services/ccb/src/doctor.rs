@@ -3,21 +3,21 @@
 
 mod http;
 mod report;
+mod token;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use client::{Client, Error, Options};
+use client::{Address, Client, Error, Options};
 use protocol::rpc::code;
 use protocol::{Limits, Reason, State, Status};
 use serde_json::{Value, json};
 
+use crate::access::Access;
 use crate::args::{Common, DoctorArgs};
 use crate::exit::{self, Exit};
+use http::{LIMIT, Service};
 use report::{Check, Report};
 
-/// The maximum time of each request of `ccb doctor`, so that a service that hangs does not delay
-/// the report.
-const LIMIT: Duration = Duration::from_secs(5);
 /// The longest time in which a healthy execution made no progress, in milliseconds. It was measured
 /// while the CLI retried. A shorter idle timeout would end such executions, so the doctor warns of
 /// it.
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: DoctorArgs, common: &Common) -> Exit {
     let default_bridge = common.url.as_str() == client::address::DEFAULT_URL;
     match args.claude_api.as_deref() {
         None if !default_bridge => claude_api_not_checked(&mut report),
-        url => claude_api(&mut report, url, reached).await,
+        url => claude_api(&mut report, url, reached, &common.access).await,
     }
     let text = if common.json {
         report.json()
@@ -59,14 +59,18 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
         connect_timeout: LIMIT,
         give_up: LIMIT,
         answer_timeout: LIMIT,
-        ..Options::default()
+        ..crate::exec::options(common)
     };
     let started = Instant::now();
     let url = common.url.as_str();
     let client = match Client::connect(url, options).await {
         Ok(client) => client,
         Err(error) => {
-            report.fail("bridge", &error.to_string(), connect_remedy(&error));
+            report.fail(
+                token::check_name(&error),
+                &error.to_string(),
+                connect_remedy(&error),
+            );
             return false;
         }
     };
@@ -88,8 +92,12 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
             "use the ccb of the bridge's version: scripts/ccb, or build it again",
         );
     }
-    let authority = url.trim_start_matches("ws://").split('/').next();
-    match http::get(authority.unwrap_or_default(), "/health/ready", LIMIT).await {
+    let service = Service {
+        address: &common.url,
+        roots: &common.access.roots,
+        token: common.access.token.as_ref(),
+    };
+    match service.get("/health/ready").await {
         Ok((200, _)) => report.ok("ready", "an execution would start immediately"),
         Ok((status, body)) => not_ready(report, status, &body),
         Err(reason) => report.fail(
@@ -98,7 +106,9 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
             "read the bridge's log: docker compose logs bridge",
         ),
     }
-    check_limits(report, &greeted_limits(client.greeting()));
+    let limits = greeted_limits(client.greeting());
+    check_limits(report, &limits);
+    token::of_bridge(report, &limits, common.access.token.is_some());
     match client.list(NEWEST, None).await {
         Ok(page) => newest(report, &page.executions),
         Err(error) => report.warn(
@@ -117,6 +127,18 @@ fn connect_remedy(error: &Error) -> &'static str {
         Error::Unreachable { .. } => {
             "start it: scripts/up. If it runs elsewhere, give its address: \
              --url ws://HOST:PORT/ws, or CCB_URL"
+        }
+        Error::Unauthorized { token_sent, .. } => token::remedy(*token_sent),
+        Error::Rpc(e) if e.code == code::NOT_AUTHORISED => token::remedy(true),
+        Error::Forbidden { .. } => {
+            "ask the operator for a token whose role permits this: ccb token new NAME --role ROLE"
+        }
+        Error::Busy { .. } => {
+            "wait, then try again. After too many wrong tokens, correct the token first"
+        }
+        Error::Tls { .. } => {
+            "check the scheme, the host name and the port of --url; a certificate of an authority \
+             of your own needs --ca FILE"
         }
         Error::Refused { .. } => {
             "the bridge refuses unknown host names: add this one to BRIDGE_ALLOWED_HOSTS. \
@@ -258,12 +280,29 @@ fn claude_api_not_checked(report: &mut Report) {
 
 /// Checks claude-api directly over HTTP. `url` is `None` for the default address. Clients need only
 /// the bridge, so an unreachable default address is a failure only if the bridge is unreachable
-/// too.
-async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool) {
+/// too. The token is sent only to an address that the user gave.
+async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool, access: &Access) {
     let shown = url.unwrap_or(CLAUDE_API);
-    let authority = shown.trim_start_matches("http://").trim_end_matches('/');
+    let full = if shown.contains("://") {
+        shown.to_owned()
+    } else {
+        format!("http://{shown}")
+    };
+    let address: Address = match full.parse() {
+        Ok(address) => address,
+        Err(error) => {
+            let remedy = "give an address like http://127.0.0.1:8002 with --claude-api";
+            report.fail("claude-api", &error.to_string(), remedy);
+            return;
+        }
+    };
+    let service = Service {
+        address: &address,
+        roots: &access.roots,
+        token: access.token.as_ref().filter(|_| url.is_some()),
+    };
     let started = Instant::now();
-    match http::get(authority, "/health/ready", LIMIT).await {
+    match service.get("/health/ready").await {
         Ok((200, body)) => {
             let ms = started.elapsed().as_millis();
             report.ok(
@@ -271,6 +310,7 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
                 &format!("{shown} is ready, answered in {ms} ms"),
             );
             warnings(report, &body);
+            token::of_claude_api(report, service).await;
         }
         Ok((503, body)) => {
             report.ok("claude-api", &format!("{shown} answers"));

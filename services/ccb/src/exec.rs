@@ -122,6 +122,8 @@ fn prompt_from_stdin() -> Result<String, String> {
 /// Converts the command line options to the settings of the bridge client.
 pub(crate) fn options(common: &Common) -> Options {
     Options {
+        token: common.access.token.clone(),
+        roots: common.access.roots.clone(),
         give_up: common.reconnect_for,
         ..Options::default()
     }
@@ -158,13 +160,19 @@ pub(crate) async fn run(task: Task, common: &Common) -> Exit {
     })
 }
 
+/// The advice for a missing or wrong token.
+const TOKEN_ADVICE: &str = "; give the token with --token-file FILE, CCB_TOKEN_FILE or CCB_TOKEN, \
+                            or save it as ~/.config/cc-bridge/token";
+
 /// Returns the message of an error, with advice for the person who called `ccb`.
 pub(crate) fn explain(error: &Error) -> String {
     let advice = match error {
         Error::Unreachable { .. } => {
             "; start it with scripts/up, or give its address with --url or CCB_URL"
         }
+        Error::Unauthorized { .. } => TOKEN_ADVICE,
         Error::Rpc(e) => match e.code {
+            code::NOT_AUTHORISED => TOKEN_ADVICE,
             code::NO_SUCH_EXECUTION => "; `ccb list` shows the known executions",
             code::QUEUE_FULL => "; nothing was recorded; try again later",
             code::TOO_MANY_SESSIONS => "; try again later",

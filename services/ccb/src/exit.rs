@@ -23,7 +23,8 @@ pub(crate) const INTERNAL: Exit = Exit(70);
 pub(crate) const INTERRUPTED: Exit = Exit(75);
 /// The bridge sent an invalid message, or the output is incomplete (`EX_PROTOCOL` of sysexits.h).
 pub(crate) const PROTOCOL: Exit = Exit(76);
-/// The operator does not allow the request (`EX_NOPERM` of sysexits.h).
+/// The token is missing or wrong, or the operator does not allow the request (`EX_NOPERM` of
+/// sysexits.h).
 pub(crate) const NOT_ALLOWED: Exit = Exit(77);
 /// The execution timed out. timeout(1) uses the same code.
 pub(crate) const TIMED_OUT: Exit = Exit(124);
@@ -67,8 +68,11 @@ pub(crate) fn of_error(error: &Error) -> Exit {
         Error::Address(_) | Error::TooLarge { .. } => USAGE,
         Error::Unreachable { .. }
         | Error::Refused { .. }
+        | Error::Busy { .. }
+        | Error::Tls { .. }
         | Error::GaveUp { .. }
         | Error::NoAnswer(_) => UNAVAILABLE,
+        Error::Unauthorized { .. } | Error::Forbidden { .. } => NOT_ALLOWED,
         Error::Rpc(e) => match e.code {
             code::INVALID_PARAMS | code::INVALID_REQUEST => USAGE,
             code::TOO_MANY_SESSIONS | code::QUEUE_FULL | code::UNAVAILABLE => UNAVAILABLE,

@@ -1,6 +1,7 @@
 //! `ccb`, the command line client of cc-bridge. It runs prompts through a bridge, streams their
 //! output, and controls executions.
 
+mod access;
 mod args;
 mod doctor;
 mod exec;
@@ -11,6 +12,7 @@ mod query;
 mod show;
 mod stdout;
 mod stop;
+mod token;
 mod values;
 
 use std::io::Write;
@@ -19,7 +21,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Cli, Command};
+use access::{Access, Environment};
+use args::{Cli, Command, Common};
 
 /// The tip that is printed for a prompt with a leading dash, which clap takes for an option. clap
 /// prints a tip of its own only if no option has a similar name.
@@ -27,7 +30,7 @@ const DASH_TIP: &str =
     "  tip: a prompt that begins with a dash goes after --, as in: ccb exec -- \"--fix it\"";
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let help = matches!(
@@ -45,6 +48,13 @@ fn main() -> ExitCode {
             };
         }
     };
+    if let Command::Token(args) = cli.command {
+        return token::run(args.command, &cli.common).into();
+    }
+    if let Err(mistake) = read_access(&mut cli.common) {
+        complain(&mistake);
+        return exit::USAGE.into();
+    }
     // The prompt is read before the runtime starts: Ctrl-C while it is typed ends the program.
     let work = match cli.command {
         Command::Exec(args) => match exec::Task::execute(*args) {
@@ -81,6 +91,17 @@ fn main() -> ExitCode {
     // A write to a full stdout without a reader may block forever; the exit does not wait for it.
     runtime.shutdown_background();
     code.into()
+}
+
+/// Reads the token and the certificates into the arguments, and warns if the network could read the
+/// token.
+fn read_access(common: &mut Common) -> Result<(), String> {
+    let (token_file, ca) = (common.token_file.as_deref(), common.ca.as_deref());
+    common.access = Access::read(token_file, ca, &Environment::of_process())?;
+    if let (Some(warning), false) = (common.access.warning(&common.url), common.quiet) {
+        complain(&warning);
+    }
+    Ok(())
 }
 
 /// Returns whether the command line is `ccb exec` without `--`. An unknown option may then be a

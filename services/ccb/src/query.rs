@@ -1,12 +1,13 @@
-//! The commands that print one answer of the bridge: `list`, `status`, `pause`, `resume` and
-//! `cancel`.
+//! The commands that print one answer of the bridge: `list`, `status`, `pause`, `resume`, `cancel`
+//! and `share`.
 
 use std::io::{self, Write};
 
 use client::{Client, Control, Error};
 use protocol::Status;
+use protocol::message::ShareParams;
 
-use crate::args::{Command, Common};
+use crate::args::{Command, Common, ShareArgs};
 use crate::exit::{self, Exit};
 use crate::{complain, exec, show};
 
@@ -62,9 +63,12 @@ async fn answer(command: Command, common: &Common) -> Result<(String, Exit), Err
         Command::Pause { id } => control(&client, id, Control::Pause, common).await,
         Command::Resume { id } => control(&client, id, Control::Resume, common).await,
         Command::Cancel { id } => control(&client, id, Control::Cancel, common).await,
-        Command::Exec(_) | Command::Attach(_) | Command::Doctor(_) | Command::Mcp => {
-            Ok((String::new(), exit::INTERNAL))
-        } // main runs these
+        Command::Share(args) => share(&client, args, common).await,
+        Command::Exec(_)
+        | Command::Attach(_)
+        | Command::Doctor(_)
+        | Command::Mcp
+        | Command::Token(_) => Ok((String::new(), exit::INTERNAL)), // main runs these
     };
     client.close().await;
     answer
@@ -81,6 +85,28 @@ async fn control(
         return Ok((line(&status), exit::OK));
     }
     Ok((format!("{} {id}\n", show::activity(&status)), exit::OK))
+}
+
+async fn share(client: &Client, args: ShareArgs, common: &Common) -> Result<(String, Exit), Error> {
+    let share = client
+        .share(ShareParams {
+            execution_id: args.id,
+            role: args.role.into(),
+            expires_seconds: Some(args.expires),
+        })
+        .await?;
+    if common.json {
+        return Ok((line(&share), exit::OK));
+    }
+    if !common.quiet {
+        complain(&format!(
+            "this token opens {} until {} (role {}); it is shown only once",
+            args.id,
+            show::local(share.expires),
+            share.role.role().as_str()
+        ));
+    }
+    Ok((format!("{}\n", show::one_line(&share.token)), exit::OK))
 }
 
 fn status(status: &Status, common: &Common) -> (String, Exit) {

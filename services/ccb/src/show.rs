@@ -159,6 +159,7 @@ pub(crate) fn details(status: &Status) -> String {
     row("ended", status.ended_at.map(local));
     row("ran", status.duration_ms.map(time));
     row("not before", status.not_before.map(local));
+    row("principal", status.principal.clone());
     row("workspace", Some(status.workspace.clone()));
     row("lane", status.lane.clone());
     row("conversation", status.conversation.clone());
@@ -202,11 +203,22 @@ pub(crate) fn tail(status: &Status) -> Option<String> {
 }
 
 /// Returns one page of the list of executions for `ccb list`, as a table. Ages are relative to the
-/// time `now`.
+/// time `now`. Principals have a column if any execution has one.
 pub(crate) fn table(page: &Page, now: Timestamp) -> String {
+    let has_principals = page.executions.iter().any(|s| s.principal.is_some());
+    let principal = |name: &str| match has_principals {
+        true => format!("{name:<16}  "),
+        false => String::new(),
+    };
     let mut text = format!(
-        "{:<36}  {:<12} {:>10} {:>8} {:>10}  {}\n",
-        "ID", "STATE", "CREATED", "RAN", "OUTPUT", "NOTE"
+        "{:<36}  {:<12} {:>10} {:>8} {:>10}  {}{}\n",
+        "ID",
+        "STATE",
+        "CREATED",
+        "RAN",
+        "OUTPUT",
+        principal("PRINCIPAL"),
+        "NOTE"
     );
     for status in &page.executions {
         let note = match (&status.error, &status.reason, &status.activity) {
@@ -216,12 +228,13 @@ pub(crate) fn table(page: &Page, now: Timestamp) -> String {
             _ => String::new(),
         };
         let line = format!(
-            "{:<36}  {:<12} {:>10} {:>8} {:>10}  {}",
+            "{:<36}  {:<12} {:>10} {:>8} {:>10}  {}{}",
             status.execution_id.to_string(),
             status.state.as_str(),
             ago(status.created_at, now),
             status.duration_ms.map(time).unwrap_or_default(),
             size(status.output_bytes),
+            principal(status.principal.as_deref().unwrap_or("-")),
             note.chars().take(60).collect::<String>(),
         );
         let _ = writeln!(text, "{}", one_line(line.trim_end()));
@@ -230,7 +243,7 @@ pub(crate) fn table(page: &Page, now: Timestamp) -> String {
 }
 
 /// Formats a point in time in the time zone of this machine.
-fn local(at: Timestamp) -> String {
+pub(crate) fn local(at: Timestamp) -> String {
     let rounded = at.round(Unit::Second).unwrap_or(at);
     rounded
         .to_zoned(TimeZone::system())
@@ -316,6 +329,8 @@ mod tests {
         status.reason = Some(Reason::IdleTimeout);
         status.duration_ms = Some(61_000);
         status.stderr_tail = "one\n\ntwo\n".into();
+        let without = details(&status);
+        assert!(!without.contains("principal"), "{without}");
         let line = summary(&status, "");
         assert!(
             line.starts_with("timed_out (idle_timeout) in 1m 1s, 0 B, id "),
@@ -330,7 +345,19 @@ mod tests {
             table.contains("timed_out") && table.contains("2 h ago"),
             "{table}"
         );
+        assert!(!table.contains("PRINCIPAL"), "{table}");
+        status.principal = Some("team-a".into());
+        let page = Page {
+            executions: vec![status.clone()],
+            next: None,
+        };
+        let table = super::table(&page, now);
+        assert!(
+            table.contains("PRINCIPAL") && table.contains("team-a"),
+            "{table}"
+        );
         let details = details(&status);
+        assert!(details.contains("principal     team-a\n"), "{details}");
         assert!(
             details.contains("stderr        one\n              two\n"),
             "{details}"

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use client::Address;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use protocol::access::ShareRequest;
 
 /// Parses `NAME=VALUE`, the value of options such as `--env`, into the name and the value. An error
 /// says what form is expected.
@@ -13,18 +17,19 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Parses a duration such as `90` (seconds), `90s`, `15m` or `2h`, and returns it in seconds. An
-/// error for zero, a negative number, or any other text.
+/// Parses a duration such as `90` (seconds), `90s`, `15m`, `2h` or `1d`, and returns it in seconds.
+/// An error for zero, a negative number, or any other text.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1.0),
         Some((at, 'm')) => (&text[..at], 60.0),
         Some((at, 'h')) => (&text[..at], 3600.0),
+        Some((at, 'd')) => (&text[..at], 24.0 * 3600.0),
         _ => (text, 1.0),
     };
     match number.parse::<f64>() {
         Ok(n) if n.is_finite() && n > 0.0 => Ok(n * unit),
-        _ => Err("give seconds, or a number with s, m or h, like 90, 15m or 2h".to_owned()),
+        _ => Err("give seconds, or a number with s, m, h or d, like 90, 15m, 2h or 1d".to_owned()),
     }
 }
 
@@ -35,8 +40,56 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds(text)?.min(MAX_SECONDS)))
 }
 
-/// Parses the `ws://` address of a bridge, the value of `--url`. An error says what is wrong with
-/// it.
+/// Parses the lifetime of a share as [`seconds`] does, and returns it in whole seconds. An error
+/// for less than a second and for more than 30 days.
+pub(crate) fn share_seconds(text: &str) -> Result<u64, String> {
+    const MAX: f64 = ShareRequest::MAX_SECONDS as f64;
+    let seconds = seconds(text)?;
+    if !(1.0..=MAX).contains(&seconds) {
+        return Err("give a time from 1s to 30d".to_owned());
+    }
+    Ok(seconds as u64)
+}
+
+/// Parses the name of a token or a principal.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    let is_good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (1..=63).contains(&text.len()) && text.bytes().all(is_good) {
+        return Ok(text.to_owned());
+    }
+    Err("give 1 to 63 of the characters a-z, 0-9 and -".to_owned())
+}
+
+/// Parses the glob of a workspace name: the characters of workspace names, and `*`.
+pub(crate) fn glob(text: &str) -> Result<String, String> {
+    let is_good = |b: u8| b.is_ascii_alphanumeric() || b"-_.*".contains(&b);
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_good) {
+        return Ok(text.to_owned());
+    }
+    Err("give names of workspaces, in which * stands for any characters".to_owned())
+}
+
+/// Parses an amount of US dollars, which must be positive.
+pub(crate) fn usd(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(amount) if amount.is_finite() && amount > 0.0 => Ok(amount),
+        _ => Err("give an amount above 0, like 5 or 2.50".to_owned()),
+    }
+}
+
+/// Parses a day that begins in the future, in UTC.
+pub(crate) fn future_date(text: &str) -> Result<Date, String> {
+    let day: Date = text
+        .parse()
+        .map_err(|_| "give a day like 2027-01-31".to_owned())?;
+    let begin = day.to_zoned(TimeZone::UTC).map(|at| at.timestamp());
+    match begin {
+        Ok(begin) if begin > Timestamp::now() && day.year() <= 9999 => Ok(day),
+        _ => Err("the day has begun already in UTC; give a later one".to_owned()),
+    }
+}
+
+/// Parses the address of a bridge, the value of `--url`. An error says what is wrong with it.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.parse().map_err(|e: client::Error| e.to_string())
 }
@@ -86,10 +139,34 @@ mod tests {
         assert_eq!(seconds("1.5s"), Ok(1.5));
         assert_eq!(seconds("15m"), Ok(900.0));
         assert_eq!(seconds("2h"), Ok(7200.0));
-        for bad in ["", "m", "-1", "0", "inf", "NaN", "5d", "5\u{20ac}"] {
+        assert_eq!(seconds("1d"), Ok(86_400.0));
+        for bad in ["", "m", "-1", "0", "inf", "NaN", "5w", "5\u{20ac}"] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
         assert!(duration("1e300").is_ok());
+    }
+
+    #[test]
+    fn a_share_lives_from_a_second_to_30_days() {
+        assert_eq!(share_seconds("1d"), Ok(86_400));
+        assert_eq!(share_seconds("30d"), Ok(ShareRequest::MAX_SECONDS));
+        for bad in ["0", "0.5", "31d", "1e300"] {
+            assert!(share_seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_values_of_a_new_token_are_checked() {
+        assert_eq!(name("ci-2"), Ok("ci-2".to_owned()));
+        for bad in ["", "a b", "Ci", "a.b", &"a".repeat(64)] {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+        assert!(glob("docs-*").is_ok() && glob("a/b").is_err() && glob("").is_err());
+        assert!(usd("2.50").is_ok() && usd("0").is_err() && usd("inf").is_err());
+        assert!(future_date("9999-01-31").is_ok());
+        for bad in ["2020-01-01", "tomorrow", "2027-02-30"] {
+            assert!(future_date(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@
 //! - A request of the model's commands may also leave the container and return through the
 //!   published port. It then arrives from the gateway, exactly like a request of the host, and
 //!   cannot be recognised. So claude-api tests at its start whether such a route exists
-//!   ([`crate::reach`]). If one exists, only the health pages are served.
+//!   ([`crate::reach`]). If one exists, every request needs an access token. Without access tokens,
+//!   only the health pages are served.
+//! - If clients outside the container share an address with it, they are refused like the model's
+//!   commands. The start says so.
 
 use std::io;
 use std::net::IpAddr;
@@ -25,7 +28,7 @@ enum Reach {
     Unknown,
     /// No test call has returned, or no port is published.
     No,
-    /// A test call has returned, so only the health pages are served.
+    /// A test call has returned. Without access tokens, only the health pages are served.
     Yes,
 }
 
@@ -38,6 +41,8 @@ pub(crate) struct Boxed {
     /// The random secret with which this process recognises its own test calls to its published
     /// port.
     pub(crate) nonce: Uuid,
+    /// Whether every request needs an access token, which the model's commands do not have.
+    pub(crate) has_tokens: bool,
     reach: watch::Sender<Reach>,
 }
 
@@ -59,6 +64,7 @@ impl Boxed {
         Ok(Some(Self {
             own: OwnAddresses::read()?,
             nonce: Uuid::new_v4(),
+            has_tokens: args.has_tokens(),
             reach: watch::Sender::new(first),
         }))
     }
@@ -69,25 +75,62 @@ impl Boxed {
         self.own.include_peer(peer)
     }
 
+    /// Returns whether an address that a trusted proxy forwarded belongs to this container.
+    /// Loopback addresses do not count: in the header they are those of the proxy's machine, and a
+    /// proxy in this container is itself refused.
+    pub(crate) fn includes_forwarded(&self, address: IpAddr) -> bool {
+        !address.to_canonical().is_loopback() && self.own.contains(address)
+    }
+
+    /// Returns an address that clients outside this container share with it, as far as the settings
+    /// show. `None` if they show none. Such clients are refused like the model's commands.
+    pub(crate) fn shared_address(&self, listens_on: IpAddr, args: &NetworkArgs) -> Option<IpAddr> {
+        let listens_on = listens_on.to_canonical();
+        // The loopback of the host says nothing: this container has a loopback of its own.
+        let published = args
+            .published_on
+            .filter(|ip| !ip.to_canonical().is_loopback());
+        // Host networking: the address of the host is one of this container.
+        let published = published.filter(|ip| self.own.contains(*ip));
+        listens_on.is_loopback().then_some(listens_on).or(published)
+    }
+
     /// Handles a test call that arrived through the published port. With the nonce of this process,
-    /// commands of the model can reach the service on that way, too: from now on only the health
-    /// pages are served, and the result is true. With any other text, nothing changes and the
-    /// result is false.
+    /// the result is true: commands of the model can reach the service on that way, too. From now
+    /// on only the health pages are served, unless every request needs an access token. With any
+    /// other text, nothing changes and the result is false.
     pub(crate) fn note_return(&self, nonce: &str) -> bool {
-        let same = nonce.parse() == Ok(self.nonce);
+        let same = self.has_nonce(nonce);
         if same && self.reach.send_replace(Reach::Yes) != Reach::Yes {
-            tracing::error!(
-                "box-reaches-service: commands of the model reach this service through its \
-                 published port; only the health pages are served. See Security in \
-                 docs/operations.md"
-            );
+            if self.has_tokens {
+                tracing::warn!(
+                    "box-reaches-service: commands of the model reach this service through its \
+                     published port; only the access tokens keep them from using it. See Security \
+                     in docs/operations.md"
+                );
+            } else {
+                tracing::error!(
+                    "box-reaches-service: commands of the model reach this service through its \
+                     published port; only the health pages are served. See Security in \
+                     docs/operations.md"
+                );
+            }
         }
         same
     }
 
-    /// Returns whether commands of the model can reach the service through its published port.
-    /// Waits for the test calls at the start, which take at most [`crate::reach::LIMIT`].
-    pub(crate) async fn is_reached(&self) -> bool {
+    /// Returns whether this text is the nonce of this process.
+    pub(crate) fn has_nonce(&self, text: &str) -> bool {
+        text.parse() == Ok(self.nonce)
+    }
+
+    /// Returns whether only the health pages are served, because commands of the model can reach
+    /// the service through its published port and no token is needed. Without access tokens, waits
+    /// for the test calls at the start, which take at most [`crate::reach::LIMIT`].
+    pub(crate) async fn is_closed(&self) -> bool {
+        if self.has_tokens {
+            return false;
+        }
         let mut reach = self.reach.subscribe();
         match reach.wait_for(|reach| *reach != Reach::Unknown).await {
             Ok(reach) => *reach == Reach::Yes,
@@ -136,17 +179,57 @@ mod tests {
     }
 
     #[test]
+    fn a_forwarded_address_of_this_container_belongs_to_it_unless_it_is_loopback() {
+        let boxed = boxed(&["--boxed"]).unwrap();
+        for address in OwnAddresses::read().unwrap().now() {
+            let belongs = !address.is_loopback();
+            assert_eq!(boxed.includes_forwarded(address), belongs, "{address}");
+        }
+        assert!(!boxed.includes_forwarded([240, 0, 0, 1].into()));
+    }
+
+    #[test]
+    fn clients_share_an_address_by_loopback_or_by_the_network_of_the_host() {
+        let all = IpAddr::from([0, 0, 0, 0]);
+        let shared = |flags: &[&str], listens_on| {
+            let cli = Cli::parse_from(["claude-api", "--boxed"].iter().chain(flags));
+            let boxed = Boxed::new(&cli.serve.network).unwrap().unwrap();
+            boxed.shared_address(listens_on, &cli.serve.network)
+        };
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        assert_eq!(shared(&[], all), None);
+        assert_eq!(shared(&[], loopback), Some(loopback));
+        for published in ["127.0.0.1", "0.0.0.0", "240.0.0.1"] {
+            assert_eq!(shared(&[&format!("--published-on={published}")], all), None);
+        }
+        let own = OwnAddresses::read().unwrap().now();
+        for address in own.into_iter().filter(|ip| !ip.is_loopback()) {
+            let flag = format!("--published-on={address}");
+            assert_eq!(shared(&[&flag], all), Some(address));
+        }
+    }
+
+    #[test]
+    fn with_tokens_requests_neither_wait_for_the_calls_nor_depend_on_them() {
+        let flags = ["--boxed", "--published-port=8002", "--tokens-file=/none"];
+        let boxed = boxed(&flags).unwrap();
+        assert_eq!(boxed.is_closed().now_or_never(), Some(false));
+        assert!(boxed.note_return(&boxed.nonce.to_string()));
+        assert_eq!(boxed.is_closed().now_or_never(), Some(false));
+    }
+
+    #[test]
     fn requests_do_not_wait_without_a_published_port() {
         let boxed = boxed(&["--boxed"]).unwrap();
-        assert_eq!(boxed.is_reached().now_or_never(), Some(false));
+        assert_eq!(boxed.is_closed().now_or_never(), Some(false));
     }
 
     #[test]
     fn requests_wait_for_the_end_of_the_calls() {
         let boxed = boxed(&["--boxed", "--published-port=8002"]).unwrap();
-        assert_eq!(boxed.is_reached().now_or_never(), None);
+        assert_eq!(boxed.is_closed().now_or_never(), None);
         boxed.end_calls();
-        assert_eq!(boxed.is_reached().now_or_never(), Some(false));
+        assert_eq!(boxed.is_closed().now_or_never(), Some(false));
     }
 
     #[test]
@@ -155,11 +238,11 @@ mod tests {
         let [one, other] = [(); 2].map(|()| boxed(&flags).unwrap());
         assert!(!one.note_return(&other.nonce.to_string()));
         assert!(!one.note_return("") && !one.note_return("health"));
-        assert_eq!(one.is_reached().now_or_never(), None);
+        assert_eq!(one.is_closed().now_or_never(), None);
         one.end_calls();
         assert!(one.note_return(&one.nonce.to_string()));
-        assert_eq!(one.is_reached().now_or_never(), Some(true));
+        assert_eq!(one.is_closed().now_or_never(), Some(true));
         one.end_calls();
-        assert_eq!(one.is_reached().now_or_never(), Some(true));
+        assert_eq!(one.is_closed().now_or_never(), Some(true));
     }
 }

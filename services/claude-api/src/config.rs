@@ -5,6 +5,7 @@
 //! A constant that an operator may change is a setting here. The constants of the protocol are in
 //! [`protocol::limits`]. Every other constant is beside the code that uses it.
 
+mod access;
 mod connections;
 mod hooks;
 mod input;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use access::AccessArgs;
 pub use connections::ConnectionArgs;
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
 pub use input::{ControlRequest, InputArgs};
@@ -106,8 +108,8 @@ const LOGS: &str = "Logs";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServeArgs {
-    /// Address to listen on, or localhost; 0.0.0.0 opens the service to the network, without any
-    /// authentication
+    /// Address to listen on, or localhost. Any address but loopback needs --tokens-file,
+    /// --published-on or --allow-unauthenticated
     #[arg(
         long,
         env = "CLAUDE_API_HOST",
@@ -233,6 +235,9 @@ pub struct ServeArgs {
     /// The addresses from which this service can be reached.
     #[command(flatten)]
     pub network: NetworkArgs,
+    /// The principals whose executions may run beside each other.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// The permissions of the CLI's tools.
     #[command(flatten)]
     pub tools: tools::ToolArgs,
@@ -344,9 +349,11 @@ impl Settings {
             }
         };
         let hooks = args.hooks.check(&mut mistakes);
-        mistakes.extend(args.network.check());
+        mistakes.extend(args.network.check(args.host));
         let limits = protocol::Limits {
             boxed: args.network.boxed,
+            tokens: args.network.has_tokens(),
+            connections_per_peer: args.connections.connections_per_peer,
             ..args.limits.limits()
         };
         mistakes.extend(limits::check(&limits));

@@ -17,11 +17,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::Conversation;
 
-/// The file of one conversation, as JSON.
-#[derive(Debug, Serialize, Deserialize)]
-struct Note {
+/// The note of one conversation, which is a file of JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
     /// The name of the workspace in which the conversation takes place.
-    workspace: String,
+    pub workspace: String,
+    /// The principal whose conversation it is. `None` if the service had no token file when the
+    /// conversation was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
     /// Whether the CLI has begun the conversation, so that the next start must use `--resume`.
     begun: bool,
 }
@@ -43,26 +47,33 @@ impl Conversations {
         Ok(Self { dir: Arc::new(dir) })
     }
 
-    /// Returns the name of the workspace of a conversation. `None` if the conversation is unknown,
-    /// or if its note cannot be read or is damaged.
+    /// Returns the note of a conversation. `None` if the conversation is unknown, or if its note
+    /// cannot be read or is damaged.
     #[must_use]
-    pub fn workspace(&self, conversation: &str) -> Option<String> {
-        self.read(conversation).map(|note| note.workspace)
+    pub fn find(&self, conversation: &str) -> Option<Note> {
+        let json = std::fs::read(self.dir.join(conversation)).ok()?;
+        serde_json::from_slice(&json).ok()
     }
 
     /// Writes the note of a new conversation. If the conversation is known already, only the
-    /// modification time of its note is renewed, so that it expires later; its workspace does not
-    /// change.
+    /// modification time of its note is renewed, so that it expires later; its workspace and its
+    /// principal do not change.
     ///
     /// # Errors
     /// The note cannot be written.
-    pub fn add(&self, conversation: &str, workspace: &str) -> std::io::Result<()> {
-        if self.read(conversation).is_some() {
+    pub fn add(
+        &self,
+        conversation: &str,
+        workspace: &str,
+        principal: Option<&str>,
+    ) -> std::io::Result<()> {
+        if self.find(conversation).is_some() {
             // The conversation is in use: its note expires later.
             return File::open(self.dir.join(conversation))?.set_modified(SystemTime::now());
         }
         let note = Note {
             workspace: workspace.to_owned(),
+            principal: principal.map(str::to_owned),
             begun: false,
         };
         let staged = self.dir.join(format!("{conversation}.new"));
@@ -100,7 +111,7 @@ impl Conversations {
     /// unknown conversation is ignored. A failed write is only logged: the CLI's own transcript has
     /// the same information.
     pub fn mark_begun(&self, conversation: &str) {
-        if let Some(note) = self.read(conversation)
+        if let Some(note) = self.find(conversation)
             && !note.begun
         {
             let begun = true;
@@ -114,7 +125,7 @@ impl Conversations {
     /// otherwise `New`. The CLI fails when a begun conversation is begun again. Blocks on the disk.
     #[must_use]
     pub fn kind(&self, conversation: &str, config_dir: &Path) -> Conversation {
-        if self.read(conversation).is_some_and(|note| note.begun)
+        if self.find(conversation).is_some_and(|note| note.begun)
             || has_transcript(config_dir, conversation)
         {
             Conversation::Continued
@@ -130,19 +141,13 @@ impl Conversations {
         if has_transcript(config_dir, conversation) {
             return Conversation::Continued;
         }
-        if let Some(note) = self.read(conversation).filter(|note| note.begun) {
+        if let Some(note) = self.find(conversation).filter(|note| note.begun) {
             let begun = false;
             // Flushed, because no transcript could restore this fact after a power cut.
             let written = self.change(conversation, &Note { begun, ..note });
             warn(conversation, written.and_then(|file| file.sync_data()));
         }
         Conversation::New
-    }
-
-    /// Reads the note of a conversation. `None` if it is missing, unreadable or not valid JSON.
-    fn read(&self, conversation: &str) -> Option<Note> {
-        let json = std::fs::read(self.dir.join(conversation)).ok()?;
-        serde_json::from_slice(&json).ok()
     }
 
     /// Overwrites a note in place, padded with spaces to its old length. A power cut then leaves
@@ -222,14 +227,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config");
         let conversations = Conversations::open(dir.path().join("c")).unwrap();
-        assert_eq!(conversations.workspace("a"), None);
-        conversations.add("a", "one").unwrap();
-        conversations.add("a", "two").unwrap();
-        assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
+        assert_eq!(conversations.find("a"), None);
+        conversations.add("a", "one", None).unwrap();
+        conversations.add("a", "two", None).unwrap();
+        assert_eq!(
+            conversations
+                .find("a")
+                .map(|note| note.workspace)
+                .as_deref(),
+            Some("one")
+        );
         assert_eq!(conversations.kind("a", &config), Conversation::New);
         conversations.mark_begun("a");
         assert_eq!(conversations.kind("a", &config), Conversation::Continued);
-        assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
+        assert_eq!(
+            conversations
+                .find("a")
+                .map(|note| note.workspace)
+                .as_deref(),
+            Some("one")
+        );
     }
 
     #[test]
@@ -239,24 +256,24 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let begun = SystemTime::now();
         for name in ["old", "used"] {
-            conversations.add(name, "w").unwrap();
+            conversations.add(name, "w", None).unwrap();
         }
         let used = File::open(dir.path().join("used")).unwrap();
         used.set_modified(begun - 2 * hour).unwrap();
-        conversations.add("used", "w").unwrap();
+        conversations.add("used", "w", None).unwrap();
         assert!(used.metadata().unwrap().modified().unwrap() >= begun);
         // The time of a use two hours later.
         used.set_modified(begun + 2 * hour).unwrap();
         assert_eq!(conversations.expire(hour, begun + 2 * hour).unwrap(), 1);
-        assert_eq!(conversations.workspace("old"), None);
-        assert!(conversations.workspace("used").is_some());
+        assert_eq!(conversations.find("old"), None);
+        assert!(conversations.find("used").is_some());
     }
 
     #[test]
     fn a_begun_conversation_without_a_transcript_begins_anew() {
         let dir = tempfile::tempdir().unwrap();
         let conversations = Conversations::open(dir.path().join("c")).unwrap();
-        conversations.add("a", "one").unwrap();
+        conversations.add("a", "one", None).unwrap();
         conversations.mark_begun("a");
         assert_eq!(conversations.settle("a", dir.path()), Conversation::New);
         assert_eq!(conversations.kind("a", dir.path()), Conversation::New);
@@ -268,7 +285,13 @@ mod tests {
             conversations.settle("a", dir.path()),
             Conversation::Continued
         );
-        assert_eq!(conversations.workspace("a").as_deref(), Some("one"));
+        assert_eq!(
+            conversations
+                .find("a")
+                .map(|note| note.workspace)
+                .as_deref(),
+            Some("one")
+        );
     }
 
     #[test]
@@ -290,7 +313,7 @@ mod tests {
     fn a_conversation_with_a_transcript_is_continued_without_a_note() {
         let dir = tempfile::tempdir().unwrap();
         let conversations = Conversations::open(dir.path().join("c")).unwrap();
-        conversations.add("a", "one").unwrap();
+        conversations.add("a", "one", None).unwrap();
         let project = dir.path().join("projects/-w");
         std::fs::create_dir_all(&project).unwrap();
         std::fs::write(project.join("a.jsonl"), "").unwrap();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use runner::Runners;
 
+use crate::access::Access;
 use crate::cli::{Environment, create_private};
 use crate::config::Settings;
 use crate::conversations::Conversations;
@@ -51,6 +52,8 @@ pub struct Engine {
     pub(crate) runners: Runners,
     /// The conversations that later executions can continue, each with its workspace.
     pub(crate) conversations: Conversations,
+    /// The tokens, tickets and budgets: who a client is, and what it may do.
+    pub(crate) access: Arc<Access>,
     /// The counters and gauges that `/metrics` reports.
     pub(crate) metrics: Metrics,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
@@ -82,16 +85,25 @@ impl Engine {
                 dir.display()
             )
         };
+        let environment = Arc::new(environment);
         let (registry, mut warnings) =
             Registry::open(dir, &settings.limits).with_context(unusable)?;
         // Only advisory hooks: a required one that cannot be run is an error of the configuration.
         warnings.extend(settings.hooks.obstacles());
+        let access = Access::open(
+            settings.args.network.tokens_file.as_deref(),
+            sandbox::token_rules(&settings.args, &environment),
+            dir,
+        )
+        .map_err(BadSettings)?;
+        if let Some(table) = access.table() {
+            registry.set_running_limits(table.running_limits());
+        }
         let conversations =
             Conversations::open(dir.join("conversations")).with_context(unusable)?;
         // Created before the first check, which starts the CLI in it. A failure makes the service
         // unready, but does not stop it.
         let _ = create_private(&settings.args.workspace_root);
-        let environment = Arc::new(environment);
         let policy = Policy::new(&settings.args, &environment).map_err(BadSettings)?;
         let missing = sandbox::warnings(&settings.args, &environment);
         warnings.extend(missing.into_iter().map(|missing| missing.message));
@@ -101,6 +113,7 @@ impl Engine {
             registry,
             runners,
             conversations,
+            access: Arc::new(access),
             metrics: Metrics::default(),
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,

@@ -1,6 +1,7 @@
 //! The HTTP interface of claude-api (docs/protocol.md, "HTTP of claude-api"). This module parses
 //! requests and writes responses; [`crate::service`] makes all decisions.
 
+mod access;
 pub(crate) mod boxed;
 pub(crate) mod events;
 mod executions;
@@ -10,6 +11,7 @@ mod input;
 mod metrics;
 pub(crate) mod output;
 mod query;
+mod refusals;
 mod reply;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use protocol::guard::Foreign;
 use protocol::{Guard, Problem, ProblemType};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -44,7 +46,8 @@ pub(crate) fn is_stream(response: &Response) -> bool {
 }
 
 /// Returns the router for all HTTP paths of claude-api. It answers 403 to requests with a foreign
-/// `Host` or `Origin`, and 401 to requests from the service's own container if `--boxed` is on.
+/// `Host` or `Origin`, 401 to requests from the service's own container if `--boxed` is on, and 401
+/// to requests without a token if there is a token file.
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.engine.settings.args;
     let own_name = ["claude-api".to_owned()];
@@ -69,7 +72,16 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/executions/{id}/pause", post(executions::pause))
         .route("/v1/executions/{id}/resume", post(executions::resume))
         .route("/v1/executions/{id}/cancel", post(executions::cancel))
+        .route("/v1/executions/{id}/share", post(access::share))
+        .route(
+            "/v1/executions/{id}/share/{share}",
+            delete(access::end_share),
+        )
+        .route("/v1/me", get(access::me))
+        .route("/v1/tickets", post(access::create_ticket))
+        .route(access::REDEEM_PATH, post(access::redeem_ticket))
         .route("/v1/limits", get(health::limits))
+        .route("/health/limits", get(health::limits))
         .route("/health/live", get(health::live))
         .route("/health/startup", get(health::startup))
         .route("/health/ready", get(health::ready))
@@ -83,15 +95,16 @@ pub fn router(service: Arc<Service>) -> Router {
             ))
         })
         .fallback(|uri: Uri| async move { unknown_path(uri.path()) })
+        // Inside the CORS layer, because a browser sends no token with a preflight request.
+        .layer(from_fn_with_state(Arc::clone(&service), access::check))
         .layer(cors(Arc::clone(&guard)))
         // Around the CORS layer, to refuse preflight requests of a foreign origin too.
         .layer(from_fn_with_state(guard, check))
         .layer(from_fn_with_state(Arc::clone(&service), boxed::check))
-        // Around the checks, to count their refusals too.
-        .layer(from_fn_with_state(
-            Arc::clone(&service),
-            metrics::count_refusals,
-        ))
+        // Around the rule for the box, which needs to know the client.
+        .layer(from_fn_with_state(Arc::clone(&service), boxed::identify))
+        // Around the checks, to note their refusals too.
+        .layer(from_fn_with_state(Arc::clone(&service), refusals::note))
         .with_state(service)
 }
 

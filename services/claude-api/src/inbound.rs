@@ -8,8 +8,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use protocol::{Body, Limits, Problem, ProblemType};
+use spool::Owner;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+use crate::owner_shares::{OwnerShare, OwnerShares};
 
 /// The factor by which JSON may lengthen a text: one byte may be written as `\u0000`, six bytes.
 const ESCAPE_FACTOR: u64 = 6;
@@ -45,6 +48,8 @@ pub(crate) struct Share {
     small: Option<OwnedSemaphorePermit>,
     /// The bytes charged to the part for larger bodies. `None` if there are none.
     large: Option<OwnedSemaphorePermit>,
+    /// The same bytes, as a part of what the principal may hold. `None` before the first byte.
+    of_owner: Option<OwnerShare>,
 }
 
 /// One of the two parts of the memory budget for incoming bodies: for small bodies, or for larger
@@ -56,6 +61,8 @@ struct Part {
     /// The size of the part in bytes. A body is never charged more than this, so a single body can
     /// always be read, even if it is larger.
     all: u64,
+    /// The bytes that each principal holds. One holds half of the part at most.
+    by_owner: OwnerShares,
 }
 
 impl Part {
@@ -65,6 +72,7 @@ impl Part {
         Self {
             free: Arc::new(Semaphore::new(permits)),
             all: permits as u64,
+            by_owner: OwnerShares::default(),
         }
     }
 }
@@ -78,6 +86,7 @@ impl Part {
 ///   Bodies of at most [`SMALL_BYTES`] never wait for larger ones, and bodies of at most
 ///   [`FREE_BYTES`] never wait. A body that gets no room in time is refused with 503 (Service
 ///   Unavailable) and releases its charge, so bodies that wait for each other do not deadlock.
+/// - One principal holds at most half of each part, so that it cannot refuse the others.
 /// - Answers are not counted. Each response holds one chunk (see `output.rs`), and the limit of
 ///   connections bounds the number of responses.
 #[derive(Debug, Clone)]
@@ -106,7 +115,7 @@ impl Inbound {
         }
     }
 
-    /// Reads a request body of at most `max_bytes` into memory. Returns the body and its share of
+    /// Reads a request body of `owner` of at most `max_bytes` into memory. Returns the body and its share of
     /// the memory budget, which the caller must keep as long as the body.
     ///
     /// # Errors
@@ -116,6 +125,7 @@ impl Inbound {
     pub(crate) async fn read(
         &self,
         mut body: HttpBody,
+        owner: Owner,
         max_bytes: u64,
         advice: &str,
     ) -> Result<(Bytes, Share), Problem> {
@@ -141,7 +151,7 @@ impl Inbound {
                 return Err(too_large(body, max_bytes, advice).await);
             }
             let wait_began = Instant::now();
-            if self.grow(&mut share, grown, is_large).await.is_err() {
+            if self.grow(&mut share, owner, grown, is_large).await.is_err() {
                 drop((bytes, share));
                 drain(body).await;
                 return Err(full());
@@ -155,12 +165,30 @@ impl Inbound {
     /// length is above the limit of small bodies. A body that outgrows the part for small bodies
     /// moves its whole charge to the other part. So large bodies never use up the part of small
     /// ones. Fails if the budget had no room in time.
-    async fn grow(&self, share: &mut Share, bytes: u64, is_large: bool) -> Result<(), Full> {
+    async fn grow(
+        &self,
+        share: &mut Share,
+        owner: Owner,
+        bytes: u64,
+        is_large: bool,
+    ) -> Result<(), Full> {
         let counted = bytes.saturating_sub(FREE_BYTES);
-        if !is_large && bytes <= SMALL_BYTES {
-            return charge(&self.small, &mut share.small, counted, self.patience).await;
+        let is_small = !is_large && bytes <= SMALL_BYTES;
+        let part = if is_small { &self.small } else { &self.large };
+        if !is_small && share.large.is_none() {
+            // The principal's part of the other memory counts from zero.
+            share.of_owner = None;
         }
-        charge(&self.large, &mut share.large, counted, self.patience).await?;
+        let of_owner = share
+            .of_owner
+            .get_or_insert_with(|| part.by_owner.begin(owner));
+        if !of_owner.grow(counted, part.all) {
+            return Err(Full);
+        }
+        if is_small {
+            return charge(part, &mut share.small, counted, self.patience).await;
+        }
+        charge(part, &mut share.large, counted, self.patience).await?;
         share.small = None;
         Ok(())
     }
@@ -174,12 +202,13 @@ impl Inbound {
     pub(crate) async fn execution(
         &self,
         body: HttpBody,
+        owner: Owner,
         limits: &Limits,
     ) -> Result<(Body, Share), Problem> {
         let texts = limits.prompt_bytes + 2 * limits.system_prompt_bytes;
         let max_bytes = ESCAPE_FACTOR * texts + OTHER_FIELDS_BYTES;
         let advice = format!("a prompt may have {} bytes", limits.prompt_bytes);
-        let (bytes, share) = self.read(body, max_bytes, &advice).await?;
+        let (bytes, share) = self.read(body, owner, max_bytes, &advice).await?;
         let body = Body::from_json(&bytes).map_err(|e| Problem::new(e.kind(), e.to_string()))?;
         Ok((body, share))
     }
@@ -271,7 +300,14 @@ mod tests {
     #[tokio::test]
     async fn a_body_above_its_limit_is_refused_with_advice() {
         let inbound = Inbound::new(1 << 20);
-        let read = |n: usize| inbound.read(HttpBody::from(vec![b'x'; n]), 1000, "send less");
+        let read = |n: usize| {
+            inbound.read(
+                HttpBody::from(vec![b'x'; n]),
+                Owner::NONE,
+                1000,
+                "send less",
+            )
+        };
         assert_eq!(read(1000).await.unwrap().0.len(), 1000);
         let problem = read(1001).await.unwrap_err();
         assert_eq!(problem.kind, ProblemType::TooLarge);
@@ -307,14 +343,15 @@ mod tests {
         let mut holders = Vec::new();
         for bytes in [0, 1, 6 << 18] {
             let inbound = inbound.clone();
-            let reading = async move { inbound.read(stuck(bytes), max_bytes, "").await };
+            let reading =
+                async move { inbound.read(stuck(bytes), Owner::NONE, max_bytes, "").await };
             holders.push(tokio::spawn(reading));
         }
         let all = inbound.large.free.available_permits();
         while inbound.large.free.available_permits() == all {
             tokio::task::yield_now().await;
         }
-        let read = |bytes: u64| inbound.read(whole(bytes), max_bytes, "");
+        let read = |bytes: u64| inbound.read(whole(bytes), Owner::NONE, max_bytes, "");
         for bytes in [FREE_BYTES, SMALL_BYTES] {
             let read = read(bytes).now_or_never().expect("no wait").unwrap();
             assert_eq!(read.0.len() as u64, bytes);
@@ -331,15 +368,31 @@ mod tests {
         assert!(read.is_ok(), "the whole charge was released");
     }
 
+    #[tokio::test]
+    async fn one_principal_cannot_refuse_the_bodies_of_another() {
+        let inbound = impatient(4 << 20);
+        let [a, b] = ["a", "b"].map(Owner::of);
+        let read = |owner, bytes| inbound.read(whole(bytes), owner, 4 << 20, "");
+        let first = read(a, 1 << 20).await.unwrap();
+        let refused = read(a, 1 << 20).await.unwrap_err();
+        assert_eq!(refused.kind, ProblemType::InboundFull);
+        assert!(read(b, 1 << 20).await.is_ok());
+        drop(first);
+        assert!(read(a, 1 << 20).await.is_ok());
+    }
+
     /// Bodies that had arrived but waited for room once got this error, too.
     #[tokio::test]
     async fn only_a_late_body_is_reported_as_not_arrived() {
         let inbound = impatient(SMALL_SHARE * SMALL_BYTES);
         let begun = Instant::now();
-        let refused = inbound.read(stuck(1), 10, "").await.unwrap_err();
+        let refused = inbound
+            .read(stuck(1), Owner::NONE, 10, "")
+            .await
+            .unwrap_err();
         assert!(refused.detail.contains("within 1 s"), "{refused:?}");
         assert!(begun.elapsed() >= inbound.arrival);
-        let larger_than_all = inbound.read(whole(1 << 22), 1 << 23, "").await;
+        let larger_than_all = inbound.read(whole(1 << 22), Owner::NONE, 1 << 23, "").await;
         assert!(larger_than_all.is_ok(), "a single body always has room");
     }
 }

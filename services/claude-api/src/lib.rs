@@ -24,6 +24,7 @@
 //! A test of the workspace (`structure`) finds import cycles, uses of a higher layer, and other
 //! modules that hold the spool, which is the folder of all records on disk.
 
+mod access;
 mod boxed;
 mod checks;
 pub mod cli;
@@ -38,6 +39,7 @@ pub mod in_place;
 mod inbound;
 mod metrics;
 mod net;
+mod owner_shares;
 mod reach;
 pub mod readiness;
 pub mod registry;

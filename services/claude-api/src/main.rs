@@ -6,6 +6,7 @@
 //! Claude CLI, and kills the whole process tree at the end.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use claude_api::config::parse_all::{Parsed, parse_all};
 use claude_api::config::{Cli, Command, EXIT_USAGE, LogFormat, ServeArgs, Settings};
 use claude_api::engine::BadSettings;
 use claude_api::health;
-use claude_api::server;
+use claude_api::server::{self, Listeners};
 use claude_api::service::Service;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -149,21 +150,37 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Binds the HTTP listener, opens the service, recovers its executions, then serves until SIGTERM
+/// Binds the TCP sockets on which the service listens: `--port`, and `--proxy-port` if it is given.
+///
+/// # Errors
+/// An address cannot be bound.
+async fn listen(args: &ServeArgs) -> anyhow::Result<Listeners> {
+    let bind = async |port: u16, flag| {
+        let bound = TcpListener::bind((args.host, port)).await;
+        bound.with_context(|| {
+            format!(
+                "cannot listen on {}; is another claude-api running? choose another {flag}",
+                SocketAddr::new(args.host, port)
+            )
+        })
+    };
+    let clients = bind(args.port, "--port").await?;
+    let proxies = match args.network.proxy_port {
+        Some(port) => Some(bind(port, "--proxy-port").await?),
+        None => None,
+    };
+    Ok(Listeners { clients, proxies })
+}
+
+/// Binds the HTTP listeners, opens the service, recovers its executions, then serves until SIGTERM
 /// or SIGINT.
 ///
 /// # Errors
 /// The address cannot be bound, the settings or the folders cannot be used, or the executions on
 /// disk cannot be listed.
 async fn start(settings: Settings) -> anyhow::Result<()> {
-    let address = (settings.args.host, settings.args.port);
     raise_descriptor_limit();
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "cannot listen on {}:{}; is another claude-api running? choose another --port",
-            address.0, address.1
-        )
-    })?;
+    let listeners = listen(&settings.args).await?;
     if let Err(problem) = runner::init_parent() {
         tracing::warn!(%problem, "could not protect processes completely; starting anyway");
     }
@@ -205,15 +222,17 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         }
         tracing::info!("received a signal to stop; refusing new executions");
     };
+    let (clients, proxies) = listeners.addresses()?;
     tracing::info!(
-        addr = %listener.local_addr()?,
+        addr = %clients,
+        proxy_addr = proxies.map(tracing::field::display),
         version = env!("CARGO_PKG_VERSION"),
         spool = %service.engine.settings.args.spool_dir.display(),
         workspaces = %service.engine.settings.args.workspace_root.display(),
         cli = %service.engine.settings.args.claude_bin.display(),
         "listening"
     );
-    server::run(service, listener, shutdown).await?;
+    server::run(service, listeners, shutdown).await?;
     tracing::info!("stopped; exiting");
     Ok(())
 }

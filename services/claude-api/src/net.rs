@@ -1,20 +1,23 @@
 //! The limit of open TCP connections. Connections of vanished peers and of idle clients are closed.
 //!
 //! - A connection acquires a permit when it is accepted, and releases it when it is closed.
-//! - When no permit is free, the connection that has waited longest for its own client is closed
-//!   for the new one. So silent clients, incomplete requests and unread short answers delay no
-//!   other client. Two kinds of connections are never closed for another. One has a request that is
+//! - When no permit is free, a connection that waits for its own client is closed for the new one:
+//!   of the peer with the most such connections, the one that has waited longest. So no peer pushes
+//!   out another, and silent clients, incomplete requests and unread short answers delay no other
+//!   client. Two kinds of connections are never closed for another. One has a request that is
 //!   being processed. The other has an open stream, whose reader may be slow; streams therefore
 //!   have their own limit, three quarters of all connections (see [`crate::streams`]).
-//! - Each connection buffers one chunk of its answer.
+//! - One peer may have a limited number of connections (`--connections-per-peer`). A further one is
+//!   marked as excess, and the caller refuses it unless the peer is exempt.
 //! - Each connection buffers one chunk of its answer.
 
 pub(crate) mod activity;
 mod io;
+mod open_connections;
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::Result;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::serve::Listener;
@@ -25,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use activity::Activity;
 pub(crate) use io::Connection;
+use open_connections::OpenConnections;
 
 /// How long a peer may send nothing before TCP probes whether it still exists (TCP_KEEPIDLE,
 /// tcp(7)).
@@ -53,23 +57,69 @@ pub(crate) fn connection_limit(allowed: u64) -> usize {
     usize::try_from(allowed.min(descriptors / DESCRIPTOR_DIVISOR).max(1)).unwrap_or(usize::MAX)
 }
 
-/// The TCP listener of the service, with a limit of open connections. Each connection holds a
-/// permit while it is open.
-pub(crate) struct Connections {
-    /// The listening TCP socket.
-    listener: TcpListener,
-    /// The permits for connections that may still be opened.
-    permits: Arc<Semaphore>,
-    /// The open connections, of which one may be closed for a new one.
-    open: Arc<OpenConnections>,
+/// The listening TCP sockets of the service.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The socket for all clients.
+    pub clients: TcpListener,
+    /// The socket for reverse proxies, which must name their clients (`--proxy-port`). `None` if
+    /// there is none.
+    pub proxies: Option<TcpListener>,
 }
 
-/// The table of open connections, each with its activity: whether it waits for its client.
-#[derive(Debug, Default)]
-struct OpenConnections {
-    // The last number and the activities by number. Held to read or change the map; no await
-    // happens inside.
-    connections: Mutex<(u64, HashMap<u64, Activity>)>,
+impl Listeners {
+    /// Accepts the next connection of either socket. The flag is true if it arrived on the socket
+    /// for proxies. Cancel-safe.
+    async fn accept(&mut self) -> (TcpStream, SocketAddr, bool) {
+        let Self { clients, proxies } = self;
+        let from_proxy = async {
+            match proxies {
+                Some(proxies) => Listener::accept(proxies).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            (stream, peer) = Listener::accept(clients) => (stream, peer, false),
+            (stream, peer) = from_proxy => (stream, peer, true),
+        }
+    }
+
+    /// Returns the address of the socket for all clients, and that of the socket for proxies.
+    ///
+    /// # Errors
+    /// The operating system does not return one of them.
+    pub fn addresses(&self) -> Result<(SocketAddr, Option<SocketAddr>)> {
+        let proxies = self.proxies.as_ref().map(TcpListener::local_addr);
+        Ok((self.clients.local_addr()?, proxies.transpose()?))
+    }
+}
+
+/// The TCP listeners of the service, with limits of open connections. Each connection holds a
+/// permit while it is open.
+pub(crate) struct Connections {
+    /// The listening TCP sockets.
+    listeners: Listeners,
+    /// The permits for connections that may still be opened.
+    permits: Arc<Semaphore>,
+    /// The open connections, of which one may be closed for a new one. Held to read or change the
+    /// table; no await happens inside.
+    open: Arc<Mutex<OpenConnections>>,
+}
+
+/// A new connection, which may be open.
+pub(crate) struct Accepted {
+    /// The socket.
+    pub(crate) connection: Connection,
+    /// The address of the other end.
+    pub(crate) peer: IpAddr,
+    /// Whether the connection arrived on the socket for reverse proxies.
+    pub(crate) is_proxy_port: bool,
+    /// Whether the peer already has as many connections as one peer may have.
+    pub(crate) is_excess: bool,
+    /// Whether the connection waits for its client.
+    pub(crate) activity: Activity,
+    /// The right of the connection to be open. The caller holds it until the connection is closed.
+    pub(crate) permit: ConnectionPermit,
 }
 
 /// The right of one TCP connection to be open. Dropping it removes the connection from the table
@@ -78,68 +128,52 @@ struct OpenConnections {
 pub(crate) struct ConnectionPermit {
     /// The number of the connection in the table of open connections.
     number: u64,
-    open: Arc<OpenConnections>,
+    open: Arc<Mutex<OpenConnections>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.open.with(|_, open| open.remove(&self.number));
+        lock(&self.open).remove(self.number);
     }
 }
 
-impl OpenConnections {
-    fn with<T>(&self, act: impl FnOnce(&mut u64, &mut HashMap<u64, Activity>) -> T) -> T {
-        let mut guard = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (next, open) = &mut *guard;
-        act(next, open)
-    }
-
-    /// Orders the connection that has waited longest for its client to close. Does nothing if no
-    /// connection waits for its client.
-    fn make_room(&self) {
-        self.with(|_, open| {
-            let waiting = open.values().filter_map(|a| Some((a.waiting_since()?, a)));
-            if let Some((_, activity)) = waiting.min_by_key(|(since, _)| *since) {
-                activity.evict();
-            }
-        });
-    }
+/// Locks the table of open connections.
+fn lock(open: &Mutex<OpenConnections>) -> MutexGuard<'_, OpenConnections> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connections {
-    /// Creates a listener that allows at most `max_connections` open connections.
-    pub(crate) fn new(listener: TcpListener, max_connections: usize) -> Self {
+    /// Creates listeners that allow at most `max_connections` open connections, of which one peer
+    /// may have `max_per_peer`.
+    pub(crate) fn new(listeners: Listeners, max_connections: usize, max_per_peer: u64) -> Self {
         Self {
-            listener,
+            listeners,
             permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
-            open: Arc::default(),
+            open: Arc::new(Mutex::new(OpenConnections::new(max_per_peer))),
         }
     }
 
     /// Accepts the next TCP connection and waits until it may be open; idle connections are closed
-    /// to make room. Returns the connection, its peer's address, its activity, and its permit. The
-    /// caller holds the permit until the connection is closed.
-    pub(crate) async fn accept(&mut self) -> (Connection, IpAddr, Activity, ConnectionPermit) {
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
+    /// to make room.
+    pub(crate) async fn accept(&mut self) -> Accepted {
+        let (stream, peer, is_proxy_port) = self.listeners.accept().await;
         prepare(&stream);
         let permit = self.acquire().await;
         let activity = Activity::default();
-        let number = self.open.with(|next, open| {
-            *next += 1;
-            open.insert(*next, activity.clone());
-            *next
-        });
-        let permit = ConnectionPermit {
-            number,
-            open: Arc::clone(&self.open),
-            _permit: permit,
-        };
-        let connection = Connection::new(stream, activity.clone());
-        (connection, peer.ip(), activity, permit)
+        let (number, is_excess) = lock(&self.open).insert(peer.ip(), activity.clone());
+        Accepted {
+            connection: Connection::new(stream, activity.clone()),
+            peer: peer.ip(),
+            is_proxy_port,
+            is_excess,
+            activity,
+            permit: ConnectionPermit {
+                number,
+                open: Arc::clone(&self.open),
+                _permit: permit,
+            },
+        }
     }
 
     /// Waits for a free permit. Until one is free, orders connections that wait for their clients
@@ -149,7 +183,7 @@ impl Connections {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 return Some(permit);
             }
-            self.open.make_room();
+            lock(&self.open).make_room();
             let free = Arc::clone(&self.permits).acquire_owned();
             if let Ok(permit) = tokio::time::timeout(EVICT_RETRY, free).await {
                 // The semaphore is never closed.

@@ -1,6 +1,7 @@
 //! The test calls at the start of a service that shares its container (the box) with the commands
 //! of the model. claude-api calls its own published port at the addresses that such commands would
-//! use. If a call returns to this process, the commands can reach the service, too.
+//! use. If a call returns to this process, the commands can reach the service, too. Also the
+//! warning about clients that share an address with the box.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,6 +23,30 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(1);
 const HOST_NAME: &str = "host.docker.internal";
 /// The maximum number of bytes that are read of the answer to a test call.
 const ANSWER_BYTES: u64 = 4096;
+
+/// Logs a warning if the settings show that clients outside the box share an address with it. Such
+/// clients are refused like commands of the model. Does nothing if those run elsewhere.
+pub(crate) fn warn_of_shared_address(service: &Service) {
+    let args = &service.engine.settings.args;
+    let boxed = service.boxed.as_ref();
+    if let Some(address) = boxed.and_then(|b| b.shared_address(args.host, &args.network)) {
+        note_shared_address(service, address);
+    }
+}
+
+/// Logs a warning that clients outside the box arrive from `address`, which is one of the box.
+/// Later calls do nothing.
+pub(crate) fn note_shared_address(service: &Service, address: IpAddr) {
+    if service.engine.readiness.clients_share_the_box() {
+        tracing::warn!(
+            %address,
+            "clients-share-the-box: clients arrive from an address of claude-api's own container \
+             (host networking, one pod, rootless port forwarding), so they are refused like \
+             commands of the model. Set CLAUDE_API_BOXED=false; without CLAUDE_API_TOKENS_FILE, \
+             commands of the model can then use the service"
+        );
+    }
+}
 
 /// Calls the service's own published port once at every address of the host, to find out whether
 /// commands of the model can reach the service there. Returns when all calls have ended or timed

@@ -28,9 +28,22 @@ struct Cache {
     refused: Option<Credential>,
     /// Whether the service is shutting down.
     stopping: bool,
-    /// Whether commands of the model, which run in the service's own container (the box), can reach
-    /// the service through its published port.
-    reached: bool,
+    /// How commands of the model, which run in the service's own container (the box), can reach
+    /// the service through its published port. `None` if they cannot.
+    reached: Option<Reached>,
+    /// Whether clients outside the box share an address with it.
+    shared: bool,
+    /// The mistake in the token file; `None` if the version on disk is in force.
+    tokens_mistake: Option<String>,
+}
+
+/// The effect of a published port through which commands of the model can reach the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// Every request needs an access token, so the service works; the operator is warned.
+    WithTokens,
+    /// Nobody needs a token, so the service serves its health pages only.
+    WithoutTokens,
 }
 
 /// The conditions that keep executions from starting, as the last checks and executions found them.
@@ -61,7 +74,9 @@ impl Readiness {
             disk: None,
             refused: None,
             stopping: false,
-            reached: false,
+            reached: None,
+            shared: false,
+            tokens_mistake: None,
         };
         Self {
             cache: Arc::new(Mutex::new(cache)),
@@ -73,6 +88,25 @@ impl Readiness {
     /// Runs `act` on the cached results under their lock.
     fn with<T>(&self, act: impl FnOnce(&mut Cache) -> T) -> T {
         act(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes whether the token file on disk is in force, or the mistake for which it is not.
+    pub(crate) fn set_tokens_mistake(&self, mistake: Option<String>) {
+        self.with(|cache| cache.tokens_mistake = mistake);
+    }
+
+    /// Returns the warning `tokens-file-invalid` if the token file has a mistake. Earlier tokens
+    /// then stay in force.
+    #[must_use]
+    pub fn tokens_warning(&self) -> Option<Obstacle> {
+        let mistake = self.with(|cache| cache.tokens_mistake.clone())?;
+        Some(Obstacle::new(
+            "tokens-file-invalid",
+            format!(
+                "the token file has a mistake, so its last good version is in force: {mistake}"
+            ),
+            "correct the file; it is read again every second",
+        ))
     }
 
     /// Returns the obstacles for `/health/startup`: the CLI and the folders. Empty if the service
@@ -122,16 +156,8 @@ impl Readiness {
             }
             obstacles.extend(cache.unmet.iter().cloned());
             obstacles.extend(cache.disk.clone());
-            if cache.reached {
-                obstacles.push(Obstacle::new(
-                    "box-reaches-service",
-                    "commands of the model reach this service through its published port, so only \
-                     the health pages are served",
-                    "set CCB_PUBLISH=127.0.0.1 (the default), or keep the container from that port \
-                     with a firewall, and start it again; where the engine forwards the container \
-                     to the machine's loopback (Docker Desktop), only CLAUDE_API_BOXED=false \
-                     serves your clients, and then commands of the model, too",
-                ));
+            if cache.reached == Some(Reached::WithoutTokens) {
+                obstacles.push(obstacle::box_reaches_service());
             }
             if cache.stopping {
                 obstacles.push(Obstacle::new(
@@ -142,6 +168,16 @@ impl Readiness {
             }
         });
         obstacles
+    }
+
+    /// Returns the missing protections of the network, which do not keep executions from starting.
+    /// `/health/ready` reports them as warnings.
+    pub(crate) fn network_warnings(&self) -> Vec<Obstacle> {
+        let (reached, shared) = self.with(|cache| (cache.reached, cache.shared));
+        let reached = reached == Some(Reached::WithTokens);
+        let reached = reached.then(obstacle::box_has_only_tokens);
+        let shared = shared.then(obstacle::clients_share_the_box);
+        reached.into_iter().chain(shared).collect()
     }
 
     /// Records that the model refused the credential of an execution. `credential` is the one with
@@ -194,9 +230,20 @@ impl Readiness {
     }
 
     /// Records that commands of the model, in the service's own container (the box), can reach the
-    /// service through its published port. This stays an obstacle until the process is restarted.
-    pub(crate) fn box_reaches_service(&self) {
-        self.with(|cache| cache.reached = true);
+    /// service through its published port, until the process is restarted. With access tokens this
+    /// is a warning, otherwise an obstacle.
+    pub(crate) fn box_reaches_service(&self, has_tokens: bool) {
+        let reached = match has_tokens {
+            true => Reached::WithTokens,
+            false => Reached::WithoutTokens,
+        };
+        self.with(|cache| cache.reached = Some(reached));
+    }
+
+    /// Records that clients outside the service's own container share an address with it, so that
+    /// they are refused. Returns whether this is new.
+    pub(crate) fn clients_share_the_box(&self) -> bool {
+        self.with(|cache| !std::mem::replace(&mut cache.shared, true))
     }
 
     /// Records that the service is shutting down, so that it is not ready from now on.
@@ -245,7 +292,7 @@ mod tests {
         assert_eq!(codes(&readiness), ["cli-unchecked", "credential-missing"]);
         readiness.set_cli(Ok(()));
         readiness.disk_full();
-        readiness.box_reaches_service();
+        readiness.box_reaches_service(false);
         readiness.stop();
         assert_eq!(
             codes(&readiness),
@@ -261,6 +308,21 @@ mod tests {
                 .remedy
                 .contains("ANTHROPIC_API_KEY")
         );
+    }
+
+    #[test]
+    fn with_tokens_a_reached_service_is_ready_with_a_warning() {
+        let readiness = readiness(&[("ANTHROPIC_API_KEY", "key")]);
+        readiness.set_cli(Ok(()));
+        let warnings = || -> Vec<_> {
+            let warnings = readiness.network_warnings().into_iter();
+            warnings.map(|warning| warning.code).collect()
+        };
+        assert_eq!(warnings(), [""; 0]);
+        readiness.box_reaches_service(true);
+        assert!(readiness.clients_share_the_box() && !readiness.clients_share_the_box());
+        assert_eq!(codes(&readiness), [""; 0]);
+        assert_eq!(warnings(), ["box-reaches-service", "clients-share-the-box"]);
     }
 
     #[test]

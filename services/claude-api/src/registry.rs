@@ -71,7 +71,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{ExecutionId, Limits};
-use spool::{Spool, SpoolError, SpoolLimits};
+use spool::{Owner, Spool, SpoolError, SpoolLimits};
 
 use admission::Admission;
 use burned_ids::BurnedIds;
@@ -155,14 +155,21 @@ impl Registry {
         self.spool.check_writable(need_bytes)
     }
 
-    /// Reserves a slot of the queue for an execution of `lane`, before the execution is on disk: an
-    /// accepted execution then always has a slot. For `None`, no lane, only the limit of the whole
-    /// queue counts. Dropping the reservation releases the slot.
+    /// Reserves a slot of the queue for an execution of `owner` in `lane`, before the execution is
+    /// on disk: an accepted execution then always has a slot. For `None`, no lane, only the limits
+    /// of the whole queue and of the owner count. Dropping the reservation releases the slot.
     ///
     /// # Errors
-    /// The whole queue, or the lane's part of it, is full. Requests do not wait for a slot.
-    pub fn reserve(&self, lane: Option<&str>) -> Result<Reservation, QueueFull> {
-        self.admission.reserve(lane)
+    /// The whole queue, or the owner's or the lane's part of it, is full. Requests do not wait for
+    /// a slot.
+    pub fn reserve(&self, owner: Owner, lane: Option<&str>) -> Result<Reservation, QueueFull> {
+        self.admission.reserve(owner, lane)
+    }
+
+    /// Sets the maximum number of running executions of each owner that has such a limit. A lower
+    /// limit than before ends no running execution.
+    pub fn set_running_limits(&self, limits: std::collections::HashMap<Owner, u64>) {
+        self.admission.set_running_limits(limits);
     }
 
     /// Puts an execution that is on disk already into the queue, even beyond the queue's limits:
@@ -172,7 +179,8 @@ impl Registry {
     pub fn restore(&self, id: ExecutionId, accepted: &Accepted, parked: bool) -> Ticket {
         let lane = accepted.body.lane.as_deref();
         let conversation = &accepted.conversation;
-        self.admission.restore(id, lane, conversation, parked)
+        self.admission
+            .restore(id, accepted.owner(), lane, conversation, parked)
     }
 
     /// Stops the queue from starting executions, because the service stops. Waiting executions stay

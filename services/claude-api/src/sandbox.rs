@@ -21,7 +21,7 @@ use protocol::Body;
 use runner::MissingProtection;
 pub(crate) use temporary::Folders;
 use temporary::Temporary;
-pub(crate) use warnings::warnings;
+pub(crate) use warnings::{token_rules, warnings};
 
 use crate::cli::Environment;
 use crate::config::ServeArgs;
@@ -120,14 +120,15 @@ impl Policy {
     }
 
     /// Creates the folders of one execution and returns its sandbox. `folder` is the folder of the
-    /// workspace named `workspace`, and `conversation` is the id of the conversation. Blocks on the
-    /// disk.
+    /// workspace named `workspace`, `principal` is to whom the execution belongs, and `conversation`
+    /// is the id of the conversation. Blocks on the disk.
     ///
     /// # Errors
     /// A folder, link or file cannot be created.
     pub(crate) fn prepare(
         &self,
         folder: &Path,
+        principal: Option<&str>,
         workspace: &str,
         conversation: &str,
     ) -> io::Result<ExecutionSandbox> {
@@ -150,7 +151,7 @@ impl Policy {
             restore_transcript(&self.environment.config_dir(), conversation)?;
         } else {
             let config_dir = self.environment.config_dir();
-            let home = home::create(&self.home, workspace, &config_dir)?;
+            let home = home::create(&self.home, principal, workspace, &config_dir)?;
             let configuration = cli_configuration::create(
                 private,
                 &config_dir,

@@ -2,6 +2,8 @@
 //! shutdown lets running executions and open responses finish within a time limit; then the rest is
 //! cut off.
 
+mod excess;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,17 +14,19 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use protocol::ProblemType;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::access::guarded::AuditRecord;
 use crate::checks;
 use crate::http;
-use crate::http::boxed::Peer;
+use crate::http::boxed::{ConnectionPeer, KnownPeers};
+pub use crate::net::Listeners;
 use crate::net::activity::{Activity, Answered, Received, Timeouts};
-use crate::net::{Connection, ConnectionPermit, Connections};
+use crate::net::{Accepted, Connection, Connections};
 use crate::reach;
 use crate::service::Service;
 
@@ -34,7 +38,7 @@ const LAST_RESPONSES_WAIT: Duration = Duration::from_secs(2);
 /// and the headers of a request, which must fit into the buffer.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Serves HTTP on `listener` until `shutdown` resolves, then stops the service.
+/// Serves HTTP on `listeners` until `shutdown` resolves, then stops the service.
 ///
 /// During the stop, new executions are refused with 503 `stopping`, and open streams continue.
 /// Executions that still run at the end of the grace period become `interrupted` with the reason
@@ -42,23 +46,27 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// takes at most `shutdownMs` (docs/protocol.md, "Limits").
 ///
 /// # Errors
-/// None at present.
+/// The network addresses of this machine cannot be read.
 pub async fn run(
     service: Arc<Service>,
-    listener: TcpListener,
+    listeners: Listeners,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let known_peers = Arc::new(KnownPeers::new(&service.engine.settings.args.network)?);
     let token = service.stop_token();
     tokio::spawn(checks::keep_checking(Arc::clone(&service.engine), token));
     tokio::spawn(Arc::clone(&service).run_retention());
+    reach::warn_of_shared_address(&service);
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
+    tokio::spawn(Arc::clone(&service).watch_tokens());
     let args = &service.engine.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),
         keep_alive: Duration::from_millis(args.keep_alive_ms),
     };
     let router = http::router(Arc::clone(&service));
-    let mut connections = Connections::new(listener, service.connection_limit);
+    let max_per_peer = args.connections_per_peer;
+    let mut connections = Connections::new(listeners, service.connection_limit, max_per_peer);
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     // The listener stays open while running executions drain: their readers may reconnect, and new
     // executions are refused with `stopping`.
@@ -70,10 +78,11 @@ pub async fn run(
         tokio::select! {
             biased;
             shutdown_end = &mut stop_executions => break shutdown_end,
-            (stream, peer, activity, permit) = connections.accept() => {
-                let peer = Peer::new(&service, peer);
-                let (router, stop) = (router.clone(), stop.clone());
-                tracker.spawn(serve(stream, peer, activity, timeouts, router, stop, permit));
+            accepted = connections.accept() => {
+                let Accepted { peer, is_proxy_port, .. } = accepted;
+                let peer = ConnectionPeer::new(&service, &known_peers, peer, is_proxy_port);
+                let (service, router, stop) = (Arc::clone(&service), router.clone(), stop.clone());
+                tracker.spawn(serve_or_refuse(service, accepted, peer, timeouts, router, stop));
             }
         }
     };
@@ -86,21 +95,66 @@ pub async fn run(
     Ok(())
 }
 
-/// Serves the HTTP requests of one connection until it closes, then releases `permit`, which counts
-/// against the limit of open connections. A connection that exceeds one of `timeouts` is closed.
-/// When `stop` is cancelled, the response in progress is finished and no further request is read.
+/// Serves the HTTP requests of a new connection until it closes. A connection beyond the limit of
+/// its peer is refused instead, unless the peer is exempt. The permit of the connection, which
+/// counts against the limits of open connections, is released at the end.
+async fn serve_or_refuse(
+    service: Arc<Service>,
+    accepted: Accepted,
+    peer: ConnectionPeer,
+    timeouts: Timeouts,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let Accepted {
+        connection,
+        is_excess,
+        activity,
+        permit,
+        peer: _,
+        is_proxy_port: _,
+    } = accepted;
+    if is_excess && !peer.is_exempt().await {
+        service
+            .engine
+            .metrics
+            .refused(ProblemType::TooManyConnections);
+        let record = AuditRecord {
+            token: "-",
+            principal: None,
+            peer: peer.address(),
+            method: "CONNECT",
+            path: "-",
+            outcome: ProblemType::TooManyConnections,
+        };
+        let guarded = &service.engine.access.guarded;
+        guarded.log(record, std::time::Instant::now());
+        let limit = service.engine.settings.limits.connections_per_peer;
+        tokio::select! {
+            () = excess::refuse(connection, limit, READ_BUFFER_BYTES) => {}
+            _ = activity.close_due(timeouts) => {}
+            () = stop.cancelled() => {}
+        }
+    } else {
+        serve(connection, peer, activity, timeouts, router, stop).await;
+    }
+    drop(permit);
+}
+
+/// Serves the HTTP requests of one connection until it closes. A connection that exceeds one of
+/// `timeouts` is closed. When `stop` is cancelled, the response in progress is finished and no
+/// further request is read.
 async fn serve(
     stream: Connection,
-    peer: Peer,
+    peer: ConnectionPeer,
     activity: Activity,
     timeouts: Timeouts,
     router: Router,
     stop: CancellationToken,
-    permit: ConnectionPermit,
 ) {
     let requests = activity.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let (activity, router) = (requests.clone(), router.clone());
+        let (activity, router, peer) = (requests.clone(), router.clone(), peer.clone());
         let exchange = activity.begin();
         async move {
             let received = activity.clone();
@@ -142,5 +196,7 @@ async fn serve(
     if let Err(error) = result {
         tracing::debug!(%error, "the connection of a client ended with an error");
     }
-    drop(permit);
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! restart, and stops.
 
 mod accept;
+mod access;
 mod after_hooks;
 mod burn;
 mod continue_by_policy;
@@ -18,11 +19,14 @@ mod metrics;
 mod ownerless;
 mod recover;
 mod removal;
+mod share;
+mod spending;
 mod stop;
 mod supervise;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use access::NoCaller;
 pub use burn::Burn;
 pub use control::Cancel;
 pub use find::FoundExecution;
@@ -47,7 +51,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::execution::live::Live;
 use crate::inbound::Inbound;
-use crate::registry::RegistryError;
+use crate::registry::{QueueFull, RegistryError};
 use crate::streams::Streams;
 
 /// The state of a running claude-api, shared by all HTTP requests: the executions that have not
@@ -80,6 +84,15 @@ pub struct Service {
     background: TaskTracker,
     /// The token that is cancelled when a stop of the service begins.
     stopping: CancellationToken,
+}
+
+/// Returns the problem 503 `queue-full`, with the number of slots in use if the client may know it.
+fn queue_full(full: &QueueFull, detail: String) -> Problem {
+    let problem = Problem::new(ProblemType::QueueFull, detail);
+    match full.length() {
+        Some(length) => problem.with("length", length),
+        None => problem,
+    }
 }
 
 /// Returns the problem 507 `spool-unwritable`, for an execution that cannot be written to disk.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use protocol::access::Share;
 use protocol::message::{
     AttachParams, Connected, Control, ControlParams, EventsParams, ExecuteParams, ListParams,
-    Method, PingParams, Request, StatusParams,
+    Method, PingParams, Request, ShareParams, StatusParams,
 };
 use protocol::rpc::OnSlow;
 use protocol::{Events, ExecutionId, Page, Status};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::command::Command;
@@ -40,15 +41,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the bridge at this `ws://` address, and reads its greeting.
+    /// Connects to the bridge at this `ws://` or `wss://` address, and reads its greeting.
+    ///
+    /// If the bridge is busy and asks for a pause (`Retry-After`), waits for it and tries again, as
+    /// long as [`Options::give_up`] permits.
     ///
     /// # Errors
     /// [`Error::Address`] if the address is wrong, [`Error::Unreachable`] if no bridge answers in
-    /// time, and another error if the bridge refuses or has another protocol version. Only this
-    /// first attempt reports its failure here; the client reconnects by itself after it.
+    /// time, [`Error::Unauthorized`] if the token is missing or wrong, and another error if the
+    /// bridge refuses or has another protocol version. Only this first connection reports its
+    /// failure here; the client reconnects by itself after it.
     pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
         let address: Address = url.parse()?;
-        let connection = Box::pin(LiveConnection::connect(&address, &options)).await?;
+        let connection = Box::pin(first_connection(&address, &options)).await?;
         let connected = Arc::clone(&connection.connected);
         let greeting = connection.greeting.clone();
         let (commands, queue) = mpsc::unbounded_channel();
@@ -182,6 +187,18 @@ impl Client {
         .await
     }
 
+    /// Creates a token that opens this one execution, for somebody without a token of the operator.
+    /// The bridge shows the token only in this answer.
+    ///
+    /// If the connection is lost before the answer, the request is repeated. An unused share of the
+    /// first request may then exist until it expires.
+    ///
+    /// # Errors
+    /// As [`Client::control`].
+    pub async fn share(&self, share: ShareParams) -> Result<Share, Error> {
+        self.request(share).await
+    }
+
     /// Stops the stream of an execution's output, and returns when the bridge has confirmed it. The
     /// execution continues.
     ///
@@ -230,6 +247,24 @@ impl Client {
         let (tx, rx) = oneshot::channel();
         if self.commands.send(Command::Close(tx)).is_ok() {
             let _ = rx.await;
+        }
+    }
+}
+
+/// Connects for the first time. If the bridge asks for a pause that ends within
+/// [`Options::give_up`], waits for it and tries again.
+async fn first_connection(address: &Address, options: &Options) -> Result<LiveConnection, Error> {
+    let started = Instant::now();
+    loop {
+        let error = match Box::pin(LiveConnection::connect(address, options)).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        match error.retry_after() {
+            Some(pause) if started.elapsed() + pause < options.give_up => {
+                sleep(pause.max(options.first_delay)).await;
+            }
+            _ => return Err(error),
         }
     }
 }

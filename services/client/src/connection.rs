@@ -61,14 +61,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to the bridge over TCP and upgrades the connection to WebSocket. The bridge's
-    /// greeting is not read; the first call of [`Self::next_message`] returns it.
+    /// Connects to the bridge, with TLS for a `wss://` address, and upgrades the connection to
+    /// WebSocket. The bridge's greeting is not read; the first call of [`Self::next_message`]
+    /// returns it.
     ///
     /// Dropping the future ends the attempt. There is no timeout.
     ///
-    /// [`ConnectError::Io`] if nothing accepts the TCP connection, [`ConnectError::Refused`] if the
-    /// server answers with an HTTP error, and [`ConnectError::NotWebSocket`] if it is no WebSocket
-    /// server.
+    /// [`ConnectError::Io`] if nothing accepts the TCP connection, [`ConnectError::Tls`] if the
+    /// server's certificate is not accepted, [`ConnectError::Refused`] if the server answers with
+    /// an HTTP error, and [`ConnectError::NotWebSocket`] if it is no WebSocket server.
     pub async fn connect(
         address: &Address,
         options: &ConnectionOptions,

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use protocol::rpc::{RpcError, code};
 
-use crate::OutputError;
+use crate::{OutputError, TlsError};
 
 /// The reason why a connection to a bridge, a request or a [`Run`](crate::Run) failed. The type is
 /// `Clone`, because the loss of one connection can end several runs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The address of the bridge is not a valid `ws://` address. Holds the message for people.
+    /// The address of the bridge is not a valid `ws://` or `wss://` address. Holds the message for
+    /// people.
     #[error("{0}")]
     Address(String),
     /// No bridge answers at the address, or the bridge cannot serve this client now. A retry may
@@ -30,6 +31,46 @@ pub enum Error {
         url: String,
         /// The reason that the server gave, for people.
         reason: String,
+    },
+    /// The bridge does not let this client in, because it has no token, or a token that is wrong,
+    /// expired or removed. A retry does not help, and the client makes none.
+    #[error("{url} refuses access: {reason}")]
+    Unauthorized {
+        /// The address of the bridge.
+        url: String,
+        /// The reason that the bridge gave and what to do, for people.
+        reason: String,
+        /// Whether the client has sent a token.
+        token_sent: bool,
+    },
+    /// The bridge knows the client's token and does not let the client in, for example because of
+    /// the token's role. A retry does not help, and the client makes none.
+    #[error("{url} forbids access: {reason}")]
+    Forbidden {
+        /// The address of the bridge.
+        url: String,
+        /// The reason that the bridge gave, for people.
+        reason: String,
+    },
+    /// The bridge has no room for this client now (HTTP 429 or 503). A retry after the pause may
+    /// succeed.
+    #[error("{url} is busy: {reason}")]
+    Busy {
+        /// The address of the bridge.
+        url: String,
+        /// The reason that the bridge gave, for people.
+        reason: String,
+        /// The pause that the bridge asked for with the header `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// No TLS connection to the server is possible, for example because its certificate is not
+    /// trusted. A retry does not help.
+    #[error("no TLS connection to {url}: {error}")]
+    Tls {
+        /// The address of the bridge.
+        url: String,
+        /// The reason of the failure.
+        error: TlsError,
     },
     /// The bridge refused a request with this JSON-RPC error, which has a code and a reason for
     /// programs.
@@ -73,14 +114,35 @@ pub enum Error {
 
 impl Error {
     /// Returns whether the same request may succeed a moment later. True if the bridge cannot be
-    /// reached, has too many sessions (JSON-RPC code -32001), or cannot reach claude-api (-32005).
-    /// False for all other errors.
+    /// reached, is busy, has too many sessions (JSON-RPC code -32001), or cannot reach claude-api
+    /// (-32005). False for all other errors.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Busy { .. } => true,
             Self::Rpc(e) => matches!(e.code, code::TOO_MANY_SESSIONS | code::UNAVAILABLE),
             _ => false,
+        }
+    }
+
+    /// Returns whether the bridge does not let this client in, so that every later attempt with the
+    /// same token fails too.
+    #[must_use]
+    pub fn is_refused_access(&self) -> bool {
+        match self {
+            Self::Unauthorized { .. } | Self::Forbidden { .. } => true,
+            Self::Rpc(e) => e.code == code::NOT_AUTHORISED,
+            _ => false,
+        }
+    }
+
+    /// Returns the pause that the bridge asked for before another attempt to connect. `None` if it
+    /// asked for none.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }

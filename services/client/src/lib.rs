@@ -43,6 +43,31 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Tokens and TLS
+//!
+//! A bridge that checks tokens wants one at each connection. An address of a bridge on another
+//! machine begins with `wss://`. The client trusts the root certificates of this machine, and those
+//! of a PEM file.
+//!
+//! ```no_run
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use client::{Client, Error, Options, Roots};
+//!
+//! let options = Options {
+//!     token: Some(std::fs::read_to_string("token")?.trim().parse()?),
+//!     roots: Roots::with_file("authority.pem".as_ref())?,
+//!     ..Options::default()
+//! };
+//! match Client::connect("wss://bridge.example/ws", options).await {
+//!     Ok(client) => client.ping().await?,
+//!     // No retry helps: the token is missing, wrong, expired or removed.
+//!     Err(Error::Unauthorized { reason, .. }) => eprintln!("{reason}"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok(()) }
+//! ```
+//!
 //! # Attach after a restart
 //!
 //! A [`Client`] reconnects and attaches by itself. A restarted program attaches with the id and the
@@ -159,8 +184,11 @@ mod live_connection;
 mod machine;
 mod options;
 mod output_tracker;
+mod refusal;
 mod run;
 mod task;
+pub mod tls;
+pub mod transport;
 
 pub use address::Address;
 pub use client::Client;
@@ -175,4 +203,5 @@ pub use protocol::message::{
     AttachParams, Connected, Control, ExecuteParams, Notice, StatusUpdate,
 };
 pub use run::Run;
+pub use tls::{Roots, TlsError};
 pub use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use protocol::Limits;
+use http::{HeaderName, HeaderValue};
 use protocol::message::{Connected, ServerMessage};
 use protocol::rpc::close;
+use protocol::{Limits, Secret};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
@@ -15,9 +15,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::connection::{
-    ConnectError, Connection, ConnectionOptions, ConnectionReader, ConnectionWriter, Frame,
-    ReadError,
+    Connection, ConnectionOptions, ConnectionReader, ConnectionWriter, Frame, ReadError,
 };
+use crate::refusal::Peer;
 use crate::{Address, Error, Options};
 
 /// The maximum time to write one message to the bridge. It is longer than two ping intervals,
@@ -35,6 +35,7 @@ pub(crate) struct LiveConnection {
     pub(crate) connected: Arc<Connected>,
     /// The greeting of the bridge as JSON text, with members that this crate does not know.
     pub(crate) greeting: Utf8Bytes,
+    peer: Peer,
     reader: ConnectionReader,
     outbound: mpsc::UnboundedSender<Message>,
     writer: JoinHandle<()>,
@@ -74,16 +75,18 @@ impl LiveConnection {
     }
 
     async fn connect_and_greet(address: &Address, options: &Options) -> Result<Self, Error> {
-        let mut connection_options = ConnectionOptions::default();
-        if let Some(token) = &options.token
-            && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-        {
-            value.set_sensitive(true);
-            connection_options.headers.push((AUTHORIZATION, value));
-        }
+        let peer = Peer {
+            url: address.to_string(),
+            token_sent: options.token.is_some(),
+        };
+        let connection_options = ConnectionOptions {
+            headers: options.token.iter().filter_map(authorization).collect(),
+            roots: options.roots.clone(),
+            ..ConnectionOptions::default()
+        };
         let connection = Connection::connect(address, &connection_options).await;
-        let mut connection = connection.map_err(|e| connect_error(address, e))?;
-        let (connected, greeting) = greet(&mut connection, address).await?;
+        let mut connection = connection.map_err(|e| peer.connect_error(e))?;
+        let (connected, greeting) = greet(&mut connection, &peer).await?;
         if connected.protocol != protocol::PROTOCOL_VERSION {
             return Err(Error::Protocol(format!(
                 "its version is {} and this client's is {}; use the client of the bridge's version",
@@ -98,6 +101,7 @@ impl LiveConnection {
         Ok(Self {
             connected,
             greeting,
+            peer,
             reader,
             outbound,
             writer: tokio::spawn(write(writer, queue)),
@@ -143,7 +147,7 @@ impl LiveConnection {
             match frame {
                 Ok(Frame::Text(text)) => return Ok(text),
                 Ok(Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_)) => {}
-                Err(error) => return Err(lost(&error)),
+                Err(error) => return Err(lost(&error, &self.peer)),
             }
         }
     }
@@ -197,14 +201,23 @@ async fn write(mut writer: ConnectionWriter, mut queue: mpsc::UnboundedReceiver<
     }
 }
 
+/// Returns the header that carries this token. It is marked as sensitive, so that it is not in the
+/// debug output of a request.
+fn authorization(token: &Secret) -> Option<(HeaderName, HeaderValue)> {
+    // A secret has only characters that a header may have.
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).ok()?;
+    value.set_sensitive(true);
+    Some((AUTHORIZATION, value))
+}
+
 /// Reads the bridge's greeting `connected`, and returns it parsed and as JSON text. Any other first
 /// message is an error.
 async fn greet(
     connection: &mut Connection,
-    address: &Address,
+    peer: &Peer,
 ) -> Result<(Arc<Connected>, Utf8Bytes), Error> {
     let unreachable = |reason: String| Error::Unreachable {
-        url: address.to_string(),
+        url: peer.url.clone(),
         reason,
     };
     let text = loop {
@@ -216,7 +229,7 @@ async fn greet(
                 return Err(unreachable(reason.to_owned()));
             }
             Err(error) => {
-                return Err(match lost(&error) {
+                return Err(match lost(&error, peer) {
                     Lost::Retry(reason) | Lost::TooBig(reason) => unreachable(reason),
                     Lost::Final(error) => error,
                 });
@@ -238,41 +251,15 @@ async fn greet(
 /// Returns the client's reaction to the end of a connection, from the close code: stop for 1008
 /// (policy violation), fail the largest request for 1009 (message too big), and reconnect for any
 /// other code or cause (docs/protocol.md, "Close codes").
-fn lost(error: &ReadError) -> Lost {
+fn lost(error: &ReadError, peer: &Peer) -> Lost {
     let reason = error.to_string();
-    let code = match error {
-        ReadError::Closed(Some(close)) => close.code,
+    let close = match error {
+        ReadError::Closed(Some(close)) => close,
         _ => return Lost::Retry(reason),
     };
-    match code {
-        close::POLICY => Lost::Final(Error::Protocol(format!("{reason}: no longer authorised"))),
+    match close.code {
+        close::POLICY => Lost::Final(peer.closed_for_policy(close)),
         close::TOO_BIG => Lost::TooBig(format!("{reason}: the request is too large")),
         _ => Lost::Retry(reason),
-    }
-}
-
-/// Converts a failed attempt to connect to an error for the client's user. If the server refused
-/// the upgrade, the message has the detail of its answer. An HTTP status of 500 or more gives an
-/// error that may be retried, and a lower one an error that is final.
-fn connect_error(address: &Address, error: ConnectError) -> Error {
-    let url = address.to_string();
-    let response = match error {
-        ConnectError::Refused(response) => response,
-        error => {
-            let reason = error.to_string();
-            return Error::Unreachable { url, reason };
-        }
-    };
-    let status = response.status();
-    let detail = serde_json::from_slice::<protocol::Problem>(response.body()).map(|p| p.detail);
-    let reason = match (detail, status.as_u16()) {
-        (Ok(detail), _) => format!("{detail} (HTTP {status})"),
-        (Err(_), 403) => format!("HTTP {status}: it does not allow this host name"),
-        (Err(_), _) => format!("HTTP {status}: is this the address of a bridge?"),
-    };
-    if status.is_server_error() {
-        Error::Unreachable { url, reason }
-    } else {
-        Error::Refused { url, reason }
     }
 }

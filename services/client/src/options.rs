@@ -1,11 +1,20 @@
-//! The settings of a [`Client`](crate::Client), such as timeouts and reconnect delays.
+//! The settings of a [`Client`](crate::Client), such as its token, timeouts and reconnect delays.
 
 use std::time::Duration;
 
-/// The timeouts, reconnect delays and ping interval of a [`Client`](crate::Client). The defaults
-/// suit a bridge on this machine or nearby.
+use protocol::Secret;
+
+use crate::Roots;
+
+/// The token, timeouts, reconnect delays and ping interval of a [`Client`](crate::Client). The
+/// defaults suit a bridge without tokens on this machine or nearby.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The token that the client sends when it connects, for a bridge that checks tokens. `None`
+    /// sends none.
+    pub token: Option<Secret>,
+    /// The root certificates that the client trusts for a `wss://` address.
+    pub roots: Roots,
     /// The maximum time of one attempt to connect, until the bridge's greeting was read. The
     /// default is 10 s.
     pub connect_timeout: Duration,
@@ -23,8 +32,6 @@ pub struct Options {
     /// The maximum time until a request is answered, including reconnects (default 120 s).
     /// `execute` and `attach` have no such limit, because their runs report a lost connection.
     pub answer_timeout: Duration,
-    /// The token that is sent in the handshake. `None` if the bridge needs none.
-    pub token: Option<protocol::Secret>,
     /// Whether a run also yields the JSON text of each message of the bridge, as
     /// [`crate::Event::Message`]. Off by default.
     pub raw: bool,
@@ -33,6 +40,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            token: None,
+            roots: Roots::default(),
             connect_timeout: Duration::from_secs(10),
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(5),
@@ -40,7 +49,6 @@ impl Default for Options {
             // Below the bridge's own interval of 20 s.
             ping: Duration::from_secs(15),
             answer_timeout: Duration::from_secs(120),
-            token: None,
             raw: false,
         }
     }

@@ -25,6 +25,11 @@ pub(crate) struct ClientTask {
     /// The time since which the client has no working connection, or `None` if the bridge serves
     /// it. After [`Options::give_up`] the client stops trying to reconnect.
     stuck_since: Option<Instant>,
+    /// The pause that the bridge asked for after the last attempt to connect.
+    pause: Option<Duration>,
+    /// The error of a bridge that does not let this client in. It ends every request and run
+    /// without another attempt, because each one counts as a failed authentication.
+    refusal: Option<Error>,
 }
 
 /// The order to end the background task, because the client was closed or dropped. The sender, if
@@ -60,6 +65,8 @@ impl ClientTask {
             machine,
             backoff,
             stuck_since: None,
+            pause: None,
+            refusal: None,
         }
     }
 
@@ -88,7 +95,7 @@ impl ClientTask {
                 }
                 End::Lost(Lost::Final(error)) => {
                     let reason = error.to_string();
-                    self.machine.fail(&error);
+                    self.fail(error);
                     reason
                 }
             };
@@ -150,6 +157,10 @@ impl ClientTask {
                     () = self.machine.deliver(), if waiting => {}
                 }
             }
+            if let Some(refusal) = &self.refusal {
+                self.machine.fail(refusal);
+                continue;
+            }
             let stuck_since = *self.stuck_since.get_or_insert_with(Instant::now);
             if stuck_since.elapsed() >= self.options.give_up {
                 let after = stuck_since.elapsed();
@@ -165,17 +176,39 @@ impl ClientTask {
                     self.machine.connected(&connection.greeting);
                     return Ok(connection);
                 }
-                Err(error) if error.is_transient() => reason = error.to_string(),
-                Err(error) => self.machine.fail(&error),
+                Err(error) if error.is_transient() => {
+                    self.pause = error.retry_after();
+                    reason = error.to_string();
+                }
+                Err(error) => self.fail(error),
             }
         }
+    }
+
+    /// Ends all requests and runs with this error. If the bridge does not let this client in, the
+    /// client never connects again.
+    fn fail(&mut self, error: Error) {
+        self.machine.fail(&error);
+        if error.is_refused_access() {
+            self.refusal = Some(error);
+        }
+    }
+
+    /// Returns the delay before the next attempt to connect. A pause that the bridge asked for is
+    /// respected, but ends when the client gives up.
+    fn next_delay(&mut self) -> Duration {
+        let delay = self.backoff.next_backoff().unwrap_or(Duration::ZERO);
+        let stuck = self.stuck_since.map_or(Duration::ZERO, |at| at.elapsed());
+        let left = self.options.give_up.saturating_sub(stuck);
+        let pause = self.pause.take().unwrap_or_default();
+        delay.max(pause.min(left))
     }
 
     /// Waits for the reconnect delay and makes one attempt to connect. Commands are applied and
     /// events are delivered meanwhile. `reason` is why the last connection ended. Returns [`Stop`]
     /// if the client is closed, and an inner error if the attempt failed.
     async fn try_once(&mut self, reason: &str) -> Result<Result<LiveConnection, Error>, Stop> {
-        let delay = self.backoff.next_backoff().unwrap_or(Duration::ZERO);
+        let delay = self.next_delay();
         tracing::debug!(
             why = reason,
             ?delay,

@@ -180,6 +180,10 @@ impl From<Error> for Failure {
             Error::Address(_) => "invalid_address",
             Error::Unreachable { .. } => "bridge_unreachable",
             Error::Refused { .. } => "bridge_refused",
+            Error::Unauthorized { .. } => "unauthorized",
+            Error::Forbidden { .. } => "forbidden",
+            Error::Busy { .. } => "bridge_busy",
+            Error::Tls { .. } => "tls_failed",
             Error::GaveUp { .. } => "bridge_lost",
             Error::NoAnswer(_) => "bridge_silent",
             Error::Protocol(_) => "protocol_broken",
@@ -189,8 +193,12 @@ impl From<Error> for Failure {
         let code = match &error {
             Error::Unreachable { .. }
             | Error::Refused { .. }
+            | Error::Busy { .. }
+            | Error::Tls { .. }
             | Error::GaveUp { .. }
             | Error::NoAnswer(_) => code::UNAVAILABLE,
+            Error::Unauthorized { .. } => code::NOT_AUTHORISED,
+            Error::Forbidden { .. } => code::NOT_ALLOWED,
             _ => code::INTERNAL_ERROR,
         };
         Self::new(code, reason, error.to_string())

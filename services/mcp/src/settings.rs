@@ -10,10 +10,11 @@ use client::Options;
 /// on the same machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The WebSocket address of the bridge, like `ws://127.0.0.1:8003/ws`. Each call opens a
-    /// connection to it.
+    /// The `ws://` or `wss://` address of the bridge, like `ws://127.0.0.1:8003/ws`. Each call
+    /// opens a connection to it.
     pub url: String,
-    /// The timeouts and reconnect delays of the WebSocket connections to the bridge.
+    /// The token, root certificates, timeouts and reconnect delays of the WebSocket connections to
+    /// the bridge.
     pub client: Options,
     /// The maximum number of concurrent calls that receive the output of an execution (`execute`,
     /// `wait`, `output`, a resource's output). All other calls together have a second limit of the

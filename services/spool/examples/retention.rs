@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use spool::{Spool, SpoolLimits};
+use spool::{Owner, Spool, SpoolLimits};
 use uuid::Uuid;
 
 const LIMITS: SpoolLimits = SpoolLimits {
@@ -37,7 +37,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let (spool, _) = Spool::open(dir.path(), LIMITS)?;
     println!("start: {:?}", begun.elapsed());
-    spool.create(Uuid::from_u128(u128::MAX), b"body", [1; 32], b"{}")?;
+    spool.create(
+        Uuid::from_u128(u128::MAX),
+        b"body",
+        [1; 32],
+        b"{}",
+        Owner::NONE,
+    )?;
     for pass in 1..=5 {
         let begun = Instant::now();
         spool.expire(SystemTime::now())?;

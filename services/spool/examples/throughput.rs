@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use spool::{EventsStorage, Spool, SpoolLimits};
+use spool::{EventsStorage, Owner, Spool, SpoolLimits};
 use uuid::Uuid;
 
 const READ_BYTES: usize = 64 << 10;
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut report = format!("{warnings:?}\n");
     for (piece, total) in [(64 << 10, 512_usize << 20), (100, 64 << 20)] {
         for readers in [0, 1, 10] {
-            let entry = spool.create(Uuid::now_v7(), b"{}", [0; 32], b"{}")?;
+            let entry = spool.create(Uuid::now_v7(), b"{}", [0; 32], b"{}", Owner::NONE)?;
             let mut writer = entry.writer(EventsStorage::Raw)?;
             let tasks: Vec<_> = (0..readers)
                 .map(|_| {
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let start = Instant::now();
     for _ in 0..100 {
-        spool.create(Uuid::now_v7(), b"{}", [0; 32], b"{}")?;
+        spool.create(Uuid::now_v7(), b"{}", [0; 32], b"{}", Owner::NONE)?;
     }
     report += &format!("acceptance: {:?} each", start.elapsed() / 100);
     #[expect(clippy::print_stdout, reason = "the example prints its result")]

@@ -24,6 +24,7 @@ use crate::{
     store::Store,
 };
 
+mod access;
 mod cancel;
 mod lease;
 mod reading;
@@ -49,7 +50,7 @@ pub(crate) type OpenEntries = OpenTable<Inner>;
 
 /// The state of one execution on disk that all clones of an [`Entry`] share.
 pub(crate) struct Inner {
-    /// The facts that never change: id, position in the index, and digest of the request body.
+    /// The facts that never change: id, owner, position in the index, and digest of the body.
     header: Header,
     /// The folder, index and limits of the spool that holds this execution.
     store: Arc<Store>,

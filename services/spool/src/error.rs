@@ -6,7 +6,7 @@ use std::{io, path::PathBuf};
 
 use uuid::Uuid;
 
-use crate::files::is_damage;
+use crate::{files::is_damage, owner::Owner};
 
 /// The reason why an operation on the executions stored on disk was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum SpoolError {
         /// equals the caller's, the caller repeated its request; otherwise it used the id for
         /// something else.
         digest: [u8; 32],
+        /// The owner of the existing execution. If it is not the caller's, the caller may not learn
+        /// more than that the id is in use.
+        owner: Owner,
     },
     /// An execution with this id was deleted less than 30 days ago. The id may not be used again,
     /// so that a late repeat of the old request does not run it a second time.
@@ -30,9 +33,13 @@ pub enum SpoolError {
         /// The digest of the request body with which the deleted execution was accepted. All zeros
         /// if the note of the deletion is unreadable; no body has this digest.
         digest: [u8; 32],
+        /// The owner of the deleted execution. [`Owner::UNKNOWN`] if the note of the deletion is
+        /// unreadable.
+        owner: Owner,
     },
-    /// A client cancelled this id before its execution was accepted. Such an id ("burned") is
-    /// refused for an hour, so that the late request cannot start the execution that was cancelled.
+    /// A client of the same owner cancelled this id before its execution was accepted. Such an id
+    /// ("burned") is refused for an hour, so that the late request cannot start the execution that
+    /// was cancelled.
     #[error("the execution with this id was cancelled before it was accepted")]
     Burned,
     /// The execution is still queued or running. Only an execution that has ended can be deleted.
@@ -42,7 +49,7 @@ pub enum SpoolError {
     #[error("no execution {0}")]
     Unknown(Uuid),
     /// A list was to begin at the execution with this id, but no such execution exists, and none
-    /// was deleted within the last 30 days.
+    /// was deleted within the last 30 days, or it belongs to another owner.
     #[error("no execution {0} to list before")]
     UnknownBefore(Uuid),
     /// The disk cannot be written because it is full, read-only, over quota, or broken.

@@ -1,5 +1,6 @@
 //! The folder of one execution on disk, with its three files: `record` (request body and statuses),
-//! `output`, and `events` (the exact stdout of the CLI).
+//! `output`, and `events` (the exact stdout of the CLI). A fourth one, `shares`, exists after the
+//! first share; see `store::shares`.
 
 use std::{
     fs::File,
@@ -73,8 +74,8 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     Ok(slots.is_some() && body.is_some() && has_track_files)
 }
 
-/// Returns the disk space that the three files of an execution use, in bytes. Freed ranges do not
-/// count, and a missing file counts as 0.
+/// Returns the disk space that the record, output and events of an execution use, in bytes. Freed
+/// ranges do not count, and a missing file counts as 0. Shares are too small to count.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     [
         record_path(folder),

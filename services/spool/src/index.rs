@@ -20,76 +20,15 @@ use rustix::fs::{SeekFrom, seek};
 
 use uuid::Uuid;
 
-use crate::files::{self, BLOCK, array_at, create_or_open, u32_at, u64_at};
+use crate::files::{self, BLOCK, create_or_open};
 
-/// The length of one row of the index file, in bytes.
-const ROW_BYTES: u64 = 64;
+mod row;
+
+use row::ROW_BYTES;
+pub(crate) use row::{EndFacts, Row, Slot};
+
 /// The number of rows that are read from the disk at a time (1024 rows, 64 KiB).
 const ROWS_AT_ONCE: u64 = 1024;
-
-/// The row of one execution in the index file: its id, and its end once it has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Row {
-    /// The id of the execution.
-    pub(crate) id: Uuid,
-    /// The end of the execution; `None` while it is queued or running.
-    pub(crate) ended: Option<EndFacts>,
-}
-
-/// The time of the end and the disk space of an execution that has ended. Deletion by age and size
-/// decides by them what to delete next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EndFacts {
-    /// The time of the execution's end, in milliseconds since the Unix epoch.
-    pub(crate) at_ms: u64,
-    /// The disk space of the execution's files after its end, in bytes.
-    pub(crate) bytes: u64,
-}
-
-impl Row {
-    /// Returns the row as it is stored on disk, with a checksum at the end.
-    fn encode(&self) -> [u8; ROW_BYTES as usize] {
-        let Self { id, ended } = self;
-        let mut bytes = [0; ROW_BYTES as usize];
-        bytes[0..16].copy_from_slice(id.as_bytes());
-        bytes[16] = if ended.is_some() { 2 } else { 1 };
-        if let Some(EndFacts { at_ms, bytes: size }) = ended {
-            bytes[24..32].copy_from_slice(&at_ms.to_le_bytes());
-            bytes[32..40].copy_from_slice(&size.to_le_bytes());
-        }
-        let check = crc32fast::hash(&bytes[..60]);
-        bytes[60..].copy_from_slice(&check.to_le_bytes());
-        bytes
-    }
-
-    /// Parses one row read from disk. Zeros are a free position; a wrong checksum is a damaged one.
-    fn decode(bytes: &[u8]) -> Slot {
-        if bytes.iter().all(|byte| *byte == 0) {
-            return Slot::Free;
-        }
-        if crc32fast::hash(&bytes[..60]) != u32_at(bytes, 60) {
-            return Slot::Damaged;
-        }
-        Slot::Row(Self {
-            id: Uuid::from_bytes(array_at(bytes, 0)),
-            ended: (bytes[16] == 2).then(|| EndFacts {
-                at_ms: u64_at(bytes, 24),
-                bytes: u64_at(bytes, 32),
-            }),
-        })
-    }
-}
-
-/// The content of one position in the index file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
-    /// Zeros: the position was never used, or its execution was deleted.
-    Free,
-    /// Bytes whose checksum is wrong.
-    Damaged,
-    /// The row of an execution.
-    Row(Row),
-}
 
 /// The open index file, which lists the executions in order of acceptance. Reads, writes and scans
 /// its rows.

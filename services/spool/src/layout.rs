@@ -2,7 +2,7 @@
 //! writes the whole file, so later writes into it need no new disk blocks and work on a full disk.
 //!
 //! ```text
-//! 0       header: magic, id, sequence, digest, length and crc of the body
+//! 0       header: magic, id, sequence, digest, length and crc of the body, owner
 //! 512     marks of the output, two slots of a sector, written in turn
 //! 1536    marks of the events, the same
 //! 2560    the note of a client's cancel, or zeros
@@ -12,7 +12,7 @@
 //! ```
 
 /// The length of the header in a record file, in bytes (one disk sector). The header holds the
-/// facts that never change: id, sequence number, digest, and length and checksum of the body.
+/// facts that never change: id, sequence number, digest, length and checksum of the body, owner.
 pub(crate) const HEADER_BYTES: usize = 512;
 /// The space in a record file for one checkpoint of how much output is stored, in bytes. Each
 /// checkpoint has a sector of its own, because a disk writes a sector completely or not at all.

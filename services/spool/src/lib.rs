@@ -12,12 +12,15 @@
 //! lock                   flock: one process only
 //! probe                  one block, rewritten to test whether the disk is writable
 //! index                  64 bytes per acceptance, in order; repaired at the start
-//! staging/{id}           an entry being created or removed; emptied at the start
+//! staging/{id}           an entry being created or removed; emptied at the start.
+//!                        `{id}.shares` and `{id}.tombstone` are such files before a rename
 //! executions/{id}/record header, marks, three status slots, the body (see `layout`)
 //! executions/{id}/output the output, addressed by offset; its oldest bytes may be freed (a hole)
 //! executions/{id}/events raw stdout, or patches that rebuild stdout from the output
+//! executions/{id}/shares the shares of the execution; missing until the first share
 //! tombstones/{id}        the header of a deleted entry's record
-//! burned/{id}            an empty file: the id was cancelled before acceptance; refused for 1 hour
+//! burned/{id}.{owner}    an empty file: the id was cancelled before acceptance; refused to this
+//!                        owner for 1 hour. Without an owner, the name is the id alone
 //! ```
 //!
 //! Folders have mode 0700 and files 0600, whatever the umask. The start of the service narrows the
@@ -46,6 +49,7 @@ mod limits;
 mod lines;
 mod marks;
 mod open_table;
+mod owner;
 mod patches;
 mod reader;
 mod record;
@@ -62,8 +66,10 @@ pub use events::{EventsExtent, EventsReader, EventsStorage};
 pub use files::{last_change, private_dir};
 pub use limits::SpoolLimits;
 pub use marks::Marks;
+pub use owner::Owner;
 pub use reader::Reader;
 pub use slots::STATUS_BYTES_MAX;
 pub use spool::{Page, Spool};
+pub use store::{SHARES_BYTES_MAX, Tombstone};
 pub use track::Appended;
 pub use writer::Writer;

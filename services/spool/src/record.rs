@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     files::{array_at, create_or_open, is_damage, private, u32_at, u64_at},
     layout::{BODY_AT, HEADER_BYTES, SLOTS_AT},
+    owner::Owner,
     slots::Slots,
 };
 
@@ -29,6 +30,9 @@ pub(crate) struct Header {
     pub(crate) body_len: u64,
     /// The CRC-32 of the request body, to notice damage on disk.
     pub(crate) body_crc: u32,
+    /// The principal that started the execution. Records from before owners existed have zeros in
+    /// its place, and so no owner.
+    pub(crate) owner: Owner,
 }
 
 impl Header {
@@ -40,6 +44,7 @@ impl Header {
             digest,
             body_len,
             body_crc,
+            owner,
         } = self;
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
@@ -48,6 +53,7 @@ impl Header {
         bytes[32..64].copy_from_slice(digest);
         bytes[64..72].copy_from_slice(&body_len.to_le_bytes());
         bytes[72..76].copy_from_slice(&body_crc.to_le_bytes());
+        bytes[76..92].copy_from_slice(owner.as_bytes());
         let crc = crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
         bytes[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -62,6 +68,7 @@ impl Header {
             digest: array_at(bytes, 32),
             body_len: u64_at(bytes, 64),
             body_crc: u32_at(bytes, 72),
+            owner: Owner::from_bytes(array_at(bytes, 76)),
         })
     }
 
@@ -134,12 +141,14 @@ pub(crate) fn if_intact<T>(read: io::Result<T>) -> io::Result<Option<T>> {
 /// readable, the slots are treated as if only a first status was ever written. The status itself
 /// may still be missing.
 ///
-/// `sequence` is the execution's position in the index. `digest_of` computes the digest of a body,
-/// and returns `None` for a damaged one.
+/// `sequence` and `owner` are the execution's position and owner according to the index; an intact
+/// header wins over both. `digest_of` computes the digest of a body, and returns `None` for a
+/// damaged one.
 pub(crate) fn restore(
     path: &Path,
     id: Uuid,
     sequence: u64,
+    owner: Owner,
     digest_of: impl FnOnce(&[u8]) -> Option<[u8; 32]>,
 ) -> io::Result<(File, Header, Slots)> {
     let file = create_or_open(path)?;
@@ -161,6 +170,7 @@ pub(crate) fn restore(
                 digest: digest_of(&body).unwrap_or_default(),
                 body_len,
                 body_crc: crc32fast::hash(&body),
+                owner,
             };
             file.write_all_at(&header.encode(), 0)?;
             header
@@ -192,24 +202,4 @@ pub(crate) fn read_body(file: &File, header: &Header) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decode_returns_the_encoded_header_and_rejects_any_changed_byte() {
-        let header = Header {
-            id: Uuid::from_u128(7),
-            sequence: 42,
-            digest: [9; 32],
-            body_len: 5,
-            body_crc: 6,
-        };
-        let bytes = header.encode();
-        assert_eq!(Header::decode(&bytes), Some(header));
-        for at in 0..bytes.len() {
-            let mut damaged = bytes;
-            damaged[at] ^= 1;
-            assert_eq!(Header::decode(&damaged), None, "byte {at}");
-        }
-    }
-}
+mod tests;

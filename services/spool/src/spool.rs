@@ -15,9 +15,10 @@ use crate::{
     error::SpoolError,
     folder::{record_path, restore_track_files},
     limits::SpoolLimits,
+    owner::Owner,
     record::{self, Header},
     slots::{STATUS_BYTES_MAX, Slots},
-    store::Store,
+    store::{Store, Tombstone},
 };
 
 mod burned;
@@ -66,11 +67,13 @@ impl Spool {
     }
 
     /// Accepts an execution: stores its request `body`, the digest of the body and its first
-    /// `status` under `id`. When this returns `Ok`, they are on disk and survive a power cut.
+    /// `status` under `id`, as an execution of `owner`. When this returns `Ok`, they are on disk
+    /// and survive a power cut.
     ///
     /// # Errors
     /// On an error nothing is stored.
-    /// - `Exists`, `Deleted` or `Burned` if the id was used, deleted or cancelled before.
+    /// - `Exists` or `Deleted` if the id was used or deleted before, perhaps by another owner.
+    /// - `Burned` if this owner cancelled the id before.
     /// - `Unwritable` if the disk cannot be written or `status` is longer than
     ///   [`crate::STATUS_BYTES_MAX`].
     /// - `Damaged` or `Io` if an existing execution with this id cannot be read.
@@ -80,18 +83,20 @@ impl Spool {
         body: &[u8],
         body_digest: [u8; 32],
         status: &[u8],
+        owner: Owner,
     ) -> Result<Entry, SpoolError> {
         let store = &self.store;
         let _busy = store.hold(id);
         if let Some(header) = store.header(id).map_err(SpoolError::reading(id))? {
             return Err(SpoolError::Exists {
                 digest: header.digest,
+                owner: header.owner,
             });
         }
-        if let Some(digest) = store.tombstone(id) {
-            return Err(SpoolError::Deleted { digest });
+        if let Some(Tombstone { digest, owner }) = store.tombstone(id) {
+            return Err(SpoolError::Deleted { digest, owner });
         }
-        if store.is_burned(id)? {
+        if store.is_burned(id, owner)? {
             return Err(SpoolError::Burned);
         }
         if status.len() > STATUS_BYTES_MAX {
@@ -108,6 +113,7 @@ impl Spool {
             digest: body_digest,
             body_len: body.len() as u64,
             body_crc: crc32fast::hash(body),
+            owner,
         };
         match store.accept(&header, body, status) {
             // Build the entry only from values in memory: the acceptance is promised, so nothing
@@ -139,7 +145,8 @@ impl Spool {
     /// terminal one with [`Spool::end`]. For an intact execution, this only creates missing files.
     ///
     /// `digest_of` computes the digest of the request body, by which a repeated request finds its
-    /// execution. It returns `None` if the body is damaged.
+    /// execution. It returns `None` if the body is damaged. The owner is taken from the header or
+    /// the index row. If both are damaged, it is [`Owner::UNKNOWN`].
     ///
     /// # Errors
     /// `Unwritable` if the repair cannot be written, or `Io` if the disk cannot be read.
@@ -158,12 +165,12 @@ impl Spool {
         if let Some(entry) = Entry::held(&self.open, id) {
             return Ok(Some(entry));
         }
-        let sequence = match store.sequence_in_index(id)? {
-            Some(sequence) => sequence,
-            None => store.next_sequence(),
+        let (sequence, owner) = match store.find_in_index(id)? {
+            Some(place) => place,
+            None => (store.next_sequence(), Owner::UNKNOWN),
         };
         let path = record_path(&folder);
-        let (record, header, slots) = record::restore(&path, id, sequence, digest_of)
+        let (record, header, slots) = record::restore(&path, id, sequence, owner, digest_of)
             .map_err(SpoolError::unwritable("a damaged record"))?;
         Ok(Some(self.entry(folder, header, record, slots)))
     }
@@ -175,11 +182,21 @@ impl Spool {
         Entry::new(store, open, folder, header, record, slots).shared()
     }
 
-    /// Returns the digest of the request body of a deleted execution, by which a repeated request
-    /// is recognised. `None` if no execution with this id was deleted within 30 days. All zeros,
-    /// which no body has, if the file that remembers the deletion cannot be read.
-    pub fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
+    /// Returns the digest and owner of a deleted execution, by which a repeated request is
+    /// recognised. `None` if no execution with this id was deleted within 30 days.
+    pub fn tombstone(&self, id: Uuid) -> Option<Tombstone> {
         self.store.tombstone(id)
+    }
+
+    /// Reads the shares of an execution without opening it. This is one open(2) whether the id is
+    /// known or not, so its time does not reveal which ids exist. Empty if the execution has no
+    /// shares, is unknown or was deleted.
+    ///
+    /// # Errors
+    /// `InvalidData` if the shares are damaged, or the error of the operating system. The shares
+    /// then open nothing.
+    pub fn shares_of(&self, id: Uuid) -> io::Result<Vec<u8>> {
+        self.store.shares(id)
     }
 
     /// Deletes an ended execution. A small file (tombstone) remembers its id and digest for 30

@@ -22,7 +22,11 @@ mod open;
 mod probe;
 mod repair_index;
 mod rows;
+mod shares;
 mod tombstones;
+
+pub use shares::SHARES_BYTES_MAX;
+pub use tombstones::Tombstone;
 
 /// The folder, index file and locks of the spool (the executions on disk), shared by all clones of
 /// a [`crate::Spool`] and by its entries. Other processes cannot open the folder until this is
@@ -105,11 +109,6 @@ impl Store {
     /// there.
     pub(crate) fn staging(&self, id: Uuid) -> PathBuf {
         self.dir.join("staging").join(name(id))
-    }
-
-    /// Returns the path of the file by which an id is refused after a cancel before its acceptance.
-    pub(crate) fn burned_path(&self, id: Uuid) -> PathBuf {
-        self.dir.join("burned").join(name(id))
     }
 
     /// Returns the path of the file that remembers the deletion of an execution.

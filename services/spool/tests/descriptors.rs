@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use spool::{Spool, SpoolLimits};
+use spool::{Owner, Spool, SpoolLimits};
 use uuid::Uuid;
 
 const DIR: &str = "SPOOL_TEST_DESCRIPTORS_DIR";
@@ -67,7 +67,7 @@ fn without_free_descriptors() {
                     }
                 }
             });
-            let created = spool.create(id, b"body", [1; 32], b"{}");
+            let created = spool.create(id, b"body", [1; 32], b"{}", Owner::NONE);
             done.store(true, Ordering::SeqCst);
             created
         });
@@ -76,7 +76,9 @@ fn without_free_descriptors() {
                 spool.get(id).unwrap().is_none(),
                 "the execution exists after: {error}"
             );
-            spool.create(id, b"body", [1; 32], b"{}").unwrap();
+            spool
+                .create(id, b"body", [1; 32], b"{}", Owner::NONE)
+                .unwrap();
         }
         assert_eq!(spool.get(id).unwrap().unwrap().body().unwrap(), b"body");
     }

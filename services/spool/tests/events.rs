@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use protocol::Patch;
 use renderer::EventsOutput;
-use spool::{Entry, EventsExtent, EventsStorage, ReadError, Spool, SpoolLimits};
+use spool::{Entry, EventsExtent, EventsStorage, Owner, ReadError, Spool, SpoolLimits};
 use uuid::Uuid;
 
 fn spool(dir: &tempfile::TempDir) -> Spool {
@@ -29,7 +29,9 @@ fn spool(dir: &tempfile::TempDir) -> Spool {
 /// Writes stdout as claude-api does, in chunks of `chunk` bytes.
 fn written(spool: &Spool, stdout: &[u8], chunk: usize) -> Entry {
     let id = Uuid::new_v4();
-    let entry = spool.create(id, b"body", [0; 32], b"{}").unwrap();
+    let entry = spool
+        .create(id, b"body", [0; 32], b"{}", Owner::NONE)
+        .unwrap();
     let mut writer = entry.writer(EventsStorage::InOutput).unwrap();
     let mut events = EventsOutput::new();
     let (mut bytes, mut patches) = (Vec::new(), Vec::new());

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use protocol::Patch;
-use spool::{Entry, EventsExtent, EventsStorage, ReadError, Spool, SpoolLimits};
+use spool::{Entry, EventsExtent, EventsStorage, Owner, ReadError, Spool, SpoolLimits};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -30,7 +30,7 @@ fn open(dir: &TempDir, kept_bytes: u64) -> Spool {
 
 fn entry(spool: &Spool) -> Entry {
     spool
-        .create(Uuid::from_u128(1), b"body", [0; 32], b"{}")
+        .create(Uuid::from_u128(1), b"body", [0; 32], b"{}", Owner::NONE)
         .unwrap()
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use spool::{EventsStorage, Spool, SpoolError, SpoolLimits};
+use spool::{EventsStorage, Owner, Spool, SpoolError, SpoolLimits};
 use uuid::Uuid;
 
 const DISK: &str = "SPOOL_TEST_FULL_DISK";
@@ -60,9 +60,18 @@ fn a_full_disk_is_survived() {
 /// Fills the rest of the disk.
 fn fill(dir: &Path) -> PathBuf {
     let path = dir.join("filler");
-    let mut file = File::create(&path).expect("a name for the filler");
-    while file.write(&[1; 4096]).is_ok() {}
+    File::create(&path).expect("a name for the filler");
+    fill_more(&path);
     path
+}
+
+/// Fills the rest of the disk again, after something was removed.
+fn fill_more(filler: &Path) {
+    let mut file = File::options()
+        .append(true)
+        .open(filler)
+        .expect("the filler");
+    while file.write(&[1; 4096]).is_ok() {}
 }
 
 #[test]
@@ -86,7 +95,7 @@ fn on_a_full_disk() {
     );
     let id = Uuid::from_u128(1);
     let entry = spool
-        .create(id, b"body", [1; 32], b"{\"state\":\"queued\"}")
+        .create(id, b"body", [1; 32], b"{\"state\":\"queued\"}", Owner::NONE)
         .unwrap();
     let mut writer = entry.writer(EventsStorage::Raw).unwrap();
 
@@ -117,9 +126,17 @@ fn on_a_full_disk() {
     };
     assert!(check(&entry) > 1 << 20);
 
+    entry.write_shares(b"shares").unwrap();
     let filler = fill(&disk);
     assert!(spool.check_writable(1).is_err());
-    let refused = spool.create(Uuid::from_u128(2), b"body", [2; 32], b"{}");
+    let refused = entry.write_shares(&[b'x'; 60_000]);
+    assert!(refused.is_err());
+    assert_eq!(entry.shares().unwrap(), b"shares");
+    entry.write_shares(b"").unwrap();
+    assert!(entry.shares().unwrap().is_empty());
+    // The removed file freed one block.
+    fill_more(&filler);
+    let refused = spool.create(Uuid::from_u128(2), b"body", [2; 32], b"{}", Owner::NONE);
     assert!(matches!(refused, Err(SpoolError::Unwritable { .. })));
     assert!(spool.get(Uuid::from_u128(2)).unwrap().is_none());
     for n in 0..5 {
@@ -137,14 +154,14 @@ fn on_a_full_disk() {
     let entry = spool.get(id).unwrap().unwrap();
     assert_eq!(entry.status().unwrap(), b"{\"state\":\"failed\"}");
     check(&entry);
-    assert_eq!(spool.page(None, 10).unwrap().ids, [id]);
+    assert_eq!(spool.page(None, 10, None).unwrap().ids, [id]);
     drop(entry);
     spool.delete(id).unwrap();
-    assert_eq!(spool.tombstone(id), Some([1; 32]));
+    assert_eq!(spool.tombstone(id).unwrap().digest, [1; 32]);
     spool.check_writable(1 << 20).unwrap();
     assert!(spool.expire(SystemTime::now()).unwrap().is_empty());
     spool
-        .create(Uuid::from_u128(2), b"body", [2; 32], b"{}")
+        .create(Uuid::from_u128(2), b"body", [2; 32], b"{}", Owner::NONE)
         .unwrap();
     std::fs::remove_file(filler).unwrap();
     // Proves to the outer test that this test ran to its end.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use spool::{Entry, EventsStorage, Spool, SpoolLimits};
+use spool::{Entry, EventsStorage, Owner, Spool, SpoolLimits};
 use uuid::Uuid;
 
 const DIR: &str = "SPOOL_TEST_KILL_DIR";
@@ -104,7 +104,9 @@ async fn published_output_survives_a_kill() {
 #[ignore = "runs inside published_output_survives_a_kill"]
 fn writes_until_killed() {
     let spool = open(&PathBuf::from(std::env::var_os(DIR).unwrap()));
-    let entry = spool.create(ID, b"body", [1; 32], b"{}").unwrap();
+    let entry = spool
+        .create(ID, b"body", [1; 32], b"{}", Owner::NONE)
+        .unwrap();
     let mut writer = entry.writer(EventsStorage::Raw).unwrap();
     let marks = entry.marks().unwrap();
     // Bounded, in case the kill never happens.

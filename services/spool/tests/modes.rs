@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{fs::Mode, process::umask};
-use spool::{EventsStorage, Spool, SpoolLimits};
+use spool::{EventsStorage, Owner, Spool, SpoolLimits};
 use uuid::Uuid;
 
 const LIMITS: SpoolLimits = SpoolLimits {
@@ -61,15 +61,17 @@ fn only_the_owner_may_read_a_new_or_existing_spool() {
     let (spool, _) = Spool::open(&dir, LIMITS).unwrap();
     for n in 1..=2 {
         let entry = spool
-            .create(Uuid::from_u128(n), b"body", [1; 32], b"{}")
+            .create(Uuid::from_u128(n), b"body", [1; 32], b"{}", Owner::NONE)
             .unwrap();
         let mut writer = entry.writer(EventsStorage::Raw).unwrap();
         writer.append(b"text");
         writer.append_events(b"events");
         writer.finish();
+        entry.write_shares(b"shares").unwrap();
         spool.end(&entry, b"{}").unwrap();
     }
     spool.delete(Uuid::from_u128(1)).unwrap();
+    spool.burn(Uuid::from_u128(3), Owner::of("a")).unwrap();
     assert_private(&dir);
     // As an earlier version left the spool.
     drop(spool);

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use spool::{Entry, EventsStorage, Marks, ReadError, Reader, Spool, SpoolLimits, sha256};
+use spool::{Entry, EventsStorage, Marks, Owner, ReadError, Reader, Spool, SpoolLimits, sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ fn open(dir: &TempDir, kept_bytes: u64) -> Spool {
 
 fn entry(spool: &Spool) -> Entry {
     spool
-        .create(Uuid::from_u128(1), b"body", [0; 32], b"{}")
+        .create(Uuid::from_u128(1), b"body", [0; 32], b"{}", Owner::NONE)
         .unwrap()
 }
 

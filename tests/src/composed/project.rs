@@ -79,7 +79,7 @@ fn free_ports() -> (u16, u16) {
     (port(&one), port(&two))
 }
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the crate lies in the repository")

@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// The fields: name, kind, and whether the value may be null.
-const FIELDS: [(&str, Kind, bool); 30] = [
+const FIELDS: [(&str, Kind, bool); 31] = [
     ("executionId", Kind::Text, false),
     ("state", Kind::Text, false),
     ("reason", Kind::Text, true),
@@ -45,6 +45,7 @@ const FIELDS: [(&str, Kind, bool); 30] = [
     ("queuePosition", Kind::Count, true),
     ("activity", Kind::Text, true),
     ("stalled", Kind::Flag, false),
+    ("principal", Kind::Text, true),
     ("workspace", Kind::Text, false),
     ("lane", Kind::Text, true),
     ("conversation", Kind::Text, true),

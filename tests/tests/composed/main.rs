@@ -3,6 +3,7 @@
 //! (`http://127.0.0.1:8002`); both must be set. Run with
 //! `cargo test -p cc-tests --features composed --test composed`.
 
+mod access;
 mod basic;
 mod concurrent;
 mod control;

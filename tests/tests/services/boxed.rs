@@ -14,7 +14,8 @@ use crate::support::{PATIENCE, id, path};
 
 /// Starts a boxed claude-api with these flags; returns it and its port.
 async fn boxed(folder: &std::path::Path, host: &str, flags: &[&str]) -> (Service, u16) {
-    let mut options = StackOptions::default().api("--boxed").api(host);
+    let options = StackOptions::default().api("--boxed").api(host);
+    let mut options = options.api("--allow-unauthenticated");
     for flag in flags {
         options = options.api(*flag);
     }
@@ -142,7 +143,6 @@ async fn calls_to_a_silent_published_port_do_not_delay_readiness() {
     let flags = [
         format!("--published-on={address}"),
         format!("--published-port={port}"),
-        "--allow-unauthenticated".to_owned(),
     ];
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let (service, port) = boxed(folder.path(), "--host=0.0.0.0", &flags).await;
@@ -172,7 +172,7 @@ async fn a_published_address_beyond_loopback_exits_64_and_names_the_remedies() {
         "CCB_PUBLISH",
         "127.0.0.1",
         "CLAUDE_API_ALLOW_UNAUTHENTICATED=true",
-        "later version",
+        "CLAUDE_API_TOKENS_FILE",
     ] {
         assert!(log.contains(word), "{word}: {log}");
     }

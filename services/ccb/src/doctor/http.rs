@@ -1,52 +1,73 @@
-//! A minimal HTTP GET for the health endpoints of the services. Their answers are small and have a
-//! content length.
+//! A minimal HTTP GET for the health endpoints of the services, also over TLS. Their answers are
+//! small.
 
 use std::time::Duration;
 
+use client::transport::Transport;
+use client::{Address, Roots};
+use protocol::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// The maximum time of each request of `ccb doctor`, so that a service that hangs does not delay
+/// the report.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
 /// The maximum number of bytes that are read of an HTTP answer. It is far above the size of any
 /// health answer, and bounds memory if another server listens at the address.
 const ANSWER_BYTES: u64 = 256 * 1024;
 
-/// Requests `http://authority/path` with GET, and returns the HTTP status code and the body.
-/// `limit` is the maximum time for the connection and the whole answer.
-///
-/// # Errors
-/// No complete answer arrived in time. The text says why, for the user.
-pub(super) async fn get(
-    authority: &str,
-    path: &str,
-    limit: Duration,
-) -> Result<(u16, Vec<u8>), String> {
-    match timeout(limit, request(authority, path)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
-    }
+/// An HTTP service, with the access to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Service<'a> {
+    /// The address, whose path is not used. `ws://` stands for `http://`, and `wss://` for
+    /// `https://`.
+    pub(super) address: &'a Address,
+    /// The root certificates that are trusted for an address with TLS.
+    pub(super) roots: &'a Roots,
+    /// The token that is sent, if there is one.
+    pub(super) token: Option<&'a Secret>,
 }
 
-async fn request(authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
-        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    let address = if has_port {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
-    };
-    let failed = |e: std::io::Error| e.to_string();
-    let mut stream = TcpStream::connect(&address).await.map_err(failed)?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(failed)?;
-    let mut answer = Vec::new();
-    stream
-        .take(ANSWER_BYTES)
-        .read_to_end(&mut answer)
-        .await
-        .map_err(failed)?;
-    split(&answer).ok_or_else(|| format!("the program at {address} does not speak HTTP"))
+impl Service<'_> {
+    /// Requests a path of the service with GET, and returns the HTTP status code and the body.
+    /// The connection and the whole answer take at most [`LIMIT`].
+    ///
+    /// # Errors
+    /// No complete answer arrived in time. The text says why, for the user.
+    pub(super) async fn get(self, path: &str) -> Result<(u16, Vec<u8>), String> {
+        match timeout(LIMIT, Box::pin(self.request(path))).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
+        }
+    }
+
+    async fn request(self, path: &str) -> Result<(u16, Vec<u8>), String> {
+        let Self {
+            address,
+            roots,
+            token,
+        } = self;
+        let failed = |e: std::io::Error| e.to_string();
+        let transport = Transport::connect(address, roots, None).await;
+        let mut stream = transport.map_err(|e| e.to_string())?;
+        let host = address.authority();
+        let authorization = match token {
+            Some(token) => format!("Authorization: Bearer {}\r\n", token.expose()),
+            None => String::new(),
+        };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Connection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.map_err(failed)?;
+        stream.flush().await.map_err(failed)?;
+        let mut answer = Vec::new();
+        stream
+            .take(ANSWER_BYTES)
+            .read_to_end(&mut answer)
+            .await
+            .map_err(failed)?;
+        split(&answer).ok_or_else(|| format!("the program at {host} does not speak HTTP"))
+    }
 }
 
 /// Splits an HTTP answer into the status code and the body. `None` if it is not a complete HTTP

@@ -124,7 +124,8 @@ async fn an_unreachable_claude_api_is_a_failure_with_a_remedy() {
     let free = listener.local_addr().unwrap();
     drop(listener);
     let mut report = Report::default();
-    claude_api(&mut report, Some(&format!("http://{free}")), true).await;
+    let access = Access::default();
+    claude_api(&mut report, Some(&format!("http://{free}")), true, &access).await;
     assert_eq!(findings(&report), [(Level::Fail, "claude-api")]);
     let error = Error::Unreachable {
         url: "u".into(),

@@ -14,12 +14,17 @@ use tokio::time::timeout;
 use crate::fake::{Fake, Fault, Plan, unused_address};
 
 const TEXT: &str = "Hello, \u{20ac}uro!\nThe second line has no newline";
-const ID: &str = "018f4e2a-7b3c-7def-8123-456789abcdef";
+pub(crate) const ID: &str = "018f4e2a-7b3c-7def-8123-456789abcdef";
 
-fn ccb(url: &str, args: &[&str]) -> Command {
+pub(crate) fn ccb(url: &str, args: &[&str]) -> Command {
     #[expect(clippy::disallowed_methods, reason = "a test ends what it starts")]
     let mut command = Command::new(env!("CARGO_BIN_EXE_ccb"));
     command.args(args).env("CCB_URL", url).env("TZ", "UTC");
+    // The settings of the person who runs the tests have no effect.
+    command.env("HOME", "/nonexistent");
+    for variable in ["XDG_CONFIG_HOME", "CCB_TOKEN", "CCB_TOKEN_FILE", "CCB_CA"] {
+        command.env_remove(variable);
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -29,7 +34,7 @@ fn ccb(url: &str, args: &[&str]) -> Command {
 }
 
 /// Waits for the end of the command.
-async fn output_of(command: &mut Command) -> Output {
+pub(crate) async fn output_of(command: &mut Command) -> Output {
     timeout(Duration::from_secs(20), command.output())
         .await
         .expect("ccb hangs")
@@ -37,7 +42,7 @@ async fn output_of(command: &mut Command) -> Output {
 }
 
 /// Returns the exit code, stdout and stderr of `ccb` with these arguments.
-async fn run(url: &str, args: &[&str]) -> (i32, String, String) {
+pub(crate) async fn run(url: &str, args: &[&str]) -> (i32, String, String) {
     let output = output_of(&mut ccb(url, args)).await;
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (
@@ -47,7 +52,7 @@ async fn run(url: &str, args: &[&str]) -> (i32, String, String) {
     )
 }
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan {
         chunk: 1000,
         ..Plan::of(TEXT)
@@ -168,7 +173,13 @@ async fn wrong_usage_exits_with_64_and_help_with_0() {
         &["exec", "p", "--detach", "--on-disconnect", "cancel"],
         &["attach"],
         &["list", "--limit", "0"],
-        &["status", "--url", "wss://host/ws"],
+        &["status", "--url", "ftp://host/ws"],
+        // There is no argument for the token itself.
+        &["status", "--token", "ccb_x"],
+        &["share", ID, "--expires", "31d"],
+        &["token"],
+        &["token", "new"],
+        &["token", "new", "Bad_Name"],
     ] {
         let (exit, out, err) = run("ws://127.0.0.1:1/ws", args).await;
         assert_eq!((exit, out.as_str()), (64, ""), "{args:?}: {err}");
@@ -479,7 +490,7 @@ async fn foreign_text_cannot_control_the_terminal() {
 }
 
 /// Returns the text that `ccb` writes to a stdout that is a terminal.
-async fn on_a_terminal(url: &str, args: &[&str]) -> String {
+pub(crate) async fn on_a_terminal(url: &str, args: &[&str]) -> String {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();

@@ -5,7 +5,11 @@
     reason = "helpers of tests; clippy.toml allows it only inside test functions"
 )]
 
+mod access;
 mod ccb;
 #[allow(dead_code, reason = "the tests of the client use more of it")]
 #[path = "../../../client/tests/suite/fake.rs"]
 mod fake;
+#[path = "../../../client/tests/suite/front.rs"]
+mod front;
+mod token;

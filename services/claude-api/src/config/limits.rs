@@ -24,6 +24,9 @@ pub struct LimitArgs {
     /// Maximum executions of one lane in the queue
     #[arg(long, env = "CLAUDE_API_QUEUED_PER_LANE", value_name = "N")]
     pub queued_per_lane: Option<u64>,
+    /// Maximum executions of one principal in the queue, if there is a token file
+    #[arg(long, env = "CLAUDE_API_QUEUED_PER_PRINCIPAL", value_name = "N")]
+    pub queued_per_principal: Option<u64>,
     /// Maximum length of a prompt, bytes
     #[arg(long, env = "CLAUDE_API_PROMPT_BYTES", value_name = "N")]
     pub prompt_bytes: Option<u64>,
@@ -81,6 +84,7 @@ impl LimitArgs {
             simultaneous_starts,
             queued,
             queued_per_lane,
+            queued_per_principal,
             prompt_bytes,
             system_prompt_bytes,
             inbound_bytes,
@@ -103,6 +107,7 @@ impl LimitArgs {
             (simultaneous_starts, &mut limits.simultaneous_starts),
             (queued, &mut limits.queued),
             (queued_per_lane, &mut limits.queued_per_lane),
+            (queued_per_principal, &mut limits.queued_per_principal),
             (prompt_bytes, &mut limits.prompt_bytes),
             (system_prompt_bytes, &mut limits.system_prompt_bytes),
             (inbound_bytes, &mut limits.inbound_bytes),
@@ -136,6 +141,7 @@ pub(super) fn check(limits: &Limits) -> Vec<String> {
         ("--simultaneous-starts", limits.simultaneous_starts),
         ("--queued", limits.queued),
         ("--queued-per-lane", limits.queued_per_lane),
+        ("--queued-per-principal", limits.queued_per_principal),
         ("--prompt-bytes", limits.prompt_bytes),
         ("--heartbeat-ms", limits.heartbeat_ms),
         ("--stalled-ms", limits.stalled_ms),

@@ -2,7 +2,7 @@
 //! commands run (see [`crate::boxed`]). Also the page that claude-api itself calls at its start, to
 //! find out whether the box can reach the service through its published port.
 
-use std::net::IpAddr;
+mod peer;
 
 use axum::Extension;
 use axum::extract::{Path, Request, State};
@@ -14,32 +14,16 @@ use protocol::{Problem, ProblemType};
 
 use super::reply::json_response;
 use super::reply::{App, Reply, unknown_path};
-use crate::service::Service;
-
-/// The client's end of a TCP connection, classified by its address.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer {
-    /// Whether the client has an address of claude-api's own container, so it may be a command of
-    /// the model. Always false if `--boxed` is off.
-    pub(crate) is_own: bool,
-}
-
-impl Peer {
-    /// Classifies the client of a new connection by its IP address.
-    pub(crate) fn new(service: &Service, address: IpAddr) -> Self {
-        let boxed = service.boxed.as_ref();
-        Self {
-            is_own: boxed.is_some_and(|boxed| boxed.includes(address)),
-        }
-    }
-}
+use crate::reach;
+pub(crate) use peer::{ConnectionPeer, KnownPeers, Peer, identify};
 
 /// Middleware that refuses requests from the box, before any other check. Requests from the
 /// container's own addresses get 401 `from-the-box`.
 ///
 /// If the box reaches the service through its published port, its requests look like those of the
-/// host; then all requests get 503 `box-reaches-service`. Health pages are always served. If
-/// `--boxed` is off, all requests are served.
+/// host. Then every request needs an access token; without access tokens, all requests get 503
+/// `box-reaches-service`. Health pages are always served. If `--boxed` is off, all requests are
+/// served.
 pub(super) async fn check(State(service): App, request: Request, next: Next) -> Response {
     let Some(boxed) = &service.boxed else {
         return next.run(request).await;
@@ -52,7 +36,7 @@ pub(super) async fn check(State(service): App, request: Request, next: Next) -> 
     if peer.is_none_or(|peer| peer.is_own) {
         return Reply(from_the_box()).into_response();
     }
-    if boxed.is_reached().await {
+    if boxed.is_closed().await {
         return Reply(box_reaches_service()).into_response();
     }
     next.run(request).await
@@ -68,8 +52,8 @@ fn from_the_box() -> Problem {
     )
 }
 
-/// Returns the problem 503 `box-reaches-service`, for all requests while the model's commands could
-/// reach the service through its published port.
+/// Returns the problem 503 `box-reaches-service`, for all requests of a service without access
+/// tokens while the model's commands could reach it through its published port.
 fn box_reaches_service() -> Problem {
     Problem::new(
         ProblemType::BoxReachesService,
@@ -80,18 +64,25 @@ fn box_reaches_service() -> Problem {
 
 /// `GET /health/box/{nonce}`: the page that claude-api calls at its start through its published
 /// port. If a call with its own nonce arrives from outside the box, commands of the model could
-/// reach the service by the same route. This is noted, and the answer is 200. Any other call gets
-/// 404 `unknown-path`.
+/// reach the service by the same route. This is noted, and the answer is 200.
+///
+/// If the call arrives from an address of the box, the published port hides the addresses of its
+/// clients, or the box uses the network of the host. Then the clients cannot be distinguished from
+/// the box. This is noted, too. The answer is 404 `unknown-path`, as for any other nonce.
 pub(crate) async fn returned_call(
     State(service): App,
     peer: Option<Extension<Peer>>,
     Path(nonce): Path<String>,
     uri: Uri,
 ) -> Response {
-    let outside = peer.is_some_and(|Extension(peer)| !peer.is_own);
-    let boxed = service.boxed.as_ref();
-    if outside && boxed.is_some_and(|boxed| boxed.note_return(&nonce)) {
-        service.engine.readiness.box_reaches_service();
+    let (Some(boxed), Some(Extension(peer))) = (&service.boxed, peer) else {
+        return unknown_path(uri.path()).into_response();
+    };
+    if peer.is_own && boxed.has_nonce(&nonce) {
+        reach::note_shared_address(&service, peer.address);
+    } else if !peer.is_own && boxed.note_return(&nonce) {
+        let readiness = &service.engine.readiness;
+        readiness.box_reaches_service(boxed.has_tokens);
         return json_response(StatusCode::OK, br#"{"status":"reached"}"#.to_vec());
     }
     unknown_path(uri.path()).into_response()

@@ -1,6 +1,7 @@
 //! The HTTP stream of an execution's events, which are the stdout of the CLI byte for byte. If the
 //! stream ends cleanly, it is complete; after a failure the connection is aborted.
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, Version};
 use axum::response::Response;
@@ -13,6 +14,7 @@ use super::output::{
 };
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
+use crate::access::{Caller, Right};
 
 /// `GET .../events?offset=N&follow=false`: streams the CLI's stdout from byte N, by default from
 /// the oldest byte that is kept. With `follow=false` the stream ends at the present end of the
@@ -20,6 +22,7 @@ use super::reply::{App, Reply};
 /// the execution ends.
 pub(crate) async fn events(
     State(service): App,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     version: Version,
     RawQuery(raw): RawQuery,
@@ -27,8 +30,10 @@ pub(crate) async fn events(
     needs_http_11(version)?;
     let query = Query::parse(raw.as_deref(), ["offset", "follow"])?;
     let (offset, follows) = (query.number("offset")?, query.flag("follow", true)?);
-    let stream_permit = service.streams.permit()?;
-    let entry = service.find(id).await?.entry().clone();
+    // Before the permit, so that a client without the right takes none.
+    let view = service.find(&caller, id, Right::View).await?;
+    let stream_permit = service.streams.permit(caller.quota())?;
+    let entry = view.entry().clone();
     let opened = spool::blocking::run(move || open(&entry, offset, follows)).await;
     let Opened { reader, extent } = match opened {
         Ok(opened) => opened.map_err(|e| read_problem("events", id, &e))?,

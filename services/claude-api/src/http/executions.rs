@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +16,7 @@ use super::output::{needs_http_11, stream, viewer};
 use super::query::{Id, NoQuery, Query};
 use super::reply::{App, Reply};
 use super::reply::{json, json_response};
+use crate::access::{Caller, Right};
 use crate::execution::Control;
 use crate::service::{Burn, Cancel, Service};
 
@@ -31,13 +33,14 @@ const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 /// retry.
 pub(crate) async fn accept(
     State(service): App,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     _: NoQuery,
     version: Version,
     headers: HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    submit(&service, id, version, &headers, request).await
+    submit(&service, &caller, id, version, &headers, request).await
 }
 
 /// `POST /v1/executions`: accepts an execution under a random id, which the response header
@@ -45,12 +48,14 @@ pub(crate) async fn accept(
 /// execution.
 pub(crate) async fn create(
     State(service): App,
+    Extension(caller): Extension<Caller>,
     _: NoQuery,
     version: Version,
     headers: HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    submit(&service, ExecutionId::random(), version, &headers, request).await
+    let id = ExecutionId::random();
+    submit(&service, &caller, id, version, &headers, request).await
 }
 
 /// Reads the request body, accepts the execution under `id`, and answers with its output as a
@@ -58,26 +63,29 @@ pub(crate) async fn create(
 /// recorded.
 async fn submit(
     service: &Arc<Service>,
+    caller: &Caller,
     id: ExecutionId,
     version: Version,
     headers: &HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
+    // Before the body, which a client without the right sends in vain.
+    caller.check(Right::Own)?;
     let accepts_json = accepts_json(headers);
     if !accepts_json {
         needs_http_11(version)?;
     }
     let (body, share) = service
         .inbound
-        .execution(request, &service.engine.settings.limits)
+        .execution(request, caller.quota(), &service.engine.settings.limits)
         .await?;
     // After the body, which may never arrive, and before the execution is recorded.
     let stream_permit = if accepts_json {
         None
     } else {
-        Some(service.streams.permit()?)
+        Some(service.streams.permit(caller.quota())?)
     };
-    let acceptance = service.accept(id, body, share).await?;
+    let acceptance = service.accept(caller, id, body, share).await?;
     let code = if acceptance.created {
         StatusCode::CREATED
     } else {
@@ -119,6 +127,7 @@ fn accepts_json(headers: &HeaderMap) -> bool {
 /// `follow=true` streams its statuses until it ends.
 pub(crate) async fn status(
     State(service): App,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     headers: HeaderMap,
     version: Version,
@@ -128,9 +137,9 @@ pub(crate) async fn status(
     if follows {
         needs_http_11(version)?;
     }
-    let view = service.find(id).await?;
+    let view = service.find(&caller, id, Right::View).await?;
     if follows {
-        return Ok(follow::response(service, view, viewer(&headers)).await?);
+        return Ok(follow::response(service, &caller, view, viewer(&headers)).await?);
     }
     let status = service.status(&view).await?;
     Ok(json_response(
@@ -142,10 +151,11 @@ pub(crate) async fn status(
 /// Applies a control, such as a pause, to an execution and answers with its status.
 async fn control(
     service: &Arc<Service>,
+    caller: &Caller,
     id: ExecutionId,
     control: Control,
 ) -> Result<Response, Reply> {
-    let view = service.find(id).await?;
+    let view = service.find(caller, id, Right::Control).await?;
     let status = service.control(&view, control).await?;
     Ok(json_response(
         StatusCode::OK,
@@ -155,14 +165,24 @@ async fn control(
 
 /// `POST .../pause`: suspends all processes of an execution with SIGSTOP, and answers with the
 /// status. A queued execution gets 409 `wrong-state`.
-pub(crate) async fn pause(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
-    control(&service, id, Control::Pause).await
+pub(crate) async fn pause(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+    _: NoQuery,
+) -> Result<Response, Reply> {
+    control(&service, &caller, id, Control::Pause).await
 }
 
 /// `POST .../resume`: resumes the processes of a paused execution with SIGCONT, and answers with
 /// the status. Has no effect on an execution that is not paused.
-pub(crate) async fn resume(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
-    control(&service, id, Control::Resume).await
+pub(crate) async fn resume(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+    _: NoQuery,
+) -> Result<Response, Reply> {
+    control(&service, &caller, id, Control::Resume).await
 }
 
 /// `POST .../cancel`: cancels an execution, and answers with the status. With `ifUnviewedForMs=N`,
@@ -170,6 +190,7 @@ pub(crate) async fn resume(State(service): App, Id(id): Id, _: NoQuery) -> Resul
 /// yet is burned: a later request to accept it is refused for an hour.
 pub(crate) async fn cancel(
     State(service): App,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
@@ -190,9 +211,9 @@ pub(crate) async fn cancel(
         }
     };
     let cancelled = if burns {
-        service.cancel_or_burn(id, cancel).await?
+        service.cancel_or_burn(&caller, id, cancel).await?
     } else {
-        let view = service.find(id).await?;
+        let view = service.find(&caller, id, Right::Control).await?;
         Burn::Cancelled(Box::new(service.cancel(&view, cancel).await?))
     };
     let body = match cancelled {
@@ -204,14 +225,23 @@ pub(crate) async fn cancel(
 
 /// `DELETE /v1/executions/{id}`: deletes an ended execution from the disk, and answers 204. Answers
 /// 409 `wrong-state` if it has not ended.
-pub(crate) async fn delete(State(service): App, Id(id): Id, _: NoQuery) -> Result<Response, Reply> {
-    service.delete(id).await?;
+pub(crate) async fn delete(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+    _: NoQuery,
+) -> Result<Response, Reply> {
+    service.delete(&caller, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `GET /v1/executions`: lists the statuses of executions in pages, newest first. The answer is
 /// streamed, so a page of a thousand statuses needs the memory of one.
-pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result<Response, Reply> {
+pub(crate) async fn list(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Reply> {
     let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
     let limit = query.number("limit")?.unwrap_or(PAGE_DEFAULT);
     if limit == 0 || limit > PAGE_MAX {
@@ -221,7 +251,11 @@ pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result
         )));
     }
     let page = service
-        .page(query.id("before")?, usize::try_from(limit).unwrap_or(1000))
+        .page(
+            &caller,
+            query.id("before")?,
+            usize::try_from(limit).unwrap_or(1000),
+        )
         .await?;
     let tail = format!(
         "],\"next\":{}}}",
@@ -229,10 +263,10 @@ pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result
     );
     let statuses = futures::stream::iter(page.ids)
         .then(move |id| {
-            let service = Arc::clone(&service);
+            let (service, caller) = (Arc::clone(&service), caller.clone());
             // An execution that was deleted meanwhile is left out.
             async move {
-                read_status(&service, id)
+                read_status(&service, &caller, id)
                     .await
                     .ok()
                     .map(|s| s.to_json(service.engine.status_bytes()))
@@ -259,7 +293,11 @@ pub(crate) async fn list(State(service): App, RawQuery(raw): RawQuery) -> Result
 }
 
 /// Reads the present status of the execution `id`, live or on disk.
-async fn read_status(service: &Arc<Service>, id: ExecutionId) -> Result<Status, Problem> {
-    let view = service.find(id).await?;
+async fn read_status(
+    service: &Arc<Service>,
+    caller: &Caller,
+    id: ExecutionId,
+) -> Result<Status, Problem> {
+    let view = service.find(caller, id, Right::List).await?;
     service.status(&view).await
 }

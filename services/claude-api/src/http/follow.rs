@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::output::mark_stream;
+use crate::access::Caller;
 use crate::execution::Live;
 use crate::execution::live::Published;
 use crate::execution::views::Viewing;
@@ -50,6 +51,7 @@ struct Follow {
 /// or 500 `internal` if its status cannot be read.
 pub(crate) async fn response(
     service: Arc<Service>,
+    caller: &Caller,
     view: FoundExecution,
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
@@ -57,7 +59,7 @@ pub(crate) async fn response(
         let status = service.status(&view).await?;
         return Ok(lines(Body::from(line(&service, &status))));
     };
-    let place = service.streams.permit()?;
+    let place = service.streams.permit(caller.quota())?;
     // Only now: a refused stream does not count as a view.
     let viewing = service.viewing(&view, viewer).await;
     let follow = Follow {

@@ -27,8 +27,10 @@ pub(crate) async fn ready(State(service): App) -> Response {
     // On a blocking thread: the check of the credential's file is a stat, which a dead disk blocks.
     let readiness = service.engine.readiness.clone();
     let check = move || {
-        let warnings =
-            crate::sandbox::warnings(&service.engine.settings.args, &service.engine.environment);
+        let engine = &service.engine;
+        let mut warnings = crate::sandbox::warnings(&engine.settings.args, &engine.environment);
+        warnings.extend(readiness.tokens_warning());
+        warnings.extend(readiness.network_warnings());
         (readiness.obstacles(), warnings)
     };
     match spool::blocking::run(check).await {
@@ -58,7 +60,8 @@ fn answer(obstacles: &[Obstacle]) -> Response {
         .into_response()
 }
 
-/// `GET /v1/limits`: answers with the limits that this service enforces, as JSON.
+/// `GET /v1/limits`, and `GET /health/limits` for a bridge, which has no token: answers with the
+/// limits that this service enforces, as JSON.
 pub(crate) async fn limits(State(service): App) -> Response {
     json_response(StatusCode::OK, json(&service.engine.settings.limits))
 }

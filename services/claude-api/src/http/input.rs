@@ -1,5 +1,6 @@
 //! `POST .../input?offset=N[&eof=true]`: lines that a client sends to the stdin of a running CLI.
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -8,6 +9,7 @@ use protocol::{Problem, ProblemType};
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
 use super::reply::{json, json_response};
+use crate::access::{Caller, Right};
 use crate::execution::input::Offer;
 use crate::service::FoundExecution;
 
@@ -29,6 +31,7 @@ fn with_accepted(problem: Problem, view: &FoundExecution) -> Problem {
 /// with `accepted`, the number of input bytes accepted so far.
 pub(crate) async fn input(
     State(service): App,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     RawQuery(raw): RawQuery,
     request: axum::body::Body,
@@ -42,14 +45,14 @@ pub(crate) async fn input(
     })?;
     let eof = query.flag("eof", false)?;
     // Before the body: a client with an unknown id is refused before it sends everything.
-    let view = service.find(id).await?;
+    let view = service.find(&caller, id, Right::Control).await?;
     let advice = format!(
         "send fewer lines in one request; one message may have {} bytes of text and pictures",
         service.engine.settings.limits.prompt_bytes
     );
     let read = service
         .inbound
-        .read(request, service.input_bytes(), &advice);
+        .read(request, caller.quota(), service.input_bytes(), &advice);
     // The share of the inbound memory is held as long as the data.
     let (data, _share) = match read.await {
         Ok(read) => read,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
@@ -19,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
+use crate::access::{Caller, Right};
 use crate::service::{FoundExecution, Service, deleted};
 use crate::streams::StreamPermit;
 
@@ -47,6 +49,7 @@ const NO_BUFFERING: (HeaderName, HeaderValue) = (
 /// an unknown or deleted id, and 503 `too-many-streams` if no further stream may be open.
 pub(crate) async fn output(
     State(service): App,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     headers: HeaderMap,
     version: Version,
@@ -54,8 +57,8 @@ pub(crate) async fn output(
 ) -> Result<Response, Reply> {
     needs_http_11(version)?;
     let offset = Query::parse(raw.as_deref(), ["offset"])?.number("offset")?;
-    let view = service.find(id).await?;
-    let place = service.streams.permit()?;
+    let view = service.find(&caller, id, Right::View).await?;
+    let place = service.streams.permit(caller.quota())?;
     let offset = offset.unwrap_or(0);
     Ok(stream(&service, &view, id, offset, place, viewer(&headers)).await?)
 }
@@ -354,7 +357,7 @@ mod tests {
             assert!(futures::poll!(&mut put).is_pending());
             puts.push(put);
         }
-        assert!(service.streams.permit().is_ok());
+        assert!(service.streams.permit(spool::Owner::NONE).is_ok());
     }
 
     #[tokio::test]
@@ -363,12 +366,17 @@ mod tests {
         let service = open_with(dir.path(), &["--connections=8"]);
         let id = accepted(&service, protocol::State::Queued);
         service.recover().unwrap();
-        let view = service.find(id).await.unwrap();
+        let view = service
+            .find(&Caller::anyone(), id, Right::View)
+            .await
+            .unwrap();
         let FoundExecution::Live(live) = &view else {
             panic!("the execution is live");
         };
         let number = live.views.schedule(Duration::from_secs(3600), None);
-        let permits: Vec<_> = (0..STREAMS).map(|_| service.streams.permit()).collect();
+        let permits: Vec<_> = (0..STREAMS)
+            .map(|_| service.streams.permit(spool::Owner::NONE))
+            .collect();
         let other = ExecutionId::random();
         let prompt = || Body::from(r#"{"prompt":"x"}"#);
         for (method, path, body) in [
@@ -388,7 +396,13 @@ mod tests {
             live.views.due(number).now_or_never().is_none(),
             "the scheduled cancel is unchanged"
         );
-        assert!(service.find(other).await.is_err(), "nothing is recorded");
+        assert!(
+            service
+                .find(&Caller::anyone(), other, Right::View)
+                .await
+                .is_err(),
+            "nothing is recorded"
+        );
         drop(permits);
     }
 }

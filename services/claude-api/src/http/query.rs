@@ -15,7 +15,7 @@ const SHOWN_CHARS: usize = 64;
 ///
 /// # Errors
 /// 400 `invalid-id` if the text is no UUID in the hyphenated form.
-fn id(text: &str) -> Result<ExecutionId, Problem> {
+pub(super) fn id(text: &str) -> Result<ExecutionId, Problem> {
     text.parse()
         .map_err(|e: protocol::id::BadId| Problem::new(ProblemType::InvalidId, e.to_string()))
 }

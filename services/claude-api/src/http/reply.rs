@@ -47,11 +47,19 @@ impl IntoResponse for Reply {
                 | ProblemType::InputFull
                 | ProblemType::InboundFull
                 | ProblemType::TooManyStreams
+                | ProblemType::TooManyConnections
                 | ProblemType::Stopping
         ) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
-        if problem.kind == ProblemType::FromBox {
+        if let Some(seconds) = problem.extra.get("retryAfterSeconds") {
+            let value = HeaderValue::from_str(&seconds.to_string());
+            headers.extend(value.ok().map(|value| (header::RETRY_AFTER, value)));
+        }
+        if matches!(
+            problem.kind,
+            ProblemType::FromBox | ProblemType::Unauthorized
+        ) {
             // RFC 9110, section 15.5.2: 401 names a scheme.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

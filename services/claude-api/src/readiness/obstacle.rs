@@ -55,3 +55,42 @@ pub(crate) fn no_room(message: &str) -> Obstacle {
         "free some space, or lower --retention-bytes and --kept-bytes",
     )
 }
+
+/// Returns the obstacle `box-reaches-service`: commands of the model reach the service through its
+/// published port, and nobody needs an access token.
+pub(crate) fn box_reaches_service() -> Obstacle {
+    Obstacle::new(
+        "box-reaches-service",
+        "commands of the model reach this service through its published port, so only the health \
+         pages are served",
+        "give the clients access tokens (CLAUDE_API_TOKENS_FILE); or set CCB_PUBLISH=127.0.0.1 \
+         (the default), or keep the container from that port with a firewall, and start it again; \
+         where the engine forwards the container to the machine's loopback (Docker Desktop), only \
+         tokens or CLAUDE_API_BOXED=false serve your clients, and the latter serves commands of \
+         the model, too",
+    )
+}
+
+/// Returns the warning `box-reaches-service`: commands of the model reach the service through its
+/// published port, and every request needs an access token.
+pub(crate) fn box_has_only_tokens() -> Obstacle {
+    Obstacle::new(
+        "box-reaches-service",
+        "commands of the model reach this service through its published port; only the access \
+         tokens keep them from using it",
+        "set CCB_PUBLISH=127.0.0.1 (the default), or keep the container from that port with a \
+         firewall, and start it again",
+    )
+}
+
+/// Returns the warning `clients-share-the-box`: clients outside the service's container arrive from
+/// an address of that container, so they are refused like commands of the model.
+pub(crate) fn clients_share_the_box() -> Obstacle {
+    Obstacle::new(
+        "clients-share-the-box",
+        "clients outside this container arrive from one of its own addresses (host networking, one \
+         pod, rootless port forwarding), so they are refused like commands of the model",
+        "set CLAUDE_API_BOXED=false, and give the clients access tokens (CLAUDE_API_TOKENS_FILE): \
+         without tokens, commands of the model can then use the service",
+    )
+}

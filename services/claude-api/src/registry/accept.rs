@@ -129,7 +129,10 @@ impl Registry {
                 source: error.into(),
             })
         })?;
-        Ok(self.spool.create(id.uuid(), &body, digest, &record)?)
+        let owner = accepted.owner();
+        Ok(self
+            .spool
+            .create(id.uuid(), &body, digest, &record, owner)?)
     }
 
     /// Writes into the record of `old`, durably, that the execution `next` continues it.

@@ -11,6 +11,7 @@ mod queue;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::{ExecutionId, Limits};
+use spool::Owner;
 use tokio::sync::oneshot;
 
 use queue::Queue;
@@ -41,6 +42,8 @@ struct Inner {
 #[derive(Debug)]
 pub struct Reservation {
     admission: Admission,
+    /// The owner whose limit the slot counts against.
+    owner: Owner,
     /// The lane whose limit the slot counts against; `None` if there is no lane.
     lane: Option<String>,
     /// Whether an execution has entered the queue in this slot. Otherwise a drop releases the slot.
@@ -77,15 +80,20 @@ impl Admission {
         act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves a slot of the queue for an execution of `lane`. For `None`, no lane, only the limit
-    /// of the whole queue counts.
+    /// Reserves a slot of the queue for an execution of `owner` in `lane`. For `None`, no lane, only
+    /// the limits of the whole queue and of the owner count.
     ///
     /// # Errors
-    /// The whole queue, or the lane's part of it, is full.
-    pub(super) fn reserve(&self, lane: Option<&str>) -> Result<Reservation, QueueFull> {
-        self.with(|inner| inner.queue.reserve(lane))?;
+    /// The whole queue, or the owner's or the lane's part of it, is full.
+    pub(super) fn reserve(
+        &self,
+        owner: Owner,
+        lane: Option<&str>,
+    ) -> Result<Reservation, QueueFull> {
+        self.with(|inner| inner.queue.reserve(owner, lane))?;
         Ok(Reservation {
             admission: self.clone(),
+            owner,
             lane: lane.map(str::to_owned),
             used: false,
         })
@@ -97,21 +105,23 @@ impl Admission {
     pub(super) fn restore(
         &self,
         id: ExecutionId,
+        owner: Owner,
         lane: Option<&str>,
         conversation: &str,
         parked: bool,
     ) -> Ticket {
-        self.with(|inner| inner.queue.reserve_beyond_limits(lane));
-        self.enter(id, lane, conversation, parked)
+        self.with(|inner| inner.queue.reserve_beyond_limits(owner, lane));
+        self.enter(id, owner, lane, conversation, parked)
     }
 
     /// Reserves a slot of the queue even if the queue is full, for a burned id that is on disk
     /// already.
     #[must_use]
-    pub(super) fn reserve_beyond_limits(&self) -> Reservation {
-        self.with(|inner| inner.queue.reserve_beyond_limits(None));
+    pub(super) fn reserve_beyond_limits(&self, owner: Owner) -> Reservation {
+        self.with(|inner| inner.queue.reserve_beyond_limits(owner, None));
         Reservation {
             admission: self.clone(),
+            owner,
             lane: None,
             used: false,
         }
@@ -120,13 +130,14 @@ impl Admission {
     fn enter(
         &self,
         id: ExecutionId,
+        owner: Owner,
         lane: Option<&str>,
         conversation: &str,
         parked: bool,
     ) -> Ticket {
         let (sender, permit) = oneshot::channel();
         self.with(|inner| {
-            inner.queue.enter(id, lane, conversation);
+            inner.queue.enter(id, owner, lane, conversation);
             inner.queue.park(id, parked);
             inner.waiting.insert(id, sender);
             inner.grant();
@@ -136,6 +147,15 @@ impl Admission {
             id,
             permit: Some(permit),
         }
+    }
+
+    /// Sets the maximum number of running executions of each owner that has such a limit, and starts
+    /// those that may start now.
+    pub(super) fn set_running_limits(&self, limits: std::collections::HashMap<Owner, u64>) {
+        self.with(|inner| {
+            inner.queue.set_running_limits(limits);
+            inner.grant();
+        });
     }
 
     /// Stops the queue from starting executions, because the service stops. Waiting executions stay
@@ -188,7 +208,7 @@ impl Reservation {
     pub(super) fn enter(mut self, id: ExecutionId, conversation: &str) -> Ticket {
         self.used = true;
         self.admission
-            .enter(id, self.lane.as_deref(), conversation, false)
+            .enter(id, self.owner, self.lane.as_deref(), conversation, false)
     }
 }
 
@@ -196,7 +216,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.used {
             self.admission
-                .with(|inner| inner.queue.release_slot(self.lane.as_deref()));
+                .with(|inner| inner.queue.release_slot(self.owner, self.lane.as_deref()));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::time::SystemTime;
 
 use protocol::ExecutionId;
-use spool::SpoolError;
+use spool::{Owner, SpoolError};
 
 use super::Registry;
 use super::admission::QueueFull;
@@ -27,26 +27,34 @@ pub enum NotBurned {
 }
 
 impl Registry {
-    /// Records on disk that an unknown id was cancelled, so that it cannot be accepted for an hour.
+    /// Records on disk that a client of `owner` cancelled an unknown id, so that it cannot be
+    /// accepted from that owner for an hour.
     /// The record is on disk when this returns. Burning an id again restarts its hour and uses no
     /// second slot of the queue. Blocks on the disk.
     ///
     /// # Errors
     /// The id exists or was deleted, the queue is full, or the disk failed (see [`NotBurned`]).
-    pub fn burn(&self, id_lock: &IdLock) -> Result<(), NotBurned> {
+    pub fn burn(&self, id_lock: &IdLock, owner: Owner) -> Result<(), NotBurned> {
         let id = id_lock.id();
-        let reservation = match self.burned.contains(id) {
+        let reservation = match self.burned.contains(id, owner) {
             true => None,
-            false => Some(self.admission.reserve(None).map_err(NotBurned::QueueFull)?),
+            false => Some(
+                self.admission
+                    .reserve(owner, None)
+                    .map_err(NotBurned::QueueFull)?,
+            ),
         };
-        self.spool.burn(id.uuid()).map_err(|error| match error {
-            SpoolError::Exists { .. } => NotBurned::Exists,
-            SpoolError::Deleted { .. } => NotBurned::Deleted,
-            other => NotBurned::Failed(other.into()),
-        })?;
+        self.spool
+            .burn(id.uuid(), owner)
+            .map_err(|error| match error {
+                SpoolError::Exists { .. } => NotBurned::Exists,
+                SpoolError::Deleted { .. } => NotBurned::Deleted,
+                other => NotBurned::Failed(other.into()),
+            })?;
         // The reservation of a repeated burn may have expired meanwhile.
-        let reservation = reservation.unwrap_or_else(|| self.admission.reserve_beyond_limits());
-        self.burned.ids().entry(id).or_insert(reservation);
+        let reservation =
+            reservation.unwrap_or_else(|| self.admission.reserve_beyond_limits(owner));
+        self.burned.ids().entry((id, owner)).or_insert(reservation);
         Ok(())
     }
 
@@ -59,8 +67,9 @@ impl Registry {
     pub fn recover_burned(&self) -> io::Result<()> {
         self.spool.expire_burned(SystemTime::now())?;
         let mut ids = self.burned.ids();
-        for id in self.spool.burned()? {
-            ids.insert(id.into(), self.admission.reserve_beyond_limits());
+        for (id, owner) in self.spool.burned()? {
+            let reservation = self.admission.reserve_beyond_limits(owner);
+            ids.insert((id.into(), owner), reservation);
         }
         Ok(())
     }
@@ -71,8 +80,8 @@ impl Registry {
     /// # Errors
     /// A disk error; the next call removes the rest.
     pub fn expire_burned(&self, now: SystemTime) -> io::Result<()> {
-        for id in self.spool.expire_burned(now)? {
-            self.burned.ids().remove(&ExecutionId::from(id));
+        for (id, owner) in self.spool.expire_burned(now)? {
+            self.burned.ids().remove(&(ExecutionId::from(id), owner));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Lookup of executions on disk by their ids, and lists of executions in the order of acceptance.
 
 use protocol::ExecutionId;
-use spool::{Entry, SpoolError};
+use spool::{Entry, Owner, SpoolError};
 
 use super::Registry;
 use super::error::RegistryError;
@@ -12,22 +12,19 @@ use super::error::RegistryError;
 pub enum Lookup<T = Entry> {
     /// The id belongs to an execution, running or ended.
     Found(T),
-    /// The id belonged to an execution that was deleted less than 30 days ago.
-    Deleted,
-    /// The id was cancelled before it was accepted, less than an hour ago; it cannot be accepted
-    /// now.
-    Burned,
+    /// The id belonged to an execution of this owner that was deleted less than 30 days ago.
+    Deleted(Owner),
     /// No execution has this id: it was never accepted, or all records of it have expired.
     Unknown,
 }
 
 impl<T> Lookup<T> {
-    /// Returns the value of a known execution; `None` if the id is deleted, burned or unknown.
+    /// Returns the value of a known execution; `None` if the id is deleted or unknown.
     #[must_use]
     pub fn into_option(self) -> Option<T> {
         match self {
             Self::Found(found) => Some(found),
-            Self::Deleted | Self::Burned | Self::Unknown => None,
+            Self::Deleted(_) | Self::Unknown => None,
         }
     }
 
@@ -36,8 +33,7 @@ impl<T> Lookup<T> {
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Lookup<U> {
         match self {
             Self::Found(found) => Lookup::Found(change(found)),
-            Self::Deleted => Lookup::Deleted,
-            Self::Burned => Lookup::Burned,
+            Self::Deleted(owner) => Lookup::Deleted(owner),
             Self::Unknown => Lookup::Unknown,
         }
     }
@@ -66,8 +62,7 @@ pub enum NotListed {
 }
 
 impl Registry {
-    /// Looks up an id among the executions on disk, the deleted ones and the burned ids. Blocks on
-    /// the disk.
+    /// Looks up an id among the executions on disk and the deleted ones. Blocks on the disk.
     ///
     /// # Errors
     /// The record exists but cannot be read: a disk error, or a damaged record. An error never
@@ -76,23 +71,43 @@ impl Registry {
         if let Some(entry) = self.spool.get(id.uuid())? {
             return Ok(Lookup::Found(entry));
         }
-        if self.spool.tombstone(id.uuid()).is_some() {
-            return Ok(Lookup::Deleted);
-        }
-        Ok(match self.burned.contains(id) {
-            true => Lookup::Burned,
-            false => Lookup::Unknown,
+        Ok(match self.spool.tombstone(id.uuid()) {
+            Some(tombstone) => Lookup::Deleted(tombstone.owner),
+            None => Lookup::Unknown,
         })
+    }
+
+    /// Returns whether a client of this owner cancelled the id before it was accepted, less than an
+    /// hour ago. The owner's clients cannot use it now.
+    #[must_use]
+    pub fn is_burned(&self, id: ExecutionId, owner: Owner) -> bool {
+        self.burned.contains(id, owner)
+    }
+
+    /// Reads the file with the shares of an execution. Empty if the execution has none, or does not
+    /// exist. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A disk error.
+    pub fn shares_of(&self, id: ExecutionId) -> std::io::Result<Vec<u8>> {
+        self.spool.shares_of(id.uuid())
     }
 
     /// Returns one page of the list of executions: at most `limit` ids of executions that were
     /// accepted before the execution `before`, newest first. Without `before`, the page begins with
-    /// the newest execution. Blocks on the disk.
+    /// the newest execution. With an `owner`, the page has only the executions of that owner, and
+    /// `before` must be one of them. Blocks on the disk.
     ///
     /// # Errors
     /// The execution `before` is unknown, or the disk failed (see [`NotListed`]).
-    pub fn page(&self, before: Option<ExecutionId>, limit: usize) -> Result<Page, NotListed> {
-        match self.spool.page(before.map(ExecutionId::uuid), limit) {
+    pub fn page(
+        &self,
+        before: Option<ExecutionId>,
+        limit: usize,
+        owner: Option<Owner>,
+    ) -> Result<Page, NotListed> {
+        let before = before.map(ExecutionId::uuid);
+        match self.spool.page(before, limit, owner) {
             Ok(page) => Ok(Page {
                 ids: page.ids.into_iter().map(Into::into).collect(),
                 next: page.next.map(Into::into),

@@ -2,6 +2,7 @@
 
 use protocol::{Body, ExecutionId, Status};
 use serde::{Deserialize, Serialize};
+use spool::Owner;
 
 use crate::config::Permissions;
 use crate::times::now;
@@ -11,6 +12,10 @@ use crate::times::now;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
+    /// The principal to whom the execution belongs. `None` if the service had no token file when it
+    /// was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
     /// The JSON body of the client's request, with the prompt. A continuation by request has the
     /// workspace of the execution that it continues.
     pub body: Body,
@@ -26,6 +31,14 @@ pub struct Accepted {
     /// client requested.
     #[serde(default)]
     pub chain: Chain,
+}
+
+impl Accepted {
+    /// Returns the owner of the execution, as the spool stores it.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.principal.as_deref().map_or(Owner::NONE, Owner::of)
+    }
 }
 
 /// How often a policy has continued an execution in a row. A continuation inherits these counts.
@@ -91,9 +104,13 @@ impl Record {
 /// model, workspace and metadata of its request.
 pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     let Accepted {
-        body, conversation, ..
+        principal,
+        body,
+        conversation,
+        ..
     } = accepted;
     let mut status = Status::queued(id, now(), body.workspace.clone());
+    status.principal.clone_from(principal);
     status.lane.clone_from(&body.lane);
     status.conversation = Some(conversation.clone());
     status.continues = body.continues;

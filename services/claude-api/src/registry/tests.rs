@@ -7,6 +7,7 @@ use spool::Entry;
 use super::record::{Accepted, Chain, Record, first_status};
 use super::*;
 use crate::config::Permissions;
+use spool::Owner;
 
 fn open(dir: &Path) -> Registry {
     limited(dir, Limits::default())
@@ -22,6 +23,7 @@ fn lock(registry: &Registry, id: ExecutionId) -> IdLock {
 
 fn request(prompt: &str) -> Accepted {
     Accepted {
+        principal: None,
         body: Body::new(prompt),
         permissions: Permissions::default(),
         conversation: "c".to_owned(),
@@ -68,9 +70,9 @@ fn a_burned_id_is_not_accepted_before_or_after_a_start() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(dir.path());
     let id = ExecutionId::random();
-    registry.burn(&lock(&registry, id)).unwrap();
-    registry.burn(&lock(&registry, id)).unwrap();
-    assert!(matches!(registry.find(id), Ok(Lookup::Burned)));
+    registry.burn(&lock(&registry, id), Owner::NONE).unwrap();
+    registry.burn(&lock(&registry, id), Owner::NONE).unwrap();
+    assert!(registry.is_burned(id, Owner::NONE));
     assert!(matches!(
         accept(&registry, id, "x"),
         Err(NotAccepted::Burned)
@@ -78,7 +80,7 @@ fn a_burned_id_is_not_accepted_before_or_after_a_start() {
     drop(registry);
     let registry = open(dir.path());
     registry.recover_burned().unwrap();
-    assert!(matches!(registry.find(id), Ok(Lookup::Burned)));
+    assert!(registry.is_burned(id, Owner::NONE));
     assert!(matches!(
         accept(&registry, id, "x"),
         Err(NotAccepted::Burned)
@@ -96,7 +98,7 @@ fn a_refused_burn_of_an_accepted_or_deleted_id_uses_no_slot_of_the_queue() {
     let registry = limited(dir.path(), limits);
     let id = ExecutionId::random();
     let entry = accept(&registry, id, "x").unwrap();
-    let burned = registry.burn(&lock(&registry, id));
+    let burned = registry.burn(&lock(&registry, id), Owner::NONE);
     assert!(matches!(burned, Err(NotBurned::Exists)), "{burned:?}");
     let end = ended(&entry, State::Completed);
     assert_eq!(
@@ -104,12 +106,12 @@ fn a_refused_burn_of_an_accepted_or_deleted_id_uses_no_slot_of_the_queue() {
         Finish::Recorded
     );
     registry.delete(id).unwrap();
-    let burned = registry.burn(&lock(&registry, id));
+    let burned = registry.burn(&lock(&registry, id), Owner::NONE);
     assert!(matches!(burned, Err(NotBurned::Deleted)), "{burned:?}");
     let other = ExecutionId::random();
-    registry.burn(&lock(&registry, other)).unwrap();
+    registry.burn(&lock(&registry, other), Owner::NONE).unwrap();
     let third = ExecutionId::random();
-    let burned = registry.burn(&lock(&registry, third));
+    let burned = registry.burn(&lock(&registry, third), Owner::NONE);
     assert!(
         matches!(
             burned,
@@ -186,12 +188,12 @@ fn a_deleted_id_is_refused_before_and_after_a_start() {
     registry.delete(id).unwrap();
     drop((entry, registry));
     let registry = open(dir.path());
-    assert!(matches!(registry.find(id), Ok(Lookup::Deleted)));
+    assert!(matches!(registry.find(id), Ok(Lookup::Deleted(_))));
     assert!(matches!(
         accept(&registry, id, "x"),
         Err(NotAccepted::Deleted)
     ));
-    assert_eq!(registry.page(None, 10).unwrap().ids, []);
+    assert_eq!(registry.page(None, 10, None).unwrap().ids, []);
 }
 
 #[test]
@@ -265,7 +267,7 @@ fn an_execution_is_accepted_as_running_only_with_a_permit() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(dir.path());
     let admit = || {
-        let reservation = registry.reserve(Some("lane")).unwrap();
+        let reservation = registry.reserve(Owner::NONE, Some("lane")).unwrap();
         let id_lock = lock(&registry, ExecutionId::random());
         registry.admit(&id_lock, reservation, &request("x"))
     };

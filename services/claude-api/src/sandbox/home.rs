@@ -13,6 +13,8 @@ use crate::cli::create_private;
 
 /// The name of the folder that holds the homes of all workspaces, in the home of the service.
 const FOLDER: &str = ".workspace-homes";
+/// The name of the folder that holds the homes of all workspaces of each principal, likewise.
+const FOLDER_OF_PRINCIPALS: &str = ".principal-homes";
 
 /// The files and folders with settings and credentials for git and similar tools that a person may
 /// have put into the service's home. Each workspace's home gets a link to each, and every execution
@@ -31,14 +33,24 @@ pub(super) struct Home {
     pub(super) readable: Vec<PathBuf>,
 }
 
-/// Creates the home folder of a workspace, or the parts of it that are missing. `own` is the
-/// service's home, and `config_dir` the CLI's configuration folder. Files that a tool has created
+/// Creates the home folder of a workspace, or the parts of it that are missing. Each principal has
+/// its own. `own` is the service's home, and `config_dir` the CLI's configuration folder. Files that a tool has created
 /// in the home stay as they are. Blocks on the disk.
 ///
 /// # Errors
 /// A file, link or folder cannot be created.
-pub(super) fn create(own: &Path, workspace: &str, config_dir: &Path) -> io::Result<Home> {
-    let homes = own.join(FOLDER);
+pub(super) fn create(
+    own: &Path,
+    principal: Option<&str>,
+    workspace: &str,
+    config_dir: &Path,
+) -> io::Result<Home> {
+    let mut homes = own.join(FOLDER);
+    if let Some(principal) = principal {
+        homes = own.join(FOLDER_OF_PRINCIPALS);
+        create_private(&homes)?;
+        homes = homes.join(principal);
+    }
     create_private(&homes)?;
     let folder = homes.join(workspace);
     create_private(&folder)?;
@@ -110,8 +122,10 @@ mod tests {
         fs::create_dir_all(own.join(".ssh")).unwrap();
         fs::create_dir_all(&config).unwrap();
         fs::write(own.join(".gitconfig"), "[user]\n").unwrap();
-        let home = create(&own, "shop", &config).unwrap();
+        let home = create(&own, None, "shop", &config).unwrap();
         assert_eq!(home.readable, [own.join(".ssh"), own.join(".gitconfig")]);
+        let other = create(&own, Some("team-a"), "shop", &config).unwrap();
+        assert_eq!(other.folder, own.join(".principal-homes/team-a/shop"));
         let git = home.folder.join(".gitconfig");
         let included = format!(
             "[include]\n\tpath = \"{}\"\n",
@@ -124,7 +138,7 @@ mod tests {
         fs::remove_file(&claude).unwrap();
         fs::create_dir(&claude).unwrap();
         fs::write(claude.join("planted"), "x").unwrap();
-        create(&own, "shop", &config).unwrap();
+        create(&own, None, "shop", &config).unwrap();
         assert_eq!(fs::read_to_string(git).unwrap(), "mine");
         assert_eq!(fs::read_link(claude).unwrap(), config);
     }

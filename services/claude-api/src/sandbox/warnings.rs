@@ -3,6 +3,7 @@
 
 use rustix::fs::{Access, access};
 
+use crate::access::token_file::Rules;
 use crate::cli::Environment;
 use crate::config::ServeArgs;
 use crate::readiness::Obstacle;
@@ -87,6 +88,17 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
     });
     let all = missing.chain(login).chain(not_first).chain(readable);
     all.chain(dns).chain(paths).collect()
+}
+
+/// Returns the rules for the token file: whether executions of several principals may run here.
+/// They may if the sandbox keeps them apart, or if the operator says so.
+pub(crate) fn token_rules(args: &ServeArgs, environment: &Environment) -> Rules {
+    let apart =
+        args.sandbox && runner::missing_protections().is_empty() && !environment.uses_login();
+    Rules {
+        is_boxed: args.network.boxed,
+        allows_several_principals: apart || args.access.principals_share_a_box,
+    }
 }
 
 /// Returns the content of a file; an empty text if it cannot be read.

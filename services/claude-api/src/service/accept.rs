@@ -7,14 +7,16 @@ use protocol::{Body, ExecutionId, Problem, ProblemType};
 
 use super::burn::burned;
 use super::continue_by_request::ContinuedExecution;
-use super::{FoundExecution, Service, deleted, problem};
+use super::{FoundExecution, Service, deleted, problem, queue_full};
+use crate::access::{Caller, Right};
+use crate::conversations::Note;
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
 use crate::registry::{Admitted, IdLock, Lookup, NotAccepted, RegistryError, Reservation};
 
 /// The result of accepting an execution: the execution, and whether this request created it.
 #[derive(Clone)]
-pub struct Acceptance {
+pub(crate) struct Acceptance {
     /// The execution. It may have ended already if an earlier request created it.
     pub view: FoundExecution,
     /// True if this request created the execution. False if an earlier request with the same id and
@@ -34,17 +36,19 @@ impl Service {
     /// # Errors
     /// All problems of a refused `PUT` (docs/protocol.md, "Problem types"), such as 409 `id-in-use`
     /// for another body and 503 `queue-full`.
-    pub async fn accept(
+    pub(crate) async fn accept(
         self: &Arc<Self>,
+        caller: &Caller,
         id: ExecutionId,
         body: Body,
         share: impl Send + 'static,
     ) -> Result<Acceptance, Problem> {
-        let service = Arc::clone(self);
+        caller.check(Right::Own)?;
+        let (service, caller) = (Arc::clone(self), caller.clone());
         let work = tokio::spawn(async move {
             let _share = share;
             let id_lock = Arc::new(service.engine.registry.lock_id(id).await);
-            service.accept_locked(&id_lock, body).await
+            service.accept_locked(&caller, &id_lock, body).await
         });
         work.await.unwrap_or_else(|error| {
             tracing::error!(
@@ -62,26 +66,32 @@ impl Service {
     /// id.
     async fn accept_locked(
         self: &Arc<Self>,
+        caller: &Caller,
         id_lock: &Arc<IdLock>,
         body: Body,
     ) -> Result<Acceptance, Problem> {
         let (id, digest) = (id_lock.id(), body.digest());
         match self.look_up(id).await? {
-            Lookup::Found(view) if view.entry().body_digest() == digest => {
+            Lookup::Found(view)
+                if caller.sees(id, view.entry().owner())
+                    && view.entry().body_digest() == digest =>
+            {
                 return Ok(Acceptance {
                     view,
                     created: false,
                 });
             }
-            Lookup::Found(_) => return Err(in_use(id)),
-            Lookup::Deleted => return Err(deleted(id)),
-            Lookup::Burned => return Err(burned(id)),
+            Lookup::Deleted(owner) if caller.sees(id, owner) => return Err(deleted(id)),
+            Lookup::Found(_) | Lookup::Deleted(_) => return Err(in_use(id)),
+            Lookup::Unknown if self.engine.registry.is_burned(id, caller.owner()) => {
+                return Err(burned(id));
+            }
             Lookup::Unknown => {}
         }
         body.check(&self.engine.settings.limits)
             .map_err(|e| Problem::new(e.kind(), e.to_string()))?;
-        let continued = self.find_continued(&body).await?;
-        let accepted = self.check(id, body, continued.as_ref())?;
+        let continued = self.find_continued(caller, &body).await?;
+        let accepted = self.check(caller, id, body, continued.as_ref())?;
         if self.stopping.is_cancelled() {
             return Err(Problem::new(
                 ProblemType::Stopping,
@@ -92,14 +102,8 @@ impl Service {
         let reservation = self
             .engine
             .registry
-            .reserve(lane.as_deref())
-            .map_err(|full| {
-                Problem::new(
-                    ProblemType::QueueFull,
-                    format!("{full}; try again when some have ended"),
-                )
-                .with("length", full.length())
-            })?;
+            .reserve(accepted.owner(), lane.as_deref())
+            .map_err(|full| queue_full(&full, format!("{full}; try again when some have ended")))?;
         let live = self.create(id_lock, digest, accepted, reservation).await?;
         if let Some(old) = continued {
             self.record_continued_by(old, id).await;
@@ -126,9 +130,11 @@ impl Service {
         let (engine, id_lock) = (Arc::clone(&self.engine), Arc::clone(id_lock));
         let (stored, first) = (accepted.clone(), status.clone());
         let created = spool::blocking::run(move || {
-            let note = engine
-                .conversations
-                .add(&stored.conversation, &stored.body.workspace);
+            let note = engine.conversations.add(
+                &stored.conversation,
+                &stored.body.workspace,
+                stored.principal.as_deref(),
+            );
             note.map_err(|source| {
                 NotAccepted::Failed(RegistryError::Unwritable {
                     what: "the conversation",
@@ -163,6 +169,7 @@ impl Service {
     /// for the client.
     fn check(
         &self,
+        caller: &Caller,
         id: ExecutionId,
         mut body: Body,
         continued: Option<&ContinuedExecution>,
@@ -170,6 +177,8 @@ impl Service {
         if let Some(old) = continued {
             body.workspace.clone_from(&old.workspace);
         }
+        caller.check_workspace(&body.workspace)?;
+        body.max_budget_usd = self.permitted_budget(caller, body.max_budget_usd)?;
         let limits = &self.engine.settings.limits;
         let refuse = |detail: String| Problem::new(ProblemType::NotAllowed, detail);
         if let Some(name) = body
@@ -182,43 +191,67 @@ impl Service {
             )));
         }
         let permissions = self.engine.settings.tools.resolve(&body).map_err(refuse)?;
-        let conversation = match body.conversation {
-            None => continued.map_or_else(|| id.to_string(), |old| old.conversation.clone()),
-            Some(conversation) => {
-                let conversation = conversation.to_string();
-                match self.engine.conversations.workspace(&conversation) {
-                    Some(workspace) if workspace == body.workspace => conversation,
-                    Some(workspace) => {
-                        return Err(Problem::new(
-                            ProblemType::OtherWorkspace,
-                            format!(
-                                "conversation {conversation} belongs to workspace {workspace:?}; \
-                                 name that workspace"
-                            ),
-                        ));
-                    }
-                    None => {
-                        return Err(Problem::new(
-                            ProblemType::UnknownConversation,
-                            format!(
-                                "there is no conversation {conversation}; use `conversation` from \
-                                 an earlier status"
-                            ),
-                        ));
-                    }
-                }
-            }
-        };
+        let (conversation, principal) = self.conversation(caller, id, &body, continued)?;
         let idle = body
             .idle_timeout_seconds
             .map(|s| (s * 1000.0).ceil() as u64);
         Ok(Accepted {
+            principal,
             body,
             permissions,
             conversation,
             idle_timeout_ms: idle.unwrap_or(limits.idle_timeout_ms),
             chain: Chain::default(),
         })
+    }
+}
+
+impl Service {
+    /// Chooses the conversation of a new execution: the one that the body names, that of the
+    /// continued execution, or a new one with the id of the execution. Also returns the principal to
+    /// whom the execution belongs: the conversation's own, also if an admin continues it.
+    ///
+    /// Fails with the problem for the client if the conversation is unknown, or belongs to another
+    /// workspace or principal.
+    fn conversation(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        body: &Body,
+        continued: Option<&ContinuedExecution>,
+    ) -> Result<(String, Option<String>), Problem> {
+        let notes = &self.engine.conversations;
+        let is_visible =
+            |note: &Note| caller.sees_all() || note.principal.as_deref() == caller.principal();
+        let Some(conversation) = body.conversation else {
+            if let Some(old) = continued {
+                return Ok((old.conversation.clone(), old.principal.clone()));
+            }
+            let conversation = id.to_string();
+            // The conversation may have outlived the execution that began it.
+            return match notes.find(&conversation) {
+                Some(note) if !is_visible(&note) => Err(in_use(id)),
+                _ => Ok((conversation, caller.principal().map(str::to_owned))),
+            };
+        };
+        let conversation = conversation.to_string();
+        match notes.find(&conversation).filter(is_visible) {
+            Some(note) if note.workspace == body.workspace => Ok((conversation, note.principal)),
+            Some(note) => Err(Problem::new(
+                ProblemType::OtherWorkspace,
+                format!(
+                    "conversation {conversation} belongs to workspace {:?}; name that workspace",
+                    note.workspace
+                ),
+            )),
+            None => Err(Problem::new(
+                ProblemType::UnknownConversation,
+                format!(
+                    "there is no conversation {conversation}; use `conversation` from an earlier \
+                     status"
+                ),
+            )),
+        }
     }
 }
 
@@ -256,7 +289,7 @@ mod tests {
         assert!(futures::poll!(&mut put).is_pending(), "it waits for its id");
         let other = || {
             let body = HttpBody::from(vec![b'y'; 48 * 1024]);
-            service.inbound.read(body, 100_000, "")
+            service.inbound.read(body, spool::Owner::NONE, 100_000, "")
         };
         assert!(other().now_or_never().is_none(), "the body is in memory");
         drop(put);

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use protocol::{ExecutionId, Problem, ProblemType, Status};
+use spool::Owner;
 
-use super::{Cancel, Service, deleted, problem};
+use super::find::visible;
+use super::{Cancel, Service, deleted, problem, queue_full};
+use crate::access::{Caller, Right};
 use crate::registry::{IdLock, Lookup, NotBurned};
 
 /// The result of [`Service::cancel_or_burn`], depending on whether the id was known.
@@ -27,24 +30,28 @@ impl Service {
     /// completes even if the caller is dropped.
     ///
     /// # Errors
-    /// 503 `queue-full` if a burned id gets no slot of the queue, 410 `deleted`, a disk error, and
-    /// the errors of [`Service::cancel`].
-    pub async fn cancel_or_burn(
+    /// 403 `forbidden`; 404 `not-found` for an execution of another principal; 503 `queue-full` if
+    /// a burned id gets no slot of the queue; 410 `deleted`; a disk error; and the errors of
+    /// [`Service::cancel`].
+    pub(crate) async fn cancel_or_burn(
         self: &Arc<Self>,
+        caller: &Caller,
         id: ExecutionId,
         cancel: Cancel,
     ) -> Result<Burn, Problem> {
-        let service = Arc::clone(self);
+        caller.check(Right::Control)?;
+        let (service, caller) = (Arc::clone(self), caller.clone());
         let work = tokio::spawn(async move {
             // With the lock, an earlier acceptance of the same id has finished and can be
             // cancelled.
             let id_lock = service.engine.registry.lock_id(id).await;
             let view = match service.look_up(id).await? {
-                Lookup::Found(view) => view,
-                Lookup::Deleted => return Err(deleted(id)),
-                Lookup::Burned | Lookup::Unknown => {
-                    return service.burn(id_lock).await.map(|()| Burn::Burned);
+                // A share burns nothing: its execution was deleted.
+                Lookup::Unknown if caller.check(Right::Own).is_ok() => {
+                    let owner = caller.owner();
+                    return service.burn(id_lock, owner).await.map(|()| Burn::Burned);
                 }
+                known => visible(known, &caller, id)?,
             };
             drop(id_lock);
             let status = service.cancel(&view, cancel).await?;
@@ -64,15 +71,14 @@ impl Service {
 
     /// Writes to disk that the locked id is burned for an hour from now. No execution has the id;
     /// it may be burned already. Fails with the problem for the client.
-    async fn burn(self: &Arc<Self>, id_lock: IdLock) -> Result<(), Problem> {
+    async fn burn(self: &Arc<Self>, id_lock: IdLock, owner: Owner) -> Result<(), Problem> {
         let (service, id) = (Arc::clone(self), id_lock.id());
-        match spool::blocking::run(move || service.engine.registry.burn(&id_lock)).await {
+        match spool::blocking::run(move || service.engine.registry.burn(&id_lock, owner)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(NotBurned::QueueFull(full))) => Err(Problem::new(
-                ProblemType::QueueFull,
-                format!("{full}; the cancel of {id} was not recorded; try again"),
-            )
-            .with("length", full.length())),
+            Ok(Err(NotBurned::QueueFull(full))) => {
+                let detail = format!("{full}; the cancel of {id} was not recorded; try again");
+                Err(queue_full(&full, detail))
+            }
             Ok(Err(NotBurned::Deleted)) => Err(deleted(id)),
             Ok(Err(NotBurned::Failed(failure))) => Err(problem(&failure)),
             // Accepted ids were cancelled above, and the lock prevents an acceptance of this one.

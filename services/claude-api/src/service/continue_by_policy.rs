@@ -83,6 +83,14 @@ impl Service {
             ContinuationDecision::None => return None,
             ContinuationDecision::GivenUp => "it was interrupted too often in a row".to_owned(),
             ContinuationDecision::Continue { not_before, chain } => {
+                if let Some(principal) = &accepted.principal
+                    && let Err(spent) = self.budget_left(principal)
+                {
+                    let text = format!("it is not continued: {}", spent.detail);
+                    let at = status.ended_at.unwrap_or_else(now);
+                    status.warn(at, "not_continued", text, serde_json::Value::Null);
+                    return None;
+                }
                 let body = self.next_body(&accepted, status, context.asked);
                 let next = Accepted {
                     body,

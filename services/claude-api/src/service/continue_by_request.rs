@@ -7,9 +7,10 @@ use protocol::body::DEFAULT_WORKSPACE;
 use protocol::{Body, ExecutionId, Problem, ProblemType, Status};
 use tokio::sync::OwnedMutexGuard;
 
+use super::find::visible;
 use super::{Service, not_found};
+use crate::access::Caller;
 use crate::execution::policy::is_continuable;
-use crate::registry::Lookup;
 use crate::registry::record::Record;
 
 /// An ended execution that a request may continue, with its conversation and workspace. It holds a
@@ -21,6 +22,8 @@ pub(super) struct ContinuedExecution {
     pub(super) conversation: String,
     /// The workspace in which the ended execution ran.
     pub(super) workspace: String,
+    /// The principal to whom the ended execution belongs.
+    pub(super) principal: Option<String>,
     _lock: OwnedMutexGuard<()>,
 }
 
@@ -35,6 +38,7 @@ impl Service {
     /// cannot be continued.
     pub(super) async fn find_continued(
         self: &Arc<Self>,
+        caller: &Caller,
         body: &Body,
     ) -> Result<Option<ContinuedExecution>, Problem> {
         let Some(id) = body.continues else {
@@ -43,8 +47,10 @@ impl Service {
         let lock = self.engine.registry.lock_continuations().await;
         // Not `find`, which may wait for the acceptance of an id: the caller is an acceptance
         // itself. An execution that is being accepted has no end, and is refused below.
-        let Lookup::Found(view) = self.look_up(id).await? else {
-            return Err(not_found(id));
+        let view = match visible(self.look_up(id).await?, caller, id) {
+            Ok(view) => view,
+            Err(problem) if problem.kind == ProblemType::Deleted => return Err(not_found(id)),
+            Err(problem) => return Err(problem),
         };
         let shown = self.status(&view).await?;
         let refuse = |reason: String| {
@@ -103,6 +109,7 @@ impl Service {
             entry,
             conversation,
             workspace: status.workspace,
+            principal: status.principal,
             _lock: lock,
         }))
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 
 use super::{Service, deleted, not_found, problem};
+use crate::access::{Caller, Right};
 use crate::execution::live::{Live, Published};
 use crate::execution::views::Viewing;
 use crate::registry::record::Record;
@@ -33,6 +34,20 @@ impl FoundExecution {
     }
 }
 
+/// Returns an execution that was looked up, if the client sees it. Fails with 410 `deleted` or 404
+/// `not-found` otherwise. An execution of another principal does not exist for the client.
+pub(super) fn visible(
+    known: Lookup<FoundExecution>,
+    caller: &Caller,
+    id: ExecutionId,
+) -> Result<FoundExecution, Problem> {
+    match known {
+        Lookup::Found(view) if caller.sees(id, view.entry().owner()) => Ok(view),
+        Lookup::Deleted(owner) if caller.sees(id, owner) => Err(deleted(id)),
+        Lookup::Found(_) | Lookup::Deleted(_) | Lookup::Unknown => Err(not_found(id)),
+    }
+}
+
 impl Service {
     /// Counts a client's stream of the output or the status as a view of the execution, until the
     /// result is dropped. While an execution is viewed, its scheduled cancel ("cancel when nobody
@@ -49,12 +64,19 @@ impl Service {
         }
     }
 
-    /// Finds an execution by its id, live or on disk. If the id is being accepted at this moment,
-    /// waits for the end of the acceptance.
+    /// Finds an execution by its id, live or on disk, for a client with this right. If the id is
+    /// being accepted at this moment, waits for the end of the acceptance.
     ///
     /// # Errors
-    /// 404 `not-found` for an unknown or burned id, 410 `deleted`, or a disk error.
-    pub async fn find(self: &Arc<Self>, id: ExecutionId) -> Result<FoundExecution, Problem> {
+    /// 403 `forbidden` if the client does not have the right. 404 `not-found` for an id that is
+    /// unknown or burned, or that belongs to another principal. 410 `deleted`, or a disk error.
+    pub(crate) async fn find(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: ExecutionId,
+        right: Right,
+    ) -> Result<FoundExecution, Problem> {
+        caller.check(right)?;
         let known = match self.look_up(id).await? {
             Lookup::Found(FoundExecution::Ended(entry)) if !entry.is_terminal() => {
                 // On disk, but without an owner yet: the acceptance holds the lock of the id until
@@ -64,11 +86,7 @@ impl Service {
             }
             known => known,
         };
-        match known {
-            Lookup::Found(view) => Ok(view),
-            Lookup::Deleted => Err(deleted(id)),
-            Lookup::Burned | Lookup::Unknown => Err(not_found(id)),
-        }
+        visible(known, caller, id)
     }
 
     /// Looks up an id, first among the live executions, then on disk. Unlike [`Self::find`], this

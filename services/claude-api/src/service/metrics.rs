@@ -45,6 +45,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::{Caller, Right};
     use crate::service::testing::{accepted, open};
 
     #[tokio::test]
@@ -54,7 +55,10 @@ mod tests {
         let [id, _] = [(); 2].map(|()| accepted(&service, State::Queued));
         assert_eq!(service.gauges(), Gauges::default());
         service.recover().unwrap();
-        let view = service.find(id).await.unwrap();
+        let view = service
+            .find(&Caller::anyone(), id, Right::View)
+            .await
+            .unwrap();
         let viewing = service.viewing(&view, None).await;
         let expected = Gauges {
             queued: 2,

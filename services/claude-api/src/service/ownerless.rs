@@ -124,6 +124,7 @@ impl Service {
         if status.continued_by.is_none() && !cancelled {
             *continuation = self.create_continuation(&entry, &mut status, context);
         }
+        self.count_cost(&status);
         let finish = self
             .engine
             .registry

@@ -118,11 +118,11 @@ impl Service {
         let body = entry.body()?;
         let accepted: Accepted =
             serde_json::from_slice(&body).context("the body of the execution")?;
-        if let Err(error) = self
-            .engine
-            .conversations
-            .add(&accepted.conversation, &accepted.body.workspace)
-        {
+        if let Err(error) = self.engine.conversations.add(
+            &accepted.conversation,
+            &accepted.body.workspace,
+            accepted.principal.as_deref(),
+        ) {
             // Not fatal: only later requests for this conversation are refused as unknown.
             let execution = record.status.execution_id;
             tracing::warn!(
@@ -162,8 +162,8 @@ impl Service {
     /// accepted, so that no second continuation is created.
     fn was_accepted(&self, id: ExecutionId) -> bool {
         match self.engine.registry.find(id) {
-            Ok(Lookup::Found(_) | Lookup::Deleted) | Err(_) => true,
-            Ok(Lookup::Burned | Lookup::Unknown) => false,
+            Ok(Lookup::Found(_) | Lookup::Deleted(_)) | Err(_) => true,
+            Ok(Lookup::Unknown) => false,
         }
     }
 }

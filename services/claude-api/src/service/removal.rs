@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use protocol::{ExecutionId, Problem, ProblemType};
 
 use super::{FoundExecution, Service, deleted, problem};
+use crate::access::{Caller, Right};
 use crate::registry::NotDeleted;
 
 /// How long the note of a conversation is kept after the last execution of the conversation. The
@@ -24,10 +25,14 @@ impl Service {
     /// on disk, and requests with the id are answered with 410 `deleted`.
     ///
     /// # Errors
-    /// 409 `wrong-state` if the execution has not ended, 404 `not-found`, 410 `deleted`, or a disk
-    /// error.
-    pub async fn delete(self: &Arc<Self>, id: ExecutionId) -> Result<(), Problem> {
-        let view = self.find(id).await?;
+    /// 409 `wrong-state` if the execution has not ended, 403 `forbidden`, 404 `not-found`, 410
+    /// `deleted`, or a disk error.
+    pub(crate) async fn delete(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: ExecutionId,
+    ) -> Result<(), Problem> {
+        let view = self.find(caller, id, Right::Own).await?;
         let state = self.status(&view).await?.state;
         let not_ended = || {
             Problem::new(
@@ -64,7 +69,7 @@ impl Service {
             let Some(policy) = &service.engine.sandbox else {
                 return Ok(());
             };
-            policy.expire(|conversation| notes.workspace(conversation).is_some())
+            policy.expire(|conversation| notes.find(conversation).is_some())
         };
         let expired: Result<std::io::Result<()>, _> = spool::blocking::run(expire).await;
         if let Ok(Err(error)) = expired {

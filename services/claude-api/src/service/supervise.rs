@@ -132,6 +132,11 @@ impl Service {
             }
             None => {}
         }
+        if status.principal.is_some() && status.cost_usd.is_some() {
+            // Before the end is recorded, so that a kill in between does not lose the cost.
+            let (service, counted) = (Arc::clone(self), status.clone());
+            let _ = spool::blocking::run(move || service.count_cost(&counted)).await;
+        }
         let recorded = record_end(owner, &status).await;
         if recorded == Some(Finish::EarlierStands) {
             tracing::error!(
@@ -221,6 +226,7 @@ fn log_end(status: &Status, prompt_bytes: usize) {
         warnings = status.warnings.len(),
         lane = status.lane,
         workspace = status.workspace,
+        principal = status.principal,
         "execution ended"
     );
 }

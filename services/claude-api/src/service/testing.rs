@@ -86,6 +86,7 @@ fn create(
     continues: Option<ExecutionId>,
 ) -> ExecutionId {
     let accepted = Accepted {
+        principal: None,
         body: Body {
             on_interrupt: OnInterrupt::Continue,
             continues,
@@ -158,6 +159,6 @@ pub(crate) async fn end(service: &Service, id: ExecutionId) -> Status {
 
 /// Lists the executions on disk except this one.
 pub(crate) fn others(service: &Service, id: ExecutionId) -> Vec<ExecutionId> {
-    let ids = service.engine.registry.page(None, 100).unwrap().ids;
+    let ids = service.engine.registry.page(None, 100, None).unwrap().ids;
     ids.into_iter().filter(|other| *other != id).collect()
 }

@@ -1,11 +1,9 @@
-//! Opens a WebSocket connection, first over TCP with the socket options, then with the HTTP
+//! Opens a WebSocket connection, first the transport with the socket options, then the HTTP
 //! upgrade.
 
 use std::io;
-use std::net::SocketAddr;
 
 use http::{HeaderName, HeaderValue, Response};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Error as WsError};
@@ -13,6 +11,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::quiet_stream::{PongSwitch, QuietStream};
 use crate::Address;
+use crate::tls::{Roots, TlsError};
+use crate::transport::{Transport, TransportError};
 
 /// The default of [`ConnectionOptions::message_bytes`], the maximum size of a received message, in
 /// bytes (64 MiB). It is far above the 524,288 bytes that the bridge sends at most
@@ -29,6 +29,8 @@ pub struct ConnectionOptions {
     /// Headers of the HTTP upgrade request, for example `Origin`. Each replaces an existing header
     /// of the same name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The root certificates that are trusted for a `wss://` address.
+    pub roots: Roots,
     /// The size of the TCP socket's receive buffer, in bytes (`SO_RCVBUF`). `None` leaves the
     /// system's default. With a small buffer the bridge notices a slow reader sooner.
     pub receive_buffer_bytes: Option<u32>,
@@ -48,6 +50,7 @@ impl Default for ConnectionOptions {
     fn default() -> Self {
         Self {
             headers: Vec::new(),
+            roots: Roots::default(),
             receive_buffer_bytes: None,
             read_buffer_bytes: READ_BUFFER_BYTES,
             message_bytes: MESSAGE_BYTES,
@@ -59,9 +62,12 @@ impl Default for ConnectionOptions {
 /// The reason why a WebSocket connection to a bridge could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The TCP connection could not be opened, or broke before the WebSocket upgrade.
+    /// The connection could not be opened, or broke before the WebSocket upgrade.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// TLS with this server is not possible.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The server answered the upgrade request with another HTTP status than 101 (Switching
     /// Protocols). The body of a bridge's answer is a [`Problem`](protocol::Problem).
     #[error("HTTP {}", .0.status())]
@@ -69,6 +75,15 @@ pub enum ConnectError {
     /// The server's answer is not a valid WebSocket upgrade, so the server is no bridge.
     #[error("it does not speak WebSocket: {0}")]
     NotWebSocket(String),
+}
+
+impl From<TransportError> for ConnectError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Io(error) => Self::Io(error),
+            TransportError::Tls(error) => Self::Tls(error),
+        }
+    }
 }
 
 impl From<WsError> for ConnectError {
@@ -91,6 +106,7 @@ pub(super) async fn connect(
 ) -> Result<(WebSocketStream<QuietStream>, PongSwitch), ConnectError> {
     let ConnectionOptions {
         headers,
+        roots,
         receive_buffer_bytes,
         read_buffer_bytes,
         message_bytes,
@@ -100,8 +116,7 @@ pub(super) async fn connect(
     for (name, value) in headers {
         request.headers_mut().insert(name, value.clone());
     }
-    let stream = tcp(address, *receive_buffer_bytes).await?;
-    stream.set_nodelay(true)?;
+    let stream = Transport::connect(address, roots, *receive_buffer_bytes).await?;
     let pongs = PongSwitch::new(*answer_pings);
     let stream = QuietStream::new(stream, pongs.clone());
     let config = WebSocketConfig::default()
@@ -113,30 +128,4 @@ pub(super) async fn connect(
     // Only now, because the request of the upgrade must be sent in any case.
     pongs.restore();
     Ok((socket, pongs))
-}
-
-/// Opens a TCP connection to the first address of the host that accepts one. If none does, returns
-/// the error of the last address. `receive_buffer` is the size of the socket's receive buffer in
-/// bytes, or `None` for the system's default.
-async fn tcp(address: &Address, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
-    let mut last = None;
-    for to in lookup_host(address.authority()).await? {
-        match tcp_to(to, receive_buffer).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| io::Error::other("the host has no address")))
-}
-
-async fn tcp_to(to: SocketAddr, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    if let Some(bytes) = receive_buffer {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    socket.connect(to).await
 }

@@ -1,8 +1,9 @@
-//! A TCP stream that can drop written bytes, so that tests can act as a client that does not answer
+//! A stream that can drop written bytes, so that tests can act as a client that does not answer
 //! pings.
 //!
 //! The WebSocket library answers each ping by itself while it reads. To suppress these answers, the
-//! stream drops all written bytes, except while the connection sends a frame of its own.
+//! stream drops all written bytes, except while the connection sends a frame of its own. It is
+//! above TLS, which must send every byte that it has encrypted.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::transport::Transport;
 
 /// The switch that decides whether a [`QuietStream`] sends or drops the bytes written to it. Clones
 /// share the state.
@@ -48,16 +50,16 @@ impl PongSwitch {
     }
 }
 
-/// A TCP stream that drops the bytes written to it while its [`PongSwitch`] is off, and reports
+/// A stream that drops the bytes written to it while its [`PongSwitch`] is off, and reports
 /// them as written.
 #[derive(Debug)]
 pub(super) struct QuietStream {
-    stream: TcpStream,
+    stream: Transport,
     switch: PongSwitch,
 }
 
 impl QuietStream {
-    pub(super) fn new(stream: TcpStream, switch: PongSwitch) -> Self {
+    pub(super) fn new(stream: Transport, switch: PongSwitch) -> Self {
         Self { stream, switch }
     }
 }

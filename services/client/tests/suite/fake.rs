@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use protocol::access::Share;
 use protocol::message::{
     Capabilities, ClientMessage, Connected, Control, Empty, Notification, Output, Reply, Request,
     RequestId, StatusUpdate, StatusWord,
@@ -62,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) message_bytes: usize,
     /// The `limits` of the greeting.
     pub(crate) limits: Value,
+    /// The reason of a close frame.
+    pub(crate) close_reason: &'static str,
 }
 
 impl Plan {
@@ -77,6 +80,7 @@ impl Plan {
             refuse: None,
             message_bytes: usize::MAX,
             limits: Value::Null,
+            close_reason: "restarting",
         }
     }
 
@@ -270,6 +274,16 @@ impl Connection {
                     };
                     send(&mut socket, &Reply::result(id, part)).await;
                 }
+                Request::Share(_) => {
+                    let share: Share = serde_json::from_value(serde_json::json!({
+                        "shareId": "018f4e2a-7b3c-7def-8123-456789abcdef",
+                        "token": "share_token",
+                        "role": "view",
+                        "expires": "2026-01-03T03:04:05Z",
+                    }))
+                    .unwrap();
+                    send(&mut socket, &Reply::result(id, share)).await;
+                }
                 Request::Detach(_) | Request::Input(_) | Request::Ping(_) => {
                     send(&mut socket, &Reply::result(id, Empty {})).await;
                 }
@@ -308,7 +322,7 @@ impl Connection {
                 Fault::Close(after, code) if sent >= after => {
                     let frame = CloseFrame {
                         code: code.into(),
-                        reason: "restarting".into(),
+                        reason: self.plan.close_reason.into(),
                     };
                     socket.close(Some(frame)).await.ok();
                     while let Some(Ok(_)) = socket.next().await {}

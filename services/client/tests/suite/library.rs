@@ -192,7 +192,7 @@ async fn each_refusal_has_its_error() {
         .unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(matches!(
-        Client::connect("wss://x/ws", hasty()).await,
+        Client::connect("ftp://x/ws", hasty()).await,
         Err(Error::Address(_))
     ));
     let fake = Fake::start(Plan::of(TEXT)).await;

@@ -5,6 +5,9 @@
     reason = "helpers of tests; clippy.toml allows it only inside test functions"
 )]
 
+mod access;
 mod connection;
 mod fake;
+mod front;
 mod library;
+mod tls;

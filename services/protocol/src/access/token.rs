@@ -33,7 +33,9 @@ pub struct SecretHash([u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
     /// The text is not of the form of a token.
-    #[error("not a token: a token is ccb_ and 43 letters, digits, - or _ (ccb token new makes one)")]
+    #[error(
+        "not a token: a token is ccb_ and 43 letters, digits, - or _ (ccb token new makes one)"
+    )]
     Form,
     /// The text is empty, is longer than 512 bytes, or has characters that a header cannot have.
     #[error("not a token: give one line of at most 512 letters, digits, - and _")]

@@ -1,6 +1,7 @@
 //! Tests of scans, disk use and damage.
 
 use super::*;
+use crate::owner::Owner;
 
 #[test]
 fn both_scans_return_all_rows_over_many_blocks() {
@@ -17,6 +18,7 @@ fn both_scans_return_all_rows_over_many_blocks() {
                 sequence,
                 &Row {
                     id: Uuid::from_u128(u128::from(sequence) + 1),
+                    owner: Owner::NONE,
                     ended,
                 },
             )
@@ -60,6 +62,7 @@ fn removed_rows_at_the_old_end_are_neither_scanned_nor_kept_on_disk() {
     let index = Index::open(&path).unwrap();
     let row = |n: u64| Row {
         id: Uuid::from_u128(u128::from(n) + 1),
+        owner: Owner::NONE,
         ended: None,
     };
     let n = 20_000;
@@ -106,6 +109,7 @@ fn scan_reports_a_damaged_row() {
             0,
             &Row {
                 id: Uuid::from_u128(1),
+                owner: Owner::NONE,
                 ended: None,
             },
         )

@@ -7,6 +7,7 @@ use super::Spool;
 use crate::{
     error::SpoolError,
     index::{Row, Slot},
+    owner::Owner,
 };
 
 /// One page of the list of stored executions, newest acceptance first.
@@ -23,16 +24,26 @@ impl Spool {
     /// page has only executions accepted earlier than that one, which may have been deleted in the
     /// meantime. With `None`, the page begins at the newest execution.
     ///
+    /// With `owner`, the page has only the executions of this owner. An owner with few executions
+    /// costs a scan of the whole index, but no folder of another owner is opened.
+    ///
     /// # Errors
-    /// `UnknownBefore` if `before` is no stored execution and none deleted within 30 days, or `Io`
-    /// if the disk cannot be read.
-    pub fn page(&self, before: Option<Uuid>, limit: usize) -> Result<Page, SpoolError> {
+    /// `UnknownBefore` if `before` is no stored execution and none deleted within 30 days, or one
+    /// of another owner. `Io` if the disk cannot be read.
+    pub fn page(
+        &self,
+        before: Option<Uuid>,
+        limit: usize,
+        owner: Option<Owner>,
+    ) -> Result<Page, SpoolError> {
         let store = &self.store;
+        let is_listed = |of: Owner| owner.is_none_or(|owner| owner == of);
         let end = match before {
             None => u64::MAX,
-            Some(id) => store
-                .sequence_of(id)?
-                .ok_or(SpoolError::UnknownBefore(id))?,
+            Some(id) => match store.place_of(id)? {
+                Some((sequence, of)) if is_listed(of) => sequence,
+                Some(_) | None => return Err(SpoolError::UnknownBefore(id)),
+            },
         };
         let mut page = Page {
             ids: Vec::new(),
@@ -40,7 +51,7 @@ impl Spool {
         };
         store.index().scan_back(end, |row| {
             // The row may belong to an acceptance or a deletion in progress.
-            if store.has_record(row.id) {
+            if is_listed(row.owner) && store.has_record(row.id) {
                 if page.ids.len() == limit {
                     page.next = page.ids.last().copied();
                     return false;
@@ -61,7 +72,10 @@ impl Spool {
     pub fn unfinished(&self) -> Result<Vec<Uuid>, SpoolError> {
         let mut live = Vec::new();
         self.store.index().scan(|_, slot| {
-            if let Slot::Row(Row { id, ended: None }) = slot {
+            if let Slot::Row(Row {
+                id, ended: None, ..
+            }) = slot
+            {
                 live.push(id);
             }
             true

@@ -18,9 +18,13 @@ use crate::{
     store::name,
 };
 
+mod burned;
 mod damage;
 mod lease;
+mod old_format;
+mod owner;
 mod power_cut;
+mod shares;
 
 const LIMITS: SpoolLimits = SpoolLimits {
     kept_bytes: 1 << 20,
@@ -43,25 +47,38 @@ fn id(n: u128) -> Uuid {
 }
 
 fn create(spool: &Spool, n: u128) -> Entry {
+    create_for(spool, n, Owner::NONE)
+}
+
+fn create_for(spool: &Spool, n: u128, owner: Owner) -> Entry {
     spool
         .create(
             id(n),
             format!("body {n}").as_bytes(),
             [n as u8; 32],
             b"{\"state\":\"queued\"}",
+            owner,
         )
         .unwrap()
 }
 
 fn ended(spool: &Spool, n: u128) -> Entry {
-    let entry = create(spool, n);
+    ended_for(spool, n, Owner::NONE)
+}
+
+fn ended_for(spool: &Spool, n: u128, owner: Owner) -> Entry {
+    let entry = create_for(spool, n, owner);
     spool.end(&entry, b"{\"state\":\"completed\"}").unwrap();
     entry
 }
 
 fn listed(spool: &Spool) -> Vec<u128> {
+    listed_for(spool, None)
+}
+
+fn listed_for(spool: &Spool, owner: Option<Owner>) -> Vec<u128> {
     spool
-        .page(None, 1000)
+        .page(None, 1000, owner)
         .unwrap()
         .ids
         .iter()
@@ -86,8 +103,8 @@ fn an_accepted_execution_survives_a_restart() {
     assert!(!entry.is_terminal());
     assert!(spool.get(id(2)).unwrap().is_none());
     assert!(matches!(
-        spool.create(id(1), b"other", [2; 32], b"{}"),
-        Err(SpoolError::Exists { digest }) if digest == [1; 32]
+        spool.create(id(1), b"other", [2; 32], b"{}", Owner::NONE),
+        Err(SpoolError::Exists { digest, .. }) if digest == [1; 32]
     ));
     assert_eq!(entry.body().unwrap(), b"body 1");
 }
@@ -128,10 +145,10 @@ fn a_deleted_execution_leaves_a_tombstone_for_30_days() {
     drop((entry, spool));
     let spool = open(&dir);
     assert!(spool.get(id(7)).unwrap().is_none());
-    assert_eq!(spool.tombstone(id(7)), Some([7; 32]));
+    assert_eq!(spool.tombstone(id(7)).unwrap().digest, [7; 32]);
     assert!(matches!(
-        spool.create(id(7), b"again", [7; 32], b"{}"),
-        Err(SpoolError::Deleted { digest }) if digest == [7; 32]
+        spool.create(id(7), b"again", [7; 32], b"{}", Owner::NONE),
+        Err(SpoolError::Deleted { digest, .. }) if digest == [7; 32]
     ));
     assert!(
         fs::metadata(spool.store.tombstone_path(id(7)))
@@ -164,7 +181,7 @@ fn the_start_finishes_a_deletion_that_a_crash_interrupted() {
     .unwrap();
     drop(spool);
     let spool = open(&dir);
-    assert_eq!(spool.tombstone(id(1)), Some([1; 32]));
+    assert_eq!(spool.tombstone(id(1)).unwrap().digest, [1; 32]);
     assert!(!spool.store.folder(id(1)).exists());
     assert_eq!(listed(&spool), [2]);
 }
@@ -197,7 +214,7 @@ fn pages_cover_the_whole_list_newest_first() {
     let mut before = None;
     let mut all = Vec::new();
     loop {
-        let page = spool.page(before, 3).unwrap();
+        let page = spool.page(before, 3, None).unwrap();
         assert_eq!(page.ids.len(), 3);
         all.extend(page.ids.iter().map(Uuid::as_u128));
         before = page.next;
@@ -207,10 +224,10 @@ fn pages_cover_the_whole_list_newest_first() {
     }
     assert_eq!(all, [10, 9, 8, 7, 6, 4, 3, 2, 1]);
     assert!(matches!(
-        spool.page(Some(id(99)), 3),
+        spool.page(Some(id(99)), 3, None),
         Err(SpoolError::UnknownBefore(_))
     ));
-    let after_deleted = spool.page(Some(id(5)), 2).unwrap();
+    let after_deleted = spool.page(Some(id(5)), 2, None).unwrap();
     assert_eq!(
         after_deleted.ids,
         [id(4), id(3)],
@@ -280,6 +297,7 @@ fn a_terminal_status_counts_even_if_its_row_is_not_updated() {
             0,
             &Row {
                 id: id(1),
+                owner: Owner::NONE,
                 ended: None,
             },
         )
@@ -304,6 +322,7 @@ fn set_end(spool: &Spool, sequence: u64, n: u128, at: SystemTime, bytes: u64) {
             sequence,
             &Row {
                 id: id(n),
+                owner: Owner::NONE,
                 ended: Some(EndFacts { at_ms, bytes }),
             },
         )
@@ -337,8 +356,35 @@ fn retention_deletes_by_age_then_by_size_and_keeps_live_executions() {
     assert_eq!(listed(&spool), [5, 2, 1]);
     let live_bytes = disk_bytes(&spool.store.folder(id(1)));
     assert_eq!(spool.measured_bytes(), (8 << 20) + live_bytes);
-    assert_eq!(spool.tombstone(id(4)), Some([4; 32]));
+    assert_eq!(spool.tombstone(id(4)).unwrap().digest, [4; 32]);
     assert!(spool.expire(now).unwrap().is_empty());
+}
+
+#[test]
+fn one_owner_cannot_push_out_the_executions_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = SpoolLimits {
+        retention_bytes: 10 << 20,
+        ..LIMITS
+    };
+    let spool = Spool::open(dir.path(), limits).unwrap().0;
+    let now = SystemTime::now();
+    for n in 1..6 {
+        // The oldest execution belongs to the owner who uses little.
+        let owner = Owner::of(if n == 1 { "quiet" } else { "loud" });
+        ended(&spool, n);
+        let row = Row {
+            id: id(n),
+            owner,
+            ended: Some(EndFacts {
+                at_ms: now.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 - 100 + n as u64,
+                bytes: 3 << 20,
+            }),
+        };
+        spool.store.index().put(n as u64 - 1, &row).unwrap();
+    }
+    assert_eq!(spool.expire(now).unwrap(), [id(2), id(3)]);
+    assert_eq!(listed(&spool), [5, 4, 1]);
 }
 
 #[test]
@@ -363,11 +409,13 @@ fn concurrent_acceptances_of_one_id_accept_it_once() {
         let tries: Vec<_> = (0..8_u8)
             .map(|n| {
                 let spool = spool.clone();
-                scope.spawn(move || match spool.create(id(1), &[n], [n; 32], b"{}") {
-                    Ok(_) => 1,
-                    Err(SpoolError::Exists { .. }) => 0,
-                    Err(other) => panic!("{other}"),
-                })
+                scope.spawn(
+                    move || match spool.create(id(1), &[n], [n; 32], b"{}", Owner::NONE) {
+                        Ok(_) => 1,
+                        Err(SpoolError::Exists { .. }) => 0,
+                        Err(other) => panic!("{other}"),
+                    },
+                )
             })
             .collect();
         tries.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -462,53 +510,12 @@ fn an_unviewed_note_survives_a_restart_and_can_be_removed() {
     assert_eq!(entry.body().unwrap(), b"body 1");
 }
 
-/// docs/protocol.md, "Calls": `ifUnknown=burn`.
-#[test]
-fn a_burned_id_is_refused_for_an_hour_across_restarts() {
-    let dir = TempDir::new().unwrap();
-    let spool = open(&dir);
-    spool.burn(id(1)).unwrap();
-    spool.burn(id(1)).unwrap();
-    let now = SystemTime::now();
-    let refused = |spool: &Spool| {
-        let created = spool.create(id(1), b"body", [1; 32], b"{}");
-        assert!(matches!(created, Err(SpoolError::Burned)));
-        assert!(spool.get(id(1)).unwrap().is_none() && listed(spool).is_empty());
-    };
-    refused(&spool);
-    drop(spool);
-    let spool = open(&dir);
-    refused(&spool);
-    assert_eq!(spool.burned().unwrap(), [id(1)]);
-    let minutes = |n: u64| now + Duration::from_secs(60 * n);
-    assert!(spool.expire_burned(minutes(59)).unwrap().is_empty());
-    refused(&spool);
-    assert_eq!(spool.expire_burned(minutes(61)).unwrap(), [id(1)]);
-    create(&spool, 1);
-}
-
-/// docs/protocol.md, "Calls": `ifUnknown=burn`.
-#[test]
-fn a_repeated_burn_restarts_its_hour() {
-    let dir = TempDir::new().unwrap();
-    let spool = open(&dir);
-    spool.burn(id(1)).unwrap();
-    let now = SystemTime::now();
-    let hour = Duration::from_secs(3600);
-    let file = File::open(spool.store.burned_path(id(1))).unwrap();
-    file.set_modified(now - hour).unwrap();
-    spool.burn(id(1)).unwrap();
-    assert!(file.metadata().unwrap().modified().unwrap() >= now);
-    assert!(spool.expire_burned(now + hour / 2).unwrap().is_empty());
-    assert!(spool.is_burned(id(1)).unwrap());
-}
-
 /// Tools run as the same user and can touch every file.
 #[test]
 fn a_file_touched_to_an_old_time_does_not_expire() {
     let dir = TempDir::new().unwrap();
     let spool = open(&dir);
-    spool.burn(id(1)).unwrap();
+    spool.burn(id(1), Owner::NONE).unwrap();
     ended(&spool, 2);
     spool.delete(id(2)).unwrap();
     let years = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -521,24 +528,6 @@ fn a_file_touched_to_an_old_time_does_not_expire() {
     assert!(spool.expire_burned(SystemTime::now()).unwrap().is_empty());
     spool.expire(SystemTime::now()).unwrap();
     assert!(spool.tombstone(id(2)).is_some());
-}
-
-/// docs/protocol.md, "Calls": `ifUnknown=burn`.
-#[test]
-fn an_existing_or_deleted_id_cannot_be_burned() {
-    let dir = TempDir::new().unwrap();
-    let spool = open(&dir);
-    ended(&spool, 1);
-    assert!(matches!(
-        spool.burn(id(1)),
-        Err(SpoolError::Exists { digest }) if digest == [1; 32]
-    ));
-    spool.delete(id(1)).unwrap();
-    assert!(matches!(
-        spool.burn(id(1)),
-        Err(SpoolError::Deleted { digest }) if digest == [1; 32]
-    ));
-    assert!(spool.burned().unwrap().is_empty());
 }
 
 #[test]

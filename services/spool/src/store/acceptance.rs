@@ -66,7 +66,14 @@ impl Store {
         // Create the files now, because a full disk may have no room for names later.
         create_track_files(&staging).map_err(SpoolError::unwritable("the execution's folder"))?;
         self.index()
-            .put(header.sequence, &Row { id, ended: None })
+            .put(
+                header.sequence,
+                &Row {
+                    id,
+                    owner: header.owner,
+                    ended: None,
+                },
+            )
             .map_err(SpoolError::unwritable("the index"))?;
         let folder = self.folder(id);
         fs::rename(&staging, &folder).map_err(SpoolError::unwritable("the execution's folder"))?;

@@ -17,6 +17,7 @@ use crate::{
     files::{is_damage, last_change},
     folder::{disk_bytes, is_whole, record_path},
     index::{EndFacts, IdSum, Index, Row, Slot},
+    owner::Owner,
     record::Header,
     slots::Slots,
 };
@@ -35,9 +36,9 @@ impl Store {
                 Slot::Free => {}
                 Slot::Damaged => damaged.push(sequence),
                 // An entry that cannot be read now may have been promised, so it stays.
-                Slot::Row(Row { id, ended: None })
-                    if !is_whole(&self.folder(id)).unwrap_or(true) =>
-                {
+                Slot::Row(Row {
+                    id, ended: None, ..
+                }) if !is_whole(&self.folder(id)).unwrap_or(true) => {
                     unpromised.push((sequence, id));
                 }
                 Slot::Row(row) => indexed.add(row.id),
@@ -118,12 +119,12 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
         return forget_unpromised(folder);
     }
     let record = File::open(record_path(folder))?;
-    // A damaged header has no position. The entry is listed as the newest, so that it can be ended
-    // and removed like all others.
-    let sequence = match Header::read(&record) {
-        Ok(header) if header.id == id => header.sequence,
+    // A damaged header has no position and no owner. The entry is listed as the newest, so that it
+    // can be ended and removed like all others, but not among the executions of any principal.
+    let (sequence, owner) = match Header::read(&record) {
+        Ok(header) if header.id == id => (header.sequence, header.owner),
         Err(error) if !is_damage(&error) => return Err(error),
-        _ => index.positions()?,
+        _ => (index.positions()?, Owner::UNKNOWN),
     };
     let ended = Slots::load(&record)?.terminal().then(|| {
         let at_ms = record.metadata().map_or(0, |metadata| {
@@ -136,7 +137,7 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
             bytes: disk_bytes(folder),
         }
     });
-    index.put(sequence, &Row { id, ended })
+    index.put(sequence, &Row { id, owner, ended })
 }
 
 /// Removes the folder of an acceptance that a power cut interrupted before it was confirmed to a

@@ -8,6 +8,7 @@ use super::Store;
 use crate::{
     files::is_damage,
     index::{EndFacts, Row, Slot},
+    owner::Owner,
     record::Header,
 };
 
@@ -16,32 +17,33 @@ impl Store {
     /// status then, the status is damaged.
     pub(crate) fn is_ended_in_index(&self, header: &Header) -> io::Result<bool> {
         let slot = self.index().at(header.sequence)?;
-        Ok(matches!(slot, Slot::Row(Row { id, ended: Some(_) }) if id == header.id))
+        Ok(matches!(slot, Slot::Row(Row { id, ended: Some(_), .. }) if id == header.id))
     }
 
-    /// Searches the whole index for the position of the execution `id`. `None` if it has no row.
-    /// Needed only if the header of its record, which has the position too, is damaged.
-    pub(crate) fn sequence_in_index(&self, id: Uuid) -> io::Result<Option<u64>> {
-        let mut sequence = None;
-        self.index().scan(|at, slot| {
-            if matches!(slot, Slot::Row(row) if row.id == id) {
-                sequence = Some(at);
+    /// Searches the whole index for the position and the owner of the execution `id`. `None` if it
+    /// has no row. Needed only if the header of its record, which has both too, is damaged.
+    pub(crate) fn find_in_index(&self, id: Uuid) -> io::Result<Option<(u64, Owner)>> {
+        let mut place = None;
+        self.index().scan(|sequence, slot| {
+            match slot {
+                Slot::Row(row) if row.id == id => place = Some((sequence, row.owner)),
+                Slot::Row(_) | Slot::Free | Slot::Damaged => {}
             }
-            sequence.is_none()
+            place.is_none()
         })?;
-        Ok(sequence)
+        Ok(place)
     }
 
-    /// Returns the position in the index of an execution that exists or was deleted within 30 days.
-    /// `None` for any other id.
-    pub(crate) fn sequence_of(&self, id: Uuid) -> io::Result<Option<u64>> {
+    /// Returns the position in the index and the owner of an execution that exists or was deleted
+    /// within 30 days. `None` for any other id.
+    pub(crate) fn place_of(&self, id: Uuid) -> io::Result<Option<(u64, Owner)>> {
         let header = match self.header(id) {
             Ok(None) => Header::read_path(&self.tombstone_path(id)),
             header => header,
         };
         match header {
-            Err(error) if is_damage(&error) => self.sequence_in_index(id),
-            header => Ok(header?.map(|header| header.sequence)),
+            Err(error) if is_damage(&error) => self.find_in_index(id),
+            header => Ok(header?.map(|header| (header.sequence, header.owner))),
         }
     }
 
@@ -56,6 +58,7 @@ impl Store {
                 header.sequence,
                 &Row {
                     id: header.id,
+                    owner: header.owner,
                     ended: Some(ended),
                 },
             )

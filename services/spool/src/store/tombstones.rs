@@ -1,5 +1,5 @@
-//! Tombstones are small files that remember the ids and digests of deleted executions for 30 days,
-//! so that a repeated request cannot run one again.
+//! Tombstones are small files that remember the ids, digests and owners of deleted executions for
+//! 30 days, so that a repeated request cannot run one again.
 
 use std::{
     fs::{self, File},
@@ -16,6 +16,7 @@ use crate::{
     files::{last_change, private, sync_dir},
     folder::record_path,
     layout::SLOTS_AT,
+    owner::Owner,
     record::Header,
 };
 
@@ -26,14 +27,27 @@ const TOMBSTONE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// exact enough for 30 days.
 const TOMBSTONES_AT_ONCE: usize = 1000;
 
+/// The facts that are remembered of a deleted execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The digest of the request body with which the execution was accepted. All zeros, which no
+    /// body has, if the file that remembers the deletion cannot be read.
+    pub digest: [u8; 32],
+    /// The owner of the execution. [`Owner::UNKNOWN`] if the file that remembers the deletion
+    /// cannot be read.
+    pub owner: Owner,
+}
+
 impl Store {
-    /// Returns the digest of the request body of a deleted execution. `None` if no execution with
-    /// this id was deleted within 30 days. All zeros, which no body has, if the file cannot be
-    /// read.
-    pub(crate) fn tombstone(&self, id: Uuid) -> Option<[u8; 32]> {
+    /// Returns the facts that are remembered of a deleted execution. `None` if no execution with
+    /// this id was deleted within 30 days.
+    pub(crate) fn tombstone(&self, id: Uuid) -> Option<Tombstone> {
         match Header::read_path(&self.tombstone_path(id)) {
-            Ok(header) => header.map(|header| header.digest),
-            Err(_) => Some([0; 32]),
+            Ok(header) => header.map(|Header { digest, owner, .. }| Tombstone { digest, owner }),
+            Err(_) => Some(Tombstone {
+                digest: [0; 32],
+                owner: Owner::UNKNOWN,
+            }),
         }
     }
 

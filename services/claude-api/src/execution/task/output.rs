@@ -175,7 +175,9 @@ mod tests {
         };
         let (spool, _) = Spool::open(dir, limits).unwrap();
         let id = Uuid::from_u128(1);
-        let entry = spool.create(id, b"body", [1; 32], b"{}").unwrap();
+        let entry = spool
+            .create(id, b"body", [1; 32], b"{}", spool::Owner::NONE)
+            .unwrap();
         let events = dir.join("executions").join(id.to_string()).join("events");
         std::fs::remove_file(&events).unwrap();
         // full(4): every write fails with ENOSPC.

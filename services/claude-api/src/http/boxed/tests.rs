@@ -1,3 +1,4 @@
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
+use crate::service::Service;
 use crate::service::testing::open_with;
 
 struct Api {
@@ -16,8 +18,16 @@ struct Api {
     _dir: tempfile::TempDir,
 }
 
-const OWN: Option<Peer> = Some(Peer { is_own: true });
-const OTHER: Option<Peer> = Some(Peer { is_own: false });
+const OWN: Option<Peer> = Some(Peer {
+    address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+    is_own: true,
+    is_exempt: true,
+});
+const OTHER: Option<Peer> = Some(Peer {
+    address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+    is_own: false,
+    is_exempt: false,
+});
 
 impl Api {
     fn with(flags: &[&str]) -> Self {
@@ -143,4 +153,43 @@ async fn after_a_returned_call_only_health_is_served() {
     assert_eq!(api.send(Method::GET, "/health/live", OTHER).await.code, 200);
     let obstacles = api.service.engine.readiness.obstacles();
     assert!(obstacles.iter().any(|o| o.code == "box-reaches-service"));
+}
+
+#[tokio::test]
+async fn with_tokens_a_returned_call_is_a_warning_and_requests_are_served() {
+    let flags = ["--boxed", "--published-port=1", "--tokens-file=/none"];
+    let api = Api::with(&flags);
+    let nonce = api.service.boxed.as_ref().unwrap().nonce_for_tests();
+    let is_closed = |answer: &Answer| answer.kind.as_deref() == Some("box-reaches-service");
+    // Requests do not wait for the calls of the start.
+    let early = api.send(Method::GET, "/v1/limits", OTHER).now_or_never();
+    assert!(early.is_some_and(|answer| !is_closed(&answer)));
+    let path = format!("/health/box/{nonce}");
+    assert_eq!(api.send(Method::GET, &path, OTHER).await.code, 200);
+    for path in PATHS {
+        let answer = api.send(Method::GET, path, OTHER).await;
+        assert!(!is_closed(&answer), "{path}: {answer:?}");
+        assert_eq!(api.send(Method::GET, path, OWN).await, refused());
+    }
+    let readiness = &api.service.engine.readiness;
+    let has_obstacle = |o: &crate::readiness::Obstacle| o.code == "box-reaches-service";
+    assert!(!readiness.obstacles().iter().any(has_obstacle));
+    assert!(readiness.network_warnings().iter().any(has_obstacle));
+}
+
+#[tokio::test]
+async fn a_call_that_returns_from_an_address_of_the_box_shows_shared_addresses() {
+    let api = Api::with(&["--boxed", "--published-port=1"]);
+    let warnings = || api.service.engine.readiness.network_warnings();
+    let wrong = format!("/health/box/{}", uuid::Uuid::new_v4());
+    assert_eq!(api.send(Method::GET, &wrong, OWN).await.code, 404);
+    assert_eq!(warnings(), []);
+    let nonce = api.service.boxed.as_ref().unwrap().nonce_for_tests();
+    let path = format!("/health/box/{nonce}");
+    assert_eq!(api.send(Method::GET, &path, OWN).await.code, 404);
+    let codes: Vec<_> = warnings().iter().map(|warning| warning.code).collect();
+    assert_eq!(codes, ["clients-share-the-box"]);
+    // The box itself does not reach the service.
+    api.service.boxed.as_ref().unwrap().end_calls();
+    assert_eq!(api.send(Method::GET, "/v1/limits", OTHER).await.code, 200);
 }

@@ -38,6 +38,7 @@ mod tests {
     use super::*;
     use futures::FutureExt;
     use protocol::Limits;
+    use spool::Owner;
 
     fn id(n: u128) -> ExecutionId {
         uuid::Uuid::from_u128(n).into()
@@ -50,10 +51,10 @@ mod tests {
     #[test]
     fn a_parked_execution_blocks_its_conversation_but_not_its_lane() {
         let admission = Admission::new(&Limits::default());
-        let mut parked = admission.restore(id(1), Some("a"), "c", true);
-        let mut lane = admission.restore(id(2), Some("a"), "d", false);
-        let mut later = admission.restore(id(3), Some("a"), "e", false);
-        let mut conversation = admission.restore(id(4), Some("b"), "c", false);
+        let mut parked = admission.restore(id(1), Owner::NONE, Some("a"), "c", true);
+        let mut lane = admission.restore(id(2), Owner::NONE, Some("a"), "d", false);
+        let mut later = admission.restore(id(3), Owner::NONE, Some("a"), "e", false);
+        let mut conversation = admission.restore(id(4), Owner::NONE, Some("b"), "c", false);
         assert!(!may_run(&mut parked) && !may_run(&mut conversation));
         assert!(may_run(&mut lane), "the lane is not blocked");
         assert_eq!(admission.position(id(1)), None);
@@ -70,8 +71,8 @@ mod tests {
     #[test]
     fn a_parked_execution_that_leaves_the_queue_releases_its_conversation() {
         let admission = Admission::new(&Limits::default());
-        let parked = admission.restore(id(1), None, "c", true);
-        let mut next = admission.restore(id(2), None, "c", false);
+        let parked = admission.restore(id(1), Owner::NONE, None, "c", true);
+        let mut next = admission.restore(id(2), Owner::NONE, None, "c", false);
         assert!(!may_run(&mut next));
         drop(parked);
         assert!(may_run(&mut next));

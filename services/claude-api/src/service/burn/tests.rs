@@ -5,17 +5,23 @@ use std::time::Duration;
 use protocol::{Body, State};
 
 use super::*;
+use crate::access::Caller;
 use crate::service::testing::{accepted, end, open, open_with, status};
 
 async fn accept(service: &Arc<Service>, id: ExecutionId) -> Result<bool, ProblemType> {
-    let accepted = service.accept(id, Body::new("x"), ()).await;
+    let accepted = service
+        .accept(&Caller::anyone(), id, Body::new("x"), ())
+        .await;
     accepted
         .map(|accepted| accepted.created)
         .map_err(|problem| problem.kind)
 }
 
 async fn burn(service: &Arc<Service>, id: ExecutionId) -> Result<Option<State>, ProblemType> {
-    match service.cancel_or_burn(id, Cancel::Now).await {
+    match service
+        .cancel_or_burn(&Caller::anyone(), id, Cancel::Now)
+        .await
+    {
         Ok(Burn::Burned) => Ok(None),
         Ok(Burn::Cancelled(status)) => Ok(Some(status.state)),
         Err(problem) => Err(problem.kind),
@@ -89,7 +95,7 @@ async fn a_burn_of_a_known_id_is_an_ordinary_cancel_and_a_deleted_one_stays_dele
     assert!(burn(&service, queued).await.unwrap().is_some());
     end(&service, queued).await;
     assert_eq!(status(&service, queued).state, State::Cancelled);
-    service.delete(running).await.unwrap();
+    service.delete(&Caller::anyone(), running).await.unwrap();
     assert_eq!(burn(&service, running).await, Err(ProblemType::Deleted));
     assert_eq!(accept(&service, running).await, Err(ProblemType::Deleted));
     assert!(service.engine.registry.burned_ids() == 0);

@@ -6,6 +6,7 @@ use protocol::State;
 use uuid::Uuid;
 
 use super::*;
+use crate::access::Caller;
 use crate::registry::record::Accepted;
 use crate::service::testing::{accepted, accepted_as, entry, open, status};
 
@@ -23,7 +24,8 @@ async fn a_continuation_of_an_execution_without_an_end_is_refused_without_a_dead
     // Both ids share one lock: see `Registry::lock_id`.
     let [old, new] = [1, 2].map(|n| ExecutionId::from(Uuid::from_u128(n)));
     accepted_as(&service, old, State::Running, None);
-    let answer = service.accept(new, continues(old), ());
+    let caller = Caller::anyone();
+    let answer = service.accept(&caller, new, continues(old), ());
     let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
     let problem = answer.expect("an answer").err().expect("a refusal");
     assert_eq!(problem.kind, ProblemType::WrongState);
@@ -41,7 +43,7 @@ async fn an_end_that_is_not_on_disk_is_neither_continued_nor_amended() {
     let ticket = service.engine.registry.restore(id, &body, false);
     service.start_owner(body, entry.clone(), shown, ticket);
     let answer = service
-        .accept(ExecutionId::random(), continues(id), ())
+        .accept(&Caller::anyone(), ExecutionId::random(), continues(id), ())
         .await;
     let problem = answer.err().expect("a refusal");
     assert_eq!(problem.kind, ProblemType::WrongState);

@@ -22,7 +22,7 @@ impl Service {
         let mut before = None;
         let mut newest = None;
         loop {
-            let page = match self.engine.registry.page(before, PAGE) {
+            let page = match self.engine.registry.page(before, PAGE, None) {
                 Ok(page) => page,
                 Err(error) => {
                     return tracing::warn!(
@@ -52,11 +52,12 @@ impl Service {
     /// Writes the note of the conversation of this status if it is missing. A failure is logged.
     fn restore_conversation_note(&self, status: &Status) {
         if let Some(conversation) = &status.conversation
-            && self.engine.conversations.workspace(conversation).is_none()
-            && let Err(error) = self
-                .engine
-                .conversations
-                .add(conversation, &status.workspace)
+            && self.engine.conversations.find(conversation).is_none()
+            && let Err(error) = self.engine.conversations.add(
+                conversation,
+                &status.workspace,
+                status.principal.as_deref(),
+            )
         {
             let execution = status.execution_id;
             tracing::warn!(

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use protocol::{Reason, State, Status};
 
 use super::*;
+use crate::access::{Caller, Right};
 use crate::execution::policy::EndContext;
 use crate::registry::record::CliProcess;
 use crate::service::supervise::Work;
@@ -152,10 +153,10 @@ async fn a_live_execution_with_a_damaged_record_is_interrupted_by_the_next_start
                 on_interrupt: protocol::OnInterrupt::Continue,
                 ..protocol::Body::new("x")
             };
-            let again = service.accept(id, again, ()).await;
+            let again = service.accept(&Caller::anyone(), id, again, ()).await;
             assert!(again.is_ok_and(|again| !again.created), "{damaged}");
         }
-        service.delete(id).await.unwrap();
+        service.delete(&Caller::anyone(), id).await.unwrap();
     }
 }
 
@@ -214,7 +215,7 @@ async fn an_ended_execution_with_a_damaged_status_is_shown_as_interrupted() {
             shown[0], shown[2],
             "{damaged}: each call shows the same end"
         );
-        service.delete(id).await.unwrap();
+        service.delete(&Caller::anyone(), id).await.unwrap();
     }
 }
 
@@ -315,7 +316,10 @@ async fn a_sha256_that_a_stop_prevented_is_added_after_a_read_of_the_status() {
     drop((entry, before));
     let service = open(dir.path());
     service.recover().unwrap();
-    let view = service.find(id).await.unwrap();
+    let view = service
+        .find(&Caller::anyone(), id, Right::View)
+        .await
+        .unwrap();
     let ask = async {
         loop {
             let status = service.status(&view).await.unwrap();
@@ -338,7 +342,7 @@ async fn only_the_user_of_the_service_may_read_its_files() {
     let settings = &service.engine.settings.args;
     let root = &settings.workspace_root;
     let workspace = crate::cli::workspace(root, None, "one").unwrap();
-    service.engine.conversations.add("c", "one").unwrap();
+    service.engine.conversations.add("c", "one", None).unwrap();
     let notes = settings.spool_dir.join("conversations");
     for path in [
         &settings.spool_dir,

@@ -51,7 +51,7 @@ fn retention_removes_a_damaged_entry_and_the_ones_after_it() {
         assert!(spool.tombstone(id(1)).is_some(), "{label}");
         let folders = fs::read_dir(dir.path().join("executions")).unwrap();
         assert_eq!(folders.count(), 0, "{label}");
-        let again = spool.create(id(1), b"again", [1; 32], b"{}");
+        let again = spool.create(id(1), b"again", [1; 32], b"{}", Owner::NONE);
         assert!(matches!(again, Err(SpoolError::Deleted { .. })), "{label}");
     }
 }
@@ -109,7 +109,7 @@ fn a_list_continues_after_a_damaged_entry() {
         ended(&spool, n);
     }
     record_of(&spool, 2).write_all_at(&[0xff], 10).unwrap();
-    let page = spool.page(Some(id(2)), 10).expect("a page");
+    let page = spool.page(Some(id(2)), 10, None).expect("a page");
     assert_eq!(page.ids, [id(1)]);
 }
 
@@ -126,7 +126,7 @@ fn a_damaged_tombstone_still_refuses_its_id() {
         .open(spool.store.tombstone_path(id(1)))
         .unwrap();
     tombstone.write_all_at(&[0xff], 10).unwrap();
-    let again = spool.create(id(1), b"again", [1; 32], b"{}");
+    let again = spool.create(id(1), b"again", [1; 32], b"{}", Owner::NONE);
     assert!(matches!(again, Err(SpoolError::Deleted { .. })));
 }
 

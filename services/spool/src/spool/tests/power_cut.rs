@@ -129,6 +129,6 @@ fn a_damaged_but_promised_execution_stays() {
         [id(1)],
         "the execution can still be ended"
     );
-    let again = spool.create(id(1), b"again", [1; 32], b"{}");
+    let again = spool.create(id(1), b"again", [1; 32], b"{}", Owner::NONE);
     assert!(matches!(again, Err(SpoolError::Exists { .. })));
 }

@@ -131,7 +131,12 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     let mut sandbox = None;
     if let Some(policy) = &engine.sandbox {
         let prepared = policy
-            .prepare(&cwd, name, &accepted.conversation)
+            .prepare(
+                &cwd,
+                accepted.principal.as_deref(),
+                name,
+                &accepted.conversation,
+            )
             .map_err(|e| ("its folders".to_owned(), e))?;
         prompts = prepared
             .system_prompts(&mut body)

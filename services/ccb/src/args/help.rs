@@ -1,0 +1,113 @@
+//! The texts behind the options in the help of `ccb` and its commands. They teach by examples.
+
+pub(super) const CCB: &str = "\
+Examples:
+  ccb exec \"What does this repository do?\"   stream the answer to stdout
+  git diff | ccb exec --append-system-prompt \"Review this diff\"
+                                             read the prompt from stdin
+  ccb exec --workspace shop --model sonnet --max-turns 20 - < task.md
+  ccb exec --detach \"a long task\"            print the id and exit; the execution continues
+  ccb attach ID                              print all output so far, then follow it
+  ccb status                                 show the newest execution
+  ccb cancel ID                              end an execution with every process it started
+  ccb share ID                               a token that opens one execution for somebody else
+  ccb token new NAME --add tokens.toml       a token for a user of your service
+  ccb list --url wss://bridge.example --token-file ~/token
+                                             use a bridge on another machine
+  ccb doctor                                 check whether a prompt would run, and how to fix it
+
+ccb reconnects by itself and resumes at the exact byte.
+Ctrl-C in `exec` cancels the execution and waits for its end; a second one exits immediately.
+Ctrl-C in `attach` exits; the execution continues.
+
+Exit codes:
+  0     completed
+  1     failed without an exit code of the CLI, or another error
+  1-255 failed: the CLI's own exit code
+  64    wrong usage
+  69    no bridge, or the service is unavailable
+  70    a system error on this machine
+  75    interrupted: the service was stopped
+  76    the output is incomplete or broken
+  77    not allowed: no token, a wrong one, or the operator or its role forbids it
+  124   timed out
+  130   cancelled
+The CLI's own exit code may collide with 64 to 77, 124 and 130. `ccb status ID` shows the state.
+
+The token is read from the first of: the file of --token-file or CCB_TOKEN_FILE, the variable
+CCB_TOKEN, the file ~/.config/cc-bridge/token. There is no option for the token itself, because
+other users can read the arguments of a process.
+
+Environment:
+  CCB_URL         the bridge's address when --url is not given
+  CCB_TOKEN_FILE  the file with the token when --token-file is not given
+  CCB_TOKEN       the token, when no file is named
+  CCB_CA          the file with certificates when --ca is not given";
+
+pub(super) const EXEC: &str = "\
+Examples:
+  ccb exec \"What does this repository do?\"
+  git diff | ccb exec --append-system-prompt \"Review this diff\"
+  ccb exec -q \"Write a haiku\" > haiku.txt        only the answer; nothing on stderr but errors
+  ccb exec --workspace shop --allowed-tools 'Read,Bash(git log:*)' \"What changed this week?\"
+  ccb exec --max-turns 20 --deadline 30m --max-budget-usd 2 - < task.md
+  ccb exec --conversation ID \"And in French?\"    continue a conversation that `ccb status` names
+  ccb exec --url wss://bridge.example --token-file ~/token \"prompt\"
+                                                 a bridge on another machine
+  id=$(ccb exec --detach \"a long task\"); ccb attach \"$id\"
+  ccb exec -- \"--help is a flag: explain it\"     a prompt that begins with a dash
+
+Exit code: 0 when the execution completed, the CLI's own code when it failed. That code may collide
+with the codes 64 to 77, 124 and 130 of ccb, which `ccb --help` lists. `ccb status ID` shows the
+state. Ctrl-C cancels the execution and waits for its end; a second one exits immediately.";
+
+pub(super) const ATTACH: &str = "\
+Examples:
+  ccb attach ID                  all output from the beginning, then what follows
+  ccb attach ID --offset 4096    skip the first 4096 bytes, for example those of an earlier attach
+
+The exit code is that of `ccb exec`. Ctrl-C exits; the execution continues.";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  ccb doctor                            every check, with a remedy for each problem
+  ccb doctor -q                         only warnings and failures
+  ccb doctor --json                     one JSON line for programs
+  ccb doctor --url wss://bridge.example --token-file ~/token
+                                        check another bridge, and whether the token is valid
+
+The exit code is 0 when a prompt would run, and 69 when not.";
+
+pub(super) const TOKEN: &str = "\
+Examples:
+  ccb token new ci --out ci.token --add tokens.toml
+                                 a token in a new file, its entry in the operator's file
+  ccb token new ann              show the token once, and the entry to add
+  ccb token new audit --role view --expires 2027-01-31 --out audit.token >> tokens.toml
+
+The operator's file is the one that CLAUDE_API_TOKENS_FILE names. It has only the SHA-256 of each
+token. claude-api reads it again when it changes.";
+
+pub(super) const NEW_TOKEN: &str = "\
+Examples:
+  ccb token new ci --out ci.token --add tokens.toml
+                                 a token in a new file, its entry in the operator's file
+  ccb token new ann              show the token once, and the entry to add
+  ccb token new audit --role view --expires 2027-01-31 --out audit.token >> tokens.toml
+  ccb token new shop-bot --workspaces 'shop,docs-*' --budget-usd-per-day 50 --running 4
+  ccb token new ci-2 --principal ci --out ci-2.token --add tokens.toml
+                                 a second token for the executions of ci, to replace the first
+  ccb token new ci --out - | vault write secret/ccb token=-
+                                 hand the token to another program
+
+The token is shown once and stored nowhere else. Its owner uses it with --token-file FILE,
+CCB_TOKEN_FILE or CCB_TOKEN. No bridge is needed.";
+
+pub(super) const SHARE: &str = "\
+Examples:
+  ccb share ID                           the token opens this one execution for a day, to read
+  ccb share ID --role control --expires 2h
+  ccb share ID --json                    with the share's id, with which DELETE ends it early
+
+stdout has the token alone. Its receiver saves it in a file of mode 600 and runs:
+  ccb attach ID --url URL --token-file FILE";

@@ -1,0 +1,157 @@
+//! Access: who a client is, and what it may do (docs/protocol.md, "Access").
+//!
+//! ```text
+//! request ─▶ Authorization ─▶ Access::resolve ─▶ Caller ─▶ every call of the service
+//!                                   │
+//!            token_file ─▶ table ───┤   share, in the execution's folder (service::share)
+//!            (read again            └── session token of a redeemed ticket (session_tokens)
+//!             each second)
+//! ```
+//!
+//! - [`token_file`] parses the operator's file, [`table`] finds tokens by their hash, and
+//!   [`reload`] notices changes of the file.
+//! - [`caller`] has the rights of a client.
+//! - [`tickets`] and [`session_tokens`] let web pages open WebSocket sessions.
+//! - [`shares`] are the tokens of single executions.
+//! - [`spending`] counts the costs of each principal and day.
+//! - [`clock`] is a wall clock that never goes back.
+//! - [`guarded`] counts wrong tokens and writes the audit log.
+
+pub(crate) mod caller;
+pub(crate) mod clock;
+pub(crate) mod guarded;
+pub(crate) mod reload;
+pub(crate) mod session_tokens;
+pub(crate) mod shares;
+pub(crate) mod spending;
+pub(crate) mod table;
+pub(crate) mod tickets;
+pub(crate) mod token_file;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use protocol::SecretHash;
+
+pub(crate) use caller::{Caller, Right};
+use clock::Clock;
+use guarded::Guarded;
+use session_tokens::SessionTokens;
+use spending::Spending;
+use table::TokenTable;
+use tickets::Tickets;
+
+/// The name of the folder in the spool with the files of this module.
+const FOLDER: &str = "access";
+
+/// Everything that decides who a client is. There is one for the service.
+pub(crate) struct Access {
+    /// The operator's tokens; `None` without a token file. Then every client is an admin.
+    tokens: Option<TokenSource>,
+    /// The tickets that can still be redeemed.
+    pub(crate) tickets: Tickets,
+    /// Makes and checks the tokens of redeemed tickets.
+    pub(crate) session_tokens: SessionTokens,
+    /// The costs of each principal on the present day.
+    pub(crate) spending: Spending,
+    /// The wall clock by which tokens and shares expire.
+    pub(crate) clock: Clock,
+    /// The counts of wrong tokens, and the audit log.
+    pub(crate) guarded: Guarded,
+}
+
+/// The token file and the table of tokens that is in force.
+struct TokenSource {
+    path: PathBuf,
+    rules: token_file::Rules,
+    // Held to read or replace the pointer; no await happens inside.
+    table: RwLock<Arc<TokenTable>>,
+}
+
+/// The thing that a secret stands for. It must still exist when a request uses the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A token of the operator's file.
+    Token(SecretHash),
+    /// A share of one execution.
+    Share(protocol::ExecutionId, SecretHash),
+}
+
+impl Access {
+    /// Reads the token file, if there is one, and opens the files of this module in the spool's
+    /// folder. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The token file has mistakes, or may be written by the commands of the model; all mistakes
+    /// are in the text. Or a file in the spool cannot be used.
+    pub(crate) fn open(
+        tokens_file: Option<&Path>,
+        rules: token_file::Rules,
+        spool_dir: &Path,
+    ) -> Result<Self, String> {
+        let clock = Clock::default();
+        let tokens = match tokens_file {
+            None => None,
+            Some(path) => Some(TokenSource::open(path, rules)?),
+        };
+        let folder = spool_dir.join(FOLDER);
+        let unusable = |error: std::io::Error| {
+            format!("the folder {} cannot be used: {error}", folder.display())
+        };
+        spool::private_dir(&folder).map_err(unusable)?;
+        Ok(Self {
+            tokens,
+            tickets: Tickets::default(),
+            session_tokens: SessionTokens::open(&folder.join("session-key")).map_err(unusable)?,
+            spending: Spending::open(folder.join("spending.json"), &clock).map_err(unusable)?,
+            clock,
+            guarded: Guarded::default(),
+        })
+    }
+
+    /// Returns whether the service has a token file, so that every request needs a token.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// Returns the table of tokens that is in force. `None` without a token file.
+    pub(crate) fn table(&self) -> Option<Arc<TokenTable>> {
+        let source = self.tokens.as_ref()?;
+        let table = source.table.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&table))
+    }
+
+    /// Returns the client whose token has this hash. `None` if no token of the file in force has
+    /// it, if the token has expired, or without a token file.
+    pub(crate) fn find_token(&self, hash: &SecretHash) -> Option<Caller> {
+        let row = self.table()?.find(hash)?;
+        let expired = row.token.expires.is_some_and(|at| at <= self.clock.now());
+        (!expired).then(|| Caller::token(row))
+    }
+}
+
+impl TokenSource {
+    fn open(path: &Path, rules: token_file::Rules) -> Result<Self, String> {
+        rules.check_permissions(path)?;
+        let table = match reload::read(path) {
+            // Nobody gets in until the operator writes the file.
+            Ok(None) => TokenTable::default(),
+            Ok(Some(text)) => {
+                let tokens = token_file::parse(&text, rules).map_err(|mistakes| {
+                    format!(
+                        "--tokens-file {}:\n  {}",
+                        path.display(),
+                        mistakes.join("\n  ")
+                    )
+                })?;
+                TokenTable::new(tokens, &TokenTable::default())
+            }
+            Err(error) => return Err(format!("--tokens-file {}: {error}", path.display())),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            rules,
+            table: RwLock::new(Arc::new(table)),
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! Reads the token file again when it changes.
+
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+
+use super::table::TokenTable;
+use super::{Access, TokenSource, token_file};
+
+/// How often the token file is read. With the check that a bridge makes every 5 s, the sessions of
+/// a removed token end within 15 s.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+/// The largest token file that is read, in bytes (1 MiB, some 5,000 tokens).
+const FILE_BYTES: u64 = 1 << 20;
+/// How many readings in a row must find the file missing or empty before nobody gets in any more. A
+/// single reading may fall between the two steps of an editor.
+const MISSING_READINGS: u32 = 3;
+
+/// The result of one reading of the token file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// The file is as it was.
+    Same,
+    /// A new version is in force. The texts name what changed, for the audit log.
+    Changed(Vec<String>),
+    /// The file has mistakes; the last good version stays in force.
+    Invalid(String),
+}
+
+/// Reads the text of the token file. `None` if it is missing, empty or no regular file, such as
+/// /dev/null. Blocks on the disk.
+///
+/// # Errors
+/// The file cannot be read, is too large or is not UTF-8.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES {
+        return Err(io::Error::other("the file is larger than 1 MiB"));
+    }
+    Ok((!text.trim().is_empty()).then_some(text))
+}
+
+/// The memory of one watcher of a token file between two readings.
+#[derive(Debug, Default)]
+struct Watcher {
+    /// What the last reading found; `None` before the first.
+    last: Option<Result<Option<String>, String>>,
+    /// How many readings in a row found the file missing or empty.
+    missing: u32,
+}
+
+impl Watcher {
+    /// Takes the result of a reading, and puts a new version into force.
+    fn take(&mut self, source: &TokenSource, read: io::Result<Option<String>>) -> Reading {
+        let read = read.map_err(|error| error.to_string());
+        self.missing = match read {
+            Ok(None) => self.missing.saturating_add(1),
+            _ => 0,
+        };
+        let waits = read == Ok(None) && self.missing < MISSING_READINGS;
+        if waits || self.last.as_ref() == Some(&read) {
+            return Reading::Same;
+        }
+        let is_first = self.last.is_none();
+        self.last = Some(read.clone());
+        let tokens = match read {
+            Ok(None) => Ok(Vec::new()),
+            Ok(Some(text)) => token_file::parse(&text, source.rules).map_err(|m| m.join("; ")),
+            Err(error) => Err(error),
+        };
+        match tokens {
+            Ok(tokens) => {
+                let changes = source.replace(tokens);
+                if is_first && changes.is_empty() {
+                    return Reading::Same;
+                }
+                Reading::Changed(changes)
+            }
+            Err(mistake) => Reading::Invalid(mistake),
+        }
+    }
+}
+
+impl TokenSource {
+    /// Puts these tokens into force, and ends the streams of tokens that are gone. Returns what
+    /// changed, by the names of the tokens.
+    fn replace(&self, tokens: Vec<token_file::TokenEntry>) -> Vec<String> {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let earlier = Arc::clone(&table);
+        let newer = Arc::new(TokenTable::new(tokens, &earlier));
+        *table = Arc::clone(&newer);
+        drop(table);
+        earlier.revoke_missing(&newer);
+        let mut changes = Vec::new();
+        for name in newer.names() {
+            match earlier.named(name) {
+                None => changes.push(format!("added {name}")),
+                Some(old) if Some(old) != newer.named(name) => {
+                    changes.push(format!("changed {name}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let removed = earlier.names().filter(|name| newer.named(name).is_none());
+        changes.extend(removed.map(|name| format!("removed {name}")));
+        changes
+    }
+}
+
+/// Reads the token file every second, and calls `note` with each result that is news. Ends the
+/// streams of expired tokens. Never returns; returns immediately without a token file.
+pub(crate) async fn watch(access: Arc<Access>, note: impl Fn(Reading)) {
+    let Some(source) = &access.tokens else {
+        return;
+    };
+    let mut watcher = Watcher::default();
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let path = source.path.clone();
+        let Ok(read) = spool::blocking::run(move || read(&path)).await else {
+            return;
+        };
+        match watcher.take(source, read) {
+            Reading::Same => {}
+            news => note(news),
+        }
+        if let Some(table) = access.table() {
+            table.revoke_expired(access.clock.now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::SecretHash;
+
+    use super::*;
+
+    const RULES: token_file::Rules = token_file::Rules {
+        is_boxed: false,
+        allows_several_principals: true,
+    };
+
+    fn block(name: &str, role: &str) -> String {
+        let hash = SecretHash::of(name.as_bytes());
+        format!("[[token]]\nname = {name:?}\nsha256 = \"{hash}\"\nrole = {role:?}\n")
+    }
+
+    fn source(dir: &Path, text: &str) -> TokenSource {
+        let path = dir.join("tokens.toml");
+        std::fs::write(&path, text).unwrap();
+        TokenSource::open(&path, RULES).unwrap()
+    }
+
+    fn names(source: &TokenSource) -> Vec<String> {
+        let table = source.table.read().unwrap();
+        table.names().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_changed_file_is_in_force_and_a_broken_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = source(dir.path(), &block("a", "view"));
+        let mut watcher = Watcher::default();
+        let mut take = |text: &str| watcher.take(&source, Ok(Some(text.to_owned())));
+        assert_eq!(take(&block("a", "view")), Reading::Same);
+        let both = block("a", "admin") + &block("b", "view");
+        let changes = vec!["changed a".to_owned(), "added b".to_owned()];
+        assert_eq!(take(&both), Reading::Changed(changes));
+        assert_eq!(take(&both), Reading::Same);
+        assert!(matches!(take("[[token"), Reading::Invalid(_)));
+        assert_eq!(take("[[token"), Reading::Same, "one note for each mistake");
+        assert_eq!(names(&source), ["a", "b"]);
+        assert_eq!(take(&both), Reading::Changed(Vec::new()), "good again");
+    }
+
+    #[test]
+    fn nobody_gets_in_when_the_file_stays_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = source(dir.path(), &block("a", "view"));
+        let mut watcher = Watcher::default();
+        for _ in 1..MISSING_READINGS {
+            assert_eq!(watcher.take(&source, Ok(None)), Reading::Same);
+        }
+        assert_eq!(names(&source), ["a"]);
+        let gone = Reading::Changed(vec!["removed a".to_owned()]);
+        assert_eq!(watcher.take(&source, Ok(None)), gone);
+        assert_eq!(names(&source), [""; 0]);
+    }
+
+    #[test]
+    fn an_unreadable_file_keeps_the_last_good_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = source(dir.path(), &block("a", "view"));
+        let mut watcher = Watcher::default();
+        let denied = || Err(io::Error::from(ErrorKind::PermissionDenied));
+        assert!(matches!(
+            watcher.take(&source, denied()),
+            Reading::Invalid(_)
+        ));
+        assert_eq!(names(&source), ["a"]);
+    }
+
+    #[test]
+    fn devices_missing_and_empty_files_have_no_tokens() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        assert_eq!(read(&path).unwrap(), None);
+        std::fs::write(&path, " \n").unwrap();
+        assert_eq!(read(&path).unwrap(), None);
+        assert_eq!(read(Path::new("/dev/null")).unwrap(), None);
+        std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
+        assert!(read(&path).is_err());
+        let nobody = TokenSource::open(&dir.path().join("missing"), RULES).unwrap();
+        assert_eq!(names(&nobody), [""; 0]);
+    }
+}

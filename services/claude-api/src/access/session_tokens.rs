@@ -1,0 +1,138 @@
+//! The tokens with which a bridge makes the calls of a session that began with a ticket. Such a
+//! token names the token or share that it stands for, and a signature of claude-api proves it. So
+//! it needs no memory, survives a restart, and ends together with that token or share.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use protocol::access::{base64url, from_base64url};
+use protocol::{ExecutionId, SecretHash};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use uuid::Uuid;
+
+use super::Subject;
+
+/// The first characters of every session token.
+const PREFIX: &str = "ccbt_";
+/// The length of the key and of the signature, in bytes (HMAC with SHA-256).
+const KEY_BYTES: usize = 32;
+/// The length of the content: a kind, an execution id (zeros for a token), and a hash.
+const CONTENT_BYTES: usize = 1 + 16 + 32;
+
+/// Makes and checks the tokens of sessions that began with a ticket.
+pub(crate) struct SessionTokens {
+    key: hmac::Key,
+}
+
+impl SessionTokens {
+    /// Reads the key from the file `path`, or creates one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The file cannot be read or created, or is damaged.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let mut key = [0; KEY_BYTES];
+        match File::open(path) {
+            Ok(mut file) => file.read_exact(&mut key)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let random = SystemRandom::new().fill(&mut key);
+                random.map_err(|_| io::Error::other("the system has no random numbers"))?;
+                let staged = path.with_extension("new");
+                let mut options = File::options();
+                let mut file = options
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(&staged)?;
+                file.write_all(&key)?;
+                file.sync_all()?;
+                std::fs::rename(staged, path)?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+        })
+    }
+
+    /// Creates a token that stands for `subject`.
+    pub(crate) fn create(&self, subject: Subject) -> String {
+        let mut bytes = match subject {
+            Subject::Token(hash) => content(0, Uuid::nil(), hash),
+            Subject::Share(id, hash) => content(1, id.uuid(), hash),
+        };
+        let signature = hmac::sign(&self.key, &bytes);
+        bytes.extend_from_slice(signature.as_ref());
+        format!("{PREFIX}{}", base64url(&bytes))
+    }
+
+    /// Returns what a session token stands for. `None` if the text is no token of this service. The
+    /// check of the signature takes the same time wherever it differs.
+    pub(crate) fn parse(&self, text: &str) -> Option<Subject> {
+        let bytes = from_base64url(text.strip_prefix(PREFIX)?)?;
+        let (content, signature) = bytes.split_at_checked(CONTENT_BYTES)?;
+        hmac::verify(&self.key, content, signature).ok()?;
+        let (kind, rest) = content.split_first()?;
+        let (id, hash) = rest.split_at_checked(16)?;
+        let hash = SecretHash::from_bytes(hash.try_into().ok()?);
+        match kind {
+            0 => Some(Subject::Token(hash)),
+            1 => {
+                let id = ExecutionId::from(Uuid::from_slice(id).ok()?);
+                Some(Subject::Share(id, hash))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn content(kind: u8, id: Uuid, hash: SecretHash) -> Vec<u8> {
+    [&[kind], id.as_bytes().as_slice(), hash.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_token_survives_a_restart_and_forged_ones_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let (first, again) = (
+            SessionTokens::open(&path).unwrap(),
+            SessionTokens::open(&path).unwrap(),
+        );
+        let other = SessionTokens::open(&dir.path().join("other")).unwrap();
+        let hash = SecretHash::of(b"x");
+        for subject in [
+            Subject::Token(hash),
+            Subject::Share(ExecutionId::random(), hash),
+        ] {
+            let token = first.create(subject);
+            assert_eq!(again.parse(&token), Some(subject));
+            assert_eq!(other.parse(&token), None);
+            let mut forged = token.into_bytes();
+            for at in PREFIX.len()..forged.len() {
+                let honest = forged[at];
+                forged[at] = if honest == b'A' { b'B' } else { b'A' };
+                let text = std::str::from_utf8(&forged).unwrap();
+                assert_eq!(again.parse(text), None, "character {at}");
+                forged[at] = honest;
+            }
+        }
+        for bad in ["", "ccbt_", "ccbt_AAAA", "ccb_x"] {
+            assert_eq!(first.parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, "short").unwrap();
+        assert!(SessionTokens::open(&path).is_err());
+    }
+}

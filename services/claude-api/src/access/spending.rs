@@ -1,0 +1,194 @@
+//! The cost of each principal's executions on the present UTC day, which outlives a restart.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use protocol::ExecutionId;
+use serde::{Deserialize, Serialize};
+
+use super::clock::Clock;
+
+/// How many executions of a principal are remembered as counted. A restart may find an execution
+/// whose cost is counted, but whose end is not recorded; it is then not counted again.
+const REMEMBERED: usize = 256;
+
+/// The cost of each principal on the present UTC day, in memory and in a file.
+///
+/// The cost of an execution is what the CLI reports with its result. It is counted before the end
+/// of the execution is recorded, so a kill in between cannot lose it.
+#[derive(Debug)]
+pub(crate) struct Spending {
+    path: PathBuf,
+    // Held for one change and the write of the file, on a blocking thread; no await happens inside.
+    days: Mutex<HashMap<String, Day>>,
+}
+
+/// The cost of one principal on one day.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Day {
+    day: Date,
+    usd: f64,
+    /// The executions that were counted last, the newest at the end.
+    counted: Vec<ExecutionId>,
+}
+
+impl Spending {
+    /// Reads the costs from the file `path`; a missing file has none. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged. A budget must not be forgotten silently.
+    pub(crate) fn open(path: PathBuf, clock: &Clock) -> io::Result<Self> {
+        let mut days: HashMap<String, Day> = match std::fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json).map_err(|error| {
+                let text = format!("{} is damaged ({error}); remove it", path.display());
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
+            Err(error) => return Err(error),
+        };
+        let today = day_of(clock.now());
+        days.retain(|_, spent| spent.day >= today);
+        Ok(Self {
+            path,
+            days: Mutex::new(days),
+        })
+    }
+
+    /// Returns the cost of a principal on the day of `now`, in US dollars.
+    pub(crate) fn spent(&self, principal: &str, now: Timestamp) -> f64 {
+        let days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        // A day that is later than `now` was counted before the clock went back.
+        let spent = days.get(principal).filter(|day| day.day >= day_of(now));
+        spent.map_or(0.0, |day| day.usd)
+    }
+
+    /// Adds the cost of an execution, in US dollars, to the day of `now`. Does nothing if the
+    /// execution was counted before. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The file could not be written. The cost is counted in memory nevertheless.
+    pub(crate) fn add(
+        &self,
+        principal: &str,
+        id: ExecutionId,
+        usd: f64,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        if !(usd > 0.0 && usd.is_finite()) {
+            return Ok(());
+        }
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        let today = day_of(now);
+        let day = days.entry(principal.to_owned()).or_insert(Day {
+            day: today,
+            usd: 0.0,
+            counted: Vec::new(),
+        });
+        if day.counted.contains(&id) {
+            return Ok(());
+        }
+        if day.day < today {
+            (day.day, day.usd) = (today, 0.0);
+        }
+        day.usd += usd;
+        if day.counted.len() >= REMEMBERED {
+            day.counted.remove(0);
+        }
+        day.counted.push(id);
+        self.write(&days)
+    }
+
+    fn write(&self, days: &HashMap<String, Day>) -> io::Result<()> {
+        let staged = self.path.with_extension("new");
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&staged)?;
+        file.write_all(&serde_json::to_vec(days)?)?;
+        file.sync_data()?;
+        std::fs::rename(staged, &self.path)
+    }
+}
+
+/// Returns the UTC day of a time.
+fn day_of(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// Returns the first moment of the next UTC day, when all budgets begin anew.
+pub(crate) fn next_day(now: Timestamp) -> Timestamp {
+    let tomorrow = day_of(now).saturating_add(1.day());
+    let midnight = tomorrow.to_zoned(TimeZone::UTC);
+    midnight.map_or(now, |midnight| midnight.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn costs_are_summed_by_principal_and_day_and_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.json");
+        let open = || Spending::open(path.clone(), &Clock::default()).unwrap();
+        // In the future, because the real clock decides at the open which days are over.
+        let (day, next) = (at("2200-01-01T23:59:59Z"), at("2200-01-02T00:00:00Z"));
+        let spending = open();
+        let [one, two, three] = [(); 3].map(|()| ExecutionId::random());
+        spending.add("a", one, 1.5, day).unwrap();
+        spending.add("a", one, 1.5, day).unwrap();
+        spending.add("a", two, 1.0, day).unwrap();
+        spending.add("b", three, 9.0, day).unwrap();
+        assert_eq!(spending.spent("a", day), 2.5);
+        let spending = open();
+        assert_eq!(spending.spent("a", day), 2.5);
+        assert_eq!(spending.spent("b", day), 9.0);
+        assert_eq!(spending.spent("a", next), 0.0);
+        spending.add("a", two, 1.0, next).unwrap();
+        assert_eq!(spending.spent("a", next), 0.0, "counted yesterday");
+        spending.add("a", three, 4.0, next).unwrap();
+        assert_eq!(open().spent("a", next), 4.0);
+        assert_eq!(open().spent("a", day), 4.0, "a clock that went back");
+    }
+
+    #[test]
+    fn a_cost_that_is_no_amount_is_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let spending = Spending::open(dir.path().join("s"), &Clock::default()).unwrap();
+        for odd in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let id = ExecutionId::random();
+            spending
+                .add("a", id, odd, at("2200-01-01T00:00:00Z"))
+                .unwrap();
+        }
+        assert_eq!(spending.spent("a", at("2200-01-01T00:00:00Z")), 0.0);
+    }
+
+    #[test]
+    fn a_damaged_file_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("s"), "{").unwrap();
+        assert!(Spending::open(dir.path().join("s"), &Clock::default()).is_err());
+    }
+
+    #[test]
+    fn budgets_begin_anew_at_midnight() {
+        let next = at("2200-01-02T00:00:00Z");
+        assert_eq!(next_day(at("2200-01-01T00:00:00Z")), next);
+        assert_eq!(next_day(at("2200-01-01T23:59:59.999Z")), next);
+    }
+}

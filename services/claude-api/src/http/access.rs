@@ -1,0 +1,231 @@
+//! The check of the token of every request, and the calls about tokens: who the client is, tickets
+//! and shares (docs/protocol.md, "Access").
+
+mod until_revoked;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use protocol::access::{Redeem, Redeemed, ShareRequest, TicketRequest};
+use protocol::guard::reads_health;
+use protocol::{Problem, ProblemType, Secret};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::boxed::Peer;
+use super::is_stream;
+use super::query::{Id, NoQuery};
+use super::reply::{App, Reply, json, json_response};
+use crate::access::{Caller, Right};
+use crate::service::{NoCaller, Service};
+
+/// The path of the call that uses up a ticket. It needs no token, because the ticket is one.
+pub(super) const REDEEM_PATH: &str = "/v1/tickets/redeem";
+
+/// The paths that a token for metrics opens. A bridge asks `/v1/me` before it shows its own metrics.
+const METRICS_PATHS: [&str; 2] = ["/metrics", "/v1/me"];
+
+/// The longest body of the calls of this module, in bytes.
+const BODY_BYTES: usize = 4096;
+/// The shortest time until a client is told that something does not exist (3 ms). The lookup of an
+/// execution that belongs to somebody else takes less, and may take another time than that of an
+/// unknown id. So the time does not tell which of the two it was.
+const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
+
+/// Middleware that finds out who the client is, before the request is handled. The handlers get the
+/// [`Caller`] as an extension. Health pages and the use of a ticket need no token.
+///
+/// Answers 401 `unauthorized` without a valid token, 429 `too-many-attempts` after too many wrong
+/// ones from one address, and 403 `forbidden` if the token is for metrics alone. A stream ends when
+/// its client's token is removed.
+pub(super) async fn check(State(service): App, mut request: Request, next: Next) -> Response {
+    let arrived = tokio::time::Instant::now();
+    if reads_health(request.method(), request.uri()) {
+        return next.run(request).await;
+    }
+    if request.method() == Method::POST && request.uri().path() == REDEEM_PATH {
+        return next.run(request).await;
+    }
+    let peer = request.extensions().get::<Peer>().copied();
+    let caller = match authenticate(&service, request.headers(), peer).await {
+        Ok(caller) => caller,
+        Err(problem) => return Reply(problem).into_response(),
+    };
+    if caller.has_only_metrics() && !METRICS_PATHS.contains(&request.uri().path()) {
+        let detail = "this token reads /metrics and nothing else; use another token";
+        let mut refused = Reply(Problem::new(ProblemType::Forbidden, detail)).into_response();
+        refused.extensions_mut().insert(caller);
+        return refused;
+    }
+    request.extensions_mut().insert(caller.clone());
+    let mut response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND && !caller.sees_all() {
+        tokio::time::sleep_until(arrived + NOT_FOUND_AFTER).await;
+    }
+    // For the audit log.
+    response.extensions_mut().insert(caller.clone());
+    if is_stream(&response) && caller.subject().is_some() {
+        return until_revoked::end(response, service, caller);
+    }
+    response
+}
+
+/// Finds out who the client of a request is. Fails with the problem for the client.
+async fn authenticate(
+    service: &Arc<Service>,
+    headers: &HeaderMap,
+    peer: Option<Peer>,
+) -> Result<Caller, Problem> {
+    let secret = bearer(headers);
+    match service.authenticate(secret.as_ref()).await {
+        Ok(caller) => Ok(caller),
+        Err(NoCaller::Missing) => Err(NoCaller::Missing.problem()),
+        Err(NoCaller::Wrong) => Err(failure(service, peer)),
+    }
+}
+
+/// Returns the secret in the header `Authorization: Bearer`. `None` if the header is missing,
+/// repeated, or of another form.
+fn bearer(headers: &HeaderMap) -> Option<Secret> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    secret.trim().parse().ok()
+}
+
+/// Counts a wrong token, and returns the problem for the client. Without a known peer, which no
+/// connection lacks, nothing is counted.
+fn failure(service: &Service, peer: Option<Peer>) -> Problem {
+    let guarded = &service.engine.access.guarded;
+    let counted = match peer {
+        Some(peer) if !peer.is_exempt => guarded.failed(peer.address, Instant::now()),
+        _ => Ok(()),
+    };
+    counted.err().unwrap_or_else(|| NoCaller::Wrong.problem())
+}
+
+/// `GET /v1/me`: answers with the client's principal, role and expiry.
+pub(super) async fn me(Extension(caller): Extension<Caller>, _: NoQuery) -> Response {
+    json_response(StatusCode::OK, json(&caller.me()))
+}
+
+/// `POST /v1/tickets`: creates a ticket for the client, with which a web page opens one WebSocket
+/// session. Answers 409 `wrong-state` without a token file: no session needs a ticket then.
+pub(super) async fn create_ticket(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    _: NoQuery,
+    body: Body,
+) -> Result<Response, Reply> {
+    let request: TicketRequest = read(body).await?;
+    let Some(subject) = caller.subject() else {
+        return Err(Reply(Problem::new(
+            ProblemType::WrongState,
+            "this service has no token file, so a session needs no ticket",
+        )));
+    };
+    let tickets = &service.engine.access.tickets;
+    let ticket = tickets.create(subject, request.origin, Instant::now());
+    let ticket = ticket.map_err(|error| Problem::new(ProblemType::Internal, error.to_string()))?;
+    Ok(no_store(StatusCode::CREATED, json(&ticket)))
+}
+
+/// `POST /v1/tickets/redeem`: uses up a ticket, and answers with a token for the session. Answers
+/// 401 `unauthorized` if the ticket is unknown, used, late, or made for another origin.
+pub(super) async fn redeem_ticket(
+    State(service): App,
+    peer: Option<Extension<Peer>>,
+    _: NoQuery,
+    body: Body,
+) -> Result<Response, Reply> {
+    let Redeem { ticket, origin } = read(body).await?;
+    let access = &service.engine.access;
+    let subject = access
+        .tickets
+        .redeem(&ticket, origin.as_deref(), Instant::now());
+    let caller = match subject {
+        Some(subject) => service.resolve(subject).await,
+        None => None,
+    };
+    let Some((caller, subject)) = caller.zip(subject) else {
+        // A bridge redeems the tickets of many clients, so its failures are not counted.
+        let peer = peer.filter(|Extension(peer)| !peer.is_exempt);
+        if let Some(Extension(peer)) = peer {
+            access.guarded.failed(peer.address, Instant::now())?;
+        }
+        return Err(Reply(Problem::new(
+            ProblemType::Unauthorized,
+            "the ticket is unknown, used or older than 30 s, or the page has another origin; \
+             request a new one with POST /ws-ticket",
+        )));
+    };
+    let redeemed = Redeemed {
+        token: access.session_tokens.create(subject),
+        me: caller.me(),
+    };
+    Ok(no_store(StatusCode::OK, json(&redeemed)))
+}
+
+/// `POST .../share`: creates a token that opens this one execution, and answers 201 with it.
+pub(super) async fn share(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+    _: NoQuery,
+    body: Body,
+) -> Result<Response, Reply> {
+    caller.check(Right::Own)?;
+    let request: ShareRequest = read(body).await?;
+    let share = service.share(&caller, id, request).await?;
+    Ok(no_store(StatusCode::CREATED, json(&share)))
+}
+
+/// `DELETE .../share/{share}`: ends a share, and answers 204.
+pub(super) async fn end_share(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    Path((id, share)): Path<(String, String)>,
+    _: NoQuery,
+) -> Result<Response, Reply> {
+    let id = super::query::id(&id)?;
+    let share = Uuid::try_parse(&share).map_err(|_| {
+        let detail = "the id of a share is a UUID; use shareId of the answer that created it";
+        Problem::new(ProblemType::InvalidId, detail)
+    })?;
+    service.end_share(&caller, id, share).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Reads a short JSON body. An empty body is an empty object.
+async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let invalid = |detail: String| Problem::new(ProblemType::InvalidBody, detail);
+    let bytes = axum::body::to_bytes(body, BODY_BYTES).await.map_err(|_| {
+        invalid(format!(
+            "the body is incomplete or longer than {BODY_BYTES} bytes"
+        ))
+    })?;
+    let json = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+    protocol::json::from_slice(json).map_err(|error| invalid(error.to_string()))
+}
+
+/// Returns a response with a secret, which no cache may store.
+fn no_store(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = json_response(status, body);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-store"),
+    );
+    response
+}

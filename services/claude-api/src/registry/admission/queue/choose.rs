@@ -1,0 +1,71 @@
+//! The choice of the executions that start next.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use protocol::ExecutionId;
+use spool::Owner;
+
+use super::{Lane, Queue, Waiting};
+
+/// The number of running executions of each owner that has any.
+type RunningByOwner = HashMap<Owner, u64>;
+
+impl Queue {
+    /// Chooses at most `free` waiting executions that may start now.
+    pub(super) fn choose(&self, free: u64) -> Vec<ExecutionId> {
+        let mut running: RunningByOwner = HashMap::new();
+        for held in self.running.values() {
+            *running.entry(held.owner).or_default() += 1;
+        }
+        // Per owner, in the order of acceptance.
+        let mut eligible: HashMap<Owner, VecDeque<(usize, ExecutionId)>> = HashMap::new();
+        for (position, waiting) in self.eligible() {
+            let queue = eligible.entry(waiting.owner).or_default();
+            queue.push_back((position, waiting.id));
+        }
+        let mut chosen = Vec::new();
+        while (chosen.len() as u64) < free {
+            let count = |owner: &Owner| running.get(owner).copied().unwrap_or(0);
+            let may_run = |owner: &Owner| {
+                let limit = self.running_limits.get(owner);
+                limit.is_none_or(|limit| count(owner) < *limit)
+            };
+            let next = eligible
+                .iter()
+                .filter_map(|(owner, queue)| Some((*owner, *queue.front()?)))
+                .filter(|(owner, _)| may_run(owner))
+                .min_by_key(|(owner, (position, _))| (count(owner), *position));
+            let Some((owner, (_, id))) = next else { break };
+            eligible.entry(owner).or_default().pop_front();
+            *running.entry(owner).or_default() += 1;
+            chosen.push(id);
+        }
+        chosen
+    }
+
+    /// Returns the waiting executions whose lane and conversation are free, each with its position,
+    /// in the order of acceptance. At most one of each lane and conversation.
+    fn eligible(&self) -> Vec<(usize, &Waiting)> {
+        let mut lanes: HashSet<&Lane> = HashSet::new();
+        let mut conversations: HashSet<&str> = HashSet::new();
+        for held in self.running.values() {
+            lanes.extend(&held.lane);
+            conversations.insert(&held.conversation);
+        }
+        let mut eligible = Vec::new();
+        for (position, waiting) in self.waiting.iter().enumerate() {
+            if waiting.parked {
+                conversations.insert(&waiting.conversation);
+                continue;
+            }
+            // Claim both even if one of them is busy: a later execution of either must not
+            // overtake.
+            let lane_free = waiting.lane.as_ref().is_none_or(|lane| lanes.insert(lane));
+            let conversation_free = conversations.insert(&waiting.conversation);
+            if lane_free && conversation_free {
+                eligible.push((position, waiting));
+            }
+        }
+        eligible
+    }
+}
