@@ -273,8 +273,8 @@ async fn guard(
 }
 
 /// Determines the client of a request and stores it as an extension. Refuses requests from
-/// claude-api's container, requests whose `Host` or `Origin` header is not allowed, and all requests
-/// of an exposed bridge. Health pages may be read from anywhere, so that probes work.
+/// claude-api's container, requests whose `Host` or `Origin` header is not allowed, and all
+/// requests of an exposed bridge. Health pages may be read from anywhere, so that probes work.
 ///
 /// # Errors
 /// The response that refuses the request, and the address of the client if it is known.

@@ -81,8 +81,8 @@ pub enum Refusal {
     /// retried.
     #[error("other MCP requests leave no memory for this body; try again later")]
     InboundFull,
-    /// All MCP sessions that a limit allows are open, and none of them may be ended for another: the
-    /// limit of all sessions, or of one principal. Holds the limit.
+    /// All MCP sessions that a limit allows are open, and none of them may be ended for another:
+    /// the limit of all sessions, or of one principal. Holds the limit.
     #[error("{0} MCP sessions are in use (the limit); end one with DELETE, or try again later")]
     TooManySessions(usize),
     /// The server is stopping, and the request body had not arrived completely.

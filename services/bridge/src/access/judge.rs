@@ -3,8 +3,8 @@
 //!
 //! - Answers are kept by the hash of the secret, for 10 s and at most 4096 of them. Concurrent
 //!   questions about one secret are one call.
-//! - A credential that sessions hold is asked about every 5 s, in one task for each credential. Only
-//!   the answer that it is not valid, or its known end, ends the sessions.
+//! - A credential that sessions hold is asked about every 5 s, in one task for each credential.
+//!   Only the answer that it is not valid, or its known end, ends the sessions.
 //! - While claude-api has no tokens, it is not asked, and everybody is admin. Sessions from that
 //!   time end once claude-api has tokens.
 
@@ -238,16 +238,13 @@ impl Judge {
         let end = Instant::now() + self.times.patience;
         let mut delays = Delays::default();
         while let Ok(answer) = timeout_at(end, (self.ask)(credential.clone())).await {
-            match Judgement::of(answer) {
-                Judgement::NoAnswer => {
-                    let delay = delays.next_delay(None);
-                    if Instant::now() + delay >= end {
-                        break;
-                    }
-                    sleep(delay).await;
-                }
-                judgement => return judgement,
+            let may_change = answer.as_ref().is_err_and(Failure::is_transient);
+            let judgement = Judgement::of(answer);
+            let delay = delays.next_delay(None);
+            if judgement != Judgement::NoAnswer || !may_change || Instant::now() + delay >= end {
+                return judgement;
             }
+            sleep(delay).await;
         }
         Judgement::NoAnswer
     }

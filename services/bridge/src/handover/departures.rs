@@ -69,7 +69,8 @@ pub struct ViewRequest(Departures, ExecutionId, Principal);
 pub enum Audience {
     /// A view is open, or was open after the session ended. The execution is not cancelled.
     Viewer,
-    /// A client of the same principal has requested a view that is not open yet. The cancel waits for the outcome.
+    /// A client of the same principal has requested a view that is not open yet. The cancel waits
+    /// for the outcome.
     Requested,
     /// There is no view and no request for one. The execution is cancelled.
     Nobody,
@@ -126,8 +127,8 @@ impl Departures {
 
 impl Departure {
     /// Returns whether a client views the execution, has viewed it since the session ended, or has
-    /// requested a view as the same principal. The answer may change until the result is dropped, so it is checked before
-    /// each attempt to cancel.
+    /// requested a view as the same principal. The answer may change until the result is dropped,
+    /// so it is checked before each attempt to cancel.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.departures.update(self.id, |e| {

@@ -2,8 +2,8 @@
 //!
 //! - When is a line written? When a request is refused because of its token, its role, its address,
 //!   its `Host` or its `Origin`.
-//! - Who waits for whom? Nobody. At most 20 lines a minute are written for each client. Further ones
-//!   are counted, and the next line has their number.
+//! - Who waits for whom? Nobody. At most 20 lines a minute are written for each client. Further
+//!   ones are counted, and the next line has their number.
 //! - What bounds the other direction? The table has at most 4096 clients.
 
 use std::net::IpAddr;

@@ -54,8 +54,8 @@ pub(super) struct Sessions {
 #[derive(Debug, Clone)]
 pub(super) struct SessionSlot(Arc<Mutex<Option<Slot>>>);
 
-/// A slot of the limited number of sessions, with the owner of the session. Dropping it lets another
-/// session begin.
+/// A slot of the limited number of sessions, with the owner of the session. Dropping it lets
+/// another session begin.
 #[derive(Debug)]
 struct Slot {
     owner: Owner,

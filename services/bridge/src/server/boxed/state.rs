@@ -11,8 +11,8 @@ use crate::upstream::Upstream;
 /// How long claude-api's answers are used (1 s). Then they are requested again, because claude-api
 /// may have restarted with another setting.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long it is known whether claude-api refuses this bridge, if claude-api has tokens (60 s). Its
-/// audit log has a line for each question, because the question has no token.
+/// How long it is known whether claude-api refuses this bridge, if claude-api has tokens (60 s).
+/// Its audit log has a line for each question, because the question has no token.
 const FRESH_WITH_TOKENS: Duration = Duration::from_secs(60);
 
 /// Asks claude-api whether the model's commands run in its own container (it is boxed), and caches

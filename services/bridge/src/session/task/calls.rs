@@ -25,8 +25,9 @@ use crate::upstream::Upstream;
 /// Starts a task that makes `call` for the request with this token. The result is sent to
 /// `completions`, or dropped if the session has ended.
 ///
-/// `grant` is the one of the session, whose token the call sends. `turns` lets a list or an events request wait until the session's previous one is read. `charge`
-/// is the memory charge of an input, and is released when the call ends.
+/// `grant` is the one of the session, whose token the call sends. `turns` lets a list or an events
+/// request wait until the session's previous one is read. `charge` is the memory charge of an
+/// input, and is released when the call ends.
 pub(super) fn start(
     shared: &Arc<Shared>,
     grant: &Arc<Grant>,
