@@ -370,8 +370,6 @@ async fn a_claude_api_that_does_not_answer_ends_no_session_and_opens_none() {
     let Ok(refused) = refused else {
         panic!("the handshake is completed");
     };
-    let error = refused.wait_without_id().await;
-    assert_eq!(error["error"]["code"], -32005);
     assert_eq!(refused.wait_closed().await, 1013);
     let headers = [("authorization", "Bearer b")];
     for (method, path) in [
@@ -482,7 +480,7 @@ async fn an_mcp_session_belongs_to_its_principal_and_its_calls_send_the_token() 
             ("mcp-session-id", session),
         ];
         let ended = bridge.request("DELETE", "/mcp", &headers, "").await;
-        assert_eq!(ended.status, unknown.status, "{token}");
+        assert_eq!(ended.status, 204, "as for an unknown session");
     }
     assert!(fake.world().authorizations.is_empty());
     for token in ["a", "a-view"] {

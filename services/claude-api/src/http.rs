@@ -11,6 +11,7 @@ mod input;
 mod metrics;
 pub(crate) mod output;
 mod query;
+mod refusals;
 mod reply;
 
 use std::sync::Arc;
@@ -102,11 +103,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&service), boxed::check))
         // Around the rule for the box, which needs to know the client.
         .layer(from_fn_with_state(Arc::clone(&service), boxed::identify))
-        // Around the checks, to count their refusals too.
-        .layer(from_fn_with_state(
-            Arc::clone(&service),
-            metrics::count_refusals,
-        ))
+        // Around the checks, to note their refusals too.
+        .layer(from_fn_with_state(Arc::clone(&service), refusals::note))
         .with_state(service)
 }
 

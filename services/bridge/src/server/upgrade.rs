@@ -19,14 +19,14 @@ use super::app::{App, SlotRefusal};
 use super::peer::Client;
 use super::problems::{Refused, problem_page};
 use crate::session;
-use crate::session::task::refuse::{no_answer, refuse, too_many_sessions};
+use crate::session::task::refuse::{refuse, too_many_sessions};
 
 /// Handles a WebSocket handshake on `/ws` or `/ws/mcp`. Answers 101 (Switching Protocols) and runs
 /// the session on the connection. A faulty handshake gets HTTP 400, 405 or 426, and one without the
 /// right token 401, 403 or 429.
 ///
-/// A client that may have a session later is refused after the handshake, with a JSON-RPC error and
-/// the close code 1013: too many sessions are open, or claude-api does not answer. If too many are
+/// A client that may have a session later is refused after the handshake, with the close code 1013:
+/// too many sessions are open (the client also gets a JSON-RPC error), or claude-api does not answer. If too many are
 /// being refused like that, it gets HTTP 503.
 ///
 /// The subprotocol `ccb.v1` is selected if the client offers it, and is required only beside a
@@ -54,18 +54,11 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
         Admission::Granted(grant) => app.take_slot(grant).map_err(|SlotRefusal(reason, limit)| {
             let metrics = &app.shared.viewer.metrics;
             metrics.sessions_refused.inc();
-            (
-                too_many_sessions(reason, limit),
-                reason,
-                "too many sessions",
-            )
+            let error = too_many_sessions(reason, limit);
+            (Some(error), reason, "too many sessions")
         }),
         Admission::Refused(response) => return *response,
-        Admission::NoAnswer => Err((
-            no_answer(),
-            "claude_api_unreachable",
-            "claude-api does not answer",
-        )),
+        Admission::NoAnswer => Err((None, "claude_api_unreachable", "claude-api does not answer")),
     };
     let refusal_permit = match &opening {
         Ok(_) => None,

@@ -104,7 +104,7 @@ pub struct World {
     pub tokens: Option<HashMap<String, Me>>,
     /// The unused tickets, each with its token and its origin.
     pub tickets: HashMap<String, (String, Option<String>)>,
-    /// The number of questions to whom a token belongs.
+    /// The number of questions to whom a token belongs, without those that have no token.
     pub questions: usize,
     /// Questions to whom a token belongs are not answered.
     pub no_judgement: bool,
@@ -349,7 +349,7 @@ async fn gate(
     }
     if path == "/v1/me" {
         let mut changed = fake.changed.subscribe();
-        fake.change(|w| w.questions += 1);
+        fake.change(|w| w.questions += usize::from(token.is_some()));
         while fake.world().no_judgement {
             changed.changed().await.unwrap();
         }

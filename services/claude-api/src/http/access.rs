@@ -3,7 +3,6 @@
 
 mod until_revoked;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,6 @@ use super::boxed::Peer;
 use super::is_stream;
 use super::query::{Id, NoQuery};
 use super::reply::{App, Reply, json, json_response};
-use crate::access::guarded::AuditRecord;
 use crate::access::{Caller, Right};
 use crate::service::{NoCaller, Service};
 
@@ -44,35 +42,34 @@ const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
 /// [`Caller`] as an extension. Health pages and the use of a ticket need no token.
 ///
 /// Answers 401 `unauthorized` without a valid token, 429 `too-many-attempts` after too many wrong
-/// ones from one address, and 403 `forbidden` if the token is for metrics alone. Each refusal is in
-/// the audit log. A stream ends when its client's token is removed.
+/// ones from one address, and 403 `forbidden` if the token is for metrics alone. A stream ends when
+/// its client's token is removed.
 pub(super) async fn check(State(service): App, mut request: Request, next: Next) -> Response {
     let arrived = tokio::time::Instant::now();
     if reads_health(request.method(), request.uri()) {
         return next.run(request).await;
     }
-    let asked = Asked::new(&request);
     if request.method() == Method::POST && request.uri().path() == REDEEM_PATH {
-        let response = next.run(request).await;
-        return asked.noted(&service, None, response);
+        return next.run(request).await;
     }
-    let caller = match authenticate(&service, request.headers(), &asked).await {
+    let peer = request.extensions().get::<Peer>().copied();
+    let caller = match authenticate(&service, request.headers(), peer).await {
         Ok(caller) => caller,
-        Err(problem) => {
-            return asked.noted(&service, None, Reply(problem).into_response());
-        }
+        Err(problem) => return Reply(problem).into_response(),
     };
     if caller.has_only_metrics() && !METRICS_PATHS.contains(&request.uri().path()) {
         let detail = "this token reads /metrics and nothing else; use another token";
-        let refused = Reply(Problem::new(ProblemType::Forbidden, detail)).into_response();
-        return asked.noted(&service, Some(&caller), refused);
+        let mut refused = Reply(Problem::new(ProblemType::Forbidden, detail)).into_response();
+        refused.extensions_mut().insert(caller);
+        return refused;
     }
     request.extensions_mut().insert(caller.clone());
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     if response.status() == StatusCode::NOT_FOUND && !caller.sees_all() {
         tokio::time::sleep_until(arrived + NOT_FOUND_AFTER).await;
     }
-    let response = asked.noted(&service, Some(&caller), response);
+    // For the audit log.
+    response.extensions_mut().insert(caller.clone());
     if is_stream(&response) && caller.subject().is_some() {
         return until_revoked::end(response, service, caller);
     }
@@ -83,13 +80,13 @@ pub(super) async fn check(State(service): App, mut request: Request, next: Next)
 async fn authenticate(
     service: &Arc<Service>,
     headers: &HeaderMap,
-    asked: &Asked,
+    peer: Option<Peer>,
 ) -> Result<Caller, Problem> {
     let secret = bearer(headers);
     match service.authenticate(secret.as_ref()).await {
         Ok(caller) => Ok(caller),
         Err(NoCaller::Missing) => Err(NoCaller::Missing.problem()),
-        Err(NoCaller::Wrong) => Err(asked.failure(service)),
+        Err(NoCaller::Wrong) => Err(failure(service, peer)),
     }
 }
 
@@ -107,61 +104,15 @@ fn bearer(headers: &HeaderMap) -> Option<Secret> {
     secret.trim().parse().ok()
 }
 
-/// What the audit log needs to know about a request.
-struct Asked {
-    peer: Peer,
-    method: Method,
-    path: String,
-}
-
-impl Asked {
-    fn new(request: &Request) -> Self {
-        let unknown = Peer {
-            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            is_own: true,
-            is_exempt: false,
-        };
-        let peer = request.extensions().get::<Peer>().copied();
-        Self {
-            peer: peer.unwrap_or(unknown),
-            method: request.method().clone(),
-            // Never the query, and no more than a path of this service may have.
-            path: request.uri().path().chars().take(128).collect(),
-        }
-    }
-
-    /// Counts a wrong token, and returns the problem for the client.
-    fn failure(&self, service: &Service) -> Problem {
-        let guarded = &service.engine.access.guarded;
-        let counted = match self.peer.is_exempt {
-            true => Ok(()),
-            false => guarded.failed(self.peer.address, Instant::now()),
-        };
-        counted.err().unwrap_or_else(|| NoCaller::Wrong.problem())
-    }
-
-    /// Writes an audit line if the response refuses the request. Returns the response.
-    fn noted(&self, service: &Service, caller: Option<&Caller>, response: Response) -> Response {
-        let kind = response.extensions().get::<ProblemType>().copied();
-        let status = response.status();
-        let refuses = matches!(
-            status,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
-        );
-        if let Some(outcome) = kind.filter(|_| refuses) {
-            let record = AuditRecord {
-                token: caller.map_or("-", Caller::name),
-                principal: caller.and_then(Caller::principal),
-                peer: self.peer.address,
-                method: self.method.as_str(),
-                path: &self.path,
-                outcome,
-            };
-            let guarded = &service.engine.access.guarded;
-            guarded.log(record, Instant::now());
-        }
-        response
-    }
+/// Counts a wrong token, and returns the problem for the client. Without a known peer, which no
+/// connection lacks, nothing is counted.
+fn failure(service: &Service, peer: Option<Peer>) -> Problem {
+    let guarded = &service.engine.access.guarded;
+    let counted = match peer {
+        Some(peer) if !peer.is_exempt => guarded.failed(peer.address, Instant::now()),
+        _ => Ok(()),
+    };
+    counted.err().unwrap_or_else(|| NoCaller::Wrong.problem())
 }
 
 /// `GET /v1/me`: answers with the client's principal, role and expiry.

@@ -136,7 +136,7 @@ fn a_shift_by_the_time_of_a_lookup_is_a_difference_and_noise_is_none() {
     // A few late answers, as on a busy machine.
     let noisy = |shift: u64| -> Vec<_> {
         let late = |n: u64| {
-            if n % 7 == 0 {
+            if n.is_multiple_of(7) {
                 20_000 + 97 * n
             } else {
                 37 * (n % 29)

@@ -83,6 +83,11 @@ impl ConnectionPeer {
         }
     }
 
+    /// Returns the address of the other end of the connection, which may be a proxy.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Returns whether the limit of connections for each peer does not apply. May wait up to 3 s
     /// for the resolution of a host name.
     pub(crate) async fn is_exempt(&self) -> bool {
@@ -149,7 +154,10 @@ pub(crate) async fn identify(State(service): App, mut request: Request, next: Ne
         }
     };
     request.extensions_mut().insert(peer);
-    next.run(request).await
+    let mut response = next.run(request).await;
+    // For the audit log.
+    response.extensions_mut().insert(peer);
+    response
 }
 
 #[cfg(test)]

@@ -35,9 +35,9 @@ impl Secrets {
             .windows(PART_BYTES)
             .enumerate()
             .find_map(|(at, window)| {
-                let (number, offset) = *self.parts.get(window)?;
+                let (number, _) = *self.parts.get(window)?;
                 // The test's own message shows a few letters, to say which secret it was.
-                Some((at, &self.texts[number][..5.max(offset.min(5))]))
+                Some((at, &self.texts[number][..5]))
             })
     }
 
