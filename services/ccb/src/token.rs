@@ -79,7 +79,8 @@ fn entry(args: &NewTokenArgs, token: &Token) -> Entry {
         name: args.name.clone(),
         sha256: token.secret().hash().to_string(),
         role: args.role,
-        principal: args.principal.clone(),
+        // Stated even if it is the name, so that a second token of the principal is no mistake.
+        principal: Some(args.principal.clone().unwrap_or_else(|| args.name.clone())),
         workspaces: args.workspaces.clone(),
         max_budget_usd: args.max_budget_usd,
         budget_usd_per_day: args.budget_usd_per_day,

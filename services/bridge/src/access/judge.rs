@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credential::Credential;
 use super::grant::Grant;
+use super::judgement::Judgement;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 use crate::upstream::retry::Delays;
@@ -51,36 +52,6 @@ impl Default for JudgeTimes {
             fresh: Duration::from_secs(10),
             repeat: Duration::from_secs(5),
             patience: Duration::from_secs(3),
-        }
-    }
-}
-
-/// The judgement of a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judgement {
-    /// claude-api accepts the credential, which belongs to this principal.
-    Granted(Box<Me>),
-    /// claude-api does not accept the credential: it is unknown, expired or removed.
-    Refused,
-    /// claude-api did not answer in time, or cannot judge now. The client may try again.
-    NoAnswer,
-}
-
-impl Judgement {
-    /// Reads the judgement in an answer of claude-api. A refusal because of too many wrong tokens
-    /// is a refusal too, because claude-api never refuses a right token for that reason.
-    fn of(answer: Result<Me, Failure>) -> Self {
-        match answer {
-            Ok(me) => Self::Granted(Box::new(me)),
-            Err(failure) => {
-                let kinds = [ProblemType::Unauthorized, ProblemType::TooManyAttempts];
-                let is_refused = kinds.iter().any(|kind| failure.problem(*kind).is_some());
-                if is_refused {
-                    return Self::Refused;
-                }
-                tracing::debug!(error = %failure, "claude-api did not judge a credential");
-                Self::NoAnswer
-            }
         }
     }
 }
@@ -343,7 +314,8 @@ struct CredentialInUse {
 
 impl CredentialInUse {
     /// Asks claude-api about the credential every 5 s. Revokes the grant and returns when
-    /// claude-api does not accept the credential, or when its known end has come. A claude-api that
+    /// claude-api does not accept the credential, when the credential now belongs to another
+    /// principal, or when its known end has come. A claude-api that
     /// does not answer revokes nothing.
     async fn watch(mut self) {
         loop {
@@ -365,11 +337,16 @@ impl CredentialInUse {
                 Judgement::Granted(me) => self.expires = me.expires,
                 Judgement::Refused => {}
             }
+            // The executions that the sessions view belong to the earlier principal.
+            let is_moved = match &judgement {
+                Judgement::Granted(me) => me.principal != self.principal,
+                Judgement::Refused | Judgement::NoAnswer => false,
+            };
             let answers = self.judge.answers.lock();
             let mut answers = answers.unwrap_or_else(PoisonError::into_inner);
             answers.insert(hash, watch::channel(Some(judgement)).1);
             drop(answers);
-            if is_refused {
+            if is_refused || is_moved {
                 break;
             }
         }

@@ -132,6 +132,7 @@ pub(crate) mod tests {
             sha256: SecretHash::of(name.as_bytes()),
             role,
             principal: principal.to_owned(),
+            states_principal: true,
             workspaces: vec!["*".to_owned()],
             max_budget_usd: None,
             budget_usd_per_day: None,

@@ -34,6 +34,8 @@ pub(crate) struct TokenEntry {
     pub(crate) role: Role,
     /// The principal whose executions the token opens.
     pub(crate) principal: String,
+    /// Whether the file states the principal. Otherwise it is the name.
+    pub(crate) states_principal: bool,
     /// The patterns of the workspaces that the token permits. `*` stands for any text.
     pub(crate) workspaces: Vec<String>,
     /// The maximum and the default of `maxBudgetUsd` of an execution, in US dollars.
@@ -170,6 +172,7 @@ fn entry(block: toml::Value) -> Result<TokenEntry, String> {
     }
     let expires = expires.map(|date| midnight(&date)).transpose();
     Ok(TokenEntry {
+        states_principal: principal.is_some(),
         principal: principal.unwrap_or_else(|| name.clone()),
         sha256,
         role,
@@ -196,11 +199,12 @@ fn conflicts(tokens: &[TokenEntry], rules: Rules) -> Vec<String> {
             mistakes.push(format!("{name:?} has the sha256 of another token"));
         }
         let borrowed = |other: &&TokenEntry| other.principal == *name && other.name != *name;
-        if token.principal != *name
+        if !token.states_principal
             && let Some(other) = tokens.iter().find(borrowed)
         {
             mistakes.push(format!(
-                "{name:?} is also the principal of {:?}, but not its own; rename one of them",
+                "{name:?} is also the principal of {:?}; write principal = {name:?} if both are one \
+                 principal, or rename one of them",
                 other.name
             ));
         }

@@ -216,6 +216,10 @@ async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
         ))
     })?;
     let json = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+    // serde would also read the fields from a list.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(invalid("the body is no JSON object".to_owned()));
+    }
     protocol::json::from_slice(json).map_err(|error| invalid(error.to_string()))
 }
 

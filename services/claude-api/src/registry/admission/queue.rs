@@ -95,7 +95,8 @@ struct RunningExecution {
 /// its conversation.
 ///
 /// Owners share the permits fairly: a free permit goes to the owner with the fewest running
-/// executions, and among its executions to the one that was accepted first.
+/// executions; if several have as few, to the one whose last permit is the longest ago. Among its
+/// executions it goes to the one that was accepted first.
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: QueueLimits,
@@ -114,6 +115,11 @@ pub(super) struct Queue {
     starting: HashSet<ExecutionId>,
     /// The maximum number of running executions of each owner that has such a limit.
     running_limits: HashMap<Owner, u64>,
+    /// The number of the last permit of each owner that waits or runs. Permits are numbered in the
+    /// order in which they are given.
+    last_permits: HashMap<Owner, u64>,
+    /// The number of the last permit of all.
+    last_permit: u64,
 }
 
 impl Queue {
@@ -133,6 +139,8 @@ impl Queue {
             running: HashMap::new(),
             starting: HashSet::new(),
             running_limits: HashMap::new(),
+            last_permits: HashMap::new(),
+            last_permit: 0,
         }
     }
 
@@ -234,10 +242,17 @@ impl Queue {
                 lane,
                 conversation,
             };
+            self.last_permit += 1;
+            self.last_permits.insert(owner, self.last_permit);
             self.running.insert(id, held);
             self.starting.insert(id);
             started.push(id);
         }
+        let (waiting, running) = (&self.waiting, &self.running);
+        self.last_permits.retain(|owner, _| {
+            let runs = running.values().any(|held| held.owner == *owner);
+            runs || waiting.iter().any(|waiting| waiting.owner == *owner)
+        });
         started
     }
 
