@@ -16,6 +16,8 @@ pub struct Grant {
     me: Me,
     /// The principal in `me`, which many requests of a session refer to.
     principal: Option<Arc<str>>,
+    /// The key in `me` by which sessions are counted.
+    quota: Option<Arc<str>>,
     upstream: Upstream,
     /// Cancelled when the credential is no longer valid, or when the bridge stops.
     revoked: CancellationToken,
@@ -38,6 +40,11 @@ impl Grant {
     ) -> Arc<Self> {
         Arc::new(Self {
             principal: me.principal.as_deref().map(Arc::from),
+            quota: me
+                .quota
+                .as_deref()
+                .or(me.principal.as_deref())
+                .map(Arc::from),
             me,
             upstream,
             revoked,
@@ -65,6 +72,13 @@ impl Grant {
     #[must_use]
     pub fn principal(&self) -> Option<&Arc<str>> {
         self.principal.as_ref()
+    }
+
+    /// Returns the key by which sessions are counted: one for each principal, its shares included.
+    /// `None` while claude-api has no tokens.
+    #[must_use]
+    pub fn quota(&self) -> Option<&Arc<str>> {
+        self.quota.as_ref()
     }
 
     /// Returns the client for claude-api that sends the credential.

@@ -11,14 +11,17 @@ use protocol::access::{base64url, from_base64url};
 use protocol::{ExecutionId, SecretHash};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use spool::Owner;
 use uuid::Uuid;
 
-use super::Subject;
+use super::subject::Subject;
 
 /// The first characters of every session token.
 const PREFIX: &str = "ccbt_";
 /// The length of the key and of the signature, in bytes (HMAC with SHA-256).
 const KEY_BYTES: usize = 32;
+/// The length of the key that stands for an owner, in bytes.
+const QUOTA_KEY_BYTES: usize = 12;
 /// The length of the content: a kind, an execution id (zeros for a token), and a hash.
 const CONTENT_BYTES: usize = 1 + 16 + 32;
 
@@ -67,6 +70,13 @@ impl SessionTokens {
         let signature = hmac::sign(&self.key, &bytes);
         bytes.extend_from_slice(signature.as_ref());
         format!("{PREFIX}{}", base64url(&bytes))
+    }
+
+    /// Returns a key that stands for an owner, and from which nobody can tell whose it is. A bridge
+    /// counts clients by it.
+    pub(crate) fn quota_key(&self, owner: Owner) -> String {
+        let signature = hmac::sign(&self.key, owner.as_bytes());
+        base64url(&signature.as_ref()[..QUOTA_KEY_BYTES])
     }
 
     /// Returns what a session token stands for. `None` if the text is no token of this service. The

@@ -48,7 +48,11 @@ impl TokenTable {
             limits.running = limits.running.or(token.running);
         }
         let row = |token: TokenEntry| {
-            let kept = earlier.rows.iter().find(|old| keeps_streams(old, &token));
+            let keeps = |old: &&Arc<TokenRow>| {
+                // A token that had expired begins anew.
+                keeps_streams(old, &token) && !old.revoked.is_cancelled()
+            };
+            let kept = earlier.rows.iter().find(keeps);
             let revoked = kept.map_or_else(CancellationToken::new, |old| old.revoked.clone());
             Arc::new(TokenRow { token, revoked })
         };
@@ -192,6 +196,17 @@ pub(crate) mod tests {
         let again = second.find(&SecretHash::of(b"stays")).unwrap();
         second.revoke_missing(&TokenTable::default());
         assert!(again.revoked.is_cancelled() && revoked(b"stays"));
+    }
+
+    #[test]
+    fn a_renewed_token_gets_streams_again() {
+        let mut old = entry("a", "p", Role::View);
+        old.expires = Some(jiff::Timestamp::UNIX_EPOCH);
+        let first = table(vec![old], &TokenTable::default());
+        first.revoke_expired(jiff::Timestamp::UNIX_EPOCH);
+        let second = table(vec![entry("a", "p", Role::View)], &first);
+        let renewed = second.find(&SecretHash::of(b"a")).unwrap();
+        assert!(!renewed.revoked.is_cancelled());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::boxed::Peer;
-use super::is_stream;
+use super::output::is_stream;
 use super::query::{Id, NoQuery};
 use super::reply::{App, Reply, json, json_response};
 use crate::access::{Caller, Right};
@@ -116,8 +116,12 @@ fn failure(service: &Service, peer: Option<Peer>) -> Problem {
 }
 
 /// `GET /v1/me`: answers with the client's principal, role and expiry.
-pub(super) async fn me(Extension(caller): Extension<Caller>, _: NoQuery) -> Response {
-    json_response(StatusCode::OK, json(&caller.me()))
+pub(super) async fn me(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    _: NoQuery,
+) -> Response {
+    json_response(StatusCode::OK, json(&service.me(&caller)))
 }
 
 /// `POST /v1/tickets`: creates a ticket for the client, with which a web page opens one WebSocket
@@ -136,7 +140,7 @@ pub(super) async fn create_ticket(
         )));
     };
     let tickets = &service.engine.access.tickets;
-    let ticket = tickets.create(subject, request.origin, Instant::now());
+    let ticket = tickets.create(subject, caller.quota(), request.origin, Instant::now());
     let ticket = ticket.map_err(|error| Problem::new(ProblemType::Internal, error.to_string()))?;
     Ok(no_store(StatusCode::CREATED, json(&ticket)))
 }
@@ -172,7 +176,7 @@ pub(super) async fn redeem_ticket(
     };
     let redeemed = Redeemed {
         token: access.session_tokens.create(subject),
-        me: caller.me(),
+        me: service.me(&caller),
     };
     Ok(no_store(StatusCode::OK, json(&redeemed)))
 }

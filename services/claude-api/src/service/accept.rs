@@ -70,6 +70,8 @@ impl Service {
         id_lock: &Arc<IdLock>,
         body: Body,
     ) -> Result<Acceptance, Problem> {
+        // The body and the lock may have taken minutes.
+        let caller = &self.recheck(caller, Right::Own).await?;
         let (id, digest) = (id_lock.id(), body.digest());
         match self.look_up(id).await? {
             Lookup::Found(view)

@@ -7,6 +7,7 @@ use protocol::access::{Share, ShareRequest};
 use protocol::{ExecutionId, Problem, ProblemType};
 use uuid::Uuid;
 
+use super::find::visible;
 use super::{Service, spool_unwritable};
 use crate::access::shares::Shares;
 use crate::access::{Caller, Right};
@@ -63,8 +64,11 @@ impl Service {
                  execution's id instead of a share",
             ));
         }
-        let view = self.find(caller, id, Right::Own).await?;
         let id_lock = self.engine.registry.lock_id(id).await;
+        // After the body and the lock, which may have taken a while.
+        let caller = self.recheck(caller, Right::Own).await?;
+        let known = self.look_up(id).await?;
+        let view = visible(known, &caller, id)?;
         let entry = view.entry().clone();
         let changed = spool::blocking::run(move || {
             let _id_lock = id_lock;

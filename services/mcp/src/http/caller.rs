@@ -13,6 +13,9 @@ pub struct Caller {
     pub token: Option<Secret>,
     /// The principal of the token. `None` if the service has no tokens.
     pub principal: Option<Arc<str>>,
+    /// The key by which sessions and calls are counted: one for each principal, its shares included.
+    /// `None` if the service has no tokens.
+    pub quota: Option<Arc<str>>,
     /// The only execution that the token opens, if it is a share.
     pub share: Option<ExecutionId>,
 }
@@ -23,12 +26,14 @@ pub struct Caller {
 pub(crate) struct Owner {
     principal: Option<Arc<str>>,
     share: Option<ExecutionId>,
+    quota: Option<Arc<str>>,
 }
 
 impl Owner {
-    /// Returns whether the service has tokens, so that the owner is one of several.
-    pub(crate) fn is_principal(&self) -> bool {
-        self.principal.is_some()
+    /// Returns the key by which uses of limited resources are counted. `None` if the service has no
+    /// tokens, so that there is only one owner.
+    pub(crate) fn quota(&self) -> Option<&Arc<str>> {
+        self.quota.as_ref()
     }
 }
 
@@ -37,6 +42,7 @@ impl From<&Caller> for Owner {
         Self {
             principal: caller.principal.clone(),
             share: caller.share,
+            quota: caller.quota.clone().or_else(|| caller.principal.clone()),
         }
     }
 }
