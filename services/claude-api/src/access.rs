@@ -68,7 +68,8 @@ struct TokenSource {
     table: RwLock<Arc<TokenTable>>,
 }
 
-/// The thing that a secret stands for. It must still exist when a request uses the secret.
+/// The token or share behind a ticket or a session token. It must still exist when that secret is
+/// used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// A token of the operator's file.
@@ -121,8 +122,8 @@ impl Access {
         Some(Arc::clone(&table))
     }
 
-    /// Returns the client whose token has this hash. `None` if no token of the file in force has
-    /// it, if the token has expired, or without a token file.
+    /// Returns the client whose token has this hash. `None` if no token in force has it, if the
+    /// token has expired, or without a token file.
     pub(crate) fn find_token(&self, hash: &SecretHash) -> Option<Caller> {
         let row = self.table()?.find(hash)?;
         let expired = row.token.expires.is_some_and(|at| at <= self.clock.now());

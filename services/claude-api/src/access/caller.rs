@@ -69,7 +69,7 @@ impl Caller {
         })
     }
 
-    /// Returns the thing that the client's secret stands for; `None` without a token file.
+    /// Returns the token or share of the client. `None` without a token file.
     pub(crate) fn subject(&self) -> Option<Subject> {
         match &self.0 {
             Kind::Anyone => None,
@@ -121,7 +121,7 @@ impl Caller {
     }
 
     /// Returns the owner against whose part of shared resources a request counts. The holder of a
-    /// share has a part of its own, so it takes nothing from the principal that shared.
+    /// share has a part of its own, and so uses nothing of the sharing principal's part.
     pub(crate) fn quota(&self) -> Owner {
         match &self.0 {
             Kind::Share { id, .. } => Owner::of(&format!("share of {id}")),

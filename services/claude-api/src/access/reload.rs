@@ -15,7 +15,7 @@ use super::{Access, TokenSource, token_file};
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 /// The largest token file that is read, in bytes (1 MiB, some 5,000 tokens).
 const FILE_BYTES: u64 = 1 << 20;
-/// How many readings in a row must find the file missing or empty before nobody gets in any more. A
+/// How many readings in a row must find the file missing or empty before all tokens are removed. A
 /// single reading may fall between the two steps of an editor.
 const MISSING_READINGS: u32 = 3;
 

@@ -19,8 +19,9 @@ const TICKET_BYTES: usize = 32;
 ///
 /// - When is a place taken? When a client with a valid token requests a ticket. It is free again
 ///   when the ticket is redeemed, or after 30 s.
-/// - Who waits for whom? Nobody. When [`TICKETS`] wait, or [`TICKETS_PER_SUBJECT`] of one token,
-///   the oldest one is dropped: of that token, or of the token that has most.
+/// - Who waits for whom? Nobody. At [`TICKETS_PER_SUBJECT`] tickets of one token, the oldest one of
+///   that token is dropped. At [`TICKETS`] in all, the oldest one of the token with the most
+///   tickets is dropped.
 /// - What bounds the other direction? A ticket is redeemed once.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {

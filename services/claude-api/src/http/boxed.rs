@@ -52,8 +52,8 @@ fn from_the_box() -> Problem {
     )
 }
 
-/// Returns the problem 503 `box-reaches-service`, for all requests of a service without access
-/// tokens while the model's commands could reach it through its published port.
+/// Returns the problem 503 `box-reaches-service`. A service without access tokens answers it to all
+/// requests while the model's commands could reach it through its published port.
 fn box_reaches_service() -> Problem {
     Problem::new(
         ProblemType::BoxReachesService,

@@ -86,7 +86,11 @@ impl Service {
                 if let Some(table) = engine.access.table() {
                     engine.registry.set_running_limits(table.running_limits());
                 }
-                tracing::info!(target: "audit", changes = changes.join(", "), "read the token file again");
+                tracing::info!(
+                    target: "audit",
+                    changes = changes.join(", "),
+                    "read the token file again"
+                );
             }
             Reading::Invalid(mistake) => {
                 tracing::error!(
@@ -100,8 +104,8 @@ impl Service {
         self.stopping.run_until_cancelled(watch).await;
     }
 
-    /// Waits until the client's token is removed or has expired, or its share has ended. Never
-    /// returns without a token file.
+    /// Waits until the client's token is revoked (see `TokenRow::revoked`), or its share has ended.
+    /// Never returns without a token file.
     pub(crate) async fn revoked(self: &Arc<Self>, caller: &Caller) {
         if let Some(row) = caller.row() {
             return row.revoked.cancelled().await;
