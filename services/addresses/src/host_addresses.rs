@@ -1,5 +1,5 @@
 //! The IP addresses of a host that is given by name or address. A name is resolved when a request
-//! needs its addresses and the known ones are older than an age that the caller chooses.
+//! needs its addresses and the known ones are too old. The caller chooses that age.
 //!
 //! One attempt runs at a time, in a separate task. So a slow resolver occupies one thread and
 //! blocks no connection. A request waits for the attempt: up to 3 s for the first one, 1 s for

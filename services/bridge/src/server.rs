@@ -88,8 +88,8 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 }
 
 /// Returns whether the bridge needs tokens because other machines reach it. `listens` is the
-/// address on which it listens. `publishedOn` counts instead, if the operator gives it. False if
-/// the operator allows clients without a token.
+/// address on which it listens. The address of `--published-on` counts instead, if there is one.
+/// False if the operator allows clients without a token.
 fn requires_tokens(config: &Config, listens: IpAddr) -> bool {
     let reached = config.published_on.unwrap_or(listens).to_canonical();
     !reached.is_loopback() && !config.allow_unauthenticated
