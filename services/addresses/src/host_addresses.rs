@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// How long resolved addresses stay valid while newer attempts fail or take longer (60 s), so that
-/// a short outage of DNS has no effect.
+/// How long resolved addresses stay valid while newer attempts fail or take longer (60 s). So a
+/// short outage of DNS has no effect.
 const VALID: Duration = Duration::from_secs(60);
 /// How long a request waits while the host name is being resolved. The first value (1 s) applies
 /// after an attempt has ended, because older addresses may be known. The second value (3 s) applies

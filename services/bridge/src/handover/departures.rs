@@ -127,9 +127,10 @@ impl Departures {
 }
 
 impl Departure {
-    /// Returns who keeps the execution: a client that views it or has viewed it since the session
-    /// ended, or a client of the same principal that has requested a view. The answer may change
-    /// until the result is dropped, so it is checked before each attempt to cancel.
+    /// Returns whether somebody keeps the execution. A client keeps it that views it, or has viewed
+    /// it since the session ended. So does a client of the same principal that has requested a
+    /// view. The answer may change until the result is dropped, so it is checked before each
+    /// attempt to cancel.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.departures.update(self.id, |e| {

@@ -15,8 +15,9 @@ use super::token_file::TokenEntry;
 pub(crate) struct TokenRow {
     /// The token, as the file describes it.
     pub(crate) token: TokenEntry,
-    /// Cancelled when the token is removed from the file, expires, moves to another principal, or
-    /// loses the role admin or the right to read. Open streams of its holder then end.
+    /// Cancelled when the token is removed from the file or expires, and when it moves to another
+    /// principal. Also cancelled when it loses the role admin, or the right to read. Open streams
+    /// of its holder then end.
     pub(crate) revoked: CancellationToken,
 }
 
