@@ -248,11 +248,6 @@ impl Queue {
             self.starting.insert(id);
             started.push(id);
         }
-        let (waiting, running) = (&self.waiting, &self.running);
-        self.last_permits.retain(|owner, _| {
-            let runs = running.values().any(|held| held.owner == *owner);
-            runs || waiting.iter().any(|waiting| waiting.owner == *owner)
-        });
         started
     }
 
@@ -265,12 +260,22 @@ impl Queue {
     /// its conversation; a waiting one frees its slot. Has no effect for an unknown id.
     pub(super) fn leave(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
-        if self.running.remove(&id).is_some() {
+        if let Some(held) = self.running.remove(&id) {
+            self.forget_if_idle(held.owner);
             return;
         }
         if let Some(at) = self.waiting.iter().position(|w| w.id == id) {
             let Waiting { owner, lane, .. } = self.waiting.remove(at);
             self.release_slot(owner, lane.as_ref().map(|(_, name)| name.as_str()));
+            self.forget_if_idle(owner);
+        }
+    }
+
+    /// Forgets the last permit of an owner of whom nothing waits or runs any more.
+    fn forget_if_idle(&mut self, owner: Owner) {
+        let runs = self.running.values().any(|held| held.owner == owner);
+        if !runs && !self.waiting.iter().any(|waiting| waiting.owner == owner) {
+            self.last_permits.remove(&owner);
         }
     }
 
