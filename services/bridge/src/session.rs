@@ -130,8 +130,8 @@ enum Wakeup {
     Evicted,
     /// A ping interval is over. The session now judges whether the client is alive and pings it.
     Tick,
-    /// The grant of the session is revoked. Either the bridge stops, so the session closes with
-    /// 1012 (service restart), or its token is no longer valid, so it closes with 1008 (policy).
+    /// The grant of the session is revoked. If the bridge stops, the session closes with 1012
+    /// (service restart). Otherwise its token is no longer valid, and it closes with 1008 (policy).
     Revoked,
     /// The connection failed while the session was writing to it.
     Broken,

@@ -100,8 +100,8 @@ fn datetime(day: Date) -> toml::value::Datetime {
     date.into()
 }
 
-/// Prints the entry. It goes to stdout if the token went to a file, so that `>> FILE` adds it, and
-/// otherwise to stderr, beside the token.
+/// Prints the entry. If the token went to a file, the entry goes to stdout, so that `>> FILE` adds
+/// it. Otherwise the entry goes to stderr, beside the token.
 fn print(block: &str, on_stdout: bool) {
     // A reader that has closed its end has seen enough.
     let _ = if on_stdout {

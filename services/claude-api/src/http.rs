@@ -38,8 +38,8 @@ use reply::unknown_path;
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
 /// Returns the router for all HTTP paths of claude-api. It answers 403 to requests with a foreign
-/// `Host` or `Origin`, 401 to requests from the service's own container if `--boxed` is on, and 401
-/// to requests without a token if there is a token file.
+/// `Host` or `Origin`. It answers 401 to requests from the service's own container if `--boxed` is
+/// on, and to requests without a token if there is a token file.
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.engine.settings.args;
     let own_name = ["claude-api".to_owned()];

@@ -21,7 +21,7 @@ pub struct Grant {
     upstream: Upstream,
     /// Cancelled when the credential is no longer valid, or when the bridge stops.
     revoked: CancellationToken,
-    /// The reason for which sessions end when the grant is revoked, as the client reads it.
+    /// The reason with which sessions end when the grant is revoked, as the client reads it.
     reason: &'static str,
     /// Ends the task that asks claude-api about the credential. `None` if there is no such task.
     _watch: Option<DropGuard>,
@@ -94,7 +94,7 @@ impl Grant {
         &self.revoked
     }
 
-    /// Returns the reason for which sessions end when the grant is revoked.
+    /// Returns the reason with which sessions end when the grant is revoked.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.reason

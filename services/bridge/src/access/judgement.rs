@@ -17,7 +17,7 @@ pub enum Judgement {
 
 impl Judgement {
     /// Reads the judgement in an answer of claude-api. A refusal because of too many wrong tokens
-    /// is a refusal too, because claude-api never refuses a right token for that reason.
+    /// counts as a refusal of this one: claude-api never refuses a right token for that reason.
     pub(crate) fn of(answer: Result<Me, Failure>) -> Self {
         match answer {
             Ok(me) => Self::Granted(Box::new(me)),

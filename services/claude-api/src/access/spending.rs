@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Clock;
 
 /// How many executions of a principal are remembered as counted. A restart may find an execution
-/// whose cost is counted, but whose end is not recorded; the same cost is then not counted again.
+/// whose cost is counted, but whose end is not recorded. The same cost is then not counted again.
 const REMEMBERED: usize = 256;
 
 /// The cost of each principal on the present UTC day, in memory and in a file.
@@ -71,8 +71,8 @@ impl Spending {
         spent.map_or(0.0, |day| day.usd)
     }
 
-    /// Adds the cost of an execution so far, in US dollars, to the day of `now`. What was counted for
-    /// the execution before is not counted again. Blocks on the disk.
+    /// Adds the cost of an execution so far, in US dollars, to the day of `now`. The part that was
+    /// counted for the execution before is not counted again. Blocks on the disk.
     ///
     /// # Errors
     /// The file could not be written. The cost is counted in memory nevertheless.

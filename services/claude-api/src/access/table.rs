@@ -15,8 +15,9 @@ use super::token_file::TokenEntry;
 pub(crate) struct TokenRow {
     /// The token, as the file describes it.
     pub(crate) token: TokenEntry,
-    /// Cancelled when the token is removed from the file, changes to another principal or to a role
-    /// that cannot read executions, or expires. Open streams of its holder then end.
+    /// Cancelled when the token is removed from the file or expires, and when it moves to another
+    /// principal. Also cancelled when it loses the role admin, or the right to read. Open streams
+    /// of its holder then end.
     pub(crate) revoked: CancellationToken,
 }
 
@@ -38,8 +39,8 @@ pub(crate) struct PrincipalLimits {
 }
 
 impl TokenTable {
-    /// Creates the table of these tokens. A token that was in `earlier` already, with the same
-    /// principal, keeps its `revoked`, so its open streams continue.
+    /// Creates the table of these tokens. A token keeps its `revoked` from `earlier`, so its open
+    /// streams continue, unless its principal or its right to read has changed.
     pub(crate) fn new(tokens: Vec<TokenEntry>, earlier: &Self) -> Self {
         let mut principals: HashMap<String, PrincipalLimits> = HashMap::new();
         for token in &tokens {
@@ -63,7 +64,7 @@ impl TokenTable {
     }
 
     /// Finds the token with this hash. Compares with every token, and each comparison takes the
-    /// same time, so the time does not tell how near a wrong token is.
+    /// same time. So the time does not tell how near a wrong token is.
     pub(crate) fn find(&self, hash: &SecretHash) -> Option<Arc<TokenRow>> {
         let mut found = None;
         for row in &self.rows {
@@ -74,7 +75,8 @@ impl TokenTable {
         found
     }
 
-    /// Ends the open streams of all tokens that are not in `newer`, or not with the same principal.
+    /// Ends the open streams of all tokens that are not in `newer`, or have another principal or
+    /// fewer rights there.
     pub(crate) fn revoke_missing(&self, newer: &Self) {
         for old in &self.rows {
             if !newer.rows.iter().any(|new| keeps_streams(old, &new.token)) {

@@ -28,22 +28,23 @@ use crate::service::{NoCaller, Service};
 /// The path of the call that uses up a ticket. It needs no token, because the ticket is one.
 pub(super) const REDEEM_PATH: &str = "/v1/tickets/redeem";
 
-/// The paths that a token for metrics opens. A bridge asks `/v1/me` before it shows its own metrics.
+/// The paths that a token of the role `metrics` opens. A bridge asks `/v1/me` before it shows its
+/// own metrics.
 const METRICS_PATHS: [&str; 2] = ["/metrics", "/v1/me"];
 
 /// The longest body of the calls of this module, in bytes.
 const BODY_BYTES: usize = 4096;
-/// The shortest time until a client is told that something does not exist (3 ms). The lookup of an
-/// execution that belongs to somebody else takes less, and may take another time than that of an
-/// unknown id. So the time does not tell which of the two it was.
+/// The shortest time until a client gets 404 (3 ms). The lookup of an execution that belongs to
+/// somebody else takes less. But it may take another time than that of an unknown id. With this
+/// delay, the time does not tell which of the two it was.
 const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
 
 /// Middleware that finds out who the client is, before the request is handled. The handlers get the
 /// [`Caller`] as an extension. Health pages and the use of a ticket need no token.
 ///
-/// Answers 401 `unauthorized` without a valid token, 429 `too-many-attempts` after too many wrong
-/// ones from one address, and 403 `forbidden` if the token is for metrics alone. A stream ends when
-/// its client's token is removed.
+/// Answers 401 `unauthorized` without a valid token, and 429 `too-many-attempts` after too many
+/// wrong ones from one address. Answers 403 `forbidden` if the token has the role `metrics` and the
+/// path is another one. A stream ends when its client's token is removed.
 pub(super) async fn check(State(service): App, mut request: Request, next: Next) -> Response {
     let arrived = tokio::time::Instant::now();
     if reads_health(request.method(), request.uri()) {

@@ -38,8 +38,8 @@ const WORDS: [&str; 19] = [
 ];
 
 /// Middleware around all others. It counts the requests that are answered with an error (a problem,
-/// RFC 9457) by its type. A request that is refused because of its client is in the audit log, with
-/// its method and path, but without its query and headers.
+/// RFC 9457) by its type. It writes an audit line for a request that is refused because of its
+/// client. The line has the method and the path, but neither the query nor the headers.
 pub(super) async fn note(State(service): App, request: Request, next: Next) -> Response {
     let connection = request.extensions().get::<ConnectionPeer>();
     let address = connection.map(ConnectionPeer::address);
@@ -69,8 +69,8 @@ pub(super) async fn note(State(service): App, request: Request, next: Next) -> R
     response
 }
 
-/// Returns a path as an audit line shows it. Only words of this service and ids are shown, because
-/// a client may have put its token into the path by mistake.
+/// Returns a path as an audit line shows it. It shows only words of this service and ids, because a
+/// client may have put its token into the path by mistake.
 fn shown(path: &str) -> String {
     let parts = path.trim_start_matches('/').split('/').take(8);
     let part = |part: &str| {

@@ -16,9 +16,9 @@ impl Service {
     /// Creates a share of an execution. It is on disk when this returns.
     ///
     /// # Errors
-    /// 409 `wrong-state` without a token file, because everybody opens every execution then, or if
-    /// the execution has too many shares; 400 `invalid-body`; 507 `spool-unwritable`; and the
-    /// errors of [`Service::find`].
+    /// - 409 `wrong-state` without a token file, because everybody opens every execution then.
+    /// - 409 `wrong-state` if the execution has too many shares.
+    /// - 400 `invalid-body`, 507 `spool-unwritable`, and the errors of [`Service::find`].
     pub(crate) async fn share(
         self: &Arc<Self>,
         caller: &Caller,
@@ -73,7 +73,11 @@ impl Service {
         let changed = spool::blocking::run(move || {
             let _id_lock = id_lock;
             let damaged = |error: &dyn std::fmt::Display| {
-                tracing::error!(execution = %id, %error, "could not read the shares of an execution");
+                tracing::error!(
+                    execution = %id,
+                    %error,
+                    "could not read the shares of an execution"
+                );
                 Problem::new(
                     ProblemType::Internal,
                     "the shares of the execution cannot be read; the log of claude-api says why",
@@ -83,7 +87,11 @@ impl Service {
             let mut shares = Shares::parse(&json).map_err(|error| damaged(&error))?;
             let result = change(&mut shares)?;
             entry.write_shares(&shares.to_json()).map_err(|error| {
-                tracing::warn!(execution = %id, %error, "could not write the shares of an execution");
+                tracing::warn!(
+                    execution = %id,
+                    %error,
+                    "could not write the shares of an execution"
+                );
                 spool_unwritable()
             })?;
             Ok(result)

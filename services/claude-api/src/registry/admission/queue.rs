@@ -150,8 +150,8 @@ impl Queue {
         self.running_limits = limits;
     }
 
-    /// Reserves a slot for an execution of `owner` in `lane`; `None` is an execution without a lane.
-    /// Fails if the queue, or the part of it for the owner or the lane, is full.
+    /// Reserves a slot for an execution of `owner` in `lane`; `None` is an execution without a
+    /// lane. Fails if the queue, or the part of it for the owner or the lane, is full.
     pub(super) fn reserve(&mut self, owner: Owner, lane: Option<&str>) -> Result<(), QueueFull> {
         let of_owner = self.slots_by_owner.get(&owner).copied().unwrap_or(0);
         if owner != Owner::NONE && of_owner >= self.limits.queued_per_principal {

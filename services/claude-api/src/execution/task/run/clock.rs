@@ -42,8 +42,8 @@ impl Running<'_> {
 
     /// Does the work at the end of every step of the loop: obeys the newest command, checks the
     /// time limits, and publishes a changed status. The status is written to the spool at most once
-    /// a second, unless the execution was paused, the model was asked for the first time, or the
-    /// cost of a principal's execution has changed.
+    /// a second. It is written at once if the execution was paused, the model was asked for the
+    /// first time, or the cost of a principal's execution has changed.
     pub(super) fn finish_step(&mut self) {
         let now = Instant::now();
         self.follow_wish(now);
