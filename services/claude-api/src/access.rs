@@ -91,7 +91,7 @@ impl Access {
         Ok(Self {
             tokens,
             tickets: Tickets::default(),
-            session_tokens: SessionTokens::open(&folder.join("session-key")).map_err(unusable)?,
+            session_tokens: SessionTokens::new().map_err(unusable)?,
             spending: Spending::open(folder.join("spending.json"), &clock).map_err(unusable)?,
             clock,
             guarded: Guarded::default(),

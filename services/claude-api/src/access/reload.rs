@@ -30,8 +30,10 @@ pub(crate) enum Reading {
 /// The memory of one watcher of a token file between two readings.
 #[derive(Debug, Default)]
 struct Watcher {
-    /// What the last reading found; `None` before the first.
+    /// The reading that is in force, or whose mistake was reported; `None` before the first.
     last: Option<Result<Option<String>, String>>,
+    /// What the last reading found, if it is not in force yet.
+    candidate: Option<Result<Option<String>, String>>,
     /// How many readings in a row found the file missing or empty.
     missing: u32,
 }
@@ -46,8 +48,15 @@ impl Watcher {
         };
         let waits = read == Ok(None) && self.missing < MISSING_READINGS;
         if waits || self.last.as_ref() == Some(&read) {
+            self.candidate = None;
             return Reading::Same;
         }
+        // A reading may fall into the middle of a write, so two in a row must agree.
+        if self.last.is_some() && self.candidate.as_ref() != Some(&read) {
+            self.candidate = Some(read);
+            return Reading::Same;
+        }
+        self.candidate = None;
         let is_first = self.last.is_none();
         self.last = Some(read.clone());
         let tokens = match read {
@@ -122,8 +131,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let source = source(dir.path(), &block("a", "view"));
         let mut watcher = Watcher::default();
-        let mut take = |text: &str| watcher.take(&source, Ok(Some(text.to_owned())));
-        assert_eq!(take(&block("a", "view")), Reading::Same);
+        let mut once = |text: &str| watcher.take(&source, Ok(Some(text.to_owned())));
+        assert_eq!(once(&block("a", "view")), Reading::Same);
+        assert_eq!(once("[[token]]"), Reading::Same, "the middle of a write");
+        let mut take = |text: &str| {
+            once(text);
+            once(text)
+        };
         let both = block("a", "admin") + &block("b", "view");
         let changes = vec!["changed a".to_owned(), "added b".to_owned()];
         assert_eq!(take(&both), Reading::Changed(changes));

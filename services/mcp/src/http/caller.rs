@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::{ExecutionId, Secret};
+use protocol::{ExecutionId, Secret, SecretHash};
 
 /// The sender of an HTTP request. The caller of [`Service::handle`](super::Service::handle) has
 /// judged it, and puts this value into the extensions of the request. Its `Debug` output does not
@@ -20,13 +20,16 @@ pub struct Caller {
     pub share: Option<ExecutionId>,
 }
 
-/// The owner of an MCP session, who alone may use it: a principal, or the holders of the shares of
-/// one execution. `None` as a principal means that the service has no tokens.
+/// The owner of an MCP session, who alone may use it: the holder of the token with which it was
+/// opened. Another token, also one of the same principal, may have fewer rights. All fields are
+/// `None` if the service has no tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
     principal: Option<Arc<str>>,
     share: Option<ExecutionId>,
     quota: Option<Arc<str>>,
+    /// The hash of the token. `None` if the service has no tokens, which then mean nothing.
+    token: Option<SecretHash>,
 }
 
 impl Owner {
@@ -43,6 +46,10 @@ impl From<&Caller> for Owner {
             principal: caller.principal.clone(),
             share: caller.share,
             quota: caller.quota.clone().or_else(|| caller.principal.clone()),
+            token: match caller.principal.is_some() || caller.share.is_some() {
+                true => caller.token.as_ref().map(Secret::hash),
+                false => None,
+            },
         }
     }
 }
