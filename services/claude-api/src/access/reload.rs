@@ -87,7 +87,8 @@ pub(super) async fn watch(source: &TokenSource, clock: &Clock, note: impl Fn(Rea
         ticks.tick().await;
         let path = source.path().to_owned();
         let Ok(read) = spool::blocking::run(move || read(&path)).await else {
-            return;
+            // The reading panicked; the next one may not.
+            continue;
         };
         match watcher.take(source, read) {
             Reading::Same => {}

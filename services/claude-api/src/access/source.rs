@@ -1,8 +1,11 @@
 //! The token file, and the table of tokens that is in force.
 
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use rustix::fs::OFlags;
 
 use super::table::TokenTable;
 use super::token_file;
@@ -90,7 +93,10 @@ impl TokenSource {
 /// # Errors
 /// The file cannot be read, is too large or is not UTF-8.
 pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
-    let file = match std::fs::File::open(path) {
+    // Without a wait, because the open of a pipe would wait for its writer.
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut options = std::fs::File::options();
+    let file = match options.read(true).custom_flags(nonblocking).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

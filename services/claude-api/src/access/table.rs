@@ -99,12 +99,27 @@ impl TokenTable {
         self.principals.get(principal).copied().unwrap_or_default()
     }
 
-    /// Returns the maximum number of running executions of each principal that has one.
-    pub(crate) fn running_limits(&self) -> HashMap<Owner, u64> {
+    /// Returns the maximum number of running executions of each principal that has one. `all` is the
+    /// maximum of the service. If several principals start executions, each may use half of it
+    /// unless the file says otherwise, so that nobody keeps the others waiting.
+    pub(crate) fn running_limits(&self, all: u64) -> HashMap<Owner, u64> {
+        let starts = |name: &&String| self.starts_executions(&Owner::of(name));
+        let several = self.principals.keys().filter(starts).count() > 1;
+        let default = several.then_some((all / 2).max(1));
         let limit = |(name, limits): (&String, &PrincipalLimits)| {
-            limits.running.map(|running| (Owner::of(name), running))
+            let running = limits.running.or(default)?;
+            Some((Owner::of(name), running))
         };
         self.principals.iter().filter_map(limit).collect()
+    }
+
+    /// Returns whether a token may start executions of this owner. Executions without a principal
+    /// are the admins'.
+    pub(crate) fn starts_executions(&self, owner: &Owner) -> bool {
+        self.rows.iter().any(|row| match *owner == Owner::NONE {
+            true => row.token.role == Role::Admin,
+            false => row.token.role.may_control() && Owner::of(&row.token.principal) == *owner,
+        })
     }
 
     /// Returns the names of all tokens, in the order of the file.
@@ -198,6 +213,26 @@ pub(crate) mod tests {
         let again = second.find(&SecretHash::of(b"stays")).unwrap();
         second.revoke_missing(&TokenTable::default());
         assert!(again.revoked.is_cancelled() && revoked(b"stays"));
+    }
+
+    #[test]
+    fn several_principals_have_half_of_the_permits_unless_the_file_says_otherwise() {
+        let mut limited = entry("b", "b", Role::Control);
+        limited.running = Some(7);
+        let tokens = vec![
+            entry("a", "a", Role::Control),
+            limited,
+            entry("v", "v", Role::View),
+        ];
+        let both = table(tokens, &TokenTable::default());
+        let limits = both.running_limits(9);
+        let of = |name| limits.get(&Owner::of(name)).copied();
+        assert_eq!((of("a"), of("b")), (Some(4), Some(7)));
+        let one = table(vec![entry("a", "a", Role::Control)], &TokenTable::default());
+        assert!(one.running_limits(9).is_empty());
+        assert!(one.starts_executions(&Owner::of("a")));
+        assert!(!both.starts_executions(&Owner::of("v")));
+        assert!(!both.starts_executions(&Owner::NONE));
     }
 
     #[test]

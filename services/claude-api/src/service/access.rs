@@ -76,6 +76,11 @@ impl Service {
                     let Ok(Lookup::Found(entry)) = registry.find(id) else {
                         return None;
                     };
+                    // A share is worth no more than the tokens of its principal.
+                    let table = service.engine.access.table()?;
+                    if !table.starts_executions(&entry.owner()) {
+                        return None;
+                    }
                     let (role, expires) = (share.role, share.expires);
                     Some(Caller::share(id, entry.owner(), role, expires, hash))
                 };
@@ -93,7 +98,10 @@ impl Service {
             Reading::Changed(changes) => {
                 engine.readiness.set_tokens_mistake(None);
                 if let Some(table) = engine.access.table() {
-                    engine.registry.set_running_limits(table.running_limits());
+                    let all = engine.settings.limits.running_executions;
+                    engine
+                        .registry
+                        .set_running_limits(table.running_limits(all));
                 }
                 tracing::info!(target: "audit", changes = changes.join(", "), "read the token file again");
             }

@@ -26,8 +26,13 @@ impl Service {
         request: ShareRequest,
     ) -> Result<Share, Problem> {
         let now = self.engine.access.clock.now();
-        self.change_shares(caller, id, move |shares| shares.add(id, request, now))
-            .await
+        let add = move |shares: &mut Shares| shares.add(id, request, now);
+        let share = self.change_shares(caller, id, add).await?;
+        let (token, principal) = (caller.name(), caller.principal());
+        let expires = share.expires.to_string();
+        let role = share.role.role().as_str();
+        tracing::info!(target: "audit", token, principal, execution = %id, role, expires, "shared");
+        Ok(share)
     }
 
     /// Ends a share of an execution. Its open streams end within seconds.
@@ -47,7 +52,10 @@ impl Service {
             let detail = format!("execution {id} has no share {share}; it may have ended already");
             Err(Problem::new(ProblemType::NotFound, detail))
         };
-        self.change_shares(caller, id, remove).await
+        self.change_shares(caller, id, remove).await?;
+        let (token, principal) = (caller.name(), caller.principal());
+        tracing::info!(target: "audit", token, principal, execution = %id, %share, "ended a share");
+        Ok(())
     }
 
     /// Changes the shares of an execution on disk. One change of an execution at a time.
