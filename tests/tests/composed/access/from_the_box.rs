@@ -97,7 +97,7 @@ async fn the_box_can_use_neither_service_without_tokens() {
         let published = [project.api().port(), project.bridge().port()];
         let asked = json!({
             "names": ["claude-api", "bridge"],
-            "addresses": link_address(),
+            "addresses": Vec::from_iter(link_address()),
             "ports": [8002, 8003, published[0], published[1]],
             "tls": [],
             "token": null,
