@@ -203,6 +203,16 @@ fn taken(request: &Request, method: Option<&str>, params: &Value) {
             assert_eq!(Some(input.data.as_str()), params["data"].as_str());
             assert_eq!(input.eof, params["eof"].as_bool().unwrap_or(false));
         }
+        Request::Share(share) => {
+            assert_eq!(method, "share");
+            assert_eq!(Some(share.execution_id.to_string()), id("executionId"));
+            assert_eq!(share.expires_seconds, params["expiresSeconds"].as_u64());
+            assert!(
+                share
+                    .expires_seconds
+                    .is_none_or(|n| (1..=30 * 24 * 3600).contains(&n))
+            );
+        }
         Request::Ping => assert_eq!(method, "ping"),
     }
 }

@@ -18,12 +18,14 @@ mod options;
 pub mod processes;
 mod service;
 pub mod stack;
+pub mod tokens;
 
 pub use binaries::binary;
 pub use bridges::BridgeCount;
 pub use options::StackOptions;
 pub use service::{Service, ServiceOptions};
 pub use stack::Stack;
+pub use tokens::Tokens;
 
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use http_body_util::BodyExt;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
@@ -40,15 +41,31 @@ impl Http {
         Self::at(&format!("http://{addr}"))
     }
 
+    /// Creates a client of `addr` that sends a token with each request, and uses no proxy.
+    ///
+    /// # Panics
+    /// If the client cannot be created, or a header cannot have the token.
+    #[must_use]
+    pub fn with_token(addr: SocketAddr, token: &str) -> Self {
+        let value = HeaderValue::try_from(format!("Bearer {token}")).expect("a header's value");
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        Self::build(&format!("http://{addr}"), headers)
+    }
+
     /// Creates a client of a base URL without a path.
     ///
     /// # Panics
     /// If the client cannot be created.
     #[must_use]
     pub fn at(base: &str) -> Self {
+        Self::build(base, HeaderMap::new())
+    }
+
+    fn build(base: &str, headers: HeaderMap) -> Self {
         let client = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(CONNECT)
+            .default_headers(headers)
             .build()
             .expect("a client");
         Self {

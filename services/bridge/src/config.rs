@@ -33,8 +33,8 @@ pub struct ConnectionLimits {
     pub connections: usize,
     /// The most open connections of one peer, sessions included.
     pub per_peer: usize,
-    /// How long the head of a request may take to arrive, from its first byte or from the start of
-    /// the connection.
+    /// How long the head of a request may take to arrive. The time runs from its first byte, or
+    /// from the start of the connection.
     pub head: Duration,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
@@ -146,8 +146,8 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_CONNECTIONS")]
     #[arg(help_heading = NETWORK)]
     pub connections: Option<String>,
-    /// Most open connections of one address; one more gets 429. Not for this machine, its gateway
-    /// and trusted proxies
+    /// Most open connections of one address; one more gets 429. Does not apply to this machine, its
+    /// gateway and trusted proxies
     #[arg(long, env = "BRIDGE_CONNECTIONS_PER_PEER", default_value = "256")]
     #[arg(help_heading = NETWORK)]
     pub connections_per_peer: String,
@@ -177,7 +177,7 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_SESSIONS_PER_PRINCIPAL", default_value = "250")]
     #[arg(help_heading = SESSIONS)]
     pub sessions_per_principal: String,
-    /// Most frames of one session in a second, pings included. Beyond it the bridge reads later
+    /// Most frames of one session in a second, pings included. The bridge reads more of them later
     #[arg(long, env = "BRIDGE_FRAMES_PER_SECOND", default_value = "200")]
     #[arg(help_heading = SESSIONS)]
     pub frames_per_second: String,
@@ -381,7 +381,7 @@ impl Config {
         }
         if proxy_port.is_some_and(|proxy_port| proxy_port == port && port != 0) {
             mistakes.push(format!(
-                "--proxy-port {port}: a port of its own is needed, not the one of --port"
+                "--proxy-port {port} is also --port; give a different port"
             ));
         }
         let trusted_proxies = self
@@ -427,7 +427,7 @@ impl Config {
             return Err(mistakes);
         }
         let ms = Duration::from_millis;
-        // One principal gets the same share of MCP as of WebSocket sessions.
+        // One principal gets the same proportion of MCP as of WebSocket sessions.
         let (all, own) = (
             limits.sessions,
             limits.sessions_per_principal.min(limits.sessions),

@@ -87,8 +87,9 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-/// Returns whether clients need a token because other machines reach the bridge. `listens` is the
-/// address on which it listens. The operator may say that it is published on another one.
+/// Returns whether the bridge needs tokens because other machines reach it. `listens` is the
+/// address on which it listens. The address of `--published-on` counts instead, if there is one.
+/// False if the operator allows clients without a token.
 fn requires_tokens(config: &Config, listens: IpAddr) -> bool {
     let reached = config.published_on.unwrap_or(listens).to_canonical();
     !reached.is_loopback() && !config.allow_unauthenticated
@@ -273,8 +274,8 @@ async fn guard(
 }
 
 /// Determines the client of a request and stores it as an extension. Refuses requests from
-/// claude-api's container, requests whose `Host` or `Origin` header is not allowed, and all requests
-/// of an exposed bridge. Health pages may be read from anywhere, so that probes work.
+/// claude-api's container and requests whose `Host` or `Origin` header is not allowed. Refuses all
+/// requests of an exposed bridge. Health pages may be read from anywhere, so that probes work.
 ///
 /// # Errors
 /// The response that refuses the request, and the address of the client if it is known.

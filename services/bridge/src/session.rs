@@ -99,6 +99,7 @@ use machine::open_requests::Token;
 use machine::{Bounds, Machine};
 use shared::Shared;
 use task::greeting::connected;
+use wire::frame_rate::FrameRate;
 use wire::liveness::Pulse;
 use wire::message_charge::MessageCharge;
 use wire::request::binary;
@@ -129,8 +130,8 @@ enum Wakeup {
     Evicted,
     /// A ping interval is over. The session now judges whether the client is alive and pings it.
     Tick,
-    /// The grant of the session is revoked. Either the bridge stops, so the session closes with 1012
-    /// (service restart), or its token is no longer valid, so it closes with 1008 (policy).
+    /// The grant of the session is revoked. If the bridge stops, the session closes with 1012
+    /// (service restart). Otherwise its token is no longer valid, and it closes with 1008 (policy).
     Revoked,
     /// The connection failed while the session was writing to it.
     Broken,
@@ -150,10 +151,20 @@ enum End {
     Dropped,
 }
 
+/// What the log shows of the start of a session. It is boxed, because it is not used meanwhile.
+#[derive(Debug, Clone, Copy)]
+struct SessionStart {
+    /// The address of the client.
+    client: IpAddr,
+    /// When the session began.
+    at: Instant,
+}
+
 /// One WebSocket session with its socket, its state and its tasks. It belongs to a single task, so
 /// it needs no locks.
 struct Session<T> {
     shared: Arc<Shared>,
+    start: Box<SessionStart>,
     /// The permission of the client, with the client for claude-api that sends its token.
     grant: Arc<Grant>,
     socket: Socket<T>,
@@ -215,8 +226,11 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
     grant: Arc<Grant>,
     client: IpAddr,
 ) {
-    let id = uuid::Uuid::new_v4().to_string();
-    let start = Instant::now();
+    let name: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+    let start = Box::new(SessionStart {
+        client,
+        at: Instant::now(),
+    });
     let own_limits = &shared.own_limits;
     let message_bytes = usize::try_from(own_limits.message_bytes).unwrap_or(usize::MAX);
     let charge = MessageCharge::new(shared.budgets.large.clone(), own_limits.message_bytes);
@@ -227,17 +241,20 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
     // hours.
     let socket = Socket::new(io, message_bytes, Some(charge), Some(&share));
     let mut socket = Box::pin(socket).await;
-    socket.queue(connected(&id, &shared));
+    socket.limit_frames(FrameRate::new(
+        own_limits.frames_per_second,
+        own_limits.frames_burst,
+    ));
+    socket.queue(connected(&name, &shared));
     let status_bytes = shared.viewer.status_bytes;
     let (completion_sender, completions) = mpsc::unbounded_channel();
     let (message_sender, messages) = mpsc::channel(VIEW_MESSAGES);
     let every = Duration::from_millis(own_limits.ping_ms.max(1));
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let name: Arc<str> = id.as_str().into();
     let mut session = Session {
         machine: Machine::new(
-            id.clone(),
+            name.to_string(),
             Bounds {
                 batch: own_limits.batch,
                 status_bytes,
@@ -246,7 +263,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
                 floor_bytes: bytes(limits.floor),
             },
         ),
-        shared: shared.clone(),
+        shared,
+        start,
         socket,
         executor: Executor::new(name.clone(), grant.clone()),
         grant,
@@ -270,9 +288,9 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
         sent: SentMessages::default(),
         executes: 0,
     };
-    session.log_opened(&id, client);
+    session.log_opened();
     let end = session.run().await;
-    Box::pin(session.end(end, &id, start, client)).await;
+    Box::pin(session.end(end)).await;
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
@@ -284,6 +302,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 let wakeup = self.poll_wakeup(cx, revoked.as_mut());
                 // On every poll, because the task may sleep for hours afterwards.
                 self.count_sent();
+                self.count_frame_waits();
                 wakeup
             });
             let mut actions = match wakeup.await {
@@ -347,11 +366,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     /// Logs the start of the session with the address and the principal of its client.
-    fn log_opened(&self, id: &str, client: IpAddr) {
+    fn log_opened(&self) {
         let me = self.grant.me();
         tracing::info!(
-            session = id,
-            %client,
+            session = &*self.name,
+            client = %self.start.client,
             principal = me.principal.as_deref(),
             token = me.name.as_deref(),
             "session opened"
@@ -439,6 +458,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             let metrics = &self.shared.viewer.metrics;
             metrics.messages_out.inc_by(messages);
             metrics.bytes_out.inc_by(bytes);
+        }
+    }
+
+    /// Adds the waits for the limit of frames since the last call to the bridge's metrics.
+    fn count_frame_waits(&mut self) {
+        for _ in 0..self.socket.take_frame_waits() {
+            self.shared.viewer.metrics.refused("frames_per_second");
         }
     }
 

@@ -329,7 +329,8 @@ async fn sessions_at_the_limit_do_not_delay_others() {
 /// The limit on connections: heads that never end.
 #[tokio::test]
 async fn handshakes_that_never_end_do_not_delay_others() {
-    let (_fake, bridge, mut witness) = Witness::start(&["--sessions", "20"]).await;
+    let (_fake, bridge, mut witness) =
+        Witness::start(&["--sessions", "20", "--connections", "500"]).await;
     let mut open = Vec::new();
     for _ in 0..600 {
         let mut stream = TcpStream::connect(bridge.addr).await.unwrap();
@@ -355,7 +356,15 @@ async fn handshakes_that_never_end_do_not_delay_others() {
 /// The limit on connections: idle connections.
 #[tokio::test]
 async fn idle_connections_do_not_delay_others() {
-    let (_fake, bridge, mut witness) = Witness::start(&["--sessions", "20"]).await;
+    let args = [
+        "--sessions",
+        "20",
+        "--connections",
+        "500",
+        "--keep-alive-ms",
+        "12000",
+    ];
+    let (_fake, bridge, mut witness) = Witness::start(&args).await;
     let request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut open = Vec::new();
     for _ in 0..600 {
@@ -368,7 +377,7 @@ async fn idle_connections_do_not_delay_others() {
     assert_eq!(live.expect("a request was delayed").0, 200);
     let last = open.last_mut().unwrap();
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(65), last.read_to_end(&mut answer)).await;
+    let read = tokio::time::timeout(Duration::from_secs(20), last.read_to_end(&mut answer)).await;
     assert!(
         read.is_ok_and(|r| r.is_ok()),
         "an idle connection was not closed"

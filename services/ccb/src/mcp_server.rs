@@ -13,7 +13,7 @@ pub(crate) async fn run(common: &Common) -> Exit {
         client: exec::options(common),
         ..Settings::new(common.url.as_str())
     };
-    match stdio::serve(settings).await {
+    match Box::pin(stdio::serve(settings)).await {
         Ok(()) => exit::OK,
         Err(error) => {
             complain(&error.to_string());

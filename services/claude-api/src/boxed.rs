@@ -9,7 +9,7 @@
 //!   ([`crate::reach`]). If one exists, every request needs an access token. Without access tokens,
 //!   only the health pages are served.
 //! - If clients outside the container share an address with it, they are refused like the model's
-//!   commands. The start says so.
+//!   commands. The service warns of this at its start.
 
 use std::io;
 use std::net::IpAddr;
@@ -75,9 +75,9 @@ impl Boxed {
         self.own.include_peer(peer)
     }
 
-    /// Returns whether an address that a trusted proxy forwarded belongs to this container. Loopback
-    /// addresses do not count: in the header they are those of the proxy's machine, and a proxy in
-    /// this container is itself refused.
+    /// Returns whether an address that a trusted proxy forwarded belongs to this container.
+    /// Loopback addresses do not count: in the header they are those of the proxy's machine, and a
+    /// proxy in this container is itself refused.
     pub(crate) fn includes_forwarded(&self, address: IpAddr) -> bool {
         !address.to_canonical().is_loopback() && self.own.contains(address)
     }
@@ -86,7 +86,7 @@ impl Boxed {
     /// show. `None` if they show none. Such clients are refused like the model's commands.
     pub(crate) fn shared_address(&self, listens_on: IpAddr, args: &NetworkArgs) -> Option<IpAddr> {
         let listens_on = listens_on.to_canonical();
-        // Loopback is published by the engine, or is that of another machine.
+        // The loopback of the host says nothing: this container has a loopback of its own.
         let published = args
             .published_on
             .filter(|ip| !ip.to_canonical().is_loopback());
@@ -124,9 +124,9 @@ impl Boxed {
         text.parse() == Ok(self.nonce)
     }
 
-    /// Returns whether only the health pages are served, because commands of the model can reach
-    /// the service through its published port and no token is needed. Without access tokens, waits
-    /// for the test calls at the start, which take at most [`crate::reach::LIMIT`].
+    /// Returns whether only the health pages are served. That is so if commands of the model can
+    /// reach the service through its published port and no token is needed. Without access tokens,
+    /// waits for the test calls at the start, which take at most [`crate::reach::LIMIT`].
     pub(crate) async fn is_closed(&self) -> bool {
         if self.has_tokens {
             return false;

@@ -11,6 +11,7 @@ mod input;
 mod metrics;
 pub(crate) mod output;
 mod query;
+mod refusals;
 mod reply;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use protocol::{Guard, Problem, ProblemType};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::service::Service;
+pub(crate) use output::is_stream;
 pub(crate) use reply::Reply;
 use reply::unknown_path;
 
@@ -35,18 +37,9 @@ use reply::unknown_path;
 /// browser uses an answer from before a change of `--allowed-origins`.
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
-/// Returns whether an HTTP response is a stream of output, events or statuses, which may stay open
-/// as long as its execution runs. The connection of a stream is never closed as idle.
-pub(crate) fn is_stream(response: &Response) -> bool {
-    response
-        .extensions()
-        .get::<output::StreamMarker>()
-        .is_some()
-}
-
 /// Returns the router for all HTTP paths of claude-api. It answers 403 to requests with a foreign
-/// `Host` or `Origin`, 401 to requests from the service's own container if `--boxed` is on, and 401
-/// to requests without a token if there is a token file.
+/// `Host` or `Origin`. It answers 401 to requests from the service's own container if `--boxed` is
+/// on, and to requests without a token if there is a token file.
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.engine.settings.args;
     let own_name = ["claude-api".to_owned()];
@@ -102,11 +95,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&service), boxed::check))
         // Around the rule for the box, which needs to know the client.
         .layer(from_fn_with_state(Arc::clone(&service), boxed::identify))
-        // Around the checks, to count their refusals too.
-        .layer(from_fn_with_state(
-            Arc::clone(&service),
-            metrics::count_refusals,
-        ))
+        // Around the checks, to note their refusals too.
+        .layer(from_fn_with_state(Arc::clone(&service), refusals::note))
         .with_state(service)
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::access::guarded::AuditRecord;
 use crate::checks;
 use crate::http;
 use crate::http::boxed::{ConnectionPeer, KnownPeers};
@@ -118,6 +119,16 @@ async fn serve_or_refuse(
             .engine
             .metrics
             .refused(ProblemType::TooManyConnections);
+        let record = AuditRecord {
+            token: "-",
+            principal: None,
+            peer: peer.address(),
+            method: "CONNECT",
+            path: "-",
+            outcome: ProblemType::TooManyConnections,
+        };
+        let guarded = &service.engine.access.guarded;
+        guarded.log(record, std::time::Instant::now());
         let limit = service.engine.settings.limits.connections_per_peer;
         tokio::select! {
             () = excess::refuse(connection, limit, READ_BUFFER_BYTES) => {}

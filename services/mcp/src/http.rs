@@ -81,8 +81,8 @@ pub enum Refusal {
     /// retried.
     #[error("other MCP requests leave no memory for this body; try again later")]
     InboundFull,
-    /// All MCP sessions that a limit allows are open, and none of them may be ended for another: the
-    /// limit of all sessions, or of one principal. Holds the limit.
+    /// All MCP sessions that a limit allows are open, and none of them may be ended for another:
+    /// the limit of all sessions, or of one principal. Holds the limit.
     #[error("{0} MCP sessions are in use (the limit); end one with DELETE, or try again later")]
     TooManySessions(usize),
     /// The server is stopping, and the request body had not arrived completely.
@@ -167,10 +167,12 @@ impl Service {
         self.end.cancel();
     }
 
-    /// Handles one HTTP request to the MCP server and returns the response. The extensions of the
-    /// request have a [`Caller`], which the caller of this function has judged. Without it, the
-    /// request is one without a token. Receives the body,
+    /// Handles one HTTP request to the MCP server and returns the response. Receives the body,
     /// checks that it is a valid MCP message, and calls the MCP method.
+    ///
+    /// The caller of this function must have judged the token of the request, and have put a
+    /// [`Caller`] into its extensions. A request without a [`Caller`] counts as one without a
+    /// token.
     ///
     /// # Errors
     /// [`Refusal`] if the request is refused before any MCP method is called. The caller answers

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::BridgeCount;
+use super::{BridgeCount, Tokens};
 
 /// How a [`super::Stack`] is set up.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub struct StackOptions {
     pub open_files: Option<u64>,
     /// How many bridges run in front of claude-api.
     pub bridges: BridgeCount,
+    /// The token file of claude-api, which may have several principals; none by default.
+    pub tokens: Option<Tokens>,
     /// Puts a fault proxy between the clients and the bridges. It gives connections to the bridges
     /// in turn.
     pub proxy_clients: bool,
@@ -45,6 +47,13 @@ impl StackOptions {
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// A token file with these tokens for claude-api.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 

@@ -10,6 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::bridges::{self, Turns};
+use super::tokens::TOKENS_FILE;
 use super::{Service, ServiceOptions, StackOptions, binary, processes};
 use crate::{faults::FaultProxy, http::Http};
 
@@ -57,6 +58,14 @@ pub fn api_options(folder: &Path, options: &StackOptions) -> ServiceOptions {
         format!("--workspace-root={}", make("workspaces")),
         format!("--claude-bin={}", claude.display()),
     ];
+    if let Some(tokens) = &options.tokens {
+        make("access");
+        let file = folder.join(TOKENS_FILE);
+        tokens.write(&file);
+        arguments.push(format!("--tokens-file={}", file.display()));
+        // Without a sandbox, claude-api refuses a file with several principals.
+        arguments.push("--principals-share-a-box".to_owned());
+    }
     arguments.extend(options.claude_api.iter().cloned());
     let mut environment = vec![
         ("HOME".to_owned(), make("home")),

@@ -187,7 +187,10 @@ impl Life<'_> {
 
     fn end(&mut self, lines: &Lines, script: &Script, last: &str) -> u8 {
         let mut code = 0;
-        if let Some((ending, synthetic)) = ending(&script.verdict) {
+        if let Some((mut ending, synthetic)) = ending(&script.verdict) {
+            if let Some(cost) = script.cost {
+                ending["total_cost_usd"] = cost.into();
+            }
             if let Some((text, error, status)) = synthetic {
                 self.out.line(&lines.synthetic(text, error, status));
             }

@@ -56,6 +56,7 @@
 //! | `@exit CODE` | ends with this code |
 //! | `@signal N` | kills itself with this signal at the end of the turn |
 //! | `@result KIND` | `none`, `error`, `max-turns`, `execution-error`, `too-long`, HTTP status |
+//! | `@cost USD` | the cost in the result line (default 0.000136) |
 //! | `@results N` | N result lines instead of one, as for background work |
 //! | `@linger SECONDS` | stays after the last result |
 //! | `@ignore-term` | SIGTERM has no effect |
@@ -144,6 +145,7 @@ pub struct Script {
     pub exit: Option<u8>,
     pub signal: Option<i32>,
     pub verdict: ResultKind,
+    pub cost: Option<f64>,
     pub results: u64,
     pub linger: Duration,
     pub ignore_term: bool,
@@ -238,6 +240,7 @@ fn setting(name: &str, first: Option<&str>, script: &mut Script) -> Option<()> {
         "exit" => script.exit = Some(first?.parse().ok()?),
         "signal" => script.signal = Some(first?.parse().ok()?),
         "result" => script.verdict = verdict(first?)?,
+        "cost" => script.cost = Some(first?.parse().ok()?),
         "results" => script.results = first?.parse().ok()?,
         "linger" => script.linger = Duration::try_from_secs_f64(first?.parse().ok()?).ok()?,
         "ignore-term" => script.ignore_term = true,

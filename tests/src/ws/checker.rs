@@ -19,7 +19,7 @@ const CODES: [i64; 14] = [
 ];
 /// The close codes that the bridge may send, the answers to a client's close (1000, and 1005 for
 /// none), and 1006 for a connection that ends without a close.
-const CLOSE_CODES: [u16; 9] = [1000, 1002, 1005, 1006, 1007, 1009, 1011, 1012, 1013];
+const CLOSE_CODES: [u16; 10] = [1000, 1002, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013];
 /// The errors that the bridge may send without a request's id.
 const WITHOUT_ID: [i64; 3] = [-32700, -32600, -32001];
 

@@ -22,6 +22,8 @@ pub struct Options {
     pub path: String,
     /// More headers of the upgrade (`Origin`, `Host`, `Authorization`).
     pub headers: Vec<(String, String)>,
+    /// The token of the upgrade, in the header `Authorization`; none by default.
+    pub token: Option<String>,
     /// Whether output is kept (default), or only counted and checked.
     pub keep_output: bool,
     /// The timeout of each wait, default 30 s.
@@ -37,6 +39,7 @@ impl Default for Options {
         Self {
             path: "/ws".into(),
             headers: Vec::new(),
+            token: None,
             keep_output: true,
             patience: Duration::from_secs(30),
             receive_buffer: None,
@@ -89,7 +92,9 @@ impl Client {
     /// # Panics
     /// If a header or the path of the options is malformed.
     pub async fn try_connect(bridge: SocketAddr, options: Options) -> Result<Self, ConnectError> {
-        let headers = options.headers.iter().map(|(name, value)| {
+        let token = options.token.as_ref();
+        let token = token.map(|token| ("authorization".to_owned(), format!("Bearer {token}")));
+        let headers = options.headers.iter().chain(&token).map(|(name, value)| {
             let name = HeaderName::try_from(name.as_str()).expect("a header's name");
             (
                 name,

@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// The fields: name, kind, and whether the value may be null.
-const FIELDS: [(&str, Kind, bool); 30] = [
+const FIELDS: [(&str, Kind, bool); 31] = [
     ("executionId", Kind::Text, false),
     ("state", Kind::Text, false),
     ("reason", Kind::Text, true),
@@ -45,6 +45,7 @@ const FIELDS: [(&str, Kind, bool); 30] = [
     ("queuePosition", Kind::Count, true),
     ("activity", Kind::Text, true),
     ("stalled", Kind::Flag, false),
+    ("principal", Kind::Text, true),
     ("workspace", Kind::Text, false),
     ("lane", Kind::Text, true),
     ("conversation", Kind::Text, true),
@@ -164,7 +165,8 @@ pub(crate) mod tests {
             "createdAt": "2026-01-01T00:00:00Z",
             "startedAt": null, "endedAt": end, "durationMs": null, "queuePosition": null,
             "activity": null,
-            "stalled": false, "workspace": "default", "lane": null, "conversation": null,
+            "stalled": false, "principal": null, "workspace": "default", "lane": null,
+            "conversation": null,
             "continues": null,
             "continuedBy": null, "notBefore": null, "model": null, "usage": null, "costUsd": null,
             "permissionDenials": [], "restarts": 0, "noiseLines": 0, "warnings": [],

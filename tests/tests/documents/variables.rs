@@ -1,25 +1,15 @@
 //! Environment variables.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{documents, report, root};
 
 /// The prefixes of the product's variables.
 const PREFIXES: [&str; 3] = ["CCB_", "BRIDGE_", "CLAUDE_API_"];
 
-/// The folders and files that read or pass a variable.
-const SOURCES: [&str; 9] = [
-    "services",
-    "tests",
-    "fuzz",
-    "scripts",
-    ".ci",
-    "compose.yaml",
-    "compose.demo.yaml",
-    "compose.override.example.yaml",
-    "Dockerfile",
-];
+/// The folders and files that read or pass a variable. The files of Compose are added.
+const SOURCES: [&str; 6] = ["services", "tests", "fuzz", "scripts", ".ci", "Dockerfile"];
 
 /// The names of variables in a text. A name that ends with `_` is a prefix and no variable.
 fn variables(text: &str) -> impl Iterator<Item = &str> {
@@ -54,11 +44,27 @@ fn collect(path: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
+/// The files of Compose: `compose.yaml`, and those with a word more in their names.
+fn files_of_compose() -> Vec<PathBuf> {
+    let entries = root().read_dir().expect("the root can be read");
+    let paths = entries.map(|entry| entry.expect("the root can be read").path());
+    let is_compose = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("compose.") && name.ends_with(".yaml")
+    };
+    paths.filter(is_compose).collect()
+}
+
 #[test]
 fn variables_exist_in_the_sources() {
     let mut known = BTreeSet::new();
     for source in SOURCES {
         collect(&root().join(source), &mut known);
+    }
+    let of_compose = files_of_compose();
+    assert!(!of_compose.is_empty(), "no file of Compose was found");
+    for file in of_compose {
+        collect(&file, &mut known);
     }
     let (mut count, mut mistakes) = (0, Vec::new());
     for document in documents() {

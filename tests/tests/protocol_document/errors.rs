@@ -41,10 +41,23 @@ fn own_errors(source: &Source, codes: &BTreeMap<String, String>) -> Vec<[String;
         let code = with_reason?.first()?.clone();
         Some(vec![code, call.first()?.clone()])
     });
+    // A session beyond a limit is refused with the name of the limit.
+    let sessions = source.calls("SlotRefusal").into_iter();
+    let sessions = sessions.filter_map(|call| {
+        Some(vec![
+            "code::TOO_MANY_SESSIONS".to_owned(),
+            call.first()?.clone(),
+        ])
+    });
     let pairs = source.text.match_indices("(code::");
     let pairs = pairs.map(|(at, _)| arguments(&source.text[at + 1..]));
     let pairs = pairs.filter(|pair| pair.len() == 2);
-    let all = errors.iter().cloned().chain(full).chain(pairs);
+    let all = errors
+        .iter()
+        .cloned()
+        .chain(full)
+        .chain(sessions)
+        .chain(pairs);
     all.filter_map(|call| {
         let reason = source.string(&call[1])?;
         let code = codes.get(&call[0]);

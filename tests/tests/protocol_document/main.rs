@@ -2,6 +2,7 @@
 //! the page, and each item of a table is in the code. The items of the code are from the types of
 //! `protocol` where they can be listed, and from the text of the sources elsewhere.
 
+mod access;
 mod errors;
 mod links;
 mod messages;
@@ -100,9 +101,9 @@ fn calls_agree() {
         let source = Source::read(path);
         let mut code = BTreeSet::new();
         for call in source.calls(".route") {
-            let path = source.string(&call[0]).expect("a route's path");
+            let path = route(path, &call[0]).expect("a route's path");
             let handlers = Source {
-                text: call[1].clone(),
+                text: source.with_value(&call[1]),
             };
             for method in ["get", "put", "post", "delete", "any"] {
                 let spelling = match method {
@@ -115,6 +116,18 @@ fn calls_agree() {
             }
         }
         compare(heading, &code, &Page::read().names::<2>(heading));
+    }
+}
+
+/// Returns the path of a route: a literal, or a constant of the file or of a module below it.
+fn route(file: &str, argument: &str) -> Option<String> {
+    match argument.rsplit_once("::") {
+        None => Source::read(file).string(argument),
+        Some((module, constant)) => {
+            let folder = file.trim_end_matches(".rs");
+            let module = module.replace("::", "/");
+            Source::read(&format!("{folder}/{module}.rs")).string(constant)
+        }
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::access::{Share, ShareRole};
 use protocol::message::{
     Accepted, AttachParams, Capabilities, Connected, Control, ControlParams, DetachParams, Empty,
     EventsParams, ExecuteParams, Gap, InputParams, ListParams, Method, Notice, Notification,
-    Output, OutputType, PingParams, RejectedExecute, StatusParams, StatusUpdate, StatusWord,
-    Upstream,
+    Output, OutputType, PingParams, RejectedExecute, ShareParams, StatusParams, StatusUpdate,
+    StatusWord, Upstream,
 };
 use protocol::rpc::{OnDisconnect, OnSlow, RpcError};
 use protocol::{Body, Events, ExecutionId, Page, State, Status};
@@ -86,6 +87,11 @@ fn request_fields() -> BTreeSet<Field> {
     let status = StatusParams {
         execution_id: some_id,
     };
+    let share = ShareParams {
+        execution_id,
+        role: ShareRole::View,
+        expires_seconds: Some(1),
+    };
     let all = [
         parameters(&execute),
         parameters(&control),
@@ -95,6 +101,7 @@ fn request_fields() -> BTreeSet<Field> {
         parameters(&list),
         parameters(&events),
         parameters(&input),
+        parameters(&share),
         parameters(&PingParams {}),
     ];
     let mut all: BTreeSet<Field> = all.into_iter().flatten().collect();
@@ -206,7 +213,7 @@ fn parameters_of_notifications_agree() {
 }
 
 /// Returns the names between the braces of a text such as `{a, b}`.
-fn braced(text: &str) -> BTreeSet<String> {
+pub(crate) fn braced(text: &str) -> BTreeSet<String> {
     let inner = text
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'));
@@ -228,6 +235,12 @@ fn results_of_requests_agree() {
         next_offset: 0,
         ended: true,
     };
+    let share = Share {
+        share_id: uuid::Uuid::nil(),
+        token: String::new(),
+        role: ShareRole::View,
+        expires: jiff::Timestamp::UNIX_EPOCH,
+    };
     /// Returns a method's name and the fields of its result.
     fn result<P: Method>(result: &P::Result) -> (String, BTreeSet<String>) {
         (P::NAME.to_owned(), members(result))
@@ -241,6 +254,7 @@ fn results_of_requests_agree() {
         result::<ListParams>(&page_of_list),
         result::<EventsParams>(&events),
         result::<InputParams>(&Accepted { accepted: 0 }),
+        result::<ShareParams>(&share),
         result::<PingParams>(&Empty {}),
     ]);
     let page = page::Page::read();

@@ -74,6 +74,16 @@ impl Source {
             .collect()
     }
 
+    /// Returns an argument. If it begins with a variable of this file, the value of the variable is
+    /// added.
+    pub(crate) fn with_value(&self, argument: &str) -> String {
+        let end = argument.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let variable = &argument[..end.unwrap_or(argument.len())];
+        let value = self.text.split_once(&format!("let {variable} = "));
+        let value = value.and_then(|(_, rest)| rest.split(';').next());
+        format!("{argument} {}", value.unwrap_or_default())
+    }
+
     /// Returns the string that an argument is: a literal, or a constant of this file.
     pub(crate) fn string(&self, argument: &str) -> Option<String> {
         let literal = |text: &str| Some(text.strip_prefix('"')?.strip_suffix('"')?.to_owned());
@@ -154,4 +164,12 @@ fn calls_are_whole_names_outside_of_comments_and_tests() {
     assert_eq!(source.string("NAME").as_deref(), Some("c"));
     assert_eq!(source.calls(".warn"), [["at", "\"w\""]]);
     assert_eq!(source.string("at"), None);
+}
+
+#[test]
+fn a_variable_is_followed_by_its_value() {
+    let source = Source::parse("let page = get(a).post(b);\nroute(page.layer(c));\n");
+    let seen = source.with_value("page.layer(c)");
+    assert_eq!(seen, "page.layer(c) get(a).post(b)");
+    assert_eq!(source.with_value("get(x)"), "get(x) ");
 }

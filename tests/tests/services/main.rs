@@ -6,6 +6,7 @@
 //! C7, is a failure that people reported of other systems of this kind.
 
 mod acceptance;
+mod access;
 mod bad_http;
 mod bad_ws;
 mod basic;

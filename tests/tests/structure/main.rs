@@ -21,6 +21,7 @@ const LAYERS: [&[&str]; 7] = [
     &["hooks", "checks"],
     &["engine"],
     &[
+        "access",
         "boxed",
         "cli",
         "config",
@@ -30,6 +31,7 @@ const LAYERS: [&[&str]; 7] = [
         "inbound",
         "metrics",
         "net",
+        "owner_shares",
         "readiness",
         "registry",
         "sandbox",
@@ -39,10 +41,11 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// The layers of the bridge, likewise.
-const BRIDGE_LAYERS: [&[&str]; 6] = [
+const BRIDGE_LAYERS: [&[&str]; 7] = [
     &["server"],
     &["session"],
     &["viewer", "handover"],
+    &["access"],
     &["config"],
     &["upstream"],
     &["budget", "metrics"],

@@ -50,7 +50,7 @@ impl Settlement {
 /// Starts a background task that cancels an execution immediately, and retries until claude-api has
 /// answered. `burn` is true if the bridge gave up the execute although claude-api may still receive
 /// its PUT later. claude-api then burns an id that it does not know: it refuses every later execute
-/// with that id. `grant` is the one of the session that owes the cancel.
+/// with that id. `grant` is that of the session that owes the cancel.
 pub fn cancel(context: &Arc<Context>, grant: &Grant, id: ExecutionId, burn: bool) {
     let upstream = grant.upstream().clone();
     let longest = upstream.times.accept;
@@ -64,9 +64,9 @@ pub fn cancel(context: &Arc<Context>, grant: &Grant, id: ExecutionId, burn: bool
 /// ended. claude-api cancels the execution if no client views it during the grace period
 /// (docs/protocol.md, "Reconnect"). A client that reconnects in time keeps its execution, even
 /// while claude-api is unreachable. `accepted` is false if claude-api is not known to have the
-/// execution. The bridge then gives up the execute after the grace period. `grant` is the one of the
-/// session. If its token ends before the cancel is sent, the execution continues. Not for sessions that
-/// end because the bridge stops: a stop cancels no execution.
+/// execution. The bridge then gives up the execute after the grace period. `grant` is the one of
+/// the session. If its token ends before the cancel is sent, the execution continues. Not for
+/// sessions that end because the bridge stops: a stop cancels no execution.
 pub fn depart(
     context: &Arc<Context>,
     grant: &Grant,
@@ -129,7 +129,8 @@ pub fn depart(
 }
 
 /// Starts the task of an owed cancel, which runs until it is settled or the bridge stops. If
-/// `OWED_CANCELS` others are running, the task may take at most the time `longest`. After that it is given up with a warning in the log.
+/// `OWED_CANCELS` others are running, the task may take at most the time `longest`. After that it
+/// is given up with a warning in the log.
 fn spawn_owed(
     context: &Arc<Context>,
     id: ExecutionId,

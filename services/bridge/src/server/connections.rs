@@ -144,8 +144,8 @@ impl Connections {
         slot.ok()
     }
 
-    /// Closes a connection beyond the limit of its peer. Answers with 429 (Too Many Requests) before
-    /// that, unless too many others are being answered.
+    /// Closes a connection beyond the limit of its peer. Answers with 429 (Too Many Requests)
+    /// before that, unless too many others are being answered.
     async fn refuse_peer(&self, stream: TcpStream) {
         self.metrics.refused("too_many_connections");
         if let Ok(_permit) = self.refusals.try_acquire() {

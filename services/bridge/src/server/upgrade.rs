@@ -19,15 +19,15 @@ use super::app::{App, SlotRefusal};
 use super::peer::Client;
 use super::problems::{Refused, problem_page};
 use crate::session;
-use crate::session::task::refuse::{no_answer, refuse, too_many_sessions};
+use crate::session::task::refuse::{refuse, too_many_sessions};
 
 /// Handles a WebSocket handshake on `/ws` or `/ws/mcp`. Answers 101 (Switching Protocols) and runs
 /// the session on the connection. A faulty handshake gets HTTP 400, 405 or 426, and one without the
 /// right token 401, 403 or 429.
 ///
-/// A client that may have a session later is refused after the handshake, with a JSON-RPC error and
-/// the close code 1013: too many sessions are open, or claude-api does not answer. If too many are
-/// being refused like that, it gets HTTP 503.
+/// A client that may have a session later is refused after the handshake, with the close code 1013:
+/// too many sessions are open (the client also gets a JSON-RPC error), or claude-api does not
+/// answer. If too many are being refused like that, it gets HTTP 503.
 ///
 /// The subprotocol `ccb.v1` is selected if the client offers it, and is required only beside a
 /// secret. Other names are ignored, as RFC 6455 allows (section 4.2.2). A client that needs another
@@ -54,18 +54,11 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
         Admission::Granted(grant) => app.take_slot(grant).map_err(|SlotRefusal(reason, limit)| {
             let metrics = &app.shared.viewer.metrics;
             metrics.sessions_refused.inc();
-            (
-                too_many_sessions(reason, limit),
-                reason,
-                "too many sessions",
-            )
+            let error = too_many_sessions(reason, limit);
+            (Some(error), reason, "too many sessions")
         }),
         Admission::Refused(response) => return *response,
-        Admission::NoAnswer => Err((
-            no_answer(),
-            "claude_api_unreachable",
-            "claude-api does not answer",
-        )),
+        Admission::NoAnswer => Err((None, "claude_api_unreachable", "claude-api does not answer")),
     };
     let refusal_permit = match &opening {
         Ok(_) => None,
@@ -214,8 +207,8 @@ fn upgrade_required(detail: &str) -> Response {
 }
 
 /// Creates the 503 (Service Unavailable) response to a client that gets no session now. It is used
-/// when too many other clients are already being refused over WebSocket. `Retry-After` asks the client
-/// to wait 5 s.
+/// when too many other clients are already being refused over WebSocket. `Retry-After` asks the
+/// client to wait 5 s.
 fn too_many_refusals() -> Response {
     let detail = "there are too many sessions; try again later";
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", detail);

@@ -11,6 +11,7 @@
 pub mod answer;
 mod bounded_json;
 pub mod events_part;
+pub mod frame_rate;
 mod frames;
 pub mod list_page;
 pub mod liveness;

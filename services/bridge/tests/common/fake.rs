@@ -104,7 +104,7 @@ pub struct World {
     pub tokens: Option<HashMap<String, Me>>,
     /// The unused tickets, each with its token and its origin.
     pub tickets: HashMap<String, (String, Option<String>)>,
-    /// The number of questions to whom a token belongs.
+    /// The number of questions to whom a token belongs, without those that have no token.
     pub questions: usize,
     /// Questions to whom a token belongs are not answered.
     pub no_judgement: bool,
@@ -205,6 +205,7 @@ impl Fake {
             name: Some(token.to_owned()),
             expires: None,
             share: None,
+            quota: None,
         };
         self.change(|w| {
             let tokens = w.tokens.get_or_insert_default();
@@ -349,7 +350,7 @@ async fn gate(
     }
     if path == "/v1/me" {
         let mut changed = fake.changed.subscribe();
-        fake.change(|w| w.questions += 1);
+        fake.change(|w| w.questions += usize::from(token.is_some()));
         while fake.world().no_judgement {
             changed.changed().await.unwrap();
         }

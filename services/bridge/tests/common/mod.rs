@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use cc_tests::ws::Client;
+pub use cc_tests::ws::{Client, Options};
 pub use fake::Fake;
 
 /// The timeout of a wait, far longer than any step of these tests takes.
@@ -72,19 +72,93 @@ impl Bridge {
         client
     }
 
+    /// Opens a session with this token.
+    pub async fn connect_as(&self, token: &str) -> Client {
+        Client::connect_with(self.addr, with_token(token)).await
+    }
+
     pub async fn get(&self, path: &str) -> (u16, Value) {
+        let response = self.request("GET", path, &[], "").await;
+        (response.status, response.body)
+    }
+
+    /// Sends a request with these headers.
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let response = client
-            .get(format!("http://{}{path}", self.addr))
-            .send()
-            .await
-            .unwrap();
+        let url = format!("http://{}{path}", self.addr);
+        let mut request = client.request(method.parse().unwrap(), url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.body(body.to_owned()).send().await.unwrap();
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let text = response.text().await.unwrap();
-        (
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Answer {
             status,
-            serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        )
+            headers,
+            body,
+        }
+    }
+
+    /// Waits until the bridge knows that claude-api has tokens.
+    pub async fn until_tokens(&self) {
+        let refused = async {
+            while self.get("/metrics").await.0 != 401 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(SOON, refused).await.unwrap();
+    }
+
+    /// Returns the number of refused requests with this reason, as an admin reads it.
+    pub async fn refused(&self, reason: &str, headers: &[(&str, &str)]) -> u64 {
+        let page = self.request("GET", "/metrics", headers, "").await.body;
+        let start = format!("bridge_requests_refused_total{{reason=\"{reason}\"}} ");
+        let mut lines = page.as_str().unwrap().lines();
+        let number = lines.find_map(|line| line.strip_prefix(&start));
+        number
+            .unwrap_or_else(|| panic!("no {reason}"))
+            .parse()
+            .unwrap()
+    }
+}
+
+/// An HTTP answer of the bridge.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    /// The JSON of the body, or its text.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Returns a header, or an empty text.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// Returns the options of a client with this token.
+pub fn with_token(token: &str) -> Options {
+    with_headers(&[("authorization", &format!("Bearer {token}"))])
+}
+
+/// Returns the options of a client with these headers.
+pub fn with_headers(headers: &[(&str, &str)]) -> Options {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Options {
+        headers: headers.iter().map(owned).collect(),
+        ..Options::default()
     }
 }
 

@@ -3,7 +3,6 @@
 
 mod until_revoked;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,56 +19,62 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::boxed::Peer;
-use super::is_stream;
+use super::output::is_stream;
 use super::query::{Id, NoQuery};
 use super::reply::{App, Reply, json, json_response};
-use crate::access::guarded::AuditRecord;
 use crate::access::{Caller, Right};
 use crate::service::{NoCaller, Service};
 
 /// The path of the call that uses up a ticket. It needs no token, because the ticket is one.
 pub(super) const REDEEM_PATH: &str = "/v1/tickets/redeem";
 
+/// The paths that a token of the role `metrics` opens. A bridge asks `/v1/me` before it shows its
+/// own metrics.
+const METRICS_PATHS: [&str; 2] = ["/metrics", "/v1/me"];
+
 /// The longest body of the calls of this module, in bytes.
 const BODY_BYTES: usize = 4096;
-/// The shortest time until a client is told that something does not exist (3 ms). The lookup of an
-/// execution that belongs to somebody else takes less, and may take another time than that of an
-/// unknown id. So the time does not tell which of the two it was.
+/// The shortest time until a client gets 404 (3 ms). The lookup of an execution that belongs to
+/// somebody else takes less. But it may take another time than that of an unknown id. With this
+/// delay, the time does not tell which of the two it was.
 const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
 
 /// Middleware that finds out who the client is, before the request is handled. The handlers get the
 /// [`Caller`] as an extension. Health pages and the use of a ticket need no token.
 ///
-/// Answers 401 `unauthorized` without a valid token, 429 `too-many-attempts` after too many wrong
-/// ones from one address, and 403 `forbidden` if the token is for metrics alone. Each refusal is in
-/// the audit log. A stream ends when its client's token is removed.
+/// Answers 401 `unauthorized` without a valid token, and 429 `too-many-attempts` after too many
+/// wrong ones from one address. Answers 403 `forbidden` if the token has the role `metrics` and the
+/// path is another one. A stream ends when its client's token is removed.
 pub(super) async fn check(State(service): App, mut request: Request, next: Next) -> Response {
     let arrived = tokio::time::Instant::now();
     if reads_health(request.method(), request.uri()) {
         return next.run(request).await;
     }
-    let asked = Asked::new(&request);
     if request.method() == Method::POST && request.uri().path() == REDEEM_PATH {
-        let response = next.run(request).await;
-        return asked.noted(&service, None, response);
+        return next.run(request).await;
     }
-    let caller = match authenticate(&service, request.headers(), &asked).await {
+    let peer = request.extensions().get::<Peer>().copied();
+    let caller = match authenticate(&service, request.headers(), peer).await {
         Ok(caller) => caller,
         Err(problem) => {
-            return asked.noted(&service, None, Reply(problem).into_response());
+            // The check of a made-up share reads the files of the execution that it names.
+            tokio::time::sleep_until(arrived + NOT_FOUND_AFTER).await;
+            return Reply(problem).into_response();
         }
     };
-    if caller.has_only_metrics() && request.uri().path() != "/metrics" {
+    if caller.has_only_metrics() && !METRICS_PATHS.contains(&request.uri().path()) {
         let detail = "this token reads /metrics and nothing else; use another token";
-        let refused = Reply(Problem::new(ProblemType::Forbidden, detail)).into_response();
-        return asked.noted(&service, Some(&caller), refused);
+        let mut refused = Reply(Problem::new(ProblemType::Forbidden, detail)).into_response();
+        refused.extensions_mut().insert(caller);
+        return refused;
     }
     request.extensions_mut().insert(caller.clone());
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     if response.status() == StatusCode::NOT_FOUND && !caller.sees_all() {
         tokio::time::sleep_until(arrived + NOT_FOUND_AFTER).await;
     }
-    let response = asked.noted(&service, Some(&caller), response);
+    // For the audit log.
+    response.extensions_mut().insert(caller.clone());
     if is_stream(&response) && caller.subject().is_some() {
         return until_revoked::end(response, service, caller);
     }
@@ -80,13 +85,13 @@ pub(super) async fn check(State(service): App, mut request: Request, next: Next)
 async fn authenticate(
     service: &Arc<Service>,
     headers: &HeaderMap,
-    asked: &Asked,
+    peer: Option<Peer>,
 ) -> Result<Caller, Problem> {
     let secret = bearer(headers);
     match service.authenticate(secret.as_ref()).await {
         Ok(caller) => Ok(caller),
         Err(NoCaller::Missing) => Err(NoCaller::Missing.problem()),
-        Err(NoCaller::Wrong) => Err(asked.failure(service)),
+        Err(NoCaller::Wrong) => Err(failure(service, peer)),
     }
 }
 
@@ -104,66 +109,24 @@ fn bearer(headers: &HeaderMap) -> Option<Secret> {
     secret.trim().parse().ok()
 }
 
-/// What the audit log needs to know about a request.
-struct Asked {
-    peer: Peer,
-    method: Method,
-    path: String,
-}
-
-impl Asked {
-    fn new(request: &Request) -> Self {
-        let unknown = Peer {
-            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            is_own: true,
-            is_exempt: false,
-        };
-        let peer = request.extensions().get::<Peer>().copied();
-        Self {
-            peer: peer.unwrap_or(unknown),
-            method: request.method().clone(),
-            // Never the query, and no more than a path of this service may have.
-            path: request.uri().path().chars().take(128).collect(),
-        }
-    }
-
-    /// Counts a wrong token, and returns the problem for the client.
-    fn failure(&self, service: &Service) -> Problem {
-        let guarded = &service.engine.access.guarded;
-        let counted = match self.peer.is_exempt {
-            true => Ok(()),
-            false => guarded.failed(self.peer.address, Instant::now()),
-        };
-        counted.err().unwrap_or_else(|| NoCaller::Wrong.problem())
-    }
-
-    /// Writes an audit line if the response refuses the request. Returns the response.
-    fn noted(&self, service: &Service, caller: Option<&Caller>, response: Response) -> Response {
-        let kind = response.extensions().get::<ProblemType>().copied();
-        let status = response.status();
-        let refuses = matches!(
-            status,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
-        );
-        if let Some(outcome) = kind.filter(|_| refuses) {
-            let record = AuditRecord {
-                token: caller.map_or("-", Caller::name),
-                principal: caller.and_then(Caller::principal),
-                peer: self.peer.address,
-                method: self.method.as_str(),
-                path: &self.path,
-                outcome,
-            };
-            let guarded = &service.engine.access.guarded;
-            guarded.log(record, Instant::now());
-        }
-        response
-    }
+/// Counts a wrong token, and returns the problem for the client. Without a known peer, which no
+/// connection lacks, nothing is counted.
+fn failure(service: &Service, peer: Option<Peer>) -> Problem {
+    let guarded = &service.engine.access.guarded;
+    let counted = match peer {
+        Some(peer) if !peer.is_exempt => guarded.failed(peer.address, Instant::now()),
+        _ => Ok(()),
+    };
+    counted.err().unwrap_or_else(|| NoCaller::Wrong.problem())
 }
 
 /// `GET /v1/me`: answers with the client's principal, role and expiry.
-pub(super) async fn me(Extension(caller): Extension<Caller>, _: NoQuery) -> Response {
-    json_response(StatusCode::OK, json(&caller.me()))
+pub(super) async fn me(
+    State(service): App,
+    Extension(caller): Extension<Caller>,
+    _: NoQuery,
+) -> Response {
+    json_response(StatusCode::OK, json(&service.me(&caller)))
 }
 
 /// `POST /v1/tickets`: creates a ticket for the client, with which a web page opens one WebSocket
@@ -182,7 +145,7 @@ pub(super) async fn create_ticket(
         )));
     };
     let tickets = &service.engine.access.tickets;
-    let ticket = tickets.create(subject, request.origin, Instant::now());
+    let ticket = tickets.create(subject, caller.quota(), request.origin, Instant::now());
     let ticket = ticket.map_err(|error| Problem::new(ProblemType::Internal, error.to_string()))?;
     Ok(no_store(StatusCode::CREATED, json(&ticket)))
 }
@@ -218,7 +181,7 @@ pub(super) async fn redeem_ticket(
     };
     let redeemed = Redeemed {
         token: access.session_tokens.create(subject),
-        me: caller.me(),
+        me: service.me(&caller),
     };
     Ok(no_store(StatusCode::OK, json(&redeemed)))
 }
@@ -262,6 +225,10 @@ async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
         ))
     })?;
     let json = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+    // serde would also read the fields from a list.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(invalid("the body is no JSON object".to_owned()));
+    }
     protocol::json::from_slice(json).map_err(|error| invalid(error.to_string()))
 }
 

@@ -1,11 +1,10 @@
-//! The HTTP page `/metrics` for Prometheus, and the count of refused requests.
+//! The HTTP page `/metrics` for Prometheus.
 
 use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use protocol::{Exposition, ProblemType};
+use protocol::Exposition;
 
 use super::reply::{App, Reply};
 use crate::access::{Caller, Right};
@@ -26,13 +25,4 @@ pub(crate) async fn metrics(
         (header::VARY, "Accept"),
     ];
     Ok((head, service.metrics_page(format)).into_response())
-}
-
-/// Middleware that counts the requests answered with an error (a problem, RFC 9457), by its type.
-pub(super) async fn count_refusals(State(service): App, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    if let Some(kind) = response.extensions().get::<ProblemType>() {
-        service.engine.metrics.refused(*kind);
-    }
-    response
 }

@@ -29,9 +29,9 @@ async fn ask(stream: &mut TcpStream, head: &str, body: &[u8]) -> String {
     answer
 }
 
-/// Returns the answer to a request on a connection that is beyond the limit of its peer. The peer
-/// counts as one with the address `peer`.
-async fn answer_beyond_limit(peer: Ipv4Addr, is_proxy_port: bool) -> (String, String) {
+/// Returns the answer to a request with this body on a connection that is beyond the limit of its
+/// peer, and the metrics of the service. The peer counts as one with the address `peer`.
+async fn answer_beyond_limit(peer: Ipv4Addr, is_proxy_port: bool, body: &[u8]) -> (String, String) {
     let dir = tempfile::tempdir().unwrap();
     let flags = ["--bridge-hosts=198.51.100.7", "--connections-per-peer=7"];
     let service = open_with(dir.path(), &flags);
@@ -57,20 +57,21 @@ async fn answer_beyond_limit(peer: Ipv4Addr, is_proxy_port: bool) -> (String, St
         stop.clone(),
     );
     let served = tokio::spawn(served);
-    let body = vec![b'x'; 1 << 20];
     let head = format!(
         "PUT /v1/limits HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.1\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    let answer = ask(&mut stream, &head, &body).await;
+    let answer = ask(&mut stream, &head, body).await;
     served.await.unwrap();
     (answer, service.metrics_page(protocol::Exposition::Text))
 }
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_of_its_peer_gets_429_and_is_closed() {
-    let (answer, metrics) = answer_beyond_limit(STRANGER, false).await;
+    // More than the buffers of both sockets hold.
+    let body = vec![b'x'; 8 << 20];
+    let (answer, metrics) = answer_beyond_limit(STRANGER, false, &body).await;
     assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
     for part in [
         "retry-after: 1\r\n",
@@ -90,7 +91,7 @@ async fn an_exempt_peer_is_served_beyond_the_limit() {
         (BRIDGE, false),
         (STRANGER, true),
     ] {
-        let (answer, metrics) = answer_beyond_limit(peer, is_proxy_port).await;
+        let (answer, metrics) = answer_beyond_limit(peer, is_proxy_port, b"").await;
         assert!(answer.starts_with("HTTP/1.1 405 "), "{peer}: {answer}");
         let line = r#"claude_api_requests_refused_total{reason="too_many_connections"} 0"#;
         assert!(metrics.lines().any(|other| other == line), "{metrics}");

@@ -27,12 +27,13 @@ const ONLY_WHOLE: [&str; 18] = [
     "warnings",
 ];
 /// Fields of a status that are left out where they are null, false, 0 or empty.
-const LEFT_OUT_IF_EMPTY: [&str; 10] = [
+const LEFT_OUT_IF_EMPTY: [&str; 11] = [
     "reason",
     "error",
     "exitCode",
     "keptFrom",
     "crc32",
+    "principal",
     "queuePosition",
     "stalled",
     "continues",

@@ -95,6 +95,7 @@ impl Machine {
                 self.answer(token, answer, Vec::new());
             }
             Ok(CallReply::Events(part)) => self.answer(token, Answer::Events(part), Vec::new()),
+            Ok(CallReply::Share(share)) => self.answer(token, Answer::Share(share), Vec::new()),
             Ok(CallReply::Page(page)) => self.answer(token, Answer::Page(page), Vec::new()),
             Ok(CallReply::Status(status)) => {
                 if status.state.is_terminal() {

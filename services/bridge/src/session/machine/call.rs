@@ -2,7 +2,8 @@
 //! are only data. `task/calls.rs` makes the calls.
 
 use bytes::Bytes;
-use protocol::message::{AttachParams, Control, EventsParams, ListParams};
+use protocol::access::Share;
+use protocol::message::{AttachParams, Control, EventsParams, ListParams, ShareParams};
 use protocol::{ExecutionId, Status};
 
 use crate::session::wire::events_part::EventsPart;
@@ -32,6 +33,8 @@ pub enum Call {
     List(ListParams),
     /// Reads a part of an execution's events, which are the lines of its CLI's stdout.
     Events(EventsParams),
+    /// Creates a share of an execution.
+    Share(ShareParams),
     /// Reads the status with which a view of an execution begins. Fails if the client named an
     /// offset of which the output is no longer kept.
     Attach(AttachParams),
@@ -67,6 +70,7 @@ impl Call {
             | Self::Detach(id) => Some(*id),
             Self::Attach(attach) => Some(attach.execution_id),
             Self::Events(events) => Some(events.execution_id),
+            Self::Share(share) => Some(share.execution_id),
             Self::List(_) | Self::Status(_) | Self::Control(..) | Self::Input { .. } => None,
         }
     }
@@ -82,13 +86,14 @@ impl Call {
             | Self::Control(..)
             | Self::List(_)
             | Self::Events(_)
+            | Self::Share(_)
             | Self::Input { .. } => None,
         }
     }
 
     /// Returns the same call with another target. Used for requests without an `executionId` once
-    /// their execution is known. A list, events, an attach and a detach have no target and are
-    /// returned unchanged.
+    /// their execution is known. A list, events, a share, an attach and a detach have no target and
+    /// are returned unchanged.
     #[must_use]
     pub fn about(self, target: Target) -> Self {
         match self {
@@ -105,7 +110,11 @@ impl Call {
                 offset,
                 eof,
             },
-            other @ (Self::List(_) | Self::Events(_) | Self::Attach(_) | Self::Detach(_)) => other,
+            other @ (Self::List(_)
+            | Self::Events(_)
+            | Self::Share(_)
+            | Self::Attach(_)
+            | Self::Detach(_)) => other,
         }
     }
 
@@ -122,7 +131,10 @@ impl Call {
     /// to that answer does not matter, because they change no view.
     #[must_use]
     pub fn needs_no_answer(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::Control(..) | Self::Events(_))
+        matches!(
+            self,
+            Self::Status(_) | Self::Control(..) | Self::Events(_) | Self::Share(_)
+        )
     }
 
     /// Returns whether the call cancels an execution.
@@ -145,6 +157,8 @@ pub enum CallReply {
     /// The status with which the requested view can begin, and the parameters of the attach
     /// request.
     Attach(Box<Status>, AttachParams),
+    /// The new share of the execution.
+    Share(Box<Share>),
     /// The number of input bytes that claude-api has accepted for the execution in total.
     Input(u64),
     /// All candidates of the call's `Target::FirstLive` have ended. The machine submits the call

@@ -28,6 +28,7 @@ impl Machine {
             Ok(Request::Ping) => self.answer(token, Answer::Empty(Empty {}), Vec::new()),
             Ok(Request::List(list)) => self.submit(token, Call::List(list)),
             Ok(Request::Events(events)) => self.submit(token, Call::Events(events)),
+            Ok(Request::Share(share)) => self.submit(token, Call::Share(share)),
             Ok(Request::Attach(attach)) => self.submit(token, Call::Attach(attach)),
             Ok(Request::Detach(id)) => self.submit(token, Call::Detach(id)),
             Ok(Request::Input(input)) => self.on_input(token, input),

@@ -1,9 +1,6 @@
 //! The end of a session. Its last control requests and cancels are sent to claude-api, and its
 //! WebSocket is closed (docs/protocol.md, "Close codes").
 
-use std::net::IpAddr;
-use std::time::Instant;
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::calls;
@@ -18,19 +15,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// Ends the session. Stops its views, sends the control requests that still waited, and closes
     /// the socket. Executions with `onDisconnect: "cancel"` begin their grace period, except when
     /// the bridge itself stops. Also logs the totals of the session.
-    ///
-    /// `id` is the session's id, and `start` is the time at which it began. `client` is the address
-    /// of the client.
-    pub(in crate::session) async fn end(
-        mut self,
-        end: End,
-        id: &str,
-        start: Instant,
-        client: IpAddr,
-    ) {
+    pub(in crate::session) async fn end(mut self, end: End) {
         self.count_sent();
         let Self {
             shared,
+            start,
             grant,
             socket,
             mut machine,
@@ -87,10 +76,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             End::Dropped => 1006,
         };
         tracing::info!(
-            session = id,
-            %client,
+            session = &*name,
+            client = %start.client,
             principal = grant.me().principal.as_deref(),
-            duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms = u64::try_from(start.at.elapsed().as_millis()).unwrap_or(u64::MAX),
             executes, messages_in, bytes_in, messages_out, bytes_out, close_code,
             end = ?end,
             "session ended"

@@ -1,6 +1,6 @@
 //! Refuses a client that may have a session later: there are too many sessions, or claude-api does
-//! not answer. The refusal is sent over WebSocket,
-//! because a browser hides the HTTP response to a failed handshake from the page.
+//! not answer. The refusal is sent over WebSocket, because a browser hides the HTTP response to a
+//! failed handshake from the page.
 
 use protocol::message::{Empty, Reply, RequestId};
 use protocol::rpc::{RpcError, close, code};
@@ -20,23 +20,18 @@ pub fn too_many_sessions(reason: &str, limit: u64) -> RpcError {
     RpcError::new(code::TOO_MANY_SESSIONS, reason, message).with("limit", limit)
 }
 
-/// Returns the JSON-RPC error for a session whose token claude-api did not judge in time (-32005,
-/// unavailable).
-#[must_use]
-pub fn no_answer() -> RpcError {
-    RpcError::new(
-        code::UNAVAILABLE,
-        "claude_api_unreachable",
-        "claude-api does not answer, so the token cannot be checked; try again later",
-    )
-}
-
-/// Tells a client why it gets no session now. Sends the error, and closes with 1013 (try again
-/// later) and this reason. Ends within 3 s, also when the client does not read (docs/protocol.md,
-/// "Close codes").
-pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(io: T, error: RpcError, reason: &str) {
+/// Tells a client why it gets no session now. Sends the error, if there is one, and closes with
+/// 1013 (try again later) and this reason. Ends within 3 s, also when the client does not read
+/// (docs/protocol.md, "Close codes").
+pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
+    io: T,
+    error: Option<RpcError>,
+    reason: &str,
+) {
     let mut socket = Socket::new(io, MESSAGE_BYTES, None, None).await;
-    let reply = Reply::<Empty>::error(RequestId::null(), error);
-    socket.queue(reply.to_message());
+    if let Some(error) = error {
+        let reply = Reply::<Empty>::error(RequestId::null(), error);
+        socket.queue(reply.to_message());
+    }
     socket.close(close::TRY_AGAIN_LATER, reason).await;
 }

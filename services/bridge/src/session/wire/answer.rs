@@ -2,6 +2,7 @@
 //! or in a batch to its part of that.
 
 use protocol::Status;
+use protocol::access::Share;
 use protocol::message::{Accepted, Empty};
 use protocol::rpc::RpcError;
 use serde_json::json;
@@ -22,6 +23,8 @@ pub enum Answer {
     Page(Box<ListPage>),
     /// A part of an execution's events. Lines that do not fit are left for the next part.
     Events(Box<EventsPart>),
+    /// The new share of an execution.
+    Share(Box<Share>),
     /// The number of input bytes that claude-api has accepted in total.
     Accepted(Accepted),
     /// An empty object, which is the result of a ping or a detach.
@@ -42,6 +45,7 @@ pub(in crate::session) fn encode(
         Ok(Answer::Page(page)) => page.to_json(room),
         Ok(Answer::Events(part)) => part.to_json(room),
         Ok(Answer::Accepted(accepted)) => json!(accepted).to_string(),
+        Ok(Answer::Share(share)) => json!(share).to_string(),
         Ok(Answer::Empty(empty)) => json!(empty).to_string(),
         Ok(Answer::Status(status)) => {
             let json = status.to_json(status_bytes.min(room));

@@ -32,7 +32,12 @@ impl FrameTracker {
     /// Returns whether the bytes so far end exactly at the end of a message. Then tungstenite holds
     /// no part of a message and can be replaced.
     pub(super) fn is_boundary(&self) -> bool {
-        self.head_read == 0 && self.payload == 0 && !self.in_message
+        self.is_frame_start() && !self.in_message
+    }
+
+    /// Returns whether the next byte is the first one of a frame.
+    pub(super) fn is_frame_start(&self) -> bool {
+        self.head_read == 0 && self.payload == 0
     }
 
     /// Returns whether the current frame is a ping, a pong or a close. Such a frame has at most 125

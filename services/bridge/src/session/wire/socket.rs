@@ -14,6 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::frame_rate::FrameRate;
 use super::liveness::{Interval, Liveness, Pulse};
 use super::message_charge::MessageCharge;
 use super::transport::Transport;
@@ -124,6 +125,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             liveness: Liveness::default(),
             sent: SentMessages::default(),
         }
+    }
+
+    /// Limits the frames that are read in a second. Beyond it, reading waits.
+    pub fn limit_frames(&mut self, rate: FrameRate) {
+        self.stream.get_mut().limit_frames(rate);
+    }
+
+    /// Returns how often the reading began to wait for the limit of frames since the last call.
+    pub fn take_frame_waits(&mut self) -> u32 {
+        self.stream.get_mut().take_frame_waits()
     }
 
     /// Queues an answer for sending. It is sent before any message of a view, as soon as the client

@@ -1,6 +1,6 @@
 //! The byte stream between a session's connection and tungstenite. It charges large messages to the
-//! memory budget for incoming messages before they are read, and counts the bytes in both
-//! directions.
+//! memory budget for incoming messages before they are read. It limits the frames in a second, and
+//! counts the bytes in both directions.
 //!
 //! One read never returns bytes of two frames. So tungstenite's buffer is empty after each message,
 //! and a buffer that grew for a large message can be released.
@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frame_rate::FrameRate;
 use super::frames::{FrameTracker, ReadBytes};
 use super::message_charge::MessageCharge;
 use crate::budget::inbound::InboundCharge;
@@ -28,6 +29,8 @@ pub struct Transport<T> {
     /// Reserves memory for large messages before they are read. `None` if messages are read without
     /// reserving memory.
     charge: Option<MessageCharge>,
+    /// The limit of frames in a second. `None` if there is none.
+    frame_rate: Option<FrameRate>,
     /// How many bytes the kernel has accepted for sending.
     written: u64,
     /// How many received bytes tungstenite has been given.
@@ -59,12 +62,23 @@ impl<T> Transport<T> {
         Self {
             inner: None,
             charge: None,
+            frame_rate: None,
             written: 0,
             read: ReadBytes::default(),
             frames: FrameTracker::default(),
             ahead: Vec::new(),
             start: 0,
         }
+    }
+
+    /// Limits the frames that are read in a second.
+    pub fn limit_frames(&mut self, rate: FrameRate) {
+        self.frame_rate = Some(rate);
+    }
+
+    /// Returns how often the reading began to wait for the limit of frames since the last call.
+    pub(super) fn take_frame_waits(&mut self) -> u32 {
+        self.frame_rate.as_mut().map_or(0, FrameRate::take_waits)
     }
 
     /// Returns how many bytes the kernel has accepted for sending since the connection began.
@@ -150,6 +164,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let inner = this.inner.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let starts_frame = this.frames.is_frame_start();
+        if let Some(rate) = this.frame_rate.as_mut().filter(|_| starts_frame) {
+            ready!(rate.poll_frame(cx));
+        }
         let allowed = match &mut this.charge {
             Some(charge) => ready!(charge.poll_room(&this.frames, cx)),
             None => u64::MAX,
@@ -160,6 +178,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
         if this.start < this.ahead.len() {
             let end = this.ahead.len().min(this.start + limit);
             let bytes = &this.ahead[this.start..end];
+            if let Some(rate) = this.frame_rate.as_mut().filter(|_| starts_frame) {
+                rate.count();
+            }
             buf.put_slice(bytes);
             this.frames.advance(bytes, &mut this.read);
             this.grow(payload);
@@ -183,6 +204,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
         let mut read = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut *inner).poll_read(cx, &mut read))?;
         let (now, later) = read.filled().split_at(read.filled().len().min(limit));
+        if let Some(rate) = this
+            .frame_rate
+            .as_mut()
+            .filter(|_| starts_frame && !now.is_empty())
+        {
+            rate.count();
+        }
         buf.put_slice(now);
         this.frames.advance(now, &mut this.read);
         this.grow(payload);

@@ -25,8 +25,8 @@ pub(crate) struct Peer {
     /// The address of the client: the peer of the connection, or the client that a trusted proxy
     /// named. An IPv4-mapped IPv6 address is stored as IPv4.
     pub(crate) address: IpAddr,
-    /// Whether the client or a proxy on the way has an address of claude-api's own container, so it
-    /// may be a command of the model. Always false if `--boxed` is off.
+    /// Whether the client or a proxy on the way has an address of claude-api's own container. Then
+    /// it may be a command of the model. Always false if `--boxed` is off.
     pub(crate) is_own: bool,
     /// Whether the limits for each peer do not apply, because many clients share the address.
     pub(crate) is_exempt: bool,
@@ -81,6 +81,11 @@ impl ConnectionPeer {
             is_own: boxed.is_some_and(|boxed| boxed.includes(address)),
             known: Arc::clone(known),
         }
+    }
+
+    /// Returns the address of the other end of the connection, which may be a proxy.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// Returns whether the limit of connections for each peer does not apply. May wait up to 3 s
@@ -149,7 +154,10 @@ pub(crate) async fn identify(State(service): App, mut request: Request, next: Ne
         }
     };
     request.extensions_mut().insert(peer);
-    next.run(request).await
+    let mut response = next.run(request).await;
+    // For the audit log.
+    response.extensions_mut().insert(peer);
+    response
 }
 
 #[cfg(test)]

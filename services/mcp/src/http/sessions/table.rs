@@ -218,6 +218,7 @@ mod tests {
             principal: Some("a".into()),
             share: Some(protocol::ExecutionId::random()),
             token: None,
+            quota: None,
         });
         assert!(table.enter("first", &share).is_err());
     }

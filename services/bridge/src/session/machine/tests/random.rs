@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
+use protocol::access::{Share, ShareRole};
 use uuid::Uuid;
 
 use super::*;
@@ -79,6 +80,7 @@ impl Model {
                 ("input", params, None)
             }
             Request::Events(n) => ("events", about(n), None),
+            Request::Share(n) => ("share", about(n), None),
             Request::List => ("list", json!({}), None),
             Request::Ping => ("ping", json!({}), None),
             Request::Nonsense => ("nonsense", json!({}), None),
@@ -305,6 +307,12 @@ fn reply_to(call: Call) -> (Result<CallReply, RpcError>, Vec<ExecutionId>) {
             bytes: "{}\n".into(),
             is_all: true,
             ended: true,
+        })),
+        Call::Share(_) => CallReply::Share(Box::new(Share {
+            share_id: Uuid::nil(),
+            token: "x".to_owned(),
+            role: ShareRole::View,
+            expires: jiff::Timestamp::UNIX_EPOCH,
         })),
         Call::Attach(attach) => CallReply::Attach(Box::new(running(attach.execution_id)), attach),
         Call::Input { data, offset, .. } => CallReply::Input(offset + data.len() as u64),

@@ -1,9 +1,10 @@
 //! The parameters of each JSON-RPC method, and the checks that they must pass (docs/protocol.md,
 //! "Request parameters").
 
+use protocol::access::ShareRequest;
 use protocol::message::{
     AttachParams, Control, ControlParams, DetachParams, EventsParams, ExecuteParams, InputParams,
-    ListParams, PingParams, StatusParams,
+    ListParams, PingParams, ShareParams, StatusParams,
 };
 use protocol::rpc::{OnDisconnect, OnSlow, RpcError, code, method};
 use protocol::{Body, BodyError, ExecutionId, Limits, ProblemType};
@@ -30,6 +31,8 @@ pub enum Request {
     Events(EventsParams),
     /// Sends lines to the stdin of an execution's CLI.
     Input(InputParams),
+    /// Creates a share, which opens one execution to somebody without a token.
+    Share(ShareParams),
     /// Checks that the session works. The bridge answers it without a call to claude-api.
     Ping,
 }
@@ -98,6 +101,15 @@ pub(super) fn read_request(
             Ok(Request::Events(events))
         }
         method::INPUT => deserialize(params).map(Request::Input),
+        method::SHARE => {
+            let share: ShareParams = deserialize(params)?;
+            let range = 1..=ShareRequest::MAX_SECONDS;
+            if share.expires_seconds.is_some_and(|n| !range.contains(&n)) {
+                let most = ShareRequest::MAX_SECONDS;
+                return Err(params_error(format!("expiresSeconds must be 1 to {most}")));
+            }
+            Ok(Request::Share(share))
+        }
         method::PING => deserialize(params).map(|PingParams {}| Request::Ping),
         other => {
             let short: String = other.chars().take(64).collect();

@@ -119,6 +119,22 @@ fn wrong_parameters_are_refused_with_their_code_and_execution() {
             r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","maxBytes":524289}"#,
             -32602,
         ),
+        ("share", "{}", -32602),
+        (
+            "share",
+            r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","role":"admin"}"#,
+            -32602,
+        ),
+        (
+            "share",
+            r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","expiresSeconds":0}"#,
+            -32602,
+        ),
+        (
+            "share",
+            r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","expiresSeconds":2592001}"#,
+            -32602,
+        ),
         ("ping", r#"{"a":1}"#, -32602),
         ("input", r#"{"offset":0}"#, -32602),
         ("input", r#"{"offset":-1,"data":""}"#, -32602),
