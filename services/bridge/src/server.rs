@@ -11,7 +11,6 @@ mod limits;
 pub mod mcp;
 pub mod pages;
 mod peer;
-mod principals;
 mod problems;
 mod tickets;
 pub mod upgrade;
@@ -34,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::judge::Judge;
+use crate::budget::principal_counts::PrincipalCounts;
 use crate::config::{Config, Settings};
 use crate::session::shared::Shared;
 use crate::upstream::Upstream;
@@ -41,9 +41,8 @@ use access::Access;
 use app::App;
 use audit::AuditedRequest;
 use boxed::BoxRule;
-use connections::{Accepted, Connections, set_options};
-use peer::{Client, Connection};
-use principals::PrincipalSessions;
+use connections::{Accepted, Connection, Connections, set_options};
+use peer::Client;
 
 /// The most surplus WebSocket sessions that are refused politely at the same time: they are opened,
 /// get the JSON-RPC error -32001 (`TOO_MANY_SESSIONS`), and close. Further ones get HTTP 503
@@ -151,7 +150,7 @@ pub async fn run(
         shared,
         upstream: upstream.clone(),
         open_sessions: Arc::default(),
-        principals: PrincipalSessions::default(),
+        principals: PrincipalCounts::default(),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         access: Access::new(judge.clone(), exempt, requires_tokens(config, address.ip())),
         proxies: trusted_proxies,

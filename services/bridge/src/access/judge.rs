@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credential::Credential;
 use super::grant::Grant;
+use super::judgement::Judgement;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 use crate::upstream::retry::Delays;
@@ -51,36 +52,6 @@ impl Default for JudgeTimes {
             fresh: Duration::from_secs(10),
             repeat: Duration::from_secs(5),
             patience: Duration::from_secs(3),
-        }
-    }
-}
-
-/// The judgement of a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judgement {
-    /// claude-api accepts the credential, which belongs to this principal.
-    Granted(Box<Me>),
-    /// claude-api does not accept the credential: it is unknown, expired or removed.
-    Refused,
-    /// claude-api did not answer in time, or cannot judge now. The client may try again.
-    NoAnswer,
-}
-
-impl Judgement {
-    /// Reads the judgement in an answer of claude-api. A refusal because of too many wrong tokens
-    /// is a refusal too, because claude-api never refuses a right token for that reason.
-    fn of(answer: Result<Me, Failure>) -> Self {
-        match answer {
-            Ok(me) => Self::Granted(Box::new(me)),
-            Err(failure) => {
-                let kinds = [ProblemType::Unauthorized, ProblemType::TooManyAttempts];
-                let is_refused = kinds.iter().any(|kind| failure.problem(*kind).is_some());
-                if is_refused {
-                    return Self::Refused;
-                }
-                tracing::debug!(error = %failure, "claude-api did not judge a credential");
-                Self::NoAnswer
-            }
         }
     }
 }

@@ -5,7 +5,8 @@
 //!   charge is released with the page, after `callMs` at most.
 //! - Who waits for whom? A list of a session waits until the client has read the previous one. The
 //!   lists of all sessions wait for memory in the order received, for `callMs` at most. All need
-//!   the same amount, so the first one blocks no smaller one.
+//!   the same amount, so the first one blocks no smaller one. A principal has at most half of the
+//!   memory, and only its own lists wait for that part (`principals`).
 //! - What bounds the other direction? A finished page is an answer like any other
 //!   (`outbound`).
 
@@ -26,6 +27,8 @@ const ENTRY_BYTES: u32 = 72 * 1024;
 /// The memory that is reserved for one call for a list or for events, in bytes. It holds one part
 /// from claude-api, and the page gathered so far.
 const LIST_BYTES: u32 = STATUSES as u32 * ENTRY_BYTES + protocol::SERVER_MESSAGE_BYTES as u32;
+/// The most calls at the same time.
+pub(super) const LISTS: usize = BUDGET_BYTES / LIST_BYTES as usize;
 /// The longest page, in bytes, after which the session's next list may start immediately. After a
 /// longer page, the next list waits until the client has read the page.
 const SMALL_BYTES: usize = 64 * 1024;

@@ -28,7 +28,8 @@ use protocol::{Me, Problem, ProblemType, Role};
 use super::problems::{AuditedAs, Refused, problem_page};
 use crate::access::credential::Credential;
 use crate::access::grant::Grant;
-use crate::access::judge::{Judge, Judgement};
+use crate::access::judge::Judge;
+use crate::access::judgement::Judgement;
 pub(super) use presented::{Presented, SUBPROTOCOL, presented};
 
 /// The remedy for a bridge that other machines reach although claude-api has no tokens.

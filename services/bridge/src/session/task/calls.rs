@@ -9,6 +9,7 @@ use protocol::access::ShareRequest;
 use protocol::message::{AttachParams, EventsParams, ListParams, ShareParams};
 use protocol::rpc::{RpcError, code};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::list::gather;
 use crate::access::grant::Grant;
@@ -55,9 +56,9 @@ async fn make(shared: &Shared, grant: &Grant, call: Call, turns: ListTurns) -> C
         Call::List(ListParams { limit, before }) => {
             let page = gather(upstream, limit, before, shared.viewer.status_bytes);
             let page = page.map_ok(|page| CallReply::Page(Box::new(page)));
-            in_turn(shared, upstream, turns, page).await
+            in_turn(shared, grant, turns, page).await
         }
-        Call::Events(events) => in_turn(shared, upstream, turns, events_of(upstream, events)).await,
+        Call::Events(events) => in_turn(shared, grant, turns, events_of(upstream, events)).await,
         Call::Attach(attach) => {
             let AttachParams {
                 execution_id,
@@ -199,7 +200,7 @@ async fn about_one(upstream: &Upstream, call: Call) -> Result<CallReply, RpcErro
 /// available within `callMs`.
 async fn in_turn(
     shared: &Shared,
-    upstream: &Upstream,
+    grant: &Grant,
     turns: ListTurns,
     call: impl Future<Output = Result<CallReply, RpcError>>,
 ) -> CompletedCall {
@@ -215,7 +216,17 @@ async fn in_turn(
         // The session has ended.
         return Err(full()).into();
     };
-    let patience = upstream.times.call;
+    let patience = grant.upstream().times.call;
+    let part = grant
+        .principal()
+        .map(|principal| shared.budgets.of_principal(principal));
+    let _part = match &part {
+        Some(part) => match timeout(patience, part.lists.acquire()).await {
+            Ok(Ok(permit)) => Some(permit),
+            _ => return Err(full()).into(),
+        },
+        None => None,
+    };
     let Some(_memory) = shared.budgets.lists.take(patience).await else {
         return Err(full()).into();
     };

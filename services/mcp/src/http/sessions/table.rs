@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::transport::streamable_http_server::session::SessionId;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::Slot;
-use crate::http::Owner;
+use crate::caller::Owner;
+use crate::owner_counts::OwnerUse;
 use crate::requests::Requests;
 
 /// The open MCP sessions by id. For clients, a session that is not in this table does not exist,
@@ -17,6 +18,31 @@ use crate::requests::Requests;
 pub(super) struct Table {
     // A synchronous lock: held only to access the map, never across an await.
     open: Mutex<HashMap<SessionId, Entry>>,
+}
+
+/// A slot of the limited number of sessions, with the owner of the session. Dropping it lets
+/// another session begin.
+#[derive(Debug)]
+pub(super) struct Slot {
+    owner: Owner,
+    _permit: OwnedSemaphorePermit,
+    _of_owner: OwnerUse,
+}
+
+impl Slot {
+    /// Creates the slot of a new session from its permits.
+    pub(super) fn new(owner: Owner, permit: OwnedSemaphorePermit, of_owner: OwnerUse) -> Self {
+        Self {
+            owner,
+            _permit: permit,
+            _of_owner: of_owner,
+        }
+    }
+
+    /// Returns the owner of the session.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
 }
 
 /// An open MCP session with its slot (permit). Dropping the entry releases the slot and ends the
@@ -147,7 +173,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::http::Caller;
+    use crate::caller::Caller;
     use crate::owner_counts::OwnerCounts;
 
     fn owner(name: &str) -> Owner {

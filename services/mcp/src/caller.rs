@@ -1,12 +1,12 @@
-//! The sender of an HTTP request to the MCP server.
+//! The sender of an HTTP request to the MCP server, and the owner of an MCP session.
 
 use std::sync::Arc;
 
 use protocol::{ExecutionId, Secret};
 
-/// The sender of an HTTP request. The caller of [`Service::handle`](super::Service::handle) has
-/// judged it, and puts this value into the extensions of the request. Its `Debug` output does not
-/// contain the token.
+/// The sender of an HTTP request. The caller of [`Service::handle`](crate::http::Service::handle)
+/// has judged it, and puts this value into the extensions of the request. Its `Debug` output does
+/// not contain the token.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// The token that the connections to the bridge send. `None` if the request has none.
