@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
+
+use crate::ws::raw::UPGRADE;
 
 /// A request as the bytes of its head and body. It asks for the end of the connection.
 #[derive(Debug, Clone)]
@@ -15,6 +17,7 @@ pub struct RawRequest {
     host: Option<String>,
     body: Vec<u8>,
     has_length: bool,
+    upgrades: bool,
 }
 
 impl RawRequest {
@@ -27,7 +30,16 @@ impl RawRequest {
             host: Some("localhost".to_owned()),
             body: Vec::new(),
             has_length: matches!(method, "PUT" | "POST"),
+            upgrades: false,
         }
+    }
+
+    /// Creates a WebSocket handshake (RFC 6455, section 4.1).
+    #[must_use]
+    pub fn upgrade(target: &str) -> Self {
+        let mut request = Self::new("GET", target);
+        request.upgrades = true;
+        request
     }
 
     /// Adds a header.
@@ -86,7 +98,12 @@ impl RawRequest {
             let length = format!("Content-Length: {}\r\n", self.body.len());
             bytes.extend_from_slice(length.as_bytes());
         }
-        bytes.extend_from_slice(b"Connection: close\r\n\r\n");
+        if self.upgrades {
+            bytes.extend_from_slice(UPGRADE.as_bytes());
+        } else {
+            bytes.extend_from_slice(b"Connection: close\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&self.body);
         bytes
     }
@@ -97,27 +114,6 @@ impl RawRequest {
     /// If there is no connection, or no end of the answer within `patience`.
     pub async fn send(&self, addr: SocketAddr, patience: Duration) -> RawAnswer {
         let stream = TcpStream::connect(addr).await.expect("a connection");
-        self.exchange(stream, patience).await
-    }
-
-    /// Sends the request as [`Self::send`] does, from this address of the machine.
-    ///
-    /// # Panics
-    /// If the machine does not have the address, and those of [`Self::send`].
-    pub async fn send_from(
-        &self,
-        from: std::net::IpAddr,
-        addr: SocketAddr,
-        patience: Duration,
-    ) -> RawAnswer {
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        };
-        let socket = socket.expect("a socket");
-        socket.bind((from, 0).into()).expect("an own address");
-        let stream = socket.connect(addr).await.expect("a connection");
         self.exchange(stream, patience).await
     }
 

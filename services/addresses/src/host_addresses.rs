@@ -1,5 +1,5 @@
 //! The IP addresses of a host that is given by name or address. A name is resolved when a request
-//! needs its addresses and the known ones are older than an age that the caller chooses.
+//! needs its addresses and the known ones are too old. The caller chooses that age.
 //!
 //! One attempt runs at a time, in a separate task. So a slow resolver occupies one thread and
 //! blocks no connection. A request waits for the attempt: up to 3 s for the first one, 1 s for
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// How long resolved addresses stay valid while newer attempts fail or take longer (60 s), so that
-/// a short outage of DNS has no effect.
+/// How long resolved addresses stay valid while newer attempts fail or take longer (60 s). So a
+/// short outage of DNS has no effect.
 const VALID: Duration = Duration::from_secs(60);
 /// How long a request waits while the host name is being resolved. The first value (1 s) applies
 /// after an attempt has ended, because older addresses may be known. The second value (3 s) applies

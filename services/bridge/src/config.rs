@@ -117,7 +117,7 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_SESSIONS_PER_PRINCIPAL", default_value = "250")]
     #[arg(help_heading = SESSIONS)]
     pub sessions_per_principal: String,
-    /// Most frames of one session in a second, pings included. Beyond it the bridge reads later
+    /// Most frames of one session in a second, pings included. The bridge reads more of them later
     #[arg(long, env = "BRIDGE_FRAMES_PER_SECOND", default_value = "200")]
     #[arg(help_heading = SESSIONS)]
     pub frames_per_second: String,
@@ -319,7 +319,7 @@ impl Config {
         connections.per_peer = usize::try_from(limits.connections_per_peer).unwrap_or(usize::MAX);
         if proxy_port.is_some_and(|proxy_port| u64::from(proxy_port) == port && port != 0) {
             mistakes.push(format!(
-                "--proxy-port {port}: a port of its own is needed, not the one of --port"
+                "--proxy-port {port} is also --port; give a different port"
             ));
         }
         if let Err(mistake) = check_upstream(&self.claude_api_url) {
@@ -358,7 +358,7 @@ impl Config {
             return Err(mistakes);
         }
         let ms = Duration::from_millis;
-        // One principal gets the same share of MCP as of WebSocket sessions.
+        // One principal gets the same proportion of MCP as of WebSocket sessions.
         let (all, own) = (
             limits.sessions,
             limits.sessions_per_principal.min(limits.sessions),

@@ -84,8 +84,9 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-/// Returns whether clients need a token because other machines reach the bridge. `listens` is the
-/// address on which it listens. The operator may say that it is published on another one.
+/// Returns whether the bridge needs tokens because other machines reach it. `listens` is the
+/// address on which it listens. The address of `--published-on` counts instead, if there is one.
+/// False if the operator allows clients without a token.
 fn requires_tokens(config: &Config, listens: IpAddr) -> bool {
     let reached = config
         .network

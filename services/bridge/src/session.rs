@@ -131,8 +131,8 @@ enum Wakeup {
     Evicted,
     /// A ping interval is over. The session now judges whether the client is alive and pings it.
     Tick,
-    /// The grant of the session is revoked. Either the bridge stops, so the session closes with
-    /// 1012 (service restart), or its token is no longer valid, so it closes with 1008 (policy).
+    /// The grant of the session is revoked. If the bridge stops, the session closes with 1012
+    /// (service restart). Otherwise its token is no longer valid, and it closes with 1008 (policy).
     Revoked,
     /// The connection failed while the session was writing to it.
     Broken,
@@ -242,8 +242,8 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
     });
     let own_limits = &shared.own_limits;
     let message_bytes = usize::try_from(own_limits.message_bytes).unwrap_or(usize::MAX);
-    let principal = grant.principal();
-    let principal = principal.map(|principal| shared.budgets.of_principal(principal));
+    let quota = grant.quota();
+    let principal = quota.map(|principal| shared.budgets.of_principal(principal));
     let part = principal.as_ref();
     let charge = MessageCharge::new(shared.budgets.large.clone(), own_limits.message_bytes)
         .of_principal(part.map(|part| part.large.clone()));

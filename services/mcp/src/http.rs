@@ -166,10 +166,12 @@ impl Service {
         self.end.cancel();
     }
 
-    /// Handles one HTTP request to the MCP server and returns the response. The extensions of the
-    /// request have a [`Caller`], which the caller of this function has judged. Without it, the
-    /// request is one without a token. Receives the body,
+    /// Handles one HTTP request to the MCP server and returns the response. Receives the body,
     /// checks that it is a valid MCP message, and calls the MCP method.
+    ///
+    /// The caller of this function must have judged the token of the request, and have put a
+    /// [`Caller`] into its extensions. A request without a [`Caller`] counts as one without a
+    /// token.
     ///
     /// # Errors
     /// [`Refusal`] if the request is refused before any MCP method is called. The caller answers

@@ -180,6 +180,7 @@ mod tests {
                 token: name.parse().ok(),
                 principal: Some(name.into()),
                 share: None,
+                quota: None,
             })
         };
         let _first = of("a").acquire(Purpose::View).unwrap();

@@ -25,7 +25,8 @@ pub struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// Adds the machine, which reaches the TLS proxy by these names. The project removes its network.
+    /// Adds the machine, which reaches the TLS proxy by these names. The project removes its
+    /// network.
     ///
     /// # Panics
     /// If the network cannot be made.

@@ -1,4 +1,4 @@
-//! The judgement of a credential, as claude-api's answer says it.
+//! The judgement of a credential by claude-api.
 
 use protocol::{Me, ProblemType};
 
@@ -17,9 +17,8 @@ pub enum Judgement {
 
 impl Judgement {
     /// Reads the judgement in an answer of claude-api. A refusal because of too many wrong tokens
-    /// is a refusal too, because claude-api never refuses a right token for that reason.
-    #[must_use]
-    pub fn of(answer: Result<Me, Failure>) -> Self {
+    /// counts as a refusal of this one: claude-api never refuses a right token for that reason.
+    pub(crate) fn of(answer: Result<Me, Failure>) -> Self {
         match answer {
             Ok(me) => Self::Granted(Box::new(me)),
             Err(failure) => {

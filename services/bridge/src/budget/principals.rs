@@ -1,8 +1,8 @@
-//! The part of each principal in the memory budgets: half of each. The clients of one principal can
+//! The part of each principal, its shares included, in the memory budgets: half of each. The clients of one principal can
 //! then use up only their own part, and the others always have the rest.
 //!
 //! - When is it charged? Together with the budget of which it is a part.
-//! - Who waits for whom? A message or a list beyond the part waits for the clients of the same
+//! - Who waits for whom? A message beyond the part waits for the clients of the same
 //!   principal, and evicts only messages of the same principal.
 //! - What bounds the other direction? The table has only principals with open sessions.
 //!
@@ -13,16 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use protocol::Limits;
-use tokio::sync::Semaphore;
 
 use super::inbound::{self, FREE_BYTES, InboundBudget};
-use super::lists::LISTS;
 use super::outbound::{OutboundBudget, OutboundLimits};
 
 /// The divisor that gives the part of one principal in each budget.
 const PART: u64 = 2;
 
-/// The part of one principal in the memory budgets, which its sessions share.
+/// The part of one principal in the memory budgets. All sessions of the principal and of its shares
+/// use it together.
 #[derive(Debug)]
 pub struct PrincipalBudget {
     /// The part for messages over 64 KiB, and at least one message.
@@ -31,8 +30,6 @@ pub struct PrincipalBudget {
     pub small: Arc<InboundBudget>,
     /// The part for answers and output that clients have not read, beyond the floors.
     pub outbound: Arc<OutboundBudget>,
-    /// The permits for calls of lists and events at the same time.
-    pub lists: Semaphore,
 }
 
 /// The parts of all principals that have sessions.
@@ -80,7 +77,6 @@ impl PrincipalBudgets {
                 common: self.outbound.common / PART,
                 ..self.outbound
             }),
-            lists: Semaphore::new((LISTS / PART as usize).max(1)),
         }
     }
 }

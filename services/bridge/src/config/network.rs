@@ -21,8 +21,8 @@ pub struct ConnectionLimits {
     pub connections: usize,
     /// The most open connections of one peer, sessions included.
     pub per_peer: usize,
-    /// How long the head of a request may take to arrive, from its first byte or from the start of
-    /// the connection.
+    /// How long the head of a request may take to arrive. The time runs from its first byte, or
+    /// from the start of the connection.
     pub head: Duration,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
@@ -67,8 +67,8 @@ pub struct NetworkArgs {
     #[arg(long, env = "BRIDGE_CONNECTIONS")]
     #[arg(help_heading = NETWORK)]
     pub connections: Option<String>,
-    /// Most open connections of one address; one more gets 429. Not for this machine, its gateway
-    /// and trusted proxies
+    /// Most open connections of one address; one more gets 429. Does not apply to this machine, its
+    /// gateway and trusted proxies
     #[arg(long, env = "BRIDGE_CONNECTIONS_PER_PEER", default_value = "256")]
     #[arg(help_heading = NETWORK)]
     pub connections_per_peer: String,

@@ -50,7 +50,7 @@ impl Settlement {
 /// Starts a background task that cancels an execution immediately, and retries until claude-api has
 /// answered. `burn` is true if the bridge gave up the execute although claude-api may still receive
 /// its PUT later. claude-api then burns an id that it does not know: it refuses every later execute
-/// with that id. `grant` is the one of the session that owes the cancel.
+/// with that id. `grant` is that of the session that owes the cancel.
 pub fn cancel(context: &Arc<Context>, grant: &Grant, id: ExecutionId, burn: bool) {
     let upstream = grant.upstream().clone();
     let longest = upstream.times.accept;
@@ -138,7 +138,7 @@ fn spawn_owed(
     longest: Duration,
     cancel: impl Future<Output = Settlement> + Send + 'static,
 ) {
-    let (context, principal) = (context.clone(), grant.principal().cloned());
+    let (context, principal) = (context.clone(), grant.quota().cloned());
     context.tracker.clone().spawn(async move {
         let of_principal = principal.map(|principal| {
             let limit = OWED_CANCELS as u64 / 2;

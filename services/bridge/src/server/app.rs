@@ -71,11 +71,11 @@ impl App {
     /// `sessionsPerPrincipal` allows.
     pub fn take_slot(&self, grant: Arc<Grant>) -> Result<SessionSlot, SlotRefusal> {
         let limits = &self.shared.own_limits;
-        let of_principal = match grant.principal() {
+        let of_principal = match grant.quota() {
             None => None,
-            Some(principal) => {
+            Some(quota) => {
                 let limit = limits.sessions_per_principal;
-                let taken = self.principals.take(principal.clone(), limit);
+                let taken = self.principals.take(quota.clone(), limit);
                 Some(taken.ok_or(SlotRefusal("sessions_per_principal", limit))?)
             }
         };

@@ -38,7 +38,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
 }
 
 /// Determines the client of a request and stores it as an extension. Refuses requests from
-/// claude-api's container, requests whose `Host` or `Origin` header is not allowed, and all
+/// claude-api's container and requests whose `Host` or `Origin` header is not allowed. Refuses all
 /// requests of an exposed bridge. Health pages may be read from anywhere, so that probes work.
 ///
 /// # Errors

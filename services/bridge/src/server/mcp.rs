@@ -123,6 +123,7 @@ pub async fn handle(State(app): State<App>, mut request: Request) -> Response {
     request.extensions_mut().insert(Caller {
         token: presented.credential().map(|token| token.secret().clone()),
         principal: grant.principal().cloned(),
+        quota: grant.quota().cloned(),
         share: grant.me().share,
     });
     match app.mcp.handle(request).await {

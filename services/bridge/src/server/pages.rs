@@ -31,8 +31,8 @@ pub async fn live() -> Response {
 }
 
 /// Serves `GET /health/ready`, the readiness probe. Answers 200 if claude-api is ready and serves
-/// this bridge. Otherwise answers 503 (Service Unavailable) with the reasons and remedies:
-/// claude-api's own, or that claude-api cannot be reached or refuses this bridge, or that the
+/// this bridge. Otherwise answers 503 (Service Unavailable) with the reasons and remedies. They are
+/// claude-api's own, or one of these: claude-api cannot be reached, it refuses this bridge, or the
 /// bridge serves nobody because everybody could run prompts.
 pub async fn ready(State(app): State<App>) -> Response {
     if app.access.is_exposed() {

@@ -54,6 +54,6 @@ fn is_for_client(problem: &Problem) -> bool {
     use ProblemType as P;
     matches!(
         problem.kind,
-        P::Unauthorized | P::Forbidden | P::TooManyAttempts | P::NotImplemented
+        P::Unauthorized | P::Forbidden | P::WrongState | P::TooManyAttempts | P::NotImplemented
     )
 }

@@ -15,8 +15,9 @@ use super::token_file::TokenEntry;
 pub(crate) struct TokenRow {
     /// The token, as the file describes it.
     pub(crate) token: TokenEntry,
-    /// Cancelled when the token is removed from the file, changes to another principal or to a role
-    /// that cannot read executions, or expires. Open streams of its holder then end.
+    /// Cancelled when the token is removed from the file or expires, and when it moves to another
+    /// principal. Also cancelled when it loses the role admin, or the right to read. Open streams
+    /// of its holder then end.
     pub(crate) revoked: CancellationToken,
 }
 
@@ -38,8 +39,8 @@ pub(crate) struct PrincipalLimits {
 }
 
 impl TokenTable {
-    /// Creates the table of these tokens. A token that was in `earlier` already, with the same
-    /// principal, keeps its `revoked`, so its open streams continue.
+    /// Creates the table of these tokens. A token keeps its `revoked` from `earlier`, so its open
+    /// streams continue, unless its principal or its right to read has changed.
     pub(crate) fn new(tokens: Vec<TokenEntry>, earlier: &Self) -> Self {
         let mut principals: HashMap<String, PrincipalLimits> = HashMap::new();
         for token in &tokens {
@@ -48,7 +49,11 @@ impl TokenTable {
             limits.running = limits.running.or(token.running);
         }
         let row = |token: TokenEntry| {
-            let kept = earlier.rows.iter().find(|old| keeps_streams(old, &token));
+            let keeps = |old: &&Arc<TokenRow>| {
+                // A token that had expired begins anew.
+                keeps_streams(old, &token) && !old.revoked.is_cancelled()
+            };
+            let kept = earlier.rows.iter().find(keeps);
             let revoked = kept.map_or_else(CancellationToken::new, |old| old.revoked.clone());
             Arc::new(TokenRow { token, revoked })
         };
@@ -59,7 +64,7 @@ impl TokenTable {
     }
 
     /// Finds the token with this hash. Compares with every token, and each comparison takes the
-    /// same time, so the time does not tell how near a wrong token is.
+    /// same time. So the time does not tell how near a wrong token is.
     pub(crate) fn find(&self, hash: &SecretHash) -> Option<Arc<TokenRow>> {
         let mut found = None;
         for row in &self.rows {
@@ -70,7 +75,8 @@ impl TokenTable {
         found
     }
 
-    /// Ends the open streams of all tokens that are not in `newer`, or not with the same principal.
+    /// Ends the open streams of all tokens that are not in `newer`, or have another principal or
+    /// fewer rights there.
     pub(crate) fn revoke_missing(&self, newer: &Self) {
         for old in &self.rows {
             if !newer.rows.iter().any(|new| keeps_streams(old, &new.token)) {
@@ -132,6 +138,7 @@ pub(crate) mod tests {
             sha256: SecretHash::of(name.as_bytes()),
             role,
             principal: principal.to_owned(),
+            states_principal: true,
             workspaces: vec!["*".to_owned()],
             max_budget_usd: None,
             budget_usd_per_day: None,
@@ -191,6 +198,17 @@ pub(crate) mod tests {
         let again = second.find(&SecretHash::of(b"stays")).unwrap();
         second.revoke_missing(&TokenTable::default());
         assert!(again.revoked.is_cancelled() && revoked(b"stays"));
+    }
+
+    #[test]
+    fn a_renewed_token_gets_streams_again() {
+        let mut old = entry("a", "p", Role::View);
+        old.expires = Some(jiff::Timestamp::UNIX_EPOCH);
+        let first = table(vec![old], &TokenTable::default());
+        first.revoke_expired(jiff::Timestamp::UNIX_EPOCH);
+        let second = table(vec![entry("a", "p", Role::View)], &first);
+        let renewed = second.find(&SecretHash::of(b"a")).unwrap();
+        assert!(!renewed.revoked.is_cancelled());
     }
 
     #[test]

@@ -15,8 +15,8 @@ const NAME_BYTES: usize = 63;
 /// The rules of this service for its token file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// Whether the commands of the model run in the service's own container, so that they must not
-    /// be able to write the file.
+    /// Whether the commands of the model run in the service's own container. Then they must not be
+    /// able to write the file.
     pub(crate) is_boxed: bool,
     /// Whether executions of several principals may run here: the sandbox is complete, or the
     /// operator says so (`--principals-share-a-box`).
@@ -34,7 +34,10 @@ pub(crate) struct TokenEntry {
     pub(crate) role: Role,
     /// The principal whose executions the token opens.
     pub(crate) principal: String,
-    /// The patterns of the workspaces that the token permits. `*` stands for any text.
+    /// Whether the file states the principal. Otherwise it is the name.
+    pub(crate) states_principal: bool,
+    /// The patterns of the workspaces that the token permits. `*` stands for any text, `?` for one
+    /// character.
     pub(crate) workspaces: Vec<String>,
     /// The maximum and the default of `maxBudgetUsd` of an execution, in US dollars.
     pub(crate) max_budget_usd: Option<f64>,
@@ -170,6 +173,7 @@ fn entry(block: toml::Value) -> Result<TokenEntry, String> {
     }
     let expires = expires.map(|date| midnight(&date)).transpose();
     Ok(TokenEntry {
+        states_principal: principal.is_some(),
         principal: principal.unwrap_or_else(|| name.clone()),
         sha256,
         role,
@@ -196,11 +200,12 @@ fn conflicts(tokens: &[TokenEntry], rules: Rules) -> Vec<String> {
             mistakes.push(format!("{name:?} has the sha256 of another token"));
         }
         let borrowed = |other: &&TokenEntry| other.principal == *name && other.name != *name;
-        if token.principal != *name
+        if !token.states_principal
             && let Some(other) = tokens.iter().find(borrowed)
         {
             mistakes.push(format!(
-                "{name:?} is also the principal of {:?}, but not its own; rename one of them",
+                "{name:?} is also the principal of {:?}; write principal = {name:?} if both are \
+                 one principal, or rename one of them",
                 other.name
             ));
         }

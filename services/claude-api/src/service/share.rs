@@ -7,6 +7,7 @@ use protocol::access::{Share, ShareRequest};
 use protocol::{ExecutionId, Problem, ProblemType};
 use uuid::Uuid;
 
+use super::find::visible;
 use super::{Service, spool_unwritable};
 use crate::access::shares::Shares;
 use crate::access::{Caller, Right};
@@ -15,9 +16,9 @@ impl Service {
     /// Creates a share of an execution. It is on disk when this returns.
     ///
     /// # Errors
-    /// 409 `wrong-state` without a token file, because everybody opens every execution then, or if
-    /// the execution has too many shares; 400 `invalid-body`; 507 `spool-unwritable`; and the
-    /// errors of [`Service::find`].
+    /// - 409 `wrong-state` without a token file, because everybody opens every execution then.
+    /// - 409 `wrong-state` if the execution has too many shares.
+    /// - 400 `invalid-body`, 507 `spool-unwritable`, and the errors of [`Service::find`].
     pub(crate) async fn share(
         self: &Arc<Self>,
         caller: &Caller,
@@ -63,13 +64,20 @@ impl Service {
                  execution's id instead of a share",
             ));
         }
-        let view = self.find(caller, id, Right::Own).await?;
         let id_lock = self.engine.registry.lock_id(id).await;
+        // After the body and the lock, which may have taken a while.
+        let caller = self.recheck(caller, Right::Own).await?;
+        let known = self.look_up(id).await?;
+        let view = visible(known, &caller, id)?;
         let entry = view.entry().clone();
         let changed = spool::blocking::run(move || {
             let _id_lock = id_lock;
             let damaged = |error: &dyn std::fmt::Display| {
-                tracing::error!(execution = %id, %error, "could not read the shares of an execution");
+                tracing::error!(
+                    execution = %id,
+                    %error,
+                    "could not read the shares of an execution"
+                );
                 Problem::new(
                     ProblemType::Internal,
                     "the shares of the execution cannot be read; the log of claude-api says why",
@@ -79,7 +87,11 @@ impl Service {
             let mut shares = Shares::parse(&json).map_err(|error| damaged(&error))?;
             let result = change(&mut shares)?;
             entry.write_shares(&shares.to_json()).map_err(|error| {
-                tracing::warn!(execution = %id, %error, "could not write the shares of an execution");
+                tracing::warn!(
+                    execution = %id,
+                    %error,
+                    "could not write the shares of an execution"
+                );
                 spool_unwritable()
             })?;
             Ok(result)

@@ -68,7 +68,7 @@ pub(super) struct Bodies {
     free: Arc<Semaphore>,
     /// The memory that is free for the bodies of each principal that has some.
     // A synchronous lock: held only to access the map, never across an await.
-    by_owner: Arc<Mutex<HashMap<Owner, Weak<Semaphore>>>>,
+    by_owner: Arc<Mutex<HashMap<Arc<str>, Weak<Semaphore>>>>,
     /// The memory limit for all request bodies, in bytes. A body that is larger acquires all of it,
     /// so that a single body can always be received.
     total: usize,
@@ -163,17 +163,15 @@ impl Bodies {
 
     /// Returns the memory for the bodies of this owner: half of all. `None` without tokens.
     fn memory_of(&self, owner: &Owner) -> Option<Arc<Semaphore>> {
-        if !owner.is_principal() {
-            return None;
-        }
+        let quota = owner.quota()?;
         let by_owner = self.by_owner.lock();
         let mut by_owner = by_owner.unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = by_owner.get(owner).and_then(Weak::upgrade) {
+        if let Some(known) = by_owner.get(quota).and_then(Weak::upgrade) {
             return Some(known);
         }
         by_owner.retain(|_, memory| memory.strong_count() > 0);
         let memory = Arc::new(Semaphore::new((self.total / 2).max(1)));
-        by_owner.insert(owner.clone(), Arc::downgrade(&memory));
+        by_owner.insert(quota.clone(), Arc::downgrade(&memory));
         Some(memory)
     }
 

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cc_tests::harness::stack::api_options;
+use cc_tests::harness::stack::{api_options, bridge_options};
 use cc_tests::harness::tokens::TOKENS_FILE;
 use cc_tests::harness::{Service, StackOptions, Tokens, until};
 use cc_tests::http::Http;
+use cc_tests::ws::{self, Client};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::startup::health;
 use crate::support::{PATIENCE, exists, id, path, send};
 
 /// A running claude-api and its tokens.
@@ -40,6 +42,7 @@ impl Api {
     pub(crate) async fn start_in(folder: TempDir, tokens: Tokens, options: StackOptions) -> Self {
         let options = options.tokens(tokens.clone());
         let service = Service::start(api_options(folder.path(), &options)).await;
+        health(&Http::new(service.addr()), "/health/ready", 200).await;
         Self {
             service,
             tokens,
@@ -79,6 +82,16 @@ impl Api {
         ids.map(str::to_owned).collect()
     }
 
+    /// Starts a bridge in front of the service, with these further arguments.
+    pub(crate) async fn bridge(&self, arguments: &[&str]) -> Service {
+        let mut options = StackOptions::default();
+        for argument in arguments {
+            options = options.bridge(*argument);
+        }
+        let options = bridge_options(self.folder.path(), self.service.addr(), &options);
+        Service::start(options).await
+    }
+
     /// Kills the service with SIGKILL, and starts it again.
     pub(crate) async fn crash(&mut self) {
         self.service.kill();
@@ -91,8 +104,8 @@ impl Api {
         self.tokens = tokens;
     }
 
-    /// Starts an execution that says `begun`, waits for the file of the returned [`Gate`], and then
-    /// says `done`. Returns once it has begun.
+    /// Starts an execution that says `begun-`, waits for the file of the returned [`Gate`], and
+    /// then says `done`. Returns once it has begun.
     pub(crate) async fn begin(&self, http: &Http, extra: Value) -> Gate {
         let gate = self.prepare();
         crate::support::accept(http, &gate.id, &gate.prompt, extra).await;
@@ -107,7 +120,7 @@ impl Api {
         let (mark, file) = (tmp.join(format!("{id}.mark")), tmp.join(format!("{id}.go")));
         let (shown_mark, shown_file) = (mark.display(), file.display());
         Gate {
-            prompt: format!("@say begun \n@touch {shown_mark}\n@wait {shown_file}\n@say done"),
+            prompt: format!("@say begun-\n@touch {shown_mark}\n@wait {shown_file}\n@say done"),
             id,
             mark,
             file,
@@ -202,3 +215,17 @@ pub(crate) fn assert_kind(
 
 /// Waits for the end of an execution, far longer than any step takes.
 pub(crate) const WAIT: Duration = PATIENCE;
+
+/// Opens a session with this secret.
+pub(crate) async fn session(bridge: &Service, secret: &str) -> Client {
+    Client::connect_with(bridge.addr(), with_secret(secret)).await
+}
+
+/// Returns the options of a session with this secret, which keeps every message.
+pub(crate) fn with_secret(secret: &str) -> ws::Options {
+    ws::Options {
+        token: Some(secret.to_owned()),
+        record: true,
+        ..ws::Options::default()
+    }
+}

@@ -1,11 +1,8 @@
 //! Many wrong tokens from one address, and the audit log of refused requests.
 //!
-//! Loopback is exempt from the limit. So these tests connect from another address of this machine,
-//! which the service takes for any client of its network.
+//! This machine is exempt from the limit. So the clients of these tests come through a trusted
+//! proxy, which names them in `X-Forwarded-For`.
 
-use std::net::{IpAddr, SocketAddr};
-
-use addresses::OwnAddresses;
 use cc_tests::harness::StackOptions;
 use cc_tests::raw_http::{RawAnswer, RawRequest};
 use protocol::Token;
@@ -16,24 +13,16 @@ use super::api::{Api, WAIT, usual_tokens};
 /// How many wrong tokens one address may send in a minute.
 const ATTEMPTS: usize = 20;
 
-/// Returns an address of this machine that is no loopback address.
-fn outer_address() -> IpAddr {
-    let own = OwnAddresses::read().expect("addresses");
-    let outer = own
-        .now()
-        .into_iter()
-        .find(|ip| ip.is_ipv4() && !ip.is_loopback());
-    outer.expect("this test needs an address beside loopback")
+/// A client behind the proxy.
+struct Peer<'a> {
+    address: &'static str,
+    api: &'a Api,
 }
 
-struct Peer {
-    address: IpAddr,
-    service: SocketAddr,
-}
-
-impl Peer {
+impl Peer<'_> {
     async fn send(&self, request: RawRequest) -> RawAnswer {
-        request.send_from(self.address, self.service, WAIT).await
+        let request = request.header("X-Forwarded-For", self.address);
+        request.send(self.api.service.addr(), WAIT).await
     }
 
     async fn me(&self, token: &str) -> RawAnswer {
@@ -42,12 +31,15 @@ impl Peer {
     }
 }
 
-async fn api() -> (Api, Peer) {
-    let options = StackOptions::default().api("--host=0.0.0.0");
-    let api = Api::start(usual_tokens(), options).await;
-    let address = outer_address();
-    let service = SocketAddr::from((address, api.service.addr().port()));
-    (api, Peer { address, service })
+async fn api() -> Api {
+    let tokens = usual_tokens().with("viewer", "view", &["principal = \"team-a\""]);
+    let options = StackOptions::default().api("--trusted-proxies=127.0.0.1");
+    Api::start(tokens, options).await
+}
+
+/// Returns the client at this address.
+fn peer<'a>(api: &'a Api, address: &'static str) -> Peer<'a> {
+    Peer { address, api }
 }
 
 fn wrong() -> String {
@@ -73,7 +65,8 @@ fn assert_too_many(answer: &RawAnswer) {
 
 #[tokio::test]
 async fn wrong_tokens_beyond_20_a_minute_get_429_and_a_right_one_never_does() {
-    let (api, peer) = api().await;
+    let api = api().await;
+    let peer = peer(&api, "192.0.2.7");
     let alice = api.tokens.secret("alice");
     for attempt in 0..ATTEMPTS {
         let answer = peer.me(&wrong()).await;
@@ -92,19 +85,33 @@ async fn wrong_tokens_beyond_20_a_minute_get_429_and_a_right_one_never_does() {
     }
     let redeem = RawRequest::new("POST", "/v1/tickets/redeem").body(r#"{"ticket":"guess"}"#);
     assert_too_many(&peer.send(redeem).await);
-    // The header of an untrusted peer names nobody else.
-    let other = RawRequest::new("GET", "/v1/me").header("X-Forwarded-For", "192.0.2.7");
-    assert_too_many(&peer.send(other.bearer(&wrong())).await);
     // A request without a token guesses nothing.
     assert_eq!(peer.send(RawRequest::new("GET", "/v1/me")).await.code, 401);
-    // Other addresses are not concerned, and loopback never is.
-    for _ in 0..ATTEMPTS + 5 {
-        let (code, _) = api
-            .http_with(&wrong())
-            .get("/v1/me")
-            .await
-            .expect("an answer");
-        assert_eq!(code, 401);
+    // The client is the rightmost address that is no proxy: the rest is what the client says.
+    for (list, code) in [
+        ("192.0.2.8", 401),
+        ("192.0.2.8, 192.0.2.7", 429),
+        ("192.0.2.8, 192.0.2.7, 127.0.0.1", 429),
+        ("192.0.2.7, 192.0.2.8", 401),
+        ("::ffff:192.0.2.7", 429),
+    ] {
+        let request = RawRequest::new("GET", "/v1/me").header("X-Forwarded-For", list);
+        let answer = request
+            .bearer(&wrong())
+            .send(api.service.addr(), WAIT)
+            .await;
+        assert_eq!(answer.code, code, "{list}: {}", answer.text);
+    }
+    // Who does not name the client is not served, whatever the token.
+    for list in ["", "nonsense", "192.0.2.7,", "127.0.0.1", "192.0.2.300"] {
+        let request = RawRequest::new("GET", "/v1/me").header("X-Forwarded-For", list);
+        let answer = request.bearer(alice).send(api.service.addr(), WAIT).await;
+        assert_eq!(
+            answer.json()["type"],
+            "invalid-forwarded-for",
+            "{list}: {}",
+            answer.text
+        );
     }
     api.service.assert_quiet();
 }
@@ -129,14 +136,8 @@ fn field<'a>(line: &'a Value, name: &str) -> &'a Value {
 
 #[tokio::test]
 async fn each_refused_request_is_an_audit_line_with_its_client_and_outcome() {
-    let tokens = usual_tokens().with("viewer", "view", &["principal = \"team-a\""]);
-    let options = StackOptions::default().api("--host=0.0.0.0");
-    let api = Api::start(tokens, options).await;
-    let address = outer_address();
-    let peer = Peer {
-        address,
-        service: SocketAddr::from((address, api.service.addr().port())),
-    };
+    let api = api().await;
+    let peer = peer(&api, "192.0.2.7");
     let id = crate::support::id();
     let target = format!("/v1/executions/{id}");
     peer.send(RawRequest::new("GET", &format!("{target}?follow=true")))
@@ -158,7 +159,7 @@ async fn each_refused_request_is_an_audit_line_with_its_client_and_outcome() {
         [
             ("token", "-".into()),
             ("principal", Value::Null),
-            ("peer", address.to_string().into()),
+            ("peer", peer.address.into()),
             ("method", "GET".into()),
             ("path", target.as_str().into()),
             ("outcome", "unauthorized".into()),
@@ -169,7 +170,7 @@ async fn each_refused_request_is_an_audit_line_with_its_client_and_outcome() {
         [
             ("token", "viewer".into()),
             ("principal", "team-a".into()),
-            ("peer", address.to_string().into()),
+            ("peer", peer.address.into()),
             ("method", "PUT".into()),
             ("path", target.as_str().into()),
             ("outcome", "forbidden".into()),
@@ -181,16 +182,43 @@ async fn each_refused_request_is_an_audit_line_with_its_client_and_outcome() {
 /// A flood fills no disk: at most 20 lines a minute for each peer, then a count.
 #[tokio::test]
 async fn a_flood_of_refused_requests_is_at_most_20_audit_lines_a_minute() {
-    let (api, peer) = api().await;
+    let api = api().await;
+    let (flood, other) = (peer(&api, "192.0.2.7"), peer(&api, "192.0.2.8"));
     for _ in 0..200 {
-        peer.me(&wrong()).await;
+        flood.me(&wrong()).await;
     }
+    other.me(&wrong()).await;
     let lines = audit(&api);
+    let of = |address: &str| {
+        let lines = lines.iter().filter(|line| field(line, "peer") == address);
+        lines.count()
+    };
     // The flood may fall into two minutes.
     assert!(
-        (1..=2 * ATTEMPTS).contains(&lines.len()),
+        (1..=2 * ATTEMPTS).contains(&of(flood.address)),
         "{} lines",
         lines.len()
+    );
+    assert_eq!(
+        of(other.address),
+        1,
+        "the flood hides another client: {lines:#?}"
+    );
+    api.service.assert_quiet();
+}
+
+/// From a peer that is no proxy, the header is ignored: it neither blames nor hides anybody.
+#[tokio::test]
+async fn the_header_of_a_peer_that_is_no_proxy_is_ignored() {
+    let api = Api::start(usual_tokens(), StackOptions::default()).await;
+    let peer = peer(&api, "192.0.2.7");
+    for _ in 0..ATTEMPTS + 5 {
+        assert_eq!(peer.me(&wrong()).await.code, 401);
+    }
+    let lines = audit(&api);
+    assert!(
+        lines.iter().all(|line| field(line, "peer") == "127.0.0.1"),
+        "{lines:#?}"
     );
     api.service.assert_quiet();
 }

@@ -42,7 +42,7 @@ async fn the_budget_of_an_execution_is_the_tokens_unless_it_asks_for_less() {
     assert_eq!(given_budget(&alice, Value::Null).await, None);
     assert_eq!(given_budget(&alice, json!(100)).await, Some(100.0));
     let starts = api.starts().len();
-    for asked in [json!(2.51), json!(1e300)] {
+    for asked in [json!(2.51), json!(1000)] {
         let body = json!({"prompt": "x", "maxBudgetUsd": asked}).to_string();
         let answer = send(&narrow, Method::PUT, &path(&id(), ""), body).await;
         assert_kind(&answer, 403, "forbidden");

@@ -7,7 +7,7 @@ mod roles;
 mod shared;
 mod tickets;
 mod tokens;
-mod world;
+pub(crate) mod world;
 
 use std::collections::HashSet;
 
@@ -145,6 +145,6 @@ async fn hostile_requests_are_refused_start_nothing_and_change_nothing() {
     assert_eq!(end["state"], "completed", "{end}");
     let output = alice.output(&world.victim.id, 0).await.expect("an output");
     output.assert_whole("completed");
-    assert_eq!(output.bytes, b"begun done");
+    assert_eq!(output.bytes, b"begun-done");
     world.api.service.assert_quiet();
 }

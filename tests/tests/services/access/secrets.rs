@@ -1,4 +1,4 @@
-//! No secret is anywhere but with the client that has it: not in a log, a file, a page, a status, an
+//! A secret is nowhere but with the client that has it: not in a log, a file, a page, a status, an
 //! argument or an environment.
 
 mod search;

@@ -35,7 +35,7 @@ async fn a_share_to_view_opens_status_follow_output_and_events() {
     );
     let output = output.expect("an output");
     output.assert_whole("completed");
-    assert_eq!(output.bytes, b"begun done");
+    assert_eq!(output.bytes, b"begun-done");
     let events = send(&guest, Method::GET, &path(&gate.id, "/events"), "").await;
     assert_eq!(events.0, 200);
     api.service.assert_quiet();

@@ -1,5 +1,5 @@
-//! The time of an answer does not tell whether an id exists. An id that belongs to another principal
-//! is answered as late as one that nobody has.
+//! The time of an answer does not tell whether an id exists. An id that belongs to another
+//! principal is answered as late as one that nobody has.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,8 @@ const ROUNDS: usize = 300;
 /// that shows takes at least this much longer.
 const MEDIANS_APART: Duration = Duration::from_micros(1500);
 /// The chance that a random answer about an existing id is later than one about an unknown id. 0.5
-/// means that nobody can tell; chance alone moves it by 0.024 in this many rounds, so a busy machine
-/// does not reach these bounds.
+/// means that nobody can tell. Chance alone moves it by 0.024 in this many rounds, so a busy
+/// machine does not reach these bounds.
 const LATER: std::ops::Range<f64> = 0.25..0.75;
 
 /// The times of the answers about one id.

@@ -1,6 +1,6 @@
-//! Whether claude-api is boxed, which means that the model's commands run in its own container, and
-//! whether it takes this bridge for a part of that container. claude-api itself answers both
-//! questions.
+//! Two facts about claude-api: whether it is boxed, and whether it takes this bridge for a part of
+//! its container. Boxed means that the model's commands run in claude-api's own container.
+//! claude-api itself answers both questions.
 
 use std::time::{Duration, Instant};
 
@@ -64,8 +64,8 @@ impl BoxedState {
     }
 
     /// Returns true if claude-api refuses this bridge as a part of its own container. The answer is
-    /// at most 1 s old, or 60 s if claude-api has tokens, or the last one if claude-api does not
-    /// answer.
+    /// at most 1 s old, or 60 s if claude-api has tokens. If claude-api does not answer, it is the
+    /// last one.
     pub(super) async fn is_refused(&self) -> bool {
         let mut last = self.last.lock().await;
         self.refresh_limits(&mut last).await;

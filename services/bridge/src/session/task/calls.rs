@@ -9,7 +9,6 @@ use protocol::access::ShareRequest;
 use protocol::message::{AttachParams, EventsParams, ListParams, ShareParams};
 use protocol::rpc::{RpcError, code};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use super::list::gather;
 use crate::access::grant::Grant;
@@ -217,17 +216,8 @@ async fn in_turn(
         return Err(full()).into();
     };
     let patience = grant.upstream().times.call;
-    let part = grant
-        .principal()
-        .map(|principal| shared.budgets.of_principal(principal));
-    let _part = match &part {
-        Some(part) => match timeout(patience, part.lists.acquire()).await {
-            Ok(Ok(permit)) => Some(permit),
-            _ => return Err(full()).into(),
-        },
-        None => None,
-    };
-    let Some(_memory) = shared.budgets.lists.take(patience).await else {
+    let lists = &shared.budgets.lists;
+    let Some(_memory) = lists.take(grant.quota(), patience).await else {
         return Err(full()).into();
     };
     CompletedCall {

@@ -1,6 +1,6 @@
 //! Refuses a client that may have a session later: there are too many sessions, or claude-api does
-//! not answer. The refusal is sent over WebSocket,
-//! because a browser hides the HTTP response to a failed handshake from the page.
+//! not answer. The refusal is sent over WebSocket, because a browser hides the HTTP response to a
+//! failed handshake from the page.
 
 use protocol::message::{Empty, Reply, RequestId};
 use protocol::rpc::{RpcError, close, code};

@@ -63,8 +63,7 @@ fn each_mistake_is_named() {
             "another token",
         ),
         (
-            block("a", "role = \"view\"\nprincipal = \"c\"")
-                + &block("b", "role = \"view\"\nprincipal = \"a\""),
+            view("a") + &block("b", "role = \"view\"\nprincipal = \"a\""),
             "rename",
         ),
         (

@@ -157,7 +157,11 @@ async fn after_a_returned_call_only_health_is_served() {
 
 #[tokio::test]
 async fn with_tokens_a_returned_call_is_a_warning_and_requests_are_served() {
-    let flags = ["--boxed", "--published-port=1", "--tokens-file=/none"];
+    let flags = [
+        "--boxed",
+        "--published-port=1",
+        "--tokens-file=/proc/none/tokens.toml",
+    ];
     let api = Api::with(&flags);
     let nonce = api.service.boxed.as_ref().unwrap().nonce_for_tests();
     let is_closed = |answer: &Answer| answer.kind.as_deref() == Some("box-reaches-service");

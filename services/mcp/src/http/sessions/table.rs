@@ -136,21 +136,21 @@ impl Table {
     }
 
     /// Removes an idle session for a new one of this owner, and returns its id. It is the session
-    /// that has been idle for the longest time, of the owner with the most sessions. With
-    /// `only_own`, or if no other owner has more sessions than this one, it is a session of this
-    /// owner. `None` if there is no such session.
+    /// that has been idle for the longest time, of the principal with the most sessions. With
+    /// `only_own`, or if no other principal has more sessions than this one, it is a session of the
+    /// same principal. `None` if there is no such session.
     pub(super) fn remove_idle(&self, owner: &Owner, only_own: bool) -> Option<SessionId> {
         let mut open = self.lock();
-        let mut counts: HashMap<&Owner, usize> = HashMap::new();
+        let mut counts: HashMap<Option<&Arc<str>>, usize> = HashMap::new();
         for entry in open.values() {
-            *counts.entry(&entry.slot.owner).or_default() += 1;
+            *counts.entry(entry.slot.owner.quota()).or_default() += 1;
         }
-        let count_of = |owner: &Owner| counts.get(owner).copied().unwrap_or_default();
+        let count_of = |owner: &Owner| counts.get(&owner.quota()).copied().unwrap_or_default();
         // The new session counts: an exchange between equals would never end.
         let own = count_of(owner) + 1;
         let may_end = |entry: &Entry| {
             let other = &entry.slot.owner;
-            other == owner || (!only_own && count_of(other) > own)
+            owner.may_end(other) || (!only_own && count_of(other) > own)
         };
         let idle = open.iter().filter(|(_, entry)| entry.uses == 0);
         let (id, _) = idle
@@ -244,8 +244,18 @@ mod tests {
             principal: Some("a".into()),
             share: Some(protocol::ExecutionId::random()),
             token: None,
+            quota: None,
         });
         assert!(table.enter("first", &share).is_err());
+        // The holder of a share ends no session of its principal, but the principal may end one.
+        assert_eq!(table.remove_idle(&share, true), None);
+        let token = Owner::from(&Caller {
+            token: "another".parse().ok(),
+            principal: Some("a".into()),
+            ..Caller::default()
+        });
+        assert!(table.enter("first", &token).is_err());
+        assert_eq!(table.remove_idle(&token, true), Some("first".into()));
     }
 
     #[test]

@@ -160,7 +160,7 @@ async fn three_principals_and_an_admin_work_side_by_side_also_after_a_kill() {
                 (&json!("completed"), &json!(team.principal))
             );
             let output = team.http.output(&gate.id, 0).await.expect("an output");
-            assert_eq!(output.bytes, b"begun done", "{}", team.principal);
+            assert_eq!(output.bytes, b"begun-done", "{}", team.principal);
         }
     }
     assert_apart(&teams, &admin).await;

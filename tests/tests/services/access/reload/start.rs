@@ -9,6 +9,7 @@ use cc_tests::http::Http;
 use reqwest::Method;
 
 use super::super::api::{assert_kind, usual_tokens};
+use crate::startup::health;
 use crate::support::{PATIENCE, id, path, send};
 
 fn options(folder: &Path) -> ServiceOptions {
@@ -91,8 +92,7 @@ async fn a_start_without_the_file_lets_nobody_in_and_health_pages_answer() {
             let answer = send(&http, Method::PUT, &path(&id(), ""), r#"{"prompt":"x"}"#).await;
             assert_kind(&answer, 401, "unauthorized");
             for page in ["/health/live", "/health/ready", "/health/limits"] {
-                let (code, text) = http.get(page).await.expect("an answer");
-                assert_eq!(code, 200, "{page}: {text}");
+                health(&http, page, 200).await;
             }
         }
         let (_, limits) = Http::new(service.addr())

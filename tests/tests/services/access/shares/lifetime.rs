@@ -89,7 +89,7 @@ async fn streams_of_an_ended_share_end_and_all_others_have_every_byte() {
     for other in others {
         let output = other.await.expect("a task");
         output.assert_whole("completed");
-        assert!(output.bytes.ends_with(b"begun done"));
+        assert!(output.bytes.ends_with(b"begun-done"));
         assert_eq!(output.bytes.len(), 300 * 20 + 10);
     }
     api.service.assert_quiet();
