@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::http::Owner;
+use crate::caller::Owner;
 
 /// The number of uses of one resource by each owner. Clones share the numbers. Without tokens there
 /// is only one owner, which has no limit here.
@@ -68,7 +68,7 @@ impl Drop for OwnerUse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Caller;
+    use crate::caller::Caller;
 
     #[test]
     fn an_owner_at_its_limit_takes_nothing_from_another() {

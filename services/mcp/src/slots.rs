@@ -18,8 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
+use crate::caller::{Caller, Owner};
 use crate::failure::Failure;
-use crate::http::{Caller, Owner};
 use crate::owner_counts::{OwnerCounts, OwnerUse};
 
 /// The kind of an MCP call, which decides the limit that it counts against.

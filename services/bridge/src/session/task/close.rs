@@ -9,7 +9,7 @@ use crate::session::completion::Completion;
 use crate::session::machine::action::Action;
 use crate::session::machine::call::Call;
 use crate::session::wire::socket::SentMessages;
-use crate::session::{End, Session};
+use crate::session::{End, Session, SessionLog};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// Ends the session. Stops its views, sends the control requests that still waited, and closes
@@ -19,7 +19,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         self.count_sent();
         let Self {
             shared,
-            start,
+            log,
             grant,
             socket,
             mut machine,
@@ -29,14 +29,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             lists,
             name,
             view_requests,
-            messages_in,
-            bytes_in,
-            sent:
-                SentMessages {
-                    messages: messages_out,
-                    bytes: bytes_out,
-                },
-            executes,
             ..
         } = self;
         let metrics = &shared.viewer.metrics;
@@ -75,11 +67,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             End::Ours(code, _) => code,
             End::Dropped => 1006,
         };
+        let SessionLog {
+            client,
+            began,
+            messages_in,
+            bytes_in,
+            sent:
+                SentMessages {
+                    messages: messages_out,
+                    bytes: bytes_out,
+                },
+            executes,
+        } = *log;
         tracing::info!(
             session = &*name,
-            client = %start.client,
+            %client,
             principal = grant.me().principal.as_deref(),
-            duration_ms = u64::try_from(start.at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             executes, messages_in, bytes_in, messages_out, bytes_out, close_code,
             end = ?end,
             "session ended"

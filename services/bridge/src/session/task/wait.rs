@@ -29,7 +29,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         if self.socket.is_evicted() {
             return Poll::Ready(Wakeup::Evicted);
         }
-        let is_short = self.share.budget().is_short();
+        let is_short = self.share.is_short();
         self.machine.set_unsent(self.socket.unsent(), is_short);
         if self.read_first
             && let Poll::Ready(wakeup) = self.poll_read(cx)

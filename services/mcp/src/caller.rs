@@ -1,12 +1,12 @@
-//! The sender of an HTTP request to the MCP server.
+//! The sender of an HTTP request to the MCP server, and the owner of an MCP session.
 
 use std::sync::Arc;
 
 use protocol::{ExecutionId, Secret, SecretHash};
 
-/// The sender of an HTTP request. The caller of [`Service::handle`](super::Service::handle) has
-/// judged it, and puts this value into the extensions of the request. Its `Debug` output does not
-/// contain the token.
+/// The sender of an HTTP request. The caller of [`Service::handle`](crate::http::Service::handle)
+/// has judged it, and puts this value into the extensions of the request. Its `Debug` output does
+/// not contain the token.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// The token that the connections to the bridge send. `None` if the request has none.
@@ -37,6 +37,12 @@ impl Owner {
     /// tokens, so that there is only one owner.
     pub(crate) fn quota(&self) -> Option<&Arc<str>> {
         self.quota.as_ref()
+    }
+
+    /// Returns whether a session of `other` may be ended for one of this owner, because both count
+    /// for one principal. The holder of a share ends only its own.
+    pub(crate) fn may_end(&self, other: &Self) -> bool {
+        self == other || (self.share.is_none() && self.quota == other.quota)
     }
 }
 
