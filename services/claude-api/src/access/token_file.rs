@@ -101,7 +101,10 @@ impl Rules {
 pub(crate) fn parse(text: &str, rules: Rules) -> Result<Vec<TokenEntry>, Vec<String>> {
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
-        Err(error) => return Err(vec![format!("not valid TOML: {}", one_line(&error))]),
+        Err(error) => {
+            let mistake = format!("not valid TOML: {}", one_line(&error));
+            return Err(vec![without_tokens(&mistake)]);
+        }
     };
     let mut mistakes = Vec::new();
     let mut tokens = Vec::new();
@@ -123,7 +126,10 @@ pub(crate) fn parse(text: &str, rules: Rules) -> Result<Vec<TokenEntry>, Vec<Str
     if mistakes.is_empty() {
         Ok(tokens)
     } else {
-        Err(mistakes)
+        Err(mistakes
+            .iter()
+            .map(|mistake| without_tokens(mistake))
+            .collect())
     }
 }
 
@@ -246,6 +252,23 @@ fn conflicts(tokens: &[TokenEntry], rules: Rules) -> Vec<String> {
 fn is_name(name: &str) -> bool {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(good)
+}
+
+/// Returns a text with `...` in place of everything that may be a token. An operator may write a
+/// token into the wrong field, and the text is on a page that needs no token.
+fn without_tokens(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("ccb") {
+        let (before, word) = rest.split_at(start);
+        let end = word.find(|c| !is_part(c)).unwrap_or(word.len());
+        shown.push_str(before);
+        shown.push_str(if end > 12 { "..." } else { &word[..end] });
+        rest = &word[end..];
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// Returns the first moment of a date in UTC.

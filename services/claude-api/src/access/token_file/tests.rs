@@ -86,6 +86,23 @@ fn each_mistake_is_named() {
 }
 
 #[test]
+fn a_token_in_a_wrong_field_is_not_repeated() {
+    let token = protocol::Token::generate().unwrap();
+    let secret = token.secret().expose();
+    for text in [
+        block(secret, "role = \"view\""),
+        block("a", &format!("role = {secret:?}")),
+        block("a", &format!("role = \"view\"\n{secret} = 1")),
+        format!("{secret} = 1"),
+        format!("[[token]]\nname = {secret}"),
+    ] {
+        let found = mistakes(&text).join("\n");
+        assert!(!found.contains(&secret[..12]), "{found}");
+    }
+    assert_eq!(without_tokens("ccb token new"), "ccb token new");
+}
+
+#[test]
 fn all_mistakes_are_reported_together() {
     let text = block("a", "role = \"x\"") + &block("b", "role = \"y\"") + "z = 1";
     assert_eq!(
