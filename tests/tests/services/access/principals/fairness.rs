@@ -14,7 +14,14 @@ const GREEDY: usize = 50;
 /// many executions in the queue. The first one of another principal gets the next free permit.
 async fn the_next_permit_goes_to_the_other(permits: usize) {
     let options = StackOptions::default().api(format!("--running-executions={permits}"));
-    let api = Api::start(usual_tokens(), options).await;
+    // Without this, two principals have half of the permits each.
+    let running = format!("running = {permits}");
+    let tokens = usual_tokens().changed(
+        "alice",
+        "control",
+        &["principal = \"team-a\"", running.as_str()],
+    );
+    let api = Api::start(tokens, options).await;
     let (alice, bob) = (api.http("alice"), api.http("bob"));
     let mut running = Vec::new();
     for _ in 0..permits {
