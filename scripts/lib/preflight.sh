@@ -9,7 +9,7 @@ settings_known() {
   local override=${CCB_OVERRIDE-$ROOT/compose.override.yaml} scripts
   scripts=("$ROOT"/scripts/{up,down,ccb,base-images,fetch-cli} "$ROOT"/scripts/lib/{common,stack,access,client,doctor,local,bases,binaries,cli}.sh)
   {
-    grep -hoE "[$][{]$SETTING|^ +- $SETTING$" "$ROOT"/compose{,.tls}.yaml
+    grep -hoE "[$][{]$SETTING|^ +- $SETTING([$]|$)" "$ROOT"/compose{,.tls}.yaml
     grep -hoE "[$][{]?$SETTING" "${scripts[@]}"
     if [ "${1:-}" = local ]; then grep -hoE "\`$SETTING\`" "$ROOT/docs/operations.md"
     elif [ -n "$override" ] && [ -f "$override" ]; then cat "$override"; fi
