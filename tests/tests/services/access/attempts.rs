@@ -1,7 +1,7 @@
 //! Many wrong tokens from one address, and the audit log of refused requests.
 //!
-//! This machine is exempt from the limit. So the clients of these tests come through a trusted proxy,
-//! which names them in `X-Forwarded-For`.
+//! This machine is exempt from the limit. So the clients of these tests come through a trusted
+//! proxy, which names them in `X-Forwarded-For`.
 
 use cc_tests::harness::StackOptions;
 use cc_tests::raw_http::{RawAnswer, RawRequest};

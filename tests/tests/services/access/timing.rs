@@ -1,5 +1,5 @@
-//! The time of an answer does not tell whether an id exists. An id that belongs to another principal
-//! is answered as late as one that nobody has.
+//! The time of an answer does not tell whether an id exists. A request about an id of another
+//! principal is answered as late as one about an id that nobody has.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ use crate::support::{accept, ended, id, path, send};
 
 /// How often each id is asked for.
 const ROUNDS: usize = 300;
-/// The largest difference of two medians. A client cannot measure less through a network.
+/// The largest difference of two medians. It is generous: what is below needs many requests for each
+/// id, and nobody can guess ids.
 const MEDIANS_APART: Duration = Duration::from_micros(500);
 /// The chance that a random answer about an existing id is later than one about an unknown id. 0.5
 /// means that nobody can tell; chance alone moves it by 0.024 in this many rounds, so a busy machine
