@@ -174,6 +174,6 @@ ready_words() {
   case $at in *:*) at="[$at]" ;; esac
   say "ready after $1 s: ws://$at:$WS_PORT/ws (WebSocket) and http://$at:$HTTP_PORT (HTTP)"
   say "try a first prompt:"
-  say "  scripts/ccb exec \"python3 -c \\\"print('RESULT:::' + str(24 * 7))\\\"\""
+  say "  scripts/ccb ${CCB_ACCESS_DIR:+--token-file FILE }exec \"python3 -c \\\"print('RESULT:::' + str(24 * 7))\\\"\""
   say "to stop the stack and remove its containers and data: scripts/down"
 }

@@ -18,8 +18,8 @@ const MAX_FAILURES: u32 = 20;
 #[derive(Debug, Default)]
 pub struct FailedAttempts(PeerCounts);
 
-/// A peer has failed too often. The time is how long it must wait before its next failure gets the
-/// usual answer.
+/// The error for a peer that has failed too often. The time is how long the peer must wait before
+/// its next failure gets the usual answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "this address has sent {MAX_FAILURES} wrong tokens within a minute; try again in {} s with the \

@@ -1,5 +1,5 @@
-//! The limit of audit lines for each peer: 20 in a minute. A flood of refused requests is summed up
-//! in the next line, so that it fills neither the disk nor the view of an operator.
+//! The limit of audit lines for each peer: 20 in a minute. The next line sums up a flood of refused
+//! requests. So a flood fills neither the disk nor the view of an operator.
 
 use std::net::IpAddr;
 use std::time::Instant;

@@ -16,7 +16,7 @@ use crate::own::OwnAddresses;
 use crate::trusted_proxies::TrustedProxies;
 
 /// How long the addresses of this machine and its gateways are used before they are read again (10
-/// s), and those of bridges before their names are resolved again.
+/// s). The same time applies to bridges, whose names are then resolved again.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
 /// The peers to which the limits for each peer do not apply.
@@ -60,9 +60,10 @@ impl ExemptPeers {
         addresses.any(|addresses| addresses.contains(&peer))
     }
 
-    /// Returns the same for the client of a request ([`TrustedProxies::client`]), without a wait.
-    /// So the result may be false for a bridge whose name is being resolved for the first time. A
-    /// client is never a trusted proxy, so these are not considered.
+    /// Returns whether the limits for each peer do not apply to the client of a request
+    /// ([`TrustedProxies::client`]), without a wait. So the result may be false for a bridge whose
+    /// name is being resolved for the first time. A client is never a trusted proxy, so these are
+    /// not considered.
     pub fn include_client(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         let is_bridge = |host: &HostAddresses| host.known().contains(&client);

@@ -1,5 +1,5 @@
 //! The IP addresses of a host that is given by name or address. A name is resolved when a request
-//! needs its addresses and the known ones are older than an age that the caller chooses.
+//! needs its addresses and the known ones are too old. The caller chooses that age.
 //!
 //! One attempt runs at a time, in a separate task. So a slow resolver occupies one thread and
 //! blocks no connection. A request waits for the attempt: up to 3 s for the first one, 1 s for
@@ -15,9 +15,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// How long resolved addresses stay valid while newer attempts fail or take longer (60 s), so that
-/// a short outage of DNS has no effect.
+/// How long resolved addresses stay valid while newer attempts fail or take longer (60 s). So a
+/// short outage of DNS has no effect.
 const VALID: Duration = Duration::from_secs(60);
+/// How long after a failed attempt the next one may begin (1 s), if addresses are used for longer.
+/// So a host that starts after this service is found soon.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long a request waits while the host name is being resolved. The first value (1 s) applies
 /// after an attempt has ended, because older addresses may be known. The second value (3 s) applies
 /// to the very first attempt.
@@ -199,8 +202,15 @@ impl Resolution {
     }
 
     /// Returns true if a request that arrived at `requested_at` can use the known addresses, which
-    /// are used for `max_age`. False means that the name must be resolved again.
+    /// are used for `max_age`, or for [`RETRY`] after a failed attempt. False means that the name
+    /// must be resolved again.
     fn is_fresh(&self, requested_at: Instant, max_age: Duration) -> bool {
+        let has_failed = self.attempted_at != self.resolved_at;
+        let max_age = if has_failed {
+            max_age.min(RETRY)
+        } else {
+            max_age
+        };
         self.attempted_at
             .is_some_and(|attempted_at| attempted_at + max_age >= requested_at)
     }

@@ -1,5 +1,5 @@
-//! The IP addresses that a service must recognise: its own, its gateways', those of trusted proxies
-//! and of bridges. Also the limits that apply to each peer.
+//! The IP addresses that a service must recognise, and the limits that apply to each peer. The
+//! addresses are its own, its gateways', and those of trusted proxies and of bridges.
 //!
 //! - [`OwnAddresses`]: the addresses of this container or machine.
 //! - [`default_gateways`]: the addresses of the host, as a container sees them.

@@ -1,9 +1,9 @@
 //! The IP addresses of this container (or machine), by which a service recognises clients that run
 //! inside it.
 //!
-//! A client whose address belongs to a network interface of this process's network namespace runs
-//! in the same container or on the same machine. A client can open a TCP connection only from an
-//! address of its own namespace, except with a raw socket, which the containers may not open.
+//! A client runs in the same container or on the same machine if its address belongs to a network
+//! interface of this process's network namespace. A client can open a TCP connection only from an
+//! address of its own namespace. The exception is a raw socket, which the containers may not open.
 
 use std::io;
 use std::net::IpAddr;

@@ -108,8 +108,8 @@ fn without_mapping(network: IpNet) -> IpNet {
 }
 
 /// Returns whether the text may be a host name: labels of letters, digits, `-` and `_`, separated
-/// by dots. A name whose last label is a number would be taken for an IPv4 address (URL Standard,
-/// "ends in a number"), so it is not accepted.
+/// by dots. A name whose last label is a number is not accepted, because it would be taken for an
+/// IPv4 address (URL Standard, "ends in a number").
 fn is_name(text: &str) -> bool {
     let labels: Vec<_> = text.split('.').collect();
     let is_label = |label: &&str| {

@@ -7,6 +7,10 @@
 //! | [`outbound`] | answers and output that clients have not read | `outboundBytes` |
 //! | [`lists`] | lists and parts of events during the call to claude-api | 64 MiB |
 //!
+//! [`principals`] limits each principal to half of each budget, and [`principal_counts`] counts
+//! other resources for each principal. So no client can take all from the clients of another
+//! principal.
+//!
 //! The documentation of each module answers three questions: when is the budget charged, who waits
 //! for whom, and what bounds the other direction.
 //!
@@ -16,6 +20,8 @@
 pub mod inbound;
 pub mod lists;
 pub mod outbound;
+pub mod principal_counts;
+pub mod principals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +31,7 @@ use protocol::Limits;
 use inbound::{FREE_BYTES, InboundBudget, InboundCharge};
 use lists::ListBudget;
 use outbound::OutboundBudget;
+use principals::{PrincipalBudget, PrincipalBudgets};
 
 /// The number by which the ping interval (`pingMs`) is divided to get the wait step. The wait step
 /// is how long a message waits for memory before the bridge closes the session of another client to
@@ -48,6 +55,8 @@ pub struct Budgets {
     /// The memory for lists of executions and parts of their events, while claude-api is being
     /// called for them: 64 MiB.
     pub lists: ListBudget,
+    /// The part of each principal in the other budgets.
+    principals: PrincipalBudgets,
 }
 
 impl Budgets {
@@ -66,15 +75,31 @@ impl Budgets {
             small: InboundBudget::new(small, wait_step),
             outbound: OutboundBudget::new(limits),
             lists: ListBudget::default(),
+            principals: PrincipalBudgets::new(own_limits, limits, wait_step),
         }
     }
 
-    /// Reserves `bytes` bytes of the budget `small` for an execute or an input. Dropping the result
-    /// releases them. Returns `None` if fewer bytes are free. The caller then refuses the request
+    /// Returns the part of a principal in the budgets. All sessions of the principal share it.
+    #[must_use]
+    pub fn of_principal(&self, principal: &Arc<str>) -> Arc<PrincipalBudget> {
+        self.principals.of(principal)
+    }
+
+    /// Reserves `bytes` bytes of the budget `small` for an execute or an input, and as many in the
+    /// part of the client's principal. Dropping the result releases them. Returns `None` if fewer
+    /// bytes are free. The caller then refuses the request
     /// with the JSON-RPC error -32004 (`QUEUE_FULL`, reason `inbound_bytes`).
     #[must_use]
-    pub fn charge_small(&self, bytes: usize) -> Option<InboundCharge> {
-        self.small.take(bytes as u64)
+    pub fn charge_small(
+        &self,
+        bytes: usize,
+        principal: Option<&PrincipalBudget>,
+    ) -> Option<InboundCharge> {
+        let of_principal = match principal {
+            Some(principal) => Some(principal.small.take(bytes as u64)?),
+            None => None,
+        };
+        Some(self.small.take(bytes as u64)?.with(of_principal))
     }
 
     /// Returns how many bytes of `inboundBytes` are in use, in large and small messages together.

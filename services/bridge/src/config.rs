@@ -1,15 +1,17 @@
 //! The settings of the bridge, read from flags or environment variables. All mistakes are reported
 //! together, before the bridge listens (docs/protocol.md, "Settings").
 
-use std::net::IpAddr;
+mod network;
+
 use std::time::Duration;
 
-use addresses::{BadProxy, ProxyList};
-use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use addresses::ProxyList;
+use clap::{Args, Parser, Subcommand};
 use protocol::Limits;
 
 use crate::upstream::{Times, silence};
+use network::NetworkSettings;
+pub use network::{ConnectionLimits, NetworkArgs};
 
 // The headings of the options in the help text.
 const SERVICE: &str = "Service";
@@ -22,23 +24,6 @@ const MCP: &str = "MCP";
 /// How long the head of a stream's HTTP answer may take to arrive (5 s). claude-api sends the head
 /// immediately, so a later one means a dead connection.
 const HEAD_TIME: Duration = Duration::from_secs(5);
-
-/// The number of connections without a session that the default of `--connections` allows.
-const SESSIONLESS: u64 = 1048;
-
-/// The limits of the connections of clients.
-#[derive(Debug, Clone, Copy)]
-pub struct ConnectionLimits {
-    /// The most open connections in all, sessions included.
-    pub connections: usize,
-    /// The most open connections of one peer, sessions included.
-    pub per_peer: usize,
-    /// How long the head of a request may take to arrive, from its first byte or from the start of
-    /// the connection.
-    pub head: Duration,
-    /// How long a connection may be idle between two requests.
-    pub keep_alive: Duration,
-}
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -111,54 +96,9 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_ALLOWED_ORIGINS", value_delimiter = ',')]
     #[arg(help_heading = NETWORK)]
     pub allowed_origins: Vec<String>,
-    /// Address on which the host publishes the bridge, if it differs from --host; set by Compose. A
-    /// bridge that other machines reach serves only clients with a token
-    #[arg(long, env = "BRIDGE_PUBLISHED_ON", value_name = "ADDRESS")]
-    #[arg(value_parser = protocol::guard::listen_address)]
-    #[arg(help_heading = NETWORK)]
-    pub published_on: Option<IpAddr>,
-    /// Serve clients without a token although other machines reach the bridge
-    #[arg(
-        long,
-        env = "BRIDGE_ALLOW_UNAUTHENTICATED",
-        value_name = "BOOL",
-        default_value_t = false,
-        default_missing_value = "true",
-        num_args = 0..=1,
-        require_equals = true,
-        action = ArgAction::Set,
-        value_parser = BoolishValueParser::new()
-    )]
-    #[arg(help_heading = NETWORK)]
-    pub allow_unauthenticated: bool,
-    /// Reverse proxies whose X-Forwarded-For is believed: networks, addresses or host names
-    /// (comma-separated)
-    #[arg(long, env = "BRIDGE_TRUSTED_PROXIES", default_value = "")]
-    #[arg(help_heading = NETWORK)]
-    pub trusted_proxies: String,
-    /// Second port to listen on, for a reverse proxy on this machine. There X-Forwarded-For is
-    /// required, and believed from every peer
-    #[arg(long, env = "BRIDGE_PROXY_PORT", value_name = "PORT")]
-    #[arg(help_heading = NETWORK)]
-    pub proxy_port: Option<String>,
-    /// Most open connections in all, sessions included; default: --sessions and 1048 more. One more
-    /// closes the oldest connection without a session
-    #[arg(long, env = "BRIDGE_CONNECTIONS")]
-    #[arg(help_heading = NETWORK)]
-    pub connections: Option<String>,
-    /// Most open connections of one address; one more gets 429. Not for this machine, its gateway
-    /// and trusted proxies
-    #[arg(long, env = "BRIDGE_CONNECTIONS_PER_PEER", default_value = "256")]
-    #[arg(help_heading = NETWORK)]
-    pub connections_per_peer: String,
-    /// Longest time until the head of a request has arrived, in milliseconds
-    #[arg(long, env = "BRIDGE_HEAD_MS", default_value = "10000")]
-    #[arg(help_heading = NETWORK)]
-    pub head_ms: String,
-    /// Longest idle time of a connection between two requests, in milliseconds
-    #[arg(long, env = "BRIDGE_KEEP_ALIVE_MS", default_value = "60000")]
-    #[arg(help_heading = NETWORK)]
-    pub keep_alive_ms: String,
+    /// Connections, proxies, and clients of other machines.
+    #[command(flatten)]
+    pub network: NetworkArgs,
     /// Log level: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, env = "BRIDGE_LOG_LEVEL", default_value = "info")]
     #[arg(help_heading = SERVICE)]
@@ -177,7 +117,7 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_SESSIONS_PER_PRINCIPAL", default_value = "250")]
     #[arg(help_heading = SESSIONS)]
     pub sessions_per_principal: String,
-    /// Most frames of one session in a second, pings included. Beyond it the bridge reads later
+    /// Most frames of one session in a second, pings included. The bridge reads more of them later
     #[arg(long, env = "BRIDGE_FRAMES_PER_SECOND", default_value = "200")]
     #[arg(help_heading = SESSIONS)]
     pub frames_per_second: String,
@@ -339,7 +279,7 @@ impl Config {
             ),
             connections_per_peer: number(
                 "connections-per-peer",
-                &self.connections_per_peer,
+                &self.network.connections_per_peer,
                 1,
                 1_000_000,
             ),
@@ -358,17 +298,7 @@ impl Config {
             shutdown_ms: number("shutdown-ms", &self.shutdown_ms, 0, DAY),
             ..Limits::default()
         };
-        let connections = match &self.connections {
-            Some(text) => number("connections", text, limits.sessions + 1, 10_000_000),
-            None => limits.sessions + SESSIONLESS,
-        };
-        let head = number("head-ms", &self.head_ms, 10, DAY);
-        let keep_alive = number("keep-alive-ms", &self.keep_alive_ms, 10, DAY);
-        let proxy_port = self
-            .proxy_port
-            .as_ref()
-            .filter(|text| !text.trim().is_empty());
-        let proxy_port = proxy_port.map(|text| number("proxy-port", text, 0, 65_535));
+        let network = self.network.check(limits.sessions, &mut number);
         let accept = number("accept-ms", &self.accept_ms, 1, DAY);
         let call = number("call-ms", &self.call_ms, 1, DAY);
         let views = number("views", &self.views, 1, 1_000_000);
@@ -379,18 +309,19 @@ impl Config {
         if let Err(mistake) = protocol::guard::listen_address(&self.host) {
             mistakes.push(format!("--host {:?}: {mistake}", self.host));
         }
-        if proxy_port.is_some_and(|proxy_port| proxy_port == port && port != 0) {
+        let NetworkSettings {
+            mut connections,
+            proxy_port,
+            trusted_proxies,
+            mistakes: network_mistakes,
+        } = network;
+        mistakes.extend(network_mistakes);
+        connections.per_peer = usize::try_from(limits.connections_per_peer).unwrap_or(usize::MAX);
+        if proxy_port.is_some_and(|proxy_port| u64::from(proxy_port) == port && port != 0) {
             mistakes.push(format!(
-                "--proxy-port {port}: a port of its own is needed, not the one of --port"
+                "--proxy-port {port} is also --port; give a different port"
             ));
         }
-        let trusted_proxies = self
-            .trusted_proxies
-            .parse()
-            .unwrap_or_else(|mistake: BadProxy| {
-                mistakes.push(format!("--trusted-proxies: {mistake}"));
-                ProxyList::default()
-            });
         if let Err(mistake) = check_upstream(&self.claude_api_url) {
             mistakes.push(mistake);
         }
@@ -427,7 +358,7 @@ impl Config {
             return Err(mistakes);
         }
         let ms = Duration::from_millis;
-        // One principal gets the same share of MCP as of WebSocket sessions.
+        // One principal gets the same proportion of MCP as of WebSocket sessions.
         let (all, own) = (
             limits.sessions,
             limits.sessions_per_principal.min(limits.sessions),
@@ -451,14 +382,9 @@ impl Config {
                 stall: ms(limits.heartbeat_ms.clamp(100, 5_000)),
                 heartbeat: ms(limits.heartbeat_ms),
             },
-            connections: ConnectionLimits {
-                connections: usize::try_from(connections).unwrap_or(usize::MAX),
-                per_peer: usize::try_from(limits.connections_per_peer).unwrap_or(usize::MAX),
-                head: ms(head),
-                keep_alive: ms(keep_alive),
-            },
+            connections,
             trusted_proxies,
-            proxy_port: proxy_port.map(|port| u16::try_from(port).unwrap_or_default()),
+            proxy_port,
             limits,
             views: usize::try_from(views).unwrap_or(usize::MAX),
             mcp: Mcp {

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::principal_counts::PrincipalCounts;
 use crate::metrics::Metrics;
 use departures::Departures;
 
@@ -29,6 +30,7 @@ use departures::Departures;
 ///   the cancel.
 /// - Who waits for whom? No cancel waits. A cancel without a permit is retried only as long as an
 ///   execute is.
+///   One principal has at most half of the permits.
 /// - What bounds the other direction? Each cancel sends one request at a time.
 const OWED_CANCELS: usize = 1024;
 
@@ -60,6 +62,8 @@ pub struct Context {
     /// The permits to retry an owed cancel without a time limit. Without a permit, the cancel is
     /// given up after some time.
     owed_permits: Semaphore,
+    /// The owed cancels of each principal that have such a permit.
+    owed_by_principal: PrincipalCounts,
     /// How long an execution may be without a viewer after its session ended. After that it is
     /// cancelled.
     disconnect_grace: Duration,
@@ -86,6 +90,7 @@ impl Context {
             metrics,
             departures: Departures::default(),
             owed_permits: Semaphore::new(OWED_CANCELS),
+            owed_by_principal: PrincipalCounts::default(),
             disconnect_grace,
             tracker,
             shutdown,

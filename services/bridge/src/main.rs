@@ -127,8 +127,8 @@ async fn listen(host: IpAddr, port: u16, flags: &str) -> anyhow::Result<TcpListe
         .with_context(|| format!("cannot listen on {addr} ({flags}); is another bridge running?"))
 }
 
-/// Keeps other processes of the same user from reading the memory of this one, in which there are
-/// tokens of clients, and the kernel from writing it to a core dump (prctl(2), PR_SET_DUMPABLE). A
+/// Protects the tokens of clients in the memory of this process (prctl(2), PR_SET_DUMPABLE). Other
+/// processes of the same user cannot read that memory, and the kernel writes no core dump of it. A
 /// failure is only logged, because the bridge works without it.
 fn protect_memory() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};

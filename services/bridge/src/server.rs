@@ -7,18 +7,18 @@ mod audit;
 mod boxed;
 mod connections;
 mod cors;
+mod guard;
 mod limits;
 pub mod mcp;
 pub mod pages;
 mod peer;
-mod principals;
 mod problems;
 mod tickets;
 pub mod upgrade;
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,23 +27,20 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::routing::{any, get, post};
 use protocol::Guard;
-use protocol::guard::reads_health;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::judge::Judge;
+use crate::budget::principal_counts::PrincipalCounts;
 use crate::config::{Config, Settings};
 use crate::session::shared::Shared;
 use crate::upstream::Upstream;
 use access::Access;
 use app::App;
-use audit::AuditedRequest;
 use boxed::BoxRule;
 use connections::{Accepted, Connections, set_options};
-use peer::{Client, Connection};
-use principals::PrincipalSessions;
 
 /// The most surplus WebSocket sessions that are refused politely at the same time: they are opened,
 /// get the JSON-RPC error -32001 (`TOO_MANY_SESSIONS`), and close. Further ones get HTTP 503
@@ -87,11 +84,16 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-/// Returns whether clients need a token because other machines reach the bridge. `listens` is the
-/// address on which it listens. The operator may say that it is published on another one.
+/// Returns whether the bridge needs tokens because other machines reach it. `listens` is the
+/// address on which it listens. The address of `--published-on` counts instead, if there is one.
+/// False if the operator allows clients without a token.
 fn requires_tokens(config: &Config, listens: IpAddr) -> bool {
-    let reached = config.published_on.unwrap_or(listens).to_canonical();
-    !reached.is_loopback() && !config.allow_unauthenticated
+    let reached = config
+        .network
+        .published_on
+        .unwrap_or(listens)
+        .to_canonical();
+    !reached.is_loopback() && !config.network.allow_unauthenticated
 }
 
 /// Runs the bridge on `listeners` until `shutdown` completes. Then closes all WebSocket sessions
@@ -151,7 +153,7 @@ pub async fn run(
         shared,
         upstream: upstream.clone(),
         open_sessions: Arc::default(),
-        principals: PrincipalSessions::default(),
+        principals: PrincipalCounts::default(),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         access: Access::new(judge.clone(), exempt, requires_tokens(config, address.ip())),
         proxies: trusted_proxies,
@@ -241,68 +243,9 @@ fn router(app: App) -> Router {
         .fallback(problems::unknown_path)
         .method_not_allowed_fallback(problems::method_not_allowed)
         // Around all routes and fallbacks, so that the guard runs before any upgrade.
-        .layer(axum::middleware::from_fn_with_state(app.clone(), guard))
+        .layer(axum::middleware::from_fn_with_state(
+            app.clone(),
+            guard::guard,
+        ))
         .with_state(app)
-}
-
-/// Checks the access of every HTTP request before its handler runs, and determines its client.
-/// Counts each refused request in `/metrics`, and writes an audit line if it was refused for a
-/// reason of access.
-async fn guard(
-    axum::extract::State(app): axum::extract::State<App>,
-    mut request: axum::extract::Request,
-    next: axum::middleware::Next,
-) -> axum::response::Response {
-    let audited = AuditedRequest::new(request.method().clone(), request.uri().path());
-    let connection = request.extensions_mut().remove::<Connection>();
-    let peer = connection.as_ref().map(|connection| connection.peer);
-    let (response, client) = match check(&app, connection, &mut request).await {
-        Ok(()) => {
-            let client = Client::of(&request).address;
-            (next.run(request).await, Some(client))
-        }
-        Err((refusal, client)) => (*refusal, client),
-    };
-    if let Some(problems::Refused(kind)) = response.extensions().get() {
-        app.shared.viewer.metrics.refused(kind);
-    }
-    let unknown = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    let client = client.or(peer).unwrap_or(unknown);
-    app.audit.record(client, &audited, &response);
-    response
-}
-
-/// Determines the client of a request and stores it as an extension. Refuses requests from
-/// claude-api's container, requests whose `Host` or `Origin` header is not allowed, and all requests
-/// of an exposed bridge. Health pages may be read from anywhere, so that probes work.
-///
-/// # Errors
-/// The response that refuses the request, and the address of the client if it is known.
-async fn check(
-    app: &App,
-    connection: Option<Connection>,
-    request: &mut axum::extract::Request,
-) -> Result<(), (Box<axum::response::Response>, Option<IpAddr>)> {
-    let is_health_page = reads_health(request.method(), request.uri());
-    let mut client = None;
-    if let Some(connection) = connection
-        && !is_health_page
-    {
-        let headers = request.headers().clone();
-        let determined = Client::determine(connection, &headers, &app.proxies).await;
-        let (determined, addresses) =
-            determined.map_err(|error| (Box::new(peer::bad_forwarded_for(&error)), None))?;
-        client = Some(determined.address);
-        if let Some(refusal) = app.boxed.refusal(&addresses).await {
-            return Err((Box::new(refusal), client));
-        }
-        request.extensions_mut().insert(determined);
-    }
-    if let Err(foreign) = app.guard.check(request.uri(), request.headers()) {
-        return Err((Box::new(problems::foreign(&foreign)), client));
-    }
-    match app.access.exposed_refusal() {
-        Some(refusal) if !is_health_page => Err((Box::new(refusal), client)),
-        _ => Ok(()),
-    }
 }

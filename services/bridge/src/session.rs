@@ -90,6 +90,7 @@ use crate::budget::SessionInbound;
 use crate::budget::inbound::InboundCharge;
 use crate::budget::lists::SessionLists;
 use crate::budget::outbound::{self, Share};
+use crate::budget::principals::PrincipalBudget;
 use crate::handover::departures::{ViewGuard, ViewRequest};
 use crate::handover::executor::{CompletedExecute, Executor};
 use crate::viewer;
@@ -130,8 +131,8 @@ enum Wakeup {
     Evicted,
     /// A ping interval is over. The session now judges whether the client is alive and pings it.
     Tick,
-    /// The grant of the session is revoked. Either the bridge stops, so the session closes with 1012
-    /// (service restart), or its token is no longer valid, so it closes with 1008 (policy).
+    /// The grant of the session is revoked. If the bridge stops, the session closes with 1012
+    /// (service restart). Otherwise its token is no longer valid, and it closes with 1008 (policy).
     Revoked,
     /// The connection failed while the session was writing to it.
     Broken,
@@ -151,10 +152,30 @@ enum End {
     Dropped,
 }
 
+/// What the log shows of a session. It is boxed, because it is rarely used.
+#[derive(Debug)]
+struct SessionLog {
+    /// The address of the client.
+    client: IpAddr,
+    /// When the session began.
+    began: Instant,
+    /// The number of messages received from the client.
+    messages_in: u64,
+    /// The bytes of these messages.
+    bytes_in: u64,
+    /// The messages sent to the client, with their bytes.
+    sent: SentMessages,
+    /// The number of executes that claude-api has accepted.
+    executes: u64,
+}
+
 /// One WebSocket session with its socket, its state and its tasks. It belongs to a single task, so
 /// it needs no locks.
 struct Session<T> {
     shared: Arc<Shared>,
+    log: Box<SessionLog>,
+    /// The part of the client's principal in the memory budgets. `None` without a principal.
+    principal: Option<Arc<PrincipalBudget>>,
     /// The permission of the client, with the client for claude-api that sends its token.
     grant: Arc<Grant>,
     socket: Socket<T>,
@@ -196,12 +217,6 @@ struct Session<T> {
     /// Whether the next poll tries to read from the socket before it tries to write. It alternates,
     /// so a flood in one direction cannot starve the other.
     read_first: bool,
-    messages_in: u64,
-    bytes_in: u64,
-    /// The messages sent to the client so far, with their bytes. Used in the log line at the end.
-    sent: SentMessages,
-    /// The number of executes that claude-api has accepted. Used in the log line at the end.
-    executes: u64,
 }
 
 /// Runs a session on a connection whose WebSocket handshake is done. Returns when the client
@@ -216,12 +231,24 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
     grant: Arc<Grant>,
     client: IpAddr,
 ) {
-    let id = uuid::Uuid::new_v4().to_string();
-    let start = Instant::now();
+    let name: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+    let log = Box::new(SessionLog {
+        client,
+        began: Instant::now(),
+        messages_in: 0,
+        bytes_in: 0,
+        sent: SentMessages::default(),
+        executes: 0,
+    });
     let own_limits = &shared.own_limits;
     let message_bytes = usize::try_from(own_limits.message_bytes).unwrap_or(usize::MAX);
-    let charge = MessageCharge::new(shared.budgets.large.clone(), own_limits.message_bytes);
-    let share = Share::new(shared.budgets.outbound.clone());
+    let quota = grant.quota();
+    let principal = quota.map(|principal| shared.budgets.of_principal(principal));
+    let part = principal.as_ref();
+    let charge = MessageCharge::new(shared.budgets.large.clone(), own_limits.message_bytes)
+        .of_principal(part.map(|part| part.large.clone()));
+    let part = part.map(|part| part.outbound.clone());
+    let share = Share::new(shared.budgets.outbound.clone(), part);
     let limits = shared.budgets.outbound.limits();
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     // Boxed here and at the end: the memory of a short step must not enlarge a task that lives for
@@ -232,17 +259,16 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
         own_limits.frames_per_second,
         own_limits.frames_burst,
     ));
-    socket.queue(connected(&id, &shared));
+    socket.queue(connected(&name, &shared));
     let status_bytes = shared.viewer.status_bytes;
     let (completion_sender, completions) = mpsc::unbounded_channel();
     let (message_sender, messages) = mpsc::channel(VIEW_MESSAGES);
     let every = Duration::from_millis(own_limits.ping_ms.max(1));
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let name: Arc<str> = id.as_str().into();
     let mut session = Session {
         machine: Machine::new(
-            id.clone(),
+            name.to_string(),
             Bounds {
                 batch: own_limits.batch,
                 status_bytes,
@@ -251,7 +277,9 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
                 floor_bytes: bytes(limits.floor),
             },
         ),
-        shared: shared.clone(),
+        shared,
+        principal,
+        log,
         socket,
         executor: Executor::new(name.clone(), grant.clone()),
         grant,
@@ -270,14 +298,10 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
         ping,
         charge: None,
         read_first: true,
-        messages_in: 0,
-        bytes_in: 0,
-        sent: SentMessages::default(),
-        executes: 0,
     };
-    session.log_opened(&id, client);
+    session.log_opened();
     let end = session.run().await;
-    Box::pin(session.end(end, &id, start, client)).await;
+    Box::pin(session.end(end)).await;
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
@@ -353,11 +377,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     /// Logs the start of the session with the address and the principal of its client.
-    fn log_opened(&self, id: &str, client: IpAddr) {
+    fn log_opened(&self) {
         let me = self.grant.me();
         tracing::info!(
-            session = id,
-            %client,
+            session = &*self.name,
+            client = %self.log.client,
             principal = me.principal.as_deref(),
             token = me.name.as_deref(),
             "session opened"
@@ -378,7 +402,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             view_request,
         } = executed;
         self.executor.done(token);
-        self.executes += u64::from(result.is_ok());
+        self.log.executes += u64::from(result.is_ok());
         self.keep(view_request.filter(|_| result.is_ok()));
         self.machine.on_executed(token, result)
     }
@@ -440,8 +464,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     fn count_sent(&mut self) {
         let SentMessages { messages, bytes } = std::mem::take(&mut self.socket.sent);
         if messages > 0 {
-            self.sent.messages += messages;
-            self.sent.bytes += bytes;
+            self.log.sent.messages += messages;
+            self.log.sent.bytes += bytes;
             let metrics = &self.shared.viewer.metrics;
             metrics.messages_out.inc_by(messages);
             metrics.bytes_out.inc_by(bytes);
@@ -458,8 +482,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// Adds one received message of `bytes` bytes to the session's totals and to the bridge's
     /// metrics.
     fn count_received(&mut self, bytes: usize) {
-        self.messages_in += 1;
-        self.bytes_in += bytes as u64;
+        self.log.messages_in += 1;
+        self.log.bytes_in += bytes as u64;
         let metrics = &self.shared.viewer.metrics;
         metrics.messages_in.inc();
         metrics.bytes_in.inc_by(bytes as u64);

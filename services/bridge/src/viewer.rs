@@ -219,7 +219,7 @@ pub async fn run(
             },
             item = output.next(), if reads => match item {
                 OutputItem::Bytes(bytes) => {
-                    if share.has_room() || !share.budget().is_short() {
+                    if share.has_room() || !share.is_short() {
                         order.on_bytes(&bytes);
                     } else {
                         // Other views have used the room, so these bytes are read again later.
@@ -252,7 +252,7 @@ pub async fn run(
             _ = check.tick(), if reads || needs_room => {
                 if needs_room {
                     checks_without_room += 1;
-                    if checks_without_room == CHECKS_WITHOUT_ROOM && share.budget().is_short() {
+                    if checks_without_room == CHECKS_WITHOUT_ROOM && share.is_short() {
                         output.close(order.read_from());
                     }
                 } else if order.read_from() < order.newest_status().output_bytes {

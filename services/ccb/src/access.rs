@@ -19,7 +19,7 @@ const FILE_BYTES: u64 = 4096;
 /// The permissions of other users than the owner, in the mode of a file.
 const OTHERS: u32 = 0o077;
 
-/// The token and the root certificates of the connections to a bridge. The default is none of both.
+/// The token and the root certificates of the connections to a bridge. The default has neither.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Access {
     pub(crate) token: Option<Secret>,
@@ -129,8 +129,9 @@ fn token(file: Option<&Path>, environment: &Environment) -> Result<Option<Secret
     }
 }
 
-/// Makes the memory and the environment of this process unreadable for other processes of the same
-/// user, and prevents core dumps (prctl(2), `PR_SET_DUMPABLE`).
+/// Protects the token in the memory and the environment of this process (prctl(2),
+/// `PR_SET_DUMPABLE`). Other processes of the same user cannot read them, and there are no core
+/// dumps.
 pub(crate) fn hide_memory() -> Result<(), String> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|error| format!("could not protect the token from core dumps: {error}"))

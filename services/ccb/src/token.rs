@@ -79,7 +79,8 @@ fn entry(args: &NewTokenArgs, token: &Token) -> Entry {
         name: args.name.clone(),
         sha256: token.secret().hash().to_string(),
         role: args.role,
-        principal: args.principal.clone(),
+        // Stated even if it is the name, so that a second token of the principal is no mistake.
+        principal: Some(args.principal.clone().unwrap_or_else(|| args.name.clone())),
         workspaces: args.workspaces.clone(),
         max_budget_usd: args.max_budget_usd,
         budget_usd_per_day: args.budget_usd_per_day,
@@ -99,8 +100,8 @@ fn datetime(day: Date) -> toml::value::Datetime {
     date.into()
 }
 
-/// Prints the entry. It goes to stdout if the token went to a file, so that `>> FILE` adds it, and
-/// otherwise to stderr, beside the token.
+/// Prints the entry. If the token went to a file, the entry goes to stdout, so that `>> FILE` adds
+/// it. Otherwise the entry goes to stderr, beside the token.
 fn print(block: &str, on_stdout: bool) {
     // A reader that has closed its end has seen enough.
     let _ = if on_stdout {

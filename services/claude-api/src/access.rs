@@ -8,8 +8,9 @@
 //!             each second)
 //! ```
 //!
-//! - [`token_file`] parses the operator's file, [`table`] finds tokens by their hash, and
-//!   [`reload`] notices changes of the file.
+//! - [`token_file`] parses the operator's file, [`table`] finds tokens by their hash, [`source`]
+//!   holds the table in force, and [`reload`] notices changes of the file.
+//! - [`subject`] is what a secret stands for.
 //! - [`caller`] has the rights of a client.
 //! - [`tickets`] and [`session_tokens`] let web pages open WebSocket sessions.
 //! - [`shares`] are the tokens of single executions.
@@ -23,21 +24,26 @@ pub(crate) mod guarded;
 pub(crate) mod reload;
 pub(crate) mod session_tokens;
 pub(crate) mod shares;
+pub(crate) mod source;
 pub(crate) mod spending;
+pub(crate) mod subject;
 pub(crate) mod table;
 pub(crate) mod tickets;
 pub(crate) mod token_file;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::Path;
+use std::sync::Arc;
 
 use protocol::SecretHash;
 
 pub(crate) use caller::{Caller, Right};
 use clock::Clock;
 use guarded::Guarded;
+use reload::Reading;
 use session_tokens::SessionTokens;
+use source::TokenSource;
 use spending::Spending;
+pub(crate) use subject::Subject;
 use table::TokenTable;
 use tickets::Tickets;
 
@@ -58,23 +64,6 @@ pub(crate) struct Access {
     pub(crate) clock: Clock,
     /// The counts of wrong tokens, and the audit log.
     pub(crate) guarded: Guarded,
-}
-
-/// The token file and the table of tokens that is in force.
-struct TokenSource {
-    path: PathBuf,
-    rules: token_file::Rules,
-    // Held to read or replace the pointer; no await happens inside.
-    table: RwLock<Arc<TokenTable>>,
-}
-
-/// The thing that a secret stands for. It must still exist when a request uses the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subject {
-    /// A token of the operator's file.
-    Token(SecretHash),
-    /// A share of one execution.
-    Share(protocol::ExecutionId, SecretHash),
 }
 
 impl Access {
@@ -102,7 +91,7 @@ impl Access {
         Ok(Self {
             tokens,
             tickets: Tickets::default(),
-            session_tokens: SessionTokens::open(&folder.join("session-key")).map_err(unusable)?,
+            session_tokens: SessionTokens::new().map_err(unusable)?,
             spending: Spending::open(folder.join("spending.json"), &clock).map_err(unusable)?,
             clock,
             guarded: Guarded::default(),
@@ -116,9 +105,15 @@ impl Access {
 
     /// Returns the table of tokens that is in force. `None` without a token file.
     pub(crate) fn table(&self) -> Option<Arc<TokenTable>> {
-        let source = self.tokens.as_ref()?;
-        let table = source.table.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(&table))
+        Some(self.tokens.as_ref()?.table())
+    }
+
+    /// Reads the token file every second, and calls `note` with each result that is news. Ends the
+    /// streams of expired tokens. Never returns; returns immediately without a token file.
+    pub(crate) async fn watch_tokens(&self, note: impl Fn(Reading)) {
+        if let Some(source) = &self.tokens {
+            reload::watch(source, &self.clock, note).await;
+        }
     }
 
     /// Returns the client whose token has this hash. `None` if no token of the file in force has
@@ -127,31 +122,5 @@ impl Access {
         let row = self.table()?.find(hash)?;
         let expired = row.token.expires.is_some_and(|at| at <= self.clock.now());
         (!expired).then(|| Caller::token(row))
-    }
-}
-
-impl TokenSource {
-    fn open(path: &Path, rules: token_file::Rules) -> Result<Self, String> {
-        rules.check_permissions(path)?;
-        let table = match reload::read(path) {
-            // Nobody gets in until the operator writes the file.
-            Ok(None) => TokenTable::default(),
-            Ok(Some(text)) => {
-                let tokens = token_file::parse(&text, rules).map_err(|mistakes| {
-                    format!(
-                        "--tokens-file {}:\n  {}",
-                        path.display(),
-                        mistakes.join("\n  ")
-                    )
-                })?;
-                TokenTable::new(tokens, &TokenTable::default())
-            }
-            Err(error) => return Err(format!("--tokens-file {}: {error}", path.display())),
-        };
-        Ok(Self {
-            path: path.to_owned(),
-            rules,
-            table: RwLock::new(Arc::new(table)),
-        })
     }
 }

@@ -9,7 +9,7 @@
 //!   ([`crate::reach`]). If one exists, every request needs an access token. Without access tokens,
 //!   only the health pages are served.
 //! - If clients outside the container share an address with it, they are refused like the model's
-//!   commands. The start says so.
+//!   commands. The service warns of this at its start.
 
 use std::io;
 use std::net::IpAddr;
@@ -124,9 +124,9 @@ impl Boxed {
         text.parse() == Ok(self.nonce)
     }
 
-    /// Returns whether only the health pages are served, because commands of the model can reach
-    /// the service through its published port and no token is needed. Without access tokens, waits
-    /// for the test calls at the start, which take at most [`crate::reach::LIMIT`].
+    /// Returns whether only the health pages are served. That is so if commands of the model can
+    /// reach the service through its published port and no token is needed. Without access tokens,
+    /// waits for the test calls at the start, which take at most [`crate::reach::LIMIT`].
     pub(crate) async fn is_closed(&self) -> bool {
         if self.has_tokens {
             return false;

@@ -97,7 +97,8 @@ impl Engine {
         )
         .map_err(BadSettings)?;
         if let Some(table) = access.table() {
-            registry.set_running_limits(table.running_limits());
+            let all = settings.limits.running_executions;
+            registry.set_running_limits(table.running_limits(all));
         }
         let conversations =
             Conversations::open(dir.join("conversations")).with_context(unusable)?;

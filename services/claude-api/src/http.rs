@@ -29,6 +29,7 @@ use protocol::{Guard, Problem, ProblemType};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::service::Service;
+pub(crate) use output::is_stream;
 pub(crate) use reply::Reply;
 use reply::unknown_path;
 
@@ -36,18 +37,9 @@ use reply::unknown_path;
 /// browser uses an answer from before a change of `--allowed-origins`.
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
-/// Returns whether an HTTP response is a stream of output, events or statuses, which may stay open
-/// as long as its execution runs. The connection of a stream is never closed as idle.
-pub(crate) fn is_stream(response: &Response) -> bool {
-    response
-        .extensions()
-        .get::<output::StreamMarker>()
-        .is_some()
-}
-
 /// Returns the router for all HTTP paths of claude-api. It answers 403 to requests with a foreign
-/// `Host` or `Origin`, 401 to requests from the service's own container if `--boxed` is on, and 401
-/// to requests without a token if there is a token file.
+/// `Host` or `Origin`. It answers 401 to requests from the service's own container if `--boxed` is
+/// on, and to requests without a token if there is a token file.
 pub fn router(service: Arc<Service>) -> Router {
     let args = &service.engine.settings.args;
     let own_name = ["claude-api".to_owned()];

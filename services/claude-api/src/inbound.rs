@@ -115,8 +115,8 @@ impl Inbound {
         }
     }
 
-    /// Reads a request body of `owner` of at most `max_bytes` into memory. Returns the body and its share of
-    /// the memory budget, which the caller must keep as long as the body.
+    /// Reads a request body of `owner` of at most `max_bytes` into memory. Returns the body and its
+    /// share of the memory budget, which the caller must keep as long as the body.
     ///
     /// # Errors
     /// - `too-large` if the body is longer than `max_bytes`; `advice` completes the message.

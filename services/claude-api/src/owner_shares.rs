@@ -19,7 +19,7 @@ pub(crate) struct OwnerShares {
     used: Arc<Mutex<HashMap<Owner, u64>>>,
 }
 
-/// What one request of a principal uses of a shared resource. Dropping it releases that.
+/// The use of a shared resource by one request of a principal. Dropping it ends the use.
 #[derive(Debug)]
 pub(crate) struct OwnerShare {
     shares: OwnerShares,

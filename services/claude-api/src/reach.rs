@@ -1,7 +1,7 @@
-//! The test calls at the start of a service that shares its container (the box) with the commands
-//! of the model. claude-api calls its own published port at the addresses that such commands would
-//! use. If a call returns to this process, the commands can reach the service, too. Also the
-//! warning about clients that share an address with the box.
+//! The test calls of a service that shares its container (the box) with the commands of the model.
+//! At its start, claude-api calls its own published port at the addresses that such commands would
+//! use. If a call returns to this process, the commands can reach the service, too. This module
+//! also warns of clients that share an address with the box.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const HOST_NAME: &str = "host.docker.internal";
 const ANSWER_BYTES: u64 = 4096;
 
 /// Logs a warning if the settings show that clients outside the box share an address with it. Such
-/// clients are refused like commands of the model. Does nothing if those run elsewhere.
+/// clients are refused like commands of the model. Does nothing if those commands run elsewhere.
 pub(crate) fn warn_of_shared_address(service: &Service) {
     let args = &service.engine.settings.args;
     let boxed = service.boxed.as_ref();

@@ -28,8 +28,8 @@ struct Cache {
     refused: Option<Credential>,
     /// Whether the service is shutting down.
     stopping: bool,
-    /// How commands of the model, which run in the service's own container (the box), can reach
-    /// the service through its published port. `None` if they cannot.
+    /// The effect of a route by which commands of the model, in the service's own container (the
+    /// box), reach the published port. `None` if there is no such route.
     reached: Option<Reached>,
     /// Whether clients outside the box share an address with it.
     shared: bool,
@@ -230,8 +230,8 @@ impl Readiness {
     }
 
     /// Records that commands of the model, in the service's own container (the box), can reach the
-    /// service through its published port, until the process is restarted. With access tokens this
-    /// is a warning, otherwise an obstacle.
+    /// service through its published port. This holds until the process is restarted. With access
+    /// tokens it is a warning, otherwise an obstacle.
     pub(crate) fn box_reaches_service(&self, has_tokens: bool) {
         let reached = match has_tokens {
             true => Reached::WithTokens,

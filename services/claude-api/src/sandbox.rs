@@ -120,8 +120,8 @@ impl Policy {
     }
 
     /// Creates the folders of one execution and returns its sandbox. `folder` is the folder of the
-    /// workspace named `workspace`, `principal` is to whom the execution belongs, and `conversation`
-    /// is the id of the conversation. Blocks on the disk.
+    /// workspace named `workspace`. `principal` is the owner of the execution, and `conversation`
+    /// the id of the conversation. Blocks on the disk.
     ///
     /// # Errors
     /// A folder, link or file cannot be created.

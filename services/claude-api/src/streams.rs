@@ -35,7 +35,7 @@ impl Streams {
         }
     }
 
-    /// Acquires the permit for one more stream of `owner`, which is held until the returned value is
+    /// Acquires the permit for one more stream of `owner`. It is held until the returned value is
     /// dropped.
     ///
     /// # Errors

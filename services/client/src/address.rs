@@ -86,7 +86,7 @@ impl FromStr for Address {
         if authority.is_some_and(|authority| authority.contains('@')) {
             // The address is not repeated, because it may have a password.
             return Err(Error::Address(
-                "the address has a user name; remove it, a token is given on its own".to_owned(),
+                "the address has a user name; remove it, and give the token separately".to_owned(),
             ));
         }
         let bad = |mistake: &str| {

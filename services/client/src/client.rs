@@ -43,8 +43,8 @@ pub struct Client {
 impl Client {
     /// Connects to the bridge at this `ws://` or `wss://` address, and reads its greeting.
     ///
-    /// If the bridge is busy and asks for a pause (`Retry-After`), waits for it and tries again, as
-    /// long as [`Options::give_up`] permits.
+    /// If the bridge is busy and asks for a pause (`Retry-After`), waits for it and tries again.
+    /// Does so as long as [`Options::give_up`] permits.
     ///
     /// # Errors
     /// [`Error::Address`] if the address is wrong, [`Error::Unreachable`] if no bridge answers in

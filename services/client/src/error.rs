@@ -32,7 +32,7 @@ pub enum Error {
         /// The reason that the server gave, for people.
         reason: String,
     },
-    /// The bridge does not let this client in, because it has no token, or a token that is wrong,
+    /// The bridge does not let this client in. The client has no token, or its token is wrong,
     /// expired or removed. A retry does not help, and the client makes none.
     #[error("{url} refuses access: {reason}")]
     Unauthorized {
@@ -125,7 +125,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the bridge does not let this client in, so that every later attempt with the
+    /// Returns whether the bridge does not let this client in. Then every later attempt with the
     /// same token fails too.
     #[must_use]
     pub fn is_refused_access(&self) -> bool {

@@ -45,9 +45,9 @@
 //!
 //! # Tokens and TLS
 //!
-//! A bridge that checks tokens wants one at each connection. An address of a bridge on another
+//! A bridge that checks tokens requires one for each connection. The address of a bridge on another
 //! machine begins with `wss://`. The client trusts the root certificates of this machine, and those
-//! of a PEM file.
+//! of a PEM file if one is given.
 //!
 //! ```no_run
 //! # #[tokio::main]

@@ -26,8 +26,8 @@ impl Peer {
     /// Converts a failed attempt to connect to an error for the client's user. If the server
     /// refused the upgrade, the message has the detail of its answer.
     ///
-    /// An error is transient if the server cannot be reached, or answered with the HTTP status 429
-    /// or one of 500 or more. Any other one is final.
+    /// An error is transient if the server cannot be reached, or answered with the HTTP status 429,
+    /// or with 500 or more. Any other error is final.
     pub(crate) fn connect_error(&self, error: ConnectError) -> Error {
         match error {
             ConnectError::Refused(response) => self.refused(&response),

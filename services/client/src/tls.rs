@@ -13,8 +13,8 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 /// The root certificates that a client trusts: those of this machine, and further ones. Clones
 /// share them.
 ///
-/// The certificates of this machine are read at the first connection with TLS, from the places
-/// where Linux distributions keep them, or from the file that `SSL_CERT_FILE` names.
+/// The certificates of this machine are read at the first connection with TLS. They are in the
+/// places where Linux distributions keep them, or in the file that `SSL_CERT_FILE` names.
 #[derive(Debug, Clone)]
 pub struct Roots {
     /// The certificates that are trusted in addition to those of this machine.

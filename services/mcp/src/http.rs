@@ -9,7 +9,6 @@
 //! answered with an error that says how to continue. Then all streams and sessions end.
 
 mod bodies;
-mod caller;
 mod sessions;
 
 use std::convert::Infallible;
@@ -28,13 +27,13 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use crate::caller::Caller;
+use crate::caller::Owner;
 use crate::message::{self, Envelope, Malformed};
 use crate::running_calls::StreamClosed;
 use crate::{Server, Settings, methods};
 pub(crate) use bodies::Charge;
 use bodies::{BODY_TIME, Bodies, SMALL_BYTES};
-pub use caller::Caller;
-pub(crate) use caller::Owner;
 use sessions::{ForeignSession, Sessions};
 
 /// The time without any message after which an MCP session over HTTP ends. Progress notifications
@@ -81,8 +80,8 @@ pub enum Refusal {
     /// retried.
     #[error("other MCP requests leave no memory for this body; try again later")]
     InboundFull,
-    /// All MCP sessions that a limit allows are open, and none of them may be ended for another: the
-    /// limit of all sessions, or of one principal. Holds the limit.
+    /// All MCP sessions that a limit allows are open, and none of them may be ended for another:
+    /// the limit of all sessions, or of one principal. Holds the limit.
     #[error("{0} MCP sessions are in use (the limit); end one with DELETE, or try again later")]
     TooManySessions(usize),
     /// The server is stopping, and the request body had not arrived completely.
@@ -167,10 +166,12 @@ impl Service {
         self.end.cancel();
     }
 
-    /// Handles one HTTP request to the MCP server and returns the response. The extensions of the
-    /// request have a [`Caller`], which the caller of this function has judged. Without it, the
-    /// request is one without a token. Receives the body,
+    /// Handles one HTTP request to the MCP server and returns the response. Receives the body,
     /// checks that it is a valid MCP message, and calls the MCP method.
+    ///
+    /// The caller of this function must have judged the token of the request, and have put a
+    /// [`Caller`] into its extensions. A request without a [`Caller`] counts as one without a
+    /// token.
     ///
     /// # Errors
     /// [`Refusal`] if the request is refused before any MCP method is called. The caller answers
@@ -184,7 +185,9 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (mut parts, body) = request.into_parts();
-        let (body, charge) = self.bodies.receive(body).await?;
+        let caller = parts.extensions.get::<Caller>();
+        let owner = caller.map(Owner::from).unwrap_or_default();
+        let (body, charge) = self.bodies.receive(body, &owner).await?;
         let is_post = parts.method == Method::POST;
         let is_delete = parts.method == Method::DELETE;
         let kind = Kind::of(&parts.headers);
@@ -194,8 +197,6 @@ impl Service {
             // The library refuses a POST of another type; other methods have no body.
             Err(_) => Envelope::default(),
         };
-        let caller = parts.extensions.get::<Caller>().cloned();
-        let owner = caller.as_ref().map(Owner::from).unwrap_or_default();
         let session = session(&parts.headers).map(str::to_owned);
         if is_post && session.is_none() && envelope.method.as_deref() == Some("initialize") {
             if body.len() > SMALL_BYTES {

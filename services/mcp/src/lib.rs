@@ -17,6 +17,7 @@
 //! execution's id.
 
 mod arguments;
+mod caller;
 mod failure;
 pub mod http;
 pub mod message;

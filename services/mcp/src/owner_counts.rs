@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::http::Owner;
+use crate::caller::Owner;
 
 /// The number of uses of one resource by each owner. Clones share the numbers. Without tokens there
 /// is only one owner, which has no limit here.
@@ -11,14 +11,14 @@ use crate::http::Owner;
 pub(crate) struct OwnerCounts {
     limit: usize,
     // A synchronous lock: held only to access the map, never across an await.
-    uses: Arc<Mutex<HashMap<Owner, usize>>>,
+    uses: Arc<Mutex<HashMap<Option<Arc<str>>, usize>>>,
 }
 
 /// One use of a resource by an owner, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OwnerUse {
     counts: OwnerCounts,
-    owner: Owner,
+    quota: Option<Arc<str>>,
 }
 
 impl OwnerCounts {
@@ -38,15 +38,16 @@ impl OwnerCounts {
     /// Counts one more use by this owner. `None` if the owner has as many as it may have.
     pub(crate) fn begin(&self, owner: &Owner) -> Option<OwnerUse> {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = uses.get(owner).copied().unwrap_or_default();
-        if owner.is_principal() && count >= self.limit {
+        let quota = owner.quota().cloned();
+        let count = uses.get(&quota).copied().unwrap_or_default();
+        if quota.is_some() && count >= self.limit {
             return None;
         }
-        uses.insert(owner.clone(), count + 1);
+        uses.insert(quota.clone(), count + 1);
         drop(uses);
         Some(OwnerUse {
             counts: self.clone(),
-            owner: owner.clone(),
+            quota,
         })
     }
 }
@@ -55,10 +56,10 @@ impl Drop for OwnerUse {
     fn drop(&mut self) {
         let uses = self.counts.uses.lock();
         let mut uses = uses.unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = uses.get_mut(&self.owner) {
+        if let Some(count) = uses.get_mut(&self.quota) {
             *count -= 1;
             if *count == 0 {
-                uses.remove(&self.owner);
+                uses.remove(&self.quota);
             }
         }
     }
@@ -67,7 +68,7 @@ impl Drop for OwnerUse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Caller;
+    use crate::caller::Caller;
 
     #[test]
     fn an_owner_at_its_limit_takes_nothing_from_another() {

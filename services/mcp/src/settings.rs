@@ -20,8 +20,8 @@ pub struct Settings {
     /// `wait`, `output`, a resource's output). All other calls together have a second limit of the
     /// same number. Further calls are refused.
     pub calls: usize,
-    /// The maximum number of these calls of one principal, of either kind. Without tokens there is no
-    /// such limit.
+    /// The maximum number of these calls of one principal, of either kind. Without tokens there is
+    /// no such limit.
     pub calls_per_principal: usize,
     /// The maximum time between two progress notifications of one call. The default is 15 s,
     /// because some MCP clients abort a call after 60 s without progress.

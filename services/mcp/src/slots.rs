@@ -18,8 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
+use crate::caller::{Caller, Owner};
 use crate::failure::Failure;
-use crate::http::{Caller, Owner};
 use crate::owner_counts::{OwnerCounts, OwnerUse};
 
 /// The kind of an MCP call, which decides the limit that it counts against.
@@ -180,6 +180,7 @@ mod tests {
                 token: name.parse().ok(),
                 principal: Some(name.into()),
                 share: None,
+                quota: None,
             })
         };
         let _first = of("a").acquire(Purpose::View).unwrap();

@@ -48,7 +48,7 @@ pub enum SpoolError {
     /// No execution with this id is stored.
     #[error("no execution {0}")]
     Unknown(Uuid),
-    /// A list was to begin at the execution with this id, but no such execution exists, and none
+    /// A list was to begin at the execution with this id. But no such execution exists, and none
     /// was deleted within the last 30 days, or it belongs to another owner.
     #[error("no execution {0} to list before")]
     UnknownBefore(Uuid),

@@ -7,8 +7,8 @@ use ring::digest::{SHA256, digest};
 /// The number of bytes that stand for an owner: half of a SHA-256, which no two principals share.
 pub(crate) const OWNER_BYTES: usize = 16;
 
-/// The principal whose execution this is. The spool does not know the principal's name, only the
-/// first 16 bytes of its SHA-256, because a name has no fixed length.
+/// The principal whose execution this is. The spool does not know the principal's name, because a
+/// name has no fixed length. It knows only the first 16 bytes of the name's SHA-256.
 ///
 /// The default is [`Owner::NONE`], the owner of all executions from before owners existed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -25,7 +25,8 @@ pub struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// Adds the machine, which reaches the TLS proxy by these names. The project removes its network.
+    /// Adds the machine, which reaches the TLS proxy by these names. The project removes its
+    /// network.
     ///
     /// # Panics
     /// If the network cannot be made.
@@ -35,12 +36,21 @@ impl<'a> Machine<'a> {
         docker(&["network", "create", "--label", &label, &network])
             .await
             .unwrap_or_else(|error| panic!("{error:#}"));
-        project.network("connect", "lan", "tls-proxy", names).await;
-        Self {
+        let machine = Self {
             operator,
             project: project.name().to_owned(),
             network,
-        }
+        };
+        machine.connect(project, names).await;
+        machine
+    }
+
+    /// Connects the TLS proxy with the machine again, after Compose has made another container.
+    ///
+    /// # Panics
+    /// If it is connected already.
+    pub async fn connect(&self, project: &Project, names: &[&str]) {
+        project.network("connect", "lan", "tls-proxy", names).await;
     }
 
     /// Returns the command of a program in an image of this project.

@@ -21,30 +21,29 @@ impl Programs {
     /// Checks the words after the name of a binary of the workspace.
     pub(crate) fn check(&mut self, name: &str, words: &[String]) -> Result<(), String> {
         let mut help = self.help(name, &[]);
-        let subcommands = subcommands(&help);
-        let mut subcommand = None;
+        let mut names = subcommands(&help);
+        let mut path = Vec::new();
         let mut words = words.iter();
         while let Some(word) = words.next() {
             if word == "--" {
                 break;
             }
             if word.starts_with('-') {
-                let takes_value = option(&help, word).ok_or_else(|| {
-                    let subcommand = subcommand.unwrap_or_default();
-                    format!("{name} {subcommand} has no option {word}")
-                })?;
+                let takes_value = option(&help, word)
+                    .ok_or_else(|| format!("{name} {} has no option {word}", path.join(" ")))?;
                 if takes_value && !word.contains('=') {
                     words.next();
                 }
-            } else if subcommand.is_none() && !subcommands.is_empty() {
+            } else if !names.is_empty() {
                 if is_placeholder(word) || HIDDEN.contains(&(name, word.as_str())) {
                     break;
                 }
-                if !subcommands.contains(word) {
+                if !names.contains(word) {
                     return Err(format!("{name} has no subcommand {word:?}"));
                 }
-                help = self.help(name, &[word.as_str()]);
-                subcommand = Some(word.as_str());
+                path.push(word.as_str());
+                help = self.help(name, &path);
+                names = subcommands(&help);
             }
         }
         Ok(())
@@ -205,6 +204,7 @@ fn words_of_our_programs_are_checked() {
         "ccb exec --workspace shop --json --reconnect-for 5m prompt",
         "ccb --url ws://x/ws status ID",
         "ccb exec -- --anything",
+        "ccb token new NAME --role view --add FILE",
         "scripts/ccb doctor",
         "scripts/up --demo --workspace /x",
         "scripts/test --repeat 20 basic NAME...",
@@ -219,6 +219,8 @@ fn words_of_our_programs_are_checked() {
         "ccb exce prompt",
         "ccb exec --workspce shop",
         "ccb status --max-turns 3",
+        "ccb token old NAME",
+        "ccb token --role view",
         "scripts/up --demmo",
         "scripts/nowhere",
         "scripts/test everything",

@@ -1,7 +1,7 @@
 //! Access: tokens, roles, principals, shares, tickets and budgets (docs/protocol.md, "Access").
 //!
-//! I7: no client acts on, sees or slows the executions of another principal, and no secret is
-//! anywhere but with the client that has it.
+//! I7: no client acts on or sees the executions of another principal, or takes its part of the
+//! queue. A secret is nowhere but with the client that has it.
 
 mod api;
 mod attempts;

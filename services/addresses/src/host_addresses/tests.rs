@@ -32,6 +32,18 @@ fn an_answer_is_fresh_until_its_greatest_age() {
     assert!(!known.is_fresh(at(12), Duration::from_secs(1)));
 }
 
+/// A proxy in a container may start after the service, which then must not refuse it for long.
+#[test]
+fn a_failed_attempt_is_repeated_after_a_second() {
+    let mut known = Resolution::default();
+    known.record(at(10), failed());
+    assert!(known.is_fresh(at(11), MAX_AGE) && !known.is_fresh(at(12), MAX_AGE));
+    known.record(at(12), Ok(vec![ip("10.0.0.2")]));
+    assert!(known.is_fresh(at(22), MAX_AGE));
+    known.record(at(30), failed());
+    assert!(!known.is_fresh(at(32), MAX_AGE));
+}
+
 #[test]
 fn the_last_answer_is_valid_for_a_minute_while_resolving_fails() {
     let mut known = Resolution::default();

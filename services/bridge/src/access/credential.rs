@@ -5,8 +5,8 @@ use std::fmt;
 use http::HeaderValue;
 use protocol::{Secret, SecretHash};
 
-/// A secret that a client sent: a token, a share, or the token of a redeemed ticket. Only claude-api
-/// can judge it. Its `Debug` output does not contain the secret.
+/// A secret that a client sent: a token, a share, or the token of a redeemed ticket. Only
+/// claude-api can judge it. Its `Debug` output does not contain the secret.
 #[derive(Clone)]
 pub struct Credential {
     secret: Secret,

@@ -16,10 +16,12 @@ pub struct Grant {
     me: Me,
     /// The principal in `me`, which many requests of a session refer to.
     principal: Option<Arc<str>>,
+    /// The key in `me` by which sessions are counted.
+    quota: Option<Arc<str>>,
     upstream: Upstream,
     /// Cancelled when the credential is no longer valid, or when the bridge stops.
     revoked: CancellationToken,
-    /// The reason for which sessions end when the grant is revoked, as the client reads it.
+    /// The reason with which sessions end when the grant is revoked, as the client reads it.
     reason: &'static str,
     /// Ends the task that asks claude-api about the credential. `None` if there is no such task.
     _watch: Option<DropGuard>,
@@ -38,6 +40,11 @@ impl Grant {
     ) -> Arc<Self> {
         Arc::new(Self {
             principal: me.principal.as_deref().map(Arc::from),
+            quota: me
+                .quota
+                .as_deref()
+                .or(me.principal.as_deref())
+                .map(Arc::from),
             me,
             upstream,
             revoked,
@@ -67,6 +74,13 @@ impl Grant {
         self.principal.as_ref()
     }
 
+    /// Returns the key by which sessions are counted: one for each principal, its shares included.
+    /// `None` while claude-api has no tokens.
+    #[must_use]
+    pub fn quota(&self) -> Option<&Arc<str>> {
+        self.quota.as_ref()
+    }
+
     /// Returns the client for claude-api that sends the credential.
     #[must_use]
     pub fn upstream(&self) -> &Upstream {
@@ -80,7 +94,7 @@ impl Grant {
         &self.revoked
     }
 
-    /// Returns the reason for which sessions end when the grant is revoked.
+    /// Returns the reason with which sessions end when the grant is revoked.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.reason

@@ -3,8 +3,9 @@
 //!
 //! - Answers are kept by the hash of the secret, for 10 s and at most 4096 of them. Concurrent
 //!   questions about one secret are one call.
-//! - A credential that sessions hold is asked about every 5 s, in one task for each credential. Only
-//!   the answer that it is not valid, or its known end, ends the sessions.
+//! - claude-api is asked every 5 s about a credential that sessions hold, in one task for each
+//!   credential. Sessions end when claude-api refuses the credential, when it belongs to another
+//!   principal, or at its known end. They do not end for any other reason.
 //! - While claude-api has no tokens, it is not asked, and everybody is admin. Sessions from that
 //!   time end once claude-api has tokens.
 
@@ -24,14 +25,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::credential::Credential;
 use super::grant::Grant;
+use super::judgement::Judgement;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 use crate::upstream::retry::Delays;
 use answers::Answers;
 
-/// The reason for which the sessions of a token end that claude-api no longer accepts.
-const REMOVED: &str = "token removed or expired";
-/// The reason for which a session without a token ends once claude-api has tokens.
+/// The reason with which sessions end when claude-api no longer accepts their token, or it belongs
+/// to another principal.
+const REMOVED: &str = "token removed, expired or moved to another principal";
+/// The reason with which a session without a token ends once claude-api has tokens.
 const NEEDED: &str = "a token is needed";
 
 /// The time limits of the judge. Tests use shorter ones.
@@ -51,36 +54,6 @@ impl Default for JudgeTimes {
             fresh: Duration::from_secs(10),
             repeat: Duration::from_secs(5),
             patience: Duration::from_secs(3),
-        }
-    }
-}
-
-/// The judgement of a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judgement {
-    /// claude-api accepts the credential, which belongs to this principal.
-    Granted(Box<Me>),
-    /// claude-api does not accept the credential: it is unknown, expired or removed.
-    Refused,
-    /// claude-api did not answer in time, or cannot judge now. The client may try again.
-    NoAnswer,
-}
-
-impl Judgement {
-    /// Reads the judgement in an answer of claude-api. A refusal because of too many wrong tokens
-    /// is a refusal too, because claude-api never refuses a right token for that reason.
-    fn of(answer: Result<Me, Failure>) -> Self {
-        match answer {
-            Ok(me) => Self::Granted(Box::new(me)),
-            Err(failure) => {
-                let kinds = [ProblemType::Unauthorized, ProblemType::TooManyAttempts];
-                let is_refused = kinds.iter().any(|kind| failure.problem(*kind).is_some());
-                if is_refused {
-                    return Self::Refused;
-                }
-                tracing::debug!(error = %failure, "claude-api did not judge a credential");
-                Self::NoAnswer
-            }
         }
     }
 }
@@ -207,9 +180,9 @@ impl Judge {
         grant
     }
 
-    /// Judges a credential. Uses an answer of claude-api that is at most 10 s old, or waits up to
-    /// 3 s for a new one. Dropping the future does not end the question, because others may wait
-    /// for the same answer.
+    /// Judges a credential. Uses an answer of claude-api that is at most 10 s old. Otherwise waits
+    /// up to 3 s for a new one. Dropping the future does not end the question, because others may
+    /// wait for the same answer.
     pub async fn judge(self: &Arc<Self>, credential: &Credential) -> Judgement {
         let mut answer = {
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -238,16 +211,13 @@ impl Judge {
         let end = Instant::now() + self.times.patience;
         let mut delays = Delays::default();
         while let Ok(answer) = timeout_at(end, (self.ask)(credential.clone())).await {
-            match Judgement::of(answer) {
-                Judgement::NoAnswer => {
-                    let delay = delays.next_delay(None);
-                    if Instant::now() + delay >= end {
-                        break;
-                    }
-                    sleep(delay).await;
-                }
-                judgement => return judgement,
+            let may_change = answer.as_ref().is_err_and(Failure::is_transient);
+            let judgement = Judgement::of(answer);
+            let delay = delays.next_delay(None);
+            if judgement != Judgement::NoAnswer || !may_change || Instant::now() + delay >= end {
+                return judgement;
             }
+            sleep(delay).await;
         }
         Judgement::NoAnswer
     }
@@ -346,8 +316,9 @@ struct CredentialInUse {
 
 impl CredentialInUse {
     /// Asks claude-api about the credential every 5 s. Revokes the grant and returns when
-    /// claude-api does not accept the credential, or when its known end has come. A claude-api that
-    /// does not answer revokes nothing.
+    /// claude-api does not accept the credential, or when its known end has come. Does the same
+    /// when the credential now belongs to another principal. A claude-api that does not answer
+    /// revokes nothing.
     async fn watch(mut self) {
         loop {
             let repeat = self.judge.times.repeat;
@@ -368,11 +339,16 @@ impl CredentialInUse {
                 Judgement::Granted(me) => self.expires = me.expires,
                 Judgement::Refused => {}
             }
+            // The executions that the sessions view belong to the earlier principal.
+            let is_moved = match &judgement {
+                Judgement::Granted(me) => me.principal != self.principal,
+                Judgement::Refused | Judgement::NoAnswer => false,
+            };
             let answers = self.judge.answers.lock();
             let mut answers = answers.unwrap_or_else(PoisonError::into_inner);
             answers.insert(hash, watch::channel(Some(judgement)).1);
             drop(answers);
-            if is_refused {
+            if is_refused || is_moved {
                 break;
             }
         }
@@ -380,7 +356,7 @@ impl CredentialInUse {
             target: "audit",
             token = self.name.as_deref(),
             principal = self.principal.as_deref(),
-            outcome = "removed or expired",
+            outcome = "removed, expired or moved",
             "a token is no longer valid; its sessions end"
         );
         self.revoked.cancel();

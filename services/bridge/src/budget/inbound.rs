@@ -138,6 +138,7 @@ impl InboundBudget {
         Some(InboundCharge {
             budget: self.clone(),
             bytes,
+            of_principal: None,
         })
     }
 
@@ -165,18 +166,32 @@ impl State {
 pub struct InboundCharge {
     budget: Arc<InboundBudget>,
     bytes: u64,
+    /// The charge of the same bytes in the part of the client's principal. `None` without a
+    /// principal.
+    of_principal: Option<Box<InboundCharge>>,
 }
 
 impl InboundCharge {
+    /// Adds the charge of the same bytes in the part of the client's principal, so that both are
+    /// released together.
+    #[must_use]
+    pub(super) fn with(mut self, of_principal: Option<Self>) -> Self {
+        self.of_principal = of_principal.map(Box::new);
+        self
+    }
+
     /// Moves `bytes` bytes of this charge into a new one, or all bytes if fewer are left. With it,
     /// each request of a JSON-RPC batch gets a part of the memory that its message has reserved.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
+        let of_principal = self.of_principal.as_mut();
+        let of_principal = of_principal.map(|charge| Box::new(charge.split(bytes)));
         let bytes = (bytes as u64).min(self.bytes);
         self.bytes -= bytes;
         Self {
             budget: self.budget.clone(),
             bytes,
+            of_principal,
         }
     }
 }

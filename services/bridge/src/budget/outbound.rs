@@ -8,6 +8,7 @@
 //!   that is spent, the session is not read, its queued queries do not start, and its views stop
 //!   reading from claude-api. A view with `onSlow: skip` drops its oldest output. A view with
 //!   `wait` resumes later at its offset.
+//!   A principal has at most half of the common part (`principals`).
 //! - What bounds the other direction? The session of a client that reads no byte for two pings is
 //!   closed, which frees its bytes. `inbound` bounds the bytes that clients send.
 
@@ -106,6 +107,8 @@ impl OutboundBudget {
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<OutboundBudget>,
+    /// The part of the client's principal in the budget. `None` without a principal.
+    of_principal: Option<Arc<OutboundBudget>>,
     // A plain lock, because it is held only to read or change both sums, never across an await.
     used: Mutex<u64>,
     /// Wakes the session's views when the session may buffer more again. A watch channel would do
@@ -114,20 +117,27 @@ pub struct Share {
 }
 
 impl Share {
-    /// Creates the unused share of a new session.
+    /// Creates the unused share of a new session. `of_principal` is the part of the client's
+    /// principal in the budget.
     #[must_use]
-    pub fn new(budget: Arc<OutboundBudget>) -> Arc<Self> {
+    pub fn new(
+        budget: Arc<OutboundBudget>,
+        of_principal: Option<Arc<OutboundBudget>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             budget,
+            of_principal,
             used: Mutex::default(),
             freed: Notify::new(),
         })
     }
 
-    /// Returns the memory budget for unread answers and output that all sessions share.
+    /// Returns true if the common part of all sessions, or the part of the client's principal, is
+    /// used up. The session may then use only its floor.
     #[must_use]
-    pub fn budget(&self) -> &OutboundBudget {
-        &self.budget
+    pub fn is_short(&self) -> bool {
+        let of_principal = self.of_principal.as_ref();
+        self.budget.is_short() || of_principal.is_some_and(|part| part.is_short())
     }
 
     /// Returns the bytes that the session holds now, its floor included.
@@ -146,13 +156,15 @@ impl Share {
     pub fn has_room(&self) -> bool {
         let OutboundLimits { session, floor, .. } = self.budget.limits;
         let used = self.used();
-        used < floor || (used < session && !self.budget.is_short())
+        used < floor || (used < session && !self.is_short())
     }
 
     /// Waits until [`Self::has_room`] is true. Reserves no memory, so another view may use it first
     /// and the caller must check again. Cancel-safe.
     pub async fn room(&self) {
         let mut common = self.budget.used.subscribe();
+        let of_principal = self.of_principal.as_ref();
+        let mut of_principal = of_principal.map(|part| part.used.subscribe());
         loop {
             let mut freed = pin!(self.freed.notified());
             // Before the check, so that no wakeup is lost between the check and the wait.
@@ -164,6 +176,7 @@ impl Share {
             tokio::select! {
                 () = freed => {}
                 _ = common.changed() => {}
+                () = changed(of_principal.as_mut()) => {}
             }
         }
     }
@@ -189,12 +202,24 @@ impl Share {
         let above_floor = |used: u64| used.saturating_sub(floor);
         if above_floor(old_used) != above_floor(used) {
             self.budget.change(above_floor(old_used), above_floor(used));
+            if let Some(part) = &self.of_principal {
+                part.change(above_floor(old_used), above_floor(used));
+            }
         }
         drop(guard);
         let falls_below = |limit: u64| old_used >= limit && used < limit;
         if falls_below(floor) || falls_below(session) {
             self.freed.notify_waiters();
         }
+    }
+}
+
+/// Waits until the part of a principal is no longer used up, and forever for `None`. Cancel-safe.
+async fn changed(part: Option<&mut watch::Receiver<u64>>) {
+    match part {
+        // The sender lives as long as the share.
+        Some(part) => drop(part.changed().await),
+        None => std::future::pending().await,
     }
 }
 

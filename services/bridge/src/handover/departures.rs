@@ -5,9 +5,9 @@
 //! claude-api can be reached. Therefore this module also counts the views that begin meanwhile, and
 //! the requests for views.
 //!
-//! A view counts for everybody, because claude-api has admitted its client. A request counts only
-//! for clients of the same principal: somebody else could request a view of any id, and would so
-//! delay the cancel of an execution that is not theirs.
+//! A view counts for everybody, because claude-api has admitted its client. A request for a view
+//! counts only for clients of the same principal. Otherwise anybody could request a view of any id,
+//! and so delay the cancel of another client's execution.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,8 +25,9 @@ struct ExecutionViews {
     viewers: usize,
     /// The number of ended sessions whose cancel is not settled yet.
     departing: usize,
-    /// The principals of the clients that have requested a view which is not open yet, by an attach
-    /// or by an execute under their own id. One entry for each request.
+    /// The principals of the clients that have requested a view which is not open yet. An attach
+    /// requests a view, and so does an execute under the client's own id. One entry for each
+    /// request.
     requested: Vec<Principal>,
     /// The number of views opened so far, closed ones included. It shows a departure whether any
     /// view was opened since its start.
@@ -69,7 +70,8 @@ pub struct ViewRequest(Departures, ExecutionId, Principal);
 pub enum Audience {
     /// A view is open, or was open after the session ended. The execution is not cancelled.
     Viewer,
-    /// A client of the same principal has requested a view that is not open yet. The cancel waits for the outcome.
+    /// A client of the same principal has requested a view that is not open yet. The cancel waits
+    /// for the outcome.
     Requested,
     /// There is no view and no request for one. The execution is cancelled.
     Nobody,
@@ -100,7 +102,7 @@ impl Departures {
 
     /// Records that a session with `onDisconnect: "cancel"` has ended and left this execution. The
     /// session must have dropped its own view first. Otherwise that view would count as another
-    /// viewer. `principal` is the one of the session.
+    /// viewer. `principal` is that of the session.
     #[must_use]
     pub fn depart(&self, id: ExecutionId, principal: Principal) -> Departure {
         let begun = self.update(id, |e| {
@@ -125,9 +127,10 @@ impl Departures {
 }
 
 impl Departure {
-    /// Returns whether a client views the execution, has viewed it since the session ended, or has
-    /// requested a view as the same principal. The answer may change until the result is dropped, so it is checked before
-    /// each attempt to cancel.
+    /// Returns whether somebody keeps the execution. A client keeps it that views it, or has viewed
+    /// it since the session ended. So does a client of the same principal that has requested a
+    /// view. The answer may change until the result is dropped, so it is checked before each
+    /// attempt to cancel.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.departures.update(self.id, |e| {

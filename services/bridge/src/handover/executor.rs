@@ -72,7 +72,7 @@ impl Executor {
     /// Starts the task that sends an execute to claude-api, after the earlier executes of the
     /// session. `request` is the number of the client's request in its session. `charges` are the
     /// execute's bytes in the bridge's memory budget and in the session's limit, released when
-    /// claude-api has answered.  `deliver` is called with the result, and returns false if the
+    /// claude-api has answered. `deliver` is called with the result, and returns false if the
     /// session has ended.
     pub fn execute(
         &mut self,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use protocol::ExecutionId;
 
-use super::Context;
 use super::departures::Audience;
+use super::{Context, OWED_CANCELS};
 use crate::access::grant::Grant;
 use crate::upstream::cancel::Cancel;
 use crate::upstream::retry::Delays;
@@ -50,11 +50,11 @@ impl Settlement {
 /// Starts a background task that cancels an execution immediately, and retries until claude-api has
 /// answered. `burn` is true if the bridge gave up the execute although claude-api may still receive
 /// its PUT later. claude-api then burns an id that it does not know: it refuses every later execute
-/// with that id. `grant` is the one of the session that owes the cancel.
+/// with that id. `grant` is that of the session that owes the cancel.
 pub fn cancel(context: &Arc<Context>, grant: &Grant, id: ExecutionId, burn: bool) {
     let upstream = grant.upstream().clone();
     let longest = upstream.times.accept;
-    spawn_owed(context, id, longest, async move {
+    spawn_owed(context, grant, id, longest, async move {
         let cancel = Cancel::Now { burn };
         Settlement::from_sent(upstream.cancel_until_answered(id, &cancel).await)
     });
@@ -64,9 +64,9 @@ pub fn cancel(context: &Arc<Context>, grant: &Grant, id: ExecutionId, burn: bool
 /// ended. claude-api cancels the execution if no client views it during the grace period
 /// (docs/protocol.md, "Reconnect"). A client that reconnects in time keeps its execution, even
 /// while claude-api is unreachable. `accepted` is false if claude-api is not known to have the
-/// execution. The bridge then gives up the execute after the grace period. `grant` is the one of the
-/// session. If its token ends before the cancel is sent, the execution continues. Not for sessions that
-/// end because the bridge stops: a stop cancels no execution.
+/// execution. The bridge then gives up the execute after the grace period. `grant` is the one of
+/// the session. If its token ends before the cancel is sent, the execution continues. Not for
+/// sessions that end because the bridge stops: a stop cancels no execution.
 pub fn depart(
     context: &Arc<Context>,
     grant: &Grant,
@@ -78,7 +78,7 @@ pub fn depart(
     let grace = context.disconnect_grace;
     let upstream = grant.upstream().clone();
     let longest = grace + upstream.times.accept;
-    spawn_owed(context, id, longest, async move {
+    spawn_owed(context, grant, id, longest, async move {
         if !accepted {
             // Burning the id earlier would lock out a client that reconnects during the grace
             // period.
@@ -129,20 +129,29 @@ pub fn depart(
 }
 
 /// Starts the task of an owed cancel, which runs until it is settled or the bridge stops. If
-/// `OWED_CANCELS` others are running, the task may take at most the time `longest`. After that it is given up with a warning in the log.
+/// `OWED_CANCELS` others are running, or half as many of the same principal, the task may take at
+/// most the time `longest`. After that it is given up with a warning in the log.
 fn spawn_owed(
     context: &Arc<Context>,
+    grant: &Grant,
     id: ExecutionId,
     longest: Duration,
     cancel: impl Future<Output = Settlement> + Send + 'static,
 ) {
-    let context = context.clone();
+    let (context, principal) = (context.clone(), grant.quota().cloned());
     context.tracker.clone().spawn(async move {
-        let permit = context.owed_permits.try_acquire();
+        let of_principal = principal.map(|principal| {
+            let limit = OWED_CANCELS as u64 / 2;
+            context.owed_by_principal.take(principal, limit)
+        });
+        let permit = match &of_principal {
+            Some(None) => None,
+            _ => context.owed_permits.try_acquire().ok(),
+        };
         let time_is_over = async {
             match &permit {
-                Ok(_) => std::future::pending().await,
-                Err(_) => tokio::time::sleep(longest).await,
+                Some(_) => std::future::pending().await,
+                None => tokio::time::sleep(longest).await,
             }
         };
         tokio::select! {

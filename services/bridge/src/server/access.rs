@@ -4,8 +4,8 @@
 //! | claude-api has tokens | the request has a credential | result |
 //! |---|---|---|
 //! | no | any | served as admin; the credential is passed on |
-//! | not known yet | no | served; its calls are judged by claude-api |
-//! | not known yet | yes | waits up to 3 s, then "try again later" |
+//! | not known yet | no | served; claude-api judges its calls |
+//! | not known yet | yes | waits up to 3 s to know it, then "try again later" |
 //! | yes | no, or a wrong one | 401; after 20 wrong ones in a minute 429 |
 //! | yes | accepted by claude-api | served, or 403 if its role does not permit the request |
 //! | yes | claude-api does not answer for 3 s | "try again later" |
@@ -28,7 +28,8 @@ use protocol::{Me, Problem, ProblemType, Role};
 use super::problems::{AuditedAs, Refused, problem_page};
 use crate::access::credential::Credential;
 use crate::access::grant::Grant;
-use crate::access::judge::{Judge, Judgement};
+use crate::access::judge::Judge;
+use crate::access::judgement::Judgement;
 pub(super) use presented::{Presented, SUBPROTOCOL, presented};
 
 /// The remedy for a bridge that other machines reach although claude-api has no tokens.

@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use super::access::Access;
 use super::audit::Audit;
 use super::boxed::BoxRule;
-use super::principals::{PrincipalSession, PrincipalSessions};
 use crate::access::grant::Grant;
+use crate::budget::principal_counts::{PrincipalCounts, PrincipalUse};
 use crate::session::shared::Shared;
 use crate::upstream::Upstream;
 
@@ -25,8 +25,9 @@ pub struct App {
     pub(super) upstream: Upstream,
     /// The number of open WebSocket sessions.
     pub open_sessions: Arc<AtomicU64>,
-    /// The number of open WebSocket sessions of each principal.
-    pub(super) principals: PrincipalSessions,
+    /// The open WebSocket sessions of each principal. A session beyond the limit is refused and
+    /// waits for nobody, so that one principal cannot use up the sessions of all others.
+    pub(super) principals: PrincipalCounts,
     /// The permits to refuse a surplus session over WebSocket, with the JSON-RPC error -32001
     /// (`TOO_MANY_SESSIONS`). A permit is acquired at the upgrade and held for 3 s at most. No
     /// connection waits for one: without a permit the answer is HTTP 503 (Service Unavailable).
@@ -55,7 +56,7 @@ pub struct SessionSlot {
     app: App,
     grant: Arc<Grant>,
     /// The session in the count of its principal. `None` while claude-api has no tokens.
-    _of_principal: Option<PrincipalSession>,
+    _of_principal: Option<PrincipalUse>,
 }
 
 /// The name and the value of the limit beyond which a session is refused.
@@ -70,11 +71,11 @@ impl App {
     /// `sessionsPerPrincipal` allows.
     pub fn take_slot(&self, grant: Arc<Grant>) -> Result<SessionSlot, SlotRefusal> {
         let limits = &self.shared.own_limits;
-        let of_principal = match grant.principal() {
+        let of_principal = match grant.quota() {
             None => None,
-            Some(principal) => {
+            Some(quota) => {
                 let limit = limits.sessions_per_principal;
-                let taken = self.principals.take(principal.clone(), limit);
+                let taken = self.principals.take(quota.clone(), limit);
                 Some(taken.ok_or(SlotRefusal("sessions_per_principal", limit))?)
             }
         };

@@ -1,9 +1,10 @@
 //! The audit lines of refused requests: who sent what, and why it was refused.
 //!
-//! - When is a line written? When a request is refused because of its token, its role, its address,
-//!   its `Host` or its `Origin`.
-//! - Who waits for whom? Nobody. At most 20 lines a minute are written for each client. Further ones
-//!   are counted, and the next line has their number.
+//! - When is a line written? When a request is answered with 401, 403, 429 or
+//!   `invalid-forwarded-for`: because of its token, its role, its address, its `Host` or its
+//!   `Origin`. A connection beyond the limit of its peer has no line.
+//! - Who waits for whom? Nobody. At most 20 lines a minute are written for each client. Further
+//!   ones are counted, and the next line has their number.
 //! - What bounds the other direction? The table has at most 4096 clients.
 
 use std::net::IpAddr;

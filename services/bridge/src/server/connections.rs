@@ -18,7 +18,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::peer::Connection;
 use crate::config::ConnectionLimits;
 use crate::metrics::Metrics;
 use activity::{Activity, Expired, WatchedStream};
@@ -53,6 +52,17 @@ pub(super) fn set_options(stream: &TcpStream, user_timeout_ms: u32) {
             "could not set the socket options of a client's connection; serving it anyway"
         );
     }
+}
+
+/// The connection of a request, stored as an extension of the request.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    /// The address of the other end.
+    pub(super) peer: IpAddr,
+    /// Whether the connection was accepted on the port for proxies.
+    pub(super) is_proxy_port: bool,
+    /// Counts the connection until the last clone is dropped.
+    pub(super) open: Arc<OpenConnection>,
 }
 
 /// The connections of all clients of a bridge. A clone refers to the same connections.
@@ -144,8 +154,8 @@ impl Connections {
         slot.ok()
     }
 
-    /// Closes a connection beyond the limit of its peer. Answers with 429 (Too Many Requests) before
-    /// that, unless too many others are being answered.
+    /// Closes a connection beyond the limit of its peer. Answers with 429 (Too Many Requests)
+    /// before that, unless too many others are being answered.
     async fn refuse_peer(&self, stream: TcpStream) {
         self.metrics.refused("too_many_connections");
         if let Ok(_permit) = self.refusals.try_acquire() {

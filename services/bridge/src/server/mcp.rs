@@ -101,8 +101,9 @@ fn refused(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// Handles an HTTP request to `/mcp` of a client with the right token. A request that the MCP library refuses is counted in
-/// `/metrics`. A refusal before that, such as a body that is too large, becomes a problem object.
+/// Handles an HTTP request to `/mcp` of a client with the right token. A request that the MCP
+/// library refuses is counted in `/metrics`. A refusal before that, such as a body that is too
+/// large, becomes a problem object.
 pub async fn handle(State(app): State<App>, mut request: Request) -> Response {
     let presented = match presented(request.headers(), false) {
         Ok(presented) => presented,
@@ -122,6 +123,7 @@ pub async fn handle(State(app): State<App>, mut request: Request) -> Response {
     request.extensions_mut().insert(Caller {
         token: presented.credential().map(|token| token.secret().clone()),
         principal: grant.principal().cloned(),
+        quota: grant.quota().cloned(),
         share: grant.me().share,
     });
     match app.mcp.handle(request).await {
@@ -158,8 +160,8 @@ pub async fn handle(State(app): State<App>, mut request: Request) -> Response {
     }
 }
 
-/// Returns the body of a response, changed so that it ends when the token of its client is no longer
-/// valid. Otherwise a stream of MCP would stay open.
+/// Returns the body of a response, changed so that it ends when the token of its client is no
+/// longer valid. Otherwise a stream of MCP would stay open.
 fn until_revoked(
     body: impl HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
     grant: Arc<Grant>,

@@ -31,9 +31,9 @@ pub async fn live() -> Response {
 }
 
 /// Serves `GET /health/ready`, the readiness probe. Answers 200 if claude-api is ready and serves
-/// this bridge. Otherwise answers 503 (Service Unavailable) with the reasons and remedies:
-/// claude-api's own, or that claude-api cannot be reached or refuses this bridge, or that the bridge
-/// serves nobody because everybody could run prompts.
+/// this bridge. Otherwise answers 503 (Service Unavailable) with the reasons and remedies. They are
+/// claude-api's own, or one of these: claude-api cannot be reached, it refuses this bridge, or the
+/// bridge serves nobody because everybody could run prompts.
 pub async fn ready(State(app): State<App>) -> Response {
     if app.access.is_exposed() {
         return exposed_page();
@@ -93,8 +93,8 @@ fn exposed_page() -> Response {
 }
 
 /// Serves `GET /metrics`: all metrics for Prometheus. The format is OpenMetrics or the older
-/// Prometheus text, as the client's `Accept` header asks. If claude-api has tokens, the client needs
-/// one with the role `metrics` or `admin`.
+/// Prometheus text, as the client's `Accept` header asks. If claude-api has tokens, the client
+/// needs one with the role `metrics` or `admin`.
 pub async fn metrics(State(app): State<App>, request: Request) -> Response {
     let (client, headers) = (Client::of(&request), request.headers().clone());
     let presented = match presented(&headers, false) {

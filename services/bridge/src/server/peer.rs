@@ -9,22 +9,11 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use protocol::{Problem, ProblemType};
 
-use super::connections::OpenConnection;
+use super::connections::{Connection, OpenConnection};
 use super::problems::problem_page;
 
 /// The header in which a proxy names its client.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// The connection of a request, stored as an extension of the request.
-#[derive(Debug, Clone)]
-pub(super) struct Connection {
-    /// The address of the other end.
-    pub(super) peer: IpAddr,
-    /// Whether the connection was accepted on the port for proxies.
-    pub(super) is_proxy_port: bool,
-    /// Counts the connection until the last clone is dropped.
-    pub(super) open: Arc<OpenConnection>,
-}
 
 /// The client of a request, stored as an extension of the request.
 #[derive(Debug, Clone)]

@@ -25,8 +25,8 @@ pub(super) fn response(status: u16, kind: &'static str, body: impl Into<Body>) -
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(pub(super) &'static str);
 
-/// The grant of the client whose request is refused, for the audit log. It is stored as an extension
-/// of the response.
+/// The grant of the client whose request is refused, for the audit log. It is an extension of the
+/// response.
 #[derive(Debug, Clone)]
 pub(super) struct AuditedAs(pub(super) Arc<Grant>);
 

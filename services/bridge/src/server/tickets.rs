@@ -1,5 +1,5 @@
-//! `POST /ws-ticket`: a ticket with which a web page opens one WebSocket session. A page cannot send
-//! the header `Authorization` there. claude-api makes the tickets.
+//! `POST /ws-ticket`: a ticket with which a web page opens one WebSocket session. A page cannot
+//! send the header `Authorization` there. claude-api makes the tickets.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -54,6 +54,6 @@ fn is_for_client(problem: &Problem) -> bool {
     use ProblemType as P;
     matches!(
         problem.kind,
-        P::Unauthorized | P::Forbidden | P::TooManyAttempts | P::NotImplemented
+        P::Unauthorized | P::Forbidden | P::WrongState | P::TooManyAttempts | P::NotImplemented
     )
 }

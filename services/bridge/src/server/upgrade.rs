@@ -26,8 +26,8 @@ use crate::session::task::refuse::{refuse, too_many_sessions};
 /// right token 401, 403 or 429.
 ///
 /// A client that may have a session later is refused after the handshake, with the close code 1013:
-/// too many sessions are open (the client also gets a JSON-RPC error), or claude-api does not answer. If too many are
-/// being refused like that, it gets HTTP 503.
+/// too many sessions are open (the client also gets a JSON-RPC error), or claude-api does not
+/// answer. If too many are being refused like that, it gets HTTP 503.
 ///
 /// The subprotocol `ccb.v1` is selected if the client offers it, and is required only beside a
 /// secret. Other names are ignored, as RFC 6455 allows (section 4.2.2). A client that needs another
@@ -207,8 +207,8 @@ fn upgrade_required(detail: &str) -> Response {
 }
 
 /// Creates the 503 (Service Unavailable) response to a client that gets no session now. It is used
-/// when too many other clients are already being refused over WebSocket. `Retry-After` asks the client
-/// to wait 5 s.
+/// when too many other clients are already being refused over WebSocket. `Retry-After` asks the
+/// client to wait 5 s.
 fn too_many_refusals() -> Response {
     let detail = "there are too many sessions; try again later";
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", detail);

@@ -1,5 +1,5 @@
 //! The calls about access (docs/protocol.md, "Access"): to whom a token belongs, tickets for web
-//! pages, shares of executions, and the limits, which say whether claude-api has tokens.
+//! pages, shares of executions, and the limits. The limits say whether claude-api has tokens.
 
 use std::future::Future;
 

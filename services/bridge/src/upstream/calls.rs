@@ -1,4 +1,5 @@
-//! Short HTTP calls to claude-api: status, pause, resume, cancel, input, list and readiness (docs/protocol.md, "Calls"). Each ends within a time limit. Calls for a client are retried
+//! Short HTTP calls to claude-api: status, pause, resume, cancel, input, list and readiness
+//! (docs/protocol.md, "Calls"). Each ends within a time limit. Calls for a client are retried
 //! within it.
 
 use std::future::Future;

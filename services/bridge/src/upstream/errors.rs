@@ -95,9 +95,9 @@ impl Failure {
     }
 
     /// Returns true if a cancel must be retried after this failure. False after a refusal that
-    /// retries cannot change, for example because the execution is unknown or the token is no longer
-    /// valid. A full queue or a full disk is not final, because claude-api may record the burned id
-    /// later.
+    /// retries cannot change, for example because the execution is unknown or the token is no
+    /// longer valid. A full queue or a full disk is not final, because claude-api may record the
+    /// burned id later.
     #[must_use]
     pub fn leaves_cancel_owed(&self) -> bool {
         use ProblemType as P;

@@ -205,6 +205,7 @@ impl Fake {
             name: Some(token.to_owned()),
             expires: None,
             share: None,
+            quota: None,
         };
         self.change(|w| {
             let tokens = w.tokens.get_or_insert_default();

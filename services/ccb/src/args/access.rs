@@ -39,10 +39,10 @@ pub(crate) struct NewTokenArgs {
     /// default is all
     #[arg(long, value_name = "GLOBS", value_delimiter = ',', value_parser = values::glob)]
     pub(crate) workspaces: Option<Vec<String>>,
-    /// Most that one execution may cost in US dollars
+    /// Maximum cost of one execution, in US dollars
     #[arg(long, value_name = "USD", value_parser = values::usd)]
     pub(crate) max_budget_usd: Option<f64>,
-    /// Most that all executions of the principal may cost on one day (UTC) in US dollars
+    /// Maximum cost of all executions of the principal on one day (UTC), in US dollars
     #[arg(long, value_name = "USD", value_parser = values::usd)]
     pub(crate) budget_usd_per_day: Option<f64>,
     /// Maximum number of running executions of the principal; more wait in the queue

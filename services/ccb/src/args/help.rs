@@ -10,8 +10,8 @@ Examples:
   ccb attach ID                              print all output so far, then follow it
   ccb status                                 show the newest execution
   ccb cancel ID                              end an execution with every process it started
-  ccb share ID                               a token that opens one execution for somebody else
-  ccb token new NAME --add tokens.toml       a token for a user of your service
+  ccb share ID                               make a token that opens one execution for others
+  ccb token new NAME --add tokens.toml       make a token for a user of your service
   ccb list --url wss://bridge.example --token-file ~/token
                                              use a bridge on another machine
   ccb doctor                                 check whether a prompt would run, and how to fix it
@@ -29,7 +29,7 @@ Exit codes:
   70    a system error on this machine
   75    interrupted: the service was stopped
   76    the output is incomplete or broken
-  77    not allowed: no token, a wrong one, or the operator or its role forbids it
+  77    the token is missing or wrong, or the operator or the token's role forbids this
   124   timed out
   130   cancelled
 The CLI's own exit code may collide with 64 to 77, 124 and 130. `ccb status ID` shows the state.
@@ -85,8 +85,8 @@ Examples:
   ccb token new ann              show the token once, and the entry to add
   ccb token new audit --role view --expires 2027-01-31 --out audit.token >> tokens.toml
 
-The operator's file is the one that CLAUDE_API_TOKENS_FILE names. It has only the SHA-256 of each
-token. claude-api reads it again when it changes.";
+CLAUDE_API_TOKENS_FILE names the operator's file, which has only the SHA-256 of each token.
+claude-api reads the file again when it changes.";
 
 pub(super) const NEW_TOKEN: &str = "\
 Examples:
@@ -105,9 +105,9 @@ CCB_TOKEN_FILE or CCB_TOKEN. No bridge is needed.";
 
 pub(super) const SHARE: &str = "\
 Examples:
-  ccb share ID                           the token opens this one execution for a day, to read
+  ccb share ID                           the token can read this one execution for a day
   ccb share ID --role control --expires 2h
-  ccb share ID --json                    with the share's id, with which DELETE ends it early
+  ccb share ID --json                    also print the share's id, to end it early (DELETE)
 
-stdout has the token alone. Its receiver saves it in a file of mode 600 and runs:
+stdout has only the token. The receiver saves it in a file of mode 600 and runs:
   ccb attach ID --url URL --token-file FILE";

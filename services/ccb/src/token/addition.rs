@@ -84,8 +84,8 @@ impl Addition {
     }
 }
 
-/// Gives the new file the mode and the owner of the old one, so that the service that could read
-/// the old one can read the new one.
+/// Gives the new file the mode and the owner of the old one. So the service that could read the old
+/// one can read the new one.
 fn copy_access(new: &File, old: &Metadata) -> io::Result<()> {
     let present = new.metadata()?;
     if (present.uid(), present.gid()) != (old.uid(), old.gid()) {

@@ -1,5 +1,5 @@
 //! The operator's token file, to which entries are added. claude-api reads it; its rules are in
-//! docs/operations.md.
+//! docs/protocol.md, "Token file".
 
 use std::collections::HashSet;
 
@@ -30,9 +30,9 @@ pub(super) struct Entry {
     pub(super) principal: Option<String>,
     /// Globs of the workspaces that the token may use. `None` means all.
     pub(super) workspaces: Option<Vec<String>>,
-    /// The most that one execution may cost, in US dollars.
+    /// The maximum cost of one execution, in US dollars.
     pub(super) max_budget_usd: Option<f64>,
-    /// The most that the executions of the principal may cost on one day, in US dollars.
+    /// The maximum cost of the executions of the principal on one day, in US dollars.
     pub(super) budget_usd_per_day: Option<f64>,
     /// The maximum number of running executions of the principal.
     pub(super) running: Option<u32>,
@@ -55,7 +55,7 @@ impl TokenFile {
         let file: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-            format!("line {line} is wrong; see the example in docs/operations.md")
+            format!("line {line} is wrong; see \"Token file\" in docs/protocol.md")
         })?;
         file.check()?;
         Ok(file)

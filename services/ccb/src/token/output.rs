@@ -30,8 +30,9 @@ pub(super) struct Written<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Chooses the place from the value of `--out`. stdout is accepted only if it is a terminal, or
-    /// if it is a pipe and `--out -` says so, because a file or a log may be readable by others.
+    /// Chooses the place from the value of `--out`. stdout is accepted if it is a terminal, or if
+    /// it is a pipe and `--out -` says so. A file or a log is refused, because others may be able
+    /// to read it.
     ///
     /// # Errors
     /// stdout is not accepted. The text says what to do.

@@ -6,7 +6,7 @@ use protocol::access::{Role, ShareRole};
 use protocol::{ExecutionId, Me, Problem, ProblemType, SecretHash};
 use spool::Owner;
 
-use super::Subject;
+use super::subject::Subject;
 use super::table::TokenRow;
 
 /// A kind of request, for which a client needs a right.
@@ -37,6 +37,8 @@ enum Kind {
     /// The holder of a share.
     Share {
         id: ExecutionId,
+        /// The owner of the execution.
+        owner: Owner,
         role: ShareRole,
         expires: jiff::Timestamp,
         hash: SecretHash,
@@ -54,15 +56,18 @@ impl Caller {
         Self(Kind::Token(row))
     }
 
-    /// Creates the holder of a share of the execution `id`, whose token has this hash.
+    /// Creates the holder of a share of the execution `id` of this owner. The share's token has this
+    /// hash.
     pub(crate) fn share(
         id: ExecutionId,
+        owner: Owner,
         role: ShareRole,
         expires: jiff::Timestamp,
         hash: SecretHash,
     ) -> Self {
         Self(Kind::Share {
             id,
+            owner,
             role,
             expires,
             hash,
@@ -86,7 +91,7 @@ impl Caller {
         }
     }
 
-    /// Returns the answer to `GET /v1/me`.
+    /// Returns the answer to `GET /v1/me`, without the key of its quota.
     pub(crate) fn me(&self) -> Me {
         match &self.0 {
             Kind::Anyone => Me::without_tokens(),
@@ -96,6 +101,7 @@ impl Caller {
                 name: Some(row.token.name.clone()),
                 expires: row.token.expires,
                 share: None,
+                quota: None,
             },
             Kind::Share {
                 id, role, expires, ..
@@ -105,6 +111,7 @@ impl Caller {
                 name: None,
                 expires: Some(*expires),
                 share: Some(*id),
+                quota: None,
             },
         }
     }
@@ -121,10 +128,10 @@ impl Caller {
     }
 
     /// Returns the owner against whose part of shared resources a request counts. The holder of a
-    /// share has a part of its own, so it takes nothing from the principal that shared.
+    /// share counts for the principal that shared, which otherwise could get more than its part.
     pub(crate) fn quota(&self) -> Owner {
         match &self.0 {
-            Kind::Share { id, .. } => Owner::of(&format!("share of {id}")),
+            Kind::Share { owner, .. } => *owner,
             Kind::Anyone | Kind::Token(_) => self.owner(),
         }
     }

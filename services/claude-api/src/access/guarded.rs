@@ -7,7 +7,7 @@ use std::time::Instant;
 use addresses::{AuditLines, FailedAttempts, OmittedLines, RetryAfter};
 use protocol::{Problem, ProblemType};
 
-/// A request that was refused, or a change of tokens, for the audit log.
+/// A refused request, for the audit log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AuditRecord<'a> {
     /// The name of the token, `share`, or `-` if there is none that is known.
@@ -24,8 +24,8 @@ pub(crate) struct AuditRecord<'a> {
     pub(crate) outcome: ProblemType,
 }
 
-/// The memory of refused requests: how many wrong tokens a peer has sent, and how many audit lines
-/// were written about it.
+/// The counts of refused requests: how many wrong tokens each peer has sent, and how many audit
+/// lines were written about it.
 #[derive(Debug, Default)]
 pub(crate) struct Guarded {
     // Both are held for one change; no await happens inside.

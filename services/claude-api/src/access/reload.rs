@@ -1,20 +1,17 @@
 //! Reads the token file again when it changes.
 
-use std::io::{self, ErrorKind, Read};
-use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::io;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use super::table::TokenTable;
-use super::{Access, TokenSource, token_file};
+use super::clock::Clock;
+use super::source::{TokenSource, read};
+use super::token_file;
 
 /// How often the token file is read. With the check that a bridge makes every 5 s, the sessions of
 /// a removed token end within 15 s.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// The largest token file that is read, in bytes (1 MiB, some 5,000 tokens).
-const FILE_BYTES: u64 = 1 << 20;
 /// How many readings in a row must find the file missing or empty before nobody gets in any more. A
 /// single reading may fall between the two steps of an editor.
 const MISSING_READINGS: u32 = 3;
@@ -30,33 +27,13 @@ pub(crate) enum Reading {
     Invalid(String),
 }
 
-/// Reads the text of the token file. `None` if it is missing, empty or no regular file, such as
-/// /dev/null. Blocks on the disk.
-///
-/// # Errors
-/// The file cannot be read, is too large or is not UTF-8.
-pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if !file.metadata()?.is_file() {
-        return Ok(None);
-    }
-    let mut text = String::new();
-    file.take(FILE_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_BYTES {
-        return Err(io::Error::other("the file is larger than 1 MiB"));
-    }
-    Ok((!text.trim().is_empty()).then_some(text))
-}
-
 /// The memory of one watcher of a token file between two readings.
 #[derive(Debug, Default)]
 struct Watcher {
-    /// What the last reading found; `None` before the first.
+    /// The reading that is in force, or whose mistake was reported; `None` before the first.
     last: Option<Result<Option<String>, String>>,
+    /// What the last reading found, if it is not in force yet.
+    candidate: Option<Result<Option<String>, String>>,
     /// How many readings in a row found the file missing or empty.
     missing: u32,
 }
@@ -71,13 +48,20 @@ impl Watcher {
         };
         let waits = read == Ok(None) && self.missing < MISSING_READINGS;
         if waits || self.last.as_ref() == Some(&read) {
+            self.candidate = None;
             return Reading::Same;
         }
+        // A reading may fall into the middle of a write, so two in a row must agree.
+        if self.last.is_some() && self.candidate.as_ref() != Some(&read) {
+            self.candidate = Some(read);
+            return Reading::Same;
+        }
+        self.candidate = None;
         let is_first = self.last.is_none();
         self.last = Some(read.clone());
         let tokens = match read {
             Ok(None) => Ok(Vec::new()),
-            Ok(Some(text)) => token_file::parse(&text, source.rules).map_err(|m| m.join("; ")),
+            Ok(Some(text)) => token_file::parse(&text, source.rules()).map_err(|m| m.join("; ")),
             Err(error) => Err(error),
         };
         match tokens {
@@ -93,59 +77,32 @@ impl Watcher {
     }
 }
 
-impl TokenSource {
-    /// Puts these tokens into force, and ends the streams of tokens that are gone. Returns what
-    /// changed, by the names of the tokens.
-    fn replace(&self, tokens: Vec<token_file::TokenEntry>) -> Vec<String> {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let earlier = Arc::clone(&table);
-        let newer = Arc::new(TokenTable::new(tokens, &earlier));
-        *table = Arc::clone(&newer);
-        drop(table);
-        earlier.revoke_missing(&newer);
-        let mut changes = Vec::new();
-        for name in newer.names() {
-            match earlier.named(name) {
-                None => changes.push(format!("added {name}")),
-                Some(old) if Some(old) != newer.named(name) => {
-                    changes.push(format!("changed {name}"));
-                }
-                Some(_) => {}
-            }
-        }
-        let removed = earlier.names().filter(|name| newer.named(name).is_none());
-        changes.extend(removed.map(|name| format!("removed {name}")));
-        changes
-    }
-}
-
 /// Reads the token file every second, and calls `note` with each result that is news. Ends the
-/// streams of expired tokens. Never returns; returns immediately without a token file.
-pub(crate) async fn watch(access: Arc<Access>, note: impl Fn(Reading)) {
-    let Some(source) = &access.tokens else {
-        return;
-    };
+/// streams of expired tokens. Never returns.
+pub(super) async fn watch(source: &TokenSource, clock: &Clock, note: impl Fn(Reading)) {
     let mut watcher = Watcher::default();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let path = source.path.clone();
+        let path = source.path().to_owned();
         let Ok(read) = spool::blocking::run(move || read(&path)).await else {
-            return;
+            // The reading panicked; the next one may not.
+            continue;
         };
         match watcher.take(source, read) {
             Reading::Same => {}
             news => note(news),
         }
-        if let Some(table) = access.table() {
-            table.revoke_expired(access.clock.now());
-        }
+        source.table().revoke_expired(clock.now());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::path::Path;
+
     use protocol::SecretHash;
 
     use super::*;
@@ -167,8 +124,7 @@ mod tests {
     }
 
     fn names(source: &TokenSource) -> Vec<String> {
-        let table = source.table.read().unwrap();
-        table.names().map(str::to_owned).collect()
+        source.table().names().map(str::to_owned).collect()
     }
 
     #[test]
@@ -176,8 +132,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let source = source(dir.path(), &block("a", "view"));
         let mut watcher = Watcher::default();
-        let mut take = |text: &str| watcher.take(&source, Ok(Some(text.to_owned())));
-        assert_eq!(take(&block("a", "view")), Reading::Same);
+        let mut once = |text: &str| watcher.take(&source, Ok(Some(text.to_owned())));
+        assert_eq!(once(&block("a", "view")), Reading::Same);
+        assert_eq!(once("[[token]]"), Reading::Same, "the middle of a write");
+        let mut take = |text: &str| {
+            once(text);
+            once(text)
+        };
         let both = block("a", "admin") + &block("b", "view");
         let changes = vec!["changed a".to_owned(), "added b".to_owned()];
         assert_eq!(take(&both), Reading::Changed(changes));

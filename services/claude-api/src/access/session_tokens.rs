@@ -1,24 +1,24 @@
 //! The tokens with which a bridge makes the calls of a session that began with a ticket. Such a
 //! token names the token or share that it stands for, and a signature of claude-api proves it. So
-//! it needs no memory, survives a restart, and ends together with that token or share.
+//! it needs no memory, and ends together with that token or share.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io;
 
 use protocol::access::{base64url, from_base64url};
 use protocol::{ExecutionId, SecretHash};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use spool::Owner;
 use uuid::Uuid;
 
-use super::Subject;
+use super::subject::Subject;
 
 /// The first characters of every session token.
 const PREFIX: &str = "ccbt_";
 /// The length of the key and of the signature, in bytes (HMAC with SHA-256).
 const KEY_BYTES: usize = 32;
+/// The length of the key that stands for an owner, in bytes.
+const QUOTA_KEY_BYTES: usize = 12;
 /// The length of the content: a kind, an execution id (zeros for a token), and a hash.
 const CONTENT_BYTES: usize = 1 + 16 + 32;
 
@@ -28,31 +28,15 @@ pub(crate) struct SessionTokens {
 }
 
 impl SessionTokens {
-    /// Reads the key from the file `path`, or creates one. Blocks on the disk.
+    /// Creates a random key. It is only in the memory of this process, so a restart ends all
+    /// session tokens. Their pages request new tickets then.
     ///
     /// # Errors
-    /// The file cannot be read or created, or is damaged.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    /// The operating system has no random numbers.
+    pub(crate) fn new() -> io::Result<Self> {
         let mut key = [0; KEY_BYTES];
-        match File::open(path) {
-            Ok(mut file) => file.read_exact(&mut key)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let random = SystemRandom::new().fill(&mut key);
-                random.map_err(|_| io::Error::other("the system has no random numbers"))?;
-                let staged = path.with_extension("new");
-                let mut options = File::options();
-                let mut file = options
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&staged)?;
-                file.write_all(&key)?;
-                file.sync_all()?;
-                std::fs::rename(staged, path)?;
-            }
-            Err(error) => return Err(error),
-        }
+        let random = SystemRandom::new().fill(&mut key);
+        random.map_err(|_| io::Error::other("the system has no random numbers"))?;
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
         })
@@ -67,6 +51,13 @@ impl SessionTokens {
         let signature = hmac::sign(&self.key, &bytes);
         bytes.extend_from_slice(signature.as_ref());
         format!("{PREFIX}{}", base64url(&bytes))
+    }
+
+    /// Returns a key that stands for an owner, and from which nobody can tell whose it is. A bridge
+    /// counts clients by it.
+    pub(crate) fn quota_key(&self, owner: Owner) -> String {
+        let signature = hmac::sign(&self.key, owner.as_bytes());
+        base64url(&signature.as_ref()[..QUOTA_KEY_BYTES])
     }
 
     /// Returns what a session token stands for. `None` if the text is no token of this service. The
@@ -98,41 +89,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_token_survives_a_restart_and_forged_ones_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key");
-        let (first, again) = (
-            SessionTokens::open(&path).unwrap(),
-            SessionTokens::open(&path).unwrap(),
-        );
-        let other = SessionTokens::open(&dir.path().join("other")).unwrap();
+    fn a_session_token_is_accepted_and_forged_ones_are_refused() {
+        let [own, other] = [(); 2].map(|()| SessionTokens::new().unwrap());
         let hash = SecretHash::of(b"x");
         for subject in [
             Subject::Token(hash),
             Subject::Share(ExecutionId::random(), hash),
         ] {
-            let token = first.create(subject);
-            assert_eq!(again.parse(&token), Some(subject));
+            let token = own.create(subject);
+            assert_eq!(own.parse(&token), Some(subject));
             assert_eq!(other.parse(&token), None);
             let mut forged = token.into_bytes();
             for at in PREFIX.len()..forged.len() {
                 let honest = forged[at];
                 forged[at] = if honest == b'A' { b'B' } else { b'A' };
                 let text = std::str::from_utf8(&forged).unwrap();
-                assert_eq!(again.parse(text), None, "character {at}");
+                assert_eq!(own.parse(text), None, "character {at}");
                 forged[at] = honest;
             }
         }
         for bad in ["", "ccbt_", "ccbt_AAAA", "ccb_x"] {
-            assert_eq!(first.parse(bad), None);
+            assert_eq!(own.parse(bad), None);
         }
-    }
-
-    #[test]
-    fn a_damaged_key_stops_the_start() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key");
-        std::fs::write(&path, "short").unwrap();
-        assert!(SessionTokens::open(&path).is_err());
     }
 }

@@ -64,8 +64,9 @@ impl Shares {
     /// removed.
     ///
     /// # Errors
-    /// 400 `invalid-body` for a lifetime that is out of range, 409 `wrong-state` if the execution
-    /// has [`SHARES`] shares already, 500 `internal` if the system has no random numbers.
+    /// - 400 `invalid-body` for a lifetime that is out of range.
+    /// - 409 `wrong-state` if the execution has [`SHARES`] shares already.
+    /// - 500 `internal` if the system has no random numbers.
     pub(crate) fn add(
         &mut self,
         id: ExecutionId,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Clock;
 
 /// How many executions of a principal are remembered as counted. A restart may find an execution
-/// whose cost is counted, but whose end is not recorded; it is then not counted again.
+/// whose cost is counted, but whose end is not recorded. The same cost is then not counted again.
 const REMEMBERED: usize = 256;
 
 /// The cost of each principal on the present UTC day, in memory and in a file.
@@ -36,8 +36,9 @@ pub(crate) struct Spending {
 struct Day {
     day: Date,
     usd: f64,
-    /// The executions that were counted last, the newest at the end.
-    counted: Vec<ExecutionId>,
+    /// The executions that were counted last, each with the cost that is counted for it. The newest
+    /// is at the end.
+    counted: Vec<(ExecutionId, f64)>,
 }
 
 impl Spending {
@@ -70,8 +71,8 @@ impl Spending {
         spent.map_or(0.0, |day| day.usd)
     }
 
-    /// Adds the cost of an execution, in US dollars, to the day of `now`. Does nothing if the
-    /// execution was counted before. Blocks on the disk.
+    /// Adds the cost of an execution so far, in US dollars, to the day of `now`. The part that was
+    /// counted for the execution before is not counted again. Blocks on the disk.
     ///
     /// # Errors
     /// The file could not be written. The cost is counted in memory nevertheless.
@@ -92,17 +93,25 @@ impl Spending {
             usd: 0.0,
             counted: Vec::new(),
         });
-        if day.counted.contains(&id) {
+        let known = day.counted.iter().position(|(other, _)| *other == id);
+        let before = known.map_or(0.0, |at| day.counted[at].1);
+        if usd <= before {
             return Ok(());
         }
         if day.day < today {
             (day.day, day.usd) = (today, 0.0);
         }
-        day.usd += usd;
-        if day.counted.len() >= REMEMBERED {
-            day.counted.remove(0);
+        day.usd += usd - before;
+        match known {
+            Some(at) => {
+                day.counted.remove(at);
+            }
+            None if day.counted.len() >= REMEMBERED => {
+                day.counted.remove(0);
+            }
+            None => {}
         }
-        day.counted.push(id);
+        day.counted.push((id, usd));
         self.write(&days)
     }
 
@@ -160,9 +169,11 @@ mod tests {
         assert_eq!(spending.spent("a", next), 0.0);
         spending.add("a", two, 1.0, next).unwrap();
         assert_eq!(spending.spent("a", next), 0.0, "counted yesterday");
+        spending.add("a", two, 1.5, next).unwrap();
+        assert_eq!(spending.spent("a", next), 0.5, "the rest of it");
         spending.add("a", three, 4.0, next).unwrap();
-        assert_eq!(open().spent("a", next), 4.0);
-        assert_eq!(open().spent("a", day), 4.0, "a clock that went back");
+        assert_eq!(open().spent("a", next), 4.5);
+        assert_eq!(open().spent("a", day), 4.5, "a clock that went back");
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::token_file::TokenEntry;
 pub(crate) struct TokenRow {
     /// The token, as the file describes it.
     pub(crate) token: TokenEntry,
-    /// Cancelled when the token is removed from the file, changes to another principal or to a role
-    /// that cannot read executions, or expires. Open streams of its holder then end.
+    /// Cancelled when the token is removed from the file or expires, and when it moves to another
+    /// principal. Also cancelled when it loses the role admin, or the right to read. Open streams
+    /// of its holder then end.
     pub(crate) revoked: CancellationToken,
 }
 
@@ -38,8 +39,8 @@ pub(crate) struct PrincipalLimits {
 }
 
 impl TokenTable {
-    /// Creates the table of these tokens. A token that was in `earlier` already, with the same
-    /// principal, keeps its `revoked`, so its open streams continue.
+    /// Creates the table of these tokens. A token keeps its `revoked` from `earlier`, so its open
+    /// streams continue, unless its principal or its right to read has changed.
     pub(crate) fn new(tokens: Vec<TokenEntry>, earlier: &Self) -> Self {
         let mut principals: HashMap<String, PrincipalLimits> = HashMap::new();
         for token in &tokens {
@@ -48,7 +49,11 @@ impl TokenTable {
             limits.running = limits.running.or(token.running);
         }
         let row = |token: TokenEntry| {
-            let kept = earlier.rows.iter().find(|old| keeps_streams(old, &token));
+            let keeps = |old: &&Arc<TokenRow>| {
+                // A token that had expired begins anew.
+                keeps_streams(old, &token) && !old.revoked.is_cancelled()
+            };
+            let kept = earlier.rows.iter().find(keeps);
             let revoked = kept.map_or_else(CancellationToken::new, |old| old.revoked.clone());
             Arc::new(TokenRow { token, revoked })
         };
@@ -59,7 +64,7 @@ impl TokenTable {
     }
 
     /// Finds the token with this hash. Compares with every token, and each comparison takes the
-    /// same time, so the time does not tell how near a wrong token is.
+    /// same time. So the time does not tell how near a wrong token is.
     pub(crate) fn find(&self, hash: &SecretHash) -> Option<Arc<TokenRow>> {
         let mut found = None;
         for row in &self.rows {
@@ -70,7 +75,8 @@ impl TokenTable {
         found
     }
 
-    /// Ends the open streams of all tokens that are not in `newer`, or not with the same principal.
+    /// Ends the open streams of all tokens that are not in `newer`, or have another principal or
+    /// fewer rights there.
     pub(crate) fn revoke_missing(&self, newer: &Self) {
         for old in &self.rows {
             if !newer.rows.iter().any(|new| keeps_streams(old, &new.token)) {
@@ -93,12 +99,27 @@ impl TokenTable {
         self.principals.get(principal).copied().unwrap_or_default()
     }
 
-    /// Returns the maximum number of running executions of each principal that has one.
-    pub(crate) fn running_limits(&self) -> HashMap<Owner, u64> {
+    /// Returns the maximum number of running executions of each principal that has one. `all` is the
+    /// maximum of the service. If several principals start executions, each may use half of it
+    /// unless the file says otherwise, so that nobody keeps the others waiting.
+    pub(crate) fn running_limits(&self, all: u64) -> HashMap<Owner, u64> {
+        let starts = |name: &&String| self.starts_executions(&Owner::of(name));
+        let several = self.principals.keys().filter(starts).count() > 1;
+        let default = several.then_some((all / 2).max(1));
         let limit = |(name, limits): (&String, &PrincipalLimits)| {
-            limits.running.map(|running| (Owner::of(name), running))
+            let running = limits.running.or(default)?;
+            Some((Owner::of(name), running))
         };
         self.principals.iter().filter_map(limit).collect()
+    }
+
+    /// Returns whether a token may start executions of this owner. Executions without a principal
+    /// are the admins'.
+    pub(crate) fn starts_executions(&self, owner: &Owner) -> bool {
+        self.rows.iter().any(|row| match *owner == Owner::NONE {
+            true => row.token.role == Role::Admin,
+            false => row.token.role.may_control() && Owner::of(&row.token.principal) == *owner,
+        })
     }
 
     /// Returns the names of all tokens, in the order of the file.
@@ -132,6 +153,7 @@ pub(crate) mod tests {
             sha256: SecretHash::of(name.as_bytes()),
             role,
             principal: principal.to_owned(),
+            states_principal: true,
             workspaces: vec!["*".to_owned()],
             max_budget_usd: None,
             budget_usd_per_day: None,
@@ -191,6 +213,37 @@ pub(crate) mod tests {
         let again = second.find(&SecretHash::of(b"stays")).unwrap();
         second.revoke_missing(&TokenTable::default());
         assert!(again.revoked.is_cancelled() && revoked(b"stays"));
+    }
+
+    #[test]
+    fn several_principals_have_half_of_the_permits_unless_the_file_says_otherwise() {
+        let mut limited = entry("b", "b", Role::Control);
+        limited.running = Some(7);
+        let tokens = vec![
+            entry("a", "a", Role::Control),
+            limited,
+            entry("v", "v", Role::View),
+        ];
+        let both = table(tokens, &TokenTable::default());
+        let limits = both.running_limits(9);
+        let of = |name| limits.get(&Owner::of(name)).copied();
+        assert_eq!((of("a"), of("b")), (Some(4), Some(7)));
+        let one = table(vec![entry("a", "a", Role::Control)], &TokenTable::default());
+        assert!(one.running_limits(9).is_empty());
+        assert!(one.starts_executions(&Owner::of("a")));
+        assert!(!both.starts_executions(&Owner::of("v")));
+        assert!(!both.starts_executions(&Owner::NONE));
+    }
+
+    #[test]
+    fn a_renewed_token_gets_streams_again() {
+        let mut old = entry("a", "p", Role::View);
+        old.expires = Some(jiff::Timestamp::UNIX_EPOCH);
+        let first = table(vec![old], &TokenTable::default());
+        first.revoke_expired(jiff::Timestamp::UNIX_EPOCH);
+        let second = table(vec![entry("a", "p", Role::View)], &first);
+        let renewed = second.find(&SecretHash::of(b"a")).unwrap();
+        assert!(!renewed.revoked.is_cancelled());
     }
 
     #[test]

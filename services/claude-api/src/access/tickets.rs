@@ -1,14 +1,15 @@
 //! Tickets, each of which opens one WebSocket session of a web page.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::SecretHash;
 use protocol::access::{Ticket, base64url};
 use ring::rand::{SecureRandom, SystemRandom};
+use spool::Owner;
 
-use super::Subject;
+use super::subject::Subject;
 
 /// For how long a ticket can be redeemed, in seconds.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
@@ -19,36 +20,65 @@ const TICKET_BYTES: usize = 32;
 ///
 /// - When is a place taken? When a client with a valid token requests a ticket. It is free again
 ///   when the ticket is redeemed, or after 30 s.
-/// - Who waits for whom? Nobody. When [`TICKETS`] wait, or [`TICKETS_PER_SUBJECT`] of one token,
-///   the oldest one is dropped: of that token, or of the token that has most.
+/// - Who waits for whom? Nobody. When a principal has [`TICKETS_PER_OWNER`] tickets, its oldest one
+///   is dropped for a new one. The holders of its shares count for the principal.
 /// - What bounds the other direction? A ticket is redeemed once.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
     // Held for one change; no await happens inside.
-    waiting: Mutex<HashMap<SecretHash, Waiting>>,
+    table: Mutex<Table>,
 }
 
-/// The most tickets that wait to be redeemed.
-const TICKETS: usize = 16 * 1024;
-/// The most tickets of one token that wait to be redeemed.
-const TICKETS_PER_SUBJECT: usize = 256;
+/// The most tickets of one principal that wait to be redeemed.
+const TICKETS_PER_OWNER: usize = 256;
+
+/// The tickets by their hash, and for each principal the hashes in the order of creation.
+#[derive(Debug, Default)]
+struct Table {
+    waiting: HashMap<SecretHash, Waiting>,
+    by_owner: HashMap<Owner, VecDeque<SecretHash>>,
+}
 
 /// A ticket that can be redeemed.
 #[derive(Debug)]
 struct Waiting {
     subject: Subject,
+    owner: Owner,
     origin: Option<String>,
     until: Instant,
 }
 
+impl Table {
+    /// Removes the tickets of an owner that are too old, and one more if there is no room.
+    fn make_room(&mut self, owner: Owner, now: Instant) {
+        let Some(hashes) = self.by_owner.get_mut(&owner) else {
+            return;
+        };
+        while let Some(oldest) = hashes.front() {
+            let waiting = self.waiting.get(oldest);
+            let stays = waiting.is_some_and(|waiting| waiting.until > now);
+            if stays && hashes.len() < TICKETS_PER_OWNER {
+                break;
+            }
+            self.waiting.remove(oldest);
+            hashes.pop_front();
+        }
+        if hashes.is_empty() {
+            self.by_owner.remove(&owner);
+        }
+    }
+}
+
 impl Tickets {
-    /// Creates a ticket for the holder of `subject`, which works only with this origin.
+    /// Creates a ticket for the holder of `subject`, which works only with this origin. It counts
+    /// for `owner`.
     ///
     /// # Errors
     /// The operating system has no random numbers.
     pub(crate) fn create(
         &self,
         subject: Subject,
+        owner: Owner,
         origin: Option<String>,
         now: Instant,
     ) -> std::io::Result<Ticket> {
@@ -56,28 +86,17 @@ impl Tickets {
         let random = SystemRandom::new().fill(&mut bytes);
         random.map_err(|_| std::io::Error::other("the system has no random numbers"))?;
         let ticket = base64url(&bytes);
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|_, other| other.until > now);
-        let of = |subject: Subject| waiting.values().filter(|w| w.subject == subject).count();
-        let crowded = if of(subject) >= TICKETS_PER_SUBJECT {
-            Some(subject)
-        } else if waiting.len() >= TICKETS {
-            let subjects = waiting.values().map(|w| w.subject);
-            subjects.max_by_key(|subject| of(*subject))
-        } else {
-            None
-        };
-        if let Some(crowded) = crowded {
-            let own = waiting.iter().filter(|(_, w)| w.subject == crowded);
-            let oldest = own.min_by_key(|(_, w)| w.until).map(|(hash, _)| *hash);
-            oldest.and_then(|hash| waiting.remove(&hash));
-        }
-        let new = Waiting {
+        let hash = SecretHash::of(ticket.as_bytes());
+        let waiting = Waiting {
             subject,
+            owner,
             origin,
             until: now + LIFETIME,
         };
-        waiting.insert(SecretHash::of(ticket.as_bytes()), new);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.make_room(owner, now);
+        table.waiting.insert(hash, waiting);
+        table.by_owner.entry(owner).or_default().push_back(hash);
         Ok(Ticket {
             ticket,
             expires_seconds: LIFETIME.as_secs(),
@@ -93,8 +112,9 @@ impl Tickets {
         now: Instant,
     ) -> Option<Subject> {
         let hash = SecretHash::of(ticket.as_bytes());
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = waiting.remove(&hash)?;
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = table.waiting.remove(&hash)?;
+        table.make_room(found.owner, now);
         let good = found.until > now && found.origin.as_deref() == origin;
         good.then_some(found.subject)
     }
@@ -113,7 +133,8 @@ mod tests {
         let (tickets, now) = (Tickets::default(), Instant::now());
         let make = |origin: Option<&str>| {
             let origin = origin.map(str::to_owned);
-            tickets.create(subject("a"), origin, now).unwrap().ticket
+            let made = tickets.create(subject("a"), Owner::of("a"), origin, now);
+            made.unwrap().ticket
         };
         let ticket = make(Some("https://a"));
         let redeem = |ticket: &str, origin, at| tickets.redeem(ticket, origin, at);
@@ -131,14 +152,33 @@ mod tests {
     }
 
     #[test]
-    fn one_token_cannot_use_up_the_tickets_of_another() {
+    fn one_principal_cannot_use_up_the_tickets_of_another() {
         let (tickets, now) = (Tickets::default(), Instant::now());
-        let other = tickets.create(subject("b"), None, now).unwrap();
-        for _ in 0..=TICKETS_PER_SUBJECT {
-            tickets.create(subject("a"), None, now).unwrap();
+        let [a, b] = ["a", "b"].map(Owner::of);
+        let create = |owner| tickets.create(subject("x"), owner, None, now).unwrap();
+        let other = create(b);
+        let first = create(a);
+        for _ in 0..TICKETS_PER_OWNER {
+            create(a);
         }
-        let waiting = tickets.waiting.lock().unwrap().len();
-        assert_eq!(waiting, TICKETS_PER_SUBJECT + 1);
+        let waiting = tickets.table.lock().unwrap().waiting.len();
+        assert_eq!(waiting, TICKETS_PER_OWNER + 1);
         assert!(tickets.redeem(&other.ticket, None, now).is_some());
+        assert!(tickets.redeem(&first.ticket, None, now).is_none());
+    }
+
+    #[test]
+    fn old_tickets_are_removed() {
+        let (tickets, now) = (Tickets::default(), Instant::now());
+        let a = Owner::of("a");
+        for _ in 0..10 {
+            tickets.create(subject("x"), a, None, now).unwrap();
+        }
+        let later = now + LIFETIME;
+        let last = tickets.create(subject("x"), a, None, later).unwrap();
+        assert_eq!(tickets.table.lock().unwrap().waiting.len(), 1);
+        assert!(tickets.redeem(&last.ticket, None, later).is_some());
+        let table = tickets.table.lock().unwrap();
+        assert!(table.waiting.is_empty() && table.by_owner.is_empty());
     }
 }

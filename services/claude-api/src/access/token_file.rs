@@ -15,8 +15,8 @@ const NAME_BYTES: usize = 63;
 /// The rules of this service for its token file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// Whether the commands of the model run in the service's own container, so that they must not
-    /// be able to write the file.
+    /// Whether the commands of the model run in the service's own container. Then they must not be
+    /// able to write the file.
     pub(crate) is_boxed: bool,
     /// Whether executions of several principals may run here: the sandbox is complete, or the
     /// operator says so (`--principals-share-a-box`).
@@ -34,7 +34,10 @@ pub(crate) struct TokenEntry {
     pub(crate) role: Role,
     /// The principal whose executions the token opens.
     pub(crate) principal: String,
-    /// The patterns of the workspaces that the token permits. `*` stands for any text.
+    /// Whether the file states the principal. Otherwise it is the name.
+    pub(crate) states_principal: bool,
+    /// The patterns of the workspaces that the token permits. `*` stands for any text, `?` for one
+    /// character.
     pub(crate) workspaces: Vec<String>,
     /// The maximum and the default of `maxBudgetUsd` of an execution, in US dollars.
     pub(crate) max_budget_usd: Option<f64>,
@@ -98,7 +101,10 @@ impl Rules {
 pub(crate) fn parse(text: &str, rules: Rules) -> Result<Vec<TokenEntry>, Vec<String>> {
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
-        Err(error) => return Err(vec![format!("not valid TOML: {}", one_line(&error))]),
+        Err(error) => {
+            let mistake = format!("not valid TOML: {}", one_line(&error));
+            return Err(vec![without_tokens(&mistake)]);
+        }
     };
     let mut mistakes = Vec::new();
     let mut tokens = Vec::new();
@@ -120,7 +126,10 @@ pub(crate) fn parse(text: &str, rules: Rules) -> Result<Vec<TokenEntry>, Vec<Str
     if mistakes.is_empty() {
         Ok(tokens)
     } else {
-        Err(mistakes)
+        Err(mistakes
+            .iter()
+            .map(|mistake| without_tokens(mistake))
+            .collect())
     }
 }
 
@@ -170,6 +179,7 @@ fn entry(block: toml::Value) -> Result<TokenEntry, String> {
     }
     let expires = expires.map(|date| midnight(&date)).transpose();
     Ok(TokenEntry {
+        states_principal: principal.is_some(),
         principal: principal.unwrap_or_else(|| name.clone()),
         sha256,
         role,
@@ -196,11 +206,12 @@ fn conflicts(tokens: &[TokenEntry], rules: Rules) -> Vec<String> {
             mistakes.push(format!("{name:?} has the sha256 of another token"));
         }
         let borrowed = |other: &&TokenEntry| other.principal == *name && other.name != *name;
-        if token.principal != *name
+        if !token.states_principal
             && let Some(other) = tokens.iter().find(borrowed)
         {
             mistakes.push(format!(
-                "{name:?} is also the principal of {:?}, but not its own; rename one of them",
+                "{name:?} is also the principal of {:?}; write principal = {name:?} if both are \
+                 one principal, or rename one of them",
                 other.name
             ));
         }
@@ -241,6 +252,23 @@ fn conflicts(tokens: &[TokenEntry], rules: Rules) -> Vec<String> {
 fn is_name(name: &str) -> bool {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(good)
+}
+
+/// Returns a text with `...` in place of everything that may be a token. An operator may write a
+/// token into the wrong field, and the text is on a page that needs no token.
+fn without_tokens(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("ccb") {
+        let (before, word) = rest.split_at(start);
+        let end = word.find(|c| !is_part(c)).unwrap_or(word.len());
+        shown.push_str(before);
+        shown.push_str(if end > 12 { "..." } else { &word[..end] });
+        rest = &word[end..];
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// Returns the first moment of a date in UTC.

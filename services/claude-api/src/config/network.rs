@@ -1,5 +1,6 @@
-//! Settings for network access to the service: where the host publishes it, who is authenticated,
-//! which proxies and bridges it knows, and whether requests from its own container are refused.
+//! Settings for network access to the service. They say where the host publishes it, who is
+//! authenticated, and which proxies and bridges it knows. They also say whether requests from its
+//! own container are refused.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -52,8 +52,8 @@ fn from_the_box() -> Problem {
     )
 }
 
-/// Returns the problem 503 `box-reaches-service`, for all requests of a service without access
-/// tokens while the model's commands could reach it through its published port.
+/// Returns the problem 503 `box-reaches-service`. A service without access tokens answers it to all
+/// requests while the model's commands could reach it through its published port.
 fn box_reaches_service() -> Problem {
     Problem::new(
         ProblemType::BoxReachesService,
@@ -66,7 +66,7 @@ fn box_reaches_service() -> Problem {
 /// port. If a call with its own nonce arrives from outside the box, commands of the model could
 /// reach the service by the same route. This is noted, and the answer is 200.
 ///
-/// If the call arrives from an address of the box, the published port hides the addresses of its
+/// The call may arrive from an address of the box: the published port hides the addresses of its
 /// clients, or the box uses the network of the host. Then the clients cannot be distinguished from
 /// the box. This is noted, too. The answer is 404 `unknown-path`, as for any other nonce.
 pub(crate) async fn returned_call(

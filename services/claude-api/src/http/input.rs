@@ -58,6 +58,8 @@ pub(crate) async fn input(
         Ok(read) => read,
         Err(problem) => return Err(Reply(with_accepted(problem, &view))),
     };
+    // The body may have taken minutes.
+    service.recheck(&caller, Right::Control).await?;
     let offer = Offer {
         offset,
         data: &data,

@@ -83,6 +83,12 @@ pub(crate) fn needs_http_11(version: Version) -> Result<(), Problem> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamMarker;
 
+/// Returns whether an HTTP response is a stream of output, events or statuses, which may stay open
+/// as long as its execution runs. The connection of a stream is never closed as idle.
+pub(crate) fn is_stream(response: &Response) -> bool {
+    response.extensions().get::<StreamMarker>().is_some()
+}
+
 /// Marks a response as a stream, so that this service never closes its connection as idle, no cache
 /// stores it (`no-store`), and nginx does not buffer it.
 pub(super) fn mark_stream(response: &mut Response) {

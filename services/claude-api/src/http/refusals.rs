@@ -4,27 +4,47 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use protocol::ProblemType;
+use protocol::{ExecutionId, ProblemType};
 
 use super::boxed::{ConnectionPeer, Peer};
 use super::reply::App;
 use crate::access::Caller;
 use crate::access::guarded::AuditRecord;
 
-/// The longest path in an audit line, in characters. No path of this service is longer.
-const PATH_CHARS: usize = 128;
+/// The words of this service's paths, which an audit line shows.
+const WORDS: [&str; 19] = [
+    "box",
+    "cancel",
+    "events",
+    "executions",
+    "health",
+    "input",
+    "limits",
+    "live",
+    "me",
+    "metrics",
+    "output",
+    "pause",
+    "ready",
+    "redeem",
+    "resume",
+    "share",
+    "startup",
+    "tickets",
+    "v1",
+];
 
 /// Middleware around all others. It counts the requests that are answered with an error (a problem,
-/// RFC 9457) by its type. A request that is refused because of its client is in the audit log, with
-/// its method and path, but without its query and headers.
+/// RFC 9457) by its type. It writes an audit line for a request that is refused because of its
+/// client. The line has the method and the path, but neither the query nor the headers.
 pub(super) async fn note(State(service): App, request: Request, next: Next) -> Response {
     let connection = request.extensions().get::<ConnectionPeer>();
     let address = connection.map(ConnectionPeer::address);
-    let method = request.method().clone();
-    let path: String = request.uri().path().chars().take(PATH_CHARS).collect();
+    let method = shown_method(request.method());
+    let path = shown(request.uri().path());
     let response = next.run(request).await;
     let Some(outcome) = response.extensions().get::<ProblemType>().copied() else {
         return response;
@@ -39,7 +59,7 @@ pub(super) async fn note(State(service): App, request: Request, next: Next) -> R
             token: caller.map_or("-", Caller::name),
             principal: caller.and_then(Caller::principal),
             peer: peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            method: method.as_str(),
+            method,
             path: &path,
             outcome,
         };
@@ -47,6 +67,34 @@ pub(super) async fn note(State(service): App, request: Request, next: Next) -> R
         guarded.log(record, Instant::now());
     }
     response
+}
+
+/// Returns a method as an audit line shows it. A method that a client made up is not shown, because
+/// it may be a secret.
+fn shown_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "*",
+    }
+}
+
+/// Returns a path as an audit line shows it. It shows only words of this service and ids, because a
+/// client may have put its token into the path by mistake.
+fn shown(path: &str) -> String {
+    let parts = path.trim_start_matches('/').split('/').take(8);
+    let part = |part: &str| {
+        let is_known = WORDS.contains(&part) || part.is_empty();
+        match is_known || part.parse::<ExecutionId>().is_ok() {
+            true => format!("/{part}"),
+            false => "/*".to_owned(),
+        }
+    };
+    parts.map(part).collect()
 }
 
 /// Returns whether a request was refused because of who its client is.
@@ -58,4 +106,27 @@ fn is_about_the_client(status: StatusCode, outcome: ProblemType) -> bool {
         outcome,
         ProblemType::InvalidForwardedFor | ProblemType::BoxReachesService
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audit_line_shows_only_words_and_ids_of_a_path() {
+        let id = ExecutionId::random();
+        for (path, expected) in [
+            ("/v1/executions", "/v1/executions"),
+            (
+                &*format!("/v1/executions/{id}/cancel"),
+                &*format!("/v1/executions/{id}/cancel"),
+            ),
+            ("/v1/executions/ccb_secret", "/v1/executions/*"),
+            ("/ccb_secret/v1", "/*/v1"),
+            ("/", "/"),
+            ("/a/b/c/d/e/f/g/h/i/j", "/*/*/*/*/*/*/*/*"),
+        ] {
+            assert_eq!(shown(path), expected);
+        }
+    }
 }

@@ -80,8 +80,8 @@ impl Admission {
         act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves a slot of the queue for an execution of `owner` in `lane`. For `None`, no lane, only
-    /// the limits of the whole queue and of the owner count.
+    /// Reserves a slot of the queue for an execution of `owner` in `lane`. For `None`, no lane,
+    /// only the limits of the whole queue and of the owner count.
     ///
     /// # Errors
     /// The whole queue, or the owner's or the lane's part of it, is full.
@@ -149,8 +149,8 @@ impl Admission {
         }
     }
 
-    /// Sets the maximum number of running executions of each owner that has such a limit, and starts
-    /// those that may start now.
+    /// Sets the maximum number of running executions of each owner that has such a limit. Starts
+    /// the executions that may start now.
     pub(super) fn set_running_limits(&self, limits: std::collections::HashMap<Owner, u64>) {
         self.with(|inner| {
             inner.queue.set_running_limits(limits);

@@ -27,10 +27,8 @@ pub enum NotBurned {
 }
 
 impl Registry {
-    /// Records on disk that a client of `owner` cancelled an unknown id, so that it cannot be
-    /// accepted from that owner for an hour.
-    /// The record is on disk when this returns. Burning an id again restarts its hour and uses no
-    /// second slot of the queue. Blocks on the disk.
+    /// Records on disk that a client of `owner` cancelled an unknown id. For an hour, the id then
+    /// cannot be accepted from that owner.
     ///
     /// # Errors
     /// The id exists or was deleted, the queue is full, or the disk failed (see [`NotBurned`]).

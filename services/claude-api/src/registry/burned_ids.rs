@@ -8,8 +8,9 @@ use spool::Owner;
 
 use super::admission::Reservation;
 
-/// The burned ids: ids that were cancelled before they were accepted, and are refused for an hour
-/// to the owner whose client cancelled them. Each holds a slot of the queue for that hour, which bounds their number.
+/// The burned ids: ids that were cancelled before they were accepted. For an hour they are refused
+/// to the owner whose client cancelled them. Each holds a slot of the queue for that hour, which
+/// bounds their number.
 ///
 /// Burned ids and waiting executions together are at most `queued`. Without a free slot, the cancel
 /// is refused with 503 `queue-full`, and the id is not burned. Two cases acquire a slot even beyond

@@ -13,7 +13,8 @@ use crate::cli::create_private;
 
 /// The name of the folder that holds the homes of all workspaces, in the home of the service.
 const FOLDER: &str = ".workspace-homes";
-/// The name of the folder that holds the homes of all workspaces of each principal, likewise.
+/// The name of the folder that holds a folder of workspace homes for each principal, in the home of
+/// the service.
 const FOLDER_OF_PRINCIPALS: &str = ".principal-homes";
 
 /// The files and folders with settings and credentials for git and similar tools that a person may
@@ -24,7 +25,7 @@ const LINKED: [&str; 5] = [".git-credentials", ".ssh", ".netrc", ".npmrc", ".pyp
 /// The file of the git settings of the person who runs the service.
 const GIT: &str = ".gitconfig";
 
-/// The home folder that all executions in one workspace share.
+/// The home folder that all executions of one principal in one workspace share.
 #[derive(Debug)]
 pub(super) struct Home {
     /// The path of the home folder, which the execution may write.
@@ -34,8 +35,8 @@ pub(super) struct Home {
 }
 
 /// Creates the home folder of a workspace, or the parts of it that are missing. Each principal has
-/// its own. `own` is the service's home, and `config_dir` the CLI's configuration folder. Files that a tool has created
-/// in the home stay as they are. Blocks on the disk.
+/// a home of its own there. `own` is the service's home, and `config_dir` the CLI's configuration
+/// folder. Files that a tool has created in the home stay as they are. Blocks on the disk.
 ///
 /// # Errors
 /// A file, link or folder cannot be created.

@@ -18,8 +18,8 @@ use crate::net::Connection;
 /// The time for the whole exchange with a client whose connection is refused. It bounds how long
 /// such a connection holds its place.
 const EXCHANGE_TIME: Duration = Duration::from_secs(2);
-/// The time for the rest of the request. A client that still sends would lose the answer, because
-/// closing the socket with unread bytes resets the connection (RFC 9112, section 9.6).
+/// The time for the rest of the request. Closing the socket with unread bytes resets the connection
+/// (RFC 9112, section 9.6), so a client that still sends would lose the answer.
 const REST_TIME: Duration = Duration::from_secs(1);
 /// The value of the header `Retry-After`, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");

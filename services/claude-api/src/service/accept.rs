@@ -70,6 +70,8 @@ impl Service {
         id_lock: &Arc<IdLock>,
         body: Body,
     ) -> Result<Acceptance, Problem> {
+        // The body and the lock may have taken minutes.
+        let caller = &self.recheck(caller, Right::Own).await?;
         let (id, digest) = (id_lock.id(), body.digest());
         match self.look_up(id).await? {
             Lookup::Found(view)
@@ -207,9 +209,9 @@ impl Service {
 }
 
 impl Service {
-    /// Chooses the conversation of a new execution: the one that the body names, that of the
-    /// continued execution, or a new one with the id of the execution. Also returns the principal to
-    /// whom the execution belongs: the conversation's own, also if an admin continues it.
+    /// Chooses the conversation of a new execution. It is the one that the body names, that of the
+    /// continued execution, or a new one with the id of the execution. Also returns the principal
+    /// that owns the new execution: the conversation's own, also if an admin continues it.
     ///
     /// Fails with the problem for the client if the conversation is unknown, or belongs to another
     /// workspace or principal.

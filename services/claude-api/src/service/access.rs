@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use protocol::{Problem, ProblemType, Secret};
+use protocol::{Me, Problem, ProblemType, Secret};
 
 use super::Service;
-use crate::access::reload::{self, Reading};
+use crate::access::reload::Reading;
 use crate::access::shares::{self, Shares};
-use crate::access::{Caller, Subject};
+use crate::access::{Caller, Right, Subject};
+use crate::registry::Lookup;
 
 /// The reason why a request has no client who is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +67,24 @@ impl Service {
             Subject::Token(hash) => access.find_token(&hash),
             Subject::Share(id, hash) => {
                 let service = Arc::clone(self);
-                let read = move || service.engine.registry.shares_of(id);
-                let json = spool::blocking::run(read).await.ok()?.ok()?;
-                let shares = Shares::parse(&json).ok()?;
-                let share = shares.find(&hash, access.clock.now())?;
-                Some(Caller::share(id, share.role, share.expires, hash))
+                let read = move || {
+                    let registry = &service.engine.registry;
+                    let json = registry.shares_of(id).ok()?;
+                    let shares = Shares::parse(&json).ok()?;
+                    let share = shares.find(&hash, service.engine.access.clock.now())?;
+                    // The file may outlive a deletion for a moment.
+                    let Ok(Lookup::Found(entry)) = registry.find(id) else {
+                        return None;
+                    };
+                    // A share is worth no more than the tokens of its principal.
+                    let table = service.engine.access.table()?;
+                    if !table.starts_executions(&entry.owner()) {
+                        return None;
+                    }
+                    let (role, expires) = (share.role, share.expires);
+                    Some(Caller::share(id, entry.owner(), role, expires, hash))
+                };
+                spool::blocking::run(read).await.ok()?
             }
         }
     }
@@ -84,7 +98,10 @@ impl Service {
             Reading::Changed(changes) => {
                 engine.readiness.set_tokens_mistake(None);
                 if let Some(table) = engine.access.table() {
-                    engine.registry.set_running_limits(table.running_limits());
+                    let all = engine.settings.limits.running_executions;
+                    engine
+                        .registry
+                        .set_running_limits(table.running_limits(all));
                 }
                 tracing::info!(target: "audit", changes = changes.join(", "), "read the token file again");
             }
@@ -96,8 +113,42 @@ impl Service {
                 engine.readiness.set_tokens_mistake(Some(mistake));
             }
         };
-        let watch = reload::watch(Arc::clone(&engine.access), note);
+        let watch = engine.access.watch_tokens(note);
         self.stopping.run_until_cancelled(watch).await;
+    }
+
+    /// Returns the client as its token says now. A request checks it again after a wait for its body
+    /// or for a lock, because the operator may have removed the token meanwhile.
+    ///
+    /// # Errors
+    /// 401 `unauthorized` if the token does not exist any more; 403 `forbidden` if it does not have
+    /// the right any more.
+    pub(crate) async fn recheck(
+        self: &Arc<Self>,
+        caller: &Caller,
+        right: Right,
+    ) -> Result<Caller, Problem> {
+        let now = match caller.subject() {
+            None => caller.clone(),
+            Some(subject) => {
+                let now = self.resolve(subject).await;
+                now.ok_or_else(|| NoCaller::Wrong.problem())?
+            }
+        };
+        now.check(right)?;
+        Ok(now)
+    }
+
+    /// Returns the answer to `GET /v1/me`.
+    pub(crate) fn me(&self, caller: &Caller) -> Me {
+        let access = &self.engine.access;
+        let quota = access
+            .has_tokens()
+            .then(|| access.session_tokens.quota_key(caller.quota()));
+        Me {
+            quota,
+            ..caller.me()
+        }
     }
 
     /// Waits until the client's token is removed or has expired, or its share has ended. Never

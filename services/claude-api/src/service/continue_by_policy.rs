@@ -83,15 +83,24 @@ impl Service {
             ContinuationDecision::None => return None,
             ContinuationDecision::GivenUp => "it was interrupted too often in a row".to_owned(),
             ContinuationDecision::Continue { not_before, chain } => {
-                if let Some(principal) = &accepted.principal
-                    && let Err(spent) = self.budget_left(principal)
-                {
-                    let text = format!("it is not continued: {}", spent.detail);
-                    let at = status.ended_at.unwrap_or_else(now);
-                    status.warn(at, "not_continued", text, serde_json::Value::Null);
-                    return None;
+                let left = match &accepted.principal {
+                    None => Ok(None),
+                    Some(principal) => self.budget_left(principal),
+                };
+                let left = match left {
+                    Ok(left) => left,
+                    Err(spent) => {
+                        let text = format!("it is not continued: {}", spent.detail);
+                        let at = status.ended_at.unwrap_or_else(now);
+                        status.warn(at, "not_continued", text, serde_json::Value::Null);
+                        return None;
+                    }
+                };
+                let mut body = self.next_body(&accepted, status, context.asked);
+                if let Some(left) = left {
+                    let budget = body.max_budget_usd.unwrap_or(left);
+                    body.max_budget_usd = Some(budget.min(left));
                 }
-                let body = self.next_body(&accepted, status, context.asked);
                 let next = Accepted {
                     body,
                     chain,

@@ -9,9 +9,9 @@ use crate::access::{Caller, Right};
 use crate::registry::{NotListed, Page};
 
 impl Service {
-    /// Returns one page of the list of the executions that the client sees: at most `limit` ids of executions that were
-    /// accepted before the execution `before`, newest first. Without `before`, the page begins with
-    /// the newest execution.
+    /// Returns one page of the list of the executions that the client sees, newest first: at most
+    /// `limit` ids of executions that were accepted before the execution `before`. Without
+    /// `before`, the page begins with the newest execution.
     ///
     /// # Errors
     /// 403 `forbidden` if the client may not list; 404 `not-found` if the execution `before` is

@@ -121,10 +121,10 @@ impl Service {
             record,
             cancelled,
         } = ownerless;
+        self.count_cost(&status);
         if status.continued_by.is_none() && !cancelled {
             *continuation = self.create_continuation(&entry, &mut status, context);
         }
-        self.count_cost(&status);
         let finish = self
             .engine
             .registry

@@ -7,6 +7,7 @@ use protocol::access::{Share, ShareRequest};
 use protocol::{ExecutionId, Problem, ProblemType};
 use uuid::Uuid;
 
+use super::find::visible;
 use super::{Service, spool_unwritable};
 use crate::access::shares::Shares;
 use crate::access::{Caller, Right};
@@ -15,9 +16,9 @@ impl Service {
     /// Creates a share of an execution. It is on disk when this returns.
     ///
     /// # Errors
-    /// 409 `wrong-state` without a token file, because everybody opens every execution then, or if
-    /// the execution has too many shares; 400 `invalid-body`; 507 `spool-unwritable`; and the
-    /// errors of [`Service::find`].
+    /// - 409 `wrong-state` without a token file, because everybody opens every execution then.
+    /// - 409 `wrong-state` if the execution has too many shares.
+    /// - 400 `invalid-body`, 507 `spool-unwritable`, and the errors of [`Service::find`].
     pub(crate) async fn share(
         self: &Arc<Self>,
         caller: &Caller,
@@ -25,8 +26,13 @@ impl Service {
         request: ShareRequest,
     ) -> Result<Share, Problem> {
         let now = self.engine.access.clock.now();
-        self.change_shares(caller, id, move |shares| shares.add(id, request, now))
-            .await
+        let add = move |shares: &mut Shares| shares.add(id, request, now);
+        let share = self.change_shares(caller, id, add).await?;
+        let (token, principal) = (caller.name(), caller.principal());
+        let expires = share.expires.to_string();
+        let role = share.role.role().as_str();
+        tracing::info!(target: "audit", token, principal, execution = %id, role, expires, "shared");
+        Ok(share)
     }
 
     /// Ends a share of an execution. Its open streams end within seconds.
@@ -46,7 +52,10 @@ impl Service {
             let detail = format!("execution {id} has no share {share}; it may have ended already");
             Err(Problem::new(ProblemType::NotFound, detail))
         };
-        self.change_shares(caller, id, remove).await
+        self.change_shares(caller, id, remove).await?;
+        let (token, principal) = (caller.name(), caller.principal());
+        tracing::info!(target: "audit", token, principal, execution = %id, %share, "ended a share");
+        Ok(())
     }
 
     /// Changes the shares of an execution on disk. One change of an execution at a time.
@@ -63,13 +72,20 @@ impl Service {
                  execution's id instead of a share",
             ));
         }
-        let view = self.find(caller, id, Right::Own).await?;
         let id_lock = self.engine.registry.lock_id(id).await;
+        // After the body and the lock, which may have taken a while.
+        let caller = self.recheck(caller, Right::Own).await?;
+        let known = self.look_up(id).await?;
+        let view = visible(known, &caller, id)?;
         let entry = view.entry().clone();
         let changed = spool::blocking::run(move || {
             let _id_lock = id_lock;
             let damaged = |error: &dyn std::fmt::Display| {
-                tracing::error!(execution = %id, %error, "could not read the shares of an execution");
+                tracing::error!(
+                    execution = %id,
+                    %error,
+                    "could not read the shares of an execution"
+                );
                 Problem::new(
                     ProblemType::Internal,
                     "the shares of the execution cannot be read; the log of claude-api says why",
@@ -79,7 +95,11 @@ impl Service {
             let mut shares = Shares::parse(&json).map_err(|error| damaged(&error))?;
             let result = change(&mut shares)?;
             entry.write_shares(&shares.to_json()).map_err(|error| {
-                tracing::warn!(execution = %id, %error, "could not write the shares of an execution");
+                tracing::warn!(
+                    execution = %id,
+                    %error,
+                    "could not write the shares of an execution"
+                );
                 spool_unwritable()
             })?;
             Ok(result)

@@ -8,10 +8,11 @@ use crate::access::spending::next_day;
 
 impl Service {
     /// Returns the budget of a new execution, in US dollars: what the client asks for, or the most
-    /// that its token permits, and not more than what is left of the day. `None` means no limit.
+    /// that its token permits. The budget is never more than what is left of the day. `None` means
+    /// no limit.
     ///
-    /// The cost of an execution is known when it ends. So executions that run at the same time may
-    /// together exceed the day's budget, each by what was left when it was accepted.
+    /// The cost of an execution is known when it ends. So executions that run at the same time can
+    /// together exceed the day's budget. Each can exceed it by what was left when it was accepted.
     ///
     /// # Errors
     /// 403 `forbidden` if the client asks for more than its token permits; 403 `budget-spent`, with

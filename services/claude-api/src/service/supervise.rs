@@ -111,6 +111,12 @@ impl Service {
             context,
             digest_is_due,
         } = ended;
+        if status.principal.is_some() && status.cost_usd.is_some() {
+            // Before the end is recorded, so that a kill in between does not lose the cost; and
+            // before a policy asks whether the budget is spent.
+            let (service, counted) = (Arc::clone(self), status.clone());
+            let _ = spool::blocking::run(move || service.count_cost(&counted)).await;
+        }
         let continuation = match context {
             None => None,
             Some(context) => {
@@ -131,11 +137,6 @@ impl Service {
                 self.enqueue(continuation);
             }
             None => {}
-        }
-        if status.principal.is_some() && status.cost_usd.is_some() {
-            // Before the end is recorded, so that a kill in between does not lose the cost.
-            let (service, counted) = (Arc::clone(self), status.clone());
-            let _ = spool::blocking::run(move || service.count_cost(&counted)).await;
         }
         let recorded = record_end(owner, &status).await;
         if recorded == Some(Finish::EarlierStands) {

@@ -10,9 +10,11 @@
 //!   with 503 and releases its bytes, so that bodies without a length do not wait for each other
 //!   forever. A body of at most 64 KiB never waits. An incomplete body keeps its memory for at most
 //!   60 s.
+//! - A principal has at most half of the memory. Beyond it, only its own bodies wait.
 //! - In the other direction, a response is a stream that pauses while the client does not read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::Refusal;
+use crate::caller::Owner;
 
 /// The size of the first part of each request body, in bytes, that does not count as used memory. A
 /// small request therefore never waits for memory. The limit on connections bounds the sum of these
@@ -40,7 +43,15 @@ const DISCARD_TIME: Duration = Duration::from_secs(5);
 /// released by [`Charge::release`], or when the last clone is dropped. Each request has a clone in
 /// its extensions.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Charge(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(crate) struct Charge(Arc<Mutex<Option<Held>>>);
+
+/// The memory of one body: its part in the memory of its principal, and in that of all bodies. Each
+/// is `None` while the body needs none.
+#[derive(Debug, Default)]
+struct Held {
+    of_owner: Option<OwnedSemaphorePermit>,
+    of_all: Option<OwnedSemaphorePermit>,
+}
 
 impl Charge {
     /// Releases the memory for other request bodies, because this body is no longer in use. A
@@ -55,6 +66,9 @@ impl Charge {
 pub(super) struct Bodies {
     /// The memory that is free for request bodies, with one permit for each byte.
     free: Arc<Semaphore>,
+    /// The memory that is free for the bodies of each principal that has some.
+    // A synchronous lock: held only to access the map, never across an await.
+    by_owner: Arc<Mutex<HashMap<Arc<str>, Weak<Semaphore>>>>,
     /// The memory limit for all request bodies, in bytes. A body that is larger acquires all of it,
     /// so that a single body can always be received.
     total: usize,
@@ -72,6 +86,7 @@ impl Bodies {
         let free = Arc::new(Semaphore::new(total));
         Self {
             free,
+            by_owner: Arc::default(),
             total,
             max_body,
             stop,
@@ -85,7 +100,11 @@ impl Bodies {
     /// # Errors
     /// The body is too long, arrives too slowly or is incomplete, no memory becomes free in time,
     /// or the server stops.
-    pub(super) async fn receive<B>(&self, body: B) -> Result<(Bytes, Charge), Refusal>
+    pub(super) async fn receive<B>(
+        &self,
+        body: B,
+        owner: &Owner,
+    ) -> Result<(Bytes, Charge), Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -94,7 +113,7 @@ impl Bodies {
         let received = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(Refusal::Stopping),
-            received = self.collect(&mut body) => received,
+            received = self.collect(&mut body, owner) => received,
         };
         if received.is_err() {
             let rest = async { while let Some(Ok(_)) = body.frame().await {} };
@@ -104,7 +123,7 @@ impl Bodies {
         received
     }
 
-    async fn collect<B>(&self, body: &mut B) -> Result<(Bytes, Charge), Refusal>
+    async fn collect<B>(&self, body: &mut B, owner: &Owner) -> Result<(Bytes, Charge), Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -114,8 +133,10 @@ impl Bodies {
             return Err(Refusal::TooLarge(self.max_body));
         }
         let mut bytes = BytesMut::new();
-        let mut held = None;
-        self.grow(&mut held, announced.saturating_sub(SMALL_BYTES))
+        let mut held = Held::default();
+        let of_owner = self.memory_of(owner);
+        let of_owner = of_owner.as_ref();
+        self.grow(of_owner, &mut held, announced.saturating_sub(SMALL_BYTES))
             .await?;
         let mut deadline = tokio::time::Instant::now() + BODY_TIME;
         loop {
@@ -132,35 +153,98 @@ impl Bodies {
                 return Err(Refusal::TooLarge(self.max_body));
             }
             let wait_started = tokio::time::Instant::now();
-            self.grow(&mut held, length.saturating_sub(SMALL_BYTES))
+            self.grow(of_owner, &mut held, length.saturating_sub(SMALL_BYTES))
                 .await?;
             deadline += wait_started.elapsed();
             bytes.extend_from_slice(&data);
         }
-        Ok((bytes.freeze(), Charge(Arc::new(Mutex::new(held)))))
+        Ok((bytes.freeze(), Charge(Arc::new(Mutex::new(Some(held))))))
+    }
+
+    /// Returns the memory for the bodies of this owner: half of all. `None` without tokens.
+    fn memory_of(&self, owner: &Owner) -> Option<Arc<Semaphore>> {
+        let quota = owner.quota()?;
+        let by_owner = self.by_owner.lock();
+        let mut by_owner = by_owner.unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = by_owner.get(quota).and_then(Weak::upgrade) {
+            return Some(known);
+        }
+        by_owner.retain(|_, memory| memory.strong_count() > 0);
+        let memory = Arc::new(Semaphore::new((self.total / 2).max(1)));
+        by_owner.insert(quota.clone(), Arc::downgrade(&memory));
+        Some(memory)
     }
 
     /// Waits for memory until `held` has a permit for each of `bytes`, or for the whole limit if
-    /// that is less. Refuses the body with [`Refusal::InboundFull`] after 10 s.
+    /// that is less: first in the memory of the owner, then in that of all bodies. Refuses the body
+    /// with [`Refusal::InboundFull`] after 10 s.
     async fn grow(
         &self,
-        held: &mut Option<OwnedSemaphorePermit>,
+        of_owner: Option<&Arc<Semaphore>>,
+        held: &mut Held,
         bytes: usize,
     ) -> Result<(), Refusal> {
-        let present = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = bytes.min(self.total).saturating_sub(present);
-        if more == 0 {
-            return Ok(());
-        }
-        let more = u32::try_from(more).map_err(|_| Refusal::InboundFull)?;
-        let memory = self.free.clone().acquire_many_owned(more);
-        let Ok(Ok(more)) = tokio::time::timeout(MEMORY_TIME, memory).await else {
-            return Err(Refusal::InboundFull);
+        let grow = async {
+            if let Some(of_owner) = of_owner {
+                let total = (self.total / 2).max(1);
+                acquire(of_owner, &mut held.of_owner, bytes.min(total)).await?;
+            }
+            acquire(&self.free, &mut held.of_all, bytes.min(self.total)).await
         };
-        match held {
-            Some(held) => held.merge(more),
-            None => *held = Some(more),
-        }
-        Ok(())
+        let grown = tokio::time::timeout(MEMORY_TIME, grow).await;
+        grown.ok().flatten().ok_or(Refusal::InboundFull)
+    }
+}
+
+/// Waits until `held` has `bytes` permits of this memory. `None` if it has no such permits.
+async fn acquire(
+    memory: &Arc<Semaphore>,
+    held: &mut Option<OwnedSemaphorePermit>,
+    bytes: usize,
+) -> Option<()> {
+    let present = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    let more = u32::try_from(bytes.saturating_sub(present)).ok()?;
+    if more == 0 {
+        return Some(());
+    }
+    let more = memory.clone().acquire_many_owned(more).await.ok()?;
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::caller::Caller;
+
+    #[tokio::test]
+    async fn the_bodies_of_one_principal_leave_half_of_the_memory() {
+        let bodies = Bodies::new(1 << 20, 400_000, CancellationToken::new());
+        let owner = |name: &str| {
+            Owner::from(&Caller {
+                principal: Some(name.into()),
+                ..Caller::default()
+            })
+        };
+        let receive = async |name: &str| {
+            let owner = owner(name);
+            let body = Full::new(Bytes::from(vec![b'x'; 150_000 + SMALL_BYTES]));
+            let wait = std::time::Duration::from_millis(100);
+            let received = tokio::time::timeout(wait, bodies.receive(body, &owner));
+            received.await.ok().map(|received| received.unwrap().1)
+        };
+        let first = receive("a").await.unwrap();
+        assert!(receive("a").await.is_none(), "it waits for its own body");
+        let other = receive("b").await.unwrap();
+        first.release();
+        drop(first);
+        assert!(receive("a").await.is_some());
+        drop(other);
+        assert_eq!(bodies.free.available_permits(), 400_000);
     }
 }

@@ -8,8 +8,9 @@
 //!   longest time ends. Its client gets 404 (Not Found) and begins a new session. If no session is
 //!   idle, the `initialize` is refused with 503 (Service Unavailable). A session is idle while it
 //!   has no open response and no running request.
-//! - Each principal has a limit of its own. It loses an idle session for a new one only if that is
-//!   its own, or if it has more sessions than the principal of the new one.
+//! - Each principal has a limit of its own. An idle session may be ended for a new one of the same
+//!   principal. It is ended for a new one of another principal only if its own principal has more
+//!   sessions than that one.
 //! - A session belongs to the principal that began it. For everybody else it does not exist.
 //! - A session queues 16 messages in each direction. A client that does not read one of its streams
 //!   delays only its own session.
@@ -25,16 +26,16 @@ use rmcp::transport::streamable_http_server::session::local::{
 use rmcp::transport::streamable_http_server::session::{
     ServerSseMessage, SessionId, SessionManager,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::either::Either;
 
-use super::Owner;
+use crate::caller::Owner;
 use crate::failure::{INVALID_REQUEST, MISSING_CAPABILITY, UNKNOWN_METHOD};
-use crate::owner_counts::{OwnerCounts, OwnerUse};
+use crate::owner_counts::OwnerCounts;
 use crate::settings::OnRefusal;
 pub(super) use table::ForeignSession;
-use table::{Table, Use};
+use table::{Slot, Table, Use};
 
 /// The MCP sessions over HTTP, which the MCP library (rmcp) manages. Each has a slot, one of a
 /// limited number of permits.
@@ -53,15 +54,6 @@ pub(super) struct Sessions {
 /// the extensions of the HTTP request until the session is created.
 #[derive(Debug, Clone)]
 pub(super) struct SessionSlot(Arc<Mutex<Option<Slot>>>);
-
-/// A slot of the limited number of sessions, with the owner of the session. Dropping it lets another
-/// session begin.
-#[derive(Debug)]
-struct Slot {
-    owner: Owner,
-    _permit: OwnedSemaphorePermit,
-    _of_owner: OwnerUse,
-}
 
 impl SessionSlot {
     /// Takes the slot out of an `initialize` request. `None` if the message has no slot, or if the
@@ -107,11 +99,7 @@ impl Sessions {
             let is_own_limit = of_owner.is_none();
             let permit = self.slots.clone().try_acquire_owned().ok();
             if let (Some(permit), Some(of_owner)) = (permit, of_owner) {
-                let slot = Slot {
-                    owner: owner.clone(),
-                    _permit: permit,
-                    _of_owner: of_owner,
-                };
+                let slot = Slot::new(owner.clone(), permit, of_owner);
                 return Ok(SessionSlot(Arc::new(Mutex::new(Some(slot)))));
             }
             let idle = self.table.remove_idle(owner, is_own_limit);
@@ -184,7 +172,7 @@ impl SessionManager for Sessions {
             self.inner.close_session(id).await?;
             return Err(LocalSessionManagerError::SessionNotFound(id.clone()));
         };
-        let owner = slot.owner.clone();
+        let owner = slot.owner().clone();
         self.table.add(id.clone(), slot);
         let _use = self.enter(id, &owner);
         self.inner.initialize_session(id, message).await

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use crate::arguments::Arguments;
+use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::http::{Caller, Charge};
+use crate::http::Charge;
 use crate::progress::Progress;
 use crate::requests::Handled;
 use crate::running_calls::StreamClosed;

@@ -14,8 +14,8 @@ pub struct TicketRequest {
     pub origin: Option<String>,
 }
 
-/// A ticket, which opens one WebSocket session for a client that cannot send the header
-/// `Authorization` there, such as a web page. It works once.
+/// A ticket, which opens one WebSocket session and works once. It is for clients that cannot send
+/// the header `Authorization` there, such as web pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket {

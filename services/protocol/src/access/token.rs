@@ -11,7 +11,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 const PREFIX: &str = "ccb_";
 /// The number of random bytes in a token.
 const RANDOM_BYTES: usize = 32;
-/// The longest text of a secret that a service hashes, in bytes. Longer texts are refused unread.
+/// The longest text of a secret that a service hashes, in bytes. Longer texts are refused without a
+/// hash.
 const SECRET_BYTES_MAX: usize = 512;
 
 /// A secret text that a client sends in the header `Authorization: Bearer`: a token, a share, or

@@ -17,10 +17,10 @@ use crate::{error::SpoolError, files::last_change, owner::Owner, store::Tombston
 const BURN_AGE: Duration = Duration::from_secs(3600);
 
 impl Spool {
-    /// Refuses the acceptance of this id for this owner for the next hour, because a client of the
-    /// owner cancelled it before it was accepted ("burned" it). The refusal is on disk when this
-    /// returns. A repeated call restarts the hour. The number of such ids is not limited here; the
-    /// caller must limit it.
+    /// Refuses the acceptance of this id for this owner for the next hour ("burns" it). A client of
+    /// the owner has cancelled it before it was accepted. The refusal is on disk when this returns.
+    /// A repeated call restarts the hour. The number of such ids is not limited here; the caller
+    /// must limit it.
     ///
     /// # Errors
     /// `Exists` or `Deleted` if an execution with this id is or was stored, perhaps of another

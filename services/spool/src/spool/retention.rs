@@ -29,8 +29,8 @@ const BATCH: usize = 256;
 impl Spool {
     /// Deletes executions that ended longer ago than the configured retention time. Then deletes
     /// more ended executions until all executions fit into the configured disk space: each time the
-    /// oldest one of the owner who uses most. Queued and running executions use space but are never deleted. Returns the ids of the
-    /// deleted executions.
+    /// oldest one of the owner who uses most. Queued and running executions use space but are never
+    /// deleted. Returns the ids of the deleted executions.
     ///
     /// Each call also removes some of the files (tombstones) that remember deletions older than 30
     /// days. An execution that cannot be deleted is logged and skipped.
@@ -238,9 +238,9 @@ impl Usage {
         }
     }
 
-    /// Returns the owner that uses most of those of whom something can be deleted. Its executions
-    /// are deleted when space is short, so that nobody pushes out the executions of another owner
-    /// who uses less.
+    /// Returns the owner that uses most space, among those of whom something can be deleted. When
+    /// space is short, its executions are deleted. So nobody pushes out the executions of another
+    /// owner who uses less.
     fn largest(&self) -> Option<Owner> {
         let deletable = self.by_owner.iter().filter(|(_, (_, free))| *free > 0);
         let largest = deletable.max_by_key(|(owner, (used, _))| (*used, *owner.as_bytes()));

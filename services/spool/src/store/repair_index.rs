@@ -120,7 +120,7 @@ fn index_folder(index: &Index, id: Uuid, folder: &Path) -> io::Result<()> {
     }
     let record = File::open(record_path(folder))?;
     // A damaged header has no position and no owner. The entry is listed as the newest, so that it
-    // can be ended and removed like all others, but not among the executions of any principal.
+    // can be ended and removed like all others. It is not among the executions of any principal.
     let (sequence, owner) = match Header::read(&record) {
         Ok(header) if header.id == id => (header.sequence, header.owner),
         Err(error) if !is_damage(&error) => return Err(error),

@@ -1,5 +1,5 @@
 //! Tombstones are small files that remember the ids, digests and owners of deleted executions for
-//! 30 days, so that a repeated request cannot run one again.
+//! 30 days. So a repeated request cannot run one again.
 
 use std::{
     fs::{self, File},

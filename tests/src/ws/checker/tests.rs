@@ -347,7 +347,7 @@ fn a_connection_ends_with_a_code_that_the_bridge_sends() {
         (1012, true),
         (1006, true),
         (1001, false),
-        (1008, false),
+        (1008, true),
         (3000, false),
     ] {
         assert_eq!(Checker::new().closed(code).is_ok(), good, "{code}");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cc_tests::composed::{Operator, PUBLIC_NAME, Plan, Project, Use, case, until};
+use cc_tests::composed::{Case, Operator, PUBLIC_NAME, Plan, Project, Use, case, until};
 use protocol::access::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ const PROXY_PORTS: [u16; 2] = [8012, 8013];
 
 /// Lets a prompt make all requests against an execution of another workspace. Asserts that none of
 /// them is answered, and that none has an effect. Returns the targets that accepted connections.
-async fn attack(project: &Project, host: &Host<'_>, mut asked: Value) -> Vec<String> {
+async fn attack(case: &Case, project: &Project, host: &Host<'_>, mut asked: Value) -> Vec<String> {
     let accepted = "claude_api_executions_accepted_total";
     let before = host.counter(accepted).await;
     let known = executions(host).await;
@@ -48,6 +48,7 @@ async fn attack(project: &Project, host: &Host<'_>, mut asked: Value) -> Vec<Str
         .await;
     let report = output.lines().last().unwrap_or_default();
     let report: Value = serde_json::from_str(report).unwrap_or_else(|_| panic!("{output}"));
+    case.step(format!("every request was refused: {}", report["statuses"]));
     assert_eq!(report["passed"], json!([]), "{report}");
     // Nothing was started, ...
     assert_eq!(host.counter(accepted).await, before + 2, "{report}");
@@ -91,20 +92,20 @@ fn assert_reached(reached: &[String], targets: impl IntoIterator<Item = String>)
 
 #[tokio::test]
 async fn the_box_can_use_neither_service_without_tokens() {
-    case(LIMIT, Use::Own, async |_| {
+    case(LIMIT, Use::Own, async |case| {
         let project = Project::up("box", &Plan::default()).await;
         let host = Host::new(&project, None);
         let published = [project.api().port(), project.bridge().port()];
         let asked = json!({
             "names": ["claude-api", "bridge"],
-            "addresses": link_address(),
+            "addresses": Vec::from_iter(link_address()),
             "ports": [8002, 8003, published[0], published[1]],
             "tls": [],
             "token": null,
             "open": [],
             "public": PUBLIC_NAME,
         });
-        let reached = attack(&project, &host, asked).await;
+        let reached = attack(case, &project, &host, asked).await;
         let api = addresses(&project, "claude-api", "IPAddress").await;
         let bridge = addresses(&project, "bridge", "IPAddress").await;
         let own = ["127.0.0.1", "127.0.0.2", "127.7.7.7"].map(str::to_owned);
@@ -166,7 +167,7 @@ async fn the_box_can_use_neither_service_with_tokens_and_tls() {
             "open": open,
             "public": PUBLIC_NAME,
         });
-        let reached = attack(&project, &host, asked).await;
+        let reached = attack(case, &project, &host, asked).await;
         let api = addresses(&project, "claude-api", "IPAddress").await;
         let bridge = addresses(&project, "bridge", "IPAddress").await;
         let proxy = addresses(&project, "tls-proxy", "IPAddress").await;

@@ -93,6 +93,7 @@ async fn another_machine_works_through_tls_and_is_refused_without_a_step() {
         case.step("the trusted proxy left out");
         project.set("TRUSTED_PROXY", "");
         project.compose_up(&[]).await;
+        machine.connect(&project, &[PUBLIC_NAME]).await;
         assert_clients_look_like_the_proxy(&machine, &project).await;
     })
     .await;
@@ -185,11 +186,7 @@ async fn a_step_left_out_is_refused(machine: &Machine<'_>) {
     assert_ran(&ran, 60, &["certificate"]);
     let list = page(OTHER_NAME, "/v1/executions");
     let ran = machine.curl(&["--insecure", &list]).await;
-    assert_ran(
-        &ran,
-        0,
-        &["foreign-host", "CLAUDE_API_ALLOWED_HOSTS", "\n403"],
-    );
+    assert_ran(&ran, 0, &["foreign-host", "--allowed-hosts", "\n403"]);
     let ran = machine.curl(&["--insecure", &page(OTHER_NAME, "/")]).await;
     assert_ran(&ran, 0, &["foreign-host", "\n403"]);
     let metrics = page(PUBLIC_NAME, "/metrics");

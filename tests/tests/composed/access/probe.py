@@ -134,7 +134,8 @@ def main():
             for n, headers in enumerate(disguises(asked["public"], gateway, token)):
                 for m, (method, path, more, body) in enumerate(requests(asked["victim"])):
                     # Every request in some disguises, and some requests in every disguise.
-                    if (n % 5 and m % 7) or (is_open and path == "/"):
+                    # The public page and preflight requests need no token.
+                    if (n % 5 and m % 7) or (is_open and (path == "/" or method == "OPTIONS")):
                         continue
                     more = {name: value.replace("TOKEN", token or "ccb_" + "B" * 43) for name, value in more.items()}
                     jobs.append((target, method, path, headers | more, body))

@@ -104,8 +104,8 @@ impl Api {
         self.tokens = tokens;
     }
 
-    /// Starts an execution that says `begun-`, waits for the returned [`Gate`] to open, and then says
-    /// `done`. Returns once it has begun.
+    /// Starts an execution that says `begun-`, waits for the file of the returned [`Gate`], and
+    /// then says `done`. Returns once it has begun.
     pub(crate) async fn begin(&self, http: &Http, extra: Value) -> Gate {
         let gate = self.prepare();
         crate::support::accept(http, &gate.id, &gate.prompt, extra).await;

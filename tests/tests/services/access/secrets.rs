@@ -1,5 +1,5 @@
-//! No secret is anywhere but with the client that has it: not in a log, a file, a page, a status,
-//! an argument or an environment.
+//! A secret is nowhere but with the client that has it: not in a log, a file, a page, a status, an
+//! argument or an environment.
 
 mod search;
 

@@ -4,5 +4,4 @@ mod calls;
 mod ends;
 mod handshakes;
 mod isolation;
-mod mcp;
 mod pages;

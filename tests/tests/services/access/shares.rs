@@ -20,8 +20,10 @@ async fn a_share_to_view_opens_status_follow_output_and_events() {
     let (code, me) = guest.get("/v1/me").await.expect("an answer");
     assert_eq!(code, 200, "{me}");
     let expected = json!({"principal": null, "role": "view", "name": null, "share": gate.id,
-        "expires": me["expires"]});
+        "expires": me["expires"], "quota": me["quota"]});
     assert_eq!(me, expected);
+    let owner = alice.get("/v1/me").await.expect("an answer").1;
+    assert!(me["quota"].is_string() && me["quota"] == owner["quota"], "{me}");
     assert!(me["expires"].is_string(), "{me}");
     let status = guest.status(&gate.id).await.expect("a status");
     assert_eq!(status["state"], "running", "{status}");

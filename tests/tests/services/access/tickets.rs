@@ -75,7 +75,7 @@ async fn answers_with_a_ticket_or_its_token_are_stored_by_no_cache() {
 
 /// The token of a redeemed ticket has the rights of the token behind it, now and later.
 #[tokio::test]
-async fn a_session_token_outlives_a_kill_and_ends_with_its_token() {
+async fn a_session_token_ends_with_its_token_and_with_the_service() {
     let mut api = Api::start(usual_tokens(), StackOptions::default()).await;
     let alice = api.http("alice");
     let (used, lost, late) = (ticket(&alice, None).await, ticket(&alice, None).await, id());
@@ -85,9 +85,13 @@ async fn a_session_token_outlives_a_kill_and_ends_with_its_token() {
     accept(&session, &late, "@say x", json!({})).await;
     assert_eq!(ended(&session, &late).await["principal"], "team-a");
     api.crash().await;
-    // Tickets are in memory alone; the session token needs no memory.
+    // Tickets and the key of session tokens are in memory alone.
     assert_eq!(redeem(&api.anonymous(), &lost, None).await.0, 401);
-    until_code(&session, 200, IN_FORCE).await;
+    until_code(&session, 401, IN_FORCE).await;
+    let again = ticket(&alice, None).await;
+    let (code, redeemed) = redeem(&api.anonymous(), &again, None).await;
+    assert_eq!(code, 200, "{redeemed}");
+    let session = api.http_with(redeemed["token"].as_str().expect("a token"));
     let kept = ticket(&alice, None).await;
     let viewer = api
         .tokens

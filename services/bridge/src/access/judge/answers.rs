@@ -14,7 +14,7 @@ use protocol::SecretHash;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Judgement;
+use crate::access::judgement::Judgement;
 
 /// The most answers that are kept. One more evicts the oldest.
 const ANSWERS: usize = 4096;

@@ -30,6 +30,7 @@ fn me(principal: &str) -> Me {
         name: Some("name".to_owned()),
         expires: None,
         share: None,
+        quota: None,
     }
 }
 

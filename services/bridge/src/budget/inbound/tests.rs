@@ -79,3 +79,24 @@ fn a_request_for_more_than_the_budget_takes_the_whole_budget() {
     drop(charge);
     assert_eq!(budget.used(), 0);
 }
+
+#[test]
+fn a_message_beyond_the_part_of_its_principal_evicts_only_its_own_kind() {
+    let budget = InboundBudget::new(100, Duration::ZERO);
+    let [a, b] = [(); 2].map(|()| InboundBudget::new(50, Duration::ZERO));
+    let message = |part: &std::sync::Arc<InboundBudget>| {
+        Unfinished::new(budget.clone(), 50).of_principal(Some(part.clone()), 50)
+    };
+    let [mut other, mut first, mut second] = [message(&b), message(&a), message(&a)];
+    assert!(grows(&mut other, 30) && grows(&mut first, 40));
+    assert!(!grows(&mut second, 20), "40 + 20 of 50");
+    assert!(second.has_others());
+    second.try_evict(1);
+    assert!(first.is_evicted() && !other.is_evicted());
+    drop(first);
+    assert!(grows(&mut second, 20));
+    let charge = second.finish(15);
+    assert_eq!((budget.used(), a.used(), b.used()), (45, 15, 30));
+    drop((charge, other));
+    assert_eq!((budget.used(), a.used(), b.used()), (0, 0, 0));
+}

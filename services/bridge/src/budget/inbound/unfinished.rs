@@ -3,7 +3,7 @@
 //! the evicted message is closed.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::{InboundBudget, InboundCharge, MessageState};
@@ -23,6 +23,8 @@ pub struct Unfinished {
     budget: Arc<InboundBudget>,
     number: u64,
     held: u64,
+    /// The same message in the part of its client's principal. `None` without a principal.
+    of_principal: Option<Box<Unfinished>>,
 }
 
 impl Unfinished {
@@ -51,7 +53,25 @@ impl Unfinished {
             budget,
             number,
             held: 0,
+            of_principal: None,
         }
+    }
+
+    /// Registers the message also in the part of its client's principal. It then needs memory in
+    /// both, and while the part is used up, it evicts only messages of the same principal.
+    #[must_use]
+    pub fn of_principal(mut self, part: Option<Arc<InboundBudget>>, max_bytes: u64) -> Self {
+        self.of_principal = part.map(|part| Box::new(Self::new(part, max_bytes)));
+        self
+    }
+
+    /// Returns the registration in the part of the principal if the message waits for that part.
+    fn waiting_part(&self) -> Option<&Self> {
+        let part = self.of_principal.as_deref()?;
+        let state = part.budget.lock();
+        let waits = state.messages.get(&part.number).is_some_and(|m| m.waits);
+        drop(state);
+        waits.then_some(part)
     }
 
     /// Returns the length in bytes up to which the message may be read with the memory reserved so
@@ -71,6 +91,9 @@ impl Unfinished {
     /// oldest message. The task is then woken when bytes are released or when the message is
     /// evicted.
     pub fn poll_grow(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(part) = &mut self.of_principal {
+            ready!(part.poll_grow(bytes, cx));
+        }
         let mut state = self.budget.lock();
         let state = &mut *state;
         let (total, used) = (self.budget.total, state.used);
@@ -99,6 +122,9 @@ impl Unfinished {
     /// Records that `received` bytes of the message have arrived now. Another message that waits
     /// for memory may evict a message without progress.
     pub fn note_progress(&self, received: u64) {
+        if let Some(part) = &self.of_principal {
+            part.note_progress(received);
+        }
         let mut state = self.budget.lock();
         if let Some(message) = state.messages.get_mut(&self.number) {
             (message.received, message.progressed_at) = (received, Instant::now());
@@ -109,6 +135,9 @@ impl Unfinished {
     /// the memory is held by executes and inputs, and only answers of claude-api free it.
     #[must_use]
     pub fn has_others(&self) -> bool {
+        if let Some(part) = self.waiting_part() {
+            return part.has_others();
+        }
         let state = self.budget.lock();
         let mut messages = state.messages.iter();
         messages.any(|(number, message)| *number != self.number && message.held > 0)
@@ -120,6 +149,9 @@ impl Unfinished {
     /// choice. Does nothing if there is no such message, or if another one was evicted within the
     /// last wait_step. `times` is the number of wait steps that this message has waited.
     pub fn try_evict(&self, times: u32) {
+        if let Some(part) = self.waiting_part() {
+            return part.try_evict(times);
+        }
         let (now, wait_step) = (Instant::now(), self.budget.wait_step);
         let mut state = self.budget.lock();
         let state = &mut *state;
@@ -156,6 +188,13 @@ impl Unfinished {
     /// message must then close with the WebSocket code 1013 (try again later).
     #[must_use]
     pub fn is_evicted(&self) -> bool {
+        if self
+            .of_principal
+            .as_ref()
+            .is_some_and(|part| part.is_evicted())
+        {
+            return true;
+        }
         let state = self.budget.lock();
         state
             .messages
@@ -168,11 +207,14 @@ impl Unfinished {
     /// that were reserved.
     #[must_use]
     pub fn finish(mut self, bytes: u64) -> InboundCharge {
+        let of_principal = self.of_principal.take();
+        let of_principal = of_principal.map(|part| Box::new(part.finish(bytes)));
         let bytes = bytes.min(self.held);
         let rest = std::mem::replace(&mut self.held, 0) - bytes;
         let charge = InboundCharge {
             budget: self.budget.clone(),
             bytes,
+            of_principal,
         };
         let mut state = self.budget.lock();
         state.messages.remove(&self.number);

@@ -9,7 +9,7 @@ const LIMITS: OutboundLimits = OutboundLimits {
 #[tokio::test]
 async fn a_session_keeps_its_floor_when_others_use_the_rest() {
     let all = OutboundBudget::new(LIMITS);
-    let [greedy, other, late] = [(); 3].map(|()| Share::new(all.clone()));
+    let [greedy, other, late] = [(); 3].map(|()| Share::new(all.clone(), None));
     let (mut first, mut second) = (greedy.charge(), other.charge());
     first.set(79);
     assert!(greedy.has_room());
@@ -36,6 +36,33 @@ async fn a_session_keeps_its_floor_when_others_use_the_rest() {
     assert_eq!(all.used(), 35);
     drop((second, third));
     assert_eq!(all.used(), 0);
+}
+
+#[tokio::test]
+async fn a_principal_with_its_part_used_up_leaves_the_rest_to_others() {
+    let all = OutboundBudget::new(LIMITS);
+    let [a, b] = [(); 2].map(|()| {
+        let common = LIMITS.common / 2;
+        OutboundBudget::new(OutboundLimits { common, ..LIMITS })
+    });
+    let share = |part: &Arc<OutboundBudget>| Share::new(all.clone(), Some(part.clone()));
+    let [greedy, same, other] = [share(&a), share(&a), share(&b)];
+    let (mut first, mut second, mut third) = (greedy.charge(), same.charge(), other.charge());
+    first.set(60);
+    second.set(20);
+    third.set(20);
+    assert!(same.is_short() && !same.has_room());
+    assert!(!other.is_short() && other.has_room());
+    let waiting = tokio::spawn({
+        let same = same.clone();
+        async move { same.room().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(first);
+    waiting.await.unwrap();
+    drop((second, third));
+    assert_eq!((all.used(), a.used(), b.used()), (0, 0, 0));
 }
 
 #[test]

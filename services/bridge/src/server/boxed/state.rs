@@ -1,6 +1,6 @@
-//! Whether claude-api is boxed, which means that the model's commands run in its own container, and
-//! whether it takes this bridge for a part of that container. claude-api itself answers both
-//! questions.
+//! Two facts about claude-api: whether it is boxed, and whether it takes this bridge for a part of
+//! its container. Boxed means that the model's commands run in claude-api's own container.
+//! claude-api itself answers both questions.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::upstream::Upstream;
 /// How long claude-api's answers are used (1 s). Then they are requested again, because claude-api
 /// may have restarted with another setting.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long it is known whether claude-api refuses this bridge, if claude-api has tokens (60 s). Its
-/// audit log has a line for each question, because the question has no token.
+/// How long it is known whether claude-api refuses this bridge, if claude-api has tokens (60 s).
+/// Its audit log has a line for each question, because the question has no token.
 const FRESH_WITH_TOKENS: Duration = Duration::from_secs(60);
 
 /// Asks claude-api whether the model's commands run in its own container (it is boxed), and caches
@@ -64,8 +64,8 @@ impl BoxedState {
     }
 
     /// Returns true if claude-api refuses this bridge as a part of its own container. The answer is
-    /// at most 1 s old, or 60 s if claude-api has tokens, or the last one if claude-api does not
-    /// answer.
+    /// at most 1 s old, or 60 s if claude-api has tokens. If claude-api does not answer, it is the
+    /// last one.
     pub(super) async fn is_refused(&self) -> bool {
         let mut last = self.last.lock().await;
         self.refresh_limits(&mut last).await;

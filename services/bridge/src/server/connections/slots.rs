@@ -6,8 +6,8 @@
 //!   without a session is closed for the new one. A peer at its own limit gets no further
 //!   connection, and pushes out no connection of another peer.
 //! - What bounds the other direction? hyper reads no further while the client does not read its
-//!   answer, and the kernel drops a peer that acknowledges no data for two pings. An idle
-//!   connection and an unfinished head have time limits.
+//!   answer. The kernel drops a peer that acknowledges no data for two pings. An idle connection
+//!   and an unfinished head have time limits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

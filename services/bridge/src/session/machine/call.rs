@@ -92,8 +92,8 @@ impl Call {
     }
 
     /// Returns the same call with another target. Used for requests without an `executionId` once
-    /// their execution is known. A list, events, a share, an attach and a detach have no target and are
-    /// returned unchanged.
+    /// their execution is known. A list, events, a share, an attach and a detach have no target and
+    /// are returned unchanged.
     #[must_use]
     pub fn about(self, target: Target) -> Self {
         match self {

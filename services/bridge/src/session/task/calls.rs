@@ -25,8 +25,9 @@ use crate::upstream::Upstream;
 /// Starts a task that makes `call` for the request with this token. The result is sent to
 /// `completions`, or dropped if the session has ended.
 ///
-/// `grant` is the one of the session, whose token the call sends. `turns` lets a list or an events request wait until the session's previous one is read. `charge`
-/// is the memory charge of an input, and is released when the call ends.
+/// `grant` is the one of the session, whose token the call sends. `turns` lets a list or an events
+/// request wait until the session's previous one is read. `charge` is the memory charge of an
+/// input, and is released when the call ends.
 pub(super) fn start(
     shared: &Arc<Shared>,
     grant: &Arc<Grant>,
@@ -54,9 +55,9 @@ async fn make(shared: &Shared, grant: &Grant, call: Call, turns: ListTurns) -> C
         Call::List(ListParams { limit, before }) => {
             let page = gather(upstream, limit, before, shared.viewer.status_bytes);
             let page = page.map_ok(|page| CallReply::Page(Box::new(page)));
-            in_turn(shared, upstream, turns, page).await
+            in_turn(shared, grant, turns, page).await
         }
-        Call::Events(events) => in_turn(shared, upstream, turns, events_of(upstream, events)).await,
+        Call::Events(events) => in_turn(shared, grant, turns, events_of(upstream, events)).await,
         Call::Attach(attach) => {
             let AttachParams {
                 execution_id,
@@ -198,7 +199,7 @@ async fn about_one(upstream: &Upstream, call: Call) -> Result<CallReply, RpcErro
 /// available within `callMs`.
 async fn in_turn(
     shared: &Shared,
-    upstream: &Upstream,
+    grant: &Grant,
     turns: ListTurns,
     call: impl Future<Output = Result<CallReply, RpcError>>,
 ) -> CompletedCall {
@@ -214,8 +215,9 @@ async fn in_turn(
         // The session has ended.
         return Err(full()).into();
     };
-    let patience = upstream.times.call;
-    let Some(_memory) = shared.budgets.lists.take(patience).await else {
+    let patience = grant.upstream().times.call;
+    let lists = &shared.budgets.lists;
+    let Some(_memory) = lists.take(grant.quota(), patience).await else {
         return Err(full()).into();
     };
     CompletedCall {

@@ -1,9 +1,6 @@
 //! The end of a session. Its last control requests and cancels are sent to claude-api, and its
 //! WebSocket is closed (docs/protocol.md, "Close codes").
 
-use std::net::IpAddr;
-use std::time::Instant;
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::calls;
@@ -12,25 +9,17 @@ use crate::session::completion::Completion;
 use crate::session::machine::action::Action;
 use crate::session::machine::call::Call;
 use crate::session::wire::socket::SentMessages;
-use crate::session::{End, Session};
+use crate::session::{End, Session, SessionLog};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// Ends the session. Stops its views, sends the control requests that still waited, and closes
     /// the socket. Executions with `onDisconnect: "cancel"` begin their grace period, except when
     /// the bridge itself stops. Also logs the totals of the session.
-    ///
-    /// `id` is the session's id, and `start` is the time at which it began. `client` is the address
-    /// of the client.
-    pub(in crate::session) async fn end(
-        mut self,
-        end: End,
-        id: &str,
-        start: Instant,
-        client: IpAddr,
-    ) {
+    pub(in crate::session) async fn end(mut self, end: End) {
         self.count_sent();
         let Self {
             shared,
+            log,
             grant,
             socket,
             mut machine,
@@ -40,14 +29,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             lists,
             name,
             view_requests,
-            messages_in,
-            bytes_in,
-            sent:
-                SentMessages {
-                    messages: messages_out,
-                    bytes: bytes_out,
-                },
-            executes,
             ..
         } = self;
         let metrics = &shared.viewer.metrics;
@@ -86,11 +67,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             End::Ours(code, _) => code,
             End::Dropped => 1006,
         };
+        let SessionLog {
+            client,
+            began,
+            messages_in,
+            bytes_in,
+            sent:
+                SentMessages {
+                    messages: messages_out,
+                    bytes: bytes_out,
+                },
+            executes,
+        } = *log;
         tracing::info!(
-            session = id,
+            session = &*name,
             %client,
             principal = grant.me().principal.as_deref(),
-            duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             executes, messages_in, bytes_in, messages_out, bytes_out, close_code,
             end = ?end,
             "session ended"

@@ -38,7 +38,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             }
             let charge = match &mut self.charge {
                 Some(message) => Some(message.split(*bytes)),
-                None => self.shared.budgets.charge_small(*bytes),
+                None => self
+                    .shared
+                    .budgets
+                    .charge_small(*bytes, self.principal.as_deref()),
             };
             match charge {
                 Some(charge) => {
@@ -99,7 +102,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         let (charge, session_limit) = match &mut self.charge {
             // The message was large, so its bytes are already charged.
             Some(message) => (Some(message.split(bytes)), &session_inbound.large),
-            None => (shared.budgets.charge_small(bytes), &session_inbound.small),
+            None => {
+                let charge = shared
+                    .budgets
+                    .charge_small(bytes, self.principal.as_deref());
+                (charge, &session_inbound.small)
+            }
         };
         // The session's own limit keeps one session from spending the whole budget.
         match charge.zip(session_limit.take(bytes as u64)) {

@@ -1,6 +1,6 @@
 //! Refuses a client that may have a session later: there are too many sessions, or claude-api does
-//! not answer. The refusal is sent over WebSocket,
-//! because a browser hides the HTTP response to a failed handshake from the page.
+//! not answer. The refusal is sent over WebSocket, because a browser hides the HTTP response to a
+//! failed handshake from the page.
 
 use protocol::message::{Empty, Reply, RequestId};
 use protocol::rpc::{RpcError, close, code};
@@ -20,9 +20,9 @@ pub fn too_many_sessions(reason: &str, limit: u64) -> RpcError {
     RpcError::new(code::TOO_MANY_SESSIONS, reason, message).with("limit", limit)
 }
 
-/// Tells a client why it gets no session now. Sends the error, if there is one, and closes with 1013 (try again
-/// later) and this reason. Ends within 3 s, also when the client does not read (docs/protocol.md,
-/// "Close codes").
+/// Tells a client why it gets no session now. Sends the error, if there is one, and closes with
+/// 1013 (try again later) and this reason. Ends within 3 s, also when the client does not read
+/// (docs/protocol.md, "Close codes").
 pub async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(
     io: T,
     error: Option<RpcError>,

@@ -12,9 +12,9 @@ use crate::session::{Session, Wakeup};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// Polls for the next event of the session. A stop or a revoked token, a ping interval and an
-    /// eviction have precedence. Reading and writing alternate in being first, so a flood of requests cannot
-    /// starve the output, nor the reverse. `Pending` means that the task is woken by the next
-    /// event.
+    /// eviction have precedence. Reading and writing alternate in being first, so a flood of
+    /// requests cannot starve the output, nor the reverse. `Pending` means that the task is woken
+    /// by the next event.
     pub(in crate::session) fn poll_wakeup(
         &mut self,
         cx: &mut Context<'_>,
@@ -29,7 +29,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         if self.socket.is_evicted() {
             return Poll::Ready(Wakeup::Evicted);
         }
-        let is_short = self.share.budget().is_short();
+        let is_short = self.share.is_short();
         self.machine.set_unsent(self.socket.unsent(), is_short);
         if self.read_first
             && let Poll::Ready(wakeup) = self.poll_read(cx)

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The token bucket of the frames of one session. It is stored as the time at which the bucket will
-/// be full again, so an idle session needs no timer.
+/// The rate limit (a token bucket) of the frames of one session. It is stored as the time at which
+/// the bucket will be full again. So an idle session needs no timer.
 #[derive(Debug)]
 pub struct FrameRate {
     /// The time in which one frame becomes free, in nanoseconds: at most 1 s.

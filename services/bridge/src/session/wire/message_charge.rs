@@ -23,13 +23,15 @@ const MIN_EVICTION_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct MessageCharge {
     budget: Arc<InboundBudget>,
+    /// The part of the client's principal in the budget. `None` without a principal.
+    of_principal: Option<Arc<InboundBudget>>,
     /// The most bytes of one message of this session.
     message_bytes: u64,
     /// How many payload bytes of the unfinished message have been read.
     bytes: u64,
     /// The registration of the message in the budget. `None` while it has at most [`FREE_BYTES`]
     /// (64 KiB), which are not charged.
-    unfinished: Option<Unfinished>,
+    unfinished: Option<Box<Unfinished>>,
     /// The timer of a message that waits for room, and how often it has expired. At each expiry the
     /// message may evict another one that is too slow. `None` while the message does not wait.
     wait: Option<(Pin<Box<Sleep>>, u32)>,
@@ -42,11 +44,19 @@ impl MessageCharge {
     pub fn new(budget: Arc<InboundBudget>, message_bytes: u64) -> Self {
         Self {
             budget,
+            of_principal: None,
             message_bytes,
             bytes: 0,
             unfinished: None,
             wait: None,
         }
+    }
+
+    /// Charges the messages also to the part of the client's principal.
+    #[must_use]
+    pub fn of_principal(mut self, part: Option<Arc<InboundBudget>>) -> Self {
+        self.of_principal = part;
+        self
     }
 
     /// Polls for the number of bytes that may be read next. `Pending` while the message waits for
@@ -68,9 +78,11 @@ impl MessageCharge {
         };
         let max_bytes = self.bytes.saturating_add(rest).min(self.message_bytes);
         let (budget, bytes) = (&self.budget, self.bytes);
-        let message = self
-            .unfinished
-            .get_or_insert_with(|| Unfinished::new(budget.clone(), max_bytes));
+        let of_principal = &self.of_principal;
+        let message = self.unfinished.get_or_insert_with(|| {
+            let message = Unfinished::new(budget.clone(), max_bytes);
+            Box::new(message.of_principal(of_principal.clone(), max_bytes))
+        });
         if message.allowed() <= bytes {
             let next = (bytes + 1).next_power_of_two().max(2 * FREE_BYTES);
             if message
@@ -123,7 +135,8 @@ impl MessageCharge {
     /// Returns whether another message has evicted this one from the budget. Then the session must
     /// close with 1013 (try again later).
     pub(super) fn is_evicted(&self) -> bool {
-        self.unfinished.as_ref().is_some_and(Unfinished::is_evicted)
+        let message = self.unfinished.as_ref();
+        message.is_some_and(|message| message.is_evicted())
     }
 
     /// Returns whether the message waits until the budget has room.

@@ -1,5 +1,5 @@
 //! The byte stream between a session's connection and tungstenite. It charges large messages to the
-//! memory budget for incoming messages before they are read, limits the frames in a second, and
+//! memory budget for incoming messages before they are read. It limits the frames in a second, and
 //! counts the bytes in both directions.
 //!
 //! One read never returns bytes of two frames. So tungstenite's buffer is empty after each message,

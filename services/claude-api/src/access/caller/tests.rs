@@ -16,7 +16,7 @@ fn rights(caller: &Caller) -> Vec<Right> {
 
 fn share(id: ExecutionId, role: ShareRole) -> Caller {
     let never = jiff::Timestamp::MAX;
-    Caller::share(id, role, never, SecretHash::of(b"x"))
+    Caller::share(id, Owner::of("a"), role, never, SecretHash::of(b"x"))
 }
 
 #[test]

@@ -63,8 +63,7 @@ fn each_mistake_is_named() {
             "another token",
         ),
         (
-            block("a", "role = \"view\"\nprincipal = \"c\"")
-                + &block("b", "role = \"view\"\nprincipal = \"a\""),
+            view("a") + &block("b", "role = \"view\"\nprincipal = \"a\""),
             "rename",
         ),
         (
@@ -84,6 +83,23 @@ fn each_mistake_is_named() {
             "{found}"
         );
     }
+}
+
+#[test]
+fn a_token_in_a_wrong_field_is_not_repeated() {
+    let token = protocol::Token::generate().unwrap();
+    let secret = token.secret().expose();
+    for text in [
+        block(secret, "role = \"view\""),
+        block("a", &format!("role = {secret:?}")),
+        block("a", &format!("role = \"view\"\n{secret} = 1")),
+        format!("{secret} = 1"),
+        format!("[[token]]\nname = {secret}"),
+    ] {
+        let found = mistakes(&text).join("\n");
+        assert!(!found.contains(&secret[..12]), "{found}");
+    }
+    assert_eq!(without_tokens("ccb token new"), "ccb token new");
 }
 
 #[test]

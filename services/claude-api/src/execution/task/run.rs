@@ -210,6 +210,7 @@ impl<'a> Running<'a> {
             runner_failure: None,
             unkillable: Vec::new(),
             last_shown: Instant::now(),
+            recorded_cost: None,
             asked: false,
             sample: None,
             recording: None,

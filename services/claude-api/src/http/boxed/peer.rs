@@ -25,8 +25,8 @@ pub(crate) struct Peer {
     /// The address of the client: the peer of the connection, or the client that a trusted proxy
     /// named. An IPv4-mapped IPv6 address is stored as IPv4.
     pub(crate) address: IpAddr,
-    /// Whether the client or a proxy on the way has an address of claude-api's own container, so it
-    /// may be a command of the model. Always false if `--boxed` is off.
+    /// Whether the client or a proxy on the way has an address of claude-api's own container. Then
+    /// it may be a command of the model. Always false if `--boxed` is off.
     pub(crate) is_own: bool,
     /// Whether the limits for each peer do not apply, because many clients share the address.
     pub(crate) is_exempt: bool,

@@ -95,7 +95,8 @@ struct RunningExecution {
 /// its conversation.
 ///
 /// Owners share the permits fairly: a free permit goes to the owner with the fewest running
-/// executions, and among its executions to the one that was accepted first.
+/// executions; if several have as few, to the one whose last permit is the longest ago. Among its
+/// executions it goes to the one that was accepted first.
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: QueueLimits,
@@ -114,6 +115,11 @@ pub(super) struct Queue {
     starting: HashSet<ExecutionId>,
     /// The maximum number of running executions of each owner that has such a limit.
     running_limits: HashMap<Owner, u64>,
+    /// The number of the last permit of each owner that waits or runs. Permits are numbered in the
+    /// order in which they are given.
+    last_permits: HashMap<Owner, u64>,
+    /// The number of the last permit of all.
+    last_permit: u64,
 }
 
 impl Queue {
@@ -133,6 +139,8 @@ impl Queue {
             running: HashMap::new(),
             starting: HashSet::new(),
             running_limits: HashMap::new(),
+            last_permits: HashMap::new(),
+            last_permit: 0,
         }
     }
 
@@ -142,8 +150,8 @@ impl Queue {
         self.running_limits = limits;
     }
 
-    /// Reserves a slot for an execution of `owner` in `lane`; `None` is an execution without a lane.
-    /// Fails if the queue, or the part of it for the owner or the lane, is full.
+    /// Reserves a slot for an execution of `owner` in `lane`; `None` is an execution without a
+    /// lane. Fails if the queue, or the part of it for the owner or the lane, is full.
     pub(super) fn reserve(&mut self, owner: Owner, lane: Option<&str>) -> Result<(), QueueFull> {
         let of_owner = self.slots_by_owner.get(&owner).copied().unwrap_or(0);
         if owner != Owner::NONE && of_owner >= self.limits.queued_per_principal {
@@ -234,6 +242,8 @@ impl Queue {
                 lane,
                 conversation,
             };
+            self.last_permit += 1;
+            self.last_permits.insert(owner, self.last_permit);
             self.running.insert(id, held);
             self.starting.insert(id);
             started.push(id);
@@ -250,12 +260,22 @@ impl Queue {
     /// its conversation; a waiting one frees its slot. Has no effect for an unknown id.
     pub(super) fn leave(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
-        if self.running.remove(&id).is_some() {
+        if let Some(held) = self.running.remove(&id) {
+            self.forget_if_idle(held.owner);
             return;
         }
         if let Some(at) = self.waiting.iter().position(|w| w.id == id) {
             let Waiting { owner, lane, .. } = self.waiting.remove(at);
             self.release_slot(owner, lane.as_ref().map(|(_, name)| name.as_str()));
+            self.forget_if_idle(owner);
+        }
+    }
+
+    /// Forgets the last permit of an owner of whom nothing waits or runs any more.
+    fn forget_if_idle(&mut self, owner: Owner) {
+        let runs = self.running.values().any(|held| held.owner == owner);
+        if !runs && !self.waiting.iter().any(|waiting| waiting.owner == owner) {
+            self.last_permits.remove(&owner);
         }
     }
 

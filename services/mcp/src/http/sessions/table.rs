@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::transport::streamable_http_server::session::SessionId;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::Slot;
-use crate::http::Owner;
+use crate::caller::Owner;
+use crate::owner_counts::OwnerUse;
 use crate::requests::Requests;
 
 /// The open MCP sessions by id. For clients, a session that is not in this table does not exist,
@@ -17,6 +18,31 @@ use crate::requests::Requests;
 pub(super) struct Table {
     // A synchronous lock: held only to access the map, never across an await.
     open: Mutex<HashMap<SessionId, Entry>>,
+}
+
+/// A slot of the limited number of sessions, with the owner of the session. Dropping it lets
+/// another session begin.
+#[derive(Debug)]
+pub(super) struct Slot {
+    owner: Owner,
+    _permit: OwnedSemaphorePermit,
+    _of_owner: OwnerUse,
+}
+
+impl Slot {
+    /// Creates the slot of a new session from its permits.
+    pub(super) fn new(owner: Owner, permit: OwnedSemaphorePermit, of_owner: OwnerUse) -> Self {
+        Self {
+            owner,
+            _permit: permit,
+            _of_owner: of_owner,
+        }
+    }
+
+    /// Returns the owner of the session.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
 }
 
 /// An open MCP session with its slot (permit). Dropping the entry releases the slot and ends the
@@ -110,21 +136,21 @@ impl Table {
     }
 
     /// Removes an idle session for a new one of this owner, and returns its id. It is the session
-    /// that has been idle for the longest time, of the owner with the most sessions. With
-    /// `only_own`, or if no other owner has more sessions than this one, it is a session of this
-    /// owner. `None` if there is no such session.
+    /// that has been idle for the longest time, of the principal with the most sessions. With
+    /// `only_own`, or if no other principal has more sessions than this one, it is a session of the
+    /// same principal. `None` if there is no such session.
     pub(super) fn remove_idle(&self, owner: &Owner, only_own: bool) -> Option<SessionId> {
         let mut open = self.lock();
-        let mut counts: HashMap<&Owner, usize> = HashMap::new();
+        let mut counts: HashMap<Option<&Arc<str>>, usize> = HashMap::new();
         for entry in open.values() {
-            *counts.entry(&entry.slot.owner).or_default() += 1;
+            *counts.entry(entry.slot.owner.quota()).or_default() += 1;
         }
-        let count_of = |owner: &Owner| counts.get(owner).copied().unwrap_or_default();
+        let count_of = |owner: &Owner| counts.get(&owner.quota()).copied().unwrap_or_default();
         // The new session counts: an exchange between equals would never end.
         let own = count_of(owner) + 1;
         let may_end = |entry: &Entry| {
             let other = &entry.slot.owner;
-            other == owner || (!only_own && count_of(other) > own)
+            owner.may_end(other) || (!only_own && count_of(other) > own)
         };
         let idle = open.iter().filter(|(_, entry)| entry.uses == 0);
         let (id, _) = idle
@@ -147,7 +173,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::http::Caller;
+    use crate::caller::Caller;
     use crate::owner_counts::OwnerCounts;
 
     fn owner(name: &str) -> Owner {
@@ -218,8 +244,18 @@ mod tests {
             principal: Some("a".into()),
             share: Some(protocol::ExecutionId::random()),
             token: None,
+            quota: None,
         });
         assert!(table.enter("first", &share).is_err());
+        // The holder of a share ends no session of its principal, but the principal may end one.
+        assert_eq!(table.remove_idle(&share, true), None);
+        let token = Owner::from(&Caller {
+            token: "another".parse().ok(),
+            principal: Some("a".into()),
+            ..Caller::default()
+        });
+        assert!(table.enter("first", &token).is_err());
+        assert_eq!(table.remove_idle(&token, true), Some("first".into()));
     }
 
     #[test]

@@ -10,11 +10,18 @@ use crate::support::{accept, ended, exists, until};
 /// How many executions the greedy principal has in the queue.
 const GREEDY: usize = 50;
 
-/// I7: no client slows another's executions. The greedy principal holds all permits and has many
-/// executions in the queue. The first one of another principal gets the next free permit.
+/// I7: no client takes another's part of the queue. The greedy principal holds all permits and has
+/// many executions in the queue. The first one of another principal gets the next free permit.
 async fn the_next_permit_goes_to_the_other(permits: usize) {
     let options = StackOptions::default().api(format!("--running-executions={permits}"));
-    let api = Api::start(usual_tokens(), options).await;
+    // Without this, two principals have half of the permits each.
+    let running = format!("running = {permits}");
+    let tokens = usual_tokens().changed(
+        "alice",
+        "control",
+        &["principal = \"team-a\"", running.as_str()],
+    );
+    let api = Api::start(tokens, options).await;
     let (alice, bob) = (api.http("alice"), api.http("bob"));
     let mut running = Vec::new();
     for _ in 0..permits {

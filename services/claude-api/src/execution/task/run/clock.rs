@@ -42,7 +42,8 @@ impl Running<'_> {
 
     /// Does the work at the end of every step of the loop: obeys the newest command, checks the
     /// time limits, and publishes a changed status. The status is written to the spool at most once
-    /// a second, unless the execution was paused or the model was asked for the first time.
+    /// a second. It is written at once if the execution was paused, the model was asked for the
+    /// first time, or the cost of a principal's execution has changed.
     pub(super) fn finish_step(&mut self) {
         let now = Instant::now();
         self.follow_wish(now);
@@ -63,7 +64,13 @@ impl Running<'_> {
             self.owner
                 .show(status, self.machine.running_time(now), since);
             let asked = !self.asked && was_asked(status);
-            if now.duration_since(self.last_shown) > Duration::from_secs(1) || paused || asked {
+            // A kill must not make the execution free for its principal.
+            let costs = status.principal.is_some() && status.cost_usd != self.recorded_cost;
+            if costs {
+                self.recorded_cost = status.cost_usd;
+            }
+            let is_late = now.duration_since(self.last_shown) > Duration::from_secs(1);
+            if is_late || paused || asked || costs {
                 self.asked |= asked;
                 self.last_shown = now;
                 self.status_due = true;

@@ -41,6 +41,8 @@ pub(super) struct Running<'a> {
     pub(super) unkillable: Vec<Unkillable>,
     /// When the status was last marked for writing to the spool.
     pub(super) last_shown: Instant,
+    /// The cost in the status that was last written to the spool because its cost had changed.
+    pub(super) recorded_cost: Option<f64>,
     /// Whether a status that shows a request to the model was marked for writing. After a restart
     /// of the service, this decides how a continuation begins.
     pub(super) asked: bool,

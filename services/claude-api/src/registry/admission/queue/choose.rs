@@ -23,6 +23,7 @@ impl Queue {
             let queue = eligible.entry(waiting.owner).or_default();
             queue.push_back((position, waiting.id));
         }
+        let mut last_permits = self.last_permits.clone();
         let mut chosen = Vec::new();
         while (chosen.len() as u64) < free {
             let count = |owner: &Owner| running.get(owner).copied().unwrap_or(0);
@@ -34,10 +35,15 @@ impl Queue {
                 .iter()
                 .filter_map(|(owner, queue)| Some((*owner, *queue.front()?)))
                 .filter(|(owner, _)| may_run(owner))
-                .min_by_key(|(owner, (position, _))| (count(owner), *position));
+                .min_by_key(|(owner, (position, _))| {
+                    let last = last_permits.get(owner).copied().unwrap_or(0);
+                    (count(owner), last, *position)
+                });
             let Some((owner, (_, id))) = next else { break };
             eligible.entry(owner).or_default().pop_front();
             *running.entry(owner).or_default() += 1;
+            let number = self.last_permit + 1 + chosen.len() as u64;
+            last_permits.insert(owner, number);
             chosen.push(id);
         }
         chosen

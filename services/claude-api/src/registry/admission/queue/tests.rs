@@ -113,6 +113,24 @@ fn a_free_permit_goes_to_the_principal_that_runs_least() {
 }
 
 #[test]
+fn the_only_permit_goes_to_the_principals_in_turn() {
+    let mut queue = Queue::new(&limits(1, 1));
+    for n in 0..3 {
+        submit_as(&mut queue, owner("a"), n, None, &n.to_string());
+    }
+    for n in 7..9 {
+        submit_as(&mut queue, owner("b"), n, None, &n.to_string());
+    }
+    let mut order = Vec::new();
+    while let [started] = queue.start()[..] {
+        order.push(started);
+        queue.leave(started);
+    }
+    assert_eq!(order, [0, 7, 1, 8, 2].map(id));
+    assert!(queue.start().is_empty() && queue.last_permits.is_empty());
+}
+
+#[test]
 fn a_principal_runs_at_most_its_limit_and_blocks_nobody() {
     let mut queue = Queue::new(&limits(8, 8));
     queue.set_running_limits([(owner("a"), 1)].into());
