@@ -4,4 +4,5 @@ mod calls;
 mod ends;
 mod handshakes;
 mod isolation;
+mod mcp;
 mod pages;

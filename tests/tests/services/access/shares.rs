@@ -94,7 +94,6 @@ async fn requests_for_shares_are_checked_and_their_number_is_bounded() {
         r#"{"role":"metrics"}"#,
         r#"{"role":null}"#,
         r#"{"principal":"team-b"}"#,
-        "[]",
         "{",
     ] {
         let answer = send(&alice, Method::POST, &target, bad).await;
@@ -130,6 +129,27 @@ async fn requests_for_shares_are_checked_and_their_number_is_bounded() {
         api.http_with(&token).status(&id).await.expect("a status")["state"],
         "completed"
     );
+    api.service.assert_quiet();
+}
+
+/// A list has no names for its fields, so it is no body.
+#[tokio::test]
+async fn a_list_is_no_body_of_a_share_or_a_ticket() {
+    let api = Api::start(usual_tokens(), StackOptions::default()).await;
+    let alice = api.http("alice");
+    let id = id();
+    accept(&alice, &id, "@say x", json!({})).await;
+    ended(&alice, &id).await;
+    for (target, body) in [
+        (path(&id, "/share"), "[]"),
+        (path(&id, "/share"), r#"["control",60]"#),
+        ("/v1/tickets".to_owned(), "[]"),
+        ("/v1/tickets".to_owned(), r#"["https://evil.example"]"#),
+        ("/v1/tickets/redeem".to_owned(), r#"["x",null]"#),
+    ] {
+        let answer = send(&alice, Method::POST, &target, body).await;
+        assert_kind(&answer, 400, "invalid-body");
+    }
     api.service.assert_quiet();
 }
 

@@ -203,10 +203,15 @@ async fn pages_of_a_list_have_one_principals_executions_each_once() {
                         .to_owned(),
                 );
             }
-            match page["next"].as_str() {
-                Some(next) => before = format!("&before={next}"),
-                None => break,
-            }
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            // Neither the length of a page nor `next` tells of executions in between.
+            assert_eq!(
+                (statuses.len(), Some(next)),
+                (2, ids.last().map(String::as_str))
+            );
+            before = format!("&before={next}");
         }
         assert_eq!(&ids, expected);
     }
