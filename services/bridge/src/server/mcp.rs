@@ -128,7 +128,8 @@ pub async fn handle(State(app): State<App>, mut request: Request) -> Response {
     });
     match app.mcp.handle(request).await {
         Ok(response) => {
-            let response = response.map(|body| until_revoked(body, grant));
+            let response =
+                response.map(|body| until_revoked(body, grant, app.shared.shutdown.clone()));
             let refused = refused(response.status()).map(Refused);
             let mut response = response.into_response();
             refused.map(|refused| response.extensions_mut().insert(refused));
@@ -161,13 +162,21 @@ pub async fn handle(State(app): State<App>, mut request: Request) -> Response {
 }
 
 /// Returns the body of a response, changed so that it ends when the token of its client is no
-/// longer valid. Otherwise a stream of MCP would stay open.
+/// longer valid. Otherwise a stream of MCP would stay open. When the bridge stops (`stop`), the
+/// body continues: the MCP server answers its calls first.
 fn until_revoked(
     body: impl HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
     grant: Arc<Grant>,
+    stop: CancellationToken,
 ) -> Body {
-    let revoked = grant.revoked().clone().cancelled_owned();
-    let frames = body.into_data_stream().take_until(revoked);
+    let revoked = grant.revoked().clone();
+    let revoked = async move {
+        revoked.cancelled().await;
+        if stop.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let frames = body.into_data_stream().take_until(Box::pin(revoked));
     // The grant is held, so that claude-api is asked about the token while the stream is open.
     Body::from_stream(frames.inspect(move |_| {
         let _ = &grant;

@@ -23,7 +23,10 @@ async fn a_share_to_view_opens_status_follow_output_and_events() {
         "expires": me["expires"], "quota": me["quota"]});
     assert_eq!(me, expected);
     let owner = alice.get("/v1/me").await.expect("an answer").1;
-    assert!(me["quota"].is_string() && me["quota"] == owner["quota"], "{me}");
+    assert!(
+        me["quota"].is_string() && me["quota"] == owner["quota"],
+        "{me}"
+    );
     assert!(me["expires"].is_string(), "{me}");
     let status = guest.status(&gate.id).await.expect("a status");
     assert_eq!(status["state"], "running", "{status}");

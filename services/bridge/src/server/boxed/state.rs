@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::ProblemType;
 use tokio::sync::Mutex;
 
 use crate::upstream::Upstream;
@@ -58,8 +59,15 @@ impl BoxedState {
             return;
         }
         let requested_at = Instant::now();
-        if let Ok(limits) = self.upstream.limits().await {
-            last.limits = Some((requested_at, limits.boxed, limits.tokens));
+        match self.upstream.limits().await {
+            Ok(limits) => last.limits = Some((requested_at, limits.boxed, limits.tokens)),
+            // A boxed claude-api refuses its own container before it looks at the host name.
+            Err(failure) if failure.problem(ProblemType::ForeignHost).is_some() => {
+                if let Ok(true) = self.upstream.is_refused_as_box().await {
+                    last.limits = Some((requested_at, true, false));
+                }
+            }
+            Err(_) => {}
         }
     }
 
