@@ -15,7 +15,7 @@ use super::{Cancel, Service, deleted, problem, queue_full};
 use crate::access::{Caller, Right};
 use crate::registry::{IdLock, Lookup, NotBurned};
 
-/// The result of [`Service::cancel_or_burn`], depending on whether the id was known.
+/// The result of `Service::cancel_or_burn`, depending on whether the id was known.
 #[derive(Debug)]
 pub enum Burn {
     /// An execution with this id exists. It was cancelled as usual and has this status.
