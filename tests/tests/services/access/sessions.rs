@@ -6,3 +6,4 @@ mod handshakes;
 mod isolation;
 mod mcp;
 mod pages;
+mod thousand;
