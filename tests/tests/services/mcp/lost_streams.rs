@@ -32,6 +32,16 @@ async fn mcp_a_call_whose_stream_is_lost_releases_its_permit_and_can_be_resumed(
             .await;
         let event = super::stream_resumption::event_id(&mut lost).await;
         until(&stack, &execution, "running").await;
+        // The first event comes before the call begins. A poll that is earlier would take its permit.
+        harness::until("the session of the call", PATIENCE, async || {
+            let bridge = cc_tests::http::Http::new(stack.bridge.addr());
+            let page = bridge.request(Method::GET, "/metrics").send().await.ok()?;
+            let page = page.text().await.ok()?;
+            page.lines()
+                .any(|line| line == "bridge_sessions 1")
+                .then_some(())
+        })
+        .await;
         harness::until("a call that holds the permit", PATIENCE, async || {
             let seen = other.call("wait", poll.clone()).await;
             (seen["reason"] == "too_many_calls").then_some(())
