@@ -55,7 +55,7 @@ pub struct Budgets {
     /// The memory for lists of executions and parts of their events, while claude-api is being
     /// called for them: 64 MiB.
     pub lists: ListBudget,
-    /// The part of each principal in the other budgets.
+    /// The part of each principal in the budgets above.
     principals: PrincipalBudgets,
 }
 

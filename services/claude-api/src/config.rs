@@ -5,7 +5,6 @@
 //! A constant that an operator may change is a setting here. The constants of the protocol are in
 //! [`protocol::limits`]. Every other constant is beside the code that uses it.
 
-mod access;
 mod connections;
 mod hooks;
 mod input;
@@ -19,7 +18,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use access::AccessArgs;
 pub use connections::ConnectionArgs;
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
 pub use input::{ControlRequest, InputArgs};
@@ -235,9 +233,6 @@ pub struct ServeArgs {
     /// The addresses from which this service can be reached.
     #[command(flatten)]
     pub network: NetworkArgs,
-    /// The principals whose executions may run beside each other.
-    #[command(flatten)]
-    pub access: AccessArgs,
     /// The permissions of the CLI's tools.
     #[command(flatten)]
     pub tools: tools::ToolArgs,

@@ -13,8 +13,8 @@ pub struct Caller {
     pub token: Option<Secret>,
     /// The principal of the token. `None` if the service has no tokens.
     pub principal: Option<Arc<str>>,
-    /// The key by which sessions and calls are counted: one for each principal, its shares included.
-    /// `None` if the service has no tokens.
+    /// The key by which sessions and calls are counted: one for each principal, its shares
+    /// included. `None` if the service has no tokens.
     pub quota: Option<Arc<str>>,
     /// The only execution that the token opens, if it is a share.
     pub share: Option<ExecutionId>,

@@ -38,8 +38,8 @@ pub struct Me {
     pub expires: Option<Timestamp>,
     /// The only execution that the token opens, if the token is a share. Null otherwise.
     pub share: Option<ExecutionId>,
-    /// The key by which a bridge counts the sessions of one principal, its shares included. It tells
-    /// nothing about the principal. Null without a token file.
+    /// The key by which a bridge counts the sessions of one principal, its shares included. It
+    /// tells nothing about the principal. Null without a token file.
     #[serde(default)]
     pub quota: Option<String>,
 }

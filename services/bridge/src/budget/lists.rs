@@ -5,12 +5,12 @@
 //!   charge is released with the page, after `callMs` at most.
 //! - Who waits for whom? A list of a session waits until the client has read the previous one. The
 //!   lists of all sessions wait for memory in the order received, for `callMs` at most. All need
-//!   the same amount, so the first one blocks no smaller one. One principal uses half of it at most.
+//!   the same amount, so the first one blocks no smaller one. One principal uses half of it at
+//!   most.
 //! - What bounds the other direction? A finished page is an answer like any other
 //!   (`outbound`).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -36,61 +36,56 @@ const SMALL_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct ListBudget {
     bytes: Semaphore,
-    /// The half of the memory that each principal may use, by the key of its quota. It exists while
-    /// a call of the principal waits or runs.
-    // A plain lock, because it is held only to find a semaphore, never across an await.
-    by_quota: Mutex<HashMap<Arc<str>, Weak<Semaphore>>>,
+}
+
+/// The half of the memory for lists and events that one principal may use.
+#[derive(Debug)]
+pub struct ListPart(Arc<Semaphore>);
+
+impl Default for ListPart {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BUDGET_BYTES / 2)))
+    }
 }
 
 /// The memory of one call for a list or for events. Dropping it releases the memory.
 #[derive(Debug)]
 pub struct ListMemory<'a> {
     _all: SemaphorePermit<'a>,
-    _of_quota: Option<OwnedSemaphorePermit>,
+    _of_principal: Option<OwnedSemaphorePermit>,
 }
 
 impl Default for ListBudget {
     fn default() -> Self {
         Self {
             bytes: Semaphore::new(BUDGET_BYTES),
-            by_quota: Mutex::default(),
         }
     }
 }
 
 impl ListBudget {
-    /// Waits until there is memory for one call, in the order of the callers. A principal, whose
-    /// key is `quota`, uses at most half of the memory. Returns `None` if there is none within
-    /// `wait_step`. Cancel-safe.
+    /// Waits until there is memory for one call, in the order of the callers, and also in the part
+    /// of the client's principal. Returns `None` if there is none within `wait_step`. Cancel-safe.
     pub async fn take(
         &self,
-        quota: Option<&Arc<str>>,
+        of_principal: Option<&ListPart>,
         wait_step: Duration,
     ) -> Option<ListMemory<'_>> {
         let acquire = async {
-            let of_quota = match quota {
-                // Own memory first, so that a principal without any blocks nobody.
-                Some(quota) => Some(self.part(quota).acquire_many_owned(LIST_BYTES).await.ok()?),
+            let of_principal = match of_principal {
+                // The part first, so that a principal without room in it blocks nobody.
+                Some(ListPart(part)) => {
+                    let part = part.clone().acquire_many_owned(LIST_BYTES);
+                    Some(part.await.ok()?)
+                }
                 None => None,
             };
             Some(ListMemory {
                 _all: self.bytes.acquire_many(LIST_BYTES).await.ok()?,
-                _of_quota: of_quota,
+                _of_principal: of_principal,
             })
         };
         timeout(wait_step, acquire).await.ok()?
-    }
-
-    /// Returns the semaphore for the part of the memory that this principal may use.
-    fn part(&self, quota: &Arc<str>) -> Arc<Semaphore> {
-        let mut parts = self.by_quota.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(part) = parts.get(quota).and_then(Weak::upgrade) {
-            return part;
-        }
-        parts.retain(|_, part| part.strong_count() > 0);
-        let part = Arc::new(Semaphore::new(BUDGET_BYTES / 2));
-        parts.insert(quota.clone(), Arc::downgrade(&part));
-        part
     }
 }
 
@@ -170,7 +165,7 @@ mod tests {
     #[tokio::test]
     async fn lists_of_one_principal_leave_memory_for_another() {
         let budget = ListBudget::default();
-        let [a, b] = ["a", "b"].map(Arc::<str>::from);
+        let [a, b] = [(); 2].map(|()| ListPart::default());
         let soon = Duration::from_millis(20);
         let mut held = Vec::new();
         while let Some(memory) = budget.take(Some(&a), soon).await {

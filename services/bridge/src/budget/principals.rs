@@ -1,5 +1,5 @@
-//! The part of each principal, its shares included, in the memory budgets: half of each. The clients of one principal can
-//! then use up only their own part, and the others always have the rest.
+//! The part of each principal, its shares included, in the memory budgets: half of each. The clients
+//! of one principal can then use up only their own part, and the others always have the rest.
 //!
 //! - When is it charged? Together with the budget of which it is a part.
 //! - Who waits for whom? A message beyond the part waits for the clients of the same
@@ -15,6 +15,7 @@ use std::time::Duration;
 use protocol::Limits;
 
 use super::inbound::{self, FREE_BYTES, InboundBudget};
+use super::lists::ListPart;
 use super::outbound::{OutboundBudget, OutboundLimits};
 
 /// The divisor that gives the part of one principal in each budget.
@@ -30,6 +31,8 @@ pub struct PrincipalBudget {
     pub small: Arc<InboundBudget>,
     /// The part for answers and output that clients have not read, beyond the floors.
     pub outbound: Arc<OutboundBudget>,
+    /// The part for lists and events.
+    pub lists: ListPart,
 }
 
 /// The parts of all principals that have sessions.
@@ -77,6 +80,7 @@ impl PrincipalBudgets {
                 common: self.outbound.common / PART,
                 ..self.outbound
             }),
+            lists: ListPart::default(),
         }
     }
 }

@@ -56,8 +56,8 @@ impl Caller {
         Self(Kind::Token(row))
     }
 
-    /// Creates the holder of a share of the execution `id` of this owner. The share's token has this
-    /// hash.
+    /// Creates the holder of a share of the execution `id` of this owner. `hash` is that of the
+    /// share's token.
     pub(crate) fn share(
         id: ExecutionId,
         owner: Owner,

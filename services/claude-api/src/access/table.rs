@@ -99,8 +99,8 @@ impl TokenTable {
         self.principals.get(principal).copied().unwrap_or_default()
     }
 
-    /// Returns the maximum number of running executions of each principal that has one. `all` is the
-    /// maximum of the service. If several principals start executions, each may use half of it
+    /// Returns the maximum number of running executions of each principal that has one. `all` is
+    /// the maximum of the service. If several principals start executions, each may use half of it
     /// unless the file says otherwise, so that nobody keeps the others waiting.
     pub(crate) fn running_limits(&self, all: u64) -> HashMap<Owner, u64> {
         let starts = |name: &&String| self.starts_executions(&Owner::of(name));

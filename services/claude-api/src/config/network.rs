@@ -48,6 +48,20 @@ pub struct NetworkArgs {
     /// token. A missing or empty file admits nobody
     #[arg(long, env = "CLAUDE_API_TOKENS_FILE", value_name = "FILE")]
     pub tokens_file: Option<PathBuf>,
+    /// Run executions of several principals although the sandbox is off or incomplete: commands of
+    /// one can then act on executions of another
+    #[arg(
+        long,
+        env = "CLAUDE_API_PRINCIPALS_SHARE_A_BOX",
+        value_name = "BOOL",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub principals_share_a_box: bool,
     /// Allow any address without access tokens, although everybody who reaches it may run prompts
     #[arg(
         long,

@@ -26,8 +26,8 @@ impl IdLock {
 /// The locks of all execution ids. A task locks an id before it accepts or burns the id, and
 /// unlocks it by dropping the [`IdLock`]. Clones share the locks.
 ///
-/// A lock exists while a task holds it or waits for it, so the open requests bound the memory. Tasks
-/// get a lock in the order in which they requested it, and wait only for tasks with the same id. A
+/// A lock exists while a task holds it or waits for it, so the open requests bound the memory.
+/// Tasks get a lock in the order in which they requested it, and wait only for tasks with the same id. A
 /// task never acquires a second lock while it holds one, so there is no deadlock.
 #[derive(Debug, Clone, Default)]
 pub(super) struct IdLocks {

@@ -97,7 +97,7 @@ pub(crate) fn token_rules(args: &ServeArgs, environment: &Environment) -> Rules 
         args.sandbox && runner::missing_protections().is_empty() && !environment.uses_login();
     Rules {
         is_boxed: args.network.boxed,
-        allows_several_principals: apart || args.access.principals_share_a_box,
+        allows_several_principals: apart || args.network.principals_share_a_box,
     }
 }
 

@@ -43,7 +43,6 @@ impl Service {
         body: Body,
         share: impl Send + 'static,
     ) -> Result<Acceptance, Problem> {
-        caller.check(Right::Own)?;
         let (service, caller) = (Arc::clone(self), caller.clone());
         let work = tokio::spawn(async move {
             let _share = share;

@@ -103,7 +103,8 @@ impl Service {
                         .registry
                         .set_running_limits(table.running_limits(all));
                 }
-                tracing::info!(target: "audit", changes = changes.join(", "), "read the token file again");
+                let changes = changes.join(", ");
+                tracing::info!(target: "audit", changes, "read the token file again");
             }
             Reading::Invalid(mistake) => {
                 tracing::error!(
@@ -117,8 +118,8 @@ impl Service {
         self.stopping.run_until_cancelled(watch).await;
     }
 
-    /// Returns the client as its token says now. A request checks it again after a wait for its body
-    /// or for a lock, because the operator may have removed the token meanwhile.
+    /// Returns the client as its token says now. A request checks it again after a wait for its
+    /// body or for a lock, because the operator may have removed the token meanwhile.
     ///
     /// # Errors
     /// 401 `unauthorized` if the token does not exist any more; 403 `forbidden` if it does not have

@@ -161,7 +161,14 @@ async fn the_box_can_use_neither_service_with_tokens_and_tls() {
         let asked = json!({
             "names": ["claude-api", "bridge", "tls-proxy"],
             "addresses": outside,
-            "ports": [8002, 8003, api_proxy, bridge_proxy, project.api().port(), project.bridge().port()],
+            "ports": [
+                8002,
+                8003,
+                api_proxy,
+                bridge_proxy,
+                project.api().port(),
+                project.bridge().port(),
+            ],
             "tls": [8443, tls],
             "token": token,
             "open": open,

@@ -32,7 +32,7 @@ async fn mcp_a_call_whose_stream_is_lost_releases_its_permit_and_can_be_resumed(
             .await;
         let event = super::stream_resumption::event_id(&mut lost).await;
         until(&stack, &execution, "running").await;
-        // The first event comes before the call begins. A poll that is earlier would take its permit.
+        // The first event comes before the call begins. An earlier poll would take its permit.
         harness::until("the session of the call", PATIENCE, async || {
             let bridge = cc_tests::http::Http::new(stack.bridge.addr());
             let page = bridge.request(Method::GET, "/metrics").send().await.ok()?;

@@ -216,8 +216,10 @@ async fn in_turn(
         return Err(full()).into();
     };
     let patience = grant.upstream().times.call;
-    let lists = &shared.budgets.lists;
-    let Some(_memory) = lists.take(grant.quota(), patience).await else {
+    let budgets = &shared.budgets;
+    let principal = grant.quota().map(|quota| budgets.of_principal(quota));
+    let part = principal.as_ref().map(|principal| &principal.lists);
+    let Some(_memory) = budgets.lists.take(part, patience).await else {
         return Err(full()).into();
     };
     CompletedCall {
