@@ -1,0 +1,3 @@
+//! The program `credentials`.
+
+fn main() {}

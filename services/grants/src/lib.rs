@@ -1,0 +1,44 @@
+//! The control connection between `claude-api` and `credentials`.
+//!
+//! `credentials` holds the credential of the model's API, and forwards requests to the API. The CLI
+//! of an execution has a *grant* in the credential's place: a secret that only `credentials`
+//! accepts, and only while the execution runs. claude-api makes the grants, and registers them over
+//! one TCP connection that `credentials` opens to it:
+//!
+//! ```text
+//!   CLI ── request with its grant ──▶ credentials ── request with the credential ──▶ Messages API
+//!                                      │      ▲
+//!               Report: answers, costs │      │ Order: grants, revocations, webhooks
+//!                                      ▼      │
+//!                                     claude-api
+//! ```
+//!
+//! Both directions are lines of JSON, one message in each, of at most [`LINE_BYTES`] bytes. The
+//! first line of each side is its `hello`. After it, claude-api sends every grant that is in force,
+//! then [`Order::Synced`]. Each side sends [`Order::Beat`] or [`Report::Beat`] every [`BEAT`], and
+//! drops the connection after [`SILENCE`] without a line.
+//!
+//! A grant lives only as long as the connection on which it was registered. Without a connection
+//! that is synced, `credentials` answers 503, which the CLI retries by itself.
+
+mod grant;
+mod line;
+mod order;
+mod report;
+
+use std::time::Duration;
+
+pub use grant::{Grant, GrantHash};
+pub use line::{LineError, parse, to_line};
+pub use order::{Delivery, Order, Registration};
+pub use report::{Answer, CredentialKind, CredentialState, Delivered, Endpoint, Report, Usage};
+
+/// The version of these messages. Both services are released together; a different version on the
+/// other side ends the connection, with an error in the log.
+pub const VERSION: u32 = 1;
+/// The maximum length of a line, in bytes, with its newline.
+pub const LINE_BYTES: usize = 256 * 1024;
+/// The time between two beats of one side.
+pub const BEAT: Duration = Duration::from_secs(5);
+/// The time without a line after which the other side counts as gone.
+pub const SILENCE: Duration = Duration::from_secs(15);
