@@ -11,8 +11,8 @@ use crate::peer_counts::PeerCounts;
 /// The maximum number of failed authentications of one peer in a minute.
 const MAX_FAILURES: u32 = 20;
 
-/// The failed authentications of each peer. It holds at most 4096 peers; an IPv6 network of 64 bits
-/// is one peer.
+/// The number of failed authentications of each peer in its present minute. At most 4096 peers are
+/// remembered; an IPv6 network of 64 bits is one peer.
 ///
 /// Only failures are counted, so a peer with the right token is never refused.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
-//! The limit of audit lines for each peer: 20 in a minute. The next line sums up a flood of refused
-//! requests. So a flood fills neither the disk nor the view of an operator.
+//! The limit of audit lines for each peer: 20 in a minute. Further lines are omitted, and the next
+//! written line has their number. So a flood of refused requests does not fill the disk.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -9,8 +9,8 @@ use crate::peer_counts::PeerCounts;
 /// The maximum number of audit lines of one peer in a minute.
 const MAX_LINES: u32 = 20;
 
-/// The audit lines of each peer. It holds at most 4096 peers; an IPv6 network of 64 bits is one
-/// peer.
+/// The number of audit lines of each peer in its present minute. At most 4096 peers are remembered;
+/// an IPv6 network of 64 bits is one peer.
 #[derive(Debug, Default)]
 pub struct AuditLines {
     counts: PeerCounts,

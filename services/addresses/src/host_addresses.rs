@@ -18,8 +18,8 @@ use tokio::sync::watch;
 /// How long resolved addresses stay valid while newer attempts fail or take longer (60 s). So a
 /// short outage of DNS has no effect.
 const VALID: Duration = Duration::from_secs(60);
-/// How long after a failed attempt the next one may begin (1 s), if addresses are used for longer.
-/// So a host that starts after this service is found soon.
+/// How long after a failed attempt the next one may begin (1 s), unless `max_age` is shorter. So a
+/// host that starts after this service is found soon.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a request waits while the host name is being resolved. The first value (1 s) applies
 /// after an attempt has ended, because older addresses may be known. The second value (3 s) applies

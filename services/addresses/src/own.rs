@@ -33,16 +33,17 @@ impl OwnAddresses {
         })
     }
 
-    /// Whether a network interface of this container has this address now. An IPv4-mapped IPv6
-    /// address (`::ffff:a.b.c.d`) is compared as the IPv4 address.
+    /// Returns whether a network interface of this container has this address now. An IPv4-mapped
+    /// IPv6 address (`::ffff:a.b.c.d`) is compared as the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.now().contains(&address.to_canonical())
     }
 
-    /// Whether the client with the address `peer` runs in this container or on this machine. True
-    /// if `peer` is the address of a network interface or any loopback address. Loopback is checked
-    /// separately, because 127.0.0.0/8 has far more addresses than the interface lists.
+    /// Returns whether the client with the address `peer` runs in this container or on this
+    /// machine. True if `peer` is the address of a network interface or any loopback address.
+    /// Loopback is checked separately, because 127.0.0.0/8 has far more addresses than the
+    /// interface lists.
     #[must_use]
     pub fn include_peer(&self, peer: IpAddr) -> bool {
         peer.to_canonical().is_loopback() || self.contains(peer)

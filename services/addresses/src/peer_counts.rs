@@ -8,8 +8,8 @@ use crate::peer_key::PeerKey;
 
 /// The time in which the events of a peer are counted. It begins with the first event.
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
-/// The maximum number of peers that are remembered. Then the one with the oldest minute is
-/// forgotten. An entry has about 60 bytes.
+/// The maximum number of peers that are remembered. A further one replaces the peer with the oldest
+/// minute. An entry has about 60 bytes.
 pub(crate) const MAX_PEERS: usize = 4096;
 
 /// The count of one peer in its present minute.

@@ -56,7 +56,7 @@ impl TrustedProxies {
     }
 
     /// Returns whether this address is one of a trusted proxy. Resolves the host names in the list
-    /// at most every 10 s. Cancel-safe.
+    /// at most every 10 s, and waits up to 3 s for that. Cancel-safe.
     pub async fn include(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.list.has_network_of(address) || self.resolve().await.addresses.contains(&address)
@@ -68,7 +68,7 @@ impl TrustedProxies {
     ///
     /// From a peer that is no trusted proxy, the header is ignored and the peer is the client. But
     /// if `is_proxy_port` is true, every peer is a trusted proxy. IPv4-mapped IPv6 addresses are
-    /// returned as IPv4. Cancel-safe.
+    /// returned as IPv4. Waits like [`include`](Self::include). Cancel-safe.
     ///
     /// # Errors
     /// A trusted proxy sent no header or a bad one. Or the peer sent a header and it is not known

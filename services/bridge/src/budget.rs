@@ -15,7 +15,8 @@
 //! for whom, and what bounds the other direction.
 //!
 //! The bridge stops reading from a client that does not read its answers. Meanwhile the session
-//! keeps the inbound bytes of an unfinished message. It is closed after 30 pings at the latest.
+//! keeps the inbound bytes of an unfinished message. After 30 ping intervals at the latest, the
+//! session is closed.
 
 pub mod inbound;
 pub mod lists;
@@ -87,8 +88,8 @@ impl Budgets {
 
     /// Reserves `bytes` bytes of the budget `small` for an execute or an input, and as many in the
     /// part of the client's principal. Dropping the result releases them. Returns `None` if fewer
-    /// bytes are free. The caller then refuses the request
-    /// with the JSON-RPC error -32004 (`QUEUE_FULL`, reason `inbound_bytes`).
+    /// bytes are free. The caller then refuses the request with the JSON-RPC error -32004
+    /// (`QUEUE_FULL`, reason `inbound_bytes`).
     #[must_use]
     pub fn charge_small(
         &self,

@@ -49,7 +49,7 @@ const REFUSALS: usize = 256;
 /// The divisor of `inboundBytes` that gives the memory for HTTP request bodies of `/mcp`: a quarter
 /// of it. This memory is additional. While a body is held, its content also becomes a WebSocket
 /// message to this bridge, which needs memory of its own.
-const MCP_SHARE: u64 = 4;
+const MCP_DIVISOR: u64 = 4;
 /// The pause after a failed accept(2), for example when no file descriptor is left (EMFILE).
 /// Without it the accept loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -137,7 +137,8 @@ pub async fn run(
         address,
         settings: settings.mcp,
         body_bytes: usize::try_from(shared.own_limits.message_bytes).unwrap_or(usize::MAX),
-        inbound_bytes: usize::try_from(own_limits.inbound_bytes / MCP_SHARE).unwrap_or(usize::MAX),
+        inbound_bytes: usize::try_from(own_limits.inbound_bytes / MCP_DIVISOR)
+            .unwrap_or(usize::MAX),
     };
     let mut hosts: Vec<_> = std::iter::once(SERVICE_NAME.to_owned())
         .chain(trimmed(&config.allowed_hosts))

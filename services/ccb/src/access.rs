@@ -1,8 +1,8 @@
 //! The token and the certificates with which `ccb` connects to a bridge.
 //!
-//! The token comes from the first of these places: the file of `--token-file` or `CCB_TOKEN_FILE`,
-//! the variable `CCB_TOKEN`, and the file `~/.config/cc-bridge/token`. It is never an argument,
-//! because every user of the machine can read the arguments of a process.
+//! The token is read from the first of these places: the file of `--token-file` or
+//! `CCB_TOKEN_FILE`, the variable `CCB_TOKEN`, and the file `~/.config/cc-bridge/token`. The token
+//! is never an argument, because every user of the machine can read the arguments of a process.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -159,6 +159,7 @@ fn read(path: &Path) -> Result<Secret, Mistake> {
     let mut file = file.take(FILE_BYTES + 1);
     match file.read_to_string(&mut text) {
         Ok(_) => {}
+        // Not UTF-8. The text is refused below, after the check of the mode.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => text.push('?'),
         Err(error) => return Err(failed(error)),
     }

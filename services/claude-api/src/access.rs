@@ -1,16 +1,16 @@
 //! Access: who a client is, and what it may do (docs/protocol.md, "Access").
 //!
 //! ```text
-//! request ─▶ Authorization ─▶ Access::resolve ─▶ Caller ─▶ every call of the service
-//!                                   │
-//!            token_file ─▶ table ───┤   share, in the execution's folder (service::share)
-//!            (read again            └── session token of a redeemed ticket (session_tokens)
-//!             each second)
+//! request ─▶ Authorization ─▶ Service::authenticate ─▶ Caller ─▶ every call of the service
+//!                                      │
+//!            token_file ─▶ table ──────┤
+//!            (read each second)        ├── share, in the execution's folder (shares)
+//!                                      └── session token of a redeemed ticket (session_tokens)
 //! ```
 //!
 //! - [`token_file`] parses the operator's file, [`table`] finds tokens by their hash, [`source`]
 //!   holds the table in force, and [`reload`] notices changes of the file.
-//! - [`subject`] is what a secret stands for.
+//! - [`subject`] is the token or share that a secret stands for.
 //! - [`caller`] has the rights of a client.
 //! - [`tickets`] and [`session_tokens`] let web pages open WebSocket sessions.
 //! - [`shares`] are the tokens of single executions.
@@ -71,8 +71,8 @@ impl Access {
     /// folder. Blocks on the disk.
     ///
     /// # Errors
-    /// The token file has mistakes, or may be written by the commands of the model; all mistakes
-    /// are in the text. Or a file in the spool cannot be used.
+    /// The token file has mistakes, or the commands of the model may write it. The text has all
+    /// mistakes. Or a file in the spool cannot be used, or the system has no random numbers.
     pub(crate) fn open(
         tokens_file: Option<&Path>,
         rules: token_file::Rules,
@@ -108,8 +108,9 @@ impl Access {
         Some(self.tokens.as_ref()?.table())
     }
 
-    /// Reads the token file every second, and calls `note` with each result that is news. Ends the
-    /// streams of expired tokens. Never returns; returns immediately without a token file.
+    /// Reads the token file every second, and calls `note` with each [`Reading`] but
+    /// [`Reading::Same`]. Ends the streams of expired tokens. Returns immediately without a token
+    /// file, and otherwise never.
     pub(crate) async fn watch_tokens(&self, note: impl Fn(Reading)) {
         if let Some(source) = &self.tokens {
             reload::watch(source, &self.clock, note).await;

@@ -96,9 +96,9 @@ impl Boxed {
     }
 
     /// Handles a test call that arrived through the published port. With the nonce of this process,
-    /// the result is true: commands of the model can reach the service on that way, too. From now
-    /// on only the health pages are served, unless every request needs an access token. With any
-    /// other text, nothing changes and the result is false.
+    /// the result is true: commands of the model can reach the service by that route, too. From
+    /// then on only the health pages are served, unless every request needs an access token. With
+    /// any other text, nothing changes and the result is false.
     pub(crate) fn note_return(&self, nonce: &str) -> bool {
         let same = self.has_nonce(nonce);
         if same && self.reach.send_replace(Reach::Yes) != Reach::Yes {

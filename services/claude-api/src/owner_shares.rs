@@ -8,7 +8,8 @@ use spool::Owner;
 /// The divisor for the part of a shared resource that one principal may use: half of it.
 pub(crate) const OWNER_DIVISOR: u64 = 2;
 
-/// How much of a shared resource each principal uses. Cheap to clone.
+/// The use of a shared resource by each principal, in the unit of the resource: bytes of bodies, or
+/// streams. Cheap to clone.
 ///
 /// - When is a part taken? With the resource itself; it is released with it.
 /// - Who waits for whom? Nobody: a principal that uses its part already is refused at once.
@@ -28,7 +29,7 @@ pub(crate) struct OwnerShare {
 }
 
 impl OwnerShares {
-    /// Begins a request of `owner` that uses nothing yet.
+    /// Creates the use of a new request of `owner`, which is 0 for now.
     pub(crate) fn begin(&self, owner: Owner) -> OwnerShare {
         OwnerShare {
             shares: self.clone(),
@@ -43,9 +44,10 @@ impl OwnerShares {
 }
 
 impl OwnerShare {
-    /// Raises what the request uses to `amount`. Returns false, and changes nothing, if the
-    /// principal would then use more than half of `all`. The first request of a principal may use
-    /// any amount, so that it is never refused for good.
+    /// Raises the use of the request to `amount`. Returns false, and changes nothing, if the
+    /// principal would then use more than half of `all`. A principal's only request may use any
+    /// amount: otherwise a large one would be refused on every attempt. Without a principal nothing
+    /// is counted, and the result is true.
     pub(crate) fn grow(&mut self, amount: u64, all: u64) -> bool {
         let more = amount.saturating_sub(self.amount);
         if self.owner == Owner::NONE || more == 0 {

@@ -11,7 +11,7 @@ use protocol::{ExecutionId, Secret, SecretHash};
 pub struct Caller {
     /// The token that the connections to the bridge send. `None` if the request has none.
     pub token: Option<Secret>,
-    /// The principal of the token. `None` if the service has no tokens.
+    /// The principal of the token. `None` for a share, and if the service has no tokens.
     pub principal: Option<Arc<str>>,
     /// The key by which sessions and calls are counted: one for each principal, its shares
     /// included. `None` if the service has no tokens.

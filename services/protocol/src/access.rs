@@ -28,7 +28,7 @@ use crate::ExecutionId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Me {
-    /// The principal whose executions the token opens. Null without a token file.
+    /// The principal whose executions the token opens. Null without a token file, and for a share.
     pub principal: Option<String>,
     /// The requests that the token may send.
     pub role: Role,

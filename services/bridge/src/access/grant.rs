@@ -12,7 +12,7 @@ use crate::upstream::Upstream;
 /// grant.
 #[derive(Debug)]
 pub struct Grant {
-    /// To whom the credential belongs. Role admin and no principal while claude-api has no tokens.
+    /// The holder of the credential. Role admin and no principal while claude-api has no tokens.
     me: Me,
     /// The principal in `me`, which many requests of a session refer to.
     principal: Option<Arc<str>>,
@@ -53,7 +53,7 @@ impl Grant {
         })
     }
 
-    /// Returns to whom the credential belongs, as claude-api has said when the grant was made.
+    /// Returns the holder of the credential, as claude-api described it when the grant was made.
     #[must_use]
     pub fn me(&self) -> &Me {
         &self.me
@@ -67,8 +67,8 @@ impl Grant {
         of(&self.me) == of(me)
     }
 
-    /// Returns the principal whose executions the credential opens. `None` while claude-api has no
-    /// tokens.
+    /// Returns the principal whose executions the credential opens. `None` for a share, and while
+    /// claude-api has no tokens.
     #[must_use]
     pub fn principal(&self) -> Option<&Arc<str>> {
         self.principal.as_ref()
@@ -87,8 +87,8 @@ impl Grant {
         &self.upstream
     }
 
-    /// Returns the token that is cancelled when the credential is no longer valid, or when the
-    /// bridge stops.
+    /// Returns the cancellation token of the grant. It is cancelled when the credential is no
+    /// longer valid, or when the bridge stops.
     #[must_use]
     pub fn revoked(&self) -> &CancellationToken {
         &self.revoked

@@ -1,11 +1,11 @@
 //! The judge of credentials. claude-api decides; this module asks it, and keeps its answers for a
 //! short time.
 //!
-//! - Answers are kept by the hash of the secret, for 10 s and at most 4096 of them. Concurrent
+//! - At most 4096 answers are kept, by the hash of the secret. Each is used for 10 s. Concurrent
 //!   questions about one secret are one call.
 //! - claude-api is asked every 5 s about a credential that sessions hold, in one task for each
-//!   credential. Sessions end when claude-api refuses the credential, when it belongs to another
-//!   principal, or at its known end. They do not end for any other reason.
+//!   credential. The judge ends sessions when claude-api refuses the credential, when it belongs to
+//!   another principal, or when it expires. A claude-api that does not answer ends none.
 //! - While claude-api has no tokens, it is not asked, and everybody is admin. Sessions from that
 //!   time end once claude-api has tokens.
 
@@ -63,7 +63,7 @@ type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
 /// The function that asks claude-api to whom a credential belongs. Tests replace it.
 type Ask = Arc<dyn Fn(Credential) -> Answer<Me> + Send + Sync>;
 
-/// Judges credentials by asking claude-api. There is one judge per bridge.
+/// The judge of credentials, which asks claude-api. There is one for each bridge.
 pub struct Judge {
     /// The client for claude-api without a token.
     upstream: Upstream,
@@ -96,9 +96,9 @@ impl Judge {
         limits: watch::Receiver<Option<Limits>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let asked = upstream.clone();
+        let without_token = upstream.clone();
         let ask: Ask = Arc::new(move |credential| {
-            let upstream = asked.with_authorization(credential.authorization());
+            let upstream = without_token.with_authorization(credential.authorization());
             Box::pin(async move { upstream.me().await })
         });
         Self::with_ask(upstream, ask, JudgeTimes::default(), limits, stop)
@@ -222,8 +222,8 @@ impl Judge {
         Judgement::NoAnswer
     }
 
-    /// Uses up a ticket, and returns the credential that it stands for with its judgement. Sends
-    /// the ticket again only if it certainly was not used, and for up to 3 s.
+    /// Uses up a ticket. Returns the credential that it stands for, and the credential's holder.
+    /// Repeats the call for up to 3 s, but only if the ticket certainly was not used.
     ///
     /// # Errors
     /// [`Judgement::Refused`] if the ticket is unknown, used, late, or for another origin.
@@ -316,9 +316,9 @@ struct CredentialInUse {
 
 impl CredentialInUse {
     /// Asks claude-api about the credential every 5 s. Revokes the grant and returns when
-    /// claude-api does not accept the credential, or when its known end has come. Does the same
-    /// when the credential now belongs to another principal. A claude-api that does not answer
-    /// revokes nothing.
+    /// claude-api does not accept the credential, or when it has expired. Does the same when the
+    /// credential now belongs to another principal. A claude-api that does not answer revokes
+    /// nothing.
     async fn watch(mut self) {
         loop {
             let repeat = self.judge.times.repeat;

@@ -7,7 +7,7 @@ use crate::upstream::errors::Failure;
 /// The judgement of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
-    /// claude-api accepts the credential, which belongs to this principal.
+    /// claude-api accepts the credential, and describes its holder.
     Granted(Box<Me>),
     /// claude-api does not accept the credential: it is unknown, expired or removed.
     Refused,

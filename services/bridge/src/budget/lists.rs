@@ -65,11 +65,12 @@ impl Default for ListBudget {
 
 impl ListBudget {
     /// Waits until there is memory for one call, in the order of the callers, and also in the part
-    /// of the client's principal. Returns `None` if there is none within `wait_step`. Cancel-safe.
+    /// of the client's principal. Returns `None` if there is none within `patience` (`callMs`).
+    /// Cancel-safe.
     pub async fn take(
         &self,
         of_principal: Option<&ListPart>,
-        wait_step: Duration,
+        patience: Duration,
     ) -> Option<ListMemory<'_>> {
         let acquire = async {
             let of_principal = match of_principal {
@@ -85,7 +86,7 @@ impl ListBudget {
                 _of_principal: of_principal,
             })
         };
-        timeout(wait_step, acquire).await.ok()?
+        timeout(patience, acquire).await.ok()?
     }
 }
 

@@ -7,8 +7,8 @@
 //!   another one. Beyond its floor a session uses the common part, up to [`SESSION_BYTES`]. While
 //!   that is spent, the session is not read, its queued queries do not start, and its views stop
 //!   reading from claude-api. A view with `onSlow: skip` drops its oldest output. A view with
-//!   `wait` resumes later at its offset.
-//!   A principal has at most half of the common part (`principals`).
+//!   `wait` resumes later at its offset. A principal has at most half of the common part
+//!   (`principals`).
 //! - What bounds the other direction? The session of a client that reads no byte for two pings is
 //!   closed, which frees its bytes. `inbound` bounds the bytes that clients send.
 

@@ -1,5 +1,5 @@
-//! How many of a limited resource each principal uses, so that one principal cannot use up what all
-//! others need. Uses without a principal are not counted.
+//! The number of uses of a limited resource by each principal. With a limit for each, one principal
+//! cannot use up the resource alone. Uses without a principal are not counted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,6 @@
-//! The part of each principal, its shares included, in the memory budgets: half of each. The clients
-//! of one principal can then use up only their own part, and the others always have the rest.
+//! The part of each principal, its shares included, in the memory budgets: half of each. The
+//! clients of one principal can then use up only their own part, and the others always have the
+//! rest.
 //!
 //! - When is it charged? Together with the budget of which it is a part.
 //! - Who waits for whom? A message beyond the part waits for the clients of the same
@@ -19,7 +20,7 @@ use super::lists::ListPart;
 use super::outbound::{OutboundBudget, OutboundLimits};
 
 /// The divisor that gives the part of one principal in each budget.
-const PART: u64 = 2;
+const DIVISOR: u64 = 2;
 
 /// The part of one principal in the memory budgets. All sessions of the principal and of its shares
 /// use it together.
@@ -72,12 +73,12 @@ impl PrincipalBudgets {
 
     fn create(&self) -> PrincipalBudget {
         let (large, small) = inbound::shares(self.own_limits.inbound_bytes);
-        let large = (large / PART).max(self.own_limits.message_bytes);
+        let large = (large / DIVISOR).max(self.own_limits.message_bytes);
         PrincipalBudget {
             large: InboundBudget::new(large, self.wait_step),
-            small: InboundBudget::new((small / PART).max(FREE_BYTES), self.wait_step),
+            small: InboundBudget::new((small / DIVISOR).max(FREE_BYTES), self.wait_step),
             outbound: OutboundBudget::new(OutboundLimits {
-                common: self.outbound.common / PART,
+                common: self.outbound.common / DIVISOR,
                 ..self.outbound
             }),
             lists: ListPart::default(),

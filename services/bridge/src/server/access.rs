@@ -70,7 +70,7 @@ pub(super) enum Admission {
     NoAnswer,
 }
 
-/// Admits the clients of a bridge, or refuses them.
+/// The access check of a bridge, which admits its clients or refuses them.
 #[derive(Debug)]
 pub(super) struct Access {
     pub(super) judge: Arc<Judge>,
@@ -153,12 +153,12 @@ impl Access {
         }
         let (credential, me) = match self.judge_presented(presented, origin).await {
             Ok(accepted) => accepted,
-            Err(Wrong::NoAnswer) => return Admission::NoAnswer,
-            Err(Wrong::Missing) => {
+            Err(NoGrant::NoAnswer) => return Admission::NoAnswer,
+            Err(NoGrant::Missing) => {
                 let detail = "this bridge needs a token; send it as Authorization: Bearer TOKEN";
                 return Admission::Refused(Box::new(unauthorized(detail)));
             }
-            Err(Wrong::Refused(detail)) => {
+            Err(NoGrant::Refused(detail)) => {
                 let refusal = self.wrong_credential(client, detail);
                 return Admission::Refused(Box::new(refusal));
             }
@@ -171,24 +171,27 @@ impl Access {
         }
     }
 
-    /// Returns the credential of a request and to whom it belongs.
+    /// Returns the credential of a request and its holder. Waits for claude-api for up to 3 s.
+    ///
+    /// # Errors
+    /// The credential is missing or wrong, or claude-api did not answer.
     async fn judge_presented(
         &self,
         presented: &Presented,
         origin: Option<&str>,
-    ) -> Result<(Credential, Box<Me>), Wrong> {
+    ) -> Result<(Credential, Box<Me>), NoGrant> {
         match presented {
-            Presented::Nothing => Err(Wrong::Missing),
-            Presented::Malformed(detail) => Err(Wrong::Refused(detail)),
+            Presented::Nothing => Err(NoGrant::Missing),
+            Presented::Malformed(detail) => Err(NoGrant::Refused(detail)),
             Presented::Token(credential) => match self.judge.judge(credential).await {
                 Judgement::Granted(me) => Ok((credential.clone(), me)),
-                Judgement::Refused => Err(Wrong::Refused("the token is wrong or has expired")),
-                Judgement::NoAnswer => Err(Wrong::NoAnswer),
+                Judgement::Refused => Err(NoGrant::Refused("the token is wrong or has expired")),
+                Judgement::NoAnswer => Err(NoGrant::NoAnswer),
             },
             Presented::Ticket(ticket) => match self.judge.redeem(ticket, origin).await {
                 Ok(accepted) => Ok(accepted),
-                Err(Judgement::NoAnswer) => Err(Wrong::NoAnswer),
-                Err(_) => Err(Wrong::Refused(
+                Err(Judgement::NoAnswer) => Err(NoGrant::NoAnswer),
+                Err(_) => Err(NoGrant::Refused(
                     "the ticket is unknown, used, too old, or for another origin; get a new one \
                      with POST /ws-ticket",
                 )),
@@ -211,7 +214,7 @@ impl Access {
 }
 
 /// The reason why a request was not granted.
-enum Wrong {
+enum NoGrant {
     /// The request has no credential.
     Missing,
     /// The credential is wrong. The text is for the client.

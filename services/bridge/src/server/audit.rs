@@ -20,7 +20,7 @@ use super::problems::{AuditedAs, Refused};
 /// The paths of the bridge. Any other path is not logged, because it may have a secret by mistake.
 const PATHS: [&str; 6] = ["/", "/ws", "/ws/mcp", "/mcp", "/metrics", "/ws-ticket"];
 
-/// Writes the audit lines of refused requests.
+/// The writer of the audit lines of refused requests.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
     // A plain lock, never held across an await.

@@ -23,8 +23,7 @@ use crate::upstream::Upstream;
 use state::BoxedState;
 
 /// How long a request may wait until it is known whether it was sent from claude-api's container (5
-/// s). After that it gets HTTP 503. The time is shorter than the limit for the head of a request
-/// (`HEAD_TIME` in `connections`).
+/// s). After that it gets HTTP 503.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two questions to claude-api whether the model's commands run in its container.
 /// They are asked while the bridge starts, until claude-api answers.
@@ -47,7 +46,7 @@ enum PeerCheck {
     Unknown,
 }
 
-/// Checks for every HTTP request whether it was sent from claude-api's container, in which the
+/// The check of every HTTP request whether it was sent from claude-api's container, in which the
 /// model's commands run. Such requests are refused.
 #[derive(Debug)]
 pub(super) struct BoxRule {
@@ -77,7 +76,7 @@ impl BoxRule {
     /// claim to be a proxy.
     pub(super) async fn refusal(&self, addresses: &[IpAddr]) -> Option<Response> {
         for address in addresses {
-            match self.judge(*address).await {
+            match self.check(*address).await {
                 PeerCheck::Served => {}
                 PeerCheck::FromBox => return Some(from_the_box()),
                 PeerCheck::Unknown => return Some(unknown()),
@@ -88,7 +87,7 @@ impl BoxRule {
 
     /// Decides whether the client with the address `peer` may use the bridge. Takes at most
     /// [`PATIENCE`]. If the question is still open then, returns `PeerCheck::Unknown`.
-    async fn judge(&self, peer: IpAddr) -> PeerCheck {
+    async fn check(&self, peer: IpAddr) -> PeerCheck {
         let peer = peer.to_canonical();
         // Every machine has these two addresses, so most local clients cost no system call.
         if peer == Ipv4Addr::LOCALHOST || peer == Ipv6Addr::LOCALHOST {

@@ -101,9 +101,9 @@ fn refused(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// Handles an HTTP request to `/mcp` of a client with the right token. A request that the MCP
-/// library refuses is counted in `/metrics`. A refusal before that, such as a body that is too
-/// large, becomes a problem object.
+/// Handles an HTTP request to `/mcp`. A client without a valid token gets 401, 403 or 429. A
+/// request that the MCP library refuses is counted in `/metrics`. A refusal before that, such as a
+/// body that is too large, becomes a problem object.
 pub async fn handle(State(app): State<App>, mut request: Request) -> Response {
     let presented = match presented(request.headers(), false) {
         Ok(presented) => presented,

@@ -20,8 +20,8 @@ pub(super) fn response(status: u16, kind: &'static str, body: impl Into<Body>) -
     (status, headers, body.into()).into_response()
 }
 
-/// Marks an HTTP response that refuses a request, with the reason. It is stored as an extension of
-/// the response, and the outermost middleware counts it in `/metrics`.
+/// The reason why an HTTP response refuses its request. It is an extension of the response, and the
+/// outermost middleware counts it in `/metrics`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused(pub(super) &'static str);
 

@@ -14,7 +14,8 @@ use super::problems::{problem_page, response};
 use crate::upstream::errors::Failure;
 
 /// Serves `POST /ws-ticket`. Requests a ticket from claude-api for the client's token and origin,
-/// and answers with it. A refusal of claude-api is passed on.
+/// and answers with it. A refusal that is about the client is passed on. Every other failure
+/// becomes 503 `not-ready`.
 pub(super) async fn ticket(State(app): State<App>, request: Request) -> Response {
     let presented = match presented(request.headers(), false) {
         Ok(presented) => presented,

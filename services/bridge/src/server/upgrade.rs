@@ -22,8 +22,8 @@ use crate::session;
 use crate::session::task::refuse::{refuse, too_many_sessions};
 
 /// Handles a WebSocket handshake on `/ws` or `/ws/mcp`. Answers 101 (Switching Protocols) and runs
-/// the session on the connection. A faulty handshake gets HTTP 400, 405 or 426, and one without the
-/// right token 401, 403 or 429.
+/// the session on the connection. A faulty handshake gets HTTP 400, 405 or 426, and one without a
+/// valid token 401, 403 or 429.
 ///
 /// A client that may have a session later is refused after the handshake, with the close code 1013:
 /// too many sessions are open (the client also gets a JSON-RPC error), or claude-api does not
@@ -67,8 +67,8 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
             Err(_) => return too_many_refusals(),
         },
     };
-    let offers_subprotocol = has_token(request.headers(), &SEC_WEBSOCKET_PROTOCOL, |t| {
-        t == SUBPROTOCOL
+    let offers_subprotocol = has_item(request.headers(), &SEC_WEBSOCKET_PROTOCOL, |item| {
+        item == SUBPROTOCOL
     });
     let on_upgrade = hyper::upgrade::on(&mut request);
     let tracker = app.shared.tracker.clone();
@@ -134,9 +134,9 @@ fn check(request: &Request) -> Result<String, Refusal> {
         return Err(Refusal::Version);
     }
     let headers = request.headers();
-    let is = |name: &'static str| move |token: &str| token.eq_ignore_ascii_case(name);
-    let asks = has_token(headers, &CONNECTION, is("upgrade"))
-        && has_token(headers, &UPGRADE, is("websocket"));
+    let is = |name: &'static str| move |item: &str| item.eq_ignore_ascii_case(name);
+    let asks = has_item(headers, &CONNECTION, is("upgrade"))
+        && has_item(headers, &UPGRADE, is("websocket"));
     let version = headers
         .get(SEC_WEBSOCKET_VERSION)
         .is_some_and(|v| v == "13");
@@ -233,7 +233,7 @@ fn plain(status: StatusCode, kind: &'static str, detail: &str) -> Response {
 
 /// Returns true if `is` accepts an item of the comma-separated header `name`. The header may be
 /// repeated. Values that are not visible ASCII are ignored.
-fn has_token(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&str) -> bool) -> bool {
+fn has_item(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&str) -> bool) -> bool {
     let values = headers.get_all(name).iter();
     values
         .filter_map(|value| value.to_str().ok())

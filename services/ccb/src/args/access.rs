@@ -74,9 +74,9 @@ pub(crate) struct ShareArgs {
 /// The roles of `ccb share`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum ShareRole {
-    /// Read the status and the output
+    /// Read the status, the output and the events
     View,
-    /// Also pause, resume and cancel
+    /// Also pause, resume and cancel it, and send input to it
     Control,
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn of_claude_api(report: &mut Report, service: Service<'_>) {
                 report.ok("token", &describe(&me));
             }
         }
-        // Without a token the address may be any program's.
+        // If no token was sent, another program at this address may have answered.
         Ok((401, body)) if service.token.is_some() => {
             let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
             let detail = problem["detail"].as_str().unwrap_or("HTTP 401");

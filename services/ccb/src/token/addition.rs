@@ -24,8 +24,8 @@ pub(super) struct Addition {
     folder: File,
 }
 
-/// Writes the token file with a further entry beside the present one, with its mode and owner. The
-/// file need not exist.
+/// Writes a copy of the token file with a further entry, beside the file, with the file's mode and
+/// owner. The file need not exist. Waits while another `ccb` adds an entry to a file of the folder.
 ///
 /// # Errors
 /// The file with the entry would break a rule, or cannot be written.
@@ -84,8 +84,8 @@ impl Addition {
     }
 }
 
-/// Gives the new file the mode and the owner of the old one. So the service that could read the old
-/// one can read the new one.
+/// Gives the new file the mode, the owner and the group of the old one. So the service that could
+/// read the old one can read the new one.
 fn copy_access(new: &File, old: &Metadata) -> io::Result<()> {
     let present = new.metadata()?;
     if (present.uid(), present.gid()) != (old.uid(), old.gid()) {
@@ -105,7 +105,7 @@ fn copy_access(new: &File, old: &Metadata) -> io::Result<()> {
 
 /// Returns the text of a token file with a further entry at its end, and checks the result.
 fn appended(old: &str, entry: &Entry) -> Result<String, String> {
-    // The mistakes of the old file have names of their own.
+    // The old text alone first, so that its mistakes are not taken for mistakes of the new entry.
     TokenFile::parse(old)?;
     let mut text = old.to_owned();
     if !text.is_empty() {

@@ -61,7 +61,8 @@ impl TokenFile {
         Ok(file)
     }
 
-    /// Checks the rules about single entries and about all of them.
+    /// Checks names, principals and hashes. claude-api also checks the budgets, `workspaces`,
+    /// `running` and `expires`, and the number of principals (docs/protocol.md, "Token file").
     ///
     /// # Errors
     /// A rule is broken. The text names the entry and the remedy.

@@ -9,7 +9,7 @@ use spool::Owner;
 use super::subject::Subject;
 use super::table::TokenRow;
 
-/// A kind of request, for which a client needs a right.
+/// A right of a client, which one kind of request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Right {
     /// To read one execution: status, output, events.
@@ -74,7 +74,7 @@ impl Caller {
         })
     }
 
-    /// Returns the thing that the client's secret stands for; `None` without a token file.
+    /// Returns the token or share that the client's secret stands for. `None` without a token file.
     pub(crate) fn subject(&self) -> Option<Subject> {
         match &self.0 {
             Kind::Anyone => None,

@@ -12,14 +12,15 @@ use super::token_file;
 /// How often the token file is read. With the check that a bridge makes every 5 s, the sessions of
 /// a removed token end within 15 s.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// How many readings in a row must find the file missing or empty before nobody gets in any more. A
+/// How many readings in a row must find the file missing or empty before that counts as a change.
+/// Like every change, one more reading must confirm it; then the service refuses every token. A
 /// single reading may fall between the two steps of an editor.
 const MISSING_READINGS: u32 = 3;
 
 /// The result of one reading of the token file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// The file is as it was.
+    /// Nothing new is in force: the file is as before, or one more reading must confirm its change.
     Same,
     /// A new version is in force. The texts name what changed, for the audit log.
     Changed(Vec<String>),
@@ -32,9 +33,9 @@ pub(crate) enum Reading {
 struct Watcher {
     /// The reading that is in force, or whose mistake was reported; `None` before the first.
     last: Option<Result<Option<String>, String>>,
-    /// What the last reading found, if it is not in force yet.
+    /// The result of the last reading, if another one must confirm it.
     candidate: Option<Result<Option<String>, String>>,
-    /// How many readings in a row found the file missing or empty.
+    /// The number of readings in a row that found the file missing or empty.
     missing: u32,
 }
 
@@ -77,8 +78,8 @@ impl Watcher {
     }
 }
 
-/// Reads the token file every second, and calls `note` with each result that is news. Ends the
-/// streams of expired tokens. Never returns.
+/// Reads the token file every second, and calls `note` with each [`Reading`] but [`Reading::Same`].
+/// Ends the streams of expired tokens. Never returns.
 pub(super) async fn watch(source: &TokenSource, clock: &Clock, note: impl Fn(Reading)) {
     let mut watcher = Watcher::default();
     let mut ticks = tokio::time::interval(INTERVAL);

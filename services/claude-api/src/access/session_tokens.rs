@@ -22,7 +22,7 @@ const QUOTA_KEY_BYTES: usize = 12;
 /// The length of the content: a kind, an execution id (zeros for a token), and a hash.
 const CONTENT_BYTES: usize = 1 + 16 + 32;
 
-/// Makes and checks the tokens of sessions that began with a ticket.
+/// The key that signs and verifies the tokens of sessions that began with a ticket.
 pub(crate) struct SessionTokens {
     key: hmac::Key,
 }
@@ -54,7 +54,7 @@ impl SessionTokens {
     }
 
     /// Returns a key that stands for an owner, and from which nobody can tell whose it is. A bridge
-    /// counts clients by it.
+    /// counts sessions by it. A restart of the service changes all keys.
     pub(crate) fn quota_key(&self, owner: Owner) -> String {
         let signature = hmac::sign(&self.key, owner.as_bytes());
         base64url(&signature.as_ref()[..QUOTA_KEY_BYTES])

@@ -72,7 +72,8 @@ impl Spending {
     }
 
     /// Adds the cost of an execution so far, in US dollars, to the day of `now`. The part that was
-    /// counted for the execution before is not counted again. Blocks on the disk.
+    /// counted for the execution before is not counted again. A cost that is not above 0, or not
+    /// finite, is ignored. Blocks on the disk.
     ///
     /// # Errors
     /// The file could not be written. The cost is counted in memory nevertheless.

@@ -1,8 +1,9 @@
-//! What a secret stands for.
+//! The token or share that a secret stands for.
 
 use protocol::{ExecutionId, SecretHash};
 
-/// The thing that a secret stands for. It must still exist when a request uses the secret.
+/// The token or share that a secret stands for. The service looks it up again for each request,
+/// because it may have ended meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     /// A token of the operator's file.

@@ -40,7 +40,8 @@ pub(crate) struct PrincipalLimits {
 
 impl TokenTable {
     /// Creates the table of these tokens. A token keeps its `revoked` from `earlier`, so its open
-    /// streams continue, unless its principal or its right to read has changed.
+    /// streams continue, unless its principal or its right to read has changed, or it has lost the
+    /// role admin.
     pub(crate) fn new(tokens: Vec<TokenEntry>, earlier: &Self) -> Self {
         let mut principals: HashMap<String, PrincipalLimits> = HashMap::new();
         for token in &tokens {
@@ -94,7 +95,7 @@ impl TokenTable {
         }
     }
 
-    /// Returns the limits of a principal. All are absent for one without a token.
+    /// Returns the limits of a principal. All are absent for a principal without a token.
     pub(crate) fn limits_of(&self, principal: &str) -> PrincipalLimits {
         self.principals.get(principal).copied().unwrap_or_default()
     }

@@ -11,7 +11,7 @@ use spool::Owner;
 
 use super::subject::Subject;
 
-/// For how long a ticket can be redeemed, in seconds.
+/// How long a ticket can be redeemed (30 s).
 pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
 /// The number of random bytes in a ticket.
 const TICKET_BYTES: usize = 32;

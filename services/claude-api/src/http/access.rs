@@ -34,17 +34,17 @@ const METRICS_PATHS: [&str; 2] = ["/metrics", "/v1/me"];
 
 /// The longest body of the calls of this module, in bytes.
 const BODY_BYTES: usize = 4096;
-/// The shortest time until a client gets 404 (3 ms). The lookup of an execution that belongs to
-/// somebody else takes less. But it may take another time than that of an unknown id. With this
-/// delay, the time does not tell which of the two it was.
+/// The shortest time until a client gets 404, or 401 for its token (3 ms). The lookup of an
+/// execution of somebody else takes less, but may take another time than that of an unknown id.
+/// With this delay, the time does not tell which of the two it was.
 const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
 
-/// Middleware that finds out who the client is, before the request is handled. The handlers get the
-/// [`Caller`] as an extension. Health pages and the use of a ticket need no token.
+/// Middleware that determines the client of a request before the request is handled. The handlers
+/// get the [`Caller`] as an extension. Health pages and the redemption of a ticket need no token.
 ///
 /// Answers 401 `unauthorized` without a valid token, and 429 `too-many-attempts` after too many
 /// wrong ones from one address. Answers 403 `forbidden` if the token has the role `metrics` and the
-/// path is another one. A stream ends when its client's token is removed.
+/// path is another one. A stream ends when its client's token or share ends.
 pub(super) async fn check(State(service): App, mut request: Request, next: Next) -> Response {
     let arrived = tokio::time::Instant::now();
     if reads_health(request.method(), request.uri()) {
@@ -81,7 +81,10 @@ pub(super) async fn check(State(service): App, mut request: Request, next: Next)
     response
 }
 
-/// Finds out who the client of a request is. Fails with the problem for the client.
+/// Determines the client of a request.
+///
+/// # Errors
+/// 401 `unauthorized` without a valid token; 429 `too-many-attempts` after too many wrong ones.
 async fn authenticate(
     service: &Arc<Service>,
     headers: &HeaderMap,
@@ -109,8 +112,8 @@ fn bearer(headers: &HeaderMap) -> Option<Secret> {
     secret.trim().parse().ok()
 }
 
-/// Counts a wrong token, and returns the problem for the client. Without a known peer, which no
-/// connection lacks, nothing is counted.
+/// Counts a wrong token, and returns the problem for the client. Nothing is counted for a peer that
+/// is exempt from the limit, or if the peer is unknown, which happens on no connection.
 fn failure(service: &Service, peer: Option<Peer>) -> Problem {
     let guarded = &service.engine.access.guarded;
     let counted = match peer {

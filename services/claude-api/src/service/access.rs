@@ -10,7 +10,7 @@ use crate::access::shares::{self, Shares};
 use crate::access::{Caller, Right, Subject};
 use crate::registry::Lookup;
 
-/// The reason why a request has no client who is known.
+/// The reason why the client of a request is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoCaller {
     /// The request has no token, or none that can be read.
@@ -76,7 +76,8 @@ impl Service {
                     let Ok(Lookup::Found(entry)) = registry.find(id) else {
                         return None;
                     };
-                    // A share is worth no more than the tokens of its principal.
+                    // A share is refused while its principal has no token that may start
+                    // executions.
                     let table = service.engine.access.table()?;
                     if !table.starts_executions(&entry.owner()) {
                         return None;
@@ -152,8 +153,9 @@ impl Service {
         }
     }
 
-    /// Waits until the client's token is removed or has expired, or its share has ended. Never
-    /// returns without a token file.
+    /// Waits until the open streams of the client must end: its token was removed, has expired, or
+    /// has changed as `TokenRow::revoked` says; or its share has ended. A share is checked every
+    /// 5 s. Never returns without a token file. Cancel-safe.
     pub(crate) async fn revoked(self: &Arc<Self>, caller: &Caller) {
         if let Some(row) = caller.row() {
             return row.revoked.cancelled().await;

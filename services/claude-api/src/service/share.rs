@@ -18,7 +18,9 @@ impl Service {
     /// # Errors
     /// - 409 `wrong-state` without a token file, because everybody opens every execution then.
     /// - 409 `wrong-state` if the execution has too many shares.
-    /// - 400 `invalid-body`, 507 `spool-unwritable`, and the errors of [`Service::find`].
+    /// - 400 `invalid-body` for a lifetime that is out of range.
+    /// - 401 `unauthorized` if the client's token has ended meanwhile.
+    /// - 507 `spool-unwritable`, 500 `internal`, and the errors of [`Service::find`].
     pub(crate) async fn share(
         self: &Arc<Self>,
         caller: &Caller,
@@ -35,7 +37,7 @@ impl Service {
         Ok(share)
     }
 
-    /// Ends a share of an execution. Its open streams end within seconds.
+    /// Ends a share of an execution. Its open streams end within 6 s.
     ///
     /// # Errors
     /// 404 `not-found` if the execution has no such share, and the errors of [`Service::share`].

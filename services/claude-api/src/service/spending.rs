@@ -7,12 +7,12 @@ use crate::access::Caller;
 use crate::access::spending::next_day;
 
 impl Service {
-    /// Returns the budget of a new execution, in US dollars: what the client asks for, or the most
-    /// that its token permits. The budget is never more than what is left of the day. `None` means
-    /// no limit.
+    /// Returns the budget of a new execution, in US dollars: the one that the client asks for, or
+    /// else the most that its token permits. The budget is never more than the rest of the
+    /// principal's budget of the day. `None` means no limit.
     ///
     /// The cost of an execution is known when it ends. So executions that run at the same time can
-    /// together exceed the day's budget. Each can exceed it by what was left when it was accepted.
+    /// together exceed the day's budget. Each can cost all that was left when it was accepted.
     ///
     /// # Errors
     /// 403 `forbidden` if the client asks for more than its token permits; 403 `budget-spent`, with
@@ -42,8 +42,8 @@ impl Service {
         })
     }
 
-    /// Returns what is left of a principal's budget of the day, in US dollars. `None` if it has no
-    /// such budget.
+    /// Returns the rest of a principal's budget of the day, in US dollars. `None` if it has no such
+    /// budget.
     ///
     /// # Errors
     /// 403 `budget-spent`, with `resetsAt`, if nothing is left.

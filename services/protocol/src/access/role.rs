@@ -20,7 +20,7 @@ impl Role {
     /// Every role, in the order of the documentation.
     pub const ALL: [Self; 4] = [Self::View, Self::Control, Self::Admin, Self::Metrics];
 
-    /// Returns the role as JSON and the token file have it, for example `control`.
+    /// Returns the role as JSON and the token file write it, for example `control`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Role;
 
-/// The role of a share. It is about one execution.
+/// The role of a share, which applies to one execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ShareRole {
@@ -35,7 +35,7 @@ pub struct ShareRequest {
     /// What the share permits.
     #[serde(default)]
     pub role: ShareRole,
-    /// For how long the share works, in seconds.
+    /// The lifetime of the share, in seconds: at least 1, at most [`ShareRequest::MAX_SECONDS`].
     #[serde(default = "a_day")]
     pub expires_seconds: u64,
 }
@@ -51,7 +51,7 @@ fn a_day() -> u64 {
     ShareRequest::DEFAULT_SECONDS
 }
 
-/// A new share of one execution. The services keep only the hash of its token, so the token cannot
+/// A new share of one execution. claude-api keeps only the hash of its token, so the token cannot
 /// be shown again.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

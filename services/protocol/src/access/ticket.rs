@@ -21,7 +21,7 @@ pub struct TicketRequest {
 pub struct Ticket {
     /// The secret text of the ticket: 43 characters of base64url.
     pub ticket: String,
-    /// For how long the ticket can be used, in seconds.
+    /// The lifetime of the ticket, in seconds.
     pub expires_seconds: u64,
 }
 

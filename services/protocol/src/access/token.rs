@@ -15,8 +15,9 @@ const RANDOM_BYTES: usize = 32;
 /// hash.
 const SECRET_BYTES_MAX: usize = 512;
 
-/// A secret text that a client sends in the header `Authorization: Bearer`: a token, a share, or
-/// the token of a redeemed ticket. Its `Debug` output does not contain the text.
+/// A secret text that proves who sends a request: a token, a share, a ticket, or the token of a
+/// redeemed ticket. It has 1 to 512 letters, digits, `-` and `_`. Its `Debug` output does not
+/// contain the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -25,7 +26,7 @@ pub struct Secret(String);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Secret);
 
-/// The SHA-256 of a secret. The services store it in place of the secret. The comparison of two
+/// The SHA-256 of a secret. claude-api stores it in place of the secret. The comparison of two
 /// hashes with [`Self::matches`] takes the same time wherever they differ.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SecretHash([u8; 32]);
@@ -38,7 +39,8 @@ pub enum BadToken {
         "not a token: a token is ccb_ and 43 letters, digits, - or _ (ccb token new makes one)"
     )]
     Form,
-    /// The text is empty, is longer than 512 bytes, or has characters that a header cannot have.
+    /// The text is empty, is longer than 512 bytes, or has other characters than letters, digits,
+    /// `-` and `_`.
     #[error("not a token: give one line of at most 512 letters, digits, - and _")]
     Characters,
 }

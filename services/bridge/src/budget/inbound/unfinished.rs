@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{InboundBudget, InboundCharge, MessageState};
 
 /// How many wait steps (1 s each by default) a message must wait for memory before it may evict one
-/// that is slow but makes progress. A stalled message may be evicted after the first wait_step.
+/// that is slow but makes progress. A stalled message may be evicted after the first wait step.
 pub(super) const EVICT_SLOW_AFTER_STEPS: u32 = 5;
 /// The number of wait steps (1 s each by default) that divides slow messages from fast ones. A
 /// message is slow if its rest will take longer at its rate so far. Forty wait steps are two ping
@@ -147,7 +147,7 @@ impl Unfinished {
     /// oldest message that is stalled, which means no progress for a wait step although it does not
     /// wait for memory itself. From the fifth wait step on, the oldest slow message is the second
     /// choice. Does nothing if there is no such message, or if another one was evicted within the
-    /// last wait_step. `times` is the number of wait steps that this message has waited.
+    /// last wait step. `times` is the number of wait steps that this message has waited.
     pub fn try_evict(&self, times: u32) {
         if let Some(part) = self.waiting_part() {
             return part.try_evict(times);

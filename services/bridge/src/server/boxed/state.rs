@@ -12,12 +12,11 @@ use crate::upstream::Upstream;
 /// How long claude-api's answers are used (1 s). Then they are requested again, because claude-api
 /// may have restarted with another setting.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long it is known whether claude-api refuses this bridge, if claude-api has tokens (60 s).
-/// Its audit log has a line for each question, because the question has no token.
+/// How long claude-api's answer whether it refuses this bridge is used, if claude-api has tokens
+/// (60 s). Its audit log has a line for each such question, because the question has no token.
 const FRESH_WITH_TOKENS: Duration = Duration::from_secs(60);
 
-/// Asks claude-api whether the model's commands run in its own container (it is boxed), and caches
-/// the answer.
+/// A cache of two answers of claude-api: whether it is boxed, and whether it refuses this bridge.
 #[derive(Debug)]
 pub(super) struct BoxedState {
     upstream: Upstream,
