@@ -108,6 +108,12 @@ impl Access {
         Some(self.tokens.as_ref()?.table())
     }
 
+    /// Returns whether there is a token file, but no token in force.
+    pub(crate) fn refuses_everybody(&self) -> bool {
+        self.table()
+            .is_some_and(|table| table.names().next().is_none())
+    }
+
     /// Reads the token file every second, and calls `note` with each [`Reading`] but
     /// [`Reading::Same`]. Ends the streams of expired tokens. Returns immediately without a token
     /// file, and otherwise never.

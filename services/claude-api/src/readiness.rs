@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::cli::{Credential, Environment};
 pub use obstacle::Obstacle;
-pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, unwritable};
+pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, no_tokens, unwritable};
 
 /// The results of the last checks. `/health/ready` and `/health/startup` are answered from them.
 #[derive(Debug)]

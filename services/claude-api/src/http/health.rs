@@ -8,7 +8,7 @@ use protocol::{Problem, ProblemType};
 
 use super::reply::{App, Reply};
 use super::reply::{json, json_response};
-use crate::readiness::Obstacle;
+use crate::readiness::{Obstacle, no_tokens};
 
 /// `GET /health/live`: always answers 200. It fails only if the process does not answer at all.
 pub(crate) async fn live() -> Response {
@@ -30,6 +30,9 @@ pub(crate) async fn ready(State(service): App) -> Response {
         let engine = &service.engine;
         let mut warnings = crate::sandbox::warnings(&engine.settings.args, &engine.environment);
         warnings.extend(readiness.tokens_warning());
+        if engine.access.refuses_everybody() {
+            warnings.push(no_tokens());
+        }
         warnings.extend(readiness.network_warnings());
         (readiness.obstacles(), warnings)
     };

@@ -56,6 +56,15 @@ pub(crate) fn no_room(message: &str) -> Obstacle {
     )
 }
 
+/// Returns the warning `tokens-file-missing`: nobody has a token, so the service refuses everybody.
+pub(crate) fn no_tokens() -> Obstacle {
+    Obstacle::new(
+        "tokens-file-missing",
+        "the token file is missing, empty or no regular file, so every token is refused",
+        "write the file (`ccb token new`) where --tokens-file says; it is read every second",
+    )
+}
+
 /// Returns the obstacle `box-reaches-service`: commands of the model reach the service through its
 /// published port, and nobody needs an access token.
 pub(crate) fn box_reaches_service() -> Obstacle {
