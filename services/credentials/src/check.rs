@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::forward::Forwarder;
 use crate::request::headers::{Added, forwarded};
-use crate::upstream::RequestBody;
+use crate::upstream::body::RequestBody;
 use crate::usage::facts::FactReader;
 use crate::usage::limits::resets_at_ms;
 
@@ -24,7 +24,7 @@ const ANSWER_BYTES: usize = 64 * 1024;
 
 /// Sends a request whenever no answer has come from the API for `period`. Never ends.
 pub async fn run(forwarder: Arc<Forwarder>, period: Duration) {
-    let mut answers = forwarder.reports.last_answer();
+    let mut answers = forwarder.ledger.reports.last_answer();
     loop {
         // A new answer begins the period again.
         match timeout(period, answers.changed()).await {
@@ -33,7 +33,7 @@ pub async fn run(forwarder: Arc<Forwarder>, period: Duration) {
             Ok(Err(_)) => return,
             Err(_) => {
                 if let Some(answer) = check(&forwarder).await {
-                    forwarder.reports.push(answer);
+                    forwarder.ledger.reports.push(answer);
                 }
             }
         }
@@ -49,7 +49,10 @@ async fn check(forwarder: &Forwarder) -> Option<Answer> {
     own.insert("accept", HeaderValue::from_static("application/json"));
     if credential.kind() == CredentialKind::OauthToken {
         // The API accepts such a token only with this beta.
-        own.insert("anthropic-beta", HeaderValue::from_static("oauth-2025-04-20"));
+        own.insert(
+            "anthropic-beta",
+            HeaderValue::from_static("oauth-2025-04-20"),
+        );
     }
     let added = Added {
         host: &origin.host_header(),
@@ -92,8 +95,7 @@ async fn ask(forwarder: &Forwarder, request: Request<RequestBody>, answer: &mut 
     let status: StatusCode = response.status();
     answer.status = Some(status.as_u16());
     answer.first_byte_ms = u64::try_from(started.elapsed().as_millis()).ok();
-    answer.resets_at_ms =
-        resets_at_ms(status, response.headers(), std::time::SystemTime::now());
+    answer.resets_at_ms = resets_at_ms(status, response.headers(), std::time::SystemTime::now());
     let body = Limited::new(response.into_body(), ANSWER_BYTES);
     if let Ok(body) = body.collect().await {
         let mut reader = FactReader::default();

@@ -82,7 +82,11 @@ pub struct Config {
     #[arg(help_heading = NETWORK)]
     pub port: String,
     /// Control port of claude-api, HOST:PORT
-    #[arg(long, env = "CREDENTIALS_CLAUDE_API", default_value = "claude-api:8006")]
+    #[arg(
+        long,
+        env = "CREDENTIALS_CLAUDE_API",
+        default_value = "claude-api:8006"
+    )]
     #[arg(help_heading = NETWORK)]
     pub claude_api: String,
     /// Members of requests that reach beyond the request, and that executions may use: container,

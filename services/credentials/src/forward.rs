@@ -20,16 +20,15 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 
-use crate::prices::Prices;
-use crate::reports::Reports;
 use crate::request::body::{BodyCheck, Field};
 use crate::request::headers::{Added, answered, forwarded};
 use crate::request::refusal::Refusal;
 use crate::secret::{Credential, Secrets};
 use crate::table::OpenRequest;
-use crate::upstream::{RequestBody, Upstream};
+use crate::upstream::Upstream;
+use crate::upstream::body::RequestBody;
 use answer::{AnswerBody, AnswerError};
-use record::Record;
+use record::{Ledger, Record};
 use request_body::CheckedBody;
 
 /// The body of an answer to a client.
@@ -46,10 +45,8 @@ pub struct Forwarder {
     pub custom: HeaderMap,
     /// The members that bodies may have.
     pub allowed: BTreeSet<Field>,
-    /// The price list.
-    pub prices: Prices,
-    /// The reports to claude-api.
-    pub reports: Reports,
+    /// The price list and the reports to claude-api.
+    pub ledger: Arc<Ledger>,
 }
 
 /// A request that may be forwarded.
@@ -94,7 +91,9 @@ impl Forwarder {
             open,
         } = admitted;
         let credential = self.secrets.credential().map_err(|_| {
-            Refusal::unavailable("credentials has no usable credential; see its log and claude-api's")
+            Refusal::unavailable(
+                "credentials has no usable credential; see its log and claude-api's",
+            )
         })?;
         let refusal = Arc::new(OnceLock::new());
         let (parts, body) = request.into_parts();
@@ -106,7 +105,7 @@ impl Forwarder {
         };
         let request = self.outgoing(parts.method, &path, &parts.headers, &credential, body)?;
         let cut = open.cut().clone();
-        let mut record = Record::new(Arc::clone(&self), open, endpoint);
+        let mut record = Record::new(Arc::clone(&self.ledger), open, endpoint);
         let sent = tokio::select! {
             biased;
             () = cut.cancelled() => return Err(Refusal::unauthorized()),

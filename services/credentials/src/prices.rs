@@ -96,7 +96,10 @@ impl Prices {
         let File { price } = toml::from_str(&text).map_err(|error| error.message().to_owned())?;
         let is_bad = |price: &&Price| !price.all().iter().all(|one| one.is_finite() && *one >= 0.0);
         if let Some(bad) = price.iter().find(is_bad) {
-            return Err(format!("the price of {:?} is negative or no number", bad.model));
+            return Err(format!(
+                "the price of {:?} is negative or no number",
+                bad.model
+            ));
         }
         if price.is_empty() {
             return Err("it has no price".to_owned());
@@ -118,7 +121,10 @@ impl Prices {
             (counts.cache_write - long, price.cache_write_5m),
             (long, price.cache_write_1h),
         ];
-        let tokens: f64 = parts.iter().map(|(count, price)| number(*count) * price).sum();
+        let tokens: f64 = parts
+            .iter()
+            .map(|(count, price)| number(*count) * price)
+            .sum();
         let factor = if facts.is_fast { FAST } else { 1.0 };
         tokens / MILLION * factor + number(counts.web_searches) * WEB_SEARCH
     }
@@ -148,11 +154,20 @@ impl Price {
             cache_write_5m,
             cache_write_1h,
         } = self;
-        [*input, *output, *cache_read, *cache_write_5m, *cache_write_1h]
+        [
+            *input,
+            *output,
+            *cache_read,
+            *cache_write_5m,
+            *cache_write_1h,
+        ]
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts of tokens are far below 2^52"
+)]
 fn number(count: u64) -> f64 {
     count as f64
 }

@@ -94,10 +94,16 @@ impl Queue {
             self.waiting.push_back(Report::Answer(answer));
             return None;
         }
-        let same = self.waiting.iter_mut().rev().find_map(|report| match report {
-            Report::Answer(waiting) if waiting.execution_id == answer.execution_id => Some(waiting),
-            _ => None,
-        });
+        let same = self
+            .waiting
+            .iter_mut()
+            .rev()
+            .find_map(|report| match report {
+                Report::Answer(waiting) if waiting.execution_id == answer.execution_id => {
+                    Some(waiting)
+                }
+                _ => None,
+            });
         let Some(waiting) = same else {
             self.dropped += 1;
             return Some(self.dropped);

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
 use grants::{CredentialKind, CredentialState};
-use http::header::{AUTHORIZATION, HeaderName};
 use http::HeaderValue;
+use http::header::{AUTHORIZATION, HeaderName};
 use ring::digest::{SHA256, digest};
 
 use file::{SecretError, read_secret};
@@ -90,7 +90,8 @@ impl Secrets {
     /// Returns what claude-api may know of the credential at this moment. Reads files.
     #[must_use]
     pub fn state(&self) -> CredentialState {
-        self.credential().map_or_else(|state| state, |credential| credential.state())
+        self.credential()
+            .map_or_else(|state| state, |credential| credential.state())
     }
 }
 
@@ -112,9 +113,8 @@ impl Credential {
             CredentialKind::ApiKey => secret.clone(),
             CredentialKind::OauthToken | CredentialKind::AuthToken => format!("Bearer {secret}"),
         };
-        let mut value = HeaderValue::try_from(text).map_err(|_| {
-            SecretError::Content("the value has characters that no credential has")
-        })?;
+        let mut value = HeaderValue::try_from(text)
+            .map_err(|_| SecretError::Content("the value has characters that no credential has"))?;
         value.set_sensitive(true);
         Ok(Self {
             kind,

@@ -3,6 +3,7 @@
 
 mod admit;
 mod connection;
+pub mod context;
 mod head_slots;
 mod linger;
 
@@ -14,67 +15,63 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::forward::Forwarder;
-use crate::table::Table;
+use context::Context;
 use head_slots::HeadSlots;
 
 /// The pause after a failed accept(2), for example when no file descriptor is left (EMFILE). Without
 /// it the accept loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The server's shared parts.
-#[derive(Debug)]
-pub struct Server {
-    /// The grants.
-    pub table: Table,
-    /// The way to the API.
-    pub forwarder: Arc<Forwarder>,
-    /// The time for open requests to end when the server stops.
-    pub shutdown_time: Duration,
-}
-
-impl Server {
-    /// Serves the connections of `listener` until `stop` is cancelled. Then waits for the open
-    /// requests, and cuts those that are left after the shutdown time.
-    pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
-        let shutdown_time = self.shutdown_time;
-        let server = Arc::new(self);
-        let slots = HeadSlots::default();
-        let cut = CancellationToken::new();
-        let tracker = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let local = stream.local_addr().ok();
-                    let task = connection::handle(
-                        Arc::clone(&server),
-                        stream,
-                        is_local(peer, local),
-                        slots.take(),
-                    );
-                    tracker.spawn(cut.clone().run_until_cancelled_owned(task));
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        %error,
-                        "could not accept a connection; the next attempt follows in 100 ms"
-                    );
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+/// Serves the connections of `listener` until `stop` is cancelled. Then waits for the open requests,
+/// and cuts those that are left after `shutdown_time`.
+pub async fn run(
+    context: Context,
+    listener: TcpListener,
+    shutdown_time: Duration,
+    stop: CancellationToken,
+) {
+    let context = Arc::new(context);
+    let slots = HeadSlots::default();
+    let cut = CancellationToken::new();
+    let tracker = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let local = stream.local_addr().ok();
+                let task = connection::handle(
+                    Arc::clone(&context),
+                    stream,
+                    is_local(peer, local),
+                    slots.take(),
+                );
+                tracker.spawn(cut.clone().run_until_cancelled_owned(task));
+            }
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "could not accept a connection; the next attempt follows in 100 ms"
+                );
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-        drop(listener);
-        tracker.close();
-        if tokio::time::timeout(shutdown_time, tracker.wait()).await.is_err() {
-            tracing::warn!(open = tracker.len(), "cut the requests that were still open");
-            cut.cancel();
-            tracker.wait().await;
-        }
+    }
+    drop(listener);
+    tracker.close();
+    if tokio::time::timeout(shutdown_time, tracker.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            open = tracker.len(),
+            "cut the requests that were still open"
+        );
+        cut.cancel();
+        tracker.wait().await;
     }
 }
 

@@ -12,8 +12,10 @@ use crate::check;
 use crate::config::{ModelAccess, Settings};
 use crate::control::Control;
 use crate::forward::Forwarder;
+use crate::forward::record::Ledger;
 use crate::reports::Reports;
-use crate::server::Server;
+use crate::server;
+use crate::server::context::Context;
 use crate::table::Table;
 use crate::upstream::Upstream;
 use crate::upstream::origin::Origin;
@@ -51,8 +53,10 @@ pub async fn run(
         secrets,
         custom,
         allowed,
-        prices,
-        reports: Reports::default(),
+        ledger: Arc::new(Ledger {
+            prices,
+            reports: Reports::default(),
+        }),
     });
     let table = Table::default();
     tracing::info!(
@@ -69,10 +73,9 @@ pub async fn run(
         table: table.clone(),
         forwarder: Arc::clone(&forwarder),
     };
-    let server = Server {
+    let context = Context {
         table,
         forwarder: Arc::clone(&forwarder),
-        shutdown_time,
     };
     // The control connection outlives the open requests, whose reports it takes.
     let (stop, stop_background) = (CancellationToken::new(), CancellationToken::new());
@@ -83,7 +86,7 @@ pub async fn run(
         background.spawn(stop_background.clone().run_until_cancelled_owned(checks));
     }
     background.close();
-    let serving = server.run(listener, stop.clone());
+    let serving = server::run(context, listener, shutdown_time, stop.clone());
     let stopping = async {
         shutdown.await;
         tracing::info!("stopping");

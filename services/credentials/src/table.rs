@@ -134,7 +134,9 @@ impl Table {
         if entry.generation != *generation {
             return Err(Denied::Unknown);
         }
-        let is_over = entry.max_cost_usd.is_some_and(|most| entry.spent_usd >= most);
+        let is_over = entry
+            .max_cost_usd
+            .is_some_and(|most| entry.spent_usd >= most);
         if is_over || entry.is_exhausted {
             return Err(Denied::CostLimit);
         }
@@ -229,7 +231,11 @@ impl Session {
 impl Inner {
     /// Removes the grant of an execution whose entry was removed, and cuts its open requests.
     fn end(&mut self, execution_id: &str, entry: &Entry) {
-        if self.by_hash.get(&entry.hash).is_some_and(|own| own == execution_id) {
+        if self
+            .by_hash
+            .get(&entry.hash)
+            .is_some_and(|own| own == execution_id)
+        {
             self.by_hash.remove(&entry.hash);
         }
         entry.cut.cancel();

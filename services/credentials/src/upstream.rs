@@ -3,9 +3,11 @@
 //!
 //! - [`origin`] is the address of the API, which is fixed at the start.
 //! - [`proxy`] is the operator's proxy.
+//! - [`body`] is the body of a request.
 //! - [`tls`] says which certificates are trusted.
 //! - [`connect`] opens a connection, and [`pool`] keeps it between two requests.
 
+pub mod body;
 pub mod connect;
 pub mod origin;
 pub mod pool;
@@ -14,29 +16,13 @@ pub mod tls;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
+use body::RequestBody;
 use connect::{ConnectError, Connector};
 use origin::Origin;
 use pool::{Lease, Pool};
-
-/// The body of a request to the API. Its error cuts the request, so that the API never has a whole
-/// request.
-pub type RequestBody = UnsyncBoxBody<Bytes, BodyError>;
-
-/// The body of a request ended before its end.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// A piece of the body must not be forwarded.
-    #[error("the body was refused")]
-    Refused,
-    /// The client's connection broke.
-    #[error("the client's connection broke: {0}")]
-    Client(#[from] hyper::Error),
-}
 
 /// The reason why there is no answer of the API.
 #[derive(Debug, thiserror::Error)]

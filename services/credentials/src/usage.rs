@@ -30,8 +30,14 @@ impl AnswerReader {
     /// Creates the reader of an answer with these headers.
     #[must_use]
     pub fn new(headers: &HeaderMap) -> Self {
-        let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default();
+        let kind = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let kind = kind
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
         match kind.trim() {
             "text/event-stream" => Self::Events(Box::default()),
             "application/json" => Self::Json(Box::default()),

@@ -13,7 +13,11 @@ const INNER: (&str, &str) = ("ANTHROPIC_BASE_URL", "http://127.0.0.1:1/base");
 #[test]
 fn settings_without_a_mistake_are_taken() {
     let settings = check(
-        &["--allow-body-fields=container, file_id", "--check-ms=0", "--port=0"],
+        &[
+            "--allow-body-fields=container, file_id",
+            "--check-ms=0",
+            "--port=0",
+        ],
         &[INNER, ("ANTHROPIC_API_KEY", "k")],
     )
     .unwrap();
@@ -59,10 +63,16 @@ fn all_mistakes_are_reported_together() {
         "ANTHROPIC_BASE_URL",
         "ANTHROPIC_CUSTOM_HEADERS",
     ] {
-        let count = mistakes.iter().filter(|mistake| mistake.starts_with(part)).count();
+        let count = mistakes
+            .iter()
+            .filter(|mistake| mistake.starts_with(part))
+            .count();
         assert_eq!(count, 1, "{part}: {mistakes:#?}");
     }
-    assert!(!mistakes.iter().any(|mistake| mistake.contains("secret")), "{mistakes:#?}");
+    assert!(
+        !mistakes.iter().any(|mistake| mistake.contains("secret")),
+        "{mistakes:#?}"
+    );
 }
 
 #[test]

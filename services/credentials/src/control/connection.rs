@@ -111,7 +111,7 @@ impl<'a> Connection<'a> {
         let session = self.table.connect();
         let mut beat = ticks(BEAT);
         let mut credential = ticks(CREDENTIAL_PERIOD);
-        let reports = self.forwarder.reports.clone();
+        let reports = self.forwarder.ledger.reports.clone();
         loop {
             tokio::select! {
                 order = next_order(&mut self.lines, heard + SILENCE) => {

@@ -7,16 +7,26 @@ use grants::{Answer, Endpoint, Usage};
 use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 
-use super::Forwarder;
+use crate::prices::Prices;
+use crate::reports::Reports;
 use crate::table::OpenRequest;
 use crate::usage::facts::Facts;
 use crate::usage::limits::resets_at_ms;
+
+/// What the cost of a request is computed from, and where it is reported.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The price list.
+    pub prices: Prices,
+    /// The reports to claude-api.
+    pub reports: Reports,
+}
 
 /// A forwarded request. Dropping it charges its cost to the grant, and reports it to claude-api, so
 /// that no end of a request is forgotten.
 #[derive(Debug)]
 pub struct Record {
-    forwarder: Arc<Forwarder>,
+    ledger: Arc<Ledger>,
     open: OpenRequest,
     endpoint: Endpoint,
     started: Instant,
@@ -32,9 +42,9 @@ pub struct Record {
 impl Record {
     /// Begins the record of a request that is forwarded now.
     #[must_use]
-    pub fn new(forwarder: Arc<Forwarder>, open: OpenRequest, endpoint: Endpoint) -> Self {
+    pub fn new(ledger: Arc<Ledger>, open: OpenRequest, endpoint: Endpoint) -> Self {
         Self {
-            forwarder,
+            ledger,
             open,
             endpoint,
             started: Instant::now(),
@@ -81,7 +91,7 @@ impl Drop for Record {
         let is_charged = self.endpoint == Endpoint::Messages
             && self.status.is_some_and(|status| status.is_success());
         let cost_usd = if is_charged {
-            self.forwarder.prices.cost_usd(&facts)
+            self.ledger.prices.cost_usd(&facts)
         } else {
             0.0
         };
@@ -98,7 +108,7 @@ impl Drop for Record {
             total_cost_usd: self.open.charge(cost_usd),
         };
         tracing::debug!(?answer, "a request has ended");
-        self.forwarder.reports.push(answer);
+        self.ledger.reports.push(answer);
     }
 }
 

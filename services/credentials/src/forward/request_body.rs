@@ -9,7 +9,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::request::body::BodyCheck;
 use crate::request::refusal::Refusal;
-use crate::upstream::BodyError;
+use crate::upstream::body::BodyError;
 
 /// A body whose pieces are checked before the API gets them. Trailers are dropped.
 #[derive(Debug)]

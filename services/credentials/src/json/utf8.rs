@@ -65,8 +65,8 @@ mod tests {
             for second in 0..=0xff {
                 for tail in [&[][..], &[0x80], &[0x80, 0x80], &[0x41], &[0xbf, 0xc0]] {
                     let bytes = [&[first, second], tail].concat();
-                    let expected = std::str::from_utf8(&bytes)
-                        .is_ok_and(|text| text.chars().count() == 1);
+                    let expected =
+                        std::str::from_utf8(&bytes).is_ok_and(|text| text.chars().count() == 1);
                     assert_eq!(is_character(&bytes), expected, "{bytes:x?}");
                 }
             }

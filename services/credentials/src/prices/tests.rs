@@ -6,15 +6,35 @@ use super::*;
 fn cents(prices: &Prices, model: &str) -> [i64; 5] {
     let million = 1_000_000;
     let kinds = [
-        Counts { input: million, ..Counts::default() },
-        Counts { output: million, ..Counts::default() },
-        Counts { cache_read: million, ..Counts::default() },
-        Counts { cache_write: million, ..Counts::default() },
-        Counts { cache_write: million, cache_write_1h: million, ..Counts::default() },
+        Counts {
+            input: million,
+            ..Counts::default()
+        },
+        Counts {
+            output: million,
+            ..Counts::default()
+        },
+        Counts {
+            cache_read: million,
+            ..Counts::default()
+        },
+        Counts {
+            cache_write: million,
+            ..Counts::default()
+        },
+        Counts {
+            cache_write: million,
+            cache_write_1h: million,
+            ..Counts::default()
+        },
     ];
     kinds.map(|counts| {
         let model = Some(model.to_owned());
-        let facts = Facts { model, counts, ..Facts::default() };
+        let facts = Facts {
+            model,
+            counts,
+            ..Facts::default()
+        };
         #[allow(clippy::cast_possible_truncation, reason = "a few thousand cents")]
         let cents = (prices.cost_usd(&facts) * 100.0).round() as i64;
         cents
@@ -44,14 +64,20 @@ fn a_model_has_the_price_of_its_own_name() {
 fn an_unknown_model_has_the_highest_price_of_each_kind() {
     let prices = Prices::default();
     for model in ["", "scripted", "claude-opus-9", "Claude-haiku-4-5"] {
-        assert_eq!(cents(&prices, model), [1500, 7500, 150, 1875, 3000], "{model}");
+        assert_eq!(
+            cents(&prices, model),
+            [1500, 7500, 150, 1875, 3000],
+            "{model}"
+        );
     }
 }
 
 #[test]
 fn a_longer_name_precedes_its_beginning() {
     for (at, (name, ..)) in LIST.iter().enumerate() {
-        let hidden = LIST[..at].iter().find(|(earlier, ..)| name.starts_with(earlier));
+        let hidden = LIST[..at]
+            .iter()
+            .find(|(earlier, ..)| name.starts_with(earlier));
         assert_eq!(hidden, None, "{name} is never found");
     }
 }
@@ -60,19 +86,31 @@ fn a_longer_name_precedes_its_beginning() {
 fn an_answer_that_broke_off_costs_at_least_its_pieces() {
     let facts = Facts {
         model: Some("claude-opus-5".to_owned()),
-        counts: Counts { output: 1, ..Counts::default() },
+        counts: Counts {
+            output: 1,
+            ..Counts::default()
+        },
         deltas: 1_000_000,
         ..Facts::default()
     };
     assert!((Prices::default().cost_usd(&facts) - 25.0).abs() < 1e-9);
-    let fast = Facts { is_fast: true, ..facts };
+    let fast = Facts {
+        is_fast: true,
+        ..facts
+    };
     assert!((Prices::default().cost_usd(&fast) - 50.0).abs() < 1e-9);
 }
 
 #[test]
 fn searches_have_a_price_of_their_own() {
-    let counts = Counts { web_searches: 3, ..Counts::default() };
-    let facts = Facts { counts, ..Facts::default() };
+    let counts = Counts {
+        web_searches: 3,
+        ..Counts::default()
+    };
+    let facts = Facts {
+        counts,
+        ..Facts::default()
+    };
     assert!((Prices::default().cost_usd(&facts) - 0.03).abs() < 1e-9);
 }
 

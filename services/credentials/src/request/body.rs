@@ -81,7 +81,9 @@ impl BodyCheck {
     /// Begins the check of a body in which `allowed` members may be.
     #[must_use]
     pub fn new(allowed: &BTreeSet<Field>) -> Self {
-        let refused = Field::ALL.into_iter().filter(|field| !allowed.contains(field));
+        let refused = Field::ALL
+            .into_iter()
+            .filter(|field| !allowed.contains(field));
         Self {
             lexer: Lexer::default(),
             refused: refused.collect(),
@@ -148,9 +150,7 @@ fn check_name(name: &Text, refused: &[Field], depth: usize) -> Result<(), Refusa
 
 fn refusal(stop: Stop<Refusal>) -> Refusal {
     match stop {
-        Stop::Malformed(malformed) => {
-            Refusal::invalid(format!("the body is no JSON: {malformed}"))
-        }
+        Stop::Malformed(malformed) => Refusal::invalid(format!("the body is no JSON: {malformed}")),
         Stop::Refused(refusal) => refusal,
     }
 }

@@ -97,7 +97,9 @@ fn check_form(path: &str) -> Result<(), Refusal> {
 
 /// Returns whether a path is that of one model.
 fn is_model(path: &str) -> bool {
-    let id = path.strip_prefix(MODELS).and_then(|rest| rest.strip_prefix('/'));
+    let id = path
+        .strip_prefix(MODELS)
+        .and_then(|rest| rest.strip_prefix('/'));
     id.is_some_and(|id| {
         let in_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         (1..=MODEL_ID_BYTES).contains(&id.len())

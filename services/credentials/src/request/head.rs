@@ -56,7 +56,9 @@ pub fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
         Ok(Some(line))
     };
     let line = next_line()?.unwrap_or_default();
-    let line = std::str::from_utf8(line).ok().filter(|line| line.is_ascii());
+    let line = std::str::from_utf8(line)
+        .ok()
+        .filter(|line| line.is_ascii());
     let mut words = line
         .ok_or_else(|| invalid("the request line is not ASCII"))?
         .split(' ');
@@ -126,16 +128,17 @@ impl<'a> Head<'a> {
     fn check_framing(&self) -> Result<(), Refusal> {
         let lengths: Vec<_> = self.values("content-length").collect();
         let encodings: Vec<_> = self.values("transfer-encoding").collect();
-        let is_number = |value: &[u8]| {
-            (1..=15).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
-        };
+        let is_number =
+            |value: &[u8]| (1..=15).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
         let is_none_or_identity = |value: &[u8]| value.eq_ignore_ascii_case(b"identity");
         let mistake = if !lengths.is_empty() && !encodings.is_empty() {
             "the request has Content-Length and Transfer-Encoding"
         } else if lengths.len() > 1 || !lengths.iter().all(|value| is_number(value)) {
             "Content-Length is repeated or malformed"
         } else if encodings.len() > 1
-            || !encodings.iter().all(|value| value.eq_ignore_ascii_case(b"chunked"))
+            || !encodings
+                .iter()
+                .all(|value| value.eq_ignore_ascii_case(b"chunked"))
         {
             "the only Transfer-Encoding that is read is chunked"
         } else if self.values("host").count() != 1 {

@@ -83,7 +83,9 @@ pub fn forwarded(own: &HeaderMap, added: Added<'_>, has_body: bool) -> HeaderMap
     for (name, value) in own {
         let text = name.as_str();
         let is_dropped = DROPPED.contains(&text)
-            || DROPPED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+            || DROPPED_PREFIXES
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
             || named.iter().any(|dropped| dropped == text)
             || added.custom.contains_key(name);
         if !is_dropped {

@@ -136,8 +136,8 @@ impl Refusal {
             Retry::Free => None,
             Retry::Never => Some(("x-should-retry", "false")),
         };
-        let allow = (self.status == StatusCode::METHOD_NOT_ALLOWED)
-            .then_some(("allow", "GET, HEAD, POST"));
+        let allow =
+            (self.status == StatusCode::METHOD_NOT_ALLOWED).then_some(("allow", "GET, HEAD, POST"));
         [("content-type", "application/json")]
             .into_iter()
             .chain(retry)
@@ -192,7 +192,10 @@ mod tests {
     #[test]
     fn the_answer_says_whether_to_retry() {
         let answer = Refusal::unavailable("x").to_http();
-        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
+            "{answer}"
+        );
         assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
         let answer = Refusal::cost_limit().to_http();
         assert!(answer.contains("\r\nx-should-retry: false\r\n"), "{answer}");

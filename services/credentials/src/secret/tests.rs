@@ -18,8 +18,14 @@ fn the_first_kind_that_is_set_counts() {
         ("ANTHROPIC_API_KEY", "k"),
     ];
     assert_eq!(header(&all).as_deref(), Some("x-api-key: k"));
-    assert_eq!(header(&all[..2]).as_deref(), Some("authorization: Bearer o"));
-    assert_eq!(header(&all[..1]).as_deref(), Some("authorization: Bearer t"));
+    assert_eq!(
+        header(&all[..2]).as_deref(),
+        Some("authorization: Bearer o")
+    );
+    assert_eq!(
+        header(&all[..1]).as_deref(),
+        Some("authorization: Bearer t")
+    );
     let empty = [("ANTHROPIC_API_KEY", ""), ("ANTHROPIC_AUTH_TOKEN", "t")];
     assert_eq!(header(&empty).as_deref(), Some("authorization: Bearer t"));
     assert_eq!(secrets(&[]).state(), CredentialState::Missing);
@@ -30,7 +36,10 @@ fn a_file_is_read_at_each_use() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     let secrets = secrets(&[("ANTHROPIC_API_KEY_FILE", path.to_str().unwrap())]);
-    assert!(matches!(secrets.state(), CredentialState::Unreadable { .. }));
+    assert!(matches!(
+        secrets.state(),
+        CredentialState::Unreadable { .. }
+    ));
     std::fs::write(&path, "# a comment\n\n  first  \n").unwrap();
     assert_eq!(secrets.credential().unwrap().expose(), "first");
     let before = secrets.state();
@@ -59,7 +68,10 @@ fn a_file_without_a_credential_is_malformed_and_not_quoted() {
         let CredentialState::Malformed { reason } = secrets.state() else {
             panic!("{content:?}: {:?}", secrets.state());
         };
-        assert!(reason.starts_with("CLAUDE_CODE_OAUTH_TOKEN_FILE, "), "{reason}");
+        assert!(
+            reason.starts_with("CLAUDE_CODE_OAUTH_TOKEN_FILE, "),
+            "{reason}"
+        );
         assert!(!reason.contains("secret"), "{reason}");
     }
 }

@@ -1,6 +1,6 @@
 //! The decision about a request, from its head alone.
 
-use super::Server;
+use super::context::Context;
 use crate::forward::Admitted;
 use crate::request::endpoint::{self, Target};
 use crate::request::head::{self, Head};
@@ -20,7 +20,7 @@ pub(super) enum Decision {
 ///
 /// # Errors
 /// The request is refused.
-pub(super) fn decide(server: &Server, bytes: &[u8], is_local: bool) -> Result<Decision, Refusal> {
+pub(super) fn decide(context: &Context, bytes: &[u8], is_local: bool) -> Result<Decision, Refusal> {
     let head = head::parse(bytes)?;
     match endpoint::find(head.method, head.target)? {
         Target::Live if is_local => Ok(Decision::Live),
@@ -37,17 +37,20 @@ pub(super) fn decide(server: &Server, bytes: &[u8], is_local: bool) -> Result<De
                 endpoint,
                 has_body,
                 path: path.to_owned(),
-                open: open(server, &head)?,
+                open: open(context, &head)?,
             }))
         }
     }
 }
 
-fn open(server: &Server, head: &Head<'_>) -> Result<crate::table::OpenRequest, Refusal> {
-    server.table.open(head.grant()).map_err(|denied| match denied {
-        Denied::NotSynced => Refusal::unavailable("cc-bridge: claude-api is not connected"),
-        Denied::Unknown => Refusal::unauthorized(),
-        Denied::CostLimit => Refusal::cost_limit(),
-        Denied::TooMany => Refusal::too_many_requests(OPEN_REQUESTS),
-    })
+fn open(context: &Context, head: &Head<'_>) -> Result<crate::table::OpenRequest, Refusal> {
+    context
+        .table
+        .open(head.grant())
+        .map_err(|denied| match denied {
+            Denied::NotSynced => Refusal::unavailable("cc-bridge: claude-api is not connected"),
+            Denied::Unknown => Refusal::unauthorized(),
+            Denied::CostLimit => Refusal::cost_limit(),
+            Denied::TooMany => Refusal::too_many_requests(OPEN_REQUESTS),
+        })
 }

@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Server;
 use super::admit::{Decision, decide};
+use super::context::Context;
 use super::head_slots::HeadSlot;
 use super::linger::linger;
 use crate::forward::{Admitted, refused};
@@ -37,7 +37,7 @@ const LIVE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent
 /// Serves the one request of a connection. `is_local` says whether the client runs on this machine.
 /// Dropping the future closes the connection.
 pub(super) async fn handle(
-    server: Arc<Server>,
+    context: Arc<Context>,
     mut stream: TcpStream,
     is_local: bool,
     slot: HeadSlot,
@@ -55,12 +55,12 @@ pub(super) async fn handle(
         // The client has closed, or is too slow.
         Err(_) | Ok(Err(_)) => return,
         Ok(Ok(None)) => Err(Refusal::invalid("the head is longer than 32 KiB")),
-        Ok(Ok(Some(length))) => decide(&server, &received[..length], is_local),
+        Ok(Ok(Some(length))) => decide(&context, &received[..length], is_local),
     };
     match decision {
         Ok(Decision::Forward(admitted)) => {
             drop(slot);
-            serve(server, admitted, stream, received).await;
+            serve(context, admitted, stream, received).await;
         }
         Ok(Decision::Live) => answer(stream, LIVE).await,
         Err(refusal) => {
@@ -73,7 +73,10 @@ pub(super) async fn handle(
 fn set_options(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let user_timeout = u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
-    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, user_timeout)?)
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(
+        stream,
+        user_timeout,
+    )?)
 }
 
 /// Reads until `received` has a whole head, and returns the head's length. `None` if the head is too
@@ -103,15 +106,18 @@ async fn answer(mut stream: TcpStream, answer: &str) {
 }
 
 /// Forwards a request whose first bytes, at least its head, have been received.
-async fn serve(server: Arc<Server>, admitted: Admitted, stream: TcpStream, received: BytesMut) {
+async fn serve(context: Arc<Context>, admitted: Admitted, stream: TcpStream, received: BytesMut) {
     let (read, write) = stream.into_split();
     let stream = tokio::io::join(Cursor::new(received).chain(read), write);
     // A connection has one request. A lock, because the library may call the service from any
     // thread; it is held for the take.
     let admitted = Mutex::new(Some(admitted));
     let service = service_fn(|request: Request<Incoming>| {
-        let admitted = admitted.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let forwarder = Arc::clone(&server.forwarder);
+        let admitted = admitted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let forwarder = Arc::clone(&context.forwarder);
         async move {
             Ok::<_, Infallible>(match admitted {
                 Some(admitted) => forwarder.forward(admitted, request).await,

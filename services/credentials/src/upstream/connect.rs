@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::RequestBody;
+use super::body::RequestBody;
 use super::origin::Origin;
 use super::proxy::{Proxy, TunnelError};
 

@@ -156,10 +156,26 @@ mod tests {
 
     #[test]
     fn only_inner_addresses_are_reached_without_tls() {
-        for inner in ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.9", "[fd00::1]", "model"] {
-            assert!(Origin::parse(&format!("http://{inner}:1")).is_ok(), "{inner}");
+        for inner in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.9",
+            "[fd00::1]",
+            "model",
+        ] {
+            assert!(
+                Origin::parse(&format!("http://{inner}:1")).is_ok(),
+                "{inner}"
+            );
         }
-        for public in ["1.1.1.1", "169.254.169.254", "[2001:db8::1]", "0.0.0.0", "172.32.0.1"] {
+        for public in [
+            "1.1.1.1",
+            "169.254.169.254",
+            "[2001:db8::1]",
+            "0.0.0.0",
+            "172.32.0.1",
+        ] {
             let parsed = Origin::parse(&format!("http://{public}"));
             assert_eq!(parsed, Err(BadOrigin::PlainAndPublic), "{public}");
             assert!(Origin::parse(&format!("https://{public}")).is_ok());
@@ -171,7 +187,14 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "api.anthropic.com", "ftp://a", "https://", "https://a/?b", "https://a#b"] {
+        for text in [
+            "",
+            "api.anthropic.com",
+            "ftp://a",
+            "https://",
+            "https://a/?b",
+            "https://a#b",
+        ] {
             assert_eq!(Origin::parse(text), Err(BadOrigin::Malformed), "{text}");
         }
         assert_eq!(Origin::parse("https://u:p@a"), Err(BadOrigin::Password));

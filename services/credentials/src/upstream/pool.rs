@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
 
-use super::RequestBody;
+use super::body::RequestBody;
 
 /// The most connections that wait. A further one is closed.
 const IDLE: usize = 16;

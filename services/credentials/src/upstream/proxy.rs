@@ -57,7 +57,9 @@ impl Proxy {
         }
         match parse(value) {
             Some(proxy) => Ok(Some(proxy)),
-            None => Err(format!("{name}: http://[USER:PASSWORD@]HOST:PORT is needed")),
+            None => Err(format!(
+                "{name}: http://[USER:PASSWORD@]HOST:PORT is needed"
+            )),
         }
     }
 
@@ -162,7 +164,9 @@ fn is_excepted(list: &str, host: &str) -> bool {
     list.split(',').map(str::trim).any(|entry| {
         let entry = entry.to_ascii_lowercase();
         let domain = entry.trim_start_matches("*.").trim_start_matches('.');
-        let above = host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+        let above = host
+            .strip_suffix(domain)
+            .is_some_and(|rest| rest.ends_with('.'));
         entry == "*" || (!domain.is_empty() && (host == domain || above))
     })
 }
@@ -178,7 +182,9 @@ mod tests {
 
     #[test]
     fn the_proxy_for_https_is_found_with_its_password() {
-        let proxy = find(&[("HTTPS_PROXY", "http://u%40x:p%3A@proxy:3128/")]).unwrap().unwrap();
+        let proxy = find(&[("HTTPS_PROXY", "http://u%40x:p%3A@proxy:3128/")])
+            .unwrap()
+            .unwrap();
         assert_eq!((proxy.host(), proxy.port()), ("proxy", 3128));
         let expected = format!("Basic {}", BASE64.encode(b"u@x:p:"));
         assert_eq!(proxy.authorization.as_deref(), Some(expected.as_str()));
@@ -208,25 +214,45 @@ mod tests {
 
     #[test]
     fn a_proxy_of_another_kind_is_a_mistake_that_hides_its_password() {
-        for value in ["https://u:secret@p", "socks5://u:secret@p", "http://u:secret%@p", "http://"] {
+        for value in [
+            "https://u:secret@p",
+            "socks5://u:secret@p",
+            "http://u:secret%@p",
+            "http://",
+        ] {
             let mistake = find(&[("ALL_PROXY", value)]).unwrap_err();
-            assert!(mistake.starts_with("ALL_PROXY: ") && !mistake.contains("secret"), "{mistake}");
+            assert!(
+                mistake.starts_with("ALL_PROXY: ") && !mistake.contains("secret"),
+                "{mistake}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_tunnel_is_open_after_a_status_of_success() {
         for (answer, expected) in [
-            ("HTTP/1.1 200 Connection established\r\nA: b\r\n\r\nrest", None),
+            (
+                "HTTP/1.1 200 Connection established\r\nA: b\r\n\r\nrest",
+                None,
+            ),
             ("HTTP/1.0 200 OK\r\n\r\nrest", None),
-            ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", Some("the proxy answered 407")),
-            ("SSH-2.0-OpenSSH\r\n\r\n", Some("the answer of the proxy is malformed")),
+            (
+                "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+                Some("the proxy answered 407"),
+            ),
+            (
+                "SSH-2.0-OpenSSH\r\n\r\n",
+                Some("the answer of the proxy is malformed"),
+            ),
         ] {
             let proxy = parse("http://u:p@proxy:1").unwrap();
             let (mut near, mut far) = tokio::io::duplex(4096);
             far.write_all(answer.as_bytes()).await.unwrap();
             let result = proxy.open_tunnel(&mut near, "::1", 443).await;
-            assert_eq!(result.err().map(|error| error.to_string()).as_deref(), expected);
+            assert_eq!(
+                result.err().map(|error| error.to_string()).as_deref(),
+                expected
+            );
             drop(near);
             let mut request = String::new();
             far.read_to_string(&mut request).await.unwrap();

@@ -118,7 +118,8 @@ mod tests {
         let usage = json!({"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 3});
         let message = json!({"model": "claude-x", "usage": usage});
         let mut events = vec![json!({"type": "message_start", "message": message})];
-        let text = json!({"type": "text_delta", "text": "data: {\"usage\":{\"input_tokens\":99}}\n"});
+        let text =
+            json!({"type": "text_delta", "text": "data: {\"usage\":{\"input_tokens\":99}}\n"});
         let delta = json!({"type": "content_block_delta", "index": 0, "delta": text});
         events.extend(std::iter::repeat_n(delta, deltas));
         events
@@ -133,7 +134,11 @@ mod tests {
             let found = facts(stream(&events, end).as_bytes(), &[7, 1, 30]);
             assert_eq!(found.model.as_deref(), Some("claude-x"));
             let counts = found.counts;
-            assert_eq!((counts.input, counts.output, counts.cache_read), (10, 42, 3), "{end:?}");
+            assert_eq!(
+                (counts.input, counts.output, counts.cache_read),
+                (10, 42, 3),
+                "{end:?}"
+            );
             assert_eq!(found.deltas, 3);
         }
     }

@@ -49,7 +49,10 @@ mod tests {
         assert_eq!(at(limited, &[pause]), Some(1_030_000));
         assert_eq!(at(limited, &[]), None);
         assert_eq!(at(limited, &[("retry-after", "soon")]), None);
-        assert_eq!(at(limited, &[(UNIFIED_RESET, "18446744073709551615")]), None);
+        assert_eq!(
+            at(limited, &[(UNIFIED_RESET, "18446744073709551615")]),
+            None
+        );
         assert_eq!(at(StatusCode::OK, &[reset, pause]), None);
     }
 }

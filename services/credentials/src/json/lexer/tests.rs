@@ -30,11 +30,26 @@ fn tokens(text: &[u8], piece: usize) -> Result<Vec<String>, String> {
 fn pieces_do_not_change_the_tokens() {
     let text = r#" {"a" : [1, -0.5e+7, "x\n\u00e9é", true,null ], "\u0062":{}} "#;
     let expected = [
-        "ObjectStart", "a:", "ArrayStart", "1", "-0.5e+7", "\"x\\néé\"", "Literal", "Literal",
-        "ArrayEnd", "b:", "ObjectStart", "ObjectEnd", "ObjectEnd",
+        "ObjectStart",
+        "a:",
+        "ArrayStart",
+        "1",
+        "-0.5e+7",
+        "\"x\\néé\"",
+        "Literal",
+        "Literal",
+        "ArrayEnd",
+        "b:",
+        "ObjectStart",
+        "ObjectEnd",
+        "ObjectEnd",
     ];
     for piece in 1..text.len() {
-        assert_eq!(tokens(text.as_bytes(), piece).unwrap(), expected, "by {piece}");
+        assert_eq!(
+            tokens(text.as_bytes(), piece).unwrap(),
+            expected,
+            "by {piece}"
+        );
     }
 }
 

@@ -31,13 +31,23 @@ fn members_beyond_the_request_are_refused() {
         (r#"{"a":"container","b":["mcp_servers","file_id"]}"#, 200),
         (r#"{"a":"{\"container\":1}"}"#, 200),
         (r#"{"file_id":1}"#, 403),
-        (r#"{"messages":[{"content":[{"source":{"file_id":"f"}}]}]}"#, 403),
-        (r#"{"messages":[{"content":[{"source":{"file\u005fid":"f"}}]}]}"#, 403),
+        (
+            r#"{"messages":[{"content":[{"source":{"file_id":"f"}}]}]}"#,
+            403,
+        ),
+        (
+            r#"{"messages":[{"content":[{"source":{"file\u005fid":"f"}}]}]}"#,
+            403,
+        ),
         (r#"{"file_ids":1,"xfile_id":2}"#, 200),
         (r#"{"a":1,"a":{"file_id":"f"}}"#, 403),
     ] {
         for piece in [1, 2, 7, 4096] {
-            assert_eq!(check(body.as_bytes(), piece, &[]), expected, "{body} by {piece}");
+            assert_eq!(
+                check(body.as_bytes(), piece, &[]),
+                expected,
+                "{body} by {piece}"
+            );
         }
     }
 }
@@ -53,10 +63,7 @@ fn members_that_the_operator_allows_pass() {
 
 #[test]
 fn a_body_that_is_no_json_object_is_refused() {
-    let utf16: Vec<u8> = r#"{"container":1}"#
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf16: Vec<u8> = r#"{"container":1}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let deep = [&b"{\"a\":"[..], &b"[".repeat(600)].concat();
     for body in [
         &b""[..],
@@ -84,7 +91,12 @@ fn a_body_that_is_no_json_object_is_refused() {
         &utf16,
         &deep,
     ] {
-        assert_eq!(check(body, 5, &[]), 400, "{}", String::from_utf8_lossy(body));
+        assert_eq!(
+            check(body, 5, &[]),
+            400,
+            "{}",
+            String::from_utf8_lossy(body)
+        );
     }
 }
 
@@ -100,7 +112,13 @@ fn a_refusal_precedes_the_end_of_the_body() {
 /// Returns values in which refused names occur often.
 fn values() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec![
-        "a", "container", "Container", "mcp_servers", "file_id", "\u{e9}\"\\", "",
+        "a",
+        "container",
+        "Container",
+        "mcp_servers",
+        "file_id",
+        "\u{e9}\"\\",
+        "",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -55,7 +55,10 @@ fn an_ambiguous_head_is_refused() {
         let head = format!("{GOOD}{line}\r\n\r\n");
         assert!(mistake(&head).is_some(), "{line:?}");
     }
-    assert!(mistake("POST / HTTP/1.1\r\nA: b\r\n\r\n").is_some(), "no Host");
+    assert!(
+        mistake("POST / HTTP/1.1\r\nA: b\r\n\r\n").is_some(),
+        "no Host"
+    );
     let many = "A: b\r\n".repeat(HEADERS);
     assert!(mistake(format!("{GOOD}{many}\r\n")).is_some());
 }
