@@ -87,8 +87,9 @@ async fn an_execution_that_is_not_registered_again_is_cut() {
     client.until("begun").await;
     setup.claude_api.close();
     setup.claude_api.accept().await;
-    setup.claude_api.sync().await;
+    setup.claude_api.send(&Order::Synced).await;
     assert!(!client.answer().await.is_complete());
+    assert!(!setup.claude_api.answer().await.complete);
 }
 
 #[tokio::test]
