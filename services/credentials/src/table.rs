@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use grants::{GrantHash, Registration};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The most open requests of one grant. The CLI with its sub-agents opens about ten.
 pub const OPEN_REQUESTS: usize = 16;
@@ -76,6 +78,8 @@ struct Entry {
     /// Whether the budget of its principal is used up.
     is_exhausted: bool,
     open_requests: usize,
+    /// Has a token for each open request. It is closed when the grant ends.
+    tracker: TaskTracker,
     /// Cancelled when the open requests must end.
     cut: CancellationToken,
 }
@@ -94,6 +98,7 @@ pub struct OpenRequest {
     table: Table,
     execution_id: String,
     cut: CancellationToken,
+    _tracked: TaskTrackerToken,
 }
 
 impl Table {
@@ -148,6 +153,7 @@ impl Table {
             table: self.clone(),
             execution_id: id.clone(),
             cut: entry.cut.clone(),
+            _tracked: entry.tracker.token(),
         })
     }
 }
@@ -181,6 +187,7 @@ impl Session {
                 spent_usd,
                 is_exhausted: false,
                 open_requests: 0,
+                tracker: TaskTracker::new(),
                 cut: CancellationToken::new(),
             });
             let replaced = std::mem::replace(&mut entry.hash, hash.clone());
@@ -209,13 +216,18 @@ impl Session {
         });
     }
 
-    /// Ends the grant of an execution, and cuts its open requests.
-    pub fn revoke(&self, execution_id: &str) {
+    /// Ends the grant of an execution, and cuts its open requests. The returned tracker is empty
+    /// once these have ended and were reported. It is empty at once for an unknown execution.
+    pub fn revoke(&self, execution_id: &str) -> TaskTracker {
+        let mut tracker = TaskTracker::new();
+        tracker.close();
         self.with(|inner| {
             if let Some(entry) = inner.executions.remove(execution_id) {
                 inner.end(execution_id, &entry);
+                tracker = entry.tracker;
             }
         });
+        tracker
     }
 
     /// Refuses further requests of an execution, because the budget of its principal is used up.
@@ -238,6 +250,7 @@ impl Inner {
         {
             self.by_hash.remove(&entry.hash);
         }
+        entry.tracker.close();
         entry.cut.cancel();
     }
 }
