@@ -24,7 +24,7 @@ struct Inner {
     queue: Mutex<Queue>,
     /// Changes with each push.
     pushed: watch::Sender<()>,
-    /// Changes with each new answer.
+    /// Changes with each answer that has a status.
     answered: watch::Sender<()>,
 }
 
@@ -53,6 +53,7 @@ impl Reports {
 
     /// Adds the report of an answer.
     pub fn push(&self, answer: Answer) {
+        let has_answered = answer.status.is_some();
         let dropped = self.queue().push(answer);
         // A power of two, so that a flood writes few lines.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
@@ -61,7 +62,9 @@ impl Reports {
                 "could not keep the reports of all answers; claude-api reads them too slowly"
             );
         }
-        self.0.answered.send_replace(());
+        if has_answered {
+            self.0.answered.send_replace(());
+        }
         self.0.pushed.send_replace(());
     }
 
@@ -87,7 +90,7 @@ impl Reports {
         }
     }
 
-    /// Returns a receiver that changes with each new answer.
+    /// Returns a receiver that changes with each answer that has a status.
     #[must_use]
     pub fn answers(&self) -> watch::Receiver<()> {
         self.0.answered.subscribe()
