@@ -12,7 +12,7 @@ cat >"$work/bin/docker" <<'END_OF_DOCKER'
 #!/bin/sh
 echo "$*" >>"$RAN"
 case $* in
-  *' config --images claude-api bridge scripted-model') echo cc-bridge/bridge:there cc-bridge/claude-api:there | tr ' ' '\n' ;;
+  *' config --images claude-api bridge credentials scripted-model') echo cc-bridge/bridge:there cc-bridge/claude-api:there cc-bridge/credentials:there | tr ' ' '\n' ;;
   'image inspect '*) [ "${CCB_TAG:-}" != gone ] ;;
   *compose.override.yaml*' config '*) ! grep -q 'services: \[' "$REPOSITORY/compose.override.yaml" ||
     { echo the stand-in cannot read compose.override.yaml >&2; exit 15; } ;;

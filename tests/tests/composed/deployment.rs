@@ -198,7 +198,7 @@ async fn a_healthy_container_is_checked_seldom_and_a_sick_one_is_reported() {
         let project = Project::up("health", &Plan::default()).await;
         // A check was once started every 2 s.
         let mut earlier = Vec::new();
-        for service in ["claude-api", "bridge", "scripted-model"] {
+        for service in ["claude-api", "bridge", "credentials", "scripted-model"] {
             let checks = checks(&project, service).await;
             assert!(!checks.is_empty(), "{service} was not checked");
             earlier.push((service, checks));
