@@ -4,6 +4,7 @@
 //! The figures describe the whole path on that machine, not one service alone.
 
 mod cli;
+mod credentials;
 mod delay;
 mod floor;
 mod flow;
@@ -104,6 +105,8 @@ pub enum Part {
     Slow,
     /// Clients that do nothing.
     Idle,
+    /// The service `credentials`, before a fake API.
+    Credentials,
 }
 
 /// Runs the parts in `only` one after the other, or all parts if it is empty, and calls `say` with
@@ -153,6 +156,10 @@ pub async fn run(
     if wanted(Part::Idle) {
         let stack = start(folder.path()).await?;
         idle::sessions(&mut report, &stack, size.idle).await?;
+    }
+    if wanted(Part::Credentials) {
+        credentials::delay(&mut report, folder.path(), size.delay).await?;
+        credentials::memory(&mut report, folder.path(), size.memory_bytes).await?;
     }
     Ok(report)
 }

@@ -1,2 +1,41 @@
 //! `credentials`: holds the credential of the model's API, and forwards the requests of executions
 //! to the API.
+//!
+//! The sandbox of an execution has a *grant* in the credential's place. This service is the only one
+//! that knows both:
+//!
+//! ```text
+//!   CLI ── request, grant ──▶ server ─▶ forward ─▶ upstream ── request, credential ──▶ Messages API
+//!                                │         │
+//!                              table    reports
+//!                                ▲         ▼
+//!                                └ control ┘ ◀── orders, reports ──▶ claude-api
+//! ```
+//!
+//! - [`config`] has the settings, and [`secret`] the credential.
+//! - [`server`] accepts one request on each connection. [`request`] says which ones, and [`table`]
+//!   which grants are in force.
+//! - [`forward`] passes a request and its answer on, piece by piece. [`usage`] and [`prices`] count
+//!   what the answer costs.
+//! - [`upstream`] keeps the connections to the API.
+//! - [`control`] keeps the connection to claude-api, which takes the [`reports`]. [`deliver`] sends
+//!   webhooks.
+//! - [`check`] asks the API whether the credential still works.
+
+pub mod check;
+pub mod config;
+pub mod control;
+pub mod deliver;
+pub mod forward;
+pub mod json;
+pub mod prices;
+pub mod reports;
+pub mod request;
+pub mod secret;
+pub mod server;
+mod service;
+pub mod table;
+pub mod upstream;
+pub mod usage;
+
+pub use service::{BadUpstream, run};

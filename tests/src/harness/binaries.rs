@@ -5,9 +5,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The binaries that tests start.
-const BINARIES: [&str; 5] = [
+const BINARIES: [&str; 6] = [
     "claude-api",
     "bridge",
+    "credentials",
     "ccb",
     "scripted-model",
     "stand-in-claude",

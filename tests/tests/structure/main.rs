@@ -89,6 +89,7 @@ fn no_files_import_each_other() {
         "client",
         "bridge",
         "claude-api",
+        "credentials",
         "runner",
         "renderer",
         "spool",

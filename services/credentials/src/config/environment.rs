@@ -1,0 +1,76 @@
+//! The settings that have the names of the CLI's variables.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use http::HeaderMap;
+
+use crate::request::headers::parse_custom;
+use crate::secret::Secrets;
+use crate::upstream::connect::Connector;
+use crate::upstream::origin::{ANTHROPIC, Origin};
+use crate::upstream::proxy::Proxy;
+use crate::upstream::tls;
+
+/// Environment variables by name.
+pub type Variables = BTreeMap<String, String>;
+
+/// The credential, and the way to the API.
+#[derive(Debug)]
+pub struct ModelAccess {
+    /// The credential.
+    pub secrets: Secrets,
+    /// The operator's own headers.
+    pub custom: HeaderMap,
+    /// The way to the API.
+    pub connector: Connector,
+}
+
+impl ModelAccess {
+    /// Takes the settings from environment variables. `ca` is a PEM file with further certificates.
+    /// Reads files.
+    ///
+    /// # Errors
+    /// The texts for the operator about all mistakes. None of them has a secret.
+    pub fn new(variables: &Variables, ca: Option<&Path>) -> Result<Self, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let set = |name: &str| {
+            let value = variables.get(name).map(|value| value.trim());
+            value.filter(|value| !value.is_empty())
+        };
+        let custom = set("ANTHROPIC_CUSTOM_HEADERS").map_or(Ok(HeaderMap::new()), parse_custom);
+        let custom = custom.unwrap_or_else(|more| {
+            mistakes.extend(more);
+            HeaderMap::new()
+        });
+        let base = set("ANTHROPIC_BASE_URL").unwrap_or(ANTHROPIC);
+        let origin = match Origin::parse(base) {
+            Ok(origin) => origin,
+            // The URL is not repeated, because it may have a password.
+            Err(error) => {
+                mistakes.push(format!("ANTHROPIC_BASE_URL: {error}"));
+                return Err(mistakes);
+            }
+        };
+        let mut tls = None;
+        let mut proxy = None;
+        if origin.is_tls() {
+            match tls::settings(ca) {
+                Ok(settings) => tls = Some(settings),
+                Err(error) => mistakes.push(format!("--upstream-ca: {error}")),
+            }
+            match Proxy::find(variables, origin.host()) {
+                Ok(found) => proxy = found,
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        Ok(Self {
+            secrets: Secrets::new(variables),
+            custom,
+            connector: Connector::new(origin, tls, proxy),
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! One control connection, from its first line to its end.
+
+use std::io;
+use std::time::Duration;
+
+use futures::StreamExt;
+use grants::{
+    BEAT, CredentialState, Delivered, Delivery, LINE_BYTES, LineError, Order, Report, SILENCE,
+    VERSION,
+};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+
+use crate::deliver::deliver;
+use crate::forward::Forwarder;
+use crate::table::{Session, Table};
+
+/// The most deliveries of webhooks at one time. A further one fails at once, and claude-api tries it
+/// again.
+const DELIVERIES: usize = 64;
+/// The time between two looks at the files of the credential. A change is reported that late at
+/// most; requests use the new credential at once.
+const CREDENTIAL_PERIOD: Duration = Duration::from_secs(1);
+
+/// The reason why a control connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    /// The connection could not be opened, or broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// claude-api closed it, because it stops or has a newer connection.
+    #[error("claude-api closed the connection")]
+    Closed,
+    /// No line arrived for 15 s.
+    #[error("claude-api was silent for 15 s")]
+    Silent,
+    /// A line is too long or no message.
+    #[error("claude-api sent a line that is {0}")]
+    BadLine(#[from] LineError),
+    /// A line is longer than the limit, or not UTF-8.
+    #[error("claude-api sent a malformed line: {0}")]
+    Malformed(LinesCodecError),
+    /// The first line is no `hello`.
+    #[error("the first line of claude-api is no hello")]
+    NoHello,
+    /// The other side has another version.
+    #[error(
+        "claude-api speaks version {0} of the control connection, this service {VERSION}; use the \
+         same release of both"
+    )]
+    Version(u32),
+}
+
+/// The lines of claude-api.
+type Lines = FramedRead<OwnedReadHalf, LinesCodec>;
+
+/// A control connection that is open.
+pub(super) struct Connection<'a> {
+    lines: Lines,
+    write: OwnedWriteHalf,
+    table: &'a Table,
+    forwarder: &'a Forwarder,
+    /// The state of the credential that was reported last.
+    reported: CredentialState,
+    /// The deliveries that are being tried. They end with the connection.
+    deliveries: JoinSet<Report>,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(stream: TcpStream, table: &'a Table, forwarder: &'a Forwarder) -> Self {
+        let (read, write) = stream.into_split();
+        Self {
+            lines: FramedRead::new(read, LinesCodec::new_with_max_length(LINE_BYTES)),
+            write,
+            table,
+            forwarder,
+            reported: forwarder.secrets.state(),
+            deliveries: JoinSet::new(),
+        }
+    }
+
+    /// Exchanges messages until the connection ends. Calls `synced` when all grants are in force.
+    /// Afterwards no grant is in force.
+    pub(super) async fn serve(mut self, synced: impl FnMut()) -> Ended {
+        match self.exchange(synced).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        mut synced: impl FnMut(),
+    ) -> Result<std::convert::Infallible, Ended> {
+        let hello = Report::Hello {
+            version: VERSION,
+            credential: self.reported.clone(),
+            upstream: self.forwarder.upstream.origin().without_path(),
+        };
+        self.send(&hello).await?;
+        let mut heard = Instant::now();
+        match next_order(&mut self.lines, heard + SILENCE).await? {
+            Order::Hello { version: VERSION } => {}
+            Order::Hello { version } => return Err(Ended::Version(version)),
+            _ => return Err(Ended::NoHello),
+        }
+        let session = self.table.connect();
+        let mut beat = ticks(BEAT);
+        let mut credential = ticks(CREDENTIAL_PERIOD);
+        let reports = self.forwarder.ledger.reports.clone();
+        loop {
+            tokio::select! {
+                order = next_order(&mut self.lines, heard + SILENCE) => {
+                    let order = order?;
+                    heard = Instant::now();
+                    if order == Order::Synced {
+                        tracing::info!("connected to claude-api; the grants are in force");
+                        synced();
+                    }
+                    self.obey(&session, order).await?;
+                }
+                report = reports.next() => {
+                    if let Err(error) = self.send(&report).await {
+                        reports.put_back(report);
+                        return Err(error);
+                    }
+                }
+                Some(delivered) = self.deliveries.join_next() => {
+                    // A try that panicked has no result; claude-api tries again.
+                    if let Ok(report) = delivered {
+                        self.send(&report).await?;
+                    }
+                }
+                _ = beat.tick() => self.send(&Report::Beat).await?,
+                _ = credential.tick() => self.report_credential().await?,
+            }
+        }
+    }
+
+    /// Does what claude-api asks for.
+    async fn obey(&mut self, session: &Session, order: Order) -> Result<(), Ended> {
+        match order {
+            Order::Hello { .. } | Order::Beat => {}
+            Order::Grant(registration) => {
+                let execution_id = registration.execution_id.clone();
+                session.register(registration);
+                self.send(&Report::Granted { execution_id }).await?;
+            }
+            Order::Synced => session.synced(),
+            Order::Revoke { execution_id } => session.revoke(&execution_id),
+            Order::Exhaust { execution_id } => session.exhaust(&execution_id),
+            Order::Deliver(delivery) => self.begin_delivery(delivery).await?,
+        }
+        Ok(())
+    }
+
+    async fn begin_delivery(&mut self, delivery: Delivery) -> Result<(), Ended> {
+        let id = delivery.id.clone();
+        if self.deliveries.len() < DELIVERIES {
+            self.deliveries.spawn(async move {
+                let outcome = deliver(delivery).await;
+                Report::Delivered { id, outcome }
+            });
+            return Ok(());
+        }
+        let reason = format!("{DELIVERIES} deliveries are being tried");
+        let outcome = Delivered::Failed { reason };
+        self.send(&Report::Delivered { id, outcome }).await
+    }
+
+    /// Reports the credential if it has changed.
+    async fn report_credential(&mut self) -> Result<(), Ended> {
+        let state = self.forwarder.secrets.state();
+        if state == self.reported {
+            return Ok(());
+        }
+        tracing::info!(credential = ?state, "the credential has changed");
+        self.reported = state.clone();
+        self.send(&Report::Credential(state)).await
+    }
+
+    /// Writes a report. A claude-api that reads nothing for 15 s counts as gone.
+    async fn send(&mut self, report: &Report) -> Result<(), Ended> {
+        let line = grants::to_line(report);
+        match timeout(SILENCE, self.write.write_all(line.as_bytes())).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(Ended::Silent),
+        }
+    }
+}
+
+/// Waits for the next order until `end`. Cancel-safe.
+async fn next_order(lines: &mut Lines, end: Instant) -> Result<Order, Ended> {
+    match timeout_at(end, lines.next()).await {
+        Err(_) => Err(Ended::Silent),
+        Ok(None) => Err(Ended::Closed),
+        Ok(Some(Ok(line))) => Ok(grants::parse(line.as_bytes())?),
+        Ok(Some(Err(LinesCodecError::Io(error)))) => Err(error.into()),
+        Ok(Some(Err(error))) => Err(Ended::Malformed(error)),
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,123 @@
+//! The report of one forwarded request.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use grants::{Answer, Endpoint, Usage};
+use http::{HeaderMap, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+use crate::prices::Prices;
+use crate::reports::Reports;
+use crate::table::OpenRequest;
+use crate::usage::facts::Facts;
+use crate::usage::limits::resets_at_ms;
+
+/// What the cost of a request is computed from, and where it is reported.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The price list.
+    pub prices: Prices,
+    /// The reports to claude-api.
+    pub reports: Reports,
+}
+
+/// A forwarded request. Dropping it charges its cost to the grant, and reports it to claude-api, so
+/// that no end of a request is forgotten.
+#[derive(Debug)]
+pub struct Record {
+    ledger: Arc<Ledger>,
+    open: OpenRequest,
+    endpoint: Endpoint,
+    started: Instant,
+    status: Option<StatusCode>,
+    first_byte_ms: Option<u64>,
+    resets_at_ms: Option<u64>,
+    facts: Facts,
+    is_complete: bool,
+    /// Whether the request never counted.
+    is_forgotten: bool,
+}
+
+impl Record {
+    /// Begins the record of a request that is forwarded now.
+    #[must_use]
+    pub fn new(ledger: Arc<Ledger>, open: OpenRequest, endpoint: Endpoint) -> Self {
+        Self {
+            ledger,
+            open,
+            endpoint,
+            started: Instant::now(),
+            status: None,
+            first_byte_ms: None,
+            resets_at_ms: None,
+            facts: Facts::default(),
+            is_complete: false,
+            is_forgotten: false,
+        }
+    }
+
+    /// Returns the token that is cancelled when the request must end.
+    #[must_use]
+    pub fn cut(&self) -> &CancellationToken {
+        self.open.cut()
+    }
+
+    /// Records the head of the answer.
+    pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.status = Some(status);
+        self.first_byte_ms = u64::try_from(self.started.elapsed().as_millis()).ok();
+        self.resets_at_ms = resets_at_ms(status, headers, SystemTime::now());
+    }
+
+    /// Ends the record with what the answer said. `is_complete` says whether its whole body arrived.
+    pub fn end(mut self, facts: Facts, is_complete: bool) {
+        self.facts = facts;
+        self.is_complete = is_complete;
+    }
+
+    /// Ends the record without a report, because the request itself was refused.
+    pub fn forget(mut self) {
+        self.is_forgotten = true;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.is_forgotten {
+            return;
+        }
+        let facts = std::mem::take(&mut self.facts);
+        let is_charged = self.endpoint == Endpoint::Messages
+            && self.status.is_some_and(|status| status.is_success());
+        let cost_usd = if is_charged {
+            self.ledger.prices.cost_usd(&facts)
+        } else {
+            0.0
+        };
+        let answer = Answer {
+            execution_id: Some(self.open.execution_id().to_owned()),
+            endpoint: self.endpoint,
+            status: self.status.map(|status| status.as_u16()),
+            complete: self.is_complete,
+            first_byte_ms: self.first_byte_ms,
+            resets_at_ms: self.resets_at_ms,
+            usage: usage(&facts),
+            error_type: facts.error_type,
+            cost_usd,
+            total_cost_usd: self.open.charge(cost_usd),
+        };
+        tracing::debug!(?answer, "a request has ended");
+        self.ledger.reports.push(answer);
+    }
+}
+
+fn usage(facts: &Facts) -> Usage {
+    let counts = facts.counts;
+    Usage {
+        input_tokens: counts.input,
+        output_tokens: counts.output.max(facts.deltas),
+        cache_read_tokens: counts.cache_read,
+        cache_write_tokens: counts.cache_write,
+    }
+}

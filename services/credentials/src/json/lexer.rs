@@ -1,0 +1,403 @@
+//! Bytes to tokens.
+
+use super::Text;
+use super::number::Number;
+use super::utf8::Rest;
+
+/// The deepest nesting of objects and arrays that is accepted. A schema of a tool has about 30
+/// levels. Each level takes one bit of memory.
+const DEPTH: usize = 512;
+/// The most bytes of a number that are kept. A longer number is given cut; no count of tokens is
+/// that long.
+const NUMBER_BYTES: usize = 32;
+
+/// A token of a JSON text.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Token<'a> {
+    /// `{`
+    ObjectStart,
+    /// `}`
+    ObjectEnd,
+    /// `[`
+    ArrayStart,
+    /// `]`
+    ArrayEnd,
+    /// The name of a member, given at its closing quote.
+    Name(&'a Text),
+    /// A string as a value.
+    String(&'a Text),
+    /// A number, as it is written; at most its first 32 bytes.
+    Number(&'a str),
+    /// `true`, `false` or `null`.
+    Literal,
+}
+
+/// The reason why a text is no JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} (at byte {offset})")]
+pub struct Malformed {
+    /// The mistake.
+    what: &'static str,
+    /// The number of bytes before it.
+    offset: u64,
+}
+
+/// The reason why [`Lexer::push`] stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop<E> {
+    /// The text is no JSON.
+    Malformed(Malformed),
+    /// The consumer of the tokens refused one.
+    Refused(E),
+}
+
+/// What may follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// A value.
+    Value,
+    /// The first value of an array, or its end.
+    FirstElement,
+    /// The first name of an object, or its end.
+    FirstName,
+    /// A name, after a comma.
+    Name,
+    /// A colon, after a name.
+    Colon,
+    /// A comma or an end, after a value.
+    AfterValue,
+    /// More of a name or string.
+    String { is_name: bool, part: Part },
+    /// More of a number.
+    Number(Number),
+    /// More of a literal: the bytes that are missing.
+    Literal(&'static [u8]),
+}
+
+/// The place within a name or string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    /// Between two characters.
+    Plain,
+    /// In a character outside of ASCII.
+    Character(Rest),
+    /// After a backslash.
+    Escape,
+    /// In the four digits of `\u`: their value so far and their number.
+    Unicode(u16, u8),
+}
+
+/// Reads a JSON text in pieces. It keeps one bit for each open object or array, and the beginning
+/// of the current name, string or number.
+#[derive(Debug)]
+pub struct Lexer {
+    state: State,
+    /// For each open object (true) or array (false), from the outside in.
+    open: Vec<bool>,
+    text: Text,
+    number: String,
+    /// The first half of a surrogate pair whose second half must follow to make a character.
+    high_surrogate: Option<u16>,
+    /// The number of bytes that were read.
+    offset: u64,
+}
+
+impl Default for Lexer {
+    fn default() -> Self {
+        Self {
+            state: State::Value,
+            open: Vec::new(),
+            text: Text::default(),
+            number: String::new(),
+            high_surrogate: None,
+            offset: 0,
+        }
+    }
+}
+
+impl Lexer {
+    /// Reads the next bytes, and gives each token to `take`. The tokens do not depend on how the
+    /// text is cut into pieces.
+    ///
+    /// # Errors
+    /// The text is no JSON, or `take` refused a token. Later calls have no defined result.
+    pub fn push<E>(
+        &mut self,
+        bytes: &[u8],
+        mut take: impl FnMut(Token<'_>) -> Result<(), E>,
+    ) -> Result<(), Stop<E>> {
+        let mut rest = bytes;
+        while let Some((&byte, tail)) = rest.split_first() {
+            if let State::String {
+                part: Part::Plain, ..
+            } = self.state
+            {
+                let plain = rest.iter().position(|byte| is_special(*byte));
+                let plain = plain.unwrap_or(rest.len());
+                if plain > 0 {
+                    self.end_surrogate();
+                    self.text.push(&rest[..plain]);
+                    self.offset += plain as u64;
+                    rest = &rest[plain..];
+                    continue;
+                }
+            }
+            self.step(byte, &mut take)?;
+            self.offset += 1;
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    /// Ends the text.
+    ///
+    /// # Errors
+    /// The text is not complete.
+    pub fn finish<E>(
+        &mut self,
+        mut take: impl FnMut(Token<'_>) -> Result<(), E>,
+    ) -> Result<(), Stop<E>> {
+        // A white space ends a number and changes nothing else.
+        self.step(b'\n', &mut take)?;
+        if self.state == State::AfterValue && self.open.is_empty() {
+            return Ok(());
+        }
+        Err(self.malformed("the text ends too early"))
+    }
+
+    fn malformed<E>(&self, what: &'static str) -> Stop<E> {
+        Stop::Malformed(Malformed {
+            what,
+            offset: self.offset,
+        })
+    }
+
+    fn step<E>(
+        &mut self,
+        byte: u8,
+        take: &mut impl FnMut(Token<'_>) -> Result<(), E>,
+    ) -> Result<(), Stop<E>> {
+        match &self.state {
+            State::String { is_name, part } => {
+                let (is_name, part) = (*is_name, part.clone());
+                return self.in_string(byte, is_name, part, take);
+            }
+            State::Number(number) => {
+                if let Some(next) = number.next(byte) {
+                    self.state = State::Number(next);
+                    if self.number.len() < NUMBER_BYTES {
+                        self.number.push(char::from(byte));
+                    }
+                    return Ok(());
+                }
+                if !number.is_complete() {
+                    return Err(self.malformed("a number is malformed"));
+                }
+                take(Token::Number(&self.number)).map_err(Stop::Refused)?;
+                self.state = State::AfterValue;
+            }
+            State::Literal(missing) => {
+                let Some((_, missing)) = missing.split_first().filter(|(next, _)| **next == byte)
+                else {
+                    return Err(self.malformed("a word is neither true, false nor null"));
+                };
+                self.state = if missing.is_empty() {
+                    take(Token::Literal).map_err(Stop::Refused)?;
+                    State::AfterValue
+                } else {
+                    State::Literal(missing)
+                };
+                return Ok(());
+            }
+            _ => {}
+        }
+        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            return Ok(());
+        }
+        self.structure(byte, take)
+    }
+
+    /// Takes a byte that is outside of strings, numbers and literals, and is no white space.
+    fn structure<E>(
+        &mut self,
+        byte: u8,
+        take: &mut impl FnMut(Token<'_>) -> Result<(), E>,
+    ) -> Result<(), Stop<E>> {
+        let in_object = self.open.last().copied();
+        self.state = match (&self.state, byte) {
+            (State::Value | State::FirstElement, b'{') => {
+                self.open(true)?;
+                take(Token::ObjectStart).map_err(Stop::Refused)?;
+                State::FirstName
+            }
+            (State::Value | State::FirstElement, b'[') => {
+                self.open(false)?;
+                take(Token::ArrayStart).map_err(Stop::Refused)?;
+                State::FirstElement
+            }
+            (State::Value | State::FirstElement, b'"') => self.begin_string(false),
+            (State::Value | State::FirstElement, b't') => State::Literal(b"rue"),
+            (State::Value | State::FirstElement, b'f') => State::Literal(b"alse"),
+            (State::Value | State::FirstElement, b'n') => State::Literal(b"ull"),
+            (State::FirstName | State::Name, b'"') => self.begin_string(true),
+            (State::Colon, b':') => State::Value,
+            (State::AfterValue, b',') if in_object == Some(true) => State::Name,
+            (State::AfterValue, b',') if in_object == Some(false) => State::Value,
+            (State::AfterValue | State::FirstName, b'}') if in_object == Some(true) => {
+                self.open.pop();
+                take(Token::ObjectEnd).map_err(Stop::Refused)?;
+                State::AfterValue
+            }
+            (State::AfterValue | State::FirstElement, b']') if in_object == Some(false) => {
+                self.open.pop();
+                take(Token::ArrayEnd).map_err(Stop::Refused)?;
+                State::AfterValue
+            }
+            (State::Value | State::FirstElement, byte) => {
+                let Some(number) = Number::begin(byte) else {
+                    return Err(self.malformed("no value begins with this byte"));
+                };
+                self.number.clear();
+                self.number.push(char::from(byte));
+                State::Number(number)
+            }
+            _ => return Err(self.malformed("this byte cannot be here")),
+        };
+        Ok(())
+    }
+
+    fn open<E>(&mut self, is_object: bool) -> Result<(), Stop<E>> {
+        if self.open.len() == DEPTH {
+            return Err(self.malformed("objects and arrays are nested more than 512 deep"));
+        }
+        self.open.push(is_object);
+        Ok(())
+    }
+
+    fn begin_string(&mut self, is_name: bool) -> State {
+        self.text.clear();
+        self.high_surrogate = None;
+        State::String {
+            is_name,
+            part: Part::Plain,
+        }
+    }
+
+    /// Takes a byte of a name or string.
+    fn in_string<E>(
+        &mut self,
+        byte: u8,
+        is_name: bool,
+        part: Part,
+        take: &mut impl FnMut(Token<'_>) -> Result<(), E>,
+    ) -> Result<(), Stop<E>> {
+        let part = match (part, byte) {
+            (Part::Plain, b'"') => {
+                self.end_surrogate();
+                let (token, next) = if is_name {
+                    (Token::Name(&self.text), State::Colon)
+                } else {
+                    (Token::String(&self.text), State::AfterValue)
+                };
+                take(token).map_err(Stop::Refused)?;
+                self.state = next;
+                return Ok(());
+            }
+            (Part::Plain, b'\\') => Part::Escape,
+            (Part::Plain, 0..0x20) => {
+                return Err(self.malformed("a control character is not escaped"));
+            }
+            (Part::Plain, 0x80..) => {
+                self.end_surrogate();
+                let Some(rest) = Rest::of(byte) else {
+                    return Err(self.malformed("a string is not UTF-8"));
+                };
+                self.text.push(&[byte]);
+                Part::Character(rest)
+            }
+            (Part::Plain, _) => {
+                self.text.push(&[byte]);
+                Part::Plain
+            }
+            (Part::Character(mut rest), byte) => {
+                let Some(is_complete) = rest.take(byte) else {
+                    return Err(self.malformed("a string is not UTF-8"));
+                };
+                self.text.push(&[byte]);
+                if is_complete {
+                    Part::Plain
+                } else {
+                    Part::Character(rest)
+                }
+            }
+            (Part::Escape, b'u') => Part::Unicode(0, 0),
+            (Part::Escape, byte) => {
+                let Some(c) = unescaped(byte) else {
+                    return Err(self.malformed("an escape is unknown"));
+                };
+                self.end_surrogate();
+                self.text.push_char(c);
+                Part::Plain
+            }
+            (Part::Unicode(value, count), byte) => {
+                let Some(digit) = char::from(byte).to_digit(16) else {
+                    return Err(self.malformed("an escape has a digit that is not hexadecimal"));
+                };
+                let value = (value << 4) | u16::try_from(digit).unwrap_or_default();
+                if count < 3 {
+                    Part::Unicode(value, count + 1)
+                } else {
+                    self.push_unit(value);
+                    Part::Plain
+                }
+            }
+        };
+        self.state = State::String { is_name, part };
+        Ok(())
+    }
+
+    /// Appends the value of an escape `\u`, which is one unit of UTF-16.
+    fn push_unit(&mut self, unit: u16) {
+        let is_low = (0xdc00..0xe000).contains(&unit);
+        if is_low && let Some(high) = self.high_surrogate.take() {
+            let pair = char::decode_utf16([high, unit]).flatten();
+            pair.for_each(|c| self.text.push_char(c));
+            return;
+        }
+        self.end_surrogate();
+        if (0xd800..0xdc00).contains(&unit) {
+            self.high_surrogate = Some(unit);
+        } else {
+            let c = char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER);
+            self.text.push_char(c);
+        }
+    }
+
+    /// Records that no second half of a surrogate pair follows.
+    fn end_surrogate(&mut self) {
+        if self.high_surrogate.take().is_some() {
+            self.text.push_char(char::REPLACEMENT_CHARACTER);
+        }
+    }
+}
+
+/// Returns whether a byte of a string needs more than to be kept.
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x80
+}
+
+/// Returns the character of an escape of one letter.
+fn unescaped(byte: u8) -> Option<char> {
+    Some(match byte {
+        b'"' | b'\\' | b'/' => char::from(byte),
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

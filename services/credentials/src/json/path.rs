@@ -1,0 +1,56 @@
+//! The place of a token in a JSON text.
+
+use super::{Text, Token};
+
+/// The most levels that a path has. Deeper tokens have none.
+const LEVELS: usize = 6;
+
+/// The names of the members that enclose the current token, from the outside in. The elements of an
+/// array have the name `[]`.
+#[derive(Debug, Default)]
+pub struct Path {
+    /// The name at each of the first levels. It is empty in an object before its first name.
+    names: Vec<String>,
+    /// The number of objects and arrays that are open.
+    depth: usize,
+}
+
+impl Path {
+    /// Takes the next token. Afterwards the path is that of the token, or of the content that
+    /// follows it.
+    pub fn take(&mut self, token: &Token<'_>) {
+        match token {
+            Token::ObjectStart => self.open(""),
+            Token::ArrayStart => self.open("[]"),
+            Token::ObjectEnd | Token::ArrayEnd => {
+                self.depth = self.depth.saturating_sub(1);
+                self.names.truncate(self.depth);
+            }
+            Token::Name(name) => self.rename(name),
+            Token::String(_) | Token::Number(_) | Token::Literal => {}
+        }
+    }
+
+    /// Returns the names. `None` for a token more than six levels deep.
+    #[must_use]
+    pub fn names(&self) -> Option<Vec<&str>> {
+        let is_kept = self.depth == self.names.len();
+        is_kept.then(|| self.names.iter().map(String::as_str).collect())
+    }
+
+    fn open(&mut self, name: &str) {
+        if self.depth < LEVELS {
+            self.names.push(name.to_owned());
+        }
+        self.depth += 1;
+    }
+
+    fn rename(&mut self, name: &Text) {
+        if self.depth == self.names.len()
+            && let Some(last) = self.names.last_mut()
+        {
+            last.clear();
+            last.push_str(name.whole().unwrap_or_default());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The check of a body while it is forwarded.
+//!
+//! A body may name objects and servers beyond the request: files of the account, containers of the
+//! API, MCP servers that the API connects to with the credential's rights. Members with these names
+//! are refused unless the operator allows them.
+//!
+//! The check accepts JSON only, so that it and the API see the same members. It compares decoded
+//! names and ignores case, as the most tolerant parsers do. A piece of the body is forwarded after
+//! it has passed, so the API never has a whole body with a refused member.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::refusal::Refusal;
+use crate::json::{Lexer, Stop, Text, Token};
+
+/// A member of a body that reaches beyond the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// `container`, at the top: a container of the API, with its skills.
+    Container,
+    /// `mcp_servers`, at the top: MCP servers that the API connects to.
+    McpServers,
+    /// `file_id`, anywhere: a file of the account.
+    FileId,
+}
+
+impl Field {
+    /// All fields.
+    pub const ALL: [Self; 3] = [Self::Container, Self::McpServers, Self::FileId];
+
+    /// Returns the name of the member.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::McpServers => "mcp_servers",
+            Self::FileId => "file_id",
+        }
+    }
+
+    /// Returns whether the member counts at this depth; 1 is the top.
+    fn counts_at(self, depth: usize) -> bool {
+        match self {
+            Self::Container | Self::McpServers => depth == 1,
+            Self::FileId => true,
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The text is no name of a [`Field`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("container, mcp_servers or file_id is needed")]
+pub struct UnknownField;
+
+impl FromStr for Field {
+    type Err = UnknownField;
+
+    fn from_str(text: &str) -> Result<Self, UnknownField> {
+        let found = Self::ALL.into_iter().find(|field| field.name() == text);
+        found.ok_or(UnknownField)
+    }
+}
+
+/// The check of one body. Its memory does not depend on the length of the body.
+#[derive(Debug)]
+pub struct BodyCheck {
+    lexer: Lexer,
+    refused: Vec<Field>,
+    depth: usize,
+}
+
+impl BodyCheck {
+    /// Begins the check of a body in which `allowed` members may be.
+    #[must_use]
+    pub fn new(allowed: &BTreeSet<Field>) -> Self {
+        let refused = Field::ALL
+            .into_iter()
+            .filter(|field| !allowed.contains(field));
+        Self {
+            lexer: Lexer::default(),
+            refused: refused.collect(),
+            depth: 0,
+        }
+    }
+
+    /// Checks the next piece of the body.
+    ///
+    /// # Errors
+    /// The piece must not be forwarded: the body is no JSON object (400), or has a member that is
+    /// not allowed (403).
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        let Self {
+            lexer,
+            refused,
+            depth,
+        } = self;
+        lexer
+            .push(piece, |token| take(&token, refused, depth))
+            .map_err(refusal)
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// The body is no complete JSON object (400).
+    pub fn finish(&mut self) -> Result<(), Refusal> {
+        let Self {
+            lexer,
+            refused,
+            depth,
+        } = self;
+        lexer
+            .finish(|token| take(&token, refused, depth))
+            .map_err(refusal)
+    }
+}
+
+fn take(token: &Token<'_>, refused: &[Field], depth: &mut usize) -> Result<(), Refusal> {
+    match token {
+        Token::ObjectStart => *depth += 1,
+        Token::ObjectEnd | Token::ArrayEnd => *depth -= 1,
+        Token::Name(name) => return check_name(name, refused, *depth),
+        _ if *depth == 0 => return Err(Refusal::invalid("the body is no JSON object")),
+        Token::ArrayStart => *depth += 1,
+        Token::String(_) | Token::Number(_) | Token::Literal => {}
+    }
+    Ok(())
+}
+
+fn check_name(name: &Text, refused: &[Field], depth: usize) -> Result<(), Refusal> {
+    let field = refused
+        .iter()
+        .find(|field| field.counts_at(depth) && name.is_name(field.name()));
+    match field {
+        None => Ok(()),
+        Some(field) => Err(Refusal::forbidden(format!(
+            "the member {field} of the body is not allowed here; the operator of cc-bridge allows \
+             it with --allow-body-fields={field}"
+        ))),
+    }
+}
+
+fn refusal(stop: Stop<Refusal>) -> Refusal {
+    match stop {
+        Stop::Malformed(malformed) => Refusal::invalid(format!("the body is no JSON: {malformed}")),
+        Stop::Refused(refusal) => refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The headers of a request, as the API gets them.
+
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+/// Headers that are dropped: those of the authentication, of one connection, of a body's framing,
+/// and those by which a proxy or a framework could take another sender, host, path or method.
+const DROPPED: [&str; 37] = [
+    "authorization",
+    "x-api-key",
+    "proxy-authorization",
+    "cookie",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "expect",
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "accept-encoding",
+    "forwarded",
+    "via",
+    "max-forwards",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "fastly-client-ip",
+    "client-ip",
+    "x-host",
+    "x-original-url",
+    "x-original-host",
+    "x-rewrite-url",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "origin",
+    "referer",
+    "alt-used",
+];
+/// Beginnings of the names of further headers that are dropped.
+const DROPPED_PREFIXES: [&str; 4] = ["x-forwarded", "cf-", "x-envoy", "sec-"];
+/// Headers that the operator cannot set, because they follow from the connection or the body.
+const FIXED: [&str; 13] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "accept-encoding",
+];
+
+/// The headers that every request to the API gets.
+#[derive(Clone)]
+pub struct Added<'a> {
+    /// The value of `Host`.
+    pub host: &'a HeaderValue,
+    /// The header with the credential.
+    pub credential: (HeaderName, HeaderValue),
+    /// The operator's own headers (`ANTHROPIC_CUSTOM_HEADERS`).
+    pub custom: &'a HeaderMap,
+}
+
+/// Returns the headers of a request as the API gets them. `has_body` says whether the request has a
+/// body, which is then JSON.
+#[must_use]
+pub fn forwarded(own: &HeaderMap, added: Added<'_>, has_body: bool) -> HeaderMap {
+    let named = named_by_connection(own);
+    let mut headers = HeaderMap::with_capacity(own.len() + 4);
+    for (name, value) in own {
+        let text = name.as_str();
+        let is_dropped = DROPPED.contains(&text)
+            || DROPPED_PREFIXES
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+            || named.iter().any(|dropped| dropped == text)
+            || added.custom.contains_key(name);
+        if !is_dropped {
+            headers.append(name, value.clone());
+        }
+    }
+    for (name, value) in added.custom {
+        headers.append(name, value.clone());
+    }
+    headers.insert(HOST, added.host.clone());
+    // The usage in the answer must be readable.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if has_body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    let (name, value) = added.credential;
+    headers.insert(name, value);
+    headers
+}
+
+/// Returns the headers of an answer of the API as the client gets them. A header with the
+/// credential in it is dropped. `secret` is the credential.
+#[must_use]
+pub fn answered(own: &HeaderMap, secret: &[u8]) -> HeaderMap {
+    const DROPPED: [&str; 14] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "set-cookie",
+        "alt-svc",
+        "strict-transport-security",
+        "location",
+        "refresh",
+    ];
+    let named = named_by_connection(own);
+    let has_secret = |value: &HeaderValue| {
+        let mut windows = value.as_bytes().windows(secret.len().max(1));
+        windows.any(|window| window == secret)
+    };
+    let kept = own.iter().filter(|(name, value)| {
+        !(DROPPED.contains(&name.as_str())
+            || named.iter().any(|dropped| dropped == name.as_str())
+            || has_secret(value))
+    });
+    kept.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Returns the names that the header `Connection` lists, in lower case. Those headers are for the
+/// next hop only (RFC 9110, section 7.6.1).
+fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(CONNECTION).into_iter();
+    let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let names = texts.flat_map(|text| {
+        let names = text.split(',').map(|name| name.trim().to_owned());
+        names.collect::<Vec<_>>()
+    });
+    // The body's length stays, because the body does.
+    names
+        .filter(|name| !name.is_empty() && name != CONTENT_LENGTH.as_str())
+        .collect()
+}
+
+/// Parses the operator's own headers: one `Name: value` in each line.
+///
+/// # Errors
+/// The texts about the lines that are no header or that a request must not change. They do not
+/// repeat a value.
+pub fn parse_custom(text: &str) -> Result<HeaderMap, Vec<String>> {
+    let mut headers = HeaderMap::new();
+    let mut mistakes = Vec::new();
+    let lines = text.split(['\n', '\r']).map(str::trim);
+    for (number, line) in lines.filter(|line| !line.is_empty()).enumerate() {
+        let mut mistake = |what: &str| {
+            let number = number + 1;
+            mistakes.push(format!("ANTHROPIC_CUSTOM_HEADERS, line {number}: {what}"));
+        };
+        let Some((name, value)) = line.split_once(':') else {
+            mistake("write Name: value");
+            continue;
+        };
+        let (name, value) = (name.trim(), value.trim());
+        match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            (Ok(name), Ok(mut value)) => {
+                if FIXED.contains(&name.as_str()) {
+                    mistake("this header cannot be set");
+                    continue;
+                }
+                value.set_sensitive(true);
+                headers.append(name, value);
+            }
+            _ => mistake("the name or the value has characters that a header cannot have"),
+        }
+    }
+    if mistakes.is_empty() {
+        Ok(headers)
+    } else {
+        Err(mistakes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! The connections to the model's API: HTTP/1.1, over TLS unless the API is on an inner address,
+//! and through the operator's proxy if there is one.
+//!
+//! - [`origin`] is the address of the API, which is fixed at the start.
+//! - [`proxy`] is the operator's proxy.
+//! - [`body`] is the body of a request.
+//! - [`tls`] says which certificates are trusted.
+//! - [`connect`] opens a connection, and [`pool`] keeps it between two requests.
+
+pub mod body;
+pub mod connect;
+pub mod origin;
+pub mod pool;
+pub mod proxy;
+pub mod tls;
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use body::RequestBody;
+use connect::{ConnectError, Connector};
+use origin::Origin;
+use pool::{Lease, Pool};
+
+/// The reason why there is no answer of the API.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection could be opened.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke before the head of the answer, or the head is malformed.
+    #[error("the connection to the API broke before its answer: {0}")]
+    Broken(#[source] hyper::Error),
+}
+
+/// The model's API. Clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Upstream(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    connector: Connector,
+    pool: Pool,
+}
+
+impl Upstream {
+    /// Creates the API behind `connector`. Opens no connection.
+    #[must_use]
+    pub fn new(connector: Connector) -> Self {
+        Self(Arc::new(Inner {
+            connector,
+            pool: Pool::default(),
+        }))
+    }
+
+    /// Returns the address of the API.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        self.0.connector.origin()
+    }
+
+    /// Sends a request, and returns the head of its answer with the connection. The request target
+    /// must be a path. There is no time limit for the answer; dropping the future ends the request.
+    ///
+    /// A request that could not be written to a connection of the pool, because the API had closed
+    /// it, is sent again on another one.
+    ///
+    /// # Errors
+    /// No connection could be opened within 10 s, or it broke before the head of the answer.
+    pub async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+        loop {
+            let (mut sender, is_new) = match self.0.pool.take() {
+                Some(sender) => (sender, false),
+                None => (self.0.connector.open().await?, true),
+            };
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, self.0.pool.lease(sender))),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !is_new => request = unsent,
+                    _ => return Err(UpstreamError::Broken(error.into_error())),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The counts in one JSON text: an answer, or the data of one event.
+
+use std::convert::Infallible;
+
+use crate::json::{Lexer, Path, Token};
+
+/// What an answer says of its cost and its error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The numbers of tokens.
+    pub counts: Counts,
+    /// Whether the answer was made in fast mode, which costs more.
+    pub is_fast: bool,
+    /// The member `error.type`.
+    pub error_type: Option<String>,
+    /// The number of pieces of the answer, each of which has at least one token.
+    pub deltas: u64,
+}
+
+/// The numbers that a cost is computed from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tokens of the request that were not cached.
+    pub input: u64,
+    /// Tokens of the answer.
+    pub output: u64,
+    /// Tokens that were read from the cache.
+    pub cache_read: u64,
+    /// Tokens that were written to the cache, for any time.
+    pub cache_write: u64,
+    /// Those of `cache_write` that were written for an hour.
+    pub cache_write_1h: u64,
+    /// Searches of the web.
+    pub web_searches: u64,
+}
+
+impl Counts {
+    /// Takes the larger value of each number. Later events repeat the numbers of earlier ones.
+    fn raise(&mut self, other: Self) {
+        let Self {
+            input,
+            output,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            web_searches,
+        } = self;
+        *input = (*input).max(other.input);
+        *output = (*output).max(other.output);
+        *cache_read = (*cache_read).max(other.cache_read);
+        *cache_write = (*cache_write).max(other.cache_write);
+        *cache_write_1h = (*cache_write_1h).max(other.cache_write_1h);
+        *web_searches = (*web_searches).max(other.web_searches);
+    }
+
+    /// Returns the number at a path below `usage`.
+    fn at(&mut self, names: &[&str]) -> Option<&mut u64> {
+        Some(match names {
+            ["input_tokens"] => &mut self.input,
+            ["output_tokens"] => &mut self.output,
+            ["cache_read_input_tokens"] => &mut self.cache_read,
+            ["cache_creation_input_tokens"] => &mut self.cache_write,
+            ["cache_creation", "ephemeral_1h_input_tokens"] => &mut self.cache_write_1h,
+            ["server_tool_use", "web_search_requests"] => &mut self.web_searches,
+            _ => return None,
+        })
+    }
+}
+
+impl Facts {
+    /// Adds what a later text says.
+    pub(super) fn add(&mut self, other: Self) {
+        let Self {
+            model,
+            counts,
+            is_fast,
+            error_type,
+            deltas,
+        } = other;
+        self.model = self.model.take().or(model);
+        self.counts.raise(counts);
+        self.is_fast |= is_fast;
+        self.error_type = self.error_type.take().or(error_type);
+        self.deltas += deltas;
+    }
+}
+
+/// The reader of one JSON text in pieces. A text that is no JSON has the facts before the mistake.
+#[derive(Debug, Default)]
+pub struct FactReader {
+    lexer: Lexer,
+    path: Path,
+    facts: Facts,
+    is_malformed: bool,
+}
+
+impl FactReader {
+    /// Reads the next piece of the text.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.is_malformed {
+            return;
+        }
+        let Self {
+            lexer, path, facts, ..
+        } = self;
+        let pushed = lexer.push(piece, |token| {
+            path.take(&token);
+            note(path, &token, facts);
+            Ok::<(), Infallible>(())
+        });
+        self.is_malformed = pushed.is_err();
+    }
+
+    /// Returns what the text has said so far.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.facts.clone()
+    }
+}
+
+/// Records a value at a path. The members are those of a message, of the event `message_start`,
+/// which has the message below `message`, and of the events `message_delta` and `error`.
+fn note(path: &Path, token: &Token<'_>, facts: &mut Facts) {
+    let is_value = matches!(token, Token::String(_) | Token::Number(_));
+    let Some(names) = path.names().filter(|_| is_value) else {
+        return;
+    };
+    let names = match &names[..] {
+        ["message", rest @ ..] => rest,
+        names => names,
+    };
+    match (names, token) {
+        (["usage", rest @ ..], Token::Number(number)) => {
+            if let Some(count) = facts.counts.at(rest) {
+                *count = number.parse().unwrap_or(*count);
+            }
+        }
+        (["usage", "speed"], Token::String(speed)) => {
+            facts.is_fast |= speed.whole() == Some("fast");
+        }
+        (["model"], Token::String(model)) => {
+            facts.model = model.whole().map(str::to_owned);
+        }
+        (["error", "type"], Token::String(kind)) => {
+            facts.error_type = kind.whole().map(str::to_owned);
+        }
+        (["type"], Token::String(kind)) => {
+            facts.deltas += u64::from(kind.whole() == Some("content_block_delta"));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn facts(text: &[u8], piece: usize) -> Facts {
+        let mut reader = FactReader::default();
+        text.chunks(piece).for_each(|piece| reader.push(piece));
+        reader.facts()
+    }
+
+    #[test]
+    fn the_counts_of_a_message_are_found_among_others() {
+        let message = json!({
+            "id": "m", "type": "message", "model": "claude-x",
+            "content": [{"type": "tool_use", "input": {"usage": {"output_tokens": 9}, "model": "y",
+                "error": {"type": "z"}}}],
+            "usage": {
+                "input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 3,
+                "cache_creation_input_tokens": 7, "service_tier": "standard", "speed": "fast",
+                "cache_creation": {"ephemeral_1h_input_tokens": 4, "ephemeral_5m_input_tokens": 3},
+                "server_tool_use": {"web_search_requests": 6},
+            },
+        });
+        let expected = Facts {
+            model: Some("claude-x".to_owned()),
+            counts: Counts {
+                input: 1,
+                output: 2,
+                cache_read: 3,
+                cache_write: 7,
+                cache_write_1h: 4,
+                web_searches: 6,
+            },
+            is_fast: true,
+            ..Facts::default()
+        };
+        let text = message.to_string();
+        for piece in 1..text.len() {
+            assert_eq!(facts(text.as_bytes(), piece), expected, "by {piece}");
+        }
+        let started = json!({"type": "message_start", "message": message}).to_string();
+        assert_eq!(facts(started.as_bytes(), 11), expected);
+    }
+
+    #[test]
+    fn an_error_has_its_type() {
+        let text = json!({"type": "error", "error": {"message": "m", "type": "overloaded_error"}});
+        let found = facts(text.to_string().as_bytes(), 5);
+        assert_eq!(found.error_type.as_deref(), Some("overloaded_error"));
+    }
+
+    #[test]
+    fn a_damaged_text_has_the_facts_before_the_mistake() {
+        let text = br#"{"model":"m","usage":{"input_tokens":5,]"output_tokens":6}}"#;
+        let found = facts(text, 3);
+        assert_eq!((found.counts.input, found.counts.output), (5, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_change_the_facts(
+            input: u32, output: u32, model in ".{0,20}", noise in ".*", piece in 1..50_usize,
+        ) {
+            let text = json!({
+                "noise": noise, "model": model, "deep": [[{"usage": {"input_tokens": 1}}]],
+                "usage": {"input_tokens": input, "output_tokens": output, "x": Value::Null},
+            }).to_string();
+            let found = facts(text.as_bytes(), piece);
+            prop_assert_eq!(found.counts.input, u64::from(input));
+            prop_assert_eq!(found.counts.output, u64::from(output));
+            prop_assert_eq!(found.model, Some(model));
+        }
+    }
+}
