@@ -23,7 +23,8 @@ pub enum Order {
     Grant(Registration),
     /// Every grant that was in force at the start of the connection has been sent.
     Synced,
-    /// Ends the grant of an execution. Its open requests are cut.
+    /// Ends the grant of an execution. Its open requests are cut. `credentials` answers with
+    /// [`crate::Report::Revoked`].
     Revoke {
         /// The execution.
         execution_id: String,

@@ -28,6 +28,12 @@ pub enum Report {
     },
     /// A request was forwarded and has ended.
     Answer(Answer),
+    /// The grant of the execution is no longer in force, and every answer to one of its requests
+    /// has been reported. Also the result for an execution without a grant.
+    Revoked {
+        /// The execution.
+        execution_id: String,
+    },
     /// The result of an [`crate::Order::Deliver`].
     Delivered {
         /// The id of the event.
