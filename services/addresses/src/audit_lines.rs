@@ -28,6 +28,15 @@ pub struct OmittedLines {
     pub of_others: u64,
 }
 
+impl OmittedLines {
+    /// Returns the number of omitted lines, or `None` if there are none.
+    #[must_use]
+    pub fn total(self) -> Option<u64> {
+        let Self { of_peer, of_others } = self;
+        Some(of_peer + of_others).filter(|total| *total > 0)
+    }
+}
+
 impl AuditLines {
     /// Counts an audit line about `peer` at `now`. Returns the numbers that the line must report,
     /// or `None` if the line must be omitted.

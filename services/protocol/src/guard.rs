@@ -47,6 +47,21 @@ pub fn reads_health(method: &Method, uri: &Uri) -> bool {
         && (path == "/health" || path.starts_with("/health/"))
 }
 
+/// Returns a method as an audit line shows it: `*` for one that a client made up, because it may be
+/// a secret.
+#[must_use]
+pub fn shown_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "*",
+    }
+}
+
 impl Guard {
     /// Creates the check that allows these hosts in addition to the local names, and these origins
     /// in addition to the service's own.

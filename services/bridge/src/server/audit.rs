@@ -30,18 +30,18 @@ pub(super) struct Audit {
 /// The parts of a request that an audit line shows: never a header or a query.
 #[derive(Debug, Clone)]
 pub(super) struct AuditedRequest {
-    /// The HTTP method.
-    pub(super) method: Method,
+    /// The HTTP method, or `*` for one that the client made up.
+    pub(super) method: &'static str,
     /// The path, if it is one of the bridge.
     path: &'static str,
 }
 
 impl AuditedRequest {
     /// Creates the description of a request to this path.
-    pub(super) fn new(method: Method, path: &str) -> Self {
+    pub(super) fn new(method: &Method, path: &str) -> Self {
         let known = PATHS.into_iter().find(|known| *known == path);
         Self {
-            method,
+            method: protocol::guard::shown_method(method),
             path: known.unwrap_or("(another path)"),
         }
     }
@@ -72,11 +72,10 @@ impl Audit {
             token = me.and_then(|me| me.name.as_deref()),
             principal = me.and_then(|me| me.principal.as_deref()),
             peer = %client,
-            method = %request.method,
+            method = request.method,
             path = request.path,
             outcome = reason,
-            omitted_of_peer = omitted.of_peer,
-            omitted_of_others = omitted.of_others,
+            omitted = omitted.total(),
             "refused a request"
         );
     }
@@ -87,9 +86,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_path_is_not_logged() {
-        let request = |path| AuditedRequest::new(Method::GET, path);
-        assert_eq!(request("/ws").path, "/ws");
-        assert_eq!(request("/ccb_secret").path, "(another path)");
+    fn an_unknown_path_or_method_is_not_logged() {
+        let request = |method: &[u8], path| {
+            let method = Method::from_bytes(method).unwrap();
+            let request = AuditedRequest::new(&method, path);
+            (request.method, request.path)
+        };
+        assert_eq!(request(b"GET", "/ws"), ("GET", "/ws"));
+        assert_eq!(
+            request(b"ccb_secret", "/ccb_secret"),
+            ("*", "(another path)")
+        );
     }
 }

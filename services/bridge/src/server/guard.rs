@@ -18,7 +18,7 @@ use super::problems::{Refused, foreign as foreign_page};
 /// Counts each refused request in `/metrics`, and writes an audit line if it was refused for a
 /// reason of access.
 pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let audited = AuditedRequest::new(request.method().clone(), request.uri().path());
+    let audited = AuditedRequest::new(request.method(), request.uri().path());
     let connection = request.extensions_mut().remove::<Connection>();
     let peer = connection.as_ref().map(|connection| connection.peer);
     let (response, client) = match check(&app, connection, &mut request).await {

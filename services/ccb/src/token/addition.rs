@@ -139,6 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_one_principal_must_not_differ() {
+        let limited = |name: &str, running| Entry {
+            principal: Some("ann".to_owned()),
+            running: Some(running),
+            budget_usd_per_day: Some(1.5),
+            ..entry(name, name.as_bytes())
+        };
+        let text = appended("", &limited("laptop", 2)).unwrap();
+        assert!(appended(&text, &limited("ci", 2)).is_ok());
+        let mistake = appended(&text, &limited("ci", 3)).unwrap_err();
+        assert!(mistake.contains("running of the token \"ci\""), "{mistake}");
+    }
+
+    #[test]
     fn an_added_entry_keeps_the_mode_and_follows_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens.toml");

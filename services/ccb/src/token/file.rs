@@ -1,7 +1,7 @@
 //! The operator's token file, to which entries are added. claude-api reads it; its rules are in
 //! docs/protocol.md, "Token file".
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use protocol::{Role, SecretHash};
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,31 @@ impl TokenFile {
                 ));
             }
         }
-        self.check_principals()
+        self.check_principals()?;
+        self.check_limits()
+    }
+
+    /// Refuses two tokens of one principal with different limits for the principal.
+    fn check_limits(&self) -> Result<(), String> {
+        let mut limits: HashMap<&str, (Option<f64>, Option<u32>)> = HashMap::new();
+        for entry in &self.token {
+            let principal = entry.principal.as_ref().unwrap_or(&entry.name);
+            let (budget, running) = limits.entry(principal).or_default();
+            let differing = [
+                ("budgetUsdPerDay", differ(*budget, entry.budget_usd_per_day)),
+                ("running", differ(*running, entry.running)),
+            ];
+            if let Some((field, _)) = differing.into_iter().find(|(_, differs)| *differs) {
+                return Err(format!(
+                    "{field} of the token {:?} differs from another token of the principal \
+                     {principal:?}; give it once, or the same",
+                    entry.name
+                ));
+            }
+            *budget = budget.or(entry.budget_usd_per_day);
+            *running = running.or(entry.running);
+        }
+        Ok(())
     }
 
     /// Refuses a token that would open another one's executions by accident, because its name is
@@ -115,6 +139,11 @@ impl TokenFile {
         }
         Ok(())
     }
+}
+
+/// Returns whether two limits are both given, and differ.
+fn differ<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+    one.is_some() && other.is_some() && one != other
 }
 
 #[cfg(test)]

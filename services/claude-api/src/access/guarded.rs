@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use addresses::{AuditLines, FailedAttempts, OmittedLines, RetryAfter};
+use addresses::{AuditLines, FailedAttempts, RetryAfter};
 use protocol::{Problem, ProblemType};
 
 /// A refused request, for the audit log.
@@ -54,9 +54,7 @@ impl Guarded {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let next = lines.next(record.peer, now);
         drop(lines);
-        let Some(OmittedLines { of_peer, of_others }) = next else {
-            return;
-        };
+        let Some(omitted) = next else { return };
         let AuditRecord {
             token,
             principal,
@@ -65,7 +63,6 @@ impl Guarded {
             path,
             outcome,
         } = record;
-        let omitted = Some(of_peer + of_others).filter(|omitted| *omitted > 0);
         tracing::info!(
             target: "audit",
             token,
@@ -74,7 +71,7 @@ impl Guarded {
             method,
             path,
             outcome = outcome.as_str(),
-            omitted,
+            omitted = omitted.total(),
             "refused a request"
         );
     }

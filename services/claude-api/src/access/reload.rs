@@ -12,9 +12,8 @@ use super::token_file;
 /// How often the token file is read. With the check that a bridge makes every 5 s, the sessions of
 /// a removed token end within 15 s.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// How many readings in a row must find the file missing or empty before that counts as a change.
-/// Like every change, one more reading must confirm it; then the service refuses every token. A
-/// single reading may fall between the two steps of an editor.
+/// How many readings in a row must find the file missing or empty before the service refuses every
+/// token. A single reading may fall between the two steps of an editor.
 const MISSING_READINGS: u32 = 3;
 
 /// The result of one reading of the token file.
@@ -52,8 +51,10 @@ impl Watcher {
             self.candidate = None;
             return Reading::Same;
         }
-        // A reading may fall into the middle of a write, so two in a row must agree.
-        if self.last.is_some() && self.candidate.as_ref() != Some(&read) {
+        // A reading may fall into the middle of a write, so two in a row must agree. Those of a
+        // missing file do already.
+        let is_confirmed = read == Ok(None) || self.candidate.as_ref() == Some(&read);
+        if self.last.is_some() && !is_confirmed {
             self.candidate = Some(read);
             return Reading::Same;
         }
@@ -155,6 +156,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let source = source(dir.path(), &block("a", "view"));
         let mut watcher = Watcher::default();
+        let present = Ok(Some(block("a", "view")));
+        assert_eq!(watcher.take(&source, present), Reading::Same);
         for _ in 1..MISSING_READINGS {
             assert_eq!(watcher.take(&source, Ok(None)), Reading::Same);
         }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use protocol::{ExecutionId, ProblemType};
@@ -43,7 +43,7 @@ const WORDS: [&str; 19] = [
 pub(super) async fn note(State(service): App, request: Request, next: Next) -> Response {
     let connection = request.extensions().get::<ConnectionPeer>();
     let address = connection.map(ConnectionPeer::address);
-    let method = shown_method(request.method());
+    let method = protocol::guard::shown_method(request.method());
     let path = shown(request.uri().path());
     let response = next.run(request).await;
     let Some(outcome) = response.extensions().get::<ProblemType>().copied() else {
@@ -67,20 +67,6 @@ pub(super) async fn note(State(service): App, request: Request, next: Next) -> R
         guarded.log(record, Instant::now());
     }
     response
-}
-
-/// Returns a method as an audit line shows it. A method that a client made up is not shown, because
-/// it may be a secret.
-fn shown_method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::PUT => "PUT",
-        Method::POST => "POST",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "*",
-    }
 }
 
 /// Returns a path as an audit line shows it. It shows only words of this service and ids, because a

@@ -16,13 +16,24 @@ pub struct TicketRequest {
 
 /// A ticket, which opens one WebSocket session and works once. It is for clients that cannot send
 /// the header `Authorization` there, such as web pages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket {
     /// The secret text of the ticket: 43 characters of base64url.
     pub ticket: String,
     /// The lifetime of the ticket, in seconds.
     pub expires_seconds: u64,
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            ticket: _,
+            expires_seconds,
+        } = self;
+        let mut shown = f.debug_struct("Ticket");
+        shown.field("expires_seconds", expires_seconds).finish()
+    }
 }
 
 /// The body of `POST /v1/tickets/redeem`, with which a bridge uses up the ticket of a client.
