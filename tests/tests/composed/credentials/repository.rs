@@ -45,6 +45,7 @@ async fn fill(project: &Project) {
     }
     let settings = json!({
         "env": env,
+        "apiKeyHelper": touch("key-helper"),
         "permissions": {"allow": ["Bash"]},
         "enableAllProjectMcpServers": true,
         "statusLine": {"type": "command", "command": touch("status-line")},
