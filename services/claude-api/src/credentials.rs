@@ -177,12 +177,14 @@ impl Credentials {
     /// # Errors
     /// The webhook was not sent: `credentials` is not connected, too many webhooks have no result
     /// yet, or this one is too long. Only the last error is final.
+    #[allow(dead_code, reason = "for the queue of webhooks, which is built apart")]
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), NotSent> {
         self.shared.with(|table| table.deliver(delivery))
     }
 
     /// Returns the results of [`Credentials::deliver`]. `None` after the first call: there is one
     /// reader.
+    #[allow(dead_code, reason = "for the queue of webhooks, which is built apart")]
     pub(crate) fn delivery_outcomes(&self) -> Option<DeliveryOutcomes> {
         self.shared.with(|table| table.take_outcomes())
     }

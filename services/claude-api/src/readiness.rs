@@ -161,8 +161,7 @@ impl Readiness {
     /// Returns the obstacle for the credential. Reads files.
     fn credential_obstacle(&self) -> Option<Obstacle> {
         let own = self.environment.credential();
-        let own =
-            self.with(|cache| credential::of_environment(&own, cache.refused.as_ref()));
+        let own = self.with(|cache| credential::of_environment(&own, cache.refused.as_ref()));
         match &self.credentials {
             None => own,
             Some(credentials) => credential::of_credentials(&credentials.known(), own),

@@ -124,10 +124,12 @@ async fn greet(lines: &mut Lines, writer: &mut OwnedWriteHalf) -> Result<Credent
 /// Reads and handles reports until the connection ends.
 async fn read(lines: &mut Lines, shared: &Shared, number: LinkNumber) -> Ended {
     loop {
-        match next(lines).await {
-            Ok(report) if shared.report(number, report) => {}
-            Ok(_) => return Ended::SecondHello,
+        let report = match next(lines).await {
+            Ok(report) => report,
             Err(ended) => return ended,
+        };
+        if !shared.report(number, report) {
+            return Ended::SecondHello;
         }
     }
 }

@@ -30,7 +30,9 @@ impl Outbox {
                 was_sent = false;
                 false
             }
-            Order::Exhaust { execution_id: other } => other != execution_id,
+            Order::Exhaust {
+                execution_id: other,
+            } => other != execution_id,
             _ => true,
         });
         if was_sent {

@@ -9,7 +9,8 @@ use prometheus_client::registry::{Registry, Unit};
 use protocol::{ProblemType, Reason, State};
 
 use super::{
-    EndLabels, KindLabel, Metrics, ModelRequests, OutputCounters, RefusalLabel, StateLabel, TOKENS, TrackLabel,
+    EndLabels, KindLabel, Metrics, ModelRequests, OutputCounters, RefusalLabel, StateLabel, TOKENS,
+    TrackLabel,
 };
 
 /// All pairs of state and reason with which an execution can end. Each is a series from the start

@@ -12,11 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// The endpoints.
-const ENDPOINTS: [Endpoint; 3] = [
-    Endpoint::Messages,
-    Endpoint::CountTokens,
-    Endpoint::Models,
-];
+const ENDPOINTS: [Endpoint; 3] = [Endpoint::Messages, Endpoint::CountTokens, Endpoint::Models];
 /// The labels of statuses. The statuses that the API documents have a label each; the others share
 /// one with their class. `none` is a request without an answer.
 const STATUSES: [&str; 15] = [
@@ -27,9 +23,8 @@ const STATUSES: [&str; 15] = [
 const KINDS: [&str; 4] = ["input", "output", "cache_read", "cache_creation"];
 /// The upper bounds of the histogram buckets for the time until the first byte of an answer, in
 /// seconds. An error takes a tenth of a second, an answer seconds, and one with thinking minutes.
-const FIRST_BYTE_SECONDS: [f64; 11] = [
-    0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0,
-];
+const FIRST_BYTE_SECONDS: [f64; 11] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0];
 
 /// The labels `endpoint` and `status` of the counter of requests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

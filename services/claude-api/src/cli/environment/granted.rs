@@ -136,7 +136,11 @@ mod tests {
                 &[("https_proxy", "http://x:1"), ("NO_PROXY", "*.y")],
                 Some("*.y"),
             ),
-            (environment(&[]), &[("ANTHROPIC_BASE_URL", "http://x")], None),
+            (
+                environment(&[]),
+                &[("ANTHROPIC_BASE_URL", "http://x")],
+                None,
+            ),
         ] {
             let vars = seen(&environment, client, granted);
             assert_eq!(vars["NO_PROXY"], vars["no_proxy"]);

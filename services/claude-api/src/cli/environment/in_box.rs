@@ -21,7 +21,9 @@ impl Environment {
     pub fn credentials_in_box(&self) -> Vec<String> {
         let is_set = |name: &&str| self.vars.contains_key(*name);
         let model = SECRETS.into_iter().chain(MODEL_ACCESS).filter(is_set);
-        let proxies = PROXIES.into_iter().flat_map(|(upper, lower)| [upper, lower]);
+        let proxies = PROXIES
+            .into_iter()
+            .flat_map(|(upper, lower)| [upper, lower]);
         let proxies = proxies.filter(|name| self.get(name).is_some_and(has_password));
         let passed = self.passed.iter().map(String::as_str).filter(is_set);
         let passed = passed.filter(|name| names_credential(name));

@@ -99,8 +99,7 @@ fn a_revoked_grant_waits_for_its_last_answers_as_long_as_they_can_come() {
     let mut table = Table::default();
     let link = table.connect();
     orders(&mut table, link);
-    let [one, two, three] =
-        ["one", "two", "three"].map(|id| table.insert(registration(id, None)));
+    let [one, two, three] = ["one", "two", "three"].map(|id| table.insert(registration(id, None)));
     orders(&mut table, link);
     table.revoke("one");
     table.revoke("one");
