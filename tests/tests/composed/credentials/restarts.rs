@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cc_tests::composed::{Plan, Project, Use, case};
+use serde_json::Value;
 
 use super::readiness;
 use crate::support::{assert_completed, run};
@@ -24,6 +25,9 @@ async fn a_kill_of_credentials_in_mid_answer_repeats_no_output() {
         let (output, end) = client.wait_terminal(&id).await;
         assert_completed(&end);
         assert_eq!(String::from_utf8_lossy(&output), text);
+        let warnings = end["warnings"].as_array().expect("a list");
+        let restarted = |one: &Value| one["code"] == "credentials_restarted";
+        assert!(warnings.iter().any(restarted), "{end}");
         assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
         client.finish().await;
         readiness(&project, None).await;
