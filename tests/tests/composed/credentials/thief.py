@@ -106,16 +106,23 @@ class Search:
                 self.memory(process)
 
     def files(self):
-        for folder, folders, names in os.walk("/"):
-            if folder == "/":
-                folders[:] = [name for name in folders if name not in ("proc", "sys")]
-            for name in names:
-                path = os.path.join(folder, name)
-                try:
-                    if stat.S_ISREG(os.lstat(path).st_mode):
-                        self.file(path, "files")
-                except OSError:
-                    pass
+        # The folder / itself may be closed although folders in it are not.
+        tops = {"/", "/bin", "/dev", "/etc", "/home/claude", "/lib", "/opt", "/run", "/run/secrets", "/root", "/spool", "/tmp", "/usr",
+            "/var", "/workspace", os.getcwd(), *(value for value in os.environ.values() if value.startswith("/"))}
+        seen = set()
+        for top in sorted(tops):
+            for folder, folders, names in os.walk(top):
+                if folder in seen or folder in ("/proc", "/sys"):
+                    folders[:] = []
+                    continue
+                seen.add(folder)
+                for name in names:
+                    path = os.path.join(folder, name)
+                    try:
+                        if stat.S_ISREG(os.lstat(path).st_mode):
+                            self.file(path, "files")
+                    except OSError:
+                        pass
 
 
 def exchange(address, port, sent, patience=PATIENCE):
@@ -146,7 +153,7 @@ def open_ports(name):
             connection = socket.socket()
             connection.setblocking(False)
             error = connection.connect_ex((address, port))
-            if error == 0:
+            if error == 0 and connects(connection):
                 found.append(port)
             elif error == errno.EINPROGRESS:
                 connecting[connection.fileno()] = (connection, port)
@@ -165,9 +172,9 @@ def open_ports(name):
 
 
 def connects(connection):
+    """Whether the connection is to a listener. A free port may connect to itself, if the kernel chooses it as the local one."""
     try:
-        connection.getpeername()
-        return True
+        return connection.getpeername() != connection.getsockname()
     except OSError:
         return False
 
