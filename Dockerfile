@@ -1,4 +1,5 @@
-# Builds four images: claude-api, bridge, tls-proxy and scripted-model (demo and tests only). The target selects one.
+# Builds five images: claude-api, bridge, credentials, tls-proxy and scripted-model (demo and tests only). The target
+# selects one.
 #
 # Both bases are arguments: images that this machine built work as well as pulled ones (scripts/base-images). Every
 # download has a time limit and names its failure. The optional build secret "ca_bundle" is a PEM file that the build
@@ -31,9 +32,9 @@ RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \
     --mount=type=cache,id=ccb-target,target=/src/target,sharing=locked \
     find services tests -name '*.rs' -exec touch {} + \
     && timeout 3600 cargo build --locked --offline --profile "$CARGO_PROFILE" \
-       --bin claude-api --bin bridge --bin ccb --bin scripted-model --bin stand-in-claude \
+       --bin claude-api --bin bridge --bin credentials --bin ccb --bin scripted-model --bin stand-in-claude \
     && folder=target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE") \
-    && mkdir -p /out && cd "$folder" && cp claude-api bridge ccb scripted-model stand-in-claude /out/
+    && mkdir -p /out && cd "$folder" && cp claude-api bridge credentials ccb scripted-model stand-in-claude /out/
 
 FROM scratch AS prebuilt
 COPY target/container/ /out/
@@ -133,6 +134,35 @@ LABEL io.cc-bridge.image="bridge" \
       org.opencontainers.image.revision="$REVISION"
 HEALTHCHECK --interval=2s --timeout=90s --start-period=30s --retries=3 CMD ["watch-health", "bridge", "healthcheck"]
 ENTRYPOINT ["bridge"]
+CMD ["serve"]
+
+# The files of the image credentials: the program, the libraries that it loads, and the CA certificates.
+FROM ${DEBIAN_IMAGE} AS credentials-files
+COPY --from=binaries --chmod=0711 /out/credentials /files/usr/local/bin/credentials
+COPY --from=claude-api /etc/ssl/certs/ca-certificates.crt /files/etc/ssl/certs/ca-certificates.crt
+RUN ldd /files/usr/local/bin/credentials | sed -nE 's,^(.* => )?[[:space:]]*(/[^ ]+) .*,\2,p' | xargs cp --parents --dereference --target-directory=/files \
+    && mkdir /files/tmp && printf 'hosts: files dns\n' >/files/etc/nsswitch.conf \
+    && chroot /files credentials --version
+
+# Holds the credential of the model. There is no shell and no other program. A program that its user may run but not read
+# hides its memory and descriptors from that user's processes (proc(5)).
+FROM scratch AS credentials
+COPY --from=credentials-files /files/ /
+ENV PATH=/usr/local/bin \
+    CREDENTIALS_HOST=0.0.0.0 \
+    CREDENTIALS_PORT=8005 \
+    CREDENTIALS_CLAUDE_API=claude-api:8006
+USER 10003:10003
+EXPOSE 8005
+ARG REVISION VERSION
+LABEL io.cc-bridge.image="credentials" \
+      org.opencontainers.image.title="cc-bridge credentials" \
+      org.opencontainers.image.description="Holds the credential of the model and forwards the requests of executions" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+HEALTHCHECK --interval=2s --timeout=90s --start-period=30s --retries=3 CMD ["credentials", "healthcheck", "--watch"]
+ENTRYPOINT ["credentials"]
 CMD ["serve"]
 
 # nginx with TLS in front of both services (compose.tls.yaml). The certificate is a mount, so the image has no secret.

@@ -17,6 +17,8 @@ basic() {
   seen 60 "every setting of the services is in compose.yaml and in the documentation" settings_are_all_there
   seen 60 "ccb doctor finds no fault" doctor_is_content
   seen 60 "containers: not root, read-only, no capabilities, init, health, loopback ports" containers_are_closed
+  seen 60 "credentials: a user of its own, no shell, no capabilities, memory that cannot be read" credentials_is_closed
+  seen 300 "the images have no credential of the shell that built them" images_have_no_credential
   seen 60 "scripts/up hands over volumes that another user owns" volumes_are_handed_over
   seen 90 "scripts/ccb exec: RESULT:::168, exit code 0" ccb_says_168
   seen 60 "the CLI's own transcript shows the tool call" transcript_shows_the_tool

@@ -24,7 +24,7 @@ fail() { fail_with 1 "$@"; }
 # knows their values.
 settings_named() {
   { LC_ALL=C grep -oE '[A-Za-z_][A-Za-z0-9_]*' "$ROOT/.env" || true; } | sort -u |
-    { grep -xE '(ANTHROPIC|CLAUDE|BRIDGE|CCB)_.+|(HTTPS?|NO)_PROXY|(https?|no)_proxy|(RUST|DEBIAN)_IMAGE|TZ' || true; }
+    { grep -xE '(ANTHROPIC|CLAUDE|BRIDGE|CREDENTIALS|CCB)_.+|(HTTPS?|NO)_PROXY|(https?|no)_proxy|(RUST|DEBIAN)_IMAGE|TZ' || true; }
 }
 
 # env_file: exports the settings in .env as Compose reads them; the shell wins, as with Compose.

@@ -19,10 +19,13 @@ a.bind(("127.0.0.1", 0)); b.bind(("127.0.0.1", 0))
 print(a.getsockname()[1], b.getsockname()[1])')
   export CCB_PROJECT CCB_CLAUDE_API_PORT CCB_BRIDGE_PORT
   export CCB_WS=ws://127.0.0.1:$CCB_BRIDGE_PORT/ws CCB_HTTP=http://127.0.0.1:$CCB_CLAUDE_API_PORT
-  unset CCB_WORKSPACE CCB_CLI_HOME "${!CLAUDE_API_@}" "${!BRIDGE_@}"
+  unset CCB_WORKSPACE CCB_CLI_HOME "${!CLAUDE_API_@}" "${!BRIDGE_@}" "${!CREDENTIALS_@}" "${!CCB_CREDENTIAL@}"
+  # The demo does not use this credential, and no image may have it (images_have_no_credential).
+  SHELL_KEY=sk-ant-$(od -An -N16 -tx1 /dev/urandom | tr -dc '0-9a-f')
+  export SHELL_KEY
   trap 'composed_gone >/dev/null 2>&1; rm -rf "$REPORT"' EXIT
   need_command curl curl
-  check 4800 "up --demo" scripts/up --demo || return
+  check 4800 "up --demo" env ANTHROPIC_API_KEY="$SHELL_KEY" scripts/up --demo || return
   COMPOSED=up
 }
 

@@ -46,6 +46,7 @@ doctor() {
 stack_facts() {
   engine_facts
   [ "$(docker_state)" = there ] || return 0
+  container_facts credentials
   container_facts claude-api "$HTTP_PORT" 8002
   container_facts bridge "$WS_PORT" 8003
   # Only scripts/up --tls starts it.
@@ -53,6 +54,7 @@ stack_facts() {
     container_facts tls-proxy "${CCB_TLS_PORT:-8443}" 8443
   fi
   demo_fact
+  credential_fact
   disk_facts
   bridge=$(container_of bridge)
 }
@@ -110,13 +112,13 @@ engine_facts() {
   else fact warn compose "Docker Compose v2 is missing" "scripts/compose-tools installs it for you"; fi
 }
 
-# container_facts SERVICE PORT INNER: adds the container's state and health, and whether this machine reaches its port.
+# container_facts SERVICE [PORT INNER]: adds the container's state and health, and whether this machine reaches its port.
 container_facts() {
   local id state health restarts killed current used
   id=$(docker ps -aq --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1" | head -n 1)
   if [ -z "$id" ]; then
     fact fail "container $1" "project $PROJECT has none" "start it: scripts/up"
-    if used=$(port_taken "$2" "$1"); then fact warn "port $2" "in use by $used" "stop that program, or choose another port (docs/operations.md)"; fi
+    if [ -n "${2:-}" ] && used=$(port_taken "$2" "$1"); then fact warn "port $2" "in use by $used" "stop that program, or choose another port (docs/operations.md)"; fi
     return 0
   fi
   read -r state health restarts killed used < <(docker inspect -f \
@@ -129,13 +131,13 @@ container_facts() {
     *) fact fail "container $1" "$state, exit code $(docker inspect -f '{{.State.ExitCode}}' "$id"): $(docker logs --tail 1 "$id" 2>&1 | tail -c 300 | tr '\t\n' '  ' | printable)" \
       "start it: scripts/up; see its log: docker compose -p $PROJECT logs $1" ;;
   esac
-  if [ "$killed" = true ]; then fact warn "memory of $1" "the kernel killed a process for lack of memory" "raise CCB_MEMORY (or CCB_BRIDGE_MEMORY) and run scripts/up"; fi
+  if [ "$killed" = true ]; then fact warn "memory of $1" "the kernel killed a process for lack of memory" "raise CCB_MEMORY (or CCB_BRIDGE_MEMORY, CCB_CREDENTIALS_MEMORY) and run scripts/up"; fi
   # By the container's own image name: compose.override.yaml may set another one.
   current=$(docker image inspect -f '{{.Id}}' "$(docker inspect -f '{{.Config.Image}}' "$id")" 2>/dev/null || true)
   if [ -n "$current" ] && [ "$current" != "$used" ]; then
     fact warn "image of $1" "the running container uses an older image than the newest build" "scripts/up starts the new one, which interrupts running executions"
   fi
-  published_facts "$1" "$id" "$3"
+  [ -z "${3:-}" ] || published_facts "$1" "$id" "$3"
 }
 
 published_facts() {
@@ -168,6 +170,16 @@ health_words() { docker inspect -f '{{with .State.Health}}{{range .Log}}{{.Outpu
 demo_fact() {
   [ -z "$(container_of scripted-model)" ] ||
     fact warn demo "the model is a script and understands nothing" "for the real model, set a credential (docs/operations.md) and run scripts/up"
+}
+
+# credential_fact: adds where the credential of the model is, by the environment of the running claude-api.
+credential_fact() {
+  local api
+  api=$(container_of claude-api)
+  [ -n "$api" ] || return 0
+  if docker inspect -f '{{range .Config.Env}}{{println .}}{{end}}' "$api" 2>/dev/null | grep -q '^CLAUDE_API_CREDENTIALS_URL=.'; then
+    fact ok "place of the credential" "the container credentials, which the tools cannot read; the CLI's own login would be in claude-api"
+  else fact warn "place of the credential" "the tools' environment" "unset CCB_CREDENTIAL_IN_BOX and run scripts/up"; fi
 }
 
 # Free space where Docker keeps images and volumes, as a container sees it.

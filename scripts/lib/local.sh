@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Runs both services as background processes of this machine, without containers. Sourced, never run.
+# Runs claude-api and bridge as background processes of this machine, without containers. Sourced, never run.
 
 LOCAL=${LOCAL:-}
 RUN=$STATE/local
@@ -129,6 +129,7 @@ local_up() {
     "install it (rustup.rs), then: rustup toolchain install $RUST_VERSION" "or install Docker and use scripts/up"
   if is_true "${CLAUDE_API_SANDBOX:-}"; then say "LOCAL: no containers. The CLI's tools run sandboxed, as $(id -un); scripts/ccb doctor names what the sandbox lacks here."
   else say "LOCAL: no containers. The CLI's tools run UNSANDBOXED: what the model runs, it runs as $(id -un) on this machine."; fi
+  say "LOCAL: credential in the tools' environment: there is no container for it (SECURITY.md)."
   [ -n "$DEMO" ] || credential_set || [ -s "${CLAUDE_CONFIG_DIR:-$HOME/.claude}/.credentials.json" ] || DEMO=1
   [ -z "$DEMO" ] || demo_banner
   cli=$(local_cli)

@@ -2,7 +2,7 @@
 # Checks of scripts/up before it starts anything: names, ports, ids, paths, Compose files. Sourced, never run.
 
 # The pattern of a setting's name.
-SETTING='(CCB|CLAUDE_API|BRIDGE|ANTHROPIC)_[A-Za-z0-9_]+'
+SETTING='(CCB|CLAUDE_API|BRIDGE|CREDENTIALS|ANTHROPIC)_[A-Za-z0-9_]+'
 # settings_known [local]: prints the names of settings, one a line: names that compose.yaml passes or uses, that
 # compose.override.yaml mentions, and that the scripts use. With `local`, every setting of the services.
 settings_known() {
@@ -49,7 +49,7 @@ check_paths() {
     [ -d "$path" ] || fail "$name is not a folder: $path" "create it first, or unset $name"
     export "$name=$(cd "$path" && pwd)"
   done
-  for name in ANTHROPIC_API_KEY_FILE ANTHROPIC_AUTH_TOKEN_FILE CLAUDE_CODE_OAUTH_TOKEN_FILE; do
+  for name in "${CREDENTIAL_FILES[@]}"; do
     path=${!name:-}
     [ -n "$path" ] || continue
     path=$(compose_path "$path")
@@ -106,6 +106,36 @@ free_port() {
   echo "$port"
 }
 
+# check_credential: checks the setting that gives the credential to the tools, and the ids of credentials. They are never
+# root's.
+check_credential() {
+  local name
+  case ${CCB_CREDENTIAL_IN_BOX:-} in
+    '' | 1) ;;
+    *) fail_with 64 "CCB_CREDENTIAL_IN_BOX=$CCB_CREDENTIAL_IN_BOX is neither 1 nor empty" "unset it: then only the container credentials has the credential" ;;
+  esac
+  for name in CCB_CREDENTIALS_UID CCB_CREDENTIALS_GID; do
+    [[ ${!name:-1} =~ ^0*[1-9][0-9]*$ ]] || fail_with 64 "$name=${!name} is not the number of a user or group other than root" "unset it: the default is 10003, or the owner of the credential's file"
+  done
+}
+
+# credential_ids: sets the ids of the container credentials: its own, or those of the owner of a credential's file that
+# nobody else may read. Needs the library access.sh.
+credential_ids() {
+  local name path uid gid
+  [ -z "$DEMO" ] || return 0
+  for name in "${CREDENTIAL_FILES[@]}"; do
+    path=${!name:-}
+    [ -n "$path" ] || continue
+    if CCB_UID=${CCB_CREDENTIALS_UID:-10003} CCB_GID=${CCB_CREDENTIALS_GID:-10003} may_read "$path"; then continue; fi
+    read -r uid gid < <(stat -L -c '%u %g' "$path")
+    [ "$uid" != 0 ] && [ -z "${CCB_CREDENTIALS_UID:-}" ] ||
+      fail_with 64 "the container credentials runs as ${CCB_CREDENTIALS_UID:-10003}:${CCB_CREDENTIALS_GID:-10003} and may not read $path ($name)" \
+        "its owner is $uid:$gid, its mode $(stat -L -c %a "$path"): sudo chown ${CCB_CREDENTIALS_UID:-10003} '$path'"
+    export CCB_CREDENTIALS_UID=$uid CCB_CREDENTIALS_GID=$gid
+  done
+}
+
 # check_ids: checks that CCB_UID and CCB_GID are ids, and not root's: no other user could read root's files in the volumes.
 check_ids() {
   [[ ${CCB_UID:-1} =~ ^[0-9]+$ ]] || fail_with 64 "CCB_UID=$CCB_UID is not a number" "set it to the id of a user (id -u NAME), or unset it"
@@ -116,7 +146,7 @@ check_ids() {
 
 # need_images: checks that the engine has the image of each service.
 need_images() {
-  local image services=(claude-api bridge)
+  local image services=(claude-api bridge credentials)
   [ -z "$DEMO" ] || services+=(scripted-model)
   [ -z "$TLS" ] || services+=(tls-proxy)
   for image in $(compose config --images "${services[@]}" | sort); do

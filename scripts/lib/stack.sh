@@ -103,6 +103,26 @@ credential_set() {
   return 1
 }
 
+# CREDENTIAL_FILES: the settings that name a file with a credential.
+CREDENTIAL_FILES=(ANTHROPIC_API_KEY_FILE ANTHROPIC_AUTH_TOKEN_FILE CLAUDE_CODE_OAUTH_TOKEN_FILE)
+
+# own_login: succeeds when no variable and no file gives a credential, so that the CLI uses its own login.
+own_login() {
+  local name
+  for name in ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN CLAUDE_CODE_OAUTH_TOKEN "${CREDENTIAL_FILES[@]}"; do [ -z "${!name:-}" ] || return 1; done
+}
+
+# credential_words: prints where the credential of the model is in the stack that scripts/up starts.
+credential_words() {
+  if [ -n "$DEMO" ]; then return 0
+  elif own_login; then
+    say "credential: the CLI's own login, in claude-api. The tools can read it (SECURITY.md)"
+    [ -z "${ANTHROPIC_BASE_URL:-}" ] || [ -n "${CCB_CREDENTIAL_IN_BOX:-}" ] ||
+      warn "ANTHROPIC_BASE_URL is set, but the CLI's own login does not use it unless CCB_CREDENTIAL_IN_BOX=1 is set"
+  elif [ -n "${CCB_CREDENTIAL_IN_BOX:-}" ]; then say "credential in the tools' environment, because CCB_CREDENTIAL_IN_BOX is set (SECURITY.md)"
+  else say "credential: only the container credentials has it. The tools have a grant that ends with their execution"; fi
+}
+
 # port_taken PORT SERVICE [ADDRESS]: prints who uses the port, other than this project's own container; code 1 when it is
 # free.
 port_taken() {

@@ -1,6 +1,7 @@
 //! The command `ccb doctor`, which checks whether a prompt would run, and otherwise says how to fix
 //! that. It only reads; it starts no execution and changes nothing.
 
+mod credential;
 mod http;
 mod report;
 mod token;
@@ -98,8 +99,14 @@ async fn bridge(report: &mut Report, common: &Common) -> bool {
         token: common.access.token.as_ref(),
     };
     match service.get("/health/ready").await {
-        Ok((200, _)) => report.ok("ready", "an execution would start immediately"),
-        Ok((status, body)) => not_ready(report, status, &body),
+        Ok((200, body)) => {
+            report.ok("ready", "an execution would start immediately");
+            credential::add(report, &body);
+        }
+        Ok((status, body)) => {
+            not_ready(report, status, &body);
+            credential::add(report, &body);
+        }
         Err(reason) => report.fail(
             "ready",
             &format!("the bridge does not report its readiness: {reason}"),
@@ -310,6 +317,7 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
                 &format!("{shown} is ready, answered in {ms} ms"),
             );
             warnings(report, &body);
+            credential::add(report, &body);
             token::of_claude_api(report, service).await;
         }
         Ok((503, body)) => {
@@ -317,6 +325,7 @@ async fn claude_api(report: &mut Report, url: Option<&str>, bridge_reached: bool
             // A reached bridge has already reported the reasons.
             if !bridge_reached {
                 not_ready(report, 503, &body);
+                credential::add(report, &body);
             }
         }
         Ok((status, _)) => report.warn(

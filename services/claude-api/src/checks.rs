@@ -61,7 +61,7 @@ pub(crate) async fn keep_checking(engine: Arc<Engine>, stop: CancellationToken) 
             cli_due = tokio::time::Instant::now() + pause;
             if !requested {
                 // A refused credential may have been made valid by its issuer.
-                engine.readiness.credential_worked();
+                engine.readiness.forget_refusal();
             }
             requested = false;
         }

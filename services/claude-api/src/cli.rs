@@ -13,7 +13,7 @@ use protocol::{Body, InputMode, PromptMode};
 use serde_json::json;
 
 use crate::config::{Permissions, RepositorySettings};
-pub use environment::{Credential, Environment};
+pub use environment::{Credential, Environment, Granted};
 
 /// Whether a start of the CLI begins a conversation (a session of the CLI) or continues one. A
 /// wrong choice makes the CLI fail.
@@ -85,26 +85,36 @@ pub fn arguments(
 /// With `full`, the CLI reads the repository's settings, whose `env` overrides the CLI's own
 /// environment. A hostile repository could so redirect the credential to its own server. Therefore
 /// the endpoint and proxy variables are repeated in `--settings`, which overrides the repository.
+///
+/// The user's own settings are always read, and may have an `env` too. With `granted`, the URL of
+/// `credentials` is therefore repeated with every setting. The arguments never contain the grant.
 #[must_use]
 pub fn repository_arguments(
     setting: RepositorySettings,
     workspace: &Path,
     environment: &Environment,
+    granted: Option<&Granted<'_>>,
 ) -> Vec<String> {
-    match setting {
+    let mut arguments = match setting {
         RepositorySettings::None => vec!["--setting-sources=user".to_owned()],
         RepositorySettings::Instructions => vec![
             "--setting-sources=user".to_owned(),
             format!("--add-dir={}", workspace.display()),
         ],
         RepositorySettings::Full => {
-            let settings = json!({ "disableAllHooks": true, "env": environment.endpoints() });
-            vec![
+            let env = environment.endpoints(granted);
+            let settings = json!({ "disableAllHooks": true, "env": env });
+            return vec![
                 "--setting-sources=user,project".to_owned(),
                 format!("--settings={settings}"),
-            ]
+            ];
         }
+    };
+    if let Some(granted) = granted {
+        let settings = json!({ "env": environment.pinned_endpoints(granted) });
+        arguments.push(format!("--settings={settings}"));
     }
+    arguments
 }
 
 /// Returns the environment variable, as name and value, that makes the CLI read `CLAUDE.md` in the

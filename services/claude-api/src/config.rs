@@ -6,6 +6,7 @@
 //! [`protocol::limits`]. Every other constant is beside the code that uses it.
 
 mod connections;
+mod credentials;
 mod hooks;
 mod input;
 mod limits;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use connections::ConnectionArgs;
+pub use credentials::{CredentialsArgs, CredentialsUrl};
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
 pub use input::{ControlRequest, InputArgs};
 pub use limits::LimitArgs;
@@ -233,6 +235,9 @@ pub struct ServeArgs {
     /// The addresses from which this service can be reached.
     #[command(flatten)]
     pub network: NetworkArgs,
+    /// The connection with `credentials`, which holds the credential of the model.
+    #[command(flatten)]
+    pub credentials: CredentialsArgs,
     /// The permissions of the CLI's tools.
     #[command(flatten)]
     pub tools: tools::ToolArgs,
@@ -265,6 +270,9 @@ pub struct Settings {
     pub control_requests: Vec<ControlRequest>,
     /// The operator's programs that run before and after each execution.
     pub hooks: Hooks,
+    /// The URL of `credentials`. `None` if the CLI gets the credential of this service's own
+    /// environment.
+    pub credentials: Option<CredentialsUrl>,
     /// The limits in force (docs/protocol.md, "Limits"). A limit without a flag has its default
     /// value.
     pub limits: protocol::Limits,
@@ -345,6 +353,10 @@ impl Settings {
         };
         let hooks = args.hooks.check(&mut mistakes);
         mistakes.extend(args.network.check(args.host));
+        let other_ports = [Some(args.port), args.network.proxy_port];
+        let credentials = args
+            .credentials
+            .check(other_ports.into_iter().flatten(), &mut mistakes);
         let limits = protocol::Limits {
             boxed: args.network.boxed,
             tokens: args.network.has_tokens(),
@@ -358,6 +370,7 @@ impl Settings {
                 tools,
                 control_requests,
                 hooks,
+                credentials,
                 limits,
             })
         } else {

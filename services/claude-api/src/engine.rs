@@ -14,6 +14,7 @@ use crate::access::Access;
 use crate::cli::{Environment, create_private};
 use crate::config::Settings;
 use crate::conversations::Conversations;
+use crate::credentials::Credentials;
 use crate::in_place::InPlace;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -54,6 +55,9 @@ pub struct Engine {
     pub(crate) conversations: Conversations,
     /// The tokens, tickets and budgets: who a client is, and what it may do.
     pub(crate) access: Arc<Access>,
+    /// The service `credentials`, which holds the credential of the model. `None` if the CLI gets
+    /// the credential of this service's own environment.
+    pub(crate) credentials: Option<Credentials>,
     /// The counters and gauges that `/metrics` reports.
     pub(crate) metrics: Metrics,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
@@ -106,16 +110,27 @@ impl Engine {
         // unready, but does not stop it.
         let _ = create_private(&settings.args.workspace_root);
         let policy = Policy::new(&settings.args, &environment).map_err(BadSettings)?;
-        let missing = sandbox::warnings(&settings.args, &environment);
-        warnings.extend(missing.into_iter().map(|missing| missing.message));
+        let metrics = Metrics::default();
+        let credentials = settings.credentials.clone().map(|url| {
+            let is_boxed = settings.args.network.boxed;
+            Credentials::new(url, is_boxed, metrics.model_requests.clone())
+        });
+        let credentials = credentials
+            .transpose()
+            .context("the addresses of this container cannot be read (--boxed)")?;
+        let readiness = Readiness::new(Arc::clone(&environment), credentials.clone());
+        let missing = sandbox::warnings(&settings.args, readiness.uses_login());
+        let missing = missing.into_iter().chain(readiness.credential_warning());
+        warnings.extend(missing.map(|missing| missing.message));
         let engine = Arc::new(Self {
-            readiness: Readiness::new(Arc::clone(&environment)),
+            readiness,
             environment,
             registry,
             runners,
             conversations,
             access: Arc::new(access),
-            metrics: Metrics::default(),
+            credentials,
+            metrics,
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),

@@ -30,6 +30,7 @@ mod checks;
 pub mod cli;
 pub mod config;
 pub mod conversations;
+mod credentials;
 pub mod engine;
 pub mod execution;
 pub mod health;

@@ -150,11 +150,14 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Binds the TCP sockets on which the service listens: `--port`, and `--proxy-port` if it is given.
+/// Binds the TCP sockets on which the service listens: `--port`, `--proxy-port` if it is given, and
+/// `--credentials-port` if there is a service `credentials`. They are bound before anything else
+/// runs, and as long as the process lives. So no command of the model can listen in their place.
 ///
 /// # Errors
 /// An address cannot be bound.
-async fn listen(args: &ServeArgs) -> anyhow::Result<Listeners> {
+async fn listen(settings: &Settings) -> anyhow::Result<Listeners> {
+    let args = &settings.args;
     let bind = async |port: u16, flag| {
         let bound = TcpListener::bind((args.host, port)).await;
         bound.with_context(|| {
@@ -169,7 +172,15 @@ async fn listen(args: &ServeArgs) -> anyhow::Result<Listeners> {
         Some(port) => Some(bind(port, "--proxy-port").await?),
         None => None,
     };
-    Ok(Listeners { clients, proxies })
+    let credentials = match settings.credentials {
+        Some(_) => Some(bind(args.credentials.credentials_port, "--credentials-port").await?),
+        None => None,
+    };
+    Ok(Listeners {
+        clients,
+        proxies,
+        credentials,
+    })
 }
 
 /// Binds the HTTP listeners, opens the service, recovers its executions, then serves until SIGTERM
@@ -180,7 +191,7 @@ async fn listen(args: &ServeArgs) -> anyhow::Result<Listeners> {
 /// disk cannot be listed.
 async fn start(settings: Settings) -> anyhow::Result<()> {
     raise_descriptor_limit();
-    let listeners = listen(&settings.args).await?;
+    let listeners = listen(&settings).await?;
     if let Err(problem) = runner::init_parent() {
         tracing::warn!(%problem, "could not protect processes completely; starting anyway");
     }
@@ -223,9 +234,12 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         tracing::info!("received a signal to stop; refusing new executions");
     };
     let (clients, proxies) = listeners.addresses()?;
+    let credentials = listeners.credentials.as_ref();
+    let credentials = credentials.map(TcpListener::local_addr).transpose()?;
     tracing::info!(
         addr = %clients,
         proxy_addr = proxies.map(tracing::field::display),
+        credentials_addr = credentials.map(tracing::field::display),
         version = env!("CARGO_PKG_VERSION"),
         spool = %service.engine.settings.args.spool_dir.display(),
         workspaces = %service.engine.settings.args.workspace_root.display(),

@@ -10,6 +10,7 @@
 //!   a workspace is never a label. Every series exists from the start, with the value 0.
 
 mod definitions;
+mod model_requests;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use protocol::{Exposition, ProblemType, Reason, State, Status};
 use serde_json::Value;
+
+pub(crate) use model_requests::ModelRequests;
 
 /// The value of the label `reason` for an end without a reason, because a label cannot be missing.
 const NO_REASON: &str = "none";
@@ -126,6 +129,8 @@ pub(crate) struct Metrics {
     pub(crate) events_lost: Counter,
     /// Counts the bytes of output and events that were produced or dropped.
     pub(crate) output: OutputCounters,
+    /// The requests to the model's API, as the service `credentials` reports them.
+    pub(crate) model_requests: ModelRequests,
 }
 
 /// The counters of bytes on the way from the CLI's stdout to the disk. Clones share the same

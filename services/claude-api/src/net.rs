@@ -65,13 +65,19 @@ pub struct Listeners {
     /// The socket for reverse proxies, which must name their clients (`--proxy-port`). `None` if
     /// there is none.
     pub proxies: Option<TcpListener>,
+    /// The socket for the service `credentials` (`--credentials-port`). `None` without it.
+    pub credentials: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Accepts the next connection of either socket. The flag is true if it arrived on the socket
-    /// for proxies. Cancel-safe.
+    /// Accepts the next connection of a client or a proxy. The flag is true if it arrived on the
+    /// socket for proxies. Cancel-safe.
     async fn accept(&mut self) -> (TcpStream, SocketAddr, bool) {
-        let Self { clients, proxies } = self;
+        let Self {
+            clients,
+            proxies,
+            credentials: _,
+        } = self;
         let from_proxy = async {
             match proxies {
                 Some(proxies) => Listener::accept(proxies).await,

@@ -1,13 +1,18 @@
 //! Readiness: whether an execution would start now. The answer is made from the cached results of
 //! periodic checks, so that a request for `/health/ready` starts no process.
 
+mod credential;
 mod obstacle;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::cli::{Credential, Environment};
+use crate::credentials::{Access, Credentials};
+use crate::times::now;
+pub(crate) use credential::CredentialFacts;
 pub use obstacle::Obstacle;
 pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, no_tokens, unwritable};
 
@@ -26,6 +31,10 @@ struct Cache {
     /// The credential that the model refused last. `None` if none was refused, or if an execution
     /// has succeeded since then.
     refused: Option<Credential>,
+    /// When an execution last succeeded with the credential of this service's environment, and when
+    /// that credential was last refused.
+    worked_at: Option<Timestamp>,
+    refused_at: Option<Timestamp>,
     /// Whether the service is shutting down.
     stopping: bool,
     /// The effect of a route by which commands of the model, in the service's own container (the
@@ -54,15 +63,17 @@ pub struct Readiness {
     cache: Arc<Mutex<Cache>>,
     /// The environment of the CLI, in which the credential is looked up for each request.
     environment: Arc<Environment>,
+    /// The service `credentials`; `None` if the CLI gets the credential of the environment.
+    credentials: Option<Credentials>,
     /// Wakes the periodic checks, so that the CLI is checked now.
     pub(crate) recheck: Arc<Notify>,
 }
 
 impl Readiness {
     /// Creates the state before the first check. Until then the obstacle `cli-unchecked` is
-    /// reported, so the service is not ready.
-    #[must_use]
-    pub fn new(environment: Arc<Environment>) -> Self {
+    /// reported, so the service is not ready. Without `credentials`, the CLI gets the credential of
+    /// `environment`.
+    pub(crate) fn new(environment: Arc<Environment>, credentials: Option<Credentials>) -> Self {
         let cache = Cache {
             cli: Err(Obstacle::new(
                 "cli-unchecked",
@@ -73,6 +84,8 @@ impl Readiness {
             unmet: Vec::new(),
             disk: None,
             refused: None,
+            worked_at: None,
+            refused_at: None,
             stopping: false,
             reached: None,
             shared: false,
@@ -81,6 +94,7 @@ impl Readiness {
         Self {
             cache: Arc::new(Mutex::new(cache)),
             environment,
+            credentials,
             recheck: Arc::new(Notify::new()),
         }
     }
@@ -126,34 +140,8 @@ impl Readiness {
     #[must_use]
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles = self.startup();
-        let credential = self.environment.credential();
+        obstacles.extend(self.credential_obstacle());
         self.with(|cache| {
-            match &credential {
-                Credential::Missing => obstacles.push(Obstacle::new(
-                    "credential-missing",
-                    "the CLI has no credential",
-                    "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) \
-                     in the environment of claude-api and start it again, or log in with the CLI \
-                     in its configuration folder",
-                )),
-                Credential::Unreadable(reason) => obstacles.push(Obstacle::new(
-                    "credential-unreadable",
-                    format!("the credential's file cannot be read: {reason}"),
-                    "make it readable for the user that claude-api runs as (scripts/up runs it as \
-                     the caller; otherwise CCB_UID and CCB_GID)",
-                )),
-                Credential::Malformed(reason) => obstacles.push(Obstacle::new(
-                    "credential-malformed",
-                    format!("the credential's file holds no credential: {reason}"),
-                    "write the credential alone on one line, as UTF-8; the next execution uses it",
-                )),
-                present if cache.refused.as_ref() == Some(present) => obstacles.push(Obstacle::new(
-                    "credential-refused",
-                    "the credential was refused when it was last used",
-                    "give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
-                )),
-                Credential::Present(_) => {}
-            }
             obstacles.extend(cache.unmet.iter().cloned());
             obstacles.extend(cache.disk.clone());
             if cache.reached == Some(Reached::WithoutTokens) {
@@ -170,6 +158,51 @@ impl Readiness {
         obstacles
     }
 
+    /// Returns the obstacle for the credential. Reads files.
+    fn credential_obstacle(&self) -> Option<Obstacle> {
+        let own = self.environment.credential();
+        let own = self.with(|cache| credential::of_environment(&own, cache.refused.as_ref()));
+        match &self.credentials {
+            None => own,
+            Some(credentials) => credential::of_credentials(&credentials.known(), own),
+        }
+    }
+
+    /// Returns the facts about the use of the credential, for `/health/ready`. Reads files.
+    pub(crate) fn credential_facts(&self) -> CredentialFacts {
+        if let Some(credentials) = &self.credentials {
+            let known = credentials.known();
+            if known.access() != Some(Access::Own) {
+                return CredentialFacts {
+                    last_worked_at: known.health.last_worked_at,
+                    last_refused_at: known.health.last_refused_at,
+                    kind: known.kind(),
+                };
+            }
+        }
+        let kind = self.environment.credential_kind();
+        self.with(|cache| CredentialFacts {
+            last_worked_at: cache.worked_at,
+            last_refused_at: cache.refused_at,
+            kind,
+        })
+    }
+
+    /// Returns the warning `credential-in-box` if the environment of this service has credentials,
+    /// although `credentials` should hold them.
+    pub(crate) fn credential_warning(&self) -> Option<Obstacle> {
+        self.credentials.as_ref()?;
+        credential::in_box(&self.environment.credentials_in_box())
+    }
+
+    /// Returns whether a CLI that is started now would use its own login. Reads files.
+    pub(crate) fn uses_login(&self) -> bool {
+        let credentials = self.credentials.as_ref();
+        let access = credentials.and_then(|credentials| credentials.known().access());
+        let is_own = credentials.is_none() || access == Some(Access::Own);
+        is_own && self.environment.uses_login()
+    }
+
     /// Returns the missing protections of the network, which do not keep executions from starting.
     /// `/health/ready` reports them as warnings.
     pub(crate) fn network_warnings(&self) -> Vec<Obstacle> {
@@ -180,16 +213,29 @@ impl Readiness {
         reached.into_iter().chain(shared).collect()
     }
 
-    /// Records that the model refused the credential of an execution. `credential` is the one with
-    /// which the execution was started. Readiness reports it only while the CLI would still use
-    /// that one, because a newer credential has not been tried.
+    /// Records that the model refused the credential of an execution, which it got from the
+    /// environment of this service. `credential` is the one with which the execution was started.
+    /// Readiness reports it only while the CLI would still use that one, because a newer credential
+    /// has not been tried.
     pub fn credential_refused(&self, credential: Option<Credential>) {
-        self.with(|cache| cache.refused = credential);
+        self.with(|cache| {
+            cache.refused = credential;
+            cache.refused_at = Some(now());
+        });
     }
 
-    /// Removes the note of a refused credential, because an execution succeeded, or because the
-    /// issuer may have made the credential valid again.
+    /// Records that an execution succeeded with the credential of the environment, which removes
+    /// the note of a refusal.
     pub fn credential_worked(&self) {
+        self.with(|cache| {
+            cache.refused = None;
+            cache.worked_at = Some(now());
+        });
+    }
+
+    /// Removes the note of a refused credential, because the issuer may have made the credential
+    /// valid again.
+    pub fn forget_refusal(&self) {
         self.with(|cache| cache.refused = None);
     }
 
@@ -279,7 +325,7 @@ mod tests {
 
     fn readiness(vars: &[(&str, &str)]) -> Readiness {
         let vars = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-        Readiness::new(Arc::new(Environment::new(vars, &[])))
+        Readiness::new(Arc::new(Environment::new(vars, &[])), None)
     }
 
     fn codes(readiness: &Readiness) -> Vec<&'static str> {

@@ -121,7 +121,8 @@ impl Policy {
 
     /// Creates the folders of one execution and returns its sandbox. `folder` is the folder of the
     /// workspace named `workspace`. `principal` is the owner of the execution, and `conversation`
-    /// the id of the conversation. Blocks on the disk.
+    /// the id of the conversation. With `is_granted`, the CLI has a grant, so that it needs no
+    /// login. Blocks on the disk.
     ///
     /// # Errors
     /// A folder, link or file cannot be created.
@@ -131,6 +132,7 @@ impl Policy {
         principal: Option<&str>,
         workspace: &str,
         conversation: &str,
+        is_granted: bool,
     ) -> io::Result<ExecutionSandbox> {
         let folders = self.temporary.create(conversation)?;
         let Folders {
@@ -145,7 +147,7 @@ impl Policy {
             .read_write
             .extend([folder.to_owned(), temporary.clone()]);
         sandbox.read_only.push(private.clone());
-        if self.environment.uses_login() {
+        if !is_granted && self.environment.uses_login() {
             sandbox.read_write.push(self.home.clone());
             sandbox.read_write.push(self.environment.config_dir());
             restore_transcript(&self.environment.config_dir(), conversation)?;

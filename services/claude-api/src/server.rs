@@ -49,7 +49,7 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// The network addresses of this machine cannot be read.
 pub async fn run(
     service: Arc<Service>,
-    listeners: Listeners,
+    mut listeners: Listeners,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let known_peers = Arc::new(KnownPeers::new(&service.engine.settings.args.network)?);
@@ -59,6 +59,13 @@ pub async fn run(
     reach::warn_of_shared_address(&service);
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
     tokio::spawn(Arc::clone(&service).watch_tokens());
+    if let (Some(credentials), Some(listener)) =
+        (&service.engine.credentials, listeners.credentials.take())
+    {
+        // Without the stop's token: executions that end during the stop still use their grants.
+        tokio::spawn(credentials.clone().serve(listener));
+        tokio::spawn(Arc::clone(&service).watch_budgets());
+    }
     let args = &service.engine.settings.args.connections;
     let timeouts = Timeouts {
         head: Duration::from_millis(args.head_ms),

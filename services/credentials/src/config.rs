@@ -57,6 +57,9 @@ pub enum Command {
         /// Port to check
         #[arg(long, env = "CREDENTIALS_PORT", default_value_t = 8005)]
         port: u16,
+        /// After a success, keep checking for a minute; for the healthcheck of a container
+        #[arg(long)]
+        watch: bool,
     },
 }
 

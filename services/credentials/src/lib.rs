@@ -21,6 +21,7 @@
 //! - [`control`] keeps the connection to claude-api, which takes the [`reports`]. [`deliver`] sends
 //!   webhooks.
 //! - [`check`] asks the API whether the credential still works.
+//! - [`watch`] is the healthcheck of the container.
 
 pub mod check;
 pub mod config;
@@ -37,5 +38,6 @@ mod service;
 pub mod table;
 pub mod upstream;
 pub mod usage;
+pub mod watch;
 
 pub use service::{BadUpstream, run};

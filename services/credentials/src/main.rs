@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use credentials::BadUpstream;
 use credentials::config::{Cli, Command, Config, LogFormat, Settings, Variables};
+use credentials::watch;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -46,7 +48,13 @@ fn main() -> ExitCode {
     match cli.command {
         None => serve(&cli.serve, protected),
         Some(Command::Serve(config)) => serve(&config, protected),
-        Some(Command::Healthcheck { host, port }) => exit_code(healthcheck(&host, port)),
+        Some(Command::Healthcheck { host, port, watch }) => exit_code(if watch {
+            watch::watch(Path::new(watch::MARK), watch::PAUSE, || {
+                healthcheck(&host, port)
+            })
+        } else {
+            healthcheck(&host, port)
+        }),
     }
 }
 

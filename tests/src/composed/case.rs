@@ -14,7 +14,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// Serialises cases: one that needs the whole machine runs alone, the others run in parallel.
 static MACHINE: RwLock<()> = RwLock::const_new(());
-/// Three containers each, and most of their time they wait.
+/// Four containers each, and most of their time they wait.
 static OWN: Semaphore = Semaphore::const_new(3);
 
 /// What a case uses.

@@ -24,19 +24,26 @@ impl Plan {
         self
     }
 
-    /// Replaces the demo's credential of claude-api, and the keys that the model accepts. `None`
-    /// leaves the credential's variable unset.
+    /// Replaces the demo's credential, and the keys that the model accepts. `None` leaves the
+    /// credential's variable unset. With an empty one the CLI of claude-api may use a login of its
+    /// own, also with the model. `CCB_CREDENTIAL_IN_BOX` moves the credential as in compose.yaml.
     #[must_use]
     pub fn credential(self, key: Option<&str>, accepted: &str) -> Self {
-        let key = key.map_or(String::new(), |key| format!("=\"{key}\""));
+        let assigned = key.map_or(String::new(), |key| format!("={key}"));
+        let in_box = key.unwrap_or_default();
+        let own_login = match key {
+            Some("") => "\n      - ANTHROPIC_BASE_URL=http://scripted-model:8004",
+            _ => "",
+        };
         // A list entry without a value takes the shell's variable, which is unset, so the container
         // has no such variable.
         self.overlay(format!(
-            "services:\n  claude-api:\n    environment:\n      - ANTHROPIC_API_KEY{}\n      \
+            "services:\n  credentials:\n    environment:\n      - ANTHROPIC_API_KEY{assigned}\n      \
              - ANTHROPIC_AUTH_TOKEN\n      - CLAUDE_CODE_OAUTH_TOKEN\n  \
+             claude-api:\n    environment:\n      \
+             - ANTHROPIC_API_KEY=${{CCB_CREDENTIAL_IN_BOX:+{in_box}}}{own_login}\n  \
              scripted-model:\n    environment:\n      \
-             - SCRIPTED_MODEL_ACCEPT_KEY={accepted}\n",
-            key.replace('"', "")
+             - SCRIPTED_MODEL_ACCEPT_KEY={accepted}\n"
         ))
     }
 

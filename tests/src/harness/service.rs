@@ -111,7 +111,7 @@ impl Service {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("{name} ended at its start: {status}\n{}", self.log());
             }
-            self.lines().iter().find_map(listening)
+            self.lines().iter().find_map(|line| address(line, "addr"))
         })
         .await;
     }
@@ -120,6 +120,19 @@ impl Service {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Returns the address of claude-api's port for the service `credentials`.
+    ///
+    /// # Panics
+    /// If this service has no such port.
+    #[must_use]
+    pub fn credentials_addr(&self) -> SocketAddr {
+        let lines = self.lines();
+        let addr = lines
+            .iter()
+            .find_map(|line| address(line, "credentials_addr"));
+        addr.unwrap_or_else(|| panic!("no control port\n{}", self.log()))
     }
 
     /// Returns `http://ADDR/path`.
@@ -209,15 +222,24 @@ impl Service {
         .await
     }
 
-    /// Starts an ended service again, with the same arguments, directories and port.
+    /// Starts an ended service again, with the same arguments, directories and ports.
     ///
     /// # Panics
     /// If the service does not listen in time.
     pub async fn start_again(&mut self) {
         let port = self.addr.port();
         for argument in &mut self.options.arguments {
-            if argument == "--port=0" {
-                *argument = format!("--port={port}");
+            match argument.as_str() {
+                "--port=0" => *argument = format!("--port={port}"),
+                "--credentials-port=0" => {
+                    let lines = lines_from(&self.options.log, self.log_from);
+                    let addr = lines
+                        .iter()
+                        .find_map(|line| address(line, "credentials_addr"));
+                    let port = addr.expect("a control port").port();
+                    *argument = format!("--credentials-port={port}");
+                }
+                _ => {}
             }
         }
         (self.child, self.log_from) = spawn(&self.options);
@@ -233,12 +255,7 @@ impl Service {
     /// Returns the JSON lines of this start's log.
     #[must_use]
     pub fn lines(&self) -> Vec<Value> {
-        let log = self.log();
-        let from = usize::try_from(self.log_from).unwrap_or(0).min(log.len());
-        log[from..]
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        lines_from(&self.options.log, self.log_from)
     }
 
     /// Returns the log lines of level error, and those of panics.
@@ -297,16 +314,26 @@ impl Drop for Service {
     }
 }
 
-/// Returns the address in the log line `listening`. tracing's JSON puts fields into `fields`,
-/// unless it is configured to flatten them.
-fn listening(line: &Value) -> Option<SocketAddr> {
+/// Returns the JSON lines of a log, from this offset.
+fn lines_from(log: &Path, from: u64) -> Vec<Value> {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    let from = usize::try_from(from).unwrap_or(0).min(log.len());
+    log[from..]
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// Returns the address in this field of the log line `listening`. tracing's JSON puts fields into
+/// `fields`, unless it is configured to flatten them.
+fn address(line: &Value, name: &str) -> Option<SocketAddr> {
     let field = |name: &str| {
         line["fields"][name]
             .as_str()
             .or_else(|| line[name].as_str())
     };
     (field("message") == Some("listening"))
-        .then(|| field("addr")?.parse().ok())
+        .then(|| field(name)?.parse().ok())
         .flatten()
 }
 
@@ -352,9 +379,12 @@ mod tests {
     #[test]
     fn an_address_is_read_from_flat_and_from_nested_fields() {
         let flat = serde_json::json!({"message": "listening", "addr": "127.0.0.1:9"});
-        assert_eq!(listening(&flat).map(|addr| addr.port()), Some(9));
+        assert_eq!(address(&flat, "addr").map(|addr| addr.port()), Some(9));
         assert_eq!(
-            listening(&serde_json::json!({"fields": {"message": "other", "addr": "127.0.0.1:9"}})),
+            address(
+                &serde_json::json!({"fields": {"message": "other", "addr": "127.0.0.1:9"}}),
+                "addr"
+            ),
             None
         );
     }

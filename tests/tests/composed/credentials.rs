@@ -1,6 +1,11 @@
 //! F10: a deployment without a credential, with an empty, refused or changed one, and at the usage
 //! limit; the credential is in the environment, in a file, or mounted. The model accepts only given
-//! keys; each test has containers of its own.
+//! keys; each test has containers of its own. The modules show what the container `credentials`
+//! protects.
+
+mod repository;
+mod restarts;
+mod thief;
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 
@@ -84,7 +89,7 @@ async fn without_a_credential_the_stack_is_up_and_names_the_remedy() {
         let set = project
             .exec(
                 "claude-api",
-                &["sh", "-c", "env | grep -c ^ANTHROPIC_API_KEY= || true"],
+                &["sh", "-c", "env | grep -c '^ANTHROPIC_API_KEY=.' || true"],
             )
             .await;
         assert_eq!(set.expect("a count").trim(), "0");
@@ -185,7 +190,7 @@ async fn a_credential_file_is_rotated_without_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let key = folder.path().join("key");
         std::fs::write(&key, "a-bad-key\n").expect("a key");
-        let file = "services:\n  claude-api:\n    environment:\n      - \
+        let file = "services:\n  credentials:\n    environment:\n      - \
                     ANTHROPIC_API_KEY_FILE=/run/secrets/anthropic_api_key\n";
         let plan = Plan::default()
             .credential(None, GOOD)
@@ -201,10 +206,9 @@ async fn a_credential_file_is_rotated_without_a_restart() {
         std::fs::write(&key, format!("{GOOD}\n")).expect("a key");
         readiness(&project, None).await;
         assert_eq!(run(&mut client, "print(6 * 7)").await, "42");
-        assert_eq!(
-            project.inspect("claude-api", "{{.RestartCount}}").await,
-            "0"
-        );
+        for service in ["credentials", "claude-api"] {
+            assert_eq!(project.inspect(service, "{{.RestartCount}}").await, "0");
+        }
         client.finish().await;
     })
     .await;

@@ -183,6 +183,26 @@ async fn a_dockerfile_on_top_of_the_image_adds_tools() {
     .await;
 }
 
+/// With the documented networks only `credentials` reaches the model, and the tools reach nothing
+/// outside.
+#[tokio::test]
+async fn the_tools_need_no_network_but_the_inner_one() {
+    case(LIMIT, Use::Own, async |_| {
+        let networks = block_of_the_documentation("a second one, in `compose.override.yaml`:");
+        assert!(networks.contains("internal: true"), "{networks}");
+        let model = "services:\n  scripted-model:\n    networks: !override [outer]\n";
+        let plan = Plan::default().overlay(networks).overlay(model);
+        let project = Project::up("internal", &plan).await;
+        let mut client = project.client().await;
+        let prompt = "import subprocess\n\
+            print([subprocess.run(['curl', '-sS', '--max-time', '3', url], capture_output=True)\
+            .returncode != 0 for url in ('http://scripted-model:8004/health', 'http://192.0.2.1/')])";
+        assert_eq!(run(&mut client, prompt).await, "[True, True]");
+        client.finish().await;
+    })
+    .await;
+}
+
 /// Returns the times of the last five starts of a container's healthcheck.
 async fn checks(project: &Project, service: &str) -> HashSet<String> {
     let log = "{{range .State.Health.Log}}{{println .Start}}{{end}}";
@@ -198,7 +218,7 @@ async fn a_healthy_container_is_checked_seldom_and_a_sick_one_is_reported() {
         let project = Project::up("health", &Plan::default()).await;
         // A check was once started every 2 s.
         let mut earlier = Vec::new();
-        for service in ["claude-api", "bridge", "scripted-model"] {
+        for service in ["claude-api", "bridge", "credentials", "scripted-model"] {
             let checks = checks(&project, service).await;
             assert!(!checks.is_empty(), "{service} was not checked");
             earlier.push((service, checks));

@@ -16,6 +16,7 @@ mod churn;
 mod connection_cuts;
 mod continuations;
 mod credential;
+mod credentials;
 mod damaged_events;
 mod disconnect;
 mod endings;

@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 7] = [
         "cli",
         "config",
         "conversations",
+        "credentials",
         "health",
         "in_place",
         "inbound",

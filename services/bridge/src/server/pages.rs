@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::header::{ACCEPT, VARY};
 use http::{HeaderMap, HeaderValue};
 use protocol::{Exposition, Problem, ProblemType, problem};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::access::{Access, Admission, Purpose, no_answer, presented, unauthorized};
 use super::app::App;
@@ -40,7 +40,7 @@ pub async fn ready(State(app): State<App>) -> Response {
     }
     match app.upstream.ready().await {
         Ok((200, _)) if app.boxed.is_refused().await => refused_page(),
-        Ok((200, _)) => response(200, JSON, r#"{"status":"ready"}"#),
+        Ok((200, body)) => ready_page(&body),
         Ok((_, body)) => match serde_json::from_slice::<Problem>(&body) {
             // The reasons and remedies of claude-api are passed on.
             Ok(problem) => {
@@ -57,6 +57,17 @@ pub async fn ready(State(app): State<App>) -> Response {
             unreachable_page("claude-api cannot be reached")
         }
     }
+}
+
+/// Creates the 200 readiness page from that of claude-api. It has the facts about the use of the
+/// credential, if claude-api gives them.
+fn ready_page(body: &[u8]) -> Response {
+    let page: Value = serde_json::from_slice(body).unwrap_or_default();
+    let mut ready = json!({ "status": "ready" });
+    if let Some(credential) = page.get("credential") {
+        ready["credential"] = credential.clone();
+    }
+    response(200, JSON, ready.to_string())
 }
 
 /// Creates the 503 readiness page for a claude-api that does not answer, or not as claude-api

@@ -21,8 +21,8 @@ const REMEMBERED: usize = 256;
 
 /// The cost of each principal on the present UTC day, in memory and in a file.
 ///
-/// The cost of an execution is what the CLI reports with its result. It is counted before the end
-/// of the execution is recorded, so a kill in between cannot lose it.
+/// The cost of an execution is `costUsd` of its status. It is counted before the end of the
+/// execution is recorded, so a kill in between cannot lose it.
 #[derive(Debug)]
 pub(crate) struct Spending {
     path: PathBuf,
@@ -69,6 +69,27 @@ impl Spending {
         // A day that is later than `now` was counted before the clock went back.
         let spent = days.get(principal).filter(|day| day.day >= day_of(now));
         spent.map_or(0.0, |day| day.usd)
+    }
+
+    /// Returns the cost of a principal on the day of `now`, in US dollars, with the costs of
+    /// executions that have not ended. `running` has their ids and their costs so far. A part that
+    /// is counted already is not counted twice.
+    pub(crate) fn spent_with(
+        &self,
+        principal: &str,
+        running: &[(String, f64)],
+        now: Timestamp,
+    ) -> f64 {
+        let days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        let day = days.get(principal);
+        let counted = |id: &str| {
+            let list = day.map_or(&[][..], |day| &day.counted);
+            let known = list.iter().find(|(other, _)| other.to_string() == id);
+            known.map_or(0.0, |(_, usd)| *usd)
+        };
+        let rest = running.iter().map(|(id, usd)| (usd - counted(id)).max(0.0));
+        let spent = day.filter(|day| day.day >= day_of(now));
+        spent.map_or(0.0, |day| day.usd) + rest.sum::<f64>()
     }
 
     /// Adds the cost of an execution so far, in US dollars, to the day of `now`. The part that was
@@ -175,6 +196,21 @@ mod tests {
         spending.add("a", three, 4.0, next).unwrap();
         assert_eq!(open().spent("a", next), 4.5);
         assert_eq!(open().spent("a", day), 4.5, "a clock that went back");
+    }
+
+    #[test]
+    fn running_executions_count_with_the_part_that_is_not_counted_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let spending = Spending::open(dir.path().join("s"), &Clock::default()).unwrap();
+        let (day, next) = (at("2200-01-01T12:00:00Z"), at("2200-01-02T00:00:00Z"));
+        let [one, two] = [(); 2].map(|()| ExecutionId::random());
+        let running = [(one.to_string(), 2.0), (two.to_string(), 0.5)];
+        assert_eq!(spending.spent_with("a", &running, day), 2.5);
+        spending.add("a", one, 1.5, day).unwrap();
+        assert_eq!(spending.spent_with("a", &running, day), 2.5);
+        assert_eq!(spending.spent_with("a", &[], day), 1.5);
+        assert_eq!(spending.spent_with("a", &running, next), 1.0);
+        assert_eq!(spending.spent_with("b", &running, day), 2.5);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) async fn check_cli(engine: &Arc<Engine>) -> Result<(), Obstacle> {
         args: vec!["--version".to_owned()],
         env: engine
             .environment
-            .for_execution(&std::collections::BTreeMap::new()),
+            .for_execution(&std::collections::BTreeMap::new(), None),
         cwd: args.workspace_root.clone(),
         stdout_pipe_bytes: 0,
         start_patience: CLI_RETRY,

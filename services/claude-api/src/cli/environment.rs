@@ -1,10 +1,20 @@
 //! The environment variables of the CLI: selected variables of the service, defaults, and variables
 //! that the operator lets clients set. All other variables of the service are withheld.
 
+mod granted;
+mod in_box;
+mod names;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use grants::CredentialKind;
+
+pub use granted::Granted;
+use granted::withhold_access;
+use names::{MODEL_ACCESS, NO_PROXY, PROXIES, SECRETS};
 
 /// Names of the service's variables that are passed to the CLI because they describe the machine
 /// and the user: search path, home, locale, time zone, temporary folder.
@@ -83,36 +93,12 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("BASH_MAX_TIMEOUT_MS", "600000"),
 ];
 
-/// The proxy settings, each with the two names under which programs read it. If both are set, the
-/// lower-case name wins, as in the CLI and in curl.
-const PROXIES: [(&str, &str); 3] = [
-    ("HTTP_PROXY", "http_proxy"),
-    ("HTTPS_PROXY", "https_proxy"),
-    ("ALL_PROXY", "all_proxy"),
-];
-/// The two names of the variable that lists the hosts to reach without a proxy, separated by
-/// commas.
-const NO_PROXY: (&str, &str) = ("NO_PROXY", "no_proxy");
 /// Hosts that are never reached through a proxy: this machine, and the services of compose.yaml.
 /// They are added to `NO_PROXY` when a proxy is set.
 const INNER_HOSTS: [&str; 5] = ["localhost", "127.0.0.1", "::1", "claude-api", "bridge"];
 /// The URL of the model's API that the CLI uses unless `ANTHROPIC_BASE_URL` is set.
 const ANTHROPIC: &str = "https://api.anthropic.com";
 
-/// The variables that hold a credential of the model, in the CLI's order of precedence. For each,
-/// `NAME_FILE` may name a file with the credential instead.
-const SECRETS: [&str; 3] = [
-    "ANTHROPIC_API_KEY",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "ANTHROPIC_AUTH_TOKEN",
-];
-/// Further variables that are withheld from hooks, in addition to [`SECRETS`]. They hold a
-/// credential of the model, name its file, or may contain one.
-const MODEL_ACCESS: [&str; 3] = [
-    "ANTHROPIC_CUSTOM_HEADERS",
-    "AWS_BEARER_TOKEN_BEDROCK",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-];
 /// The maximum number of bytes that are read from a credential's file. A credential is one line, so
 /// this bounds the memory if the path names a wrong file.
 const SECRET_BYTES: u64 = 64 * 1024;
@@ -126,6 +112,8 @@ pub struct Environment {
     /// The variables whose values are in files (`NAME_FILE`), with the path of each file. The files
     /// are read at each use, so the next execution uses a rotated credential.
     files: Vec<(&'static str, PathBuf)>,
+    /// The names of variables that the operator passes in addition to the built-in lists.
+    passed: Vec<String>,
 }
 
 /// Whether the CLI has a credential for the model, as far as it is known without a request to the
@@ -175,7 +163,11 @@ impl Environment {
             .filter(|name| !vars.contains_key(*name))
             .filter_map(|name| Some((name, named.remove(&format!("{name}_FILE"))?)))
             .collect();
-        Self { vars, files }
+        Self {
+            vars,
+            files,
+            passed: extra.to_vec(),
+        }
     }
 
     /// Returns the value of a variable of the CLI's environment. `None` if it is not set or is
@@ -186,20 +178,34 @@ impl Environment {
     }
 
     /// Returns the complete environment of one execution's CLI, as names and values: this
-    /// environment, credentials from files, and `client`, the variables that the client set. The
-    /// client's win. A credential file that cannot be read is left out, and the CLI then reports
-    /// that it is not logged in. Reads files.
+    /// environment, the access to the model, and `client`, the variables that the client set. The
+    /// client's win over this environment.
+    ///
+    /// With `granted`, the access is a grant, which wins over the client's variables. Without it,
+    /// the access is the credential of this environment. A credential file that cannot be read is
+    /// left out, and the CLI then reports that it is not logged in. Reads files.
     #[must_use]
-    pub fn for_execution(&self, client: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    pub fn for_execution(
+        &self,
+        client: &BTreeMap<String, String>,
+        granted: Option<&Granted<'_>>,
+    ) -> Vec<(String, String)> {
         let mut vars = self.vars.clone();
-        for (name, path) in &self.files {
-            // `credential` reports a file that cannot be read. The CLI then answers that it is not
-            // logged in.
-            if let Ok(Some(secret)) = read_secret(path) {
-                vars.insert((*name).to_owned(), secret);
+        if granted.is_some() {
+            withhold_access(&mut vars);
+        } else {
+            for (name, path) in &self.files {
+                // `credential` reports a file that cannot be read. The CLI then answers that it is
+                // not logged in.
+                if let Ok(Some(secret)) = read_secret(path) {
+                    vars.insert((*name).to_owned(), secret);
+                }
             }
         }
         vars.extend(client.clone());
+        if let Some(granted) = granted {
+            granted.add_to(&mut vars);
+        }
         align_proxies(&mut vars);
         vars.into_iter().collect()
     }
@@ -219,10 +225,14 @@ impl Environment {
 
     /// Returns the variables that decide where the CLI sends its requests and the credential: the
     /// proxy settings, the hosts without a proxy, and `ANTHROPIC_BASE_URL`. A proxy variable that
-    /// is not set has an empty value, so that a repository's settings cannot set it.
+    /// is not set has an empty value, so that a repository's settings cannot set it. With
+    /// `granted`, the requests go to `credentials`. The grant itself is not among the values.
     #[must_use]
-    pub fn endpoints(&self) -> BTreeMap<String, String> {
+    pub fn endpoints(&self, granted: Option<&Granted<'_>>) -> BTreeMap<String, String> {
         let mut vars = self.vars.clone();
+        if let Some(granted) = granted {
+            granted.add_endpoint_to(&mut vars);
+        }
         align_proxies(&mut vars);
         let mut endpoints = BTreeMap::new();
         let names = PROXIES.into_iter().chain([NO_PROXY]);
@@ -230,9 +240,18 @@ impl Environment {
             let value = vars.get(name).cloned().unwrap_or_default();
             endpoints.insert(name.to_owned(), value);
         }
-        let base = self.get("ANTHROPIC_BASE_URL").unwrap_or(ANTHROPIC);
-        endpoints.insert("ANTHROPIC_BASE_URL".to_owned(), base.to_owned());
+        let base = vars.get("ANTHROPIC_BASE_URL").map(String::as_str);
+        let base = base.unwrap_or(ANTHROPIC).to_owned();
+        endpoints.insert("ANTHROPIC_BASE_URL".to_owned(), base);
         endpoints
+    }
+
+    /// Returns the variables that keep the requests of a CLI with a grant on their way to
+    /// `credentials`, for the settings that win over all others. Proxy variables, which may have a
+    /// password, are not among them.
+    #[must_use]
+    pub fn pinned_endpoints(&self, granted: &Granted<'_>) -> BTreeMap<String, String> {
+        granted.pinned(self.endpoints(Some(granted)))
     }
 
     /// Returns the path of the CLI's own configuration file, `.claude.json`. It is in the folder
@@ -275,6 +294,23 @@ impl Environment {
     pub fn uses_login(&self) -> bool {
         let login = self.login_file().display().to_string();
         matches!(self.credential(), Credential::Present(name) if name.starts_with(&login))
+    }
+
+    /// Returns the kind of the credential in a variable or a file of this environment. `None` if
+    /// the CLI has none, or uses its own login or another provider. Reads files.
+    #[must_use]
+    pub fn credential_kind(&self) -> Option<CredentialKind> {
+        let Credential::Present(text) = self.credential() else {
+            return None;
+        };
+        let kinds = [
+            CredentialKind::ApiKey,
+            CredentialKind::OauthToken,
+            CredentialKind::AuthToken,
+        ];
+        // The text is the variable's name, or begins with `NAME_FILE`.
+        let named = |kind: &CredentialKind| text.starts_with(kind.variable());
+        kinds.into_iter().find(named)
     }
 
     /// Returns the credential that the CLI would use if it were started now, in the CLI's own order
@@ -467,7 +503,7 @@ mod tests {
         for name in ["SECRET", "CLAUDE_API_PORT", "LD_PRELOAD"] {
             assert_eq!(env.get(name), None);
         }
-        let whole = env.for_execution(&BTreeMap::from([("A".to_owned(), "b".to_owned())]));
+        let whole = env.for_execution(&BTreeMap::from([("A".to_owned(), "b".to_owned())]), None);
         assert!(whole.contains(&("A".to_owned(), "b".to_owned())));
     }
 
@@ -518,7 +554,7 @@ mod tests {
                 .iter()
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
             let all: BTreeMap<_, _> = environment(vars)
-                .for_execution(&client.collect())
+                .for_execution(&client.collect(), None)
                 .into_iter()
                 .collect();
             let upper = all.get(name).cloned();
@@ -603,7 +639,7 @@ mod tests {
             ("CLAUDE_CONFIG_DIR", config),
         ]);
         let spawned = || {
-            let vars = env.for_execution(&BTreeMap::new());
+            let vars = env.for_execution(&BTreeMap::new(), None);
             assert!(!vars.iter().any(|(name, _)| name.ends_with("_FILE")));
             vars.into_iter()
                 .find(|(name, _)| name == "ANTHROPIC_API_KEY")
@@ -627,7 +663,7 @@ mod tests {
 
         // The variable itself takes precedence over its file.
         let both = environment(&[("ANTHROPIC_API_KEY", "k"), ("ANTHROPIC_API_KEY_FILE", file)]);
-        let vars = both.for_execution(&BTreeMap::new());
+        let vars = both.for_execution(&BTreeMap::new(), None);
         assert!(vars.contains(&("ANTHROPIC_API_KEY".to_owned(), "k".to_owned())));
     }
 }

@@ -147,8 +147,15 @@ pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
         );
         owner.engine.start_sweeping();
     }
-    let resets_at = machine.resets_at();
     let running = machine.running_time(Instant::now());
+    let is_granted = owner.held.is_some();
+    if let Some(held) = owner.held.take() {
+        // No process is left that could use the grant.
+        let charges = held.end(machine.may_have_open_request()).await;
+        machine.charged(&charges);
+    }
+    let resets_at = machine.resets_at();
+    let budget_spent = machine.budget_is_spent();
     let stderr = machine.stderr_tail();
     let answered = machine.has_answered();
     let (mut status, outcome, end) = machine.into_end();
@@ -159,6 +166,7 @@ pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
         exit: &end.exit,
         outcome: outcome.as_ref(),
         answered,
+        budget_spent,
         stderr: &stderr,
     };
     apply_verdict(&mut status, at, &facts);
@@ -199,8 +207,10 @@ pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
     }
     let readiness = &owner.engine.readiness;
     match status.reason {
-        Some(Reason::AuthFailed) => readiness.credential_refused(owner.credential.clone()),
         Some(Reason::SpawnFailed) => readiness.spawn_failed(),
+        // The reports of `credentials` say whether the API accepts the credential.
+        _ if is_granted => {}
+        Some(Reason::AuthFailed) => readiness.credential_refused(owner.credential.clone()),
         _ if status.state == State::Completed => readiness.credential_worked(),
         _ => {}
     }
@@ -254,6 +264,7 @@ fn apply_without_result(status: &mut Status, at: jiff::Timestamp, ended_by: Ende
         exit,
         outcome: None,
         answered: false,
+        budget_spent: false,
         stderr: "",
     };
     apply_verdict(status, at, &facts);

@@ -2,6 +2,7 @@
 //! the run, its timers, and the status that follows from the CLI's output. [`super::phase`] defines
 //! what each event does in each phase.
 
+mod charges;
 mod facts;
 mod pause;
 
@@ -12,6 +13,7 @@ use renderer::{Outcome, RunningTool};
 
 use super::phase::{Input, Order, Phase, RunEnd, TimeLimit};
 use super::progress::{TimerState, Timers};
+use crate::credentials::Charges;
 use crate::times::Times;
 
 /// The state of a running execution: its phase, its timers and its status. It decides when and why
@@ -52,6 +54,10 @@ pub(crate) struct Machine {
     tool_limit: Duration,
     /// When the usage limit is reset, in Unix seconds. `None` if the CLI did not report it.
     resets_at: Option<i64>,
+    /// The cost in the CLI's last result, in US dollars. `None` if it reported none.
+    cli_cost_usd: Option<f64>,
+    /// The charges of the CLI's grant, as last reported.
+    charges: Charges,
     /// Whether the CLI has written any byte to stdout.
     has_output: bool,
 }
@@ -94,6 +100,8 @@ impl Machine {
             paused: None,
             tool_limit,
             resets_at: None,
+            cli_cost_usd: None,
+            charges: Charges::default(),
             has_output: false,
         }
     }
@@ -217,15 +225,16 @@ impl Machine {
         self.timers.running_time(now)
     }
 
-    /// Returns when the usage limit is reset, in Unix seconds. `None` if the CLI did not report it.
-    pub(crate) fn resets_at(&self) -> Option<i64> {
-        self.resets_at
-    }
-
     /// Returns whether the CLI's last event is a result that answers everything. False if clients
     /// could send more messages, because one of these may be unanswered.
     pub(crate) fn has_answered(&self) -> bool {
         !self.accepted_input && self.linger_at.is_some()
+    }
+
+    /// Returns whether the CLI may have a request at the API of the model that is not answered,
+    /// because its last event is no result.
+    pub(crate) fn may_have_open_request(&self) -> bool {
+        self.linger_at.is_none()
     }
 
     /// Returns the last bytes of stderr as text. Invalid UTF-8 is replaced.

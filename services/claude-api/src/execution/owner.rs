@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::input::Gate;
 use super::live::Published;
 use super::wish::Wishes;
+use crate::credentials::Held;
 use crate::engine::Engine;
 use crate::registry::record::{Accepted, CliProcess, Record};
 use crate::sandbox::Folders;
@@ -36,7 +37,11 @@ pub(crate) struct Owner {
     /// The length of the prompt in bytes. The prompt itself is only on disk, because a thousand
     /// queued prompts would fill the memory.
     pub(crate) prompt_bytes: usize,
-    /// The credential with which the CLI was started. `None` before the start.
+    /// The grant of the CLI. `None` before the start, after the end, and if the CLI gets the
+    /// credential of this service's environment.
+    pub(crate) held: Option<Held>,
+    /// The credential of this service's environment with which the CLI was started. `None` before
+    /// the start, and with a grant.
     pub(crate) credential: Option<crate::cli::Credential>,
     /// The queue for input to the CLI's stdin. `None` if the execution takes only its prompt.
     pub(crate) input: Option<Arc<Gate>>,
@@ -73,6 +78,7 @@ impl Owner {
             cli: None,
             times,
             prompt_bytes,
+            held: None,
             credential: None,
             input,
             transcript_bytes: 0,

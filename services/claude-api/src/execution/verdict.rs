@@ -88,6 +88,9 @@ pub struct Facts<'a> {
     /// Whether the last result answers everything: stdin was closed at the start, and no other turn
     /// of the conversation has begun since that result.
     pub answered: bool,
+    /// Whether `credentials` refuses further requests, because the budget of the execution or of
+    /// its principal is used up.
+    pub budget_spent: bool,
     /// The last bytes of stderr, for the text of the error. May be empty.
     pub stderr: &'a str,
 }
@@ -158,6 +161,10 @@ fn failure_reason(facts: &Facts<'_>) -> Reason {
         }
         if is_too_long(outcome) {
             return Reason::PromptTooLong;
+        }
+        // The API itself also answers 402, to an account that cannot be billed.
+        if outcome.api_error_status == Some(402) && facts.budget_spent {
+            return Reason::MaxBudget;
         }
     }
     let killed = matches!(facts.exit, Exit::Signal(_)) && facts.ended_by != EndedBy::Linger;

@@ -22,45 +22,59 @@ pub(crate) async fn startup(State(service): App) -> Response {
 }
 
 /// `GET /health/ready`: answers 200 if an execution would start now, with warnings about missing
-/// protections. Otherwise 503 `not-ready` with the reasons, each with its remedy.
+/// protections. Otherwise 503 `not-ready` with the reasons, each with its remedy. Both have the
+/// facts about the use of the credential.
 pub(crate) async fn ready(State(service): App) -> Response {
     // On a blocking thread: the check of the credential's file is a stat, which a dead disk blocks.
     let readiness = service.engine.readiness.clone();
     let check = move || {
         let engine = &service.engine;
-        let mut warnings = crate::sandbox::warnings(&engine.settings.args, &engine.environment);
+        let uses_login = readiness.uses_login();
+        let mut warnings = crate::sandbox::warnings(&engine.settings.args, uses_login);
+        warnings.extend(readiness.credential_warning());
         warnings.extend(readiness.tokens_warning());
         if engine.access.refuses_everybody() {
             warnings.push(no_tokens());
         }
         warnings.extend(readiness.network_warnings());
-        (readiness.obstacles(), warnings)
+        (
+            readiness.obstacles(),
+            warnings,
+            readiness.credential_facts(),
+        )
     };
     match spool::blocking::run(check).await {
-        Ok((obstacles, warnings)) if obstacles.is_empty() => ready_response(&warnings),
-        Ok((obstacles, _)) => answer(&obstacles),
+        Ok((obstacles, warnings, credential)) if obstacles.is_empty() => {
+            let body = serde_json::json!({
+                "status": "ready", "reasons": [], "warnings": warnings, "credential": credential,
+            });
+            json_response(StatusCode::OK, body.to_string().into_bytes())
+        }
+        Ok((obstacles, _, credential)) => {
+            let credential = serde_json::to_value(credential).unwrap_or_default();
+            Reply(not_ready(&obstacles).with("credential", credential)).into_response()
+        }
         Err(_) => Reply(Problem::new(ProblemType::Internal, "the check failed")).into_response(),
     }
-}
-
-/// Returns the response 200 of a ready service, with warnings for its operator.
-fn ready_response(warnings: &[Obstacle]) -> Response {
-    let body = serde_json::json!({"status": "ready", "reasons": [], "warnings": warnings});
-    json_response(StatusCode::OK, body.to_string().into_bytes())
 }
 
 /// Returns 200 if there are no obstacles, otherwise 503 `not-ready` with all of them.
 fn answer(obstacles: &[Obstacle]) -> Response {
     if obstacles.is_empty() {
-        return ready_response(&[]);
+        let body = serde_json::json!({"status": "ready", "reasons": [], "warnings": []});
+        return json_response(StatusCode::OK, body.to_string().into_bytes());
     }
+    Reply(not_ready(obstacles)).into_response()
+}
+
+/// Returns the problem `not-ready` with these obstacles.
+fn not_ready(obstacles: &[Obstacle]) -> Problem {
     let detail: Vec<_> = obstacles
         .iter()
         .map(|o| format!("{}: {}", o.message, o.remedy))
         .collect();
     let reasons = serde_json::to_value(obstacles).unwrap_or_default();
-    Reply(Problem::new(ProblemType::NotReady, detail.join("; ")).with("reasons", reasons))
-        .into_response()
+    Problem::new(ProblemType::NotReady, detail.join("; ")).with("reasons", reasons)
 }
 
 /// `GET /v1/limits`, and `GET /health/limits` for a bridge, which has no token: answers with the

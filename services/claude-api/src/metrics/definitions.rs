@@ -9,7 +9,8 @@ use prometheus_client::registry::{Registry, Unit};
 use protocol::{ProblemType, Reason, State};
 
 use super::{
-    EndLabels, KindLabel, Metrics, OutputCounters, RefusalLabel, StateLabel, TOKENS, TrackLabel,
+    EndLabels, KindLabel, Metrics, ModelRequests, OutputCounters, RefusalLabel, StateLabel, TOKENS,
+    TrackLabel,
 };
 
 /// All pairs of state and reason with which an execution can end. Each is a series from the start
@@ -113,6 +114,7 @@ impl Default for Metrics {
             "Answers of the model that were cut and began again",
         );
         let events_lost = counter("events_lost", "Events of the CLI that could not be read");
+        let model_requests = ModelRequests::register(&mut registry);
         Self {
             registry,
             executions,
@@ -132,6 +134,7 @@ impl Default for Metrics {
             restarts,
             events_lost,
             output,
+            model_requests,
         }
     }
 }

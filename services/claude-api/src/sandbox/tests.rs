@@ -31,7 +31,9 @@ fn an_execution_gets_the_system_its_workspace_its_home_and_its_own_folders() {
     let workspace = dir.path().join("workspaces/shop");
     let ExecutionSandbox {
         sandbox, variables, ..
-    } = policy.prepare(&workspace, None, "shop", "one").unwrap();
+    } = policy
+        .prepare(&workspace, None, "shop", "one", false)
+        .unwrap();
     let temporary = policy.temporary.create("one").unwrap().temporary.clone();
     let private = temporary.with_added_extension("private");
     for path in ["/usr", "/opt/tools", "/certificates/own.pem"] {
@@ -71,7 +73,9 @@ fn the_login_is_outside_the_sandbox_if_there_is_a_key() {
     let variables = [("HOME", home.as_str()), ("ANTHROPIC_API_KEY", "sk")];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     policy.environment = Arc::new(Environment::new(variables, &[]));
-    let prepared = policy.prepare(dir.path(), None, "shop", "one").unwrap();
+    let prepared = policy
+        .prepare(dir.path(), None, "shop", "one", false)
+        .unwrap();
     let private = prepared.folders.private.clone();
     assert!(private.join("CLAUDE.md").exists());
     assert!(!private.join(".credentials.json").exists());
@@ -115,7 +119,9 @@ fn a_transcript_moves_into_the_sandbox_and_back() {
     let key = key.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut policy = policy(dir.path(), "home", "spool").unwrap().unwrap();
     policy.environment = Arc::new(Environment::new(key, &[]));
-    policy.prepare(dir.path(), None, "shop", "one").unwrap();
+    policy
+        .prepare(dir.path(), None, "shop", "one", false)
+        .unwrap();
     let kept = dir.path().join("home/.claude/projects/one");
     let inside = kept.join("-workspace-shop/one.jsonl");
     assert!(inside.is_file() && !outside.exists());
@@ -137,7 +143,7 @@ fn every_missing_protection_is_listed() {
         let fixed = ["claude-api", "--claude-bin=/bin/sh"].into_iter();
         let cli = Cli::parse_from(fixed.chain(flags.split(' ')));
         let home = ("HOME".to_owned(), dir.path().display().to_string());
-        let open = warnings(&cli.serve, &Environment::new([home], &[]));
+        let open = warnings(&cli.serve, Environment::new([home], &[]).uses_login());
         open.into_iter().map(|open| open.code).collect::<Vec<_>>()
     };
     assert_eq!(listed("--sandbox=no"), ["sandbox-off"]);

@@ -12,8 +12,9 @@ use crate::readiness::Obstacle;
 const DNS_PORT: u32 = 53;
 
 /// Returns a warning, with its remedy, for each protection of the sandbox that this machine or
-/// these settings lack. Empty if none is missing. Reads files.
-pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obstacle> {
+/// these settings lack. `uses_login` says that the CLI would use its own login. Empty if none is
+/// missing. Reads files.
+pub(crate) fn warnings(args: &ServeArgs, uses_login: bool) -> Vec<Obstacle> {
     if !args.sandbox {
         return vec![Obstacle::new(
             "sandbox-off",
@@ -29,7 +30,7 @@ pub(crate) fn warnings(args: &ServeArgs, environment: &Environment) -> Vec<Obsta
             "run a kernel of Linux 6.12 or later with Landlock, or trust every prompt",
         )
     });
-    let login = environment.uses_login().then(|| {
+    let login = uses_login.then(|| {
         Obstacle::new(
             "sandbox-login",
             "the CLI uses its own login, which it has to renew: tools can read and change the \

@@ -40,6 +40,7 @@ async fn answer_beyond_limit(peer: Ipv4Addr, is_proxy_port: bool, body: &[u8]) -
     let listeners = Listeners {
         clients,
         proxies: None,
+        credentials: None,
     };
     let mut connections = Connections::new(listeners, 8, 0);
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -104,6 +105,7 @@ async fn a_silent_connection_beyond_the_limit_is_closed_within_seconds() {
     let listeners = Listeners {
         clients,
         proxies: None,
+        credentials: None,
     };
     let mut connections = Connections::new(listeners, 8, 0);
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -121,6 +123,7 @@ async fn connections_of_a_peer_are_counted_until_they_are_closed() {
     let listeners = Listeners {
         clients,
         proxies: None,
+        credentials: None,
     };
     let mut connections = Connections::new(listeners, 8, 2);
     let mut accept = async || {
@@ -142,6 +145,7 @@ async fn the_proxy_port_needs_and_believes_the_header_and_the_other_port_ignores
     let listeners = Listeners {
         clients,
         proxies: Some(proxies),
+        credentials: None,
     };
     assert_eq!(
         listeners.addresses().unwrap(),

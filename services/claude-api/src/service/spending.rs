@@ -1,5 +1,7 @@
 //! Budgets: the cost that a principal may cause on one day, and that one execution may cause.
 
+use std::sync::Arc;
+
 use protocol::{Problem, ProblemType, Status};
 
 use super::Service;
@@ -11,8 +13,9 @@ impl Service {
     /// else the most that its token permits. The budget is never more than the rest of the
     /// principal's budget of the day. `None` means no limit.
     ///
-    /// The cost of an execution is known when it ends. So executions that run at the same time can
-    /// together exceed the day's budget. Each can cost all that was left when it was accepted.
+    /// Without the service `credentials`, the cost of an execution is known when it ends. So
+    /// executions that run at the same time can together exceed the day's budget. Each can exceed
+    /// it by what was left when it was accepted. With that service, see [`Service::watch_budgets`].
     ///
     /// # Errors
     /// 403 `forbidden` if the client asks for more than its token permits; 403 `budget-spent`, with
@@ -67,6 +70,41 @@ impl Service {
             ),
         )
         .with("resetsAt", resets_at.to_string()))
+    }
+
+    /// Exhausts the grants of each principal whose running executions have used up the rest of its
+    /// budget of the day. Their CLIs then get 402 for their next requests. Checks this after each
+    /// answer of the API that `credentials` reports. Never returns; returns immediately without
+    /// that service.
+    pub(crate) async fn watch_budgets(self: Arc<Self>) {
+        let Some(credentials) = &self.engine.credentials else {
+            return;
+        };
+        let mut changes = credentials.cost_changes();
+        while changes.changed().await.is_ok() {
+            for (principal, running) in credentials.costs() {
+                if self.is_budget_spent(&principal, &running) {
+                    tracing::info!(
+                        principal,
+                        "a principal has used up its budget of the day; its executions get no \
+                         further answers of the model"
+                    );
+                    credentials.exhaust(&principal);
+                }
+            }
+        }
+    }
+
+    /// Returns whether a principal has used up its budget of the day, with the costs of its running
+    /// executions.
+    fn is_budget_spent(&self, principal: &str, running: &[(String, f64)]) -> bool {
+        let access = &self.engine.access;
+        let limits = access.table().map(|table| table.limits_of(principal));
+        let Some(budget) = limits.and_then(|limits| limits.budget_usd_per_day) else {
+            return false;
+        };
+        let now = access.clock.now();
+        access.spending.spent_with(principal, running, now) >= budget
     }
 
     /// Adds the cost of an execution that ends to its principal's day, before the end is recorded.

@@ -96,12 +96,12 @@ impl Project {
             .to_owned()
     }
 
-    /// Asserts that neither service has logged an error or panicked.
+    /// Asserts that no service has logged an error or panicked.
     ///
     /// # Panics
     /// If one has.
     pub async fn assert_quiet(&self) {
-        for service in ["claude-api", "bridge"] {
+        for service in ["claude-api", "bridge", "credentials"] {
             let logs = docker::command(["logs", &self.container(service)]);
             let ran = docker::ran(logs, b"").await.expect("docker logs");
             let loud: Vec<_> = (ran.text() + &ran.stderr)

@@ -189,7 +189,7 @@ async fn f17_a_tool_that_kills_everything_ends_only_its_execution() {
             assert_ended(&end, "FAILED", Some("killed_by_signal"));
             assert_eq!(output, b"before", "{end}");
             case.step("all other processes live, and a new execution works");
-            for service in ["claude-api", "bridge"] {
+            for service in ["claude-api", "bridge", "credentials"] {
                 assert_eq!(project.inspect(service, "{{.RestartCount}}").await, "0");
             }
             assert_eq!(run(&mut client, "print(6 * 7)").await, "42");

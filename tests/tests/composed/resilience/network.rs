@@ -12,6 +12,7 @@ use crate::support::{assert_completed, id, run};
 /// Separate networks for the model and for this machine, so that only the hop between bridge and
 /// claude-api is cut.
 const APART: &str = "services:\n  claude-api:\n    networks: [lab]\n  scripted-model:\n    \
+                     networks: !override [lab]\n  credentials:\n    \
                      networks: !override [lab]\n  bridge:\n    networks: [a-front]\n\
                      networks:\n  a-front:\n  lab:\n";
 

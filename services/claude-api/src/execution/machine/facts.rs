@@ -142,7 +142,8 @@ impl Machine {
             self.denied(denial.clone());
         }
         self.status.usage = outcome.usage.clone().or(self.status.usage.take());
-        self.status.cost_usd = outcome.cost_usd.or(self.status.cost_usd);
+        self.cli_cost_usd = outcome.cost_usd.or(self.cli_cost_usd);
+        self.update_cost();
         self.resets_at = outcome.resets_at.or(self.resets_at);
         self.outcome = Some(outcome);
         if self.stdin_open {

@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
 use crate::cli;
+use crate::credentials::{Charges, Held};
 use crate::execution::ending::{self, Ended, FinishedRun};
 use crate::execution::machine::Machine;
 use crate::execution::owner::Owner;
@@ -32,7 +33,7 @@ use crate::times::millis;
 use before_hook::{NoStart, run_before_hook};
 use running::{Counted, Running};
 use start::start;
-use waits::{Sample, finished, sleep_until};
+use waits::{Sample, changed, finished, sleep_until};
 
 /// The maximum number of bytes of one read from the CLI's stdout. Each read costs a write to the
 /// disk and wakes the readers, so a larger chunk is cheaper. A pipe holds up to twice as much
@@ -116,7 +117,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
             return ending::failed_to_start(owner, status, EndedBy::Itself, &reason);
         }
     };
-    let (handle, message) = match start(owner).await {
+    let (handle, message) = match start(owner, ticket).await {
         Ok(started) => started,
         Err((ended_by, reason)) => {
             in_place.run(|| output.finish());
@@ -145,6 +146,8 @@ enum Step {
     Sampled(Option<Sample>),
     /// A write of the status to the spool has ended; `None` if it panicked.
     Recorded(Option<std::io::Result<()>>),
+    /// The charges of the CLI's grant have changed.
+    Charged(Charges),
     /// A time limit may have passed, or a command must be sent again.
     Clock,
 }
@@ -197,7 +200,9 @@ impl<'a> Running<'a> {
         let mut wish = owner.wishes.subscribe();
         // Controls from before the start count as well.
         wish.mark_changed();
+        let charges = owner.held.as_ref().map(Held::charges);
         Self {
+            charges,
             owner,
             machine,
             output,
@@ -243,6 +248,7 @@ impl<'a> Running<'a> {
                     step = async {
                         tokio::select! {
                             _ = self.wish.changed() => Step::Wish,
+                            charges = changed(&mut self.charges) => Step::Charged(charges),
                             sampled = finished(&mut self.sample) => Step::Sampled(sampled),
                             recorded = finished(&mut self.recording) => Step::Recorded(recorded),
                             n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
@@ -296,6 +302,7 @@ impl<'a> Running<'a> {
                         );
                     }
                 }
+                Step::Charged(charges) => self.machine.charged(&charges),
                 Step::Clock => self.sample_cpu(),
             }
             let paused = self.machine.is_paused();

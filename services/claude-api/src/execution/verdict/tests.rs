@@ -22,6 +22,7 @@ fn judge(
         exit: &Exit::reaped(code, signal),
         outcome,
         answered: false,
+        budget_spent: false,
         stderr: "line\nlast words\n\n",
     })
 }
@@ -226,6 +227,7 @@ fn a_stop_after_the_whole_answer_is_lingered() {
             exit: &Exit::Signal(15),
             outcome,
             answered,
+            budget_spent: false,
             stderr: "",
         });
         assert_eq!((got.state, got.reason), expected, "{ended_by:?} {answered}");
@@ -278,6 +280,7 @@ fn a_stop_between_the_result_and_the_exit_is_lingered_and_a_reaped_exit_code_cou
             exit: &Exit::reaped(code, signal),
             outcome: Some(&good),
             answered: true,
+            budget_spent: false,
             stderr: "",
         });
         let got = (got.state, got.reason, got.exit_code);
@@ -296,6 +299,7 @@ fn an_error_names_the_failed_spawn_or_the_last_line_of_stderr() {
         exit: &Exit::NotStarted("No such file".to_owned()),
         outcome: None,
         answered: false,
+        budget_spent: false,
         stderr: "",
     });
     assert_eq!(
@@ -350,6 +354,7 @@ fn a_failure_names_the_subtype_and_its_message_is_never_empty() {
                 exit: &Exit::reaped(code, None),
                 outcome: outcome.as_ref(),
                 answered: false,
+                budget_spent: false,
                 stderr,
             })
             .error
@@ -394,6 +399,7 @@ fn the_error_of_a_failed_start_names_only_its_cause() {
         exit: &Exit::NotStarted("workspace \"w\": closed; open it".to_owned()),
         outcome: None,
         answered: false,
+        budget_spent: false,
         stderr: "",
     });
     assert_eq!(

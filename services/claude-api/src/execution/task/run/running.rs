@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::output::Output;
 use super::waits::Sample;
+use crate::credentials::Charges;
 use crate::execution::machine::Machine;
 use crate::execution::owner::Owner;
 use crate::execution::wish::Wish;
@@ -35,6 +36,8 @@ pub(super) struct Running<'a> {
     pub(super) prompt: AbortOnDropHandle<()>,
     /// Receives the newest merged command of clients and of the service's stop.
     pub(super) wish: watch::Receiver<Wish>,
+    /// Receives the charges of the CLI's grant. `None` without one.
+    pub(super) charges: Option<watch::Receiver<Charges>>,
     /// The reason in words why the runner died. `None` while it is alive or the reason is unknown.
     pub(super) runner_failure: Option<String>,
     /// The processes of the tree that still exist after SIGKILL.

@@ -1,21 +1,25 @@
 //! The start of an execution's CLI: reads the prompt from the disk, prepares folders and arguments,
 //! and starts the runner.
 
+mod grant;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use runner::Handle;
 use tokio::time::timeout;
 
 use crate::cli::{self, SHORTAGE_RETRY};
 use crate::conversations::transcript_bytes;
+use crate::credentials::Held;
 use crate::execution::owner::Owner;
 use crate::execution::verdict::EndedBy;
 use crate::execution::wish::{EndWish, Wishes};
+use crate::registry::Ticket;
 use crate::registry::record::Accepted;
 use crate::sandbox::restore_transcript;
+use grant::hold_grant;
 
 /// The requested capacity in bytes of the pipe from the CLI's stdout. When the CLI exits, it drops
 /// output that does not fit into the pipe.
@@ -29,20 +33,27 @@ const START_RETRIES: u32 = 120;
 /// to the CLI's stdin. A shortage of processes, memory or file descriptors is retried for 30 s.
 /// After a cancel or stop, no process is started and the retries end.
 ///
+/// With the service `credentials`, the CLI gets a grant, which the owner holds from now on. While
+/// that service has never connected, this takes up to 10 s longer.
+///
 /// # Errors
 /// The cause of the end (a cancel, a stop, or `Itself` for a start that failed), and the reason in
 /// words.
-pub(super) async fn start(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
+pub(super) async fn start(
+    owner: &mut Owner,
+    ticket: &Ticket,
+) -> Result<(Handle, Vec<u8>), (EndedBy, String)> {
     let wishes = Arc::clone(&owner.wishes);
-    // Not `wait_for_end` with a time of zero: its timer would take a millisecond.
-    if let Some(ended_by) = wishes
-        .wait_for_end_above(None)
-        .now_or_never()
-        .and_then(ended_by)
-    {
-        let reason = "the execution was cancelled or stopped before its start";
-        return Err((ended_by, reason.to_owned()));
-    }
+    let held = tokio::select! {
+        // A cancel or stop that came before is found first.
+        biased;
+        wish = wishes.wait_for_end_above(None) => {
+            let reason = "the execution was cancelled or stopped before its start";
+            return Err((ended_by(wish).unwrap_or(EndedBy::Stop), reason.to_owned()));
+        }
+        held = hold_grant(owner, ticket) => held,
+    };
+    owner.held = held.map_err(|error| (EndedBy::Itself, error.to_string()))?;
     let mut retries = 0;
     loop {
         let (what, error) = match attempt(owner).await {
@@ -104,7 +115,12 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
 fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
     // Since the acceptance, the prompt was only on disk.
     let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
-    owner.credential = Some(owner.engine.readiness.credential());
+    let granted = owner.held.as_ref().map(Held::granted);
+    let granted = granted.as_ref();
+    owner.credential = match granted {
+        Some(_) => None,
+        None => Some(owner.engine.readiness.credential()),
+    };
     let engine = &owner.engine;
     let accepted = &owner.accepted;
     let root = &engine.settings.args.workspace_root;
@@ -123,7 +139,9 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         .conversations
         .kind(&accepted.conversation, &config_dir);
     let repository = engine.settings.args.repository_settings;
-    let mut env = engine.environment.for_execution(&accepted.body.env);
+    let mut env = engine
+        .environment
+        .for_execution(&accepted.body.env, granted);
     env.extend(cli::repository_variable(repository));
     // This body has no prompt: the owner removed it.
     let mut body = accepted.body.clone();
@@ -136,6 +154,7 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
                 accepted.principal.as_deref(),
                 name,
                 &accepted.conversation,
+                granted.is_some(),
             )
             .map_err(|e| ("its folders".to_owned(), e))?;
         prompts = prepared
@@ -156,6 +175,7 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         repository,
         &cwd,
         &engine.environment,
+        granted,
     ));
     let spec = runner::Spec {
         program: engine.settings.args.claude_bin.clone(),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use spool::blocking::Work;
+use tokio::sync::watch;
 
 /// A measurement of the CPU time of a process tree: when it was taken, and the time used until
 /// then.
@@ -15,6 +16,19 @@ pub(super) async fn finished<T: Send + 'static>(work: &mut Option<Work<T>>) -> O
         Some(work) => work.answer().await.ok(),
         None => std::future::pending().await,
     }
+}
+
+/// Waits for the next change of a value, and returns the new one. Waits forever if there is no
+/// value, or no further change. Cancel safe.
+pub(super) async fn changed<T: Copy>(value: &mut Option<watch::Receiver<T>>) -> T {
+    if let Some(receiver) = value
+        && receiver.changed().await.is_ok()
+    {
+        return *receiver.borrow_and_update();
+    }
+    // Without a sender, each call would return at once.
+    *value = None;
+    std::future::pending().await
 }
 
 /// Sleeps until `at`; sleeps forever if it is `None`. Cancel safe.

@@ -1,0 +1,320 @@
+//! The grants of all executions, and the present connection on which they are registered. A plain
+//! value: its caller holds the lock and does the input and output.
+//!
+//! A grant has one of these standings:
+//!
+//! ```text
+//!            connection             confirmed               the execution ends
+//!   Away ──────────────────▶ Sent ─────────────▶ InForce ────────────────────▶ Ending
+//!     ▲                        │                    │                             │
+//!     └── connection lost ─────┴────────────────────┘                             ▼
+//!                                          connection lost, or all answers known: Ended
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+
+use grants::{Answer, Delivered, Delivery, Order, Registration};
+use tokio::sync::watch;
+
+use super::deliveries::{Deliveries, DeliveryOutcomes, NotSent};
+use super::outbox::Outbox;
+
+/// How far a grant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No connection knows the grant.
+    Away,
+    /// The grant was given to the present connection, which has not confirmed it.
+    Sent,
+    /// `credentials` accepts the grant.
+    InForce,
+    /// The grant was revoked. Answers to its last requests may still be reported.
+    Ending,
+    /// The grant was revoked, and no further answer is expected.
+    Ended,
+}
+
+/// What the requests of one execution have cost, and what happened to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Charges {
+    /// The cost of all answers in US dollars. `None` before the first answer.
+    pub(crate) cost_usd: Option<f64>,
+    /// When the usage limit of the last 429 is reset, in milliseconds since 1970-01-01T00:00Z.
+    /// `None` without such an answer.
+    pub(crate) resets_at_ms: Option<u64>,
+    /// How often the connection to `credentials` was lost while it knew the grant.
+    pub(crate) restarts: u64,
+    /// Whether the grant gets no further answers, because the execution or its principal has used
+    /// up its budget.
+    pub(crate) is_exhausted: bool,
+}
+
+/// One grant.
+#[derive(Debug)]
+struct Row {
+    /// The registration, with the cost so far.
+    registration: Registration,
+    /// The sum of the costs of the single answers, in US dollars.
+    answers_usd: f64,
+    /// Whether the budget of the principal is used up.
+    is_exhausted: bool,
+    standing: watch::Sender<Standing>,
+    charges: watch::Sender<Charges>,
+}
+
+/// The receivers for one grant.
+#[derive(Debug)]
+pub(super) struct RowWatch {
+    /// How far the grant is. The channel closes when the grant is removed.
+    pub(super) standing: watch::Receiver<Standing>,
+    /// The charges so far.
+    pub(super) charges: watch::Receiver<Charges>,
+}
+
+impl Row {
+    /// Returns whether the execution has not ended.
+    fn is_active(&self) -> bool {
+        !matches!(*self.standing.borrow(), Standing::Ending | Standing::Ended)
+    }
+
+    /// Adds the orders to `outbox` that make a new connection know the grant.
+    fn send(&self, outbox: &mut Outbox) {
+        outbox.push(Order::Grant(self.registration.clone()));
+        if self.is_exhausted {
+            let execution_id = self.registration.execution_id.clone();
+            outbox.push(Order::Exhaust { execution_id });
+        }
+        self.standing.send_replace(Standing::Sent);
+    }
+
+    /// Adds an answer to the charges.
+    fn charge(&mut self, answer: &Answer) {
+        self.answers_usd += answer.cost_usd.max(0.0);
+        // The sum of `credentials` has answers whose reports were lost. This service's own sum has
+        // answers that a restarted `credentials` has forgotten.
+        let spent = &mut self.registration.spent_usd;
+        *spent = spent.max(answer.total_cost_usd).max(self.answers_usd);
+        let (spent, max) = (*spent, self.registration.max_cost_usd);
+        self.charges.send_modify(|charges| {
+            charges.cost_usd = Some(spent);
+            if answer.status == Some(429) {
+                charges.resets_at_ms = answer.resets_at_ms;
+            }
+            charges.is_exhausted |= max.is_some_and(|max| spent >= max);
+        });
+    }
+
+    /// Notes the loss of the connection that knew the grant.
+    fn lose_connection(&self) {
+        let was = *self.standing.borrow();
+        match was {
+            Standing::Sent | Standing::InForce => {
+                self.charges.send_modify(|charges| charges.restarts += 1);
+                self.standing.send_replace(Standing::Away);
+            }
+            Standing::Ending => {
+                self.standing.send_replace(Standing::Ended);
+            }
+            Standing::Away | Standing::Ended => {}
+        }
+    }
+}
+
+/// The number of a connection, by which an older one is distinguished from its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LinkNumber(u64);
+
+/// The grants of all executions that run, by execution. Their number is that of the executions that
+/// run at the same time.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: HashMap<String, Row>,
+    outbox: Outbox,
+    deliveries: Deliveries,
+    /// The present connection; `None` without one.
+    link: Option<LinkNumber>,
+    /// The number of connections so far.
+    links: u64,
+}
+
+impl Table {
+    /// Adds a grant, and gives it to the connection if there is one.
+    pub(super) fn insert(&mut self, registration: Registration) -> RowWatch {
+        let row = Row {
+            answers_usd: registration.spent_usd,
+            registration,
+            is_exhausted: false,
+            standing: watch::Sender::new(Standing::Away),
+            charges: watch::Sender::new(Charges::default()),
+        };
+        if self.link.is_some() {
+            row.send(&mut self.outbox);
+        }
+        let receivers = RowWatch {
+            standing: row.standing.subscribe(),
+            charges: row.charges.subscribe(),
+        };
+        self.rows.insert(row.registration.execution_id.clone(), row);
+        receivers
+    }
+
+    /// Revokes a grant, whose row stays for its last answers. Has no effect on a revoked or removed
+    /// grant.
+    pub(super) fn revoke(&mut self, execution_id: &str) {
+        let Some(row) = self.rows.get(execution_id).filter(|row| row.is_active()) else {
+            return;
+        };
+        let is_sent = self.link.is_some() && self.outbox.revoke(execution_id);
+        let standing = if is_sent {
+            Standing::Ending
+        } else {
+            Standing::Ended
+        };
+        row.standing.send_replace(standing);
+    }
+
+    /// Revokes a grant, and forgets it.
+    pub(super) fn remove(&mut self, execution_id: &str) {
+        self.revoke(execution_id);
+        self.rows.remove(execution_id);
+    }
+
+    /// Begins a connection in place of the present one, if there is one. All grants of running
+    /// executions are given to it.
+    pub(super) fn connect(&mut self) -> LinkNumber {
+        self.lose_connection();
+        self.links += 1;
+        let number = LinkNumber(self.links);
+        self.link = Some(number);
+        for row in self.rows.values().filter(|row| row.is_active()) {
+            row.send(&mut self.outbox);
+        }
+        self.outbox.push(Order::Synced);
+        number
+    }
+
+    /// Ends a connection. Returns false, and has no effect, if a newer one has replaced it.
+    pub(super) fn disconnect(&mut self, number: LinkNumber) -> bool {
+        let is_present = self.is_present(number);
+        if is_present {
+            self.lose_connection();
+        }
+        is_present
+    }
+
+    fn lose_connection(&mut self) {
+        if self.link.take().is_some() {
+            self.outbox.clear();
+            self.deliveries.lose();
+            self.rows.values().for_each(Row::lose_connection);
+        }
+    }
+
+    /// Removes and returns the orders for a connection. `None` if a newer one has replaced it.
+    pub(super) fn take_orders(&mut self, number: LinkNumber) -> Option<VecDeque<Order>> {
+        self.is_present(number).then(|| self.outbox.take())
+    }
+
+    /// Returns whether there is a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Returns whether this is the present connection.
+    pub(super) fn is_present(&self, number: LinkNumber) -> bool {
+        self.link == Some(number)
+    }
+
+    /// Notes that a connection has confirmed a grant. Has no effect if the connection was replaced.
+    pub(super) fn granted(&mut self, number: LinkNumber, execution_id: &str) {
+        self.confirm(number, execution_id, Standing::Sent, Standing::InForce);
+    }
+
+    /// Notes that all answers of a revoked grant are known. Has no effect if the connection was
+    /// replaced.
+    pub(super) fn revoked(&mut self, number: LinkNumber, execution_id: &str) {
+        self.confirm(number, execution_id, Standing::Ending, Standing::Ended);
+    }
+
+    fn confirm(&mut self, number: LinkNumber, execution_id: &str, from: Standing, to: Standing) {
+        if let Some(row) = self.rows.get(execution_id)
+            && self.is_present(number)
+        {
+            row.standing.send_if_modified(|standing| {
+                let is_due = *standing == from;
+                if is_due {
+                    *standing = to;
+                }
+                is_due
+            });
+        }
+    }
+
+    /// Adds an answer to the charges of its execution. Has no effect if the execution has ended.
+    pub(super) fn answer(&mut self, answer: &Answer) {
+        let id = answer.execution_id.as_deref().unwrap_or_default();
+        if let Some(row) = self.rows.get_mut(id) {
+            row.charge(answer);
+        }
+    }
+
+    /// Returns the costs of the grants of each principal that has a grant which is not exhausted.
+    pub(super) fn costs(&self) -> Vec<(String, Vec<(String, f64)>)> {
+        let mut costs: HashMap<&str, (bool, Vec<(String, f64)>)> = HashMap::new();
+        for (id, row) in &self.rows {
+            let Some(principal) = row.registration.principal.as_deref() else {
+                continue;
+            };
+            let (is_open, list) = costs.entry(principal).or_default();
+            *is_open |= !row.is_exhausted && row.is_active();
+            list.push((id.clone(), row.registration.spent_usd));
+        }
+        let open = costs.into_iter().filter(|(_, (is_open, _))| *is_open);
+        open.map(|(principal, (_, list))| (principal.to_owned(), list))
+            .collect()
+    }
+
+    /// Exhausts all grants of a principal. They stay exhausted.
+    pub(super) fn exhaust(&mut self, principal: &str) {
+        let is_connected = self.link.is_some();
+        for (id, row) in &mut self.rows {
+            let of_principal = row.registration.principal.as_deref() == Some(principal);
+            if !of_principal || row.is_exhausted || !row.is_active() {
+                continue;
+            }
+            row.is_exhausted = true;
+            row.charges
+                .send_modify(|charges| charges.is_exhausted = true);
+            if is_connected {
+                let execution_id = id.clone();
+                self.outbox.push(Order::Exhaust { execution_id });
+            }
+        }
+    }
+
+    /// Gives a webhook to the connection.
+    ///
+    /// # Errors
+    /// There is no connection, too many webhooks are in flight, or this one is too long.
+    pub(super) fn deliver(&mut self, delivery: Delivery) -> Result<(), NotSent> {
+        if self.link.is_none() {
+            return Err(NotSent::NotConnected);
+        }
+        let order = self.deliveries.begin(delivery)?;
+        self.outbox.push(order);
+        Ok(())
+    }
+
+    /// Passes on the result of a webhook.
+    pub(super) fn delivered(&mut self, id: String, outcome: Delivered) {
+        self.deliveries.end(id, outcome);
+    }
+
+    /// Returns the reader's end of the results of webhooks; `None` if it was taken before.
+    pub(super) fn take_outcomes(&mut self) -> Option<DeliveryOutcomes> {
+        self.deliveries.take_outcomes()
+    }
+}
+
+#[cfg(test)]
+mod tests;
