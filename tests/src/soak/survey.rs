@@ -154,6 +154,7 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
         .is_some_and(|at| at <= Instant::now());
     let path = format!("/v1/executions/{}", execution.id);
     let owner = world.owner(execution);
+    let asked = Timestamp::now();
     let resumed = if due {
         let call = Call::own(Method::POST, format!("{path}/resume"));
         let answer = world.exchange(owner, &call).await;
@@ -161,7 +162,6 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
     } else {
         None
     };
-    let asked = Timestamp::now();
     let answer = match resumed {
         Some(answer) => answer,
         None => world.exchange(owner, &Call::own(Method::GET, path)).await?,

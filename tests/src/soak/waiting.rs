@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::{execution::Execution, world::World};
 
+/// The rounding of times: statuses have milliseconds.
+const ROUNDING: SignedDuration = SignedDuration::from_millis(5);
 /// The time for which an execution may count after its recorded end: it leaves the queue once its
 /// end is on the disk.
 const LEAVES: SignedDuration = SignedDuration::from_secs(1);
@@ -60,7 +62,8 @@ impl Wait {
         let facts = execution.facts();
         let status = facts.terminal.as_ref().map(|(status, _)| status);
         let time = |name: &str| status?[name].as_str()?.parse::<Timestamp>().ok();
-        let left = time("startedAt").or_else(|| time("endedAt").map(|end| end + LEAVES));
+        let started = time("startedAt").map(|start| start + ROUNDING);
+        let left = started.or_else(|| time("endedAt").map(|end| end + LEAVES));
         Self {
             id: execution.id.clone(),
             principal: execution.principal,

@@ -1,9 +1,6 @@
 //! Checks each message that the client receives.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{borrow::Cow, sync::atomic::Ordering};
 
 use serde_json::Value;
 
