@@ -1,6 +1,7 @@
 //! The library of cc-bridge's test suites. `README.md` beside this crate says how to use each part.
 //!
 //! * [`composed`]: the containers of the composed stack, and the cases that run on them.
+//! * [`described`]: real messages against the documents that the services publish.
 //! * [`exposition`]: pages of `/metrics`, and the rules for them.
 //! * [`faults`]: a TCP proxy that injects faults.
 //! * [`harness`]: both services as processes, with their directories and logs.
@@ -14,6 +15,7 @@
 
 pub mod bench;
 pub mod composed;
+pub mod described;
 pub mod exposition;
 pub mod faults;
 pub mod harness;

@@ -10,12 +10,12 @@ mod operation;
 mod service;
 mod streams;
 
-use protocol::trailers;
+use protocol::{ProblemType, trailers};
 use serde_json::{Map, Value, json};
 
 use crate::schema::with_base;
 use crate::shared::{self, problems};
-use operation::Operation;
+use operation::{Operation, problem_answer};
 
 /// The base of references in an OpenAPI document.
 const SCHEMAS: &str = "#/components/schemas/";
@@ -75,11 +75,24 @@ pub fn document() -> Value {
         "servers": [{ "url": "/" }],
         "tags": tags(),
         "paths": paths,
-        "components": { "schemas": schemas, "securitySchemes": { "token": scheme } },
+        "components": {
+            "schemas": schemas,
+            "responses": fallbacks(),
+            "securitySchemes": { "token": scheme },
+        },
         "x-trailers": trailer_texts(),
     });
     with_base(&mut document, SCHEMAS);
     document
+}
+
+/// Returns the answers that belong to no operation.
+fn fallbacks() -> Value {
+    let answer = |kind: ProblemType| problem_answer(kind.status(), &[kind]);
+    json!({
+        "unknownPath": answer(ProblemType::UnknownPath),
+        "methodNotAllowed": answer(ProblemType::MethodNotAllowed),
+    })
 }
 
 fn tags() -> Value {

@@ -10,7 +10,7 @@ mod status;
 
 pub(crate) use access::{expires_seconds, share_role};
 pub(crate) use body::{body_fields, prompt};
-pub(crate) use limits::limits_fields;
+pub(crate) use limits::{limits, limits_fields};
 pub use limits::texts as limit_texts;
 pub(crate) use status::{WARNINGS, status_fields};
 
@@ -25,7 +25,6 @@ pub(crate) fn schemas() -> Map<String, Value> {
         ("ErrorInfo", status::error_info()),
         ("Page", page::page()),
         ("Accepted", page::accepted()),
-        ("Limits", limits::limits()),
         ("Share", access::share()),
         ("Obstacle", problems::obstacle()),
     ];

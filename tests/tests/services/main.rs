@@ -17,6 +17,7 @@ mod connection_cuts;
 mod continuations;
 mod credential;
 mod damaged_events;
+mod descriptions;
 mod disconnect;
 mod endings;
 mod environment;

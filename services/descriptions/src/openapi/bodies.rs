@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::names::word;
 use crate::schema::{Object, count, described, exactly, list, or_null, reference, text, time};
-use crate::shared::{body_fields, expires_seconds, prompt, share_role};
+use crate::shared::{body_fields, expires_seconds, limits, prompt, share_role};
 use crate::websocket::both_continue;
 
 /// Returns the schemas of bodies and answers, by name.
@@ -15,6 +15,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         ("Burned", burned()),
         ("ShareRequest", share_request()),
         ("Me", me()),
+        ("Limits", limits()),
         ("TicketRequest", ticket_request()),
         ("Ticket", ticket()),
         ("Redeem", redeem()),

@@ -241,7 +241,7 @@ fn by_status(problems: &[ProblemType]) -> BTreeMap<u16, Vec<ProblemType>> {
 }
 
 /// Returns the answer for all problems of one status.
-fn problem_answer(status: u16, kinds: &[ProblemType]) -> Value {
+pub(super) fn problem_answer(status: u16, kinds: &[ProblemType]) -> Value {
     let schemas: Vec<_> = kinds
         .iter()
         .map(|kind| reference(&schema_name(*kind)))

@@ -51,7 +51,7 @@ pub fn texts() -> &'static [(&'static str, &'static str)] {
 }
 
 /// Returns the schema of the limits.
-pub(super) fn limits() -> Value {
+pub(crate) fn limits() -> Value {
     let text = "The limits in force. Names that end in `Ms` are milliseconds, in `Bytes` bytes. \
         Each default is that of the service's setting.";
     limits_fields(Object::new(text)).build()

@@ -6,16 +6,21 @@ use serde_json::{Map, Value};
 use crate::names::word;
 use crate::schema::{Object, count, described, exactly, list, reference, text, time};
 
+/// The problem types that claude-api never answers: one is reserved, one is of the bridge.
+pub const ELSEWHERE: [ProblemType; 2] =
+    [ProblemType::NotImplemented, ProblemType::TooManyMcpSessions];
+
 /// Returns the name of the schema of a problem type, for example `NotFoundProblem`.
 #[must_use]
 pub fn schema_name(kind: ProblemType) -> String {
     format!("{kind:?}Problem")
 }
 
-/// Returns the schemas of all problem types, by name.
+/// Returns the schemas of all problem types that claude-api answers, by name.
 pub(crate) fn schemas() -> Map<String, Value> {
     let kinds = ProblemType::ALL.iter();
     kinds
+        .filter(|kind| !ELSEWHERE.contains(kind))
         .map(|kind| (schema_name(*kind), problem(*kind)))
         .collect()
 }
