@@ -6,88 +6,89 @@
 //! - A request that a service accepted is checked against the document as it is. A request that was
 //!   refused may be of any form.
 //!
-//! A schema is compiled when it is first needed, once for each process.
+//! All schemas of a document are compiled when it is first needed, once for each process.
 
 pub mod http;
 pub mod websocket;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use jsonschema::Validator;
-use serde_json::{Value, json};
+use boon::{Compiler, Draft, SchemaIndex, Schemas as Compiled};
+use serde_json::Value;
+
+/// The address of a document for the compiler, which fetches nothing.
+const ADDRESS: &str = "http://localhost/document.json";
+/// The longest text about a difference, in characters.
+const SHOWN_CHARS: usize = 2000;
 
 /// The compiled schemas of one document.
 struct Schemas {
     document: Value,
-    /// By JSON pointer. A plain lock, which is never held while a message is checked.
-    compiled: Mutex<HashMap<String, Arc<Validator>>>,
+    compiled: Compiled,
+    /// By JSON pointer (RFC 6901).
+    by_pointer: HashMap<String, SchemaIndex>,
 }
 
 impl Schemas {
-    /// The schemas of a document as it is.
-    fn new(document: Value) -> Self {
-        Self {
-            document,
-            compiled: Mutex::default(),
-        }
-    }
-
-    /// The schemas of a document whose objects have no members but the described ones.
-    fn strict(mut document: Value) -> Self {
-        close(&mut document);
-        Self::new(document)
-    }
-
-    /// Returns the compiled schema at this JSON pointer (RFC 6901).
+    /// Compiles the schemas of a document at these JSON pointers.
     ///
     /// # Panics
-    /// If the document has no such schema, or the schema is malformed.
-    fn at(&self, pointer: &str) -> Arc<Validator> {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = compiled.get(pointer).cloned();
-        known.unwrap_or_else(|| {
-            let validator = Arc::new(self.compile(pointer));
-            compiled.insert(pointer.to_owned(), Arc::clone(&validator));
-            validator
-        })
+    /// If a schema is malformed.
+    fn new(document: Value, pointers: impl IntoIterator<Item = String>) -> Self {
+        let mut compiler = Compiler::new();
+        compiler.set_default_draft(Draft::V2020_12);
+        compiler.enable_format_assertions();
+        let added = compiler.add_resource(ADDRESS, document.clone());
+        added.unwrap_or_else(|error| panic!("the document is malformed: {error}"));
+        let mut compiled = Compiled::new();
+        let pointers = pointers.into_iter().map(|pointer| {
+            let address = format!("{ADDRESS}#{}", percent_encoded(&pointer));
+            let schema = compiler.compile(&address, &mut compiled);
+            let schema = schema.unwrap_or_else(|error| panic!("{pointer}: {error:#}"));
+            (pointer, schema)
+        });
+        let by_pointer = pointers.collect();
+        Self {
+            document,
+            compiled,
+            by_pointer,
+        }
     }
 
-    fn compile(&self, pointer: &str) -> Validator {
-        let target = self.document.pointer(pointer);
-        assert!(target.is_some(), "the document has no schema at {pointer}");
-        // The references of the schema are relative to the whole document.
-        let mut root = json!({ "$ref": format!("#{pointer}") });
-        for name in ["$defs", "components", "paths"] {
-            if let Some(part) = self.document.get(name) {
-                root[name] = part.clone();
-            }
-        }
-        let options = jsonschema::options().with_draft(jsonschema::Draft::Draft202012);
-        let validator = options.should_validate_formats(true).build(&root);
-        validator.unwrap_or_else(|error| panic!("the schema at {pointer} is malformed: {error}"))
+    /// Compiles the schemas of a document whose objects have no members but the described ones.
+    fn strict(mut document: Value, pointers: impl IntoIterator<Item = String>) -> Self {
+        close(&mut document);
+        Self::new(document, pointers)
     }
 
     /// Checks a value against the schema at this pointer.
     ///
     /// # Errors
-    /// The first mistakes, each with its place in the value.
+    /// The differences, each with its place in the value.
+    ///
+    /// # Panics
+    /// If no schema of this pointer was compiled.
     fn check(&self, pointer: &str, value: &Value) -> Result<(), String> {
-        let validator = self.at(pointer);
-        if validator.is_valid(value) {
-            return Ok(());
-        }
-        let mistakes: Vec<_> = validator.iter_errors(value).take(3).collect();
-        let mistakes = mistakes.iter().map(|mistake| {
-            let text: String = mistake.to_string().chars().take(400).collect();
-            format!("{text} at {:?}", mistake.instance_path().to_string())
-        });
-        let mistakes: Vec<_> = mistakes.collect();
-        Err(format!(
-            "it does not match {pointer} of the description: {}",
-            mistakes.join("; ")
-        ))
+        let schema = self.by_pointer.get(pointer);
+        let schema = schema.unwrap_or_else(|| panic!("no schema at {pointer}"));
+        let checked = self.compiled.validate(value, *schema);
+        checked.map_err(|differences| {
+            let text: String = format!("{differences:#}")
+                .chars()
+                .take(SHOWN_CHARS)
+                .collect();
+            format!("it does not match {pointer} of the description: {text}")
+        })
     }
+}
+
+/// Encodes a JSON pointer for the fragment of a URL.
+fn percent_encoded(pointer: &str) -> String {
+    let encode = |c: char| match c {
+        '{' | '}' | ' ' | '%' | '"' | '<' | '>' | '`' => format!("%{:02X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    pointer.chars().map(encode).collect()
 }
 
 /// Forbids members that an object does not describe.
@@ -108,6 +109,8 @@ fn close(schema: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -115,26 +118,13 @@ mod tests {
         let document = json!({
             "$defs": { "A": { "type": "object", "properties": { "a": { "type": "integer" } } } }
         });
+        let pointer = "/$defs/A";
         let value = json!({ "a": 1, "b": 2 });
-        assert_eq!(
-            Schemas::new(document.clone()).check("/$defs/A", &value),
-            Ok(())
-        );
-        let strict = Schemas::strict(document);
-        assert!(strict.check("/$defs/A", &value).is_err());
-        let error = strict.check("/$defs/A", &json!({ "a": "x" })).unwrap_err();
-        assert!(error.contains("\"/a\""), "{error}");
-    }
-
-    #[test]
-    fn both_documents_are_valid_schemas() {
-        for document in [
-            descriptions::openapi::document()["components"]["schemas"].clone(),
-            descriptions::websocket::document()["$defs"].clone(),
-        ] {
-            for (name, schema) in document.as_object().expect("schemas") {
-                assert!(jsonschema::meta::is_valid(schema), "{name}");
-            }
-        }
+        let open = Schemas::new(document.clone(), [pointer.to_owned()]);
+        assert_eq!(open.check(pointer, &value), Ok(()));
+        let strict = Schemas::strict(document, [pointer.to_owned()]);
+        assert!(strict.check(pointer, &value).is_err());
+        let error = strict.check(pointer, &json!({ "a": "x" })).unwrap_err();
+        assert!(error.contains("/a"), "{error}");
     }
 }

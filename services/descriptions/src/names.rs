@@ -3,7 +3,7 @@
 //! serde's derive names them to the deserializer. So no list of variants is repeated here, and a new
 //! variant is in the documents at once.
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Value, json};
 

@@ -10,8 +10,8 @@ mod status;
 
 pub(crate) use access::{expires_seconds, share_role};
 pub(crate) use body::{body_fields, prompt};
-pub(crate) use limits::{limits, limits_fields};
 pub use limits::texts as limit_texts;
+pub(crate) use limits::{limits, limits_fields};
 pub(crate) use status::{WARNINGS, status_fields};
 
 use serde_json::{Map, Value};

@@ -7,8 +7,36 @@ use serde_json::Value;
 
 use super::Schemas;
 
-static STRICT: LazyLock<Schemas> = LazyLock::new(|| Schemas::strict(document()));
-static PUBLISHED: LazyLock<Schemas> = LazyLock::new(|| Schemas::new(document()));
+static STRICT: LazyLock<Schemas> = LazyLock::new(|| Schemas::strict(document(), pointers()));
+static PUBLISHED: LazyLock<Schemas> = LazyLock::new(|| Schemas::new(document(), pointers()));
+/// The schema of a status, which is a line of some streams.
+const STATUS: &str = "/components/schemas/Status";
+
+/// Returns the JSON pointers of the schemas of all bodies, of requests and of answers.
+fn pointers() -> Vec<String> {
+    let mut pointers = vec![STATUS.to_owned()];
+    let document = document();
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().expect("operations") {
+            let operation_pointer = format!("/paths/{}/{method}", escaped(path));
+            let mut add = |place: String, holder: &Value| {
+                let kinds = holder["content"].as_object().into_iter().flatten();
+                pointers.extend(kinds.map(|(kind, _)| {
+                    format!(
+                        "{operation_pointer}/{place}/content/{}/schema",
+                        escaped(kind)
+                    )
+                }));
+            };
+            add("requestBody".to_owned(), &operation["requestBody"]);
+            for (code, answer) in operation["responses"].as_object().into_iter().flatten() {
+                add(format!("responses/{code}"), answer);
+            }
+        }
+    }
+    pointers
+}
 
 /// An answer of claude-api.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +107,7 @@ pub fn check(
 /// # Errors
 /// The difference between the status and the document.
 pub fn check_status(status: &Value) -> Result<(), String> {
-    STRICT.check("/components/schemas/Status", status)
+    STRICT.check(STATUS, status)
 }
 
 /// Returns the described path that a path is an instance of.

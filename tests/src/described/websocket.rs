@@ -11,8 +11,15 @@ use serde_json::Value;
 
 use super::Schemas;
 
-static STRICT: LazyLock<Schemas> = LazyLock::new(|| Schemas::strict(document()));
-static PUBLISHED: LazyLock<Schemas> = LazyLock::new(|| Schemas::new(document()));
+static STRICT: LazyLock<Schemas> = LazyLock::new(|| Schemas::strict(document(), pointers()));
+static PUBLISHED: LazyLock<Schemas> = LazyLock::new(|| Schemas::new(document(), pointers()));
+
+/// Returns the JSON pointers of all schemas.
+fn pointers() -> Vec<String> {
+    let document = document();
+    let names = document["$defs"].as_object().expect("schemas").keys();
+    names.map(|name| format!("/$defs/{name}")).collect()
+}
 
 /// A request that has no answer yet.
 struct Sent {
@@ -114,8 +121,7 @@ mod tests {
         let status = example(ID, "running");
         assert_eq!(session.received(&update(&status)), Ok(()));
         let params = json!({ "executionId": ID, "offset": 0, "onSlow": null });
-        session
-            .sent(&json!({ "jsonrpc": "2.0", "id": 1, "method": "attach", "params": params }));
+        session.sent(&json!({ "jsonrpc": "2.0", "id": 1, "method": "attach", "params": params }));
         let answer = json!({ "jsonrpc": "2.0", "id": 1, "result": status });
         assert_eq!(session.received(&answer), Ok(()));
         let error = json!({ "code": -32003, "message": "m", "data": { "reason": "not_found" } });
@@ -147,7 +153,8 @@ mod tests {
     fn an_accepted_request_must_be_as_documented() {
         let answer_to = |params: Value| {
             let mut session = Session::default();
-            let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "status", "params": params });
+            let request =
+                json!({ "jsonrpc": "2.0", "id": 1, "method": "status", "params": params });
             session.sent(&request);
             let result = example(ID, "running");
             session.received(&json!({ "jsonrpc": "2.0", "id": 1, "result": result }))

@@ -39,7 +39,9 @@ fn every_route_of_claude_api_is_an_operation() {
 #[test]
 fn every_parameter_of_a_query_is_described() {
     let folder = Source::folder("claude-api/src/http");
-    let parsed = folder.iter().flat_map(|source| source.calls("Query::parse"));
+    let parsed = folder
+        .iter()
+        .flat_map(|source| source.calls("Query::parse"));
     // The second argument is the list of names.
     let words = parsed.flat_map(|call| {
         let words: Vec<_> = call[1].split('"').skip(1).step_by(2).collect();

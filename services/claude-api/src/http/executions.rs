@@ -241,7 +241,10 @@ pub(crate) async fn list(
     if limit == 0 || limit > Page::MAX_LIMIT {
         return Err(Reply(Problem::new(
             ProblemType::InvalidQuery,
-            format!("limit={limit} is out of range; give 1 to {}", Page::MAX_LIMIT),
+            format!(
+                "limit={limit} is out of range; give 1 to {}",
+                Page::MAX_LIMIT
+            ),
         )));
     }
     let page = service

@@ -56,12 +56,7 @@ fn end_share() -> Operation {
     )
     .path_parameter("share", described(share, "`shareId` of the share."))
     .answer(204, "The share has ended.", &[])
-    .problems(&[
-        P::InvalidQuery,
-        P::NotFound,
-        P::Deleted,
-        P::SpoolUnwritable,
-    ])
+    .problems(&[P::InvalidQuery, P::NotFound, P::Deleted, P::SpoolUnwritable])
 }
 
 fn create_ticket() -> Operation {
@@ -76,21 +71,16 @@ fn create_ticket() -> Operation {
 
 fn redeem_ticket() -> Operation {
     let text = "Uses up a ticket, for bridges. The ticket stands in place of a token.";
-    let operation = Operation::new(
-        ("POST", "/v1/tickets/redeem"),
-        "redeemTicket",
-        TAG,
-        text,
-    )
-    .public()
-    .body("application/json", reference("Redeem"), true)
-    .json(200, "The token of the session.", reference("Redeemed"))
-    .problems(&[
-        P::InvalidBody,
-        P::InvalidQuery,
-        P::Unauthorized,
-        P::TooManyAttempts,
-    ]);
+    let operation = Operation::new(("POST", "/v1/tickets/redeem"), "redeemTicket", TAG, text)
+        .public()
+        .body("application/json", reference("Redeem"), true)
+        .json(200, "The token of the session.", reference("Redeemed"))
+        .problems(&[
+            P::InvalidBody,
+            P::InvalidQuery,
+            P::Unauthorized,
+            P::TooManyAttempts,
+        ]);
     secret(operation, 200)
 }
 

@@ -54,7 +54,10 @@ fn share_request() -> Value {
 }
 
 fn me() -> Value {
-    let share = described(reference("ExecutionId"), "The only execution that it opens.");
+    let share = described(
+        reference("ExecutionId"),
+        "The only execution that it opens.",
+    );
     Object::new("Whose token the request has, and what it permits.")
         .field(
             "principal",

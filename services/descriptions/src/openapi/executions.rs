@@ -175,7 +175,10 @@ fn cancel() -> Operation {
     .query("ifUnviewedForMs", range(0, UNVIEWED_MS_MAX, unviewed))
     .query(
         "ifUnknown",
-        described(burn, "Burn an unknown id: its `PUT` is refused for an hour."),
+        described(
+            burn,
+            "Burn an unknown id: its `PUT` is refused for an hour.",
+        ),
     )
     .viewer()
     .json(

@@ -273,7 +273,10 @@ fn header_of(status: u16) -> Option<(&'static str, Value)> {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             let seconds = range(0, u64::MAX, "");
             let text = "Seconds until the next try, where a retry helps.";
-            Some(("Retry-After", json!({ "schema": described(seconds, ""), "description": text })))
+            Some((
+                "Retry-After",
+                json!({ "schema": described(seconds, ""), "description": text }),
+            ))
         }
         _ => None,
     }

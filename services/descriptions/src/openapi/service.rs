@@ -38,9 +38,11 @@ fn limits() -> Operation {
 }
 
 fn health(path: &'static str, id: &'static str, text: &'static str) -> Operation {
-    Operation::new(("GET", path), id, TAG, text)
-        .health()
-        .json(200, "The limits.", reference("Limits"))
+    Operation::new(("GET", path), id, TAG, text).health().json(
+        200,
+        "The limits.",
+        reference("Limits"),
+    )
 }
 
 fn live() -> Operation {
@@ -81,20 +83,15 @@ fn openapi() -> Operation {
 
 fn box_check() -> Operation {
     let text = "For the service's own check at its start. All others get 404.";
-    Operation::new(
-        ("GET", "/health/box/{nonce}"),
-        "checkBox",
-        TAG,
-        text,
-    )
-    .health()
-    .path_parameter("nonce", nonce())
-    .json(
-        200,
-        "The service reached itself.",
-        Object::new("").field("status", exactly("reached")).build(),
-    )
-    .problems(&[P::UnknownPath])
+    Operation::new(("GET", "/health/box/{nonce}"), "checkBox", TAG, text)
+        .health()
+        .path_parameter("nonce", nonce())
+        .json(
+            200,
+            "The service reached itself.",
+            Object::new("").field("status", exactly("reached")).build(),
+        )
+        .problems(&[P::UnknownPath])
 }
 
 fn nonce() -> Value {

@@ -105,21 +105,26 @@ fn input() -> Operation {
     let eof = flag("Nothing follows; the CLI's stdin is closed.");
     let text = "Sends lines to the CLI's stdin, of an execution with `input` `stream`. A call is \
         accepted as a whole or not at all.";
-    Operation::new(("POST", "/v1/executions/{id}/input"), "sendInput", TAG, text)
-        .required_query("offset", offset)
-        .query("eof", with_default(eof, false))
-        .body("application/x-ndjson", lines(), false)
-        .json(200, "The total of accepted bytes.", reference("Accepted"))
-        .problems(&[
-            P::InvalidBody,
-            P::InvalidQuery,
-            P::NotAllowed,
-            P::NotFound,
-            P::WrongState,
-            P::InputHole,
-            P::Deleted,
-            P::TooLarge,
-            P::InputFull,
-            P::InboundFull,
-        ])
+    Operation::new(
+        ("POST", "/v1/executions/{id}/input"),
+        "sendInput",
+        TAG,
+        text,
+    )
+    .required_query("offset", offset)
+    .query("eof", with_default(eof, false))
+    .body("application/x-ndjson", lines(), false)
+    .json(200, "The total of accepted bytes.", reference("Accepted"))
+    .problems(&[
+        P::InvalidBody,
+        P::InvalidQuery,
+        P::NotAllowed,
+        P::NotFound,
+        P::WrongState,
+        P::InputHole,
+        P::Deleted,
+        P::TooLarge,
+        P::InputFull,
+        P::InboundFull,
+    ])
 }

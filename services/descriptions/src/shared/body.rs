@@ -91,7 +91,10 @@ fn settings(object: Object) -> Object {
         let schema = json!({
             "type": "string", "minLength": 1, "maxLength": NAME_BYTES, "pattern": NO_CONTROLS,
         });
-        described(schema, &format!("{description} At most {NAME_BYTES} bytes."))
+        described(
+            schema,
+            &format!("{description} At most {NAME_BYTES} bytes."),
+        )
     };
     let system = |description: &str| {
         let schema = json!({ "type": "string", "pattern": NO_NUL });
@@ -112,10 +115,7 @@ fn settings(object: Object) -> Object {
             "permissionMode",
             name("The permission mode, up to the operator's ceiling."),
         )
-        .setting(
-            "systemPrompt",
-            system("Replaces the CLI's system prompt."),
-        )
+        .setting("systemPrompt", system("Replaces the CLI's system prompt."))
         .setting(
             "appendSystemPrompt",
             system("Is added to the CLI's system prompt."),
@@ -150,16 +150,19 @@ fn workspace() -> Value {
 
 /// Adds the lists and the objects.
 fn lists(object: Object) -> Object {
-    let tools = |pattern: String, description: &str| {
-        let items = json!({
-            "type": "string", "minLength": 1, "maxLength": TOOL_BYTES, "pattern": pattern,
-        });
+    let tool = || {
+        json!({
+            "type": "string", "minLength": 1, "maxLength": TOOL_BYTES, "pattern": NO_CONTROLS,
+            "allOf": [{ "pattern": NOT_BLANK }],
+        })
+    };
+    let mut own_tool = tool();
+    own_tool["not"] = json!({ "pattern": format!("^{MCP_PREFIX}") });
+    let tools = |items: Value, description: &str| {
         let schema = json!({ "type": "array", "maxItems": TOOLS_MAX, "items": items });
         let limit = format!("At most {LIST_BYTES} bytes in all.");
         described(schema, &format!("{description} {limit}"))
     };
-    let tool = r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f]*$";
-    let own_tool = format!("^(?!{MCP_PREFIX})(?=.*\\S)[^\\u0000-\\u001f\\u007f-\\u009f]*$");
     let mut env = strings("Variables of the CLI, with names on the operator's list.");
     env["propertyNames"] = json!({ "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" });
     env["additionalProperties"] = text("");
@@ -173,10 +176,7 @@ fn lists(object: Object) -> Object {
                 "`Name` or `Name(rule)`, under the operator's ceiling. No MCP tools.",
             ),
         )
-        .setting(
-            "disallowedTools",
-            tools(tool.to_owned(), "Added to the operator's."),
-        )
+        .setting("disallowedTools", tools(tool(), "Added to the operator's."))
         .setting("env", with_default(env, json!({})))
         .setting("metadata", with_default(strings(&metadata), json!({})))
 }

@@ -121,7 +121,10 @@ pub(super) fn error() -> Value {
     let code = json!({ "type": "integer", "enum": codes });
     let mut schema = Object::new("An error. Decide by `data.reason`, not by the message.")
         .field("code", described(code, "The code of JSON-RPC."))
-        .field("message", text("What was wrong and what to do, for people."))
+        .field(
+            "message",
+            text("What was wrong and what to do, for people."),
+        )
         .field("data", data())
         .build();
     schema["anyOf"] = pairs.into();

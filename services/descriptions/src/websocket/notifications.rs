@@ -167,10 +167,7 @@ mod tests {
         assert_fields(&output(), fields::<Output>());
         assert_fields(&gap(), fields::<Gap>());
         assert_fields(&notice(), fields::<Notice>());
-        assert_fields(
-            &status_update()["anyOf"][1],
-            fields::<RejectedExecute>(),
-        );
+        assert_fields(&status_update()["anyOf"][1], fields::<RejectedExecute>());
     }
 
     #[test]

@@ -86,7 +86,10 @@ pub(super) fn read_request(
         }
         method::LIST => {
             let list: ListParams = deserialize(params)?;
-            if list.limit.is_some_and(|n| !(1..=Page::MAX_LIMIT).contains(&n)) {
+            if list
+                .limit
+                .is_some_and(|n| !(1..=Page::MAX_LIMIT).contains(&n))
+            {
                 let most = Page::MAX_LIMIT;
                 return Err(params_error(format!("limit must be 1 to {most}")));
             }
