@@ -38,6 +38,9 @@ fn pointers() -> Vec<String> {
     pointers
 }
 
+/// The media types of answers that are one JSON value.
+const JSON_KINDS: [&str; 2] = ["application/json", protocol::problem::CONTENT_TYPE];
+
 /// An answer of claude-api.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
@@ -45,7 +48,7 @@ pub struct Answer<'a> {
     pub code: u16,
     /// The media type, from the header `Content-Type`. Empty without a body.
     pub kind: &'a str,
-    /// The body, if it is JSON and was read.
+    /// The body, if it was read and is JSON. It may be another text that looks like JSON.
     pub json: Option<&'a Value>,
 }
 
@@ -81,7 +84,8 @@ pub fn check(
         if content.get(answer.kind).is_none() {
             return Err(about(format!("has the type {:?}", answer.kind)));
         }
-        if let Some(json) = answer.json {
+        // Output and lines may look like JSON.
+        if let Some(json) = answer.json.filter(|_| JSON_KINDS.contains(&answer.kind)) {
             let pointer = format!("{place}/content/{}/schema", escaped(answer.kind));
             let checked = STRICT.check(&pointer, json);
             checked.map_err(|difference| about(format!("{json}: {difference}")))?;
