@@ -2,6 +2,7 @@
 //!
 //! * [`composed`]: the containers of the composed stack, and the cases that run on them.
 //! * [`credentials`]: a stand-in for the service `credentials`.
+//! * [`described`]: real messages against the documents that the services publish.
 //! * [`exposition`]: pages of `/metrics`, and the rules for them.
 //! * [`faults`]: a TCP proxy that injects faults.
 //! * [`harness`]: both services as processes, with their directories and logs.
@@ -16,6 +17,7 @@
 pub mod bench;
 pub mod composed;
 pub mod credentials;
+pub mod described;
 pub mod exposition;
 pub mod faults;
 pub mod harness;

@@ -241,6 +241,7 @@ fn router(app: App) -> Router {
         .route("/health/ready", get(pages::ready))
         .route("/health", get(pages::ready))
         .route("/metrics", get(pages::metrics))
+        .route("/protocol.json", get(pages::protocol).layer(cors()))
         .fallback(problems::unknown_path)
         .method_not_allowed_fallback(problems::method_not_allowed)
         // Around all routes and fallbacks, so that the guard runs before any upgrade.

@@ -3,6 +3,7 @@
 
 mod access;
 pub(crate) mod boxed;
+mod description;
 pub(crate) mod events;
 mod executions;
 mod follow;
@@ -80,6 +81,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/health", get(health::ready))
         .route("/health/box/{nonce}", get(boxed::returned_call))
         .route("/metrics", get(metrics::metrics))
+        .route(description::PATH, get(description::openapi))
         .method_not_allowed_fallback(|| async {
             Reply(Problem::new(
                 ProblemType::MethodNotAllowed,

@@ -14,7 +14,10 @@ use serde_json::{Map, Value};
 
 use crate::ExecutionId;
 use crate::json::or_default;
-pub use check::{MCP_PREFIX, env_name_is_forbidden};
+pub use check::{
+    BUDGET_USD_MAX, LIST_BYTES, MCP_PREFIX, METADATA_BYTES, NAME_BYTES, SECONDS_MAX, TOOL_BYTES,
+    TOOLS_MAX, WORKSPACE_CHARS, env_name_is_forbidden,
+};
 pub use error::BodyError;
 
 /// How the Claude CLI interprets the text of the prompt.

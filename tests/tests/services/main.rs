@@ -18,6 +18,7 @@ mod continuations;
 mod credential;
 mod credentials;
 mod damaged_events;
+mod descriptions;
 mod disconnect;
 mod endings;
 mod environment;

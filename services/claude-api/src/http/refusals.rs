@@ -15,7 +15,7 @@ use crate::access::Caller;
 use crate::access::guarded::AuditRecord;
 
 /// The words of this service's paths, which an audit line shows.
-const WORDS: [&str; 19] = [
+const WORDS: [&str; 20] = [
     "box",
     "cancel",
     "events",
@@ -26,6 +26,7 @@ const WORDS: [&str; 19] = [
     "live",
     "me",
     "metrics",
+    "openapi.json",
     "output",
     "pause",
     "ready",
