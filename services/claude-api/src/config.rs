@@ -9,6 +9,7 @@ mod connections;
 mod hooks;
 mod input;
 mod limits;
+mod metrics;
 mod network;
 pub mod parse_all;
 mod tools;
@@ -22,6 +23,7 @@ pub use connections::ConnectionArgs;
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
 pub use input::{ControlRequest, InputArgs};
 pub use limits::LimitArgs;
+pub use metrics::MetricsArgs;
 pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
 
@@ -245,6 +247,9 @@ pub struct ServeArgs {
     /// The programs that run before and after each execution.
     #[command(flatten)]
     pub hooks: HookArgs,
+    /// The page `/metrics`.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// The limits (docs/protocol.md, "Limits").
     #[command(flatten)]
     pub limits: LimitArgs,

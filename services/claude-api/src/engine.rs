@@ -4,13 +4,14 @@
 
 mod sweeps;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use runner::Runners;
 
 use crate::access::Access;
+use crate::access::spending::Budgets;
 use crate::cli::{Environment, create_private};
 use crate::config::Settings;
 use crate::conversations::Conversations;
@@ -56,6 +57,9 @@ pub struct Engine {
     pub(crate) access: Arc<Access>,
     /// The counters and gauges that `/metrics` reports.
     pub(crate) metrics: Metrics,
+    /// The principals with a budget for a day, as [`Self::count_budgets`] last counted them, for
+    /// `/metrics`. A lock, because the counts belong together; no await happens inside.
+    budgets: Mutex<Budgets>,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
     /// settings turn it off or the kernel has no Landlock.
     pub(crate) sandbox: Option<Policy>,
@@ -115,7 +119,8 @@ impl Engine {
             runners,
             conversations,
             access: Arc::new(access),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(&settings.limits, settings.args.metrics.metrics_per_principal),
+            budgets: Mutex::default(),
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),
@@ -136,6 +141,18 @@ impl Engine {
             };
             engine.sweeps.run(SWEEP_RETRY, sweep).await;
         });
+    }
+
+    /// Counts the principals by how much of their budget of the day is spent. May wait for the disk,
+    /// because a cost is being written; so the checks of the disks call it, and not `/metrics`.
+    pub(crate) fn count_budgets(&self) {
+        let counts = self.access.budgets();
+        *self.budgets.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    /// Returns the principals with a budget for a day, as last counted.
+    pub(crate) fn counted_budgets(&self) -> Budgets {
+        *self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the maximum length in bytes of an execution's status as JSON.

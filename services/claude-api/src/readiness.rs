@@ -9,7 +9,9 @@ use tokio::sync::Notify;
 
 use crate::cli::{Credential, Environment};
 pub use obstacle::Obstacle;
-pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, unwritable};
+pub(crate) use obstacle::{
+    MISSING, NO_RUNNER, OBSTACLES, RUNNER_DIED, WARNINGS, no_room, unwritable,
+};
 
 /// The results of the last checks. `/health/ready` and `/health/startup` are answered from them.
 #[derive(Debug)]
@@ -35,6 +37,19 @@ struct Cache {
     shared: bool,
     /// The mistake in the token file; `None` if the version on disk is in force.
     tokens_mistake: Option<String>,
+    /// The credential as the last check of the disks found it; `None` before the first.
+    credential: Option<Credential>,
+    /// The codes of the protections that the last check of the disks found missing.
+    missing_protections: Vec<&'static str>,
+}
+
+/// The codes of all obstacles and warnings at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Conditions {
+    /// The obstacles, which keep executions from starting. Empty if the service is ready.
+    pub(crate) obstacles: Vec<&'static str>,
+    /// The warnings.
+    pub(crate) warnings: Vec<&'static str>,
 }
 
 /// The effect of a published port through which commands of the model can reach the service.
@@ -77,6 +92,8 @@ impl Readiness {
             reached: None,
             shared: false,
             tokens_mistake: None,
+            credential: None,
+            missing_protections: Vec::new(),
         };
         Self {
             cache: Arc::new(Mutex::new(cache)),
@@ -125,34 +142,65 @@ impl Readiness {
     /// Empty if the service is ready. Reads the credential's file.
     #[must_use]
     pub fn obstacles(&self) -> Vec<Obstacle> {
-        let mut obstacles = self.startup();
-        let credential = self.environment.credential();
+        self.obstacles_with(Some(&self.environment.credential()))
+    }
+
+    /// Returns the codes of all obstacles and warnings, for `/metrics`. Reads no file: the
+    /// credential and the protections are those of the last check, a few seconds ago.
+    pub(crate) fn conditions(&self) -> Conditions {
+        let (credential, missing) = self.with(|cache| {
+            let missing = cache.missing_protections.clone();
+            (cache.credential.clone(), missing)
+        });
+        let codes = |obstacles: Vec<Obstacle>| obstacles.into_iter().map(|o| o.code);
+        let obstacles = codes(self.obstacles_with(credential.as_ref())).collect();
+        let tokens = codes(self.tokens_warning().into_iter().collect());
+        let warnings = tokens.chain(codes(self.network_warnings())).chain(missing);
+        Conditions {
+            obstacles,
+            warnings: warnings.collect(),
+        }
+    }
+
+    /// Stores the credential that the CLI would use, and the missing protections, as a check found
+    /// them.
+    pub(crate) fn set_checked(&self, credential: Credential, missing: &[Obstacle]) {
         self.with(|cache| {
-            match &credential {
-                Credential::Missing => obstacles.push(Obstacle::new(
+            cache.credential = Some(credential);
+            cache.missing_protections = missing.iter().map(|warning| warning.code).collect();
+        });
+    }
+
+    /// Returns the obstacles if the CLI would use this credential; `None` if it is not known.
+    fn obstacles_with(&self, credential: Option<&Credential>) -> Vec<Obstacle> {
+        let mut obstacles = self.startup();
+        self.with(|cache| {
+            match credential {
+                None => {}
+                Some(Credential::Missing) => obstacles.push(Obstacle::new(
                     "credential-missing",
                     "the CLI has no credential",
                     "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) \
                      in the environment of claude-api and start it again, or log in with the CLI \
                      in its configuration folder",
                 )),
-                Credential::Unreadable(reason) => obstacles.push(Obstacle::new(
+                Some(Credential::Unreadable(reason)) => obstacles.push(Obstacle::new(
                     "credential-unreadable",
                     format!("the credential's file cannot be read: {reason}"),
                     "make it readable for the user that claude-api runs as (scripts/up runs it as \
                      the caller; otherwise CCB_UID and CCB_GID)",
                 )),
-                Credential::Malformed(reason) => obstacles.push(Obstacle::new(
+                Some(Credential::Malformed(reason)) => obstacles.push(Obstacle::new(
                     "credential-malformed",
                     format!("the credential's file holds no credential: {reason}"),
                     "write the credential alone on one line, as UTF-8; the next execution uses it",
                 )),
-                present if cache.refused.as_ref() == Some(present) => obstacles.push(Obstacle::new(
+                present if cache.refused.as_ref() == present => obstacles.push(Obstacle::new(
                     "credential-refused",
                     "the credential was refused when it was last used",
                     "give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
                 )),
-                Credential::Present(_) => {}
+                Some(Credential::Present(_)) => {}
             }
             obstacles.extend(cache.unmet.iter().cloned());
             obstacles.extend(cache.disk.clone());
@@ -303,6 +351,10 @@ mod tests {
                 "stopping"
             ]
         );
+        let known = readiness.conditions().obstacles;
+        assert_eq!(known, ["no-room", "box-reaches-service", "stopping"]);
+        readiness.set_checked(readiness.credential(), &[]);
+        assert_eq!(readiness.conditions().obstacles, codes(&readiness));
         assert!(
             readiness.obstacles()[0]
                 .remedy
@@ -323,6 +375,16 @@ mod tests {
         assert!(readiness.clients_share_the_box() && !readiness.clients_share_the_box());
         assert_eq!(codes(&readiness), [""; 0]);
         assert_eq!(warnings(), ["box-reaches-service", "clients-share-the-box"]);
+        readiness.set_tokens_mistake(Some("a mistake".to_owned()));
+        let open = Obstacle::new("sandbox-off", "executions run unsandboxed", "sandbox them");
+        readiness.set_checked(readiness.credential(), &[open]);
+        let expected = [
+            "tokens-file-invalid",
+            "box-reaches-service",
+            "clients-share-the-box",
+            "sandbox-off",
+        ];
+        assert_eq!(readiness.conditions().warnings, expected);
     }
 
     #[test]
