@@ -101,10 +101,8 @@ impl TokenTable {
 
     /// Returns the principals that have a budget for a day, each with that budget in US dollars.
     pub(crate) fn budgets(&self) -> impl Iterator<Item = (&str, f64)> {
-        let budget = |(name, limits): (&_, &PrincipalLimits)| {
-            Some((String::as_str(name), limits.budget_usd_per_day?))
-        };
-        self.principals.iter().filter_map(budget)
+        let principals = self.principals.iter();
+        principals.filter_map(|(name, limits)| Some((name.as_str(), limits.budget_usd_per_day?)))
     }
 
     /// Returns the maximum number of running executions of each principal that has one. `all` is
