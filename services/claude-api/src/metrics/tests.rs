@@ -204,7 +204,7 @@ fn a_principal_is_a_label_only_where_the_operator_wants_it() {
     let on = Metrics::new(&Limits::default(), true);
     on.accepted(Some("team-a"));
     let page = on.page(&Gauges::default(), Exposition::Text);
-    assert_line(&page, r#"claude_api_principal_cost_usd_total{principal="team-a"} 0"#);
+    assert_line(&page, r#"claude_api_principal_cost_usd_total{principal="team-a"} 0.0"#);
     on.ended(&ended);
     ended.principal = None;
     on.accepted(None);
@@ -222,5 +222,5 @@ fn a_principal_is_a_label_only_where_the_operator_wants_it() {
             assert_line(&page, &format!("claude_api_principal_{series} {value}"));
         }
     }
-    assert_line(&page, "claude_api_cost_usd_total 1");
+    assert_line(&page, "claude_api_cost_usd_total 1.0");
 }
