@@ -119,7 +119,10 @@ impl Engine {
             runners,
             conversations,
             access: Arc::new(access),
-            metrics: Metrics::new(&settings.limits, settings.args.metrics.metrics_per_principal),
+            metrics: Metrics::new(
+                &settings.limits,
+                settings.args.metrics.metrics_per_principal,
+            ),
             budgets: Mutex::default(),
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,

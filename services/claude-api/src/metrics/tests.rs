@@ -158,11 +158,17 @@ fn conditions_that_have_ended_are_zero_again() {
     gauges.conditions.obstacles = vec!["credential-refused"];
     let page = metrics.page(&gauges, Exposition::Text);
     assert_line(&page, "claude_api_ready 0");
-    assert_line(&page, r#"claude_api_obstacles{reason="credential_refused"} 1"#);
+    assert_line(
+        &page,
+        r#"claude_api_obstacles{reason="credential_refused"} 1"#,
+    );
     assert_line(&page, r#"claude_api_obstacles{reason="no_room"} 0"#);
     let page = metrics.page(&Gauges::default(), Exposition::Text);
     assert_line(&page, "claude_api_ready 1");
-    assert_line(&page, r#"claude_api_obstacles{reason="credential_refused"} 0"#);
+    assert_line(
+        &page,
+        r#"claude_api_obstacles{reason="credential_refused"} 0"#,
+    );
 }
 
 #[test]
@@ -204,7 +210,10 @@ fn a_principal_is_a_label_only_where_the_operator_wants_it() {
     let on = Metrics::new(&Limits::default(), true);
     on.accepted(Some("team-a"));
     let page = on.page(&Gauges::default(), Exposition::Text);
-    assert_line(&page, r#"claude_api_principal_cost_usd_total{principal="team-a"} 0.0"#);
+    assert_line(
+        &page,
+        r#"claude_api_principal_cost_usd_total{principal="team-a"} 0.0"#,
+    );
     on.ended(&ended);
     ended.principal = None;
     on.accepted(None);
@@ -212,8 +221,14 @@ fn a_principal_is_a_label_only_where_the_operator_wants_it() {
     let page = on.page(&Gauges::default(), Exposition::Text);
     for principal in ["team-a", "_none"] {
         for (series, value) in [
-            ("executions_ended_total{principal=\"P\",state=\"completed\"}", "1"),
-            ("executions_ended_total{principal=\"P\",state=\"failed\"}", "0"),
+            (
+                "executions_ended_total{principal=\"P\",state=\"completed\"}",
+                "1",
+            ),
+            (
+                "executions_ended_total{principal=\"P\",state=\"failed\"}",
+                "0",
+            ),
             ("tokens_total{principal=\"P\",kind=\"input\"}", "3"),
             ("tokens_total{principal=\"P\",kind=\"output\"}", "0"),
             ("cost_usd_total{principal=\"P\"}", "0.5"),

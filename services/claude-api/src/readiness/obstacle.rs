@@ -12,7 +12,7 @@ pub(crate) const NO_RUNNER: &str = "no-runner";
 pub(crate) const RUNNER_DIED: &str = "runner-died";
 
 /// The codes of all obstacles, in the order of the documentation. `/metrics` has a series for each.
-pub(crate) const OBSTACLES: [&str; 18] = [
+pub(crate) const OBSTACLES: [&str; 19] = [
     "cli-unchecked",
     MISSING,
     "cli-version",
@@ -29,12 +29,14 @@ pub(crate) const OBSTACLES: [&str; 18] = [
     "credential-unreadable",
     "credential-malformed",
     "credential-refused",
+    "credentials-away",
     "box-reaches-service",
     "stopping",
 ];
 /// The codes of all warnings, which do not keep executions from starting.
-pub(crate) const WARNINGS: [&str; 10] = [
+pub(crate) const WARNINGS: [&str; 11] = [
     "tokens-file-invalid",
+    "credential-in-box",
     "box-reaches-service",
     "clients-share-the-box",
     "sandbox-off",

@@ -537,7 +537,10 @@ fn check_writable_reports_too_little_free_space() {
     spool.check_writable(1).unwrap();
     let reason = spool.check_writable(u64::MAX).unwrap_err();
     let noted = format!("has {} bytes left", spool.free_bytes());
-    assert!(spool.free_bytes() > 0 && reason.contains(&noted), "{reason}");
+    assert!(
+        spool.free_bytes() > 0 && reason.contains(&noted),
+        "{reason}"
+    );
 }
 
 #[test]

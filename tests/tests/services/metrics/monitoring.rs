@@ -59,7 +59,10 @@ fn unknown(query: &str, pages: &[Page]) -> Vec<String> {
     let names = Query::parse(query).unwrap_or_else(|error| panic!("{error}: {query}"));
     let mut unknown = Vec::new();
     let mut labels: BTreeSet<&str> = TARGET_LABELS.into();
-    assert!(!names.selectors.is_empty(), "no metric was found in {query}");
+    assert!(
+        !names.selectors.is_empty(),
+        "no metric was found in {query}"
+    );
     for selector in &names.selectors {
         let samples = pages.iter().flat_map(|page| page.labels(&selector.metric));
         let samples: Vec<_> = samples.collect();
@@ -93,7 +96,10 @@ async fn pages() -> [Page; 2] {
     // The counters of a principal begin with its first execution.
     client.run("@say x").await;
     client.finish().await;
-    [page(stack.api.addr()).await, page(stack.bridge.addr()).await]
+    [
+        page(stack.api.addr()).await,
+        page(stack.bridge.addr()).await,
+    ]
 }
 
 #[tokio::test]
@@ -139,7 +145,9 @@ async fn the_documentation_lists_every_metric_and_no_other() {
         .collect();
     // A row of the tables begins with the names of metrics in backticks.
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
-    let cells = rows.filter_map(|row| row.split_once(" | ")).map(|row| row.0);
+    let cells = rows
+        .filter_map(|row| row.split_once(" | "))
+        .map(|row| row.0);
     let names = cells.flat_map(|cell| cell.split(", "));
     let names = names.map(|name| name.trim_matches('`').split('{').next().unwrap_or(name));
     let is_metric = |name: &&str| name.starts_with("claude_api_") || name.starts_with("bridge_");
@@ -153,7 +161,13 @@ fn every_alert_says_what_to_do_and_has_a_test() {
     let tests = read("deploy/observability/tests.yml");
     let alerts = alerts(&rules);
     for (name, block) in &alerts {
-        for part in ["expr: ", "for: ", "severity: ", "summary: ", "description: "] {
+        for part in [
+            "expr: ",
+            "for: ",
+            "severity: ",
+            "summary: ",
+            "description: ",
+        ] {
             assert_eq!(block.matches(part).count(), 1, "{part}of {name}");
         }
         let test = format!("  - name: {name}\n");

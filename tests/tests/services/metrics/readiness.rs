@@ -45,7 +45,11 @@ async fn metrics_have_the_limits_the_room_on_the_disk_and_the_start_times() {
     let (api, bridge) = (stack.api.addr(), stack.bridge.addr());
     let api_page = page(api).await;
     for (name, labels, expected) in [
-        ("claude_api_executions_limit", &[("state", "running")][..], 3.0),
+        (
+            "claude_api_executions_limit",
+            &[("state", "running")][..],
+            3.0,
+        ),
         ("claude_api_executions_limit", &[("state", "queued")], 17.0),
         ("claude_api_spool_limit_bytes", &[], 1e9),
     ] {
