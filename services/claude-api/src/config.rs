@@ -10,6 +10,7 @@ mod credentials;
 mod hooks;
 mod input;
 mod limits;
+mod metrics;
 mod network;
 pub mod parse_all;
 mod tools;
@@ -24,6 +25,7 @@ pub use credentials::{CredentialsArgs, CredentialsUrl};
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
 pub use input::{ControlRequest, InputArgs};
 pub use limits::LimitArgs;
+pub use metrics::MetricsArgs;
 pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
 
@@ -250,6 +252,9 @@ pub struct ServeArgs {
     /// The programs that run before and after each execution.
     #[command(flatten)]
     pub hooks: HookArgs,
+    /// The page `/metrics`.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// The limits (docs/protocol.md, "Limits").
     #[command(flatten)]
     pub limits: LimitArgs,

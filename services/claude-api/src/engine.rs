@@ -4,13 +4,14 @@
 
 mod sweeps;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use runner::Runners;
 
 use crate::access::Access;
+use crate::access::spending::Budgets;
 use crate::cli::{Environment, create_private};
 use crate::config::Settings;
 use crate::conversations::Conversations;
@@ -60,6 +61,9 @@ pub struct Engine {
     pub(crate) credentials: Option<Credentials>,
     /// The counters and gauges that `/metrics` reports.
     pub(crate) metrics: Metrics,
+    /// The principals with a budget for a day, as [`Self::count_budgets`] last counted them, for
+    /// `/metrics`. A lock, because the counts belong together; no await happens inside.
+    budgets: Mutex<Budgets>,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
     /// settings turn it off or the kernel has no Landlock.
     pub(crate) sandbox: Option<Policy>,
@@ -110,7 +114,10 @@ impl Engine {
         // unready, but does not stop it.
         let _ = create_private(&settings.args.workspace_root);
         let policy = Policy::new(&settings.args, &environment).map_err(BadSettings)?;
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(
+            &settings.limits,
+            settings.args.metrics.metrics_per_principal,
+        );
         let credentials = settings.credentials.clone().map(|url| {
             let is_boxed = settings.args.network.boxed;
             Credentials::new(url, is_boxed, metrics.model_requests.clone())
@@ -131,6 +138,7 @@ impl Engine {
             access: Arc::new(access),
             credentials,
             metrics,
+            budgets: Mutex::default(),
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),
@@ -151,6 +159,18 @@ impl Engine {
             };
             engine.sweeps.run(SWEEP_RETRY, sweep).await;
         });
+    }
+
+    /// Counts the principals by how much of their budget of the day is spent. May wait for the disk,
+    /// because a cost is being written; so the checks of the disks call it, and not `/metrics`.
+    pub(crate) fn count_budgets(&self) {
+        let counts = self.access.budgets();
+        *self.budgets.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    /// Returns the principals with a budget for a day, as last counted.
+    pub(crate) fn counted_budgets(&self) -> Budgets {
+        *self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the maximum length in bytes of an execution's status as JSON.

@@ -1,5 +1,7 @@
 //! The page of metrics, as a client reads it.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use protocol::{ProblemType, Reason};
 
 use super::registry::REASONS;
@@ -7,6 +9,7 @@ use super::*;
 
 const SNAPSHOT: Snapshot = Snapshot {
     sessions: 3,
+    session_limit: 4,
     inbound_bytes: 5,
     outbound_bytes: 7,
     inbound_limit_bytes: 11,
@@ -77,6 +80,7 @@ fn a_page_has_what_is_there_now_and_the_retries_of_the_upstream() {
     let page = metrics.page(SNAPSHOT, Exposition::Text);
     for line in [
         "bridge_sessions 3",
+        "bridge_sessions_limit 4",
         "bridge_inbound_bytes 5",
         "bridge_outbound_bytes 7",
         "bridge_inbound_limit_bytes 11",
@@ -87,4 +91,14 @@ fn a_page_has_what_is_there_now_and_the_retries_of_the_upstream() {
     ] {
         assert!(page.lines().any(|other| other == line), "{line}\n{page}");
     }
+}
+
+#[test]
+fn the_start_time_is_on_the_page() {
+    let page = Metrics::new(&Retries::default()).page(SNAPSHOT, Exposition::Text);
+    let name = "bridge_start_time_seconds ";
+    let start = page.lines().find_map(|line| line.strip_prefix(name));
+    let started = Duration::from_secs_f64(start.unwrap().parse().unwrap());
+    let age = SystemTime::now().duration_since(UNIX_EPOCH + started);
+    assert!(age.unwrap() < Duration::from_secs(60), "{started:?}");
 }

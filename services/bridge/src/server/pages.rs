@@ -140,6 +140,7 @@ fn metrics_page(app: &App, headers: &HeaderMap) -> Response {
     let shared = &app.shared;
     let snapshot = Snapshot {
         sessions: app.open_sessions.load(Ordering::Acquire),
+        session_limit: shared.own_limits.sessions,
         inbound_bytes: shared.budgets.inbound_used(),
         outbound_bytes: shared.budgets.outbound.used(),
         inbound_limit_bytes: shared.own_limits.inbound_bytes,

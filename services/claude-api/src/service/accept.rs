@@ -159,7 +159,7 @@ impl Service {
             }
             Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
         };
-        self.engine.metrics.accepted.inc();
+        self.engine.metrics.accepted(status.principal.as_deref());
         Ok(self.start_owner(accepted, entry, status, ticket))
     }
 
