@@ -7,6 +7,7 @@
 //! * [`http`]: a client of claude-api.
 //! * [`mod@bench`]: measurements of both hops (bin `bench`).
 //! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
+//! * [`otlp`]: a receiver of spans, as an OpenTelemetry Collector is one.
 //! * [`raw_http`]: requests, byte for byte, that no client would send.
 //! * [`soak`]: both services under random faults (bin `soak`).
 //! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).
@@ -19,6 +20,7 @@ pub mod faults;
 pub mod harness;
 pub mod http;
 pub mod model;
+pub mod otlp;
 pub mod raw_http;
 pub mod soak;
 pub mod stand_in;

@@ -12,6 +12,7 @@ mod limits;
 mod network;
 pub mod parse_all;
 mod tools;
+mod traces;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use input::{ControlRequest, InputArgs};
 pub use limits::LimitArgs;
 pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
+pub use traces::TraceArgs;
 
 /// The exit code of the process after a bad configuration (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -245,6 +247,9 @@ pub struct ServeArgs {
     /// The programs that run before and after each execution.
     #[command(flatten)]
     pub hooks: HookArgs,
+    /// The export of traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// The limits (docs/protocol.md, "Limits").
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -265,6 +270,8 @@ pub struct Settings {
     pub control_requests: Vec<ControlRequest>,
     /// The operator's programs that run before and after each execution.
     pub hooks: Hooks,
+    /// The export of traces. `None` if none are exported.
+    pub traces: Option<telemetry::Settings>,
     /// The limits in force (docs/protocol.md, "Limits"). A limit without a flag has its default
     /// value.
     pub limits: protocol::Limits,
@@ -344,6 +351,7 @@ impl Settings {
             }
         };
         let hooks = args.hooks.check(&mut mistakes);
+        let traces = args.traces.check(&mut mistakes);
         mistakes.extend(args.network.check(args.host));
         let limits = protocol::Limits {
             boxed: args.network.boxed,
@@ -358,6 +366,7 @@ impl Settings {
                 tools,
                 control_requests,
                 hooks,
+                traces,
                 limits,
             })
         } else {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use runner::Runners;
+use telemetry::Tracer;
 
 use crate::access::Access;
 use crate::cli::{Environment, create_private};
@@ -21,6 +22,8 @@ use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
 use sweeps::Sweeps;
 
+/// The name of this service in traces.
+const SERVICE_NAME: &str = "claude-api";
 /// The pause between two attempts to kill and reap processes that still exist after SIGKILL,
 /// usually because the kernel waits for a device.
 const SWEEP_RETRY: Duration = Duration::from_secs(2);
@@ -56,6 +59,9 @@ pub struct Engine {
     pub(crate) access: Arc<Access>,
     /// The counters and gauges that `/metrics` reports.
     pub(crate) metrics: Metrics,
+    /// Starts the spans of requests and executions. It is off unless the operator has named a
+    /// receiver.
+    pub tracer: Tracer,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
     /// settings turn it off or the kernel has no Landlock.
     pub(crate) sandbox: Option<Policy>,
@@ -71,8 +77,8 @@ impl Engine {
     /// with warnings for the log. Blocks on the disk.
     ///
     /// # Errors
-    /// The spool cannot be used, the settings contradict each other, or a thread cannot be started.
-    /// The text gives the reason, and the remedy where the operator has one.
+    /// The spool cannot be used, the settings contradict each other, or a thread or the export of
+    /// traces cannot be started. The text gives the reason, and the remedy where the operator has one.
     pub(crate) fn open(
         settings: Settings,
         environment: Environment,
@@ -108,6 +114,11 @@ impl Engine {
         let policy = Policy::new(&settings.args, &environment).map_err(BadSettings)?;
         let missing = sandbox::warnings(&settings.args, &environment);
         warnings.extend(missing.into_iter().map(|missing| missing.message));
+        let metrics = Metrics::default();
+        let tracer = match &settings.traces {
+            None => Tracer::default(),
+            Some(traces) => Tracer::start(SERVICE_NAME, traces.clone(), metrics.spans.clone())?,
+        };
         let engine = Arc::new(Self {
             readiness: Readiness::new(Arc::clone(&environment)),
             environment,
@@ -115,7 +126,8 @@ impl Engine {
             runners,
             conversations,
             access: Arc::new(access),
-            metrics: Metrics::default(),
+            metrics,
+            tracer,
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),

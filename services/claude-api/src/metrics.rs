@@ -126,6 +126,8 @@ pub(crate) struct Metrics {
     pub(crate) events_lost: Counter,
     /// Counts the bytes of output and events that were produced or dropped.
     pub(crate) output: OutputCounters,
+    /// Counts the spans that were exported or dropped.
+    pub(crate) spans: telemetry::Counters,
 }
 
 /// The counters of bytes on the way from the CLI's stdout to the disk. Clones share the same

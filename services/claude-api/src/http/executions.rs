@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
-use protocol::{Burned, ExecutionId, Problem, ProblemType, Status, trailers};
+use protocol::{Burned, ExecutionId, Problem, ProblemType, Status, TraceContext, trailers};
 
 use super::follow;
 use super::output::{needs_http_11, stream, viewer};
@@ -75,10 +75,14 @@ async fn submit(
     if !accepts_json {
         needs_http_11(version)?;
     }
-    let (body, share) = service
+    let (mut body, share) = service
         .inbound
         .execution(request, caller.quota(), &service.engine.settings.limits)
         .await?;
+    // The headers are those of the nearest sender, such as a bridge, so they override the body.
+    if let Some(trace) = TraceContext::from_headers(headers) {
+        body.set_trace(&trace);
+    }
     // After the body, which may never arrive, and before the execution is recorded.
     let stream_permit = if accepts_json {
         None

@@ -113,8 +113,11 @@ impl Default for Metrics {
             "Answers of the model that were cut and began again",
         );
         let events_lost = counter("events_lost", "Events of the CLI that could not be read");
+        let spans = telemetry::Counters::default();
+        spans.register(&mut registry);
         Self {
             registry,
+            spans,
             executions,
             viewers,
             spool_bytes,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use protocol::trace_context::{TRACEPARENT_VARIABLE, TRACESTATE_VARIABLE};
 use runner::Handle;
 use tokio::time::timeout;
 
 use crate::cli::{self, SHORTAGE_RETRY};
 use crate::conversations::transcript_bytes;
 use crate::execution::owner::Owner;
+use crate::execution::trace;
 use crate::execution::verdict::EndedBy;
 use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
@@ -125,6 +127,12 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     let repository = engine.settings.args.repository_settings;
     let mut env = engine.environment.for_execution(&accepted.body.env);
     env.extend(cli::repository_variable(repository));
+    let id = owner.entry.id().into();
+    if let Some(trace) = trace::context(&engine.tracer, id, accepted.trace.as_ref()) {
+        // A client's own variables of these names would name a span of another trace.
+        env.retain(|(name, _)| name != TRACEPARENT_VARIABLE && name != TRACESTATE_VARIABLE);
+        env.extend(trace.variables());
+    }
     // This body has no prompt: the owner removed it.
     let mut body = accepted.body.clone();
     let mut prompts = Vec::new();
