@@ -9,6 +9,7 @@
 //! * [`http`]: a client of claude-api.
 //! * [`mod@bench`]: measurements of both hops (bin `bench`).
 //! * [`model`]: the scripted model, a server that speaks the Messages API (bin `scripted-model`).
+//! * [`otlp`]: a receiver of spans, as an OpenTelemetry Collector is one.
 //! * [`promql`]: the names in the queries of the dashboard and the alerts.
 //! * [`raw_http`]: requests, byte for byte, that no client would send.
 //! * [`soak`]: both services under random faults (bin `soak`).
@@ -24,6 +25,7 @@ pub mod faults;
 pub mod harness;
 pub mod http;
 pub mod model;
+pub mod otlp;
 pub mod promql;
 pub mod raw_http;
 pub mod soak;

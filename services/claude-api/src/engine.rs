@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use runner::Runners;
+use telemetry::Tracer;
 
 use crate::access::Access;
 use crate::access::spending::Budgets;
@@ -23,6 +24,8 @@ use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
 use sweeps::Sweeps;
 
+/// The name of this service in traces.
+const SERVICE_NAME: &str = "claude-api";
 /// The pause between two attempts to kill and reap processes that still exist after SIGKILL,
 /// usually because the kernel waits for a device.
 const SWEEP_RETRY: Duration = Duration::from_secs(2);
@@ -64,6 +67,9 @@ pub struct Engine {
     /// The principals with a budget for a day, as [`Self::count_budgets`] last counted them, for
     /// `/metrics`. A lock, because the counts belong together; no await happens inside.
     budgets: Mutex<Budgets>,
+    /// Starts the spans of requests and executions. It is off unless the operator has named a
+    /// receiver.
+    pub tracer: Tracer,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
     /// settings turn it off or the kernel has no Landlock.
     pub(crate) sandbox: Option<Policy>,
@@ -79,8 +85,8 @@ impl Engine {
     /// with warnings for the log. Blocks on the disk.
     ///
     /// # Errors
-    /// The spool cannot be used, the settings contradict each other, or a thread cannot be started.
-    /// The text gives the reason, and the remedy where the operator has one.
+    /// The spool cannot be used, the settings contradict each other, or a thread or the export of
+    /// traces cannot be started. The text gives the reason, and the remedy where the operator has one.
     pub(crate) fn open(
         settings: Settings,
         environment: Environment,
@@ -129,6 +135,10 @@ impl Engine {
         let missing = sandbox::warnings(&settings.args, readiness.uses_login());
         let missing = missing.into_iter().chain(readiness.credential_warning());
         warnings.extend(missing.map(|missing| missing.message));
+        let tracer = match &settings.traces {
+            None => Tracer::default(),
+            Some(traces) => Tracer::start(SERVICE_NAME, traces.clone(), metrics.spans.clone())?,
+        };
         let engine = Arc::new(Self {
             readiness,
             environment,
@@ -139,6 +149,7 @@ impl Engine {
             credentials,
             metrics,
             budgets: Mutex::default(),
+            tracer,
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),

@@ -14,6 +14,7 @@ pub(crate) mod output;
 mod query;
 mod refusals;
 mod reply;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use protocol::guard::Foreign;
+use protocol::trace_context::{TRACEPARENT, TRACESTATE};
 use protocol::{Guard, Problem, ProblemType};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -89,6 +91,8 @@ pub fn router(service: Arc<Service>) -> Router {
             ))
         })
         .fallback(|uri: Uri| async move { unknown_path(uri.path()) })
+        // Inside the check of tokens, so that refused clients cause no spans.
+        .layer(from_fn_with_state(Arc::clone(&service), trace::record))
         // Inside the CORS layer, because a browser sends no token with a preflight request.
         .layer(from_fn_with_state(Arc::clone(&service), access::check))
         .layer(cors(Arc::clone(&guard)))
@@ -118,7 +122,13 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
             Method::POST,
             Method::DELETE,
         ])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            HeaderName::from_static(TRACEPARENT),
+            HeaderName::from_static(TRACESTATE),
+        ])
         .expose_headers([
             header::LOCATION,
             header::RETRY_AFTER,

@@ -75,6 +75,8 @@ pub(crate) struct Metrics {
     pub(crate) output: OutputCounters,
     /// The requests to the model's API, as the service `credentials` reports them.
     pub(crate) model_requests: ModelRequests,
+    /// Counts the spans that were exported or dropped.
+    pub(crate) spans: telemetry::Counters,
 }
 
 /// The counters of bytes on the way from the CLI's stdout to the disk. Clones share the same

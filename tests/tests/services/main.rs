@@ -56,5 +56,6 @@ mod stop_after_result;
 mod stored_results;
 mod support;
 mod timers;
+mod traces;
 mod transcripts;
 mod two_bridges;

@@ -45,9 +45,10 @@ pub(super) const REASONS: [&str; 23] = [
 
 impl Metrics {
     /// Creates and registers all metrics of a bridge, each with the value 0. `retries` has the
-    /// counters that the client for claude-api increments.
+    /// counters that the client for claude-api increments, and `spans` those of the export of
+    /// traces.
     #[must_use]
-    pub fn new(retries: &Retries) -> Self {
+    pub fn new(retries: &Retries, spans: &telemetry::Counters) -> Self {
         let mut registry = Registry::with_prefix("bridge");
         start_time(&mut registry);
         let reasons = Family::<ReasonLabel, Counter>::default();
@@ -61,6 +62,7 @@ impl Metrics {
             "Requests to claude-api that were repeated after a failure, by kind",
             retries.family.clone(),
         );
+        spans.register(&mut registry);
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());

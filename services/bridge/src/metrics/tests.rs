@@ -18,7 +18,7 @@ const SNAPSHOT: Snapshot = Snapshot {
 
 #[test]
 fn a_refusal_counts_by_its_reason_and_an_unknown_one_as_other() {
-    let metrics = Metrics::new(&Retries::default());
+    let metrics = Metrics::new(&Retries::default(), &telemetry::Counters::default());
     let series = || metrics.page(SNAPSHOT, Exposition::Text).lines().count();
     let before = series();
     // An error of the bridge, a problem of claude-api under the bridge's name, a problem of a page.
@@ -54,7 +54,7 @@ fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
         .into_iter()
         .chain(crate::metrics::mcp_reasons::REASONS);
     for reason in own.chain(mcp::REASONS).chain(problems) {
-        let metrics = Metrics::new(&Retries::default());
+        let metrics = Metrics::new(&Retries::default(), &telemetry::Counters::default());
         metrics.refused(reason);
         let page = metrics.page(SNAPSHOT, Exposition::Text);
         let label = reason.replace('-', "_");
@@ -65,7 +65,8 @@ fn every_refusal_of_the_bridge_of_mcp_and_of_claude_api_has_a_series() {
 
 #[test]
 fn the_reason_of_an_end_is_no_reason_of_a_refusal() {
-    let page = Metrics::new(&Retries::default()).page(SNAPSHOT, Exposition::Text);
+    let page = Metrics::new(&Retries::default(), &telemetry::Counters::default())
+        .page(SNAPSHOT, Exposition::Text);
     for reason in Reason::ALL {
         let label = format!("reason=\"{}\"", reason.as_str());
         assert!(!page.contains(&label), "{label}");
@@ -75,7 +76,7 @@ fn the_reason_of_an_end_is_no_reason_of_a_refusal() {
 #[test]
 fn a_page_has_what_is_there_now_and_the_retries_of_the_upstream() {
     let retries = Retries::default();
-    let metrics = Metrics::new(&retries);
+    let metrics = Metrics::new(&retries, &telemetry::Counters::default());
     retries.clone().follow.inc();
     let page = metrics.page(SNAPSHOT, Exposition::Text);
     for line in [

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
 use protocol::limits::UNVIEWED_MS_MAX;
-use protocol::{Burned, ExecutionId, Page, Problem, ProblemType, Status, trailers};
+use protocol::{Burned, ExecutionId, Page, Problem, ProblemType, Status, TraceContext, trailers};
 
 use super::follow;
 use super::output::{needs_http_11, stream, viewer};
@@ -69,10 +69,14 @@ async fn submit(
     if !accepts_json {
         needs_http_11(version)?;
     }
-    let (body, share) = service
+    let (mut body, share) = service
         .inbound
         .execution(request, caller.quota(), &service.engine.settings.limits)
         .await?;
+    // The headers are those of the nearest sender, such as a bridge, so they override the body.
+    if let Some(trace) = TraceContext::from_headers(headers) {
+        body.set_trace(&trace);
+    }
     // After the body, which may never arrive, and before the execution is recorded.
     let stream_permit = if accepts_json {
         None

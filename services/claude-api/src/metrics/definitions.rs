@@ -119,8 +119,11 @@ impl Metrics {
         );
         let events_lost = counter("events_lost", "Events of the CLI that could not be read");
         let model_requests = ModelRequests::register(&mut registry);
+        let spans = telemetry::Counters::default();
+        spans.register(&mut registry);
         Self {
             registry,
+            spans,
             gauges,
             accepted,
             ended,

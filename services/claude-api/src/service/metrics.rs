@@ -7,6 +7,7 @@ use protocol::{Exposition, State};
 
 use super::Service;
 use crate::metrics::Gauges;
+use crate::readiness::{Conditions, no_tokens};
 
 impl Service {
     /// Returns the text of the page `/metrics` in `format`. All values are in memory: a monitoring
@@ -16,13 +17,22 @@ impl Service {
         self.engine.metrics.page(&self.gauges(), format)
     }
 
+    /// Returns the codes of all obstacles and warnings of `/health/ready`.
+    fn conditions(&self) -> Conditions {
+        let mut conditions = self.engine.readiness.conditions();
+        if self.engine.access.refuses_everybody() {
+            conditions.warnings.push(no_tokens().code);
+        }
+        conditions
+    }
+
     /// Counts the executions that have not ended, by state, and their open streams. An execution
     /// whose terminal status is published but not on disk yet counts as ended.
     fn gauges(&self) -> Gauges {
         let mut gauges = Gauges {
             spool_bytes: self.engine.registry.measured_bytes(),
             spool_free_bytes: self.engine.registry.free_bytes(),
-            conditions: self.engine.readiness.conditions(),
+            conditions: self.conditions(),
             budgets: self.engine.counted_budgets(),
             ..Gauges::default()
         };
