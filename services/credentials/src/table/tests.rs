@@ -1,3 +1,5 @@
+use grants::GrantHash;
+
 use super::*;
 
 fn registration(execution: &str, grant: &str) -> Registration {
