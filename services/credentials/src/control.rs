@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::forward::Forwarder;
 use crate::table::Table;
-use connection::Connection;
+use connection::{Connection, Ended};
 use delays::Delays;
 
 /// The time for the TCP connection.
@@ -51,7 +51,14 @@ impl Control {
             let delay = delays.next_delay();
             let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             // The first failure, then each power of two: claude-api may be away for long.
-            if delays.attempts().is_power_of_two() {
+            if matches!(ended, Ended::Version(_)) {
+                tracing::error!(
+                    claude_api = %self.claude_api,
+                    error = %ended,
+                    retry_ms,
+                    "no control connection to claude-api"
+                );
+            } else if delays.attempts().is_power_of_two() {
                 tracing::warn!(
                     claude_api = %self.claude_api,
                     error = %ended,
@@ -65,7 +72,7 @@ impl Control {
     }
 
     /// Opens a connection and serves it until it ends. Returns the reason.
-    async fn connect_once(&self, delays: &mut Delays) -> connection::Ended {
+    async fn connect_once(&self, delays: &mut Delays) -> Ended {
         let stream = match timeout(CONNECT_TIME, self.connect()).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return error.into(),

@@ -74,7 +74,7 @@ impl<'a> Connection<'a> {
     pub(super) fn new(stream: TcpStream, table: &'a Table, forwarder: &'a Forwarder) -> Self {
         let (read, write) = stream.into_split();
         Self {
-            lines: FramedRead::new(read, LinesCodec::new_with_max_length(LINE_BYTES)),
+            lines: FramedRead::new(read, LinesCodec::new_with_max_length(LINE_BYTES - 1)),
             write,
             table,
             forwarder,
