@@ -205,8 +205,6 @@ fn status() -> impl Strategy<Value = Status> {
             principal: name.clone(),
             workspace: text.clone(),
             lane: name.clone(),
-            traceparent: name.clone(),
-            tracestate: name.clone(),
             conversation: name.clone(),
             continues: ids.1,
             continued_by: ids.2,
