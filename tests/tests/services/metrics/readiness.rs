@@ -57,7 +57,7 @@ async fn metrics_have_the_limits_the_room_on_the_disk_and_the_start_times() {
     }
     let bridge_page = page(bridge).await;
     assert_eq!(bridge_page.sum("bridge_sessions_limit", &[]), 5.0);
-    let disk = rustix::fs::statvfs(&stack.path("spool")).expect("a file system");
+    let disk = rustix::fs::statvfs(stack.path("spool")).expect("a file system");
     let free = api_page.sum("claude_api_spool_free_bytes", &[]);
     let size = (disk.f_blocks * disk.f_frsize) as f64;
     assert!(free > 0.0 && free <= size, "{free} of {size} bytes");
