@@ -96,7 +96,8 @@ fn a_page_has_what_is_there_now_and_the_retries_of_the_upstream() {
 
 #[test]
 fn the_start_time_is_on_the_page() {
-    let page = Metrics::new(&Retries::default()).page(SNAPSHOT, Exposition::Text);
+    let page = Metrics::new(&Retries::default(), &telemetry::Counters::default())
+        .page(SNAPSHOT, Exposition::Text);
     let name = "bridge_start_time_seconds ";
     let start = page.lines().find_map(|line| line.strip_prefix(name));
     let started = Duration::from_secs_f64(start.unwrap().parse().unwrap());
