@@ -53,6 +53,7 @@ use peer_rule::PeerRule;
 pub(crate) use row::Charges;
 use row::Standing;
 use shared::Shared;
+use table::ExecutionCosts;
 
 /// How long an execution waits for the first word about the credential after the start of the
 /// service. Then the CLI gets its grant in the variable of an API key.
@@ -162,8 +163,8 @@ impl Credentials {
     }
 
     /// Returns each principal that has a grant and whose grants are not all exhausted, with the
-    /// execution and its cost in US dollars for each of its grants.
-    pub(crate) fn costs(&self) -> Vec<(String, Vec<(String, f64)>)> {
+    /// costs of its executions.
+    pub(crate) fn costs(&self) -> Vec<(String, ExecutionCosts)> {
         self.shared.read(|table| table.costs())
     }
 

@@ -9,6 +9,9 @@ use super::deliveries::{Deliveries, DeliveryOutcomes, NotSent};
 use super::outbox::Outbox;
 use super::row::{Row, RowWatch, Standing};
 
+/// Executions, each with its cost so far in US dollars.
+pub(crate) type ExecutionCosts = Vec<(String, f64)>;
+
 /// The number of a connection, by which an older one is distinguished from its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LinkNumber(u64);
@@ -139,8 +142,8 @@ impl Table {
     }
 
     /// Returns the costs of the grants of each principal that has a grant which is not exhausted.
-    pub(super) fn costs(&self) -> Vec<(String, Vec<(String, f64)>)> {
-        let mut costs: HashMap<&str, (bool, Vec<(String, f64)>)> = HashMap::new();
+    pub(super) fn costs(&self) -> Vec<(String, ExecutionCosts)> {
+        let mut costs: HashMap<&str, (bool, ExecutionCosts)> = HashMap::new();
         for (id, row) in &self.rows {
             let Some(principal) = row.registration.principal.as_deref() else {
                 continue;
