@@ -17,8 +17,8 @@
 //!   cost.
 //!
 //! `credentials` opens the connection. [`listener`] accepts it, and [`peer_rule`] decides from
-//! whom. [`link`] reads and writes its lines. [`table`] and [`outbox`] are the state as plain
-//! values, and [`shared`] holds them for the tasks. [`held`] is the guard of one grant. [`known`]
+//! whom. [`link`] reads and writes its lines. [`table`], [`row`] and [`outbox`] are the state as
+//! plain values, and [`shared`] holds them for the tasks. [`held`] is the guard of one grant. [`known`]
 //! and [`api_health`] are the facts about the credential. [`deliveries`] are the webhooks that
 //! `credentials` sends.
 
@@ -30,6 +30,7 @@ mod link;
 mod listener;
 mod outbox;
 mod peer_rule;
+mod row;
 mod shared;
 mod table;
 
@@ -49,9 +50,10 @@ pub(crate) use deliveries::{DeliveryOutcomes, NotSent};
 pub(crate) use held::Held;
 pub(crate) use known::{Access, Known};
 use peer_rule::PeerRule;
+pub(crate) use row::Charges;
+use row::Standing;
 use shared::Shared;
-pub(crate) use table::Charges;
-use table::Standing;
+use table::ExecutionCosts;
 
 /// How long an execution waits for the first word about the credential after the start of the
 /// service. Then the CLI gets its grant in the variable of an API key.
@@ -161,8 +163,8 @@ impl Credentials {
     }
 
     /// Returns each principal that has a grant and whose grants are not all exhausted, with the
-    /// execution and its cost in US dollars for each of its grants.
-    pub(crate) fn costs(&self) -> Vec<(String, Vec<(String, f64)>)> {
+    /// costs of its executions.
+    pub(crate) fn costs(&self) -> Vec<(String, ExecutionCosts)> {
         self.shared.read(|table| table.costs())
     }
 

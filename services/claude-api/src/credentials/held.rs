@@ -8,8 +8,8 @@ use grants::{CredentialKind, Grant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::row::{Charges, RowWatch, Standing};
 use super::shared::Shared;
-use super::table::{Charges, RowWatch, Standing};
 use crate::cli::Granted;
 
 /// How long the end of an execution waits for the answers to its last requests, which were cut. A

@@ -1,124 +1,16 @@
 //! The grants of all executions, and the present connection on which they are registered. A plain
 //! value: its caller holds the lock and does the input and output.
-//!
-//! A grant has one of these standings:
-//!
-//! ```text
-//!            connection             confirmed               the execution ends
-//!   Away ──────────────────▶ Sent ─────────────▶ InForce ────────────────────▶ Ending
-//!     ▲                        │                    │                             │
-//!     └── connection lost ─────┴────────────────────┘                             ▼
-//!                                          connection lost, or all answers known: Ended
-//! ```
 
 use std::collections::{HashMap, VecDeque};
 
 use grants::{Answer, Delivered, Delivery, Order, Registration};
-use tokio::sync::watch;
 
 use super::deliveries::{Deliveries, DeliveryOutcomes, NotSent};
 use super::outbox::Outbox;
+use super::row::{Row, RowWatch, Standing};
 
-/// How far a grant is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// No connection knows the grant.
-    Away,
-    /// The grant was given to the present connection, which has not confirmed it.
-    Sent,
-    /// `credentials` accepts the grant.
-    InForce,
-    /// The grant was revoked. Answers to its last requests may still be reported.
-    Ending,
-    /// The grant was revoked, and no further answer is expected.
-    Ended,
-}
-
-/// What the requests of one execution have cost, and what happened to them.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Charges {
-    /// The cost of all answers in US dollars. `None` before the first answer.
-    pub(crate) cost_usd: Option<f64>,
-    /// When the usage limit of the last 429 is reset, in milliseconds since 1970-01-01T00:00Z.
-    /// `None` without such an answer.
-    pub(crate) resets_at_ms: Option<u64>,
-    /// How often the connection to `credentials` was lost while it knew the grant.
-    pub(crate) restarts: u64,
-    /// Whether the grant gets no further answers, because the execution or its principal has used
-    /// up its budget.
-    pub(crate) is_exhausted: bool,
-}
-
-/// One grant.
-#[derive(Debug)]
-struct Row {
-    /// The registration, with the cost so far.
-    registration: Registration,
-    /// The sum of the costs of the single answers, in US dollars.
-    answers_usd: f64,
-    /// Whether the budget of the principal is used up.
-    is_exhausted: bool,
-    standing: watch::Sender<Standing>,
-    charges: watch::Sender<Charges>,
-}
-
-/// The receivers for one grant.
-#[derive(Debug)]
-pub(super) struct RowWatch {
-    /// How far the grant is. The channel closes when the grant is removed.
-    pub(super) standing: watch::Receiver<Standing>,
-    /// The charges so far.
-    pub(super) charges: watch::Receiver<Charges>,
-}
-
-impl Row {
-    /// Returns whether the execution has not ended.
-    fn is_active(&self) -> bool {
-        !matches!(*self.standing.borrow(), Standing::Ending | Standing::Ended)
-    }
-
-    /// Adds the orders to `outbox` that make a new connection know the grant.
-    fn send(&self, outbox: &mut Outbox) {
-        outbox.push(Order::Grant(self.registration.clone()));
-        if self.is_exhausted {
-            let execution_id = self.registration.execution_id.clone();
-            outbox.push(Order::Exhaust { execution_id });
-        }
-        self.standing.send_replace(Standing::Sent);
-    }
-
-    /// Adds an answer to the charges.
-    fn charge(&mut self, answer: &Answer) {
-        self.answers_usd += answer.cost_usd.max(0.0);
-        // The sum of `credentials` has answers whose reports were lost. This service's own sum has
-        // answers that a restarted `credentials` has forgotten.
-        let spent = &mut self.registration.spent_usd;
-        *spent = spent.max(answer.total_cost_usd).max(self.answers_usd);
-        let (spent, max) = (*spent, self.registration.max_cost_usd);
-        self.charges.send_modify(|charges| {
-            charges.cost_usd = Some(spent);
-            if answer.status == Some(429) {
-                charges.resets_at_ms = answer.resets_at_ms;
-            }
-            charges.is_exhausted |= max.is_some_and(|max| spent >= max);
-        });
-    }
-
-    /// Notes the loss of the connection that knew the grant.
-    fn lose_connection(&self) {
-        let was = *self.standing.borrow();
-        match was {
-            Standing::Sent | Standing::InForce => {
-                self.charges.send_modify(|charges| charges.restarts += 1);
-                self.standing.send_replace(Standing::Away);
-            }
-            Standing::Ending => {
-                self.standing.send_replace(Standing::Ended);
-            }
-            Standing::Away | Standing::Ended => {}
-        }
-    }
-}
+/// Executions, each with its cost so far in US dollars.
+pub(crate) type ExecutionCosts = Vec<(String, f64)>;
 
 /// The number of a connection, by which an older one is distinguished from its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,20 +32,11 @@ pub(super) struct Table {
 impl Table {
     /// Adds a grant, and gives it to the connection if there is one.
     pub(super) fn insert(&mut self, registration: Registration) -> RowWatch {
-        let row = Row {
-            answers_usd: registration.spent_usd,
-            registration,
-            is_exhausted: false,
-            standing: watch::Sender::new(Standing::Away),
-            charges: watch::Sender::new(Charges::default()),
-        };
+        let row = Row::new(registration);
         if self.link.is_some() {
             row.send(&mut self.outbox);
         }
-        let receivers = RowWatch {
-            standing: row.standing.subscribe(),
-            charges: row.charges.subscribe(),
-        };
+        let receivers = row.watch();
         self.rows.insert(row.registration.execution_id.clone(), row);
         receivers
     }
@@ -259,8 +142,8 @@ impl Table {
     }
 
     /// Returns the costs of the grants of each principal that has a grant which is not exhausted.
-    pub(super) fn costs(&self) -> Vec<(String, Vec<(String, f64)>)> {
-        let mut costs: HashMap<&str, (bool, Vec<(String, f64)>)> = HashMap::new();
+    pub(super) fn costs(&self) -> Vec<(String, ExecutionCosts)> {
+        let mut costs: HashMap<&str, (bool, ExecutionCosts)> = HashMap::new();
         for (id, row) in &self.rows {
             let Some(principal) = row.registration.principal.as_deref() else {
                 continue;
@@ -282,9 +165,7 @@ impl Table {
             if !of_principal || row.is_exhausted || !row.is_active() {
                 continue;
             }
-            row.is_exhausted = true;
-            row.charges
-                .send_modify(|charges| charges.is_exhausted = true);
+            row.exhaust();
             if is_connected {
                 let execution_id = id.clone();
                 self.outbox.push(Order::Exhaust { execution_id });

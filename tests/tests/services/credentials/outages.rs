@@ -74,7 +74,7 @@ async fn a_lost_connection_delays_no_start_and_every_grant_is_sent_again() {
     // The kind is remembered, so that the start needs no connection.
     accept(&http, &second, &prompt, json!({})).await;
     until(&http, &second, "started", |status| {
-        status["activity"] != "starting" && status["state"] == "running"
+        !status["model"].is_null()
     })
     .await;
     let (mut fake, orders) = FakeCredentials::reconnect(&stack.api, kind()).await;

@@ -23,11 +23,11 @@ async fn unready(stack: &Stack, code: &str) -> Value {
 #[tokio::test]
 async fn a_service_that_is_away_is_a_reason_until_it_connects() {
     let stack = stack().await;
+    health(&stack.http(), "/health/startup", 200).await;
     let page = unready(&stack, "credentials-away").await;
     assert_eq!(page["reasons"].as_array().map(Vec::len), Some(1), "{page}");
     let nothing = json!({"lastWorkedAt": null, "lastRefusedAt": null, "kind": null});
     assert_eq!(page["credential"], nothing);
-    health(&stack.http(), "/health/startup", 200).await;
     let kind = present(CredentialKind::OauthToken);
     let fake = FakeCredentials::connect(&stack.api, kind).await;
     ready(&stack).await;

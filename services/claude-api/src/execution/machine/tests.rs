@@ -299,3 +299,66 @@ fn lost_events_are_one_warning_that_counts_them() {
     );
     assert!(machine.changed);
 }
+
+#[test]
+fn the_cost_is_the_larger_count_of_the_cli_and_of_the_api() {
+    let now = Instant::now();
+    let mut machine = machine(now);
+    let result = |cost_usd| {
+        Fact::Result(Box::new(Outcome {
+            cost_usd: Some(cost_usd),
+            ..Outcome::default()
+        }))
+    };
+    let charges = |cost_usd| Charges {
+        cost_usd: Some(cost_usd),
+        ..Charges::default()
+    };
+    machine.charged(&Charges::default());
+    assert_eq!(machine.status().cost_usd, None);
+    machine.charged(&charges(0.25));
+    assert_eq!(machine.status().cost_usd, Some(0.25));
+    machine.take_changed();
+    machine.charged(&charges(0.25));
+    assert!(!machine.take_changed(), "nothing is news");
+    machine.fact(result(0.125), now);
+    assert_eq!(machine.status().cost_usd, Some(0.25));
+    machine.fact(result(0.5), now);
+    assert_eq!(machine.status().cost_usd, Some(0.5));
+    machine.charged(&charges(0.75));
+    assert_eq!(machine.status().cost_usd, Some(0.75));
+}
+
+#[test]
+fn the_reset_of_the_cli_wins_over_that_of_the_api_which_is_rounded_up() {
+    let now = Instant::now();
+    let mut machine = machine(now);
+    machine.charged(&Charges {
+        resets_at_ms: Some(5001),
+        ..Charges::default()
+    });
+    assert_eq!(machine.resets_at(), Some(6));
+    let of_cli = Outcome {
+        resets_at: Some(9),
+        ..Outcome::default()
+    };
+    machine.fact(Fact::Result(Box::new(of_cli)), now);
+    assert_eq!(machine.resets_at(), Some(9));
+}
+
+#[test]
+fn restarts_of_credentials_are_one_warning_with_their_number() {
+    let mut machine = machine(Instant::now());
+    for restarts in [0, 1, 1, 3] {
+        machine.charged(&Charges {
+            restarts,
+            ..Charges::default()
+        });
+    }
+    let warnings = &machine.status().warnings;
+    let listed: Vec<_> = warnings.iter().map(|w| (&*w.code, &w.data)).collect();
+    assert_eq!(
+        listed,
+        [("credentials_restarted", &json!({ "restarts": 3 }))]
+    );
+}

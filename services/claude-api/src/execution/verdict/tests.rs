@@ -407,3 +407,23 @@ fn the_error_of_a_failed_start_names_only_its_cause() {
         "the CLI could not be started: workspace \"w\": closed; open it"
     );
 }
+
+#[test]
+fn a_402_is_the_end_of_a_budget_only_if_one_is_used_up() {
+    let outcome = Outcome {
+        is_error: true,
+        api_error_status: Some(402),
+        ..Outcome::default()
+    };
+    for (budget_spent, reason) in [(true, Reason::MaxBudget), (false, Reason::CliError)] {
+        let got = verdict(&Facts {
+            ended_by: EndedBy::Itself,
+            exit: &Exit::Code(1),
+            outcome: Some(&outcome),
+            answered: false,
+            budget_spent,
+            stderr: "",
+        });
+        assert_eq!(got.reason, Some(reason));
+    }
+}
