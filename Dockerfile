@@ -1,5 +1,5 @@
-# Builds five images: claude-api, bridge, credentials, tls-proxy and scripted-model (demo and tests only). The target
-# selects one.
+# Builds six images: claude-api, bridge, credentials, tls-proxy, prometheus and scripted-model (demo and tests only). The
+# target selects one.
 #
 # Both bases are arguments: images that this machine built work as well as pulled ones (scripts/base-images). Every
 # download has a time limit and names its failure. The optional build secret "ca_bundle" is a PEM file that the build
@@ -188,6 +188,39 @@ LABEL io.cc-bridge.image="tls-proxy" \
 HEALTHCHECK --interval=2s --timeout=90s --start-period=30s --retries=3 \
   CMD ["watch-health", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && read -rt 5 line <&3 && [[ $line = *' 204 '* ]]"]
 ENTRYPOINT ["tls-proxy"]
+
+# Prometheus with the targets and alerts of this stack (compose.yaml, profile observability). Debian's package.
+FROM ${DEBIAN_IMAGE} AS prometheus
+ENV DEBIAN_FRONTEND=noninteractive
+# The network protects nothing here: commands of the model reach this port, too. So there is no API to change or stop
+# anything, and no page of a browser may read the answers (SECURITY.md, docs/operations.md "Prometheus and Grafana").
+RUN --mount=type=cache,id=ccb-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=cache,id=ccb-apt,target=/var/cache/apt,sharing=locked \
+    (timeout 300 apt-get -q update && timeout 300 apt-get -qy -o Acquire::Retries=3 install --no-install-recommends prometheus) \
+    || { echo 'Debian packages could not be installed within 5 minutes. Is the package mirror reachable from a container?' >&2; exit 1; }
+# A named volume takes its first permissions from here: the container may run as any user.
+RUN mkdir -p /prometheus && chmod 1777 /prometheus
+COPY deploy/observability/prometheus.yml /etc/cc-bridge/prometheus.yml
+COPY deploy/observability/rules /etc/cc-bridge/rules
+COPY scripts/image/watch-health /usr/local/bin/
+RUN promtool check config --syntax-only /etc/cc-bridge/prometheus.yml && promtool check rules /etc/cc-bridge/rules/*.yml
+ENV LANG=C.UTF-8 DEBIAN_FRONTEND=
+USER 10001:10001
+EXPOSE 9090
+VOLUME ["/prometheus"]
+ARG REVISION VERSION
+LABEL io.cc-bridge.image="prometheus" \
+      org.opencontainers.image.title="cc-bridge prometheus" \
+      org.opencontainers.image.description="Prometheus with the targets and alerts of cc-bridge" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+HEALTHCHECK --interval=2s --timeout=90s --start-period=60s --retries=3 \
+  CMD ["watch-health", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /-/ready HTTP/1.0\\r\\n\\r\\n' >&3 && read -rt 5 line <&3 && [[ $line = *' 200 '* ]]"]
+# The bounds: 15 days or 1 GB on disk, and queries of 30 s, 8 at the same time, each of 5 million samples in memory.
+ENTRYPOINT ["prometheus", "--config.file=/etc/cc-bridge/prometheus.yml", "--storage.tsdb.path=/prometheus", \
+  "--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=1GB", "--web.listen-address=0.0.0.0:9090", \
+  "--web.cors.origin=^$", "--query.timeout=30s", "--query.max-concurrency=8", "--query.max-samples=5000000"]
 
 # Answers like the Messages API, from a script, without an account or network. Never part of a real deployment.
 FROM ${DEBIAN_IMAGE} AS scripted-model

@@ -32,10 +32,20 @@ inside() { case $1/ in "${2%/}"/*) ;; *) return 1 ;; esac }
 # secret_folder NAME: checks that the setting NAME names a folder which neither the repository nor the model's commands
 # reach, and exports its absolute path. Commands can write CCB_WORKSPACE and CCB_CLI_HOME, and read the repository there.
 secret_folder() {
-  local name=$1 folder=${!1} other place
+  local name=$1 folder=${!1}
   folder=$(compose_path "$folder")
   [ -d "$folder" ] || fail_with 64 "$name is not a folder: $folder" "make it: mkdir -p -m 0700 '$folder'" "$GUIDE"
   folder=$(cd "$folder" && pwd -P) || fail_with 64 "you may not enter the folder $folder ($name)" "check its owner and mode"
+  secret_place "$name" "$folder"
+  if written_by_others "$folder"; then fail_with 64 "every user of this machine may write $folder ($name)" "chmod o-w '$folder'"; fi
+  need_readable "$name" "$folder"
+  export "$name=$folder"
+}
+
+# secret_place NAME PATH: checks that neither the repository nor the model's commands reach the file or folder of the
+# setting NAME.
+secret_place() {
+  local name=$1 folder=$2 other place
   for other in "$ROOT:this repository" "${CCB_WORKSPACE:-}:the workspace" "${CCB_CLI_HOME:-}:the CLI's home"; do
     place=${other%:*}
     [ -n "$place" ] || continue
@@ -45,9 +55,6 @@ secret_folder() {
         "use a folder of its own: commands of the model and programs that build the images must not reach it" "for example $HOME/.config/cc-bridge/access"
     fi
   done
-  if written_by_others "$folder"; then fail_with 64 "every user of this machine may write $folder ($name)" "chmod o-w '$folder'"; fi
-  need_readable "$name" "$folder"
-  export "$name=$folder"
 }
 
 # check_access: checks the folder of the token file, if CCB_ACCESS_DIR names one.

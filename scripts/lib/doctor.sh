@@ -49,14 +49,18 @@ stack_facts() {
   container_facts credentials
   container_facts claude-api "$HTTP_PORT" 8002
   container_facts bridge "$WS_PORT" 8003
-  # Only scripts/up --tls starts it.
-  if [ -n "$(docker ps -aq --filter "label=com.docker.compose.project=$PROJECT" --filter label=com.docker.compose.service=tls-proxy)" ]; then
-    container_facts tls-proxy "${CCB_TLS_PORT:-8443}" 8443
-  fi
+  # Only scripts/up --tls and --observability start these.
+  ! made_for tls-proxy || container_facts tls-proxy "${CCB_TLS_PORT:-8443}" 8443
+  ! made_for prometheus || container_facts prometheus "${CCB_PROMETHEUS_PORT:-9090}" 9090
   demo_fact
   credential_fact
   disk_facts
   bridge=$(container_of bridge)
+}
+
+# made_for SERVICE: succeeds when the project has a container of the service, running or not.
+made_for() {
+  [ -n "$(docker ps -aq --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1")" ]
 }
 
 # claude_api_url: prints the address at which ccb, in the network of way_to_bridge, reaches claude-api, or nothing. The

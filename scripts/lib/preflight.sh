@@ -7,7 +7,7 @@ SETTING='(CCB|CLAUDE_API|BRIDGE|CREDENTIALS|ANTHROPIC)_[A-Za-z0-9_]+'
 # compose.override.yaml mentions, and that the scripts use. With `local`, every setting of the services.
 settings_known() {
   local override=${CCB_OVERRIDE-$ROOT/compose.override.yaml} scripts
-  scripts=("$ROOT"/scripts/{up,down,ccb,base-images,fetch-cli} "$ROOT"/scripts/lib/{common,stack,access,client,doctor,local,bases,binaries,cli}.sh)
+  scripts=("$ROOT"/scripts/{up,down,ccb,base-images,fetch-cli} "$ROOT"/scripts/lib/{common,stack,access,observability,client,doctor,local,bases,binaries,cli}.sh)
   {
     grep -hoE "[$][{]$SETTING|^ +- $SETTING([$]|$)" "$ROOT"/compose{,.tls}.yaml
     grep -hoE "[$][{]?$SETTING" "${scripts[@]}"
@@ -88,9 +88,10 @@ check_compose() {
 # check_ports: fails when a port is in use, and proposes a free port and its setting. Otherwise the engine would fail later.
 check_ports() {
   local setting service port who free address
-  for setting in CCB_CLAUDE_API_PORT:claude-api:$HTTP_PORT CCB_BRIDGE_PORT:bridge:$WS_PORT ${TLS:+"CCB_TLS_PORT:tls-proxy:$TLS_PORT"}; do
+  for setting in CCB_CLAUDE_API_PORT:claude-api:$HTTP_PORT CCB_BRIDGE_PORT:bridge:$WS_PORT ${TLS:+"CCB_TLS_PORT:tls-proxy:$TLS_PORT"} \
+    ${OBSERVABILITY:+"CCB_PROMETHEUS_PORT:prometheus:$PROMETHEUS_PORT"}; do
     IFS=: read -r setting service port <<<"$setting"
-    [ "$service" = tls-proxy ] && address=$TLS_PUBLISH || address=$PUBLISH
+    case $service in tls-proxy) address=$TLS_PUBLISH ;; prometheus) address=127.0.0.1 ;; *) address=$PUBLISH ;; esac
     if who=$(port_taken "$port" "$service" "$address"); then
       free=$(free_port $((port > 64000 ? port - 1000 : port + 1000)))
       fail "port $port, which $service needs on $address, is in use by $who" \
@@ -149,6 +150,7 @@ need_images() {
   local image services=(claude-api bridge credentials)
   [ -z "$DEMO" ] || services+=(scripted-model)
   [ -z "$TLS" ] || services+=(tls-proxy)
+  [ -z "$OBSERVABILITY" ] || services+=(prometheus)
   for image in $(compose config --images "${services[@]}" | sort); do
     image_there "$image" || fail_with 69 "there is no image $image, and --no-build builds none" \
       "build it (scripts/up without --no-build), load it (docker load), or name another one with CCB_IMAGES and CCB_TAG"

@@ -11,7 +11,7 @@ docker_state() {
 }
 
 # compose_words: sets COMPOSE to the command with the stack's files: ours, with TLS the proxy's, this machine's own, and in
-# a demo the scripted model's.
+# a demo the scripted model's. OBSERVABILITY=1 adds the profile with Prometheus.
 compose_words() {
   local override=${CCB_OVERRIDE-$ROOT/compose.override.yaml}
   COMPOSE=(docker compose --project-directory "$ROOT" -p "$PROJECT" -f "$ROOT/compose.yaml")
@@ -21,6 +21,7 @@ compose_words() {
   if [ -n "$override" ] && [ -f "$override" ]; then COMPOSE+=(-f "$override"); fi
   [ "${DEMO:-}" != 1 ] || COMPOSE+=(-f "$ROOT/compose.demo.yaml")
   [ ! -f "$STATE/git.yaml" ] || COMPOSE+=(-f "$STATE/git.yaml")
+  [ "${OBSERVABILITY:-}" != 1 ] || COMPOSE+=(--profile observability)
 }
 
 # git_file: writes the mounts that git needs beside the workspace to a Compose file of its own, for

@@ -37,7 +37,7 @@ up() {
   : >"$RAN"
   code=0
   said=$(env -u CCB_CLAUDE_API_PORT -u CCB_BRIDGE_PORT -u CCB_MODEL_PORT -u CCB_PUBLISH -u CCB_UID -u CCB_GID -u CCB_OVERRIDE \
-    -u CCB_ACCESS_DIR -u CCB_TLS_DIR -u CCB_TLS_PORT -u CCB_TLS_PUBLISH -u CCB_PUBLIC_NAME -u CCB_WORKSPACE -u CCB_CREDENTIAL_IN_BOX -u CCB_CREDENTIALS_UID -u CCB_CREDENTIALS_GID -u CCB_CLI_HOME -u XDG_CACHE_HOME -u XDG_STATE_HOME -u CCB_VERBOSE PATH="$work/bin:$PATH" HOME="$work/home" \
+    -u CCB_ACCESS_DIR -u CCB_TLS_DIR -u CCB_TLS_PORT -u CCB_TLS_PUBLISH -u CCB_PUBLIC_NAME -u CCB_PROMETHEUS_PORT -u CCB_METRICS_TOKEN_FILE -u CCB_WORKSPACE -u CCB_CREDENTIAL_IN_BOX -u CCB_CREDENTIALS_UID -u CCB_CREDENTIALS_GID -u CCB_CLI_HOME -u XDG_CACHE_HOME -u XDG_STATE_HOME -u CCB_VERBOSE PATH="$work/bin:$PATH" HOME="$work/home" \
     CCB_ENV_FILE=none CCB_PROJECT=p ${settings[@]+"${settings[@]}"} "$repository/scripts/up" $MODE --compile inside "$@" 2>&1 </dev/null) || code=$?
 }
 says() { grep -qF -- "$1" <<<"$said" || fail "scripts/up does not say: $1" "$said"; }

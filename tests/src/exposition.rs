@@ -109,6 +109,20 @@ impl Page {
         values.iter().sum()
     }
 
+    /// Returns the names of all metrics, in the order of the page. In OpenMetrics the name of a
+    /// counter is without `_total`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.families.iter().map(|family| family.name.as_str())
+    }
+
+    /// Returns the labels of each sample of this name; empty if there is no such sample.
+    #[must_use]
+    pub fn labels(&self, name: &str) -> Vec<&[(String, String)]> {
+        let samples = self.families.iter().flat_map(|family| &family.samples);
+        let samples = samples.filter(|sample| sample.name == name);
+        samples.map(|sample| sample.labels.as_slice()).collect()
+    }
+
     /// Returns all violations of the rules in the private module `rules`.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {

@@ -9,6 +9,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
+use crate::described::{self, http::Answer};
+
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client of one claude-api.
@@ -84,6 +86,9 @@ impl Http {
     ///
     /// # Errors
     /// What the connection fails with.
+    ///
+    /// # Panics
+    /// If the answer is not as the OpenAPI document of claude-api says.
     pub async fn call(
         &self,
         method: Method,
@@ -91,7 +96,7 @@ impl Http {
         body: Option<&Value>,
     ) -> anyhow::Result<(StatusCode, Value)> {
         let mut request = self
-            .request(method, path)
+            .request(method.clone(), path)
             .header("accept", "application/json");
         if let Some(body) = body {
             request = request.json(body);
@@ -101,8 +106,18 @@ impl Http {
             .await
             .with_context(|| format!("{} {path}", self.base))?;
         let code = response.status();
+        let kind = content_type(&response);
         let text = response.bytes().await?;
-        Ok((code, serde_json::from_slice(&text).unwrap_or(Value::Null)))
+        let json = serde_json::from_slice(&text);
+        let answer = Answer {
+            code: code.as_u16(),
+            kind: &kind,
+            json: json.as_ref().ok(),
+        };
+        if let Err(difference) = described::http::check(method.as_str(), path, body, answer) {
+            panic!("{difference}");
+        }
+        Ok((code, json.unwrap_or(Value::Null)))
     }
 
     /// Sends a GET; returns the status code and the JSON.
@@ -157,6 +172,7 @@ impl Http {
             "{path} answered {}",
             response.status()
         );
+        check_stream(&path, &response);
         Ok(response)
     }
 
@@ -172,6 +188,7 @@ impl Http {
             "{path} answered {}",
             response.status()
         );
+        check_stream(&path, &response);
         Ok(Lines {
             response,
             buffer: Vec::new(),
@@ -200,10 +217,32 @@ impl Http {
     }
 }
 
+/// Returns the media type of an answer; empty if it has none.
+fn content_type(response: &Response) -> String {
+    let value = response.headers().get(reqwest::header::CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok());
+    text.unwrap_or_default().to_owned()
+}
+
 fn is_terminal(status: &Value) -> bool {
     status["state"]
         .as_str()
         .is_some_and(crate::ws::status::is_terminal)
+}
+
+/// Checks the head of a stream.
+///
+/// # Panics
+/// If it is not as the OpenAPI document of claude-api says.
+fn check_stream(path: &str, response: &Response) {
+    let answer = Answer {
+        code: response.status().as_u16(),
+        kind: &content_type(response),
+        json: None,
+    };
+    if let Err(difference) = described::http::check("GET", path, None, answer) {
+        panic!("{difference}");
+    }
 }
 
 /// Reads a response and its trailers to the end.
@@ -269,7 +308,7 @@ impl Output {
     }
 }
 
-/// A stream of JSON lines.
+/// A stream of statuses, as lines of JSON.
 #[derive(Debug)]
 pub struct Lines {
     response: Response,
@@ -280,14 +319,15 @@ impl Lines {
     /// Returns the next line; `None` at a clean end.
     ///
     /// # Errors
-    /// If the stream is aborted, ends within a line, or has a line that is not JSON.
+    /// If the stream is aborted, ends within a line, or has a line that is no status as the OpenAPI
+    /// document of claude-api describes it.
     pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Ok(Some(
-                    serde_json::from_slice(&line).context("a line that is no JSON")?,
-                ));
+                let status = serde_json::from_slice(&line).context("a line that is no JSON")?;
+                described::http::check_status(&status).map_err(anyhow::Error::msg)?;
+                return Ok(Some(status));
             }
             match self.response.chunk().await? {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk),

@@ -1,5 +1,5 @@
 //! Runs both services under random faults, with random clients and faults on both hops. The soak
-//! checks every message against I1 to I6 (docs/protocol.md, "Invariants"), and every byte against
+//! checks every message against I1 to I7 (docs/protocol.md, "Invariants"), and every byte against
 //! the known output of the stand-in.
 //!
 //! ```text
@@ -14,22 +14,35 @@
 //! soak checks that no two executions of one conversation run at the same time. It has no full
 //! disk.
 //!
+//! The clients belong to three principals, which use the same names of lanes and workspaces. All
+//! that a client receives is searched for what belongs to the other principals, and each count of
+//! waiting executions is compared with the principal's own. Clients also make requests about
+//! executions of the others. With [`Options::tokens`] false, all clients are one principal.
+//!
 //! Every choice depends on the seed, but its effect (such as the byte that a cut hits) depends on
 //! the machine. To repeat a rare failure, run its seed several times.
 
 mod actor;
+mod attack;
 mod audit;
 mod chaos;
 mod deeds;
+mod exchange;
 mod execution;
 mod family;
 mod input;
+mod isolation;
 mod known;
+mod lists;
+mod marks;
+mod pages;
 mod plan;
 mod plant;
+mod principal;
 mod stuck;
 mod survey;
 mod view;
+mod waiting;
 mod world;
 
 use std::{any::Any, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
@@ -38,9 +51,11 @@ use futures::FutureExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 pub use plant::Plant;
+/// The number of principals of a run with tokens.
+pub const PRINCIPALS: usize = principal::MARKS.len();
 use world::{Phase, World};
 
-use crate::harness::{Stack, StackOptions};
+use crate::harness::{Stack, StackOptions, Tokens};
 
 /// claude-api frees older output beyond this size, which makes gaps.
 const KEPT_BYTES: u64 = 3 << 20;
@@ -59,6 +74,8 @@ pub struct Options {
     pub seed: u64,
     /// The number of concurrent clients.
     pub clients: usize,
+    /// Whether the services have a token file with three principals, to which the clients belong.
+    pub tokens: bool,
     /// The limit for the resident memory of both services together, in bytes.
     pub memory_bytes: u64,
     /// An injected bug that the run must find.
@@ -83,14 +100,21 @@ pub struct Outcome {
 /// # Panics
 /// If a service does not start.
 pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'static) -> Outcome {
-    let mut stack = Stack::with(stack_options()).await;
+    let tokens = options.tokens.then(principal::tokens);
+    let mut stack = Stack::with(stack_options(tokens.clone())).await;
     if let (Some(Plant::UpstreamDropsByte), Some(proxy)) = (options.plant, &stack.middle) {
         proxy.lose_a_byte_of_each_resume();
     }
     let mut seeds = StdRng::seed_from_u64(options.seed);
-    let world = Arc::new(World::new(&stack, options, Box::new(progress)));
+    let world = Arc::new(World::new(
+        &stack,
+        tokens.as_ref(),
+        options,
+        Box::new(progress),
+    ));
     let survey = tokio::spawn(survey::run(Arc::clone(&world)));
     let janitor = tokio::spawn(survey::janitor(Arc::clone(&world)));
+    let pages = tokio::spawn(pages::run(Arc::clone(&world)));
     let actors: Vec<_> = (0..options.clients)
         .map(|number| {
             tokio::spawn(actor::run(
@@ -110,6 +134,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
         world.set_phase(Phase::Over);
         actors.iter().for_each(tokio::task::JoinHandle::abort);
         janitor.abort();
+        pages.abort();
         return world.finish(&stack);
     }
     world.set_phase(Phase::Settle);
@@ -131,6 +156,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
     audit::all_ended(&world).await;
     world.set_phase(Phase::Over);
     janitor.abort();
+    pages.abort();
     if let Err(error) = survey.await {
         world.violate("the survey", &format!("panicked: {error}"));
     }
@@ -145,8 +171,15 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("it panicked")
 }
 
-fn stack_options() -> StackOptions {
-    StackOptions::default()
+fn stack_options(tokens: Option<Tokens>) -> StackOptions {
+    let options = match tokens {
+        // Short lanes are often full.
+        Some(tokens) => StackOptions::default()
+            .tokens(tokens)
+            .api("--queued-per-lane=4"),
+        None => StackOptions::default(),
+    };
+    options
         .proxies()
         .api(format!("--kept-bytes={KEPT_BYTES}"))
         .api("--kill-ms=500")

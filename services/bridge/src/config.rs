@@ -2,16 +2,19 @@
 //! together, before the bridge listens (docs/protocol.md, "Settings").
 
 mod network;
+mod traces;
 
 use std::time::Duration;
 
 use addresses::ProxyList;
 use clap::{Args, Parser, Subcommand};
 use protocol::Limits;
+use telemetry::log::Format as LogFormat;
 
 use crate::upstream::{Times, silence};
 use network::NetworkSettings;
 pub use network::{ConnectionLimits, NetworkArgs};
+pub use traces::TraceArgs;
 
 // The headings of the options in the help text.
 const SERVICE: &str = "Service";
@@ -58,15 +61,6 @@ pub enum Command {
     },
 }
 
-/// The format of the log lines that the bridge writes to stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// Lines for people, in colour on a terminal.
-    Pretty,
-}
-
 /// All settings of `serve`.
 #[derive(Debug, Clone, Args)]
 #[allow(missing_docs, reason = "the help texts are the documentation")]
@@ -99,6 +93,9 @@ pub struct Config {
     /// Connections, proxies, and clients of other machines.
     #[command(flatten)]
     pub network: NetworkArgs,
+    /// The export of traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// Log level: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, env = "BRIDGE_LOG_LEVEL", default_value = "info")]
     #[arg(help_heading = SERVICE)]
@@ -209,6 +206,8 @@ pub struct Settings {
     pub port: u16,
     /// The format of the log lines on stderr.
     pub log_format: LogFormat,
+    /// The export of traces. `None` if none are exported.
+    pub traces: Option<telemetry::Settings>,
     /// The limits that the bridge itself enforces. Fields that only claude-api enforces have
     /// default values here. The greeting of a session (`connected`) shows claude-api's own values
     /// for them.
@@ -354,6 +353,7 @@ impl Config {
                 LogFormat::Json
             }
         };
+        let traces = self.traces.check(&mut mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -370,6 +370,7 @@ impl Config {
         Ok(Settings {
             port: u16::try_from(port).unwrap_or_default(),
             log_format,
+            traces,
             times: Times {
                 call: ms(call),
                 accept: ms(accept),

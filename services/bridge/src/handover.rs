@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::ExecutionId;
+use protocol::{ExecutionId, TraceContext};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +49,8 @@ pub struct Handover {
     /// Whether the execution is cancelled when its client has disconnected and no other client
     /// views it (`onDisconnect: "cancel"`). If false, it continues without a viewer.
     pub cancel_on_disconnect: bool,
+    /// The client's trace, to which the execute belongs. `None` if the client named none.
+    pub trace: Option<TraceContext>,
 }
 
 /// The state that the executes and the owed cancels of all sessions share. There is one per bridge.

@@ -1,12 +1,11 @@
 //! The `bridge` binary: parses the arguments, sets up the logs, and serves until SIGTERM or SIGINT.
 
-use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bridge::config::{Cli, Command, Config, LogFormat, Settings};
+use bridge::config::{Cli, Command, Config, Settings};
 use bridge::server::Listeners;
 use bridge::upstream::errors::printable;
 use clap::Parser;
@@ -74,15 +73,7 @@ fn serve(config: &Config) -> ExitCode {
     };
     // rmcp logs a disconnected client as an error, and whole requests, prompts included, at debug.
     let filter = EnvFilter::new(format!("rmcp=off,{}", config.log_level));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| protocol::json::EscapedLines(std::io::stderr()));
-    match settings.log_format {
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-        // Colours are for a terminal, not for a file or a pipe.
-        LogFormat::Pretty if std::io::stderr().is_terminal() => logs.init(),
-        LogFormat::Pretty => logs.with_ansi(false).init(),
-    }
+    telemetry::log::init(filter, settings.log_format);
     protect_memory();
     exit_code(run(config, settings))
 }

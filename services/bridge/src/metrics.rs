@@ -40,6 +40,7 @@ struct ReasonLabel {
 pub struct Metrics {
     registry: Registry,
     sessions: Gauge,
+    session_limit: Gauge,
     inbound: Gauge,
     outbound: Gauge,
     inbound_limit: Gauge,
@@ -78,6 +79,8 @@ pub struct Metrics {
 pub struct Snapshot {
     /// WebSocket sessions that are open now.
     pub sessions: u64,
+    /// The most sessions that may be open: the setting `sessions`.
+    pub session_limit: u64,
     /// Bytes in use by incoming messages and by executes and inputs without an answer, of
     /// `inboundBytes`.
     pub inbound_bytes: u64,
@@ -106,6 +109,7 @@ impl Metrics {
     pub fn page(&self, snapshot: Snapshot, format: Exposition) -> String {
         let Snapshot {
             sessions,
+            session_limit,
             inbound_bytes,
             outbound_bytes,
             inbound_limit_bytes,
@@ -113,6 +117,7 @@ impl Metrics {
         } = snapshot;
         for (gauge, value) in [
             (&self.sessions, sessions),
+            (&self.session_limit, session_limit),
             (&self.inbound, inbound_bytes),
             (&self.outbound, outbound_bytes),
             (&self.inbound_limit, inbound_limit_bytes),

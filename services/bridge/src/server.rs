@@ -27,6 +27,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::routing::{any, get, post};
 use protocol::Guard;
+use telemetry::Tracer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +55,7 @@ const MCP_DIVISOR: u64 = 4;
 /// Without it the accept loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The host name of the bridge in compose.yaml. Clients in that network may use it in the HTTP
-/// header `Host`.
+/// header `Host`. It is also the name of this service in traces.
 const SERVICE_NAME: &str = "bridge";
 
 /// The sockets on which a bridge listens.
@@ -101,8 +102,8 @@ fn requires_tokens(config: &Config, listens: IpAddr) -> bool {
 /// Returns `Ok` also if some tasks did not end in time.
 ///
 /// # Errors
-/// Returns an error if the HTTP client cannot be created, the addresses of this machine cannot be
-/// read, or the listener has no address.
+/// Returns an error if an HTTP client or the export of traces cannot be created, the addresses of
+/// this machine cannot be read, or the listener has no address.
 pub async fn run(
     listeners: impl Into<Listeners>,
     config: &Config,
@@ -111,7 +112,13 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let Listeners { clients, proxies } = listeners.into();
     let own_limits = settings.limits.clone();
-    let upstream = Upstream::new(&config.claude_api_url, settings.times)?;
+    let spans = telemetry::Counters::default();
+    let tracer = match &settings.traces {
+        None => Tracer::default(),
+        Some(traces) => Tracer::start(SERVICE_NAME, traces.clone(), spans.clone())?,
+    };
+    let upstream =
+        Upstream::new(&config.claude_api_url, settings.times)?.with_tracer(tracer.clone());
     let own_addresses =
         || OwnAddresses::read().context("cannot read the addresses of this machine");
     let boxed = BoxRule::new(&config.claude_api_url, upstream.clone(), own_addresses()?);
@@ -129,6 +136,7 @@ pub async fn run(
     let shared = Shared::new(
         &settings,
         &upstream.retries,
+        &spans,
         limits,
         tracker.clone(),
         stop.clone(),
@@ -217,6 +225,7 @@ pub async fn run(
             "some sessions or calls did not end within --shutdown-ms; exiting without them"
         );
     }
+    tracer.shutdown().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -241,6 +250,7 @@ fn router(app: App) -> Router {
         .route("/health/ready", get(pages::ready))
         .route("/health", get(pages::ready))
         .route("/metrics", get(pages::metrics))
+        .route("/protocol.json", get(pages::protocol).layer(cors()))
         .fallback(problems::unknown_path)
         .method_not_allowed_fallback(problems::method_not_allowed)
         // Around all routes and fallbacks, so that the guard runs before any upgrade.

@@ -78,8 +78,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::ExecutionId;
 use protocol::rpc::close;
+use protocol::{ExecutionId, TraceContext};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -96,6 +96,7 @@ use crate::handover::executor::{CompletedExecute, Executor};
 use crate::viewer;
 use completion::{CompletedCall, Completion};
 use machine::action::Action;
+use machine::call::CallReply;
 use machine::open_requests::Token;
 use machine::{Bounds, Machine};
 use shared::Shared;
@@ -197,6 +198,10 @@ struct Session<T> {
     /// The views that were requested but have not begun, by execution. Each entry counts as a
     /// viewer, so the execution is not cancelled for lack of one in the meantime.
     view_requests: HashMap<ExecutionId, ViewRequest>,
+    /// The traces of answered executes and attaches whose views have not begun, by execution. At
+    /// most as many as the session may view. Empty without the export of traces, unless clients
+    /// name traces.
+    traces: HashMap<ExecutionId, TraceContext>,
     /// The memory charges for inputs (lines for a CLI's stdin) that claude-api has not answered, by
     /// the token of the request. They count in the budget for incoming messages.
     inputs: HashMap<Token, Arc<InboundCharge>>,
@@ -291,6 +296,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
         lists: SessionLists::default(),
         name,
         view_requests: HashMap::new(),
+        traces: HashMap::new(),
         inputs: HashMap::new(),
         own_inbound: None,
         held: share.charge(),
@@ -370,6 +376,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             self.perform(actions);
             if !self.machine.owes_views() {
                 self.view_requests.clear();
+                self.traces.clear();
             }
             self.charge = None;
             self.held.set(self.machine.pledged_bytes());
@@ -400,10 +407,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         let CompletedExecute {
             result,
             view_request,
+            trace,
         } = executed;
         self.executor.done(token);
         self.log.executes += u64::from(result.is_ok());
         self.keep(view_request.filter(|_| result.is_ok()));
+        if let (Ok(status), Some(trace)) = (&result, trace) {
+            self.traces.insert(status.execution_id, trace);
+        }
         self.machine.on_executed(token, result)
     }
 
@@ -413,8 +424,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             ended,
             turn,
             view_request,
+            trace,
         } = called;
         self.keep(view_request.filter(|_| result.is_ok()));
+        if let (Ok(CallReply::Attach(status, _)), Some(trace)) = (&result, trace) {
+            self.traces.insert(status.execution_id, trace);
+        }
         let actions = self.machine.on_called(token, result, &ended);
         if let Some(turn) = turn {
             let sent = actions.iter().map(|action| match action {

@@ -4,15 +4,18 @@
 //!
 //! - [`accept`]: the PUT of an execute, until claude-api has accepted it
 //! - [`calls`], [`events`], `attach`: the short calls for requests
+//! - [`call_span`]: the span of a client's request
 //! - [`access`]: to whom a token belongs, tickets, shares, and the limits
 //! - [`cancel`]: cancels that the bridge sends on its own
 //! - [`follow`], [`output`]: the streams of a view. `dedicated_stream` is a GET on its own
 //!   connection.
+//! - `request`: a request with its span
 //! - `response`, [`errors`], [`retry`]: the answers, failures and delays of all of them
 
 pub mod accept;
 pub mod access;
 mod attach;
+pub mod call_span;
 pub mod calls;
 pub mod cancel;
 mod dedicated_stream;
@@ -20,18 +23,22 @@ pub mod errors;
 pub mod events;
 pub mod follow;
 pub mod output;
+mod request;
 mod response;
 pub mod retry;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
-use protocol::ExecutionId;
+use protocol::{ExecutionId, TraceContext};
+use telemetry::{Span, Tracer};
 
 use crate::metrics::Retries;
+use request::Request;
 
 /// How long a TCP connection to claude-api may take to open (5 s).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,6 +89,11 @@ pub struct Upstream {
     /// The id of the session for which streams are read. It is sent to claude-api as the viewer.
     /// `None` for calls that are made for no session.
     viewer: Option<Arc<str>>,
+    /// Starts the spans of calls and requests.
+    tracer: Tracer,
+    /// The span of the call to which the requests belong. `None` for requests that belong to no
+    /// call, and without a trace.
+    trace: Option<TraceContext>,
     /// The time limits of calls and streams.
     pub times: Times,
     /// How often claude-api repeats a status, in milliseconds. 0 while claude-api has not said it.
@@ -115,6 +127,8 @@ impl Upstream {
             base: base.trim_end_matches('/').into(),
             authorization: None,
             viewer: None,
+            tracer: Tracer::default(),
+            trace: None,
             times,
             heartbeat_ms: Arc::default(),
             retries: Retries::default(),
@@ -142,10 +156,50 @@ impl Upstream {
         }
     }
 
+    /// Returns a copy of the client that starts its spans with this tracer.
+    #[must_use]
+    pub fn with_tracer(&self, tracer: Tracer) -> Self {
+        Self {
+            tracer,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the tracer, for the spans of calls.
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    /// Returns a copy of the client whose requests belong to the call with this trace. `None` means
+    /// that they belong to none.
+    #[must_use]
+    pub fn with_trace(&self, trace: Option<TraceContext>) -> Self {
+        Self {
+            trace,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the client for the requests of the call with this span. Without a trace it is this
+    /// client itself.
+    #[must_use]
+    pub fn in_span(&self, span: &Span) -> Cow<'_, Self> {
+        match span.context() {
+            None => Cow::Borrowed(self),
+            Some(context) => Cow::Owned(self.with_trace(Some(context.clone()))),
+        }
+    }
+
     /// Returns a request to claude-api with the header `Authorization` of this client. Every
     /// request of this module is made here, except those of `dedicated_stream`.
-    fn request(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
-        let request = self.client.request(method, url);
+    fn request(&self, method: Method, url: &str) -> Request {
+        let span = self.request_span(match method {
+            Method::GET => "GET",
+            Method::PUT => "PUT",
+            _ => "POST",
+        });
+        let request = Request::new(self.client.request(method, url), span);
         match &self.authorization {
             Some(value) => request.header(AUTHORIZATION, value.clone()),
             None => request,
@@ -153,12 +207,12 @@ impl Upstream {
     }
 
     /// Returns a GET request to claude-api.
-    fn get(&self, url: &str) -> reqwest::RequestBuilder {
+    fn get(&self, url: &str) -> Request {
         self.request(Method::GET, url)
     }
 
     /// Returns a POST request to claude-api.
-    fn post(&self, url: &str) -> reqwest::RequestBuilder {
+    fn post(&self, url: &str) -> Request {
         self.request(Method::POST, url)
     }
 

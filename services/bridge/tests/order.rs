@@ -328,14 +328,14 @@ async fn changes_of_the_status_are_notices() {
     client.wait_notice("stalled").await;
     fake.set(id, |e| {
         e.status
-            .warn(jiff::Timestamp::now(), "odd", "odd".into(), Value::Null);
+            .warn(jiff::Timestamp::now(), "usage_limit", "odd".into(), Value::Null);
         e.status
             .permission_denials
             .push(json!({"tool_name": "Bash"}));
     });
     let notice = client.wait_notice("tool_denied").await;
     assert_eq!(notice["executionId"], id.to_string());
-    client.wait_notice("odd").await;
+    client.wait_notice("usage_limit").await;
 }
 
 /// The wall clock is set back two hours after the acceptance.

@@ -171,6 +171,22 @@ pub(crate) struct ExecArgs {
         help_heading = heading::EXECUTION
     )]
     pub(crate) metadata: Vec<(String, String)>,
+    /// Trace to which the execution belongs (W3C Trace Context); a malformed one is ignored
+    #[arg(
+        long,
+        env = "TRACEPARENT",
+        value_name = "TEXT",
+        help_heading = heading::EXECUTION
+    )]
+    pub(crate) traceparent: Option<String>,
+    /// Data of tracing systems for that trace
+    #[arg(
+        long,
+        env = "TRACESTATE",
+        value_name = "TEXT",
+        help_heading = heading::EXECUTION
+    )]
+    pub(crate) tracestate: Option<String>,
     /// Print the id once the execution is accepted, then exit; the execution continues
     #[arg(long, help_heading = heading::EXECUTION)]
     pub(crate) detach: bool,

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Read};
 
 use client::{AttachParams, Client, Error, ExecuteParams, Options};
 use protocol::rpc::code;
-use protocol::{Body, ExecutionId, Limits};
+use protocol::{Body, ExecutionId, Limits, TraceContext};
 
 use crate::args::{AttachArgs, Common, ExecArgs, OnDisconnect};
 use crate::exit::{self, Exit};
@@ -101,6 +101,10 @@ fn body(prompt: String, args: &ExecArgs) -> Body {
     body.idle_timeout_seconds = args.idle_timeout;
     body.deadline_seconds = args.deadline;
     body.metadata = args.metadata.iter().cloned().collect();
+    let traceparent = args.traceparent.as_deref().unwrap_or_default();
+    if let Some(trace) = TraceContext::parse(traceparent, args.tracestate.as_deref()) {
+        body.set_trace(&trace);
+    }
     body
 }
 

@@ -42,7 +42,7 @@ use guarded::Guarded;
 use reload::Reading;
 use session_tokens::SessionTokens;
 use source::TokenSource;
-use spending::Spending;
+use spending::{Budgets, Spending};
 pub(crate) use subject::Subject;
 use table::TokenTable;
 use tickets::Tickets;
@@ -106,6 +106,24 @@ impl Access {
     /// Returns the table of tokens that is in force. `None` without a token file.
     pub(crate) fn table(&self) -> Option<Arc<TokenTable>> {
         Some(self.tokens.as_ref()?.table())
+    }
+
+    /// Returns whether there is a token file, but no token in force.
+    pub(crate) fn refuses_everybody(&self) -> bool {
+        self.table()
+            .is_some_and(|table| table.names().next().is_none())
+    }
+
+    /// Counts the principals with a budget for a day, by how much of it is spent. Waits for a cost
+    /// that is being written to the disk.
+    pub(crate) fn budgets(&self) -> Budgets {
+        let now = self.clock.now();
+        let mut counts = Budgets::default();
+        let table = self.table().unwrap_or_default();
+        for (principal, budget) in table.budgets() {
+            counts.add(self.spending.spent(principal, now), budget);
+        }
+        counts
     }
 
     /// Reads the token file every second, and calls `note` with each [`Reading`] but

@@ -10,9 +10,11 @@ mod credentials;
 mod hooks;
 mod input;
 mod limits;
+mod metrics;
 mod network;
 pub mod parse_all;
 mod tools;
+mod traces;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,8 +26,10 @@ pub use credentials::{CredentialsArgs, CredentialsUrl};
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
 pub use input::{ControlRequest, InputArgs};
 pub use limits::LimitArgs;
+pub use metrics::MetricsArgs;
 pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
+pub use traces::TraceArgs;
 
 /// The exit code of the process after a bad configuration (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -250,6 +254,12 @@ pub struct ServeArgs {
     /// The programs that run before and after each execution.
     #[command(flatten)]
     pub hooks: HookArgs,
+    /// The page `/metrics`.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
+    /// The export of traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// The limits (docs/protocol.md, "Limits").
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -273,6 +283,8 @@ pub struct Settings {
     /// The URL of `credentials`. `None` if the CLI gets the credential of this service's own
     /// environment.
     pub credentials: Option<CredentialsUrl>,
+    /// The export of traces. `None` if none are exported.
+    pub traces: Option<telemetry::Settings>,
     /// The limits in force (docs/protocol.md, "Limits"). A limit without a flag has its default
     /// value.
     pub limits: protocol::Limits,
@@ -352,6 +364,7 @@ impl Settings {
             }
         };
         let hooks = args.hooks.check(&mut mistakes);
+        let traces = args.traces.check(&mut mistakes);
         mistakes.extend(args.network.check(args.host));
         let other_ports = [Some(args.port), args.network.proxy_port];
         let credentials = args
@@ -371,6 +384,7 @@ impl Settings {
                 control_requests,
                 hooks,
                 credentials,
+                traces,
                 limits,
             })
         } else {

@@ -4,13 +4,15 @@
 
 mod sweeps;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use runner::Runners;
+use telemetry::Tracer;
 
 use crate::access::Access;
+use crate::access::spending::Budgets;
 use crate::cli::{Environment, create_private};
 use crate::config::Settings;
 use crate::conversations::Conversations;
@@ -22,6 +24,8 @@ use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
 use sweeps::Sweeps;
 
+/// The name of this service in traces.
+const SERVICE_NAME: &str = "claude-api";
 /// The pause between two attempts to kill and reap processes that still exist after SIGKILL,
 /// usually because the kernel waits for a device.
 const SWEEP_RETRY: Duration = Duration::from_secs(2);
@@ -60,6 +64,12 @@ pub struct Engine {
     pub(crate) credentials: Option<Credentials>,
     /// The counters and gauges that `/metrics` reports.
     pub(crate) metrics: Metrics,
+    /// The principals with a budget for a day, as [`Self::count_budgets`] last counted them, for
+    /// `/metrics`. A lock, because the counts belong together; no await happens inside.
+    budgets: Mutex<Budgets>,
+    /// Starts the spans of requests and executions. It is off unless the operator has named a
+    /// receiver.
+    pub tracer: Tracer,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
     /// settings turn it off or the kernel has no Landlock.
     pub(crate) sandbox: Option<Policy>,
@@ -75,8 +85,8 @@ impl Engine {
     /// with warnings for the log. Blocks on the disk.
     ///
     /// # Errors
-    /// The spool cannot be used, the settings contradict each other, or a thread cannot be started.
-    /// The text gives the reason, and the remedy where the operator has one.
+    /// The spool cannot be used, the settings contradict each other, or a thread or the export of
+    /// traces cannot be started. The text gives the reason, and the remedy where the operator has one.
     pub(crate) fn open(
         settings: Settings,
         environment: Environment,
@@ -110,7 +120,10 @@ impl Engine {
         // unready, but does not stop it.
         let _ = create_private(&settings.args.workspace_root);
         let policy = Policy::new(&settings.args, &environment).map_err(BadSettings)?;
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(
+            &settings.limits,
+            settings.args.metrics.metrics_per_principal,
+        );
         let credentials = settings.credentials.clone().map(|url| {
             let is_boxed = settings.args.network.boxed;
             Credentials::new(url, is_boxed, metrics.model_requests.clone())
@@ -122,6 +135,10 @@ impl Engine {
         let missing = sandbox::warnings(&settings.args, readiness.uses_login());
         let missing = missing.into_iter().chain(readiness.credential_warning());
         warnings.extend(missing.map(|missing| missing.message));
+        let tracer = match &settings.traces {
+            None => Tracer::default(),
+            Some(traces) => Tracer::start(SERVICE_NAME, traces.clone(), metrics.spans.clone())?,
+        };
         let engine = Arc::new(Self {
             readiness,
             environment,
@@ -131,6 +148,8 @@ impl Engine {
             access: Arc::new(access),
             credentials,
             metrics,
+            budgets: Mutex::default(),
+            tracer,
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),
@@ -151,6 +170,18 @@ impl Engine {
             };
             engine.sweeps.run(SWEEP_RETRY, sweep).await;
         });
+    }
+
+    /// Counts the principals by how much of their budget of the day is spent. May wait for the disk,
+    /// because a cost is being written; so the checks of the disks call it, and not `/metrics`.
+    pub(crate) fn count_budgets(&self) {
+        let counts = self.access.budgets();
+        *self.budgets.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    /// Returns the principals with a budget for a day, as last counted.
+    pub(crate) fn counted_budgets(&self) -> Budgets {
+        *self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the maximum length in bytes of an execution's status as JSON.

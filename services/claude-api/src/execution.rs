@@ -30,6 +30,7 @@ pub(crate) mod phase;
 pub mod policy;
 pub(crate) mod progress;
 pub(crate) mod task;
+pub(crate) mod trace;
 pub mod verdict;
 pub(crate) mod views;
 pub(crate) mod wish;

@@ -3,6 +3,7 @@
 
 mod access;
 pub(crate) mod boxed;
+mod description;
 pub(crate) mod events;
 mod executions;
 mod follow;
@@ -13,6 +14,7 @@ pub(crate) mod output;
 mod query;
 mod refusals;
 mod reply;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use protocol::guard::Foreign;
+use protocol::trace_context::{TRACEPARENT, TRACESTATE};
 use protocol::{Guard, Problem, ProblemType};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -80,6 +83,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/health", get(health::ready))
         .route("/health/box/{nonce}", get(boxed::returned_call))
         .route("/metrics", get(metrics::metrics))
+        .route(description::PATH, get(description::openapi))
         .method_not_allowed_fallback(|| async {
             Reply(Problem::new(
                 ProblemType::MethodNotAllowed,
@@ -87,6 +91,8 @@ pub fn router(service: Arc<Service>) -> Router {
             ))
         })
         .fallback(|uri: Uri| async move { unknown_path(uri.path()) })
+        // Inside the check of tokens, so that refused clients cause no spans.
+        .layer(from_fn_with_state(Arc::clone(&service), trace::record))
         // Inside the CORS layer, because a browser sends no token with a preflight request.
         .layer(from_fn_with_state(Arc::clone(&service), access::check))
         .layer(cors(Arc::clone(&guard)))
@@ -116,7 +122,13 @@ fn cors(guard: Arc<Guard>) -> CorsLayer {
             Method::POST,
             Method::DELETE,
         ])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            HeaderName::from_static(TRACEPARENT),
+            HeaderName::from_static(TRACESTATE),
+        ])
         .expose_headers([
             header::LOCATION,
             header::RETRY_AFTER,

@@ -5,7 +5,6 @@
 //! that the service starts for each execution and each hook. It starts their program, such as the
 //! Claude CLI, and kills the whole process tree at the end.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -116,22 +115,17 @@ fn serve(args: ServeArgs, mistakes: Vec<String>) -> ExitCode {
     }
 }
 
-/// Sets up the log on stderr, with the level and the format from `args`. Text lines are coloured
-/// only if stderr is a terminal.
+/// Sets up the log on stderr, with the level and the format from `args`.
 fn init_log(args: &ServeArgs) {
     let filter = args
         .log_level
         .parse::<tracing_subscriber::EnvFilter>()
         .unwrap_or_default();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| protocol::json::EscapedLines(std::io::stderr()));
-    match args.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        // Colours are for a terminal, not for a file or a pipe.
-        LogFormat::Pretty if std::io::stderr().is_terminal() => builder.init(),
-        LogFormat::Pretty => builder.with_ansi(false).init(),
-    }
+    let format = match args.log_format {
+        LogFormat::Json => telemetry::log::Format::Json,
+        LogFormat::Pretty => telemetry::log::Format::Pretty,
+    };
+    telemetry::log::init(filter, format);
 }
 
 /// Raises this process's soft limit of open files (`RLIMIT_NOFILE`) to its hard limit. Each
@@ -246,7 +240,9 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         cli = %service.engine.settings.args.claude_bin.display(),
         "listening"
     );
+    let tracer = service.engine.tracer.clone();
     server::run(service, listeners, shutdown).await?;
+    tracer.shutdown().await;
     tracing::info!("stopped; exiting");
     Ok(())
 }

@@ -8,86 +8,32 @@
 //!   page is read.
 //! - Label values come from enumerations only, which bounds the number of series. An id, a lane or
 //!   a workspace is never a label. Every series exists from the start, with the value 0.
+//! - The exception are the counters by principal ([`per_principal`]), which the operator turns on
+//!   with `--metrics-per-principal`.
 
 mod definitions;
+mod gauges;
+mod labels;
 mod model_requests;
+mod per_principal;
+mod usage;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
+use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use protocol::{Exposition, ProblemType, Reason, State, Status};
-use serde_json::Value;
+use protocol::{Exposition, ProblemType, Status};
 
+pub(crate) use gauges::Gauges;
+use gauges::StateGauges;
+use labels::{EndLabels, KindLabel, ReasonLabel};
 pub(crate) use model_requests::ModelRequests;
-
-/// The value of the label `reason` for an end without a reason, because a label cannot be missing.
-const NO_REASON: &str = "none";
-/// The kinds of model tokens that are counted. Each pair is a value of the label `kind`, and the
-/// name of that count in the object `usage` of a status, as the CLI spells it.
-const TOKENS: [(&str, &str); 4] = [
-    ("input", "input_tokens"),
-    ("output", "output_tokens"),
-    ("cache_read", "cache_read_input_tokens"),
-    ("cache_creation", "cache_creation_input_tokens"),
-];
-
-/// The labels `state` and `reason` of the counter of ended executions.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndLabels {
-    state: &'static str,
-    reason: &'static str,
-}
-
-impl EndLabels {
-    /// Returns the labels for an end; a missing reason becomes `none`.
-    fn new(state: State, reason: Option<Reason>) -> Self {
-        Self {
-            state: state.as_str(),
-            reason: reason.map_or(NO_REASON, Reason::as_str),
-        }
-    }
-}
-
-/// The label `state` of the gauge of executions that have not ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabel {
-    state: &'static str,
-}
-
-/// The label `kind` of the counter of model tokens, such as `input`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabel {
-    kind: &'static str,
-}
-
-/// The label `track` of the counter of dropped bytes, `output` or `events`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TrackLabel {
-    track: &'static str,
-}
-
-/// The label `reason` of the counter of refused HTTP requests: the type of the problem in the
-/// answer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabel {
-    reason: String,
-}
-
-impl RefusalLabel {
-    /// Returns the label for a problem type, with `_` for `-`, as the bridge spells its reasons:
-    /// `queue_full` for `queue-full`.
-    fn new(kind: ProblemType) -> Self {
-        Self {
-            reason: kind.as_str().replace('-', "_"),
-        }
-    }
-}
+use per_principal::PerPrincipal;
+use usage::{TOKENS, positive_cost, token_count};
 
 /// The metrics of one service, which the page `/metrics` shows. Counting costs little more than an
 /// atomic addition. Reading the page holds no lock for longer than the read of one number.
@@ -95,20 +41,20 @@ impl RefusalLabel {
 pub(crate) struct Metrics {
     /// The Prometheus client's list of all metrics, with their names and help texts.
     registry: Registry,
-    /// The number of executions that have not ended, by state.
-    executions: Family<StateLabel, Gauge>,
-    /// The number of open HTTP streams of these executions.
-    viewers: Gauge,
-    /// The size of all executions on disk, in bytes.
-    spool_bytes: Gauge,
+    /// The gauges, which are set each time the page is read.
+    gauges: StateGauges,
+    /// Counts the accepted executions, including continuations.
+    accepted: Counter,
     /// Counts the ended executions, by state and reason.
     ended: Family<EndLabels, Counter>,
     /// Counts the refused HTTP requests, by the type of the problem.
-    refused: Family<RefusalLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
     /// Counts the model tokens of ended executions, by kind.
     tokens: Family<KindLabel, Counter>,
     /// The cost of ended executions, in US dollars.
     cost: Counter<f64, AtomicU64>,
+    /// The same counts by principal; `None` unless the operator wants them.
+    per_principal: Option<PerPrincipal>,
     /// The times from acceptance to start, in seconds.
     queue: Histogram,
     /// The running times until the first byte of output, in seconds.
@@ -117,8 +63,6 @@ pub(crate) struct Metrics {
     first_text: Histogram,
     /// The running times of ended executions, without pauses, in seconds.
     duration: Histogram,
-    /// Counts the accepted executions, including continuations.
-    pub(crate) accepted: Counter,
     /// Counts how often an execution made no progress for `stalledMs`.
     pub(crate) stalls: Counter,
     /// Counts the requests to the model's API that the CLI repeated after an error.
@@ -131,6 +75,8 @@ pub(crate) struct Metrics {
     pub(crate) output: OutputCounters,
     /// The requests to the model's API, as the service `credentials` reports them.
     pub(crate) model_requests: ModelRequests,
+    /// Counts the spans that were exported or dropped.
+    pub(crate) spans: telemetry::Counters,
 }
 
 /// The counters of bytes on the way from the CLI's stdout to the disk. Clones share the same
@@ -146,23 +92,15 @@ pub(crate) struct OutputCounters {
     pub(crate) dropped_events: Counter,
 }
 
-/// The values of the gauges at the moment when a monitoring system reads `/metrics`. They describe
-/// the executions that have not ended, and the disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Gauges {
-    /// The number of executions that wait in the queue.
-    pub(crate) queued: i64,
-    /// The number of executions that run.
-    pub(crate) running: i64,
-    /// The number of executions that are paused.
-    pub(crate) paused: i64,
-    /// The number of open HTTP streams of output or statuses of these executions.
-    pub(crate) viewers: i64,
-    /// The size of all executions on disk in bytes, as last measured; it is measured every minute.
-    pub(crate) spool_bytes: u64,
-}
-
 impl Metrics {
+    /// Counts an accepted execution of a principal; a continuation by a policy is one, too.
+    pub(crate) fn accepted(&self, principal: Option<&str>) {
+        self.accepted.inc();
+        if let Some(per_principal) = &self.per_principal {
+            per_principal.accepted(principal);
+        }
+    }
+
     /// Records how long an execution waited from its acceptance to its start. Does nothing if
     /// `status` has no start time.
     pub(crate) fn started(&self, status: &Status) {
@@ -192,17 +130,15 @@ impl Metrics {
                 .observe(Duration::from_millis(ms).as_secs_f64());
         }
         for (kind, member) in TOKENS {
-            let count = status.usage.as_ref().and_then(|usage| usage.get(member));
-            if let Some(count) = count.and_then(Value::as_u64) {
+            if let Some(count) = token_count(status, member) {
                 self.tokens.get_or_create(&KindLabel { kind }).inc_by(count);
             }
         }
-        // Only positive costs: a counter never decreases.
-        if let Some(cost) = status
-            .cost_usd
-            .filter(|cost| cost.is_finite() && *cost > 0.0)
-        {
+        if let Some(cost) = positive_cost(status) {
             self.cost.inc_by(cost);
+        }
+        if let Some(per_principal) = &self.per_principal {
+            per_principal.ended(status);
         }
     }
 
@@ -211,34 +147,15 @@ impl Metrics {
     pub(crate) fn refused(&self, kind: ProblemType) {
         // `not-ready` is an answer of the health page, which refuses nothing.
         if kind != ProblemType::NotReady {
-            let label = RefusalLabel::new(kind);
+            let label = ReasonLabel::problem(kind);
             self.refused.get_or_create(&label).inc();
         }
     }
 
     /// Returns the text of the page `/metrics` in `format`, with the given values of the gauges. If
     /// a metric cannot be encoded, the error is logged and the page is incomplete.
-    pub(crate) fn page(&self, gauges: Gauges, format: Exposition) -> String {
-        let Gauges {
-            queued,
-            running,
-            paused,
-            viewers,
-            spool_bytes,
-        } = gauges;
-        for (state, count) in [
-            (State::Queued, queued),
-            (State::Running, running),
-            (State::Paused, paused),
-        ] {
-            let state = state.as_str();
-            self.executions
-                .get_or_create(&StateLabel { state })
-                .set(count);
-        }
-        self.viewers.set(viewers);
-        self.spool_bytes
-            .set(i64::try_from(spool_bytes).unwrap_or(i64::MAX));
+    pub(crate) fn page(&self, gauges: &Gauges, format: Exposition) -> String {
+        self.gauges.set(gauges);
         let mut page = String::new();
         let encoded = match format {
             Exposition::OpenMetrics => text::encode(&mut page, &self.registry),

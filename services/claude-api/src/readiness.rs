@@ -14,7 +14,9 @@ use crate::credentials::{Access, Credentials};
 use crate::times::now;
 pub(crate) use credential::CredentialFacts;
 pub use obstacle::Obstacle;
-pub(crate) use obstacle::{MISSING, NO_RUNNER, RUNNER_DIED, no_room, unwritable};
+pub(crate) use obstacle::{
+    MISSING, NO_RUNNER, OBSTACLES, RUNNER_DIED, WARNINGS, no_room, no_tokens, unwritable,
+};
 
 /// The results of the last checks. `/health/ready` and `/health/startup` are answered from them.
 #[derive(Debug)]
@@ -44,6 +46,19 @@ struct Cache {
     shared: bool,
     /// The mistake in the token file; `None` if the version on disk is in force.
     tokens_mistake: Option<String>,
+    /// The credential as the last check of the disks found it; `None` before the first.
+    credential: Option<Credential>,
+    /// The codes of the protections that the last check of the disks found missing.
+    missing_protections: Vec<&'static str>,
+}
+
+/// The codes of all obstacles and warnings at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Conditions {
+    /// The obstacles, which keep executions from starting. Empty if the service is ready.
+    pub(crate) obstacles: Vec<&'static str>,
+    /// The warnings.
+    pub(crate) warnings: Vec<&'static str>,
 }
 
 /// The effect of a published port through which commands of the model can reach the service.
@@ -90,6 +105,8 @@ impl Readiness {
             reached: None,
             shared: false,
             tokens_mistake: None,
+            credential: None,
+            missing_protections: Vec::new(),
         };
         Self {
             cache: Arc::new(Mutex::new(cache)),
@@ -139,8 +156,40 @@ impl Readiness {
     /// Empty if the service is ready. Reads the credential's file.
     #[must_use]
     pub fn obstacles(&self) -> Vec<Obstacle> {
+        self.obstacles_with(Some(&self.environment.credential()))
+    }
+
+    /// Returns the codes of all obstacles and warnings, for `/metrics`. Reads no file: the
+    /// credential and the protections are those of the last check, a few seconds ago.
+    pub(crate) fn conditions(&self) -> Conditions {
+        let (credential, missing) = self.with(|cache| {
+            let missing = cache.missing_protections.clone();
+            (cache.credential.clone(), missing)
+        });
+        let codes = |obstacles: Vec<Obstacle>| obstacles.into_iter().map(|o| o.code);
+        let obstacles = codes(self.obstacles_with(credential.as_ref())).collect();
+        let own = self.tokens_warning().into_iter();
+        let own = codes(own.chain(self.credential_warning()).collect());
+        let warnings = own.chain(codes(self.network_warnings())).chain(missing);
+        Conditions {
+            obstacles,
+            warnings: warnings.collect(),
+        }
+    }
+
+    /// Stores the credential that the CLI would use, and the missing protections, as a check found
+    /// them.
+    pub(crate) fn set_checked(&self, credential: Credential, missing: &[Obstacle]) {
+        self.with(|cache| {
+            cache.credential = Some(credential);
+            cache.missing_protections = missing.iter().map(|warning| warning.code).collect();
+        });
+    }
+
+    /// Returns the obstacles if the CLI would use this credential; `None` if it is not known.
+    fn obstacles_with(&self, credential: Option<&Credential>) -> Vec<Obstacle> {
         let mut obstacles = self.startup();
-        obstacles.extend(self.credential_obstacle());
+        obstacles.extend(credential.and_then(|own| self.credential_obstacle(own)));
         self.with(|cache| {
             obstacles.extend(cache.unmet.iter().cloned());
             obstacles.extend(cache.disk.clone());
@@ -158,10 +207,9 @@ impl Readiness {
         obstacles
     }
 
-    /// Returns the obstacle for the credential. Reads files.
-    fn credential_obstacle(&self) -> Option<Obstacle> {
-        let own = self.environment.credential();
-        let own = self.with(|cache| credential::of_environment(&own, cache.refused.as_ref()));
+    /// Returns the obstacle for the credential. `own` is the one of this service's environment.
+    fn credential_obstacle(&self, own: &Credential) -> Option<Obstacle> {
+        let own = self.with(|cache| credential::of_environment(own, cache.refused.as_ref()));
         match &self.credentials {
             None => own,
             Some(credentials) => credential::of_credentials(&credentials.known(), own),
@@ -349,6 +397,10 @@ mod tests {
                 "stopping"
             ]
         );
+        let known = readiness.conditions().obstacles;
+        assert_eq!(known, ["no-room", "box-reaches-service", "stopping"]);
+        readiness.set_checked(readiness.credential(), &[]);
+        assert_eq!(readiness.conditions().obstacles, codes(&readiness));
         assert!(
             readiness.obstacles()[0]
                 .remedy
@@ -369,6 +421,16 @@ mod tests {
         assert!(readiness.clients_share_the_box() && !readiness.clients_share_the_box());
         assert_eq!(codes(&readiness), [""; 0]);
         assert_eq!(warnings(), ["box-reaches-service", "clients-share-the-box"]);
+        readiness.set_tokens_mistake(Some("a mistake".to_owned()));
+        let open = Obstacle::new("sandbox-off", "executions run unsandboxed", "sandbox them");
+        readiness.set_checked(readiness.credential(), &[open]);
+        let expected = [
+            "tokens-file-invalid",
+            "box-reaches-service",
+            "clients-share-the-box",
+            "sandbox-off",
+        ];
+        assert_eq!(readiness.conditions().warnings, expected);
     }
 
     #[test]

@@ -146,6 +146,13 @@ impl Registry {
         self.spool.measured_bytes()
     }
 
+    /// Returns how many bytes could still be written to the spool's disk when it was last checked.
+    /// Never waits for the disk.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.spool.free_bytes()
+    }
+
     /// Checks that records can be written to the disk, and that `need_bytes` are free there. Used
     /// by the health checks. Blocks on the disk.
     ///

@@ -24,7 +24,7 @@ const ANSWER_BYTES: usize = 64 * 1024;
 
 /// Sends a request whenever no answer has come from the API for `period`. Never ends.
 pub async fn run(forwarder: Arc<Forwarder>, period: Duration) {
-    let mut answers = forwarder.ledger.reports.last_answer();
+    let mut answers = forwarder.ledger.reports.answers();
     loop {
         // A new answer begins the period again.
         match timeout(period, answers.changed()).await {

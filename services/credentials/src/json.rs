@@ -8,6 +8,7 @@
 mod lexer;
 mod number;
 mod path;
+mod string;
 mod text;
 mod utf8;
 

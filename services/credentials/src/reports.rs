@@ -24,6 +24,8 @@ struct Inner {
     queue: Mutex<Queue>,
     /// Changes with each push.
     pushed: watch::Sender<()>,
+    /// Changes with each answer that has a status.
+    answered: watch::Sender<()>,
 }
 
 /// The waiting reports, without a lock.
@@ -39,6 +41,7 @@ impl Default for Reports {
         Self(Arc::new(Inner {
             queue: Mutex::default(),
             pushed: watch::Sender::new(()),
+            answered: watch::Sender::new(()),
         }))
     }
 }
@@ -50,6 +53,7 @@ impl Reports {
 
     /// Adds the report of an answer.
     pub fn push(&self, answer: Answer) {
+        let has_answered = answer.status.is_some();
         let dropped = self.queue().push(answer);
         // A power of two, so that a flood writes few lines.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
@@ -58,6 +62,17 @@ impl Reports {
                 "could not keep the reports of all answers; claude-api reads them too slowly"
             );
         }
+        if has_answered {
+            self.0.answered.send_replace(());
+        }
+        self.0.pushed.send_replace(());
+    }
+
+    /// Adds the report that a grant has ended, after all answers to its requests. It is added even
+    /// if the queue is full; claude-api's own limit of executions bounds these reports.
+    pub fn push_revoked(&self, execution_id: String) {
+        let report = Report::Revoked { execution_id };
+        self.queue().waiting.push_back(report);
         self.0.pushed.send_replace(());
     }
 
@@ -75,10 +90,10 @@ impl Reports {
         }
     }
 
-    /// Returns a receiver that changes with each new answer.
+    /// Returns a receiver that changes with each answer that has a status.
     #[must_use]
-    pub fn last_answer(&self) -> watch::Receiver<()> {
-        self.0.pushed.subscribe()
+    pub fn answers(&self) -> watch::Receiver<()> {
+        self.0.answered.subscribe()
     }
 
     /// Puts a report back that could not be sent, as the first one.

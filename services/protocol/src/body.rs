@@ -12,9 +12,12 @@ use ring::digest;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::ExecutionId;
 use crate::json::or_default;
-pub use check::{MCP_PREFIX, env_name_is_forbidden};
+use crate::{ExecutionId, TraceContext};
+pub use check::{
+    BUDGET_USD_MAX, LIST_BYTES, MCP_PREFIX, METADATA_BYTES, NAME_BYTES, SECONDS_MAX, TOOL_BYTES,
+    TOOLS_MAX, WORKSPACE_CHARS, env_name_is_forbidden,
+};
 pub use error::BodyError;
 
 /// How the Claude CLI interprets the text of the prompt.
@@ -132,6 +135,10 @@ pub struct Body {
     pub input: InputMode,
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    pub traceparent: Option<String>,
+    #[serde(default)]
+    pub tracestate: Option<String>,
 }
 
 /// The name of the workspace that is used if the body names none. A workspace is the folder in
@@ -173,6 +180,8 @@ impl Body {
             deadline_seconds: None,
             input: InputMode::default(),
             metadata: BTreeMap::new(),
+            traceparent: None,
+            tracestate: None,
         }
     }
 
@@ -193,16 +202,31 @@ impl Body {
         crate::json::from_slice(json).map_err(|e| BodyError::Malformed(e.to_string()))
     }
 
+    /// Returns the trace that the fields `traceparent` and `tracestate` name. `None` if there is
+    /// none, or if `traceparent` is malformed.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        TraceContext::parse(self.traceparent.as_deref()?, self.tracestate.as_deref())
+    }
+
+    /// Sets the fields `traceparent` and `tracestate` to a trace.
+    pub fn set_trace(&mut self, trace: &TraceContext) {
+        self.traceparent = Some(trace.traceparent());
+        self.tracestate = trace.tracestate().map(str::to_owned);
+    }
+
     /// Returns the SHA-256 by which claude-api recognises a repeated request. Bodies with equal
     /// values have equal digests, whether a default is written out, null or absent.
     ///
     /// The digest covers the name and value of every field that differs from its default, except
-    /// `lane`. A field that a later version adds therefore does not change the digests of stored
-    /// bodies.
+    /// `lane`, `traceparent` and `tracestate`. So a client may repeat a request in another trace.
+    /// A field that a later version adds does not change the digests of stored bodies.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        let without_lane = Self {
+        let compared = Self {
             lane: None,
+            traceparent: None,
+            tracestate: None,
             ..self.clone()
         };
         let fields = |body: &Self| match serde_json::to_value(body) {
@@ -210,7 +234,7 @@ impl Body {
             _ => Map::new(),
         };
         let defaults = fields(&Self::new(""));
-        let mut given = fields(&without_lane);
+        let mut given = fields(&compared);
         given.retain(|name, value| name == "prompt" || defaults.get(name) != Some(value));
         let json = Value::Object(given).to_string();
         let mut digest = [0; 32];
@@ -245,12 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_covers_every_field_but_the_lane() {
+    fn the_digest_covers_every_field_but_the_lane_and_the_trace() {
         let plain = body(r#"{"prompt":"x"}"#);
-        assert_eq!(
-            plain.digest(),
-            body(r#"{"prompt":"x","lane":"l"}"#).digest()
-        );
+        for same in [
+            r#"{"prompt":"x","lane":"l"}"#,
+            r#"{"prompt":"x","traceparent":"00-1-2-01","tracestate":"a=b"}"#,
+        ] {
+            assert_eq!(plain.digest(), body(same).digest(), "{same}");
+        }
         for other in [
             r#"{"prompt":"x "}"#,
             r#"{"prompt":"x","format":"events"}"#,

@@ -23,6 +23,7 @@ pub mod problem;
 pub mod rpc;
 pub mod state;
 pub mod status;
+pub mod trace_context;
 pub mod trailers;
 
 pub use access::{Me, Role, Secret, SecretHash, Token};
@@ -36,6 +37,7 @@ pub use patch::Patch;
 pub use problem::{Problem, ProblemType};
 pub use state::{Reason, State};
 pub use status::{Burned, ErrorInfo, Page, Status, Warning};
+pub use trace_context::TraceContext;
 
 /// The version of the WebSocket protocol. The bridge sends it in its first message, `connected`. A
 /// client disconnects if it does not know this version.

@@ -7,6 +7,12 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
+/// The largest `ifUnviewedForMs` of a cancel over HTTP, in milliseconds: a day.
+pub const UNVIEWED_MS_MAX: u64 = 24 * 3600 * 1000;
+/// The longest value of the request header `viewer` that is used, in bytes; a longer one is
+/// ignored. A bridge sends the id of its session, a UUID of 36 bytes.
+pub const VIEWER_BYTES: usize = 64;
+
 /// The limits that the services enforce, such as sizes, timeouts and queue lengths.
 /// `GET /v1/limits` and the bridge's greeting `connected` send them.
 ///

@@ -268,6 +268,13 @@ pub struct Page {
     pub next: Option<ExecutionId>,
 }
 
+impl Page {
+    /// The number of executions on a page if the request does not set `limit`.
+    pub const DEFAULT_LIMIT: u64 = 50;
+    /// The largest `limit` of a request, in executions per page. The smallest is 1.
+    pub const MAX_LIMIT: u64 = 1000;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

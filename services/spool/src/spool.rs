@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use uuid::Uuid;
@@ -64,6 +64,13 @@ impl Spool {
     /// A sentence for the operator that says what is wrong.
     pub fn check_writable(&self, need_bytes: u64) -> Result<(), String> {
         self.store.check_writable(need_bytes)
+    }
+
+    /// Returns how many bytes this user could still write to the disk when it was last checked with
+    /// [`Self::check_writable`], or else when the spool was opened. Never waits for the disk.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.store.free_bytes.load(Ordering::Relaxed)
     }
 
     /// Accepts an execution: stores its request `body`, the digest of the body and its first

@@ -52,6 +52,8 @@ pub(crate) struct Store {
     /// The disk space of all executions in bytes, as the last deletion pass measured it; 0 before
     /// the first.
     pub(crate) measured_bytes: AtomicU64,
+    /// The bytes that this user can still write to the disk, as the last check of it found.
+    pub(crate) free_bytes: AtomicU64,
     /// A file of one block that readiness checks rewrite to test the disk.
     probe: File,
     /// The file whose flock(2) keeps other processes out of the folder.

@@ -1,22 +1,22 @@
 //! The service `credentials` between a client and a fake API: the delay that it adds to each event,
 //! and its memory while much passes.
 
+mod setup;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use grants::{GrantHash, Order, Registration, Report as ControlReport, VERSION};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::floor::milliseconds;
 use super::report::{Report, percentile};
-use crate::harness::{Service, ServiceOptions, binary, processes};
+use crate::harness::processes;
+use setup::{GRANT, Setup};
 
-/// The grant of the one execution.
-const GRANT: &str = "ccg_bench";
 /// The rate of events, that of a fast model.
 const EVENT_PERIOD: Duration = Duration::from_millis(20);
 /// The most delay that the service may add to an event, at the median.
@@ -25,106 +25,6 @@ const ADDED_MS: f64 = 0.2;
 const MEMORY_MIB: f64 = 8.0;
 /// The bytes of a write.
 const PIECE: usize = 256 * 1024;
-
-/// The service with a control connection that registers the grant.
-struct Setup {
-    service: Service,
-    api: TcpListener,
-    /// Keeps the control connection open, and drops its reports.
-    control: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Setup {
-    fn drop(&mut self) {
-        self.control.abort();
-    }
-}
-
-impl Setup {
-    async fn start(folder: &Path) -> anyhow::Result<Self> {
-        let api = TcpListener::bind("127.0.0.1:0").await?;
-        let claude_api = TcpListener::bind("127.0.0.1:0").await?;
-        let variables = [
-            (
-                "ANTHROPIC_BASE_URL",
-                format!("http://{}", api.local_addr()?),
-            ),
-            ("ANTHROPIC_API_KEY", "bench".to_owned()),
-        ];
-        let arguments = [
-            "--port=0".to_owned(),
-            format!("--claude-api={}", claude_api.local_addr()?),
-        ];
-        let service = Service::start(ServiceOptions {
-            name: "credentials".to_owned(),
-            program: binary("credentials"),
-            arguments: arguments.into(),
-            environment: variables
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
-            log: folder.join("credentials.log"),
-        });
-        let (service, control) = tokio::join!(service, register(&claude_api));
-        let mut reports = control?;
-        let control = tokio::spawn(async move {
-            let mut line = String::new();
-            while reports
-                .read_line(&mut line)
-                .await
-                .is_ok_and(|count| count > 0)
-            {
-                line.clear();
-                let beat = grants::to_line(&Order::Beat);
-                if reports.write_all(beat.as_bytes()).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self {
-            service,
-            api,
-            control,
-        })
-    }
-}
-
-/// Accepts the control connection and registers the grant. Returns when it is in force.
-async fn register(claude_api: &TcpListener) -> anyhow::Result<BufReader<TcpStream>> {
-    let (stream, _) = claude_api.accept().await?;
-    let mut stream = BufReader::new(stream);
-    let registration = |execution: &str, grant: &str| {
-        Order::Grant(Registration {
-            execution_id: execution.to_owned(),
-            hash: GrantHash::of(grant),
-            principal: None,
-            max_cost_usd: None,
-            spent_usd: 0.0,
-        })
-    };
-    let orders = [
-        Order::Hello { version: VERSION },
-        registration("bench", GRANT),
-        Order::Synced,
-        registration("last", "last"),
-    ];
-    for order in orders {
-        stream.write_all(grants::to_line(&order).as_bytes()).await?;
-    }
-    let last = "last".to_owned();
-    let mut line = String::new();
-    while stream.read_line(&mut line).await? > 0 {
-        let report: ControlReport = grants::parse(line.as_bytes())?;
-        if report
-            == (ControlReport::Granted {
-                execution_id: last.clone(),
-            })
-        {
-            return Ok(stream);
-        }
-        line.clear();
-    }
-    anyhow::bail!("credentials closed the control connection")
-}
 
 /// Measures the delay of events without and with the service.
 pub(super) async fn delay(

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use cc_tests::{
     harness::interrupted,
-    soak::{self, Options, Plant},
+    soak::{self, Options, PRINCIPALS, Plant},
 };
 use clap::{Parser, ValueEnum};
 
@@ -12,7 +12,9 @@ use clap::{Parser, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(
     name = "soak",
-    after_help = "Exit code 0: no violation; 1: a violation, or too few faults in the time;\n\
+    after_help = "The clients belong to three principals. No message to one of them may show anything of\n\
+                  another.\n\n\
+                  Exit code 0: no violation; 1: a violation, or too few faults in the time;\n\
                   64: bad arguments; 130: interrupted."
 )]
 struct Cli {
@@ -31,6 +33,10 @@ struct Cli {
     /// The limit for the resident memory of both services together, in MiB
     #[arg(long, default_value_t = 128)]
     memory_mib: u64,
+    /// Starts the services without tokens: all clients are one principal, which sees everything.
+    /// By default the clients belong to three principals
+    #[arg(long)]
+    no_tokens: bool,
     /// An injected bug that the run must find
     #[arg(long, value_enum)]
     plant: Option<Plant>,
@@ -52,6 +58,27 @@ fn plant(plant: Plant) -> String {
     })
 }
 
+/// Checks options that depend on each other.
+///
+/// # Errors
+/// The mistake, and what to do.
+fn check(cli: &Cli) -> Result<(), String> {
+    if !cli.no_tokens && cli.clients < PRINCIPALS {
+        return Err(format!(
+            "--clients {}: each of the {PRINCIPALS} principals needs a client; increase it, or use \
+             --no-tokens",
+            cli.clients
+        ));
+    }
+    match cli.plant {
+        Some(bug) if cli.no_tokens && bug.needs_principals() => Err(format!(
+            "{}: only a run with principals has this bug; leave --no-tokens out",
+            plant(bug).trim()
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn say(text: &str) {
     // A closed stdout has no reader.
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -65,12 +92,17 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
+    if let Err(mistake) = check(&cli) {
+        say(&format!("soak: {mistake}"));
+        return ExitCode::from(64);
+    }
     let seed = cli.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let options = Options {
         faults: cli.faults,
         seconds: cli.seconds,
         seed,
         clients: cli.clients,
+        tokens: !cli.no_tokens,
         memory_bytes: cli.memory_mib << 20,
         plant: cli.plant,
         keep: cli.keep.unwrap_or_else(|| {
@@ -119,11 +151,12 @@ fn main() -> ExitCode {
     if few || !outcome.violations.is_empty() {
         say(&format!(
             "repeat the run: scripts/soak --faults {} --seconds {} --seed {seed} --clients {} \
-             --memory-mib {}{}",
+             --memory-mib {}{}{}",
             options.faults,
             options.seconds,
             options.clients,
             cli.memory_mib,
+            if cli.no_tokens { " --no-tokens" } else { "" },
             options.plant.map(plant).unwrap_or_default()
         ));
         return ExitCode::FAILURE;

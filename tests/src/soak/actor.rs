@@ -3,23 +3,25 @@
 
 mod actions;
 mod answers;
+mod attacks;
 mod births;
 mod feed;
 mod link;
 mod nuisances;
+mod reads;
+mod received;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use serde_json::Value;
 
 use super::{
     execution::Execution,
-    plant,
+    principal::Principal,
     view::View,
     world::{Phase, World},
 };
@@ -30,14 +32,18 @@ const PACE_MS: std::ops::Range<u64> = 5..150;
 /// The pause between two steps after the last fault.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Runs a client until all executions that it views have ended.
+/// Runs a client until all executions that it views have ended. The clients of a run belong to the
+/// principals in turn.
 pub(super) async fn run(world: Arc<World>, number: usize, seed: u64) {
+    let principal = Arc::clone(&world.principals[number % world.principals.len()]);
     let mut actor = Actor {
-        name: format!("client {number}"),
+        name: format!("client {number} of {}", principal.shown()),
+        principal,
         world,
         rng: StdRng::seed_from_u64(seed),
         link: None,
         views: HashMap::new(),
+        burns: 0,
     };
     while actor.world.phase() < Phase::Over {
         if actor.world.phase() == Phase::Settle && actor.is_done() {
@@ -50,10 +56,13 @@ pub(super) async fn run(world: Arc<World>, number: usize, seed: u64) {
 /// One client.
 struct Actor {
     name: String,
+    principal: Arc<Principal>,
     world: Arc<World>,
     rng: StdRng,
     link: Option<Link>,
     views: HashMap<String, View>,
+    /// The ids of other principals that it has burned.
+    burns: u32,
 }
 
 impl Actor {
@@ -84,7 +93,7 @@ impl Actor {
     }
 
     async fn connect(&mut self) {
-        match Link::open(self.world.front).await {
+        match Link::open(self.world.front, &self.principal).await {
             Ok(link) => {
                 self.link = Some(link);
                 self.view_again().await;
@@ -152,73 +161,6 @@ impl Actor {
                 self.attach(&execution, offset, skip).await;
             }
         }
-    }
-
-    /// Checks a message: first the rules of order, then its content.
-    fn received(&mut self, text: &str) {
-        self.world.messages.fetch_add(1, Ordering::Relaxed);
-        let mut message: Value = match serde_json::from_str(text) {
-            Ok(message) => message,
-            Err(error) => return self.lost(Some(format!("a message that is no JSON: {error}"))),
-        };
-        let resumed = message["params"]["executionId"]
-            .as_str()
-            .and_then(|id| self.views.get(id))
-            .is_some_and(|view| view.resumed);
-        for _ in 0..plant::spoil(self.world.plant(), &mut message, resumed) {
-            let Some(link) = &mut self.link else { return };
-            if let Err(rule) = link.check(&message, text.len()) {
-                return self.lost_with(&rule);
-            }
-            if let Err(rule) = self.take(&message) {
-                return self.lost_with(&rule);
-            }
-        }
-    }
-
-    /// Reports a violation and drops the connection: later messages would only repeat the
-    /// violation.
-    fn lost_with(&mut self, rule: &str) {
-        self.violate(rule);
-        self.lost(None);
-    }
-
-    fn take(&mut self, message: &Value) -> Result<(), String> {
-        if let Some(answers) = message.as_array() {
-            return answers.iter().try_for_each(|answer| self.answered(answer));
-        }
-        if message.get("method").is_none() {
-            return self.answered(message);
-        }
-        let params = &message["params"];
-        let Some(id) = params["executionId"].as_str() else {
-            return Ok(());
-        };
-        if message["method"] == "statusUpdate"
-            && let Some(execution) = self.world.find(id)
-        {
-            self.world
-                .judge(&execution, params, false)
-                .map_err(|rule| format!("{id}: {rule}"))?;
-        }
-        // The checker handles messages about executions that this client does not view.
-        let Some(view) = self.views.get_mut(id) else {
-            return Ok(());
-        };
-        let done = match message["method"].as_str() {
-            Some("output") => view.output(params).map(|bytes| {
-                self.world.checked.fetch_add(bytes, Ordering::Relaxed);
-            }),
-            Some("gap") => {
-                view.gap(params);
-                Ok(())
-            }
-            Some("statusUpdate") if params["crc32"].is_string() || params["reason"] == "lost" => {
-                view.end(params)
-            }
-            _ => Ok(()),
-        };
-        done.map_err(|rule| format!("{id}: {rule}"))
     }
 
     fn view(&mut self, execution: &Arc<Execution>, skip: bool) -> &mut View {

@@ -1,19 +1,20 @@
 //! The final audit: every execution has ended, both services still return it, its CLI was started
 //! once, and it left no process.
 
+mod late;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use futures::FutureExt;
+use reqwest::Method;
 use serde_json::Value;
 
-use super::{execution::Execution, family, panic_message, survey::brief, world::World};
-use crate::{
-    harness::{Stack, processes},
-    http::read_output,
+use super::{
+    exchange::Call, execution::Execution, family, lists, survey::brief, waiting, world::World,
 };
+use crate::harness::{Stack, processes};
 
 /// The time for all executions to end after the last client.
 const ENDS: Duration = Duration::from_secs(30);
@@ -38,7 +39,7 @@ pub(super) async fn all_ended(world: &World) {
         if Instant::now() > end {
             for one in live {
                 let status = world
-                    .http
+                    .admin
                     .status(&one.id)
                     .await
                     .map_or_else(|error| error.to_string(), |status| brief(&status));
@@ -81,12 +82,14 @@ pub(super) async fn run(world: &Arc<World>, stack: &mut Stack) {
         let deleted = execution.facts().deleted;
         if execution.is_over()
             && !deleted
-            && let Err(rule) = seen_late(world, stack, execution).await
+            && let Err(rule) = late::seen(world, stack, execution).await
         {
             world.violate("a late viewer", &rule);
         }
     }
     family::audit(world, &executions);
+    waiting::audit(world, &executions);
+    lists::audit(world, &executions).await;
     leftovers(world, &executions).await;
     for (name, service) in [("claude-api", &stack.api), ("bridge", &stack.bridge)] {
         for line in service.complaints() {
@@ -135,11 +138,13 @@ async fn read_again(world: &World, execution: &Execution) -> Result<(), String> 
         (facts.deleted, facts.accepted)
     };
     let path = format!("/v1/executions/{}", execution.id);
-    let (code, status) = world
-        .http
-        .get(&path)
-        .await
-        .map_err(|error| error.to_string())?;
+    let owner = world.owner(execution);
+    let read = async |path: String| {
+        let answer = world.exchange(owner, &Call::own(Method::GET, path)).await;
+        answer.ok_or("an answer was aborted")
+    };
+    let answer = read(path.clone()).await?;
+    let (code, status) = (answer.code, answer.json());
     if code == 404 && !accepted || code == 410 && deleted {
         return Ok(());
     }
@@ -150,25 +155,24 @@ async fn read_again(world: &World, execution: &Execution) -> Result<(), String> 
     }
     world.judge(execution, &status, !deleted)?;
     let kept = status["keptFrom"].as_u64().unwrap_or_default();
-    let response = world
-        .http
-        .open_output(&execution.id, kept)
-        .await
-        .map_err(|error| format!("its output: {error}"))?;
-    let output = read_output(response).await;
-    if !output.clean {
-        return Err("its output was aborted".into());
+    let answer = read(format!("{path}/output?offset={kept}")).await?;
+    if answer.code != 200 {
+        return Err(format!(
+            "the request for its output returned {}",
+            answer.code
+        ));
     }
-    if kept + output.bytes.len() as u64 != status["outputBytes"].as_u64().unwrap_or_default() {
+    let output = answer.body;
+    if kept + output.len() as u64 != status["outputBytes"].as_u64().unwrap_or_default() {
         return Err(format!(
             "the output has {} bytes from {kept} on: {}",
-            output.bytes.len(),
+            output.len(),
             brief(&status)
         ));
     }
-    execution.content(kept, &output.bytes)?;
+    execution.content(kept, &output)?;
     if kept == 0 {
-        let crc32 = format!("{:08x}", crc32fast::hash(&output.bytes));
+        let crc32 = format!("{:08x}", crc32fast::hash(&output));
         if status["crc32"] != crc32.as_str() {
             return Err(format!(
                 "I3: crc32 {} of an output with {crc32}",
@@ -176,7 +180,7 @@ async fn read_again(world: &World, execution: &Execution) -> Result<(), String> 
             ));
         }
         if execution.events() {
-            return deltas(execution, &output.bytes, &status);
+            return deltas(execution, &output, &status);
         }
     }
     Ok(())
@@ -214,34 +218,6 @@ fn deltas(execution: &Execution, output: &[u8], status: &Value) -> Result<(), St
         "the events hold {} bytes of text, the CLI wrote {due:?}, or the texts differ",
         text.len()
     ))
-}
-
-/// Runs [`late_viewer`] and turns a panic of its client into a violation.
-async fn seen_late(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
-    let viewer = std::panic::AssertUnwindSafe(late_viewer(world, stack, execution));
-    viewer.catch_unwind().await.unwrap_or_else(|panic| {
-        Err(format!(
-            "{}: {}",
-            execution.id,
-            panic_message(panic.as_ref())
-        ))
-    })
-}
-
-/// Checks that a client that attaches long after the end receives all output, or a gap and the
-/// rest.
-async fn late_viewer(world: &World, stack: &Stack, execution: &Execution) -> Result<(), String> {
-    let mut client = stack.client().await;
-    client
-        .attach(&execution.id, None)
-        .await
-        .map_err(|error| format!("{}: {error}", execution.id))?;
-    let (output, end) = client.wait_terminal(&execution.id).await;
-    let from = client.gaps(&execution.id).last().map_or(0, |gap| gap.1);
-    execution.content(from, &output)?;
-    world.judge(execution, &end, true)?;
-    client.finish().await;
-    Ok(())
 }
 
 async fn leftovers(world: &World, executions: &[Arc<Execution>]) {

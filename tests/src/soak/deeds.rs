@@ -60,6 +60,16 @@ impl Deeds {
         }
     }
 
+    /// Returns whether claude-api was killed or stopped at some time between two times.
+    pub(super) fn kills(&self, from: Timestamp, to: Timestamp) -> bool {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|(deed, begin, end)| {
+            matches!(deed, Deed::Kill | Deed::Stop)
+                && *begin <= to
+                && end.is_none_or(|end| end >= from)
+        })
+    }
+
     /// Returns the ends that the deeds allow for an execution of a conversation. The terminal
     /// status holds the times between which it ran.
     pub(super) fn during(&self, conversation: &str, status: &Value) -> AllowedEnds {
@@ -126,6 +136,8 @@ mod tests {
         assert_eq!(ran("b", 250, 301), (true, false));
         assert_eq!(ran("b", 400, 401), (true, false));
         assert_eq!(ran("b", 400, 500), (true, false));
+        assert!(deeds.kills(second(299), second(300)) && deeds.kills(second(502), second(600)));
+        assert!(!deeds.kills(second(100), second(299)));
         let queued = json!({"startedAt": null, "endedAt": second(301)});
         assert_eq!(deeds.during("b", &queued), AllowedEnds::default());
     }

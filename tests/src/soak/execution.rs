@@ -19,6 +19,8 @@ pub(super) struct Facts {
     /// Refused for good (another execution continues the same one): it must never run.
     pub(super) refused: bool,
     pub(super) may_cancel: bool,
+    /// A client of its principal requested a pause: it may be paused.
+    pub(super) may_pause: bool,
     /// A cancel was accepted before its end, so it must end as cancelled.
     pub(super) must_cancel: bool,
     /// It ran for too long, which is reported once.
@@ -44,6 +46,8 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(super) struct Execution {
     pub(super) id: String,
+    /// The number of the principal that owns it.
+    pub(super) principal: usize,
     /// The parameters of `execute`; for one that a policy created, the known ones.
     pub(super) params: Value,
     /// The possible plans: one, or several for an execution that a policy created.
@@ -55,9 +59,15 @@ pub(super) struct Execution {
 }
 
 impl Execution {
-    /// Creates an execution of a client, with further parameters. Without a conversation it begins
-    /// a new one.
-    pub(super) fn new(id: String, plan: Plan, extra: Value, conversation: Option<String>) -> Self {
+    /// Creates an execution of a client of a principal, with further parameters. Without a
+    /// conversation it begins a new one.
+    pub(super) fn new(
+        id: String,
+        principal: usize,
+        plan: Plan,
+        extra: Value,
+        conversation: Option<String>,
+    ) -> Self {
         let mut params = json!({"executionId": id, "prompt": plan.prompt});
         if plan.events {
             params["format"] = "events".into();
@@ -80,6 +90,7 @@ impl Execution {
         Self {
             conversation: conversation.unwrap_or_else(|| id.clone()),
             id,
+            principal,
             params,
             plans: vec![plan],
             born: Instant::now(),
@@ -107,6 +118,7 @@ impl Execution {
         let policy = &parent.params["onInterrupt"];
         Self {
             id,
+            principal: parent.principal,
             params: json!({
                 "continues": parent.id, "onInterrupt": policy, "onDisconnect": on_disconnect,
             }),

@@ -34,6 +34,7 @@ impl World {
         for (name, due) in [
             ("conversation", Some(execution.conversation.as_str())),
             ("continues", execution.continues()),
+            ("principal", self.owner(execution).name),
         ] {
             if status[name].as_str() != due {
                 return Err(format!("{name} is {}, not {due:?}", status[name]));
@@ -48,7 +49,8 @@ impl World {
     /// Records that `by` continues an execution.
     ///
     /// # Errors
-    /// If another execution continues it, or `by` continues another one.
+    /// If another execution continues it, if `by` continues another one, or if a client of another
+    /// principal received that id.
     pub(super) fn continued(&self, execution: &Execution, by: &str) -> Result<(), String> {
         let first = {
             let mut facts = execution.facts();
@@ -61,7 +63,8 @@ impl World {
             return Err(format!("both {first} and {by} continue it"));
         }
         if execution.params["onInterrupt"] == "continue" {
-            self.add_unless_known(by, || Execution::child(by.to_owned(), execution));
+            let child = || Execution::child(by.to_owned(), execution);
+            self.add_unless_known(by, child)?;
         }
         let known = self.find(by);
         let claims = known.as_ref().and_then(|by| by.continues());

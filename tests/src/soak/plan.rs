@@ -42,11 +42,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Creates a random plan.
-    pub(super) fn random(rng: &mut StdRng) -> Self {
+    /// Creates a random plan. Its output and its stderr have the mark of a principal.
+    pub(super) fn random(rng: &mut StdRng, mark: &'static str) -> Self {
         let events = rng.random_bool(0.25);
         let input = rng.random_bool(0.15);
-        let mut writer = Writer::new();
+        let mut writer = Writer::new(mark);
         if rng.random_bool(0.3) {
             writer.blocks(rng.random_range(500..50_000));
         }
@@ -151,10 +151,10 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_plan_and_blocks_are_joined_by_a_blank_line() {
-        let plan = |seed| Plan::random(&mut StdRng::seed_from_u64(seed));
+        let plan = |seed| Plan::random(&mut StdRng::seed_from_u64(seed), "");
         assert_eq!(plan(7).prompt, plan(7).prompt);
         assert_ne!(plan(7).prompt, plan(8).prompt);
-        let mut writer = Writer::new();
+        let mut writer = Writer::new("");
         writer.blocks(40);
         writer.volume(3, 20);
         assert_eq!(
@@ -165,10 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn the_output_of_a_principal_has_its_mark() {
+        let mut writer = Writer::new("mark");
+        writer.volume(2, 24);
+        assert_eq!(
+            String::from_utf8_lossy(&writer.text),
+            "000000000001 markmarkxx\n000000000002 markmarkxx\n"
+        );
+        let mut rng = StdRng::seed_from_u64(1);
+        let plan = Plan::random(&mut rng, "mark");
+        assert!(String::from_utf8_lossy(&plan.text).contains("mark "));
+    }
+
+    #[test]
     fn turns_are_lines_of_input_and_their_texts_are_separated() {
         let mut rng = StdRng::seed_from_u64(1);
         let plan = loop {
-            let plan = Plan::random(&mut rng);
+            let plan = Plan::random(&mut rng, "");
             if plan.input.is_some() {
                 break plan;
             }

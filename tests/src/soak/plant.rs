@@ -2,6 +2,11 @@
 
 use serde_json::Value;
 
+use super::{
+    principal::{MARKS, Principal},
+    world::World,
+};
+
 /// An injected bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Plant {
@@ -21,6 +26,68 @@ pub enum Plant {
     TwoAtOnce,
     /// `continuedBy` is missing.
     LostLink,
+    /// A status has the id of an execution of another principal.
+    ForeignId,
+    /// A position in the queue counts an execution of another principal.
+    ForeignCount,
+    /// An output has some bytes of another principal.
+    ForeignByte,
+    /// An answer tells that an execution of another principal exists.
+    ForeignExists,
+}
+
+impl Plant {
+    /// Returns whether only a run with several principals has this bug.
+    #[must_use]
+    pub fn needs_principals(self) -> bool {
+        matches!(
+            self,
+            Self::ForeignId | Self::ForeignCount | Self::ForeignByte | Self::ForeignExists
+        )
+    }
+}
+
+/// Changes a message to a client as a bug would that shows something of another principal. Returns
+/// the new text of the message; `None` if it is as before. `is_attack`: the message answers a
+/// request about an execution of another principal.
+pub(super) fn leak(
+    world: &World,
+    principal: &Principal,
+    message: &mut Value,
+    is_attack: bool,
+) -> Option<String> {
+    let plant = world.plant().filter(|plant| plant.needs_principals())?;
+    let method = message["method"].as_str().unwrap_or_default().to_owned();
+    let own = principal.number;
+    match plant {
+        Plant::ForeignId if method == "statusUpdate" => {
+            let executions = world.executions();
+            let foreign = executions.iter().find(|one| one.principal != own)?;
+            message["params"]["metadata"]["note"] = foreign.id.as_str().into();
+        }
+        Plant::ForeignCount => {
+            let part = if method == "statusUpdate" {
+                "params"
+            } else {
+                "result"
+            };
+            let position = message[part]["queuePosition"].as_u64()?;
+            message[part]["queuePosition"] = (position + 1).into();
+        }
+        Plant::ForeignByte if method == "output" => {
+            let foreign = MARKS[(own + 1) % MARKS.len()];
+            edit(message, |content| {
+                let at = content.floor_char_boundary(content.len() / 2);
+                format!("{}{foreign}{}", &content[..at], &content[at..])
+            });
+        }
+        Plant::ForeignExists if is_attack && message["error"]["code"] == -32003 => {
+            message["error"]["code"] = (-32008).into();
+            message["error"]["data"]["reason"] = "wrong_state".into();
+        }
+        _ => return None,
+    }
+    Some(message.to_string())
 }
 
 /// Changes a status as the bug would.

@@ -13,6 +13,8 @@ use super::world::World;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The default of `runningExecutions` (docs/protocol.md, "Limits").
 const SLOTS: usize = 8;
+/// The slots of each of several principals (docs/protocol.md, "Token file", `running`).
+const SLOTS_EACH: usize = SLOTS / 2;
 
 /// Since when each execution is queued without a reason, under this claude-api.
 #[derive(Debug, Default)]
@@ -45,22 +47,29 @@ impl Stuck {
     }
 }
 
-/// Returns the ids of queued executions that could run: there is a free slot, no older execution of
-/// their lane or conversation lives, and no younger one runs. The list is sorted, newest first.
+/// Returns the ids of queued executions that could run: their principal has a free slot, no older
+/// execution of their lane or conversation lives, and no younger one runs. The same lane of two
+/// principals is two lanes. The list is sorted, newest first.
 fn idle(list: &[Value]) -> Vec<&str> {
     let runs = |one: &Value| matches!(one["state"].as_str(), Some("running" | "paused"));
     let queued = |one: &Value| one["state"] == "queued";
     if list.iter().filter(|one| runs(one)).count() >= SLOTS {
         return Vec::new();
     }
+    let is_full = |principal: &Value| {
+        let own = |one: &&Value| runs(one) && one["principal"] == *principal;
+        principal.is_string() && list.iter().filter(own).count() >= SLOTS_EACH
+    };
     let waits_for = |(at, one): (usize, &Value), (place, other): (usize, &Value)| {
         let shares = |name: &str| one[name].is_string() && one[name] == other[name];
+        let same_lane = shares("lane") && one["principal"] == other["principal"];
         let older = place > at;
-        (shares("lane") || shares("conversation")) && (runs(other) || older && queued(other))
+        (same_lane || shares("conversation")) && (runs(other) || older && queued(other))
     };
     let all = || list.iter().enumerate();
     all()
         .filter(|(_, one)| queued(one) && one["notBefore"].is_null())
+        .filter(|(_, one)| !is_full(&one["principal"]))
         .filter(|one| !all().any(|other| waits_for(*one, other)))
         .filter_map(|(_, one)| one["executionId"].as_str())
         .collect()
@@ -92,6 +101,26 @@ mod tests {
         assert_eq!(
             idle(&[one("old", "completed", "a", "x"), first.clone()]),
             ["first"]
+        );
+        let of = |principal: &str, mut one: Value| {
+            one["principal"] = principal.into();
+            one
+        };
+        let foreign = of("other", one("foreign", "running", "a", "z"));
+        let own = of("own", first.clone());
+        assert_eq!(idle(&[own.clone(), foreign]), ["first"]);
+        let mut part: Vec<_> = (0..SLOTS_EACH)
+            .map(|n| {
+                of(
+                    "own",
+                    one("r", "running", &format!("l{n}"), &format!("c{n}")),
+                )
+            })
+            .collect();
+        part.push(own);
+        assert!(
+            idle(&part).is_empty(),
+            "all slots of the principal are in use"
         );
         let mut later = first.clone();
         later["notBefore"] = "2030-01-01T00:00:00Z".into();

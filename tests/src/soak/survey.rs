@@ -7,9 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+use reqwest::Method;
 use serde_json::Value;
 
 use super::{
+    exchange::Call,
     execution::Execution,
     family,
     stuck::Stuck,
@@ -150,23 +153,27 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
         .resume_at
         .is_some_and(|at| at <= Instant::now());
     let path = format!("/v1/executions/{}", execution.id);
+    let owner = world.owner(execution);
+    let asked = Timestamp::now();
     let resumed = if due {
-        let path = format!("{path}/resume");
-        let call = world.http.call(reqwest::Method::POST, &path, None).await;
-        call.ok().filter(|(code, _)| *code == 200)
+        let call = Call::own(Method::POST, format!("{path}/resume"));
+        let answer = world.exchange(owner, &call).await;
+        answer.filter(|answer| answer.code == 200)
     } else {
         None
     };
-    let (code, status) = match resumed {
+    let answer = match resumed {
         Some(answer) => answer,
-        None => world.http.get(&path).await.ok()?,
+        None => world.exchange(owner, &Call::own(Method::GET, path)).await?,
     };
-    if code.is_server_error() {
+    if answer.code >= 500 {
         return None;
     }
-    if code != 200 {
+    if answer.code != 200 {
         return Some(Value::Null);
     }
+    let status = answer.json();
+    world.note_position(execution, &status, Some(asked));
     if let Err(rule) = world.judge(execution, &status, false) {
         world.violate(
             "claude-api",
@@ -208,14 +215,15 @@ async fn feed(world: &World, execution: &Execution) {
     let offered = execution.facts().input.as_mut().map(|input| input.all());
     let Some((offer, data)) = offered else { return };
     let path = format!("/v1/executions/{}/input?offset=0&eof=true", execution.id);
-    let request = world.http.request(reqwest::Method::POST, &path).body(data);
-    let Ok(response) = request.send().await else {
+    let call = Call {
+        body: data,
+        ..Call::own(Method::POST, path)
+    };
+    let Some(answer) = world.exchange(world.owner(execution), &call).await else {
         return;
     };
-    let code = response.status();
-    let answer = response.bytes().await.unwrap_or_default();
-    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    let judged = match (code.as_u16(), answer["accepted"].as_u64()) {
+    let (code, answer) = (answer.code, answer.json());
+    let judged = match (code, answer["accepted"].as_u64()) {
         (200, Some(total)) => {
             let mut facts = execution.facts();
             let input = facts.input.as_mut();

@@ -1,5 +1,6 @@
 //! The state that all parts of a run share.
 
+mod executions;
 mod summary;
 
 use std::{
@@ -13,11 +14,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{Rng, rngs::StdRng};
 use tokio::sync::watch;
 
-use super::{Options, Plant, deeds::Deeds, execution::Execution};
-use crate::{harness::Stack, http::Http};
+use super::{
+    Options, Plant,
+    deeds::Deeds,
+    execution::Execution,
+    isolation::Isolation,
+    principal::{self, Principal},
+    waiting::Sample,
+};
+use crate::{
+    harness::{Stack, Tokens},
+    http::Http,
+};
 
 /// The number of violations that are printed immediately.
 const VIOLATIONS: usize = 50;
@@ -38,7 +48,15 @@ pub(super) struct World {
     pub(super) options: Options,
     pub(super) began: Instant,
     pub(super) front: SocketAddr,
-    pub(super) http: Http,
+    /// All principals; one without a name if there are no tokens.
+    pub(super) principals: Vec<Arc<Principal>>,
+    /// Clients of claude-api and of the bridge that see all principals, and bypass the proxies.
+    pub(super) admin: Http,
+    pub(super) bridge_admin: Http,
+    /// What clients received, for the checks of I7.
+    pub(super) isolation: Isolation,
+    /// Counts of waiting executions, for the audit.
+    samples: Mutex<Vec<Sample>>,
     pub(super) spawns_log: PathBuf,
     /// The folder with a file for each prompt, which has a line for each CLI that has read it.
     pub(super) starts: PathBuf,
@@ -58,6 +76,10 @@ pub(super) struct World {
     pub(super) checked: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) unavailable: AtomicU64,
+    /// Executes that were refused because their lane was full.
+    pub(super) full_lanes: AtomicU64,
+    /// Requests about executions of other principals that were refused as they must be.
+    pub(super) attacks: AtomicU64,
     /// Starts of claude-api after which all earlier executions got their end in time.
     pub(super) recoveries: AtomicU64,
     /// The services' process ids, 0 while one is down.
@@ -68,13 +90,15 @@ pub(super) struct World {
     progress: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex, also after a panic of another holder.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
     pub(super) fn new(
         stack: &Stack,
+        tokens: Option<&Tokens>,
         options: &Options,
         progress: Box<dyn Fn(&str) + Send + Sync>,
     ) -> Self {
@@ -82,7 +106,14 @@ impl World {
             options: options.clone(),
             began: Instant::now(),
             front: stack.ws_addr(),
-            http: stack.http(),
+            principals: principal::all(stack, tokens)
+                .into_iter()
+                .map(Arc::new)
+                .collect(),
+            admin: principal::admin(stack.api.addr(), tokens),
+            bridge_admin: principal::admin(stack.bridge.addr(), tokens),
+            isolation: Isolation::default(),
+            samples: Mutex::default(),
             spawns_log: stack.path("home/.claude/spawns.log"),
             starts: stack.path("starts"),
             phase: watch::Sender::new(Phase::Fire),
@@ -98,6 +129,8 @@ impl World {
             checked: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             unavailable: AtomicU64::new(0),
+            full_lanes: AtomicU64::new(0),
+            attacks: AtomicU64::new(0),
             recoveries: AtomicU64::new(0),
             api_pid: AtomicI32::new(stack.api.pid()),
             bridge_pid: AtomicI32::new(stack.bridge.pid()),
@@ -140,6 +173,20 @@ impl World {
         self.fault(kind);
     }
 
+    /// Returns the owner of an execution.
+    pub(super) fn owner(&self, execution: &Execution) -> &Arc<Principal> {
+        &self.principals[execution.principal]
+    }
+
+    /// Keeps a count of waiting executions for the audit.
+    pub(super) fn note_sample(&self, sample: Sample) {
+        lock(&self.samples).push(sample);
+    }
+
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        lock(&self.samples).clone()
+    }
+
     /// Adds a remark to the summary.
     pub(super) fn remark(&self, text: String) {
         lock(&self.remarks).push(text);
@@ -163,74 +210,6 @@ impl World {
 
     pub(super) fn violation_count(&self) -> usize {
         lock(&self.violations).len()
-    }
-
-    pub(super) fn add(&self, execution: Arc<Execution>) {
-        self.enlist(&mut lock(&self.by_id), execution);
-    }
-
-    /// Adds an execution that a policy created, unless it is known.
-    pub(super) fn add_unless_known(&self, id: &str, make: impl FnOnce() -> Execution) {
-        let mut known = lock(&self.by_id);
-        if !known.contains_key(id) {
-            self.enlist(&mut known, Arc::new(make()));
-        }
-    }
-
-    fn enlist(&self, known: &mut HashMap<String, Arc<Execution>>, execution: Arc<Execution>) {
-        lock(&self.conversations)
-            .entry(execution.conversation.clone())
-            .or_default()
-            .push(Arc::clone(&execution));
-        known.insert(execution.id.clone(), Arc::clone(&execution));
-        lock(&self.executions).push(execution);
-    }
-
-    /// Returns whether all executions of a known conversation have ended.
-    pub(super) fn is_silent(&self, conversation: &str) -> bool {
-        lock(&self.conversations)
-            .get(conversation)
-            .is_some_and(|members| members.iter().all(|one| one.is_done()))
-    }
-
-    pub(super) fn find(&self, id: &str) -> Option<Arc<Execution>> {
-        lock(&self.by_id).get(id).cloned()
-    }
-
-    pub(super) fn executions(&self) -> Vec<Arc<Execution>> {
-        lock(&self.executions).clone()
-    }
-
-    /// Returns how many executions were created, and how many of them are live.
-    pub(super) fn census(&self) -> (usize, usize) {
-        let executions = lock(&self.executions);
-        (
-            executions.len(),
-            executions.iter().filter(|one| !one.is_done()).count(),
-        )
-    }
-
-    /// Returns a random execution, mostly a recent one.
-    pub(super) fn any(&self, rng: &mut StdRng) -> Option<Arc<Execution>> {
-        self.any_that(rng, |_| true)
-    }
-
-    /// Returns a random execution among those that match, mostly a recent one.
-    pub(super) fn any_that(
-        &self,
-        rng: &mut StdRng,
-        which: impl Fn(&Execution) -> bool,
-    ) -> Option<Arc<Execution>> {
-        let executions = lock(&self.executions);
-        let executions: Vec<_> = executions.iter().filter(|one| which(one)).collect();
-        let recent = if rng.random_bool(0.8) {
-            30
-        } else {
-            executions.len()
-        };
-        let from = executions.len().saturating_sub(recent);
-        (from < executions.len())
-            .then(|| Arc::clone(executions[rng.random_range(from..executions.len())]))
     }
 
     /// Returns whether the injected bug is found.

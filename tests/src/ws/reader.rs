@@ -10,11 +10,14 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{Checker, closing, transcript::Transcript};
+use crate::described::websocket::Session;
 
 /// Everything received so far.
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) checker: Checker,
+    /// The comparison with the document of the bridge.
+    described: Session,
     pub(super) connected: Option<Value>,
     /// Answers by the id's JSON text.
     pub(super) answers: HashMap<String, Value>,
@@ -119,6 +122,7 @@ impl Shared {
         inner.transcript.sent(&text);
         inner.record(Recorded::Sent, &text);
         inner.checker.sent(message);
+        inner.described.sent(message);
         let requests = message
             .as_array()
             .map_or(std::slice::from_ref(message), Vec::as_slice);
@@ -181,6 +185,9 @@ impl Inner {
     fn take(&mut self, message: Value, bytes: usize) {
         if let Err(rule) = self.checker.received(&message, bytes) {
             self.broken(rule);
+        }
+        if let Err(difference) = self.described.received(&message) {
+            self.broken(difference);
         }
         match message {
             Value::Array(answers) => {

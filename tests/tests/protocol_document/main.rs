@@ -3,6 +3,7 @@
 //! `protocol` where they can be listed, and from the text of the sources elsewhere.
 
 mod access;
+mod descriptions;
 mod errors;
 mod links;
 mod messages;
@@ -98,25 +99,31 @@ fn calls_agree() {
         ("claude-api/src/http.rs", "Calls"),
         ("bridge/src/server.rs", "Paths"),
     ] {
-        let source = Source::read(path);
-        let mut code = BTreeSet::new();
-        for call in source.calls(".route") {
-            let path = route(path, &call[0]).expect("a route's path");
-            let handlers = Source {
-                text: source.with_value(&call[1]),
+        let page = Page::read().names::<2>(heading);
+        compare(heading, &routes(path), &page);
+    }
+}
+
+/// Returns the method and the path of each route of a router.
+fn routes(file: &str) -> BTreeSet<[String; 2]> {
+    let source = Source::read(file);
+    let mut routes = BTreeSet::new();
+    for call in source.calls(".route") {
+        let path = route(file, &call[0]).expect("a route's path");
+        let handlers = Source {
+            text: source.with_value(&call[1]),
+        };
+        for method in ["get", "put", "post", "delete", "any"] {
+            let spelling = match method {
+                "any" => "any".to_owned(),
+                method => method.to_uppercase(),
             };
-            for method in ["get", "put", "post", "delete", "any"] {
-                let spelling = match method {
-                    "any" => "any".to_owned(),
-                    method => method.to_uppercase(),
-                };
-                if !handlers.calls(method).is_empty() {
-                    code.insert([spelling, path.clone()]);
-                }
+            if !handlers.calls(method).is_empty() {
+                routes.insert([spelling, path.clone()]);
             }
         }
-        compare(heading, &code, &Page::read().names::<2>(heading));
     }
+    routes
 }
 
 /// Returns the path of a route: a literal, or a constant of the file or of a module below it.

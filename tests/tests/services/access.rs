@@ -7,6 +7,7 @@ mod api;
 mod attempts;
 mod budgets;
 pub(crate) mod hostile;
+mod metrics;
 mod principals;
 mod reload;
 mod secrets;

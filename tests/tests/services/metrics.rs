@@ -3,7 +3,9 @@
 
 mod bridge;
 mod executions;
+mod monitoring;
 mod promtool;
+mod readiness;
 mod refusals;
 
 use std::net::SocketAddr;

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::Status;
 use protocol::rpc::RpcError;
+use protocol::{Status, TraceContext};
+use telemetry::Span;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,7 @@ use super::{Context, Handover};
 use crate::access::grant::Grant;
 use crate::budget::inbound::InboundCharge;
 use crate::upstream::accept::{PutRequest, owes_cancel};
+use crate::upstream::call_span::note_result;
 
 /// How long an execute may still wait for claude-api's answer when the bridge stops. It is short,
 /// because the whole stop has a time limit (`shutdownMs`).
@@ -36,6 +38,8 @@ pub struct CompletedExecute {
     /// bridge generated. Until the view opens, it prevents an older session's departure from
     /// cancelling the execution.
     pub view_request: Option<ViewRequest>,
+    /// The span of the execute, to which the streams of the view belong. `None` without a trace.
+    pub trace: Option<TraceContext>,
 }
 
 /// The queue of a session's executes on their way to claude-api. Each execute is a task. This type
@@ -72,13 +76,14 @@ impl Executor {
     /// Starts the task that sends an execute to claude-api, after the earlier executes of the
     /// session. `request` is the number of the client's request in its session. `charges` are the
     /// execute's bytes in the bridge's memory budget and in the session's limit, released when
-    /// claude-api has answered. `deliver` is called with the result, and returns false if the
-    /// session has ended.
+    /// claude-api has answered. `span` is the span of the execute; it ends with the result.
+    /// `deliver` is called with the result, and returns false if the session has ended.
     pub fn execute(
         &mut self,
         request: u64,
         handover: Handover,
         charges: (InboundCharge, InboundCharge),
+        span: Span,
         context: &Arc<Context>,
         deliver: impl FnOnce(CompletedExecute) -> bool + Send + 'static,
     ) {
@@ -93,6 +98,7 @@ impl Executor {
         let (done, next) = oneshot::channel();
         let task = ExecuteTask {
             handover,
+            span,
             session: self.session.clone(),
             grant: self.grant.clone(),
             view_request,
@@ -134,6 +140,8 @@ impl Executor {
 /// One execute on its way to claude-api, with everything that its task needs.
 struct ExecuteTask {
     handover: Handover,
+    /// The span of the execute.
+    span: Span,
     session: Arc<str>,
     /// The grant of the session, with the client for claude-api.
     grant: Arc<Grant>,
@@ -161,6 +169,7 @@ impl ExecuteTask {
     ) {
         let Self {
             handover,
+            mut span,
             session,
             grant,
             view_request,
@@ -174,8 +183,10 @@ impl ExecuteTask {
             fresh,
             body,
             cancel_on_disconnect,
+            trace: _,
         } = handover;
         let put = PutRequest { id, fresh, body };
+        let upstream = grant.upstream().in_span(&span);
         let stopped_while_failing = async {
             stop.cancelled().await;
             // The channel cannot close, because this task holds its sender.
@@ -193,11 +204,14 @@ impl ExecuteTask {
             () = stopped_while_failing => false,
         };
         let result = if has_turn {
-            grant.upstream().accept(&put, &stop, &failing).await
+            upstream.accept(&put, &stop, &failing).await
         } else {
-            grant.upstream().give_up(&put, false).await
+            upstream.give_up(&put, false).await
         };
         drop((put, charges));
+        let trace = span.context().cloned();
+        note_result(&mut span, result.as_ref().err());
+        drop(span);
         let may_live = match &result {
             Ok(status) => {
                 context.metrics.executes.inc();
@@ -214,6 +228,7 @@ impl ExecuteTask {
         let is_delivered = deliver(CompletedExecute {
             result,
             view_request,
+            trace,
         });
         if stop.is_cancelled() && may_live && (owes_cancel || !is_delivered) {
             // The cancel did not reach claude-api, or the session has ended. Only this task can

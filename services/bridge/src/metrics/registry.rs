@@ -2,6 +2,8 @@
 //! and `_total` to a name.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -43,10 +45,12 @@ pub(super) const REASONS: [&str; 23] = [
 
 impl Metrics {
     /// Creates and registers all metrics of a bridge, each with the value 0. `retries` has the
-    /// counters that the client for claude-api increments.
+    /// counters that the client for claude-api increments, and `spans` those of the export of
+    /// traces.
     #[must_use]
-    pub fn new(retries: &Retries) -> Self {
+    pub fn new(retries: &Retries, spans: &telemetry::Counters) -> Self {
         let mut registry = Registry::with_prefix("bridge");
+        start_time(&mut registry);
         let reasons = Family::<ReasonLabel, Counter>::default();
         registry.register(
             "requests_refused",
@@ -58,12 +62,14 @@ impl Metrics {
             "Requests to claude-api that were repeated after a failure, by kind",
             retries.family.clone(),
         );
+        spans.register(&mut registry);
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
             gauge
         };
         let sessions = gauge("sessions", "Open sessions");
+        let session_limit = gauge("sessions_limit", "The most sessions that may be open");
         let viewers = gauge(
             "viewers",
             "Pairs of an open session and an execution that it views",
@@ -118,6 +124,7 @@ impl Metrics {
         Self {
             registry,
             sessions,
+            session_limit,
             inbound,
             outbound,
             inbound_limit,
@@ -136,6 +143,19 @@ impl Metrics {
             executes_refused,
         }
     }
+}
+
+/// Registers the start time of the bridge, whose value never changes.
+fn start_time(registry: &mut Registry) {
+    let start = Gauge::<f64, AtomicU64>::default();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    start.set(since_1970.unwrap_or_default().as_secs_f64());
+    registry.register_with_unit(
+        "start_time",
+        "Start of the bridge, as the time since the beginning of 1970 in UTC",
+        Unit::Seconds,
+        start,
+    );
 }
 
 /// Creates a counter for each known reason of a refusal. With the value 0 it appears in `/metrics`

@@ -18,7 +18,15 @@ use http::{Method, StatusCode};
 use super::problems::{AuditedAs, Refused};
 
 /// The paths of the bridge. Any other path is not logged, because it may have a secret by mistake.
-const PATHS: [&str; 6] = ["/", "/ws", "/ws/mcp", "/mcp", "/metrics", "/ws-ticket"];
+const PATHS: [&str; 7] = [
+    "/",
+    "/ws",
+    "/ws/mcp",
+    "/mcp",
+    "/metrics",
+    "/protocol.json",
+    "/ws-ticket",
+];
 
 /// The writer of the audit lines of refused requests.
 #[derive(Debug, Default)]

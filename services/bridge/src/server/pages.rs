@@ -1,4 +1,4 @@
-//! The HTTP pages of the bridge: the list of paths, health and metrics.
+//! The HTTP pages of the bridge: the list of paths, health, metrics and the schema of messages.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,8 @@ const JSON: &str = "application/json";
 /// Serves `GET /`: a text that lists the paths of the bridge, for people.
 pub async fn front() -> Response {
     let text = "cc-bridge: JSON-RPC over WebSocket on /ws, MCP on /mcp; \
-                health on /health/ready, metrics on /metrics\n";
+                health on /health/ready, metrics on /metrics, \
+                the schema of all messages on /protocol.json\n";
     response(200, "text/plain; charset=utf-8", text)
 }
 
@@ -103,6 +104,17 @@ fn exposed_page() -> Response {
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 
+/// Serves `GET /protocol.json`: the JSON Schema of all WebSocket messages. It needs no token, because
+/// it has no secret. The first call builds it; it then stays in memory (about 200 KiB). The response
+/// holds no copy of it.
+pub async fn protocol() -> Response {
+    response(
+        200,
+        descriptions::SCHEMA_TYPE,
+        descriptions::protocol_json(),
+    )
+}
+
 /// Serves `GET /metrics`: all metrics for Prometheus. The format is OpenMetrics or the older
 /// Prometheus text, as the client's `Accept` header asks. If claude-api has tokens, the client
 /// needs one with the role `metrics` or `admin`.
@@ -128,6 +140,7 @@ fn metrics_page(app: &App, headers: &HeaderMap) -> Response {
     let shared = &app.shared;
     let snapshot = Snapshot {
         sessions: app.open_sessions.load(Ordering::Acquire),
+        session_limit: shared.own_limits.sessions,
         inbound_bytes: shared.budgets.inbound_used(),
         outbound_bytes: shared.budgets.outbound.used(),
         inbound_limit_bytes: shared.own_limits.inbound_bytes,

@@ -1,7 +1,7 @@
 //! The results of the tasks that a session has started: executes, calls to claude-api, and views.
 
-use protocol::ExecutionId;
 use protocol::rpc::RpcError;
+use protocol::{ExecutionId, TraceContext};
 
 use super::machine::call::CallReply;
 use super::machine::open_requests::Token;
@@ -39,6 +39,8 @@ pub struct CompletedCall {
     /// The viewer registration of an attach request. Until the view begins, it keeps the execution
     /// from being cancelled for lack of a viewer. `None` for other calls.
     pub view_request: Option<ViewRequest>,
+    /// The span of the call, to which the streams of a view belong. `None` without a trace.
+    pub trace: Option<TraceContext>,
 }
 
 impl From<Result<CallReply, RpcError>> for CompletedCall {
@@ -48,6 +50,7 @@ impl From<Result<CallReply, RpcError>> for CompletedCall {
             ended: Vec::new(),
             turn: None,
             view_request: None,
+            trace: None,
         }
     }
 }

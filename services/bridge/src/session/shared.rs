@@ -48,18 +48,19 @@ pub struct Shared {
 impl Shared {
     /// Creates the shared state of one bridge, with empty memory budgets. `limits` delivers the
     /// limits of claude-api once they are known. `retries` has the counters that the client for
-    /// claude-api increments. `tracker` tracks the tasks of all sessions, and
-    /// cancelling `shutdown` ends the sessions.
+    /// claude-api increments, and `spans` those of the export of traces. `tracker` tracks the tasks
+    /// of all sessions, and cancelling `shutdown` ends the sessions.
     #[must_use]
     pub fn new(
         settings: &Settings,
         retries: &Retries,
+        spans: &telemetry::Counters,
         limits: watch::Receiver<Option<Limits>>,
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let own_limits = settings.limits.clone();
-        let metrics = Arc::new(Metrics::new(retries));
+        let metrics = Arc::new(Metrics::new(retries, spans));
         let handover = handover::Context::new(
             metrics.clone(),
             settings.disconnect_grace,

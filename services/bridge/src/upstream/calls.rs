@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upstream;
 use super::errors::Failure;
+use super::request::Request;
 use super::response::{ANSWER_BYTES, collect, failure, json};
 use super::retry::Delays;
 
@@ -117,7 +118,7 @@ impl Upstream {
     /// answer.
     async fn call_json<T: serde::de::DeserializeOwned>(
         &self,
-        request: impl Fn() -> reqwest::RequestBuilder,
+        request: impl Fn() -> Request,
     ) -> Result<T, RpcError> {
         self.attempts(|| {
             let request = request();

@@ -10,11 +10,13 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use protocol::trailers::VIEWER;
 use rustix::net::sockopt;
+use telemetry::Span;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::errors::Failure;
+use super::request::note_answer;
 use super::response::failure;
 use super::{CONNECT_TIMEOUT, KEEPALIVE};
 
@@ -36,7 +38,8 @@ impl DedicatedStream {
     /// Sends a GET request on a new connection, and returns its answer once the head has arrived.
     /// `base` is `http://host:port`, and `path` is the rest of the URL. `viewer` is the id of the
     /// session that reads; without it claude-api gets no viewer's id. `authorization` is the value
-    /// of the header of that name, if the client has a token.
+    /// of the header of that name, if the client has a token. `span` is the span of the request; it
+    /// ends with the head of the answer.
     ///
     /// # Errors
     /// Returns an error if the connection fails, or if the status of the answer is not a success.
@@ -45,6 +48,7 @@ impl DedicatedStream {
         path: &str,
         viewer: Option<&str>,
         authorization: Option<HeaderValue>,
+        mut span: Span,
     ) -> Result<Self, Failure> {
         let (authority, stream) = connect(base).await?;
         let handshake = http1::Builder::new()
@@ -62,10 +66,17 @@ impl DedicatedStream {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request
+        let mut request = request
             .body(Empty::<Bytes>::new())
             .map_err(|error| Failure::Broken(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(broken)?;
+        if let Some(context) = span.context() {
+            context.set_headers(request.headers_mut());
+        }
+        let sent = sender.send_request(request).await;
+        let status = sent.as_ref().ok().map(|answer| answer.status().as_u16());
+        note_answer(&mut span, status);
+        drop(span);
+        let response = sent.map_err(broken)?;
         let response = reqwest::Response::from(response.map(reqwest::Body::wrap));
         if !response.status().is_success() {
             return Err(failure(response).await);

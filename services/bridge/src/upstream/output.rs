@@ -182,7 +182,8 @@ impl OutputStream {
         let connecting = Box::pin(async move {
             let viewer = upstream.viewer.as_deref();
             let authorization = upstream.authorization.clone();
-            DedicatedStream::open(upstream.service_url(id), &path, viewer, authorization).await
+            let (base, span) = (upstream.service_url(id), upstream.request_span("GET"));
+            DedicatedStream::open(base, &path, viewer, authorization, span).await
         });
         let deadline = Instant::now() + self.upstream.times.head;
         self.phase = StreamState::Connecting(connecting, deadline);

@@ -761,6 +761,9 @@ async fn ready(Ctx(fake): Ctx<Fake>) -> Response {
     if fake.world().ready {
         return Json(serde_json::json!({"status": "ready"})).into_response();
     }
-    let reasons = serde_json::json!([{"code": "no_credential", "remedy": "set ANTHROPIC_API_KEY"}]);
+    let reason = serde_json::json!({
+        "code": "no_credential", "message": "no credential", "remedy": "set ANTHROPIC_API_KEY"
+    });
+    let reasons = [reason];
     problem(&Problem::new(ProblemType::NotReady, "no credential").with("reasons", reasons))
 }

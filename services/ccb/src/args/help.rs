@@ -42,7 +42,8 @@ Environment:
   CCB_URL         the bridge's address when --url is not given
   CCB_TOKEN_FILE  the file with the token when --token-file is not given
   CCB_TOKEN       the token, when no file is named
-  CCB_CA          the file with certificates when --ca is not given";
+  CCB_CA          the file with certificates when --ca is not given
+  TRACEPARENT     the trace to which executions of `ccb exec` belong, with TRACESTATE";
 
 pub(super) const EXEC: &str = "\
 Examples:

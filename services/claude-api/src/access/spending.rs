@@ -41,6 +41,32 @@ struct Day {
     counted: Vec<(ExecutionId, f64)>,
 }
 
+/// The part of a budget from which on it counts as nearly spent.
+const NEAR: f64 = 0.8;
+
+/// The numbers of principals with a budget for a day, by how much of it is spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Budgets {
+    /// The principals that have spent less than 80 % of their budget.
+    pub(crate) open: u64,
+    /// The principals that have spent 80 % or more, but not all.
+    pub(crate) near: u64,
+    /// The principals that have nothing left of their budget, so their executions are refused.
+    pub(crate) spent: u64,
+}
+
+impl Budgets {
+    /// Counts a principal that has spent `spent` of `budget`, both in US dollars.
+    pub(super) fn add(&mut self, spent: f64, budget: f64) {
+        let count = match spent {
+            spent if spent >= budget => &mut self.spent,
+            spent if spent >= budget * NEAR => &mut self.near,
+            _ => &mut self.open,
+        };
+        *count += 1;
+    }
+}
+
 impl Spending {
     /// Reads the costs from the file `path`; a missing file has none. Blocks on the disk.
     ///
@@ -224,6 +250,20 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(spending.spent("a", at("2200-01-01T00:00:00Z")), 0.0);
+    }
+
+    #[test]
+    fn budgets_are_counted_by_how_much_is_spent() {
+        let mut counts = Budgets::default();
+        for spent in [0.0, 7.99, 8.0, 9.99, 9.995, 10.0, 11.0] {
+            counts.add(spent, 10.0);
+        }
+        let expected = Budgets {
+            open: 2,
+            near: 3,
+            spent: 2,
+        };
+        assert_eq!(counts, expected);
     }
 
     #[test]

@@ -100,6 +100,12 @@ impl TokenTable {
         self.principals.get(principal).copied().unwrap_or_default()
     }
 
+    /// Returns the principals that have a budget for a day, each with that budget in US dollars.
+    pub(crate) fn budgets(&self) -> impl Iterator<Item = (&str, f64)> {
+        let principals = self.principals.iter();
+        principals.filter_map(|(name, limits)| Some((name.as_str(), limits.budget_usd_per_day?)))
+    }
+
     /// Returns the maximum number of running executions of each principal that has one. `all` is
     /// the maximum of the service. If several principals start executions, each may use half of it
     /// unless the file says otherwise, so that nobody keeps the others waiting.

@@ -70,6 +70,11 @@ pub(super) async fn check_disks(
         }
         let mut unmet = requirements.check(environment, &inner.settings.args);
         unmet.extend(required_hook(&inner.settings.hooks));
+        let missing = crate::sandbox::warnings(&inner.settings.args, environment);
+        inner
+            .readiness
+            .set_checked(environment.credential(), &missing);
+        inner.count_budgets();
         (disk, folders, unmet, requirements)
     });
     let checked = match tokio::time::timeout(limit, check.answer()).await {

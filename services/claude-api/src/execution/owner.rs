@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use protocol::Status;
 use spool::blocking::Work;
 use tokio::sync::watch;
@@ -51,6 +52,8 @@ pub(crate) struct Owner {
     /// The guard of the temporary folders of the execution's sandbox. `None` before the start and
     /// without a sandbox.
     pub(crate) folders: Option<Folders>,
+    /// The time of the first byte of output. `None` before it.
+    pub(crate) first_output: Option<Timestamp>,
     /// The runner of the execution's process tree. `None` if none can exist. After a panic of the
     /// task, the service uses it to end the processes.
     pub(crate) runner: Option<runner::CommandSender>,
@@ -83,6 +86,7 @@ impl Owner {
             input,
             transcript_bytes: 0,
             folders: None,
+            first_output: None,
             runner: None,
         }
     }

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::boxed::Peer;
+use super::description;
 use super::output::is_stream;
 use super::query::{Id, NoQuery};
 use super::reply::{App, Reply, json, json_response};
@@ -40,7 +41,8 @@ const BODY_BYTES: usize = 4096;
 const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
 
 /// Middleware that determines the client of a request before the request is handled. The handlers
-/// get the [`Caller`] as an extension. Health pages and the redemption of a ticket need no token.
+/// get the [`Caller`] as an extension. Health pages, the OpenAPI document and the redemption of a
+/// ticket need no token.
 ///
 /// Answers 401 `unauthorized` without a valid token, and 429 `too-many-attempts` after too many
 /// wrong ones from one address. Answers 403 `forbidden` if the token has the role `metrics` and the
@@ -50,7 +52,7 @@ pub(super) async fn check(State(service): App, mut request: Request, next: Next)
     if reads_health(request.method(), request.uri()) {
         return next.run(request).await;
     }
-    if request.method() == Method::POST && request.uri().path() == REDEEM_PATH {
+    if is_public(request.method(), request.uri().path()) {
         return next.run(request).await;
     }
     let peer = request.extensions().get::<Peer>().copied();
@@ -79,6 +81,16 @@ pub(super) async fn check(State(service): App, mut request: Request, next: Next)
         return until_revoked::end(response, service, caller);
     }
     response
+}
+
+/// Returns whether a request needs no token. It is checked like all others otherwise: its `Host`, its
+/// `Origin`, and whether it comes from the box.
+fn is_public(method: &Method, path: &str) -> bool {
+    match path {
+        REDEEM_PATH => *method == Method::POST,
+        description::PATH => matches!(*method, Method::GET | Method::HEAD),
+        _ => false,
+    }
 }
 
 /// Determines the client of a request.

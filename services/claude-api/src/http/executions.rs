@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
-use protocol::{Burned, ExecutionId, Problem, ProblemType, Status, trailers};
+use protocol::limits::UNVIEWED_MS_MAX;
+use protocol::{Burned, ExecutionId, Page, Problem, ProblemType, Status, TraceContext, trailers};
 
 use super::follow;
 use super::output::{needs_http_11, stream, viewer};
@@ -19,13 +20,6 @@ use super::reply::{json, json_response};
 use crate::access::{Caller, Right};
 use crate::execution::Control;
 use crate::service::{Burn, Cancel, Service};
-
-/// The number of executions on one page of a list if the client does not set `limit`.
-const PAGE_DEFAULT: u64 = 50;
-/// The largest `limit` of a list, in executions per page.
-const PAGE_MAX: u64 = 1000;
-/// The largest `ifUnviewedForMs` of a cancel, in milliseconds: a day.
-const UNVIEWED_MS: u64 = 24 * 3600 * 1000;
 
 /// `PUT /v1/executions/{id}`: accepts an execution under the client's id and answers 201. The
 /// answer streams the output, or is the status if the client sends `Accept: application/json`. A
@@ -75,10 +69,14 @@ async fn submit(
     if !accepts_json {
         needs_http_11(version)?;
     }
-    let (body, share) = service
+    let (mut body, share) = service
         .inbound
         .execution(request, caller.quota(), &service.engine.settings.limits)
         .await?;
+    // The headers are those of the nearest sender, such as a bridge, so they override the body.
+    if let Some(trace) = TraceContext::from_headers(headers) {
+        body.set_trace(&trace);
+    }
     // After the body, which may never arrive, and before the execution is recorded.
     let stream_permit = if accepts_json {
         None
@@ -199,14 +197,14 @@ pub(crate) async fn cancel(
     let burns = query.keyword("ifUnknown", "burn")?;
     let cancel = match query.number("ifUnviewedForMs")? {
         None => Cancel::Now,
-        Some(ms) if ms <= UNVIEWED_MS => Cancel::Unviewed {
+        Some(ms) if ms <= UNVIEWED_MS_MAX => Cancel::Unviewed {
             after: Duration::from_millis(ms),
             viewer: viewer(&headers).map(Arc::from),
         },
         Some(_) => {
             return Err(Reply(Problem::new(
                 ProblemType::InvalidQuery,
-                format!("ifUnviewedForMs is above the limit; give 0 to {UNVIEWED_MS}"),
+                format!("ifUnviewedForMs is above the limit; give 0 to {UNVIEWED_MS_MAX}"),
             )));
         }
     };
@@ -243,11 +241,14 @@ pub(crate) async fn list(
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
     let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
-    let limit = query.number("limit")?.unwrap_or(PAGE_DEFAULT);
-    if limit == 0 || limit > PAGE_MAX {
+    let limit = query.number("limit")?.unwrap_or(Page::DEFAULT_LIMIT);
+    if limit == 0 || limit > Page::MAX_LIMIT {
         return Err(Reply(Problem::new(
             ProblemType::InvalidQuery,
-            format!("limit={limit} is out of range; give 1 to {PAGE_MAX}"),
+            format!(
+                "limit={limit} is out of range; give 1 to {}",
+                Page::MAX_LIMIT
+            ),
         )));
     }
     let page = service

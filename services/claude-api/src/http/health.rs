@@ -8,7 +8,7 @@ use protocol::{Problem, ProblemType};
 
 use super::reply::{App, Reply};
 use super::reply::{json, json_response};
-use crate::readiness::Obstacle;
+use crate::readiness::{Obstacle, no_tokens};
 
 /// `GET /health/live`: always answers 200. It fails only if the process does not answer at all.
 pub(crate) async fn live() -> Response {
@@ -33,6 +33,9 @@ pub(crate) async fn ready(State(service): App) -> Response {
         let mut warnings = crate::sandbox::warnings(&engine.settings.args, uses_login);
         warnings.extend(readiness.credential_warning());
         warnings.extend(readiness.tokens_warning());
+        if engine.access.refuses_everybody() {
+            warnings.push(no_tokens());
+        }
         warnings.extend(readiness.network_warnings());
         (
             readiness.obstacles(),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::stream::{self, Stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use protocol::limits::VIEWER_BYTES;
 use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
 use spool::ReadError;
 
@@ -30,9 +31,6 @@ pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 /// The number of chunks that hyper may hold for one connection. Without this limit, hyper would
 /// buffer up to 400 KiB for each client that does not read.
 const CHUNKS_IN_FLIGHT: usize = 1;
-/// The longest value of the request header `viewer` that is used, in bytes; a longer one is
-/// ignored. A bridge sends the id of its session, a UUID of 36 bytes.
-const VIEWER_BYTES: usize = 64;
 /// How long a stream waits before it aborts its connection. Meanwhile hyper sends the data that it
 /// still holds, which it would drop at an error.
 const FLUSH_WAIT: Duration = Duration::from_millis(50);

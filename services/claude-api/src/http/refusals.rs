@@ -15,7 +15,7 @@ use crate::access::Caller;
 use crate::access::guarded::AuditRecord;
 
 /// The words of this service's paths, which an audit line shows.
-const WORDS: [&str; 19] = [
+const WORDS: [&str; 20] = [
     "box",
     "cancel",
     "events",
@@ -26,6 +26,7 @@ const WORDS: [&str; 19] = [
     "live",
     "me",
     "metrics",
+    "openapi.json",
     "output",
     "pause",
     "ready",
@@ -69,15 +70,28 @@ pub(super) async fn note(State(service): App, request: Request, next: Next) -> R
     response
 }
 
-/// Returns a path as an audit line shows it. It shows only words of this service and ids, because a
-/// client may have put its token into the path by mistake.
+/// Returns a path as an audit line shows it: with words of this service and ids alone.
 fn shown(path: &str) -> String {
+    known_parts(path, str::to_owned)
+}
+
+/// Returns a path with `{id}` for each id, as spans show it: with words of this service alone. So
+/// there are few such texts.
+pub(super) fn route(path: &str) -> String {
+    known_parts(path, |_| "{id}".to_owned())
+}
+
+/// Returns a path in which only words of this service are unchanged, because a client may have put
+/// its token into the path by mistake. `id` shows an id.
+fn known_parts(path: &str, id: impl Fn(&str) -> String) -> String {
     let parts = path.trim_start_matches('/').split('/').take(8);
     let part = |part: &str| {
-        let is_known = WORDS.contains(&part) || part.is_empty();
-        match is_known || part.parse::<ExecutionId>().is_ok() {
-            true => format!("/{part}"),
-            false => "/*".to_owned(),
+        if WORDS.contains(&part) || part.is_empty() {
+            format!("/{part}")
+        } else if part.parse::<ExecutionId>().is_ok() {
+            format!("/{}", id(part))
+        } else {
+            "/*".to_owned()
         }
     };
     parts.map(part).collect()
@@ -113,6 +127,7 @@ mod tests {
             ("/a/b/c/d/e/f/g/h/i/j", "/*/*/*/*/*/*/*/*"),
         ] {
             assert_eq!(shown(path), expected);
+            assert_eq!(route(path), expected.replace(&id.to_string(), "{id}"));
         }
     }
 }

@@ -3,15 +3,15 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use protocol::{ProblemType, Reason, State};
+use protocol::{Limits, ProblemType, Reason, State};
 
-use super::{
-    EndLabels, KindLabel, Metrics, ModelRequests, OutputCounters, RefusalLabel, StateLabel, TOKENS,
-    TrackLabel,
-};
+use super::gauges::StateGauges;
+use super::labels::{EndLabels, KindLabel, ReasonLabel, TrackLabel};
+use super::per_principal::PerPrincipal;
+use super::usage::TOKENS;
+use super::{Metrics, ModelRequests, OutputCounters};
 
 /// All pairs of state and reason with which an execution can end. Each is a series from the start
 /// of the service, so that a rate can be computed for its first occurrence.
@@ -53,10 +53,14 @@ const DURATION_SECONDS: [f64; 12] = [
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0,
 ];
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Creates and registers all metrics of a service, each with the value 0. `limits` are the
+    /// service's limits, some of which are gauges. If `is_per_principal`, executions, tokens and
+    /// cost are also counted by principal.
+    pub(crate) fn new(limits: &Limits, is_per_principal: bool) -> Self {
         let mut registry = Registry::with_prefix("claude_api");
-        let (executions, viewers, spool_bytes) = gauges(&mut registry);
+        let gauges = StateGauges::register(&mut registry, limits);
+        let per_principal = is_per_principal.then(|| PerPrincipal::register(&mut registry));
         let [queue, first_byte, first_text, duration] = histograms(&mut registry);
         let output = output(&mut registry);
         let ended = Family::<EndLabels, Counter>::default();
@@ -68,10 +72,10 @@ impl Default for Metrics {
             "Executions that ended, by state and reason",
             ended.clone(),
         );
-        let refused = Family::<RefusalLabel, Counter>::default();
+        let refused = Family::<ReasonLabel, Counter>::default();
         for kind in ProblemType::ALL {
             if *kind != ProblemType::NotReady {
-                drop(refused.get_or_create(&RefusalLabel::new(*kind)));
+                drop(refused.get_or_create(&ReasonLabel::problem(*kind)));
             }
         }
         registry.register(
@@ -115,20 +119,22 @@ impl Default for Metrics {
         );
         let events_lost = counter("events_lost", "Events of the CLI that could not be read");
         let model_requests = ModelRequests::register(&mut registry);
+        let spans = telemetry::Counters::default();
+        spans.register(&mut registry);
         Self {
             registry,
-            executions,
-            viewers,
-            spool_bytes,
+            spans,
+            gauges,
+            accepted,
             ended,
             refused,
             tokens,
             cost,
+            per_principal,
             queue,
             first_byte,
             first_text,
             duration,
-            accepted,
             stalls,
             api_retries,
             restarts,
@@ -137,32 +143,6 @@ impl Default for Metrics {
             model_requests,
         }
     }
-}
-
-/// Registers the gauges, whose values are set each time the page is read: executions by state, open
-/// streams, and bytes on disk.
-fn gauges(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) {
-    let executions = Family::<StateLabel, Gauge>::default();
-    registry.register(
-        "executions",
-        "Executions that have not ended, by state",
-        executions.clone(),
-    );
-    let viewers = Gauge::default();
-    registry.register(
-        "viewers",
-        "Open HTTP streams of output or statuses of executions that have not ended, \
-         of which a view of a bridge has two",
-        viewers.clone(),
-    );
-    let spool_bytes = Gauge::default();
-    registry.register_with_unit(
-        "spool",
-        "Bytes of all executions on disk, measured every minute",
-        Unit::Bytes,
-        spool_bytes.clone(),
-    );
-    (executions, viewers, spool_bytes)
 }
 
 /// Registers the histograms of times in the life of an execution: wait in the queue, first byte,

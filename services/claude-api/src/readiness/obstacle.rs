@@ -11,6 +11,44 @@ pub(crate) const NO_RUNNER: &str = "no-runner";
 /// nothing about the CLI itself.
 pub(crate) const RUNNER_DIED: &str = "runner-died";
 
+/// The codes of all obstacles, in the order of the documentation. `/metrics` has a series for each.
+pub(crate) const OBSTACLES: [&str; 19] = [
+    "cli-unchecked",
+    MISSING,
+    "cli-version",
+    NO_RUNNER,
+    RUNNER_DIED,
+    "cli-config-broken",
+    "folder-unwritable",
+    "workspace-closed",
+    "spool-unwritable",
+    "no-room",
+    "disk-hangs",
+    "hook-missing",
+    "credential-missing",
+    "credential-unreadable",
+    "credential-malformed",
+    "credential-refused",
+    "credentials-away",
+    "box-reaches-service",
+    "stopping",
+];
+/// The codes of all warnings, which do not keep executions from starting.
+pub(crate) const WARNINGS: [&str; 12] = [
+    "tokens-file-invalid",
+    "tokens-file-missing",
+    "credential-in-box",
+    "box-reaches-service",
+    "clients-share-the-box",
+    "sandbox-off",
+    "sandbox-incomplete",
+    "sandbox-login",
+    "sandbox-not-pid-1",
+    "sandbox-program-readable",
+    "sandbox-dns",
+    "sandbox-path-missing",
+];
+
 /// A condition that keeps executions from starting, or a missing protection, for operators.
 /// `/health/ready` returns it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,12 +62,17 @@ pub struct Obstacle {
 }
 
 impl Obstacle {
-    /// Creates an obstacle from its stable code, its description and its remedy.
+    /// Creates an obstacle from its stable code, which [`OBSTACLES`] or [`WARNINGS`] has, its
+    /// description and its remedy.
     pub(crate) fn new(
         code: &'static str,
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
+        debug_assert!(
+            OBSTACLES.contains(&code) || WARNINGS.contains(&code),
+            "{code} is on no list of codes, so /metrics has no series for it"
+        );
         Self {
             code,
             message: message.into(),
@@ -53,6 +96,15 @@ pub(crate) fn no_room(message: &str) -> Obstacle {
         "no-room",
         message,
         "free some space, or lower --retention-bytes and --kept-bytes",
+    )
+}
+
+/// Returns the warning `tokens-file-missing`: nobody has a token, so the service refuses everybody.
+pub(crate) fn no_tokens() -> Obstacle {
+    Obstacle::new(
+        "tokens-file-missing",
+        "the token file is missing, empty or no regular file, so every token is refused",
+        "write the file (`ccb token new`) where --tokens-file says; it is read every second",
     )
 }
 

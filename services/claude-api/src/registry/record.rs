@@ -1,6 +1,6 @@
 //! The two JSON records of an execution on disk: the accepted request, and its newest status.
 
-use protocol::{Body, ExecutionId, Status};
+use protocol::{Body, ExecutionId, Status, TraceContext};
 use serde::{Deserialize, Serialize};
 use spool::Owner;
 
@@ -31,6 +31,11 @@ pub struct Accepted {
     /// client requested.
     #[serde(default)]
     pub chain: Chain,
+    /// The span that is the parent of the execution's own: the one of the request, or the client's.
+    /// A continuation by policy has the parent of the execution that it continues. `None` if there
+    /// is no trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 impl Accepted {

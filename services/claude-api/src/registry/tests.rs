@@ -29,6 +29,7 @@ fn request(prompt: &str) -> Accepted {
         conversation: "c".to_owned(),
         idle_timeout_ms: 1000,
         chain: Chain::default(),
+        trace: None,
     }
 }
 

@@ -159,7 +159,7 @@ impl Service {
             }
             Err(_) => return Err(Problem::new(ProblemType::Internal, "the acceptance failed")),
         };
-        self.engine.metrics.accepted.inc();
+        self.engine.metrics.accepted(status.principal.as_deref());
         Ok(self.start_owner(accepted, entry, status, ticket))
     }
 
@@ -193,6 +193,9 @@ impl Service {
         }
         let permissions = self.engine.settings.tools.resolve(&body).map_err(refuse)?;
         let (conversation, principal) = self.conversation(caller, id, &body, continued)?;
+        let trace = body.trace();
+        // Their lengths are not checked, and only the parsed trace is used.
+        (body.traceparent, body.tracestate) = (None, None);
         let idle = body
             .idle_timeout_seconds
             .map(|s| (s * 1000.0).ceil() as u64);
@@ -203,6 +206,7 @@ impl Service {
             conversation,
             idle_timeout_ms: idle.unwrap_or(limits.idle_timeout_ms),
             chain: Chain::default(),
+            trace,
         })
     }
 }

@@ -232,7 +232,7 @@ impl Service {
             entry,
             status,
         } = continuation;
-        self.engine.metrics.accepted.inc();
+        self.engine.metrics.accepted(status.principal.as_deref());
         self.restore(accepted, entry, status)
     }
 

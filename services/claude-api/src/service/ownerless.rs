@@ -13,7 +13,8 @@ use super::Service;
 use super::continue_by_policy::Continuation;
 use crate::execution::ending::EMPTY_SHA256;
 use crate::execution::policy::{EndContext, was_asked};
-use crate::registry::record::Record;
+use crate::execution::trace;
+use crate::registry::record::{Accepted, Record};
 use crate::registry::{DamageOutcome, Finish, Ownerless, RegistryError};
 use crate::times::Times;
 
@@ -95,7 +96,7 @@ impl Service {
             DamageOutcome::Missing => None,
             DamageOutcome::Intact(entry) => Some(entry),
             DamageOutcome::Ended(entry, status) => {
-                self.report_end(&status);
+                self.report_end(&entry, &status);
                 Some(entry)
             }
         })
@@ -130,14 +131,21 @@ impl Service {
             .registry
             .finish(&entry, &status, record.cli.as_ref())?;
         if finish == Finish::Recorded {
-            self.report_end(&status);
+            self.report_end(&entry, &status);
         }
         Ok(())
     }
 
-    /// Adds an end that was just written to disk to the metrics, and logs it.
-    fn report_end(&self, status: &Status) {
+    /// Adds an end that was just written to disk to the metrics, exports the execution's span, and
+    /// logs it. The span is left out if the stored request cannot be read. Blocks on the disk.
+    fn report_end(&self, entry: &spool::Entry, status: &Status) {
         self.engine.metrics.ended(status);
+        if self.engine.tracer.is_on()
+            && let Ok(body) = entry.body()
+            && let Ok(accepted) = serde_json::from_slice::<Accepted>(&body)
+        {
+            trace::export(&self.engine.tracer, &accepted, status, None);
+        }
         tracing::info!(
             execution = %status.execution_id,
             state = status.state.as_str(),

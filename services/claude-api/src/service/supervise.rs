@@ -17,6 +17,7 @@ use super::digest::digest_later;
 use crate::execution::ending::{Ended, cancelled};
 use crate::execution::live::{Live, Published};
 use crate::execution::owner::Owner;
+use crate::execution::trace;
 use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::record::Accepted;
 use crate::registry::{Finish, Ticket};
@@ -163,6 +164,8 @@ impl Service {
         owner.wishes.answer_all();
         if recorded != Some(Finish::EarlierStands) {
             self.engine.metrics.ended(&status);
+            let tracer = &self.engine.tracer;
+            trace::export(tracer, &owner.accepted, &status, owner.first_output);
         }
         log_end(&status, owner.prompt_bytes);
         if recorded.is_none() {

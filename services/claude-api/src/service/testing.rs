@@ -96,6 +96,7 @@ fn create(
         conversation: id.to_string(),
         idle_timeout_ms: 1000,
         chain: Chain::default(),
+        trace: None,
     };
     let mut status = first_status(id, &accepted);
     status.not_before = not_before;

@@ -151,11 +151,23 @@ impl<'a> Connection<'a> {
                 self.send(&Report::Granted { execution_id }).await?;
             }
             Order::Synced => session.synced(),
-            Order::Revoke { execution_id } => session.revoke(&execution_id),
+            Order::Revoke { execution_id } => self.revoke(session, execution_id),
             Order::Exhaust { execution_id } => session.exhaust(&execution_id),
             Order::Deliver(delivery) => self.begin_delivery(delivery).await?,
         }
         Ok(())
+    }
+
+    /// Ends a grant. The result follows the reports of its last requests, in the same queue.
+    fn revoke(&self, session: &Session, execution_id: String) {
+        let requests = session.revoke(&execution_id);
+        let reports = self.forwarder.ledger.reports.clone();
+        // The task ends with the requests, which are cut within a second. It outlives the
+        // connection, as the reports of the requests do.
+        tokio::spawn(async move {
+            requests.wait().await;
+            reports.push_revoked(execution_id);
+        });
     }
 
     async fn begin_delivery(&mut self, delivery: Delivery) -> Result<(), Ended> {

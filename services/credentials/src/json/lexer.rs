@@ -2,7 +2,7 @@
 
 use super::Text;
 use super::number::Number;
-use super::utf8::Rest;
+use super::string::StringReader;
 
 /// The deepest nesting of objects and arrays that is accepted. A schema of a tool has about 30
 /// levels. Each level takes one bit of memory.
@@ -66,25 +66,12 @@ enum State {
     Colon,
     /// A comma or an end, after a value.
     AfterValue,
-    /// More of a name or string.
-    String { is_name: bool, part: Part },
+    /// More of a name (true) or string.
+    String(bool),
     /// More of a number.
     Number(Number),
     /// More of a literal: the bytes that are missing.
     Literal(&'static [u8]),
-}
-
-/// The place within a name or string.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    /// Between two characters.
-    Plain,
-    /// In a character outside of ASCII.
-    Character(Rest),
-    /// After a backslash.
-    Escape,
-    /// In the four digits of `\u`: their value so far and their number.
-    Unicode(u16, u8),
 }
 
 /// Reads a JSON text in pieces. It keeps one bit for each open object or array, and the beginning
@@ -94,10 +81,8 @@ pub struct Lexer {
     state: State,
     /// For each open object (true) or array (false), from the outside in.
     open: Vec<bool>,
-    text: Text,
+    string: StringReader,
     number: String,
-    /// The first half of a surrogate pair whose second half must follow to make a character.
-    high_surrogate: Option<u16>,
     /// The number of bytes that were read.
     offset: u64,
 }
@@ -107,9 +92,8 @@ impl Default for Lexer {
         Self {
             state: State::Value,
             open: Vec::new(),
-            text: Text::default(),
+            string: StringReader::default(),
             number: String::new(),
-            high_surrogate: None,
             offset: 0,
         }
     }
@@ -128,15 +112,9 @@ impl Lexer {
     ) -> Result<(), Stop<E>> {
         let mut rest = bytes;
         while let Some((&byte, tail)) = rest.split_first() {
-            if let State::String {
-                part: Part::Plain, ..
-            } = self.state
-            {
-                let plain = rest.iter().position(|byte| is_special(*byte));
-                let plain = plain.unwrap_or(rest.len());
+            if matches!(self.state, State::String(_)) {
+                let plain = self.string.take_plain(rest);
                 if plain > 0 {
-                    self.end_surrogate();
-                    self.text.push(&rest[..plain]);
                     self.offset += plain as u64;
                     rest = &rest[plain..];
                     continue;
@@ -178,9 +156,23 @@ impl Lexer {
         take: &mut impl FnMut(Token<'_>) -> Result<(), E>,
     ) -> Result<(), Stop<E>> {
         match &self.state {
-            State::String { is_name, part } => {
-                let (is_name, part) = (*is_name, part.clone());
-                return self.in_string(byte, is_name, part, take);
+            State::String(is_name) => {
+                let is_name = *is_name;
+                let is_closed = self
+                    .string
+                    .take(byte)
+                    .map_err(|what| self.malformed(what))?;
+                if is_closed {
+                    let text = self.string.text();
+                    let (token, next) = if is_name {
+                        (Token::Name(text), State::Colon)
+                    } else {
+                        (Token::String(text), State::AfterValue)
+                    };
+                    take(token).map_err(Stop::Refused)?;
+                    self.state = next;
+                }
+                return Ok(());
             }
             State::Number(number) => {
                 if let Some(next) = number.next(byte) {
@@ -275,128 +267,9 @@ impl Lexer {
     }
 
     fn begin_string(&mut self, is_name: bool) -> State {
-        self.text.clear();
-        self.high_surrogate = None;
-        State::String {
-            is_name,
-            part: Part::Plain,
-        }
+        self.string.begin();
+        State::String(is_name)
     }
-
-    /// Takes a byte of a name or string.
-    fn in_string<E>(
-        &mut self,
-        byte: u8,
-        is_name: bool,
-        part: Part,
-        take: &mut impl FnMut(Token<'_>) -> Result<(), E>,
-    ) -> Result<(), Stop<E>> {
-        let part = match (part, byte) {
-            (Part::Plain, b'"') => {
-                self.end_surrogate();
-                let (token, next) = if is_name {
-                    (Token::Name(&self.text), State::Colon)
-                } else {
-                    (Token::String(&self.text), State::AfterValue)
-                };
-                take(token).map_err(Stop::Refused)?;
-                self.state = next;
-                return Ok(());
-            }
-            (Part::Plain, b'\\') => Part::Escape,
-            (Part::Plain, 0..0x20) => {
-                return Err(self.malformed("a control character is not escaped"));
-            }
-            (Part::Plain, 0x80..) => {
-                self.end_surrogate();
-                let Some(rest) = Rest::of(byte) else {
-                    return Err(self.malformed("a string is not UTF-8"));
-                };
-                self.text.push(&[byte]);
-                Part::Character(rest)
-            }
-            (Part::Plain, _) => {
-                self.text.push(&[byte]);
-                Part::Plain
-            }
-            (Part::Character(mut rest), byte) => {
-                let Some(is_complete) = rest.take(byte) else {
-                    return Err(self.malformed("a string is not UTF-8"));
-                };
-                self.text.push(&[byte]);
-                if is_complete {
-                    Part::Plain
-                } else {
-                    Part::Character(rest)
-                }
-            }
-            (Part::Escape, b'u') => Part::Unicode(0, 0),
-            (Part::Escape, byte) => {
-                let Some(c) = unescaped(byte) else {
-                    return Err(self.malformed("an escape is unknown"));
-                };
-                self.end_surrogate();
-                self.text.push_char(c);
-                Part::Plain
-            }
-            (Part::Unicode(value, count), byte) => {
-                let Some(digit) = char::from(byte).to_digit(16) else {
-                    return Err(self.malformed("an escape has a digit that is not hexadecimal"));
-                };
-                let value = (value << 4) | u16::try_from(digit).unwrap_or_default();
-                if count < 3 {
-                    Part::Unicode(value, count + 1)
-                } else {
-                    self.push_unit(value);
-                    Part::Plain
-                }
-            }
-        };
-        self.state = State::String { is_name, part };
-        Ok(())
-    }
-
-    /// Appends the value of an escape `\u`, which is one unit of UTF-16.
-    fn push_unit(&mut self, unit: u16) {
-        let is_low = (0xdc00..0xe000).contains(&unit);
-        if is_low && let Some(high) = self.high_surrogate.take() {
-            let pair = char::decode_utf16([high, unit]).flatten();
-            pair.for_each(|c| self.text.push_char(c));
-            return;
-        }
-        self.end_surrogate();
-        if (0xd800..0xdc00).contains(&unit) {
-            self.high_surrogate = Some(unit);
-        } else {
-            let c = char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER);
-            self.text.push_char(c);
-        }
-    }
-
-    /// Records that no second half of a surrogate pair follows.
-    fn end_surrogate(&mut self) {
-        if self.high_surrogate.take().is_some() {
-            self.text.push_char(char::REPLACEMENT_CHARACTER);
-        }
-    }
-}
-
-/// Returns whether a byte of a string needs more than to be kept.
-fn is_special(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x80
-}
-
-/// Returns the character of an escape of one letter.
-fn unescaped(byte: u8) -> Option<char> {
-    Some(match byte {
-        b'"' | b'\\' | b'/' => char::from(byte),
-        b'b' => '\u{8}',
-        b'f' => '\u{c}',
-        b'n' => '\n',
-        b'r' => '\r',
-        b't' => '\t',
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

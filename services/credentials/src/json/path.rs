@@ -38,6 +38,23 @@ impl Path {
         is_kept.then(|| self.names.iter().map(String::as_str).collect())
     }
 
+    /// Returns whether the token is inside of the member at `names`, at any depth below it.
+    /// `names` has fewer than six names.
+    #[must_use]
+    pub fn is_inside(&self, names: &[&str]) -> bool {
+        self.depth > names.len()
+            && self
+                .names
+                .get(..names.len())
+                .is_some_and(|own| own == names)
+    }
+
+    /// Returns the number of objects and arrays that enclose the token.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
     fn open(&mut self, name: &str) {
         if self.depth < LEVELS {
             self.names.push(name.to_owned());

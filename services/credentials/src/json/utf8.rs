@@ -53,9 +53,17 @@ mod tests {
         let Some(mut state) = Rest::of(first) else {
             return false;
         };
-        let mut taken = rest.iter().map(|byte| state.take(*byte));
-        let last = taken.next_back();
-        taken.all(|complete| complete == Some(false)) && last == Some(Some(true))
+        let mut is_complete = false;
+        for byte in rest {
+            if is_complete {
+                return false;
+            }
+            match state.take(*byte) {
+                Some(complete) => is_complete = complete,
+                None => return false,
+            }
+        }
+        is_complete
     }
 
     /// Three bytes reach every rule; the fourth is a plain continuation.

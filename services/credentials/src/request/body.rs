@@ -4,6 +4,9 @@
 //! API, MCP servers that the API connects to with the credential's rights. Members with these names
 //! are refused unless the operator allows them.
 //!
+//! A `file_id` is no reference to a file inside of a tool's schema or of a tool's input, where any
+//! name may be: tools of MCP servers have parameters of that name.
+//!
 //! The check accepts JSON only, so that it and the API see the same members. It compares decoded
 //! names and ignores case, as the most tolerant parsers do. A piece of the body is forwarded after
 //! it has passed, so the API never has a whole body with a refused member.
@@ -13,7 +16,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::refusal::Refusal;
-use crate::json::{Lexer, Stop, Text, Token};
+use crate::json::{Lexer, Path, Stop, Token};
+
+/// The members whose content is free: the schema of a tool, and the input of a tool's use. The API
+/// looks for no file in them.
+const FREE: [&[&str]; 2] = [
+    &["tools", "[]", "input_schema"],
+    &["messages", "[]", "content", "[]", "input"],
+];
 
 /// A member of a body that reaches beyond the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +32,7 @@ pub enum Field {
     Container,
     /// `mcp_servers`, at the top: MCP servers that the API connects to.
     McpServers,
-    /// `file_id`, anywhere: a file of the account.
+    /// `file_id`, anywhere but in [`FREE`]: a file of the account.
     FileId,
 }
 
@@ -40,11 +50,11 @@ impl Field {
         }
     }
 
-    /// Returns whether the member counts at this depth; 1 is the top.
-    fn counts_at(self, depth: usize) -> bool {
+    /// Returns whether the member counts at this place.
+    fn counts_at(self, path: &Path) -> bool {
         match self {
-            Self::Container | Self::McpServers => depth == 1,
-            Self::FileId => true,
+            Self::Container | Self::McpServers => path.depth() == 1,
+            Self::FileId => !FREE.iter().any(|free| path.is_inside(free)),
         }
     }
 }
@@ -74,7 +84,7 @@ impl FromStr for Field {
 pub struct BodyCheck {
     lexer: Lexer,
     refused: Vec<Field>,
-    depth: usize,
+    path: Path,
 }
 
 impl BodyCheck {
@@ -87,7 +97,7 @@ impl BodyCheck {
         Self {
             lexer: Lexer::default(),
             refused: refused.collect(),
-            depth: 0,
+            path: Path::default(),
         }
     }
 
@@ -100,10 +110,10 @@ impl BodyCheck {
         let Self {
             lexer,
             refused,
-            depth,
+            path,
         } = self;
         lexer
-            .push(piece, |token| take(&token, refused, depth))
+            .push(piece, |token| take(&token, refused, path))
             .map_err(refusal)
     }
 
@@ -115,30 +125,25 @@ impl BodyCheck {
         let Self {
             lexer,
             refused,
-            depth,
+            path,
         } = self;
         lexer
-            .finish(|token| take(&token, refused, depth))
+            .finish(|token| take(&token, refused, path))
             .map_err(refusal)
     }
 }
 
-fn take(token: &Token<'_>, refused: &[Field], depth: &mut usize) -> Result<(), Refusal> {
-    match token {
-        Token::ObjectStart => *depth += 1,
-        Token::ObjectEnd | Token::ArrayEnd => *depth -= 1,
-        Token::Name(name) => return check_name(name, refused, *depth),
-        _ if *depth == 0 => return Err(Refusal::invalid("the body is no JSON object")),
-        Token::ArrayStart => *depth += 1,
-        Token::String(_) | Token::Number(_) | Token::Literal => {}
+fn take(token: &Token<'_>, refused: &[Field], path: &mut Path) -> Result<(), Refusal> {
+    if path.depth() == 0 && *token != Token::ObjectStart {
+        return Err(Refusal::invalid("the body is no JSON object"));
     }
-    Ok(())
-}
-
-fn check_name(name: &Text, refused: &[Field], depth: usize) -> Result<(), Refusal> {
+    path.take(token);
+    let Token::Name(name) = token else {
+        return Ok(());
+    };
     let field = refused
         .iter()
-        .find(|field| field.counts_at(depth) && name.is_name(field.name()));
+        .find(|field| name.is_name(field.name()) && field.counts_at(path));
     match field {
         None => Ok(()),
         Some(field) => Err(Refusal::forbidden(format!(

@@ -120,7 +120,8 @@ impl<'a> Head<'a> {
     /// Returns whether the head announces a body.
     #[must_use]
     pub fn has_body(&self) -> bool {
-        let has_length = self.values("content-length").any(|value| value != b"0");
+        let is_zero = |value: &[u8]| value.iter().all(|digit| *digit == b'0');
+        let has_length = self.values("content-length").any(|value| !is_zero(value));
         has_length || self.values("transfer-encoding").next().is_some()
     }
 

@@ -30,8 +30,10 @@ pub(super) fn decide(context: &Context, bytes: &[u8], is_local: bool) -> Result<
             has_body,
             path,
         } => {
-            if head.has_body() && !has_body {
-                return Err(Refusal::invalid("a request for models has no body"));
+            // An empty body would pass unchecked: nobody polls it.
+            if head.has_body() != has_body {
+                let mistake = "POST needs a body, and GET and HEAD have none";
+                return Err(Refusal::invalid(mistake));
             }
             Ok(Decision::Forward(Admitted {
                 endpoint,

@@ -30,6 +30,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 const FIRST_HEAD_BYTES: usize = 4 * 1024;
 /// The time after which the kernel drops a client that acknowledges no data.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time for a request whose grant was revoked to end by itself. After it the connection is
+/// closed, although the client may not have read what was sent.
+const CUT_TIME: Duration = Duration::from_secs(1);
 /// The answer to the healthcheck.
 const LIVE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\
     connection: close\r\n\r\n{\"status\":\"live\"}";
@@ -107,6 +110,11 @@ async fn answer(mut stream: TcpStream, answer: &str) {
 
 /// Forwards a request whose first bytes, at least its head, have been received.
 async fn serve(context: Arc<Context>, admitted: Admitted, stream: TcpStream, received: BytesMut) {
+    let cut = admitted.open.cut().clone();
+    let must_end = async {
+        cut.cancelled().await;
+        tokio::time::sleep(CUT_TIME).await;
+    };
     let (read, write) = stream.into_split();
     let stream = tokio::io::join(Cursor::new(received).chain(read), write);
     // A connection has one request. A lock, because the library may call the service from any
@@ -130,7 +138,11 @@ async fn serve(context: Arc<Context>, admitted: Admitted, stream: TcpStream, rec
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    match connection.without_shutdown().await {
+    let ended = tokio::select! {
+        ended = connection.without_shutdown() => ended,
+        () = must_end => return,
+    };
+    match ended {
         Ok(parts) => linger(parts.io.into_inner()).await,
         Err(error) => tracing::debug!(%error, "the connection of a client ended in an error"),
     }

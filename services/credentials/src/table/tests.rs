@@ -1,3 +1,5 @@
+use grants::GrantHash;
+
 use super::*;
 
 fn registration(execution: &str, grant: &str) -> Registration {
@@ -75,9 +77,13 @@ fn the_newest_connection_alone_counts() {
 fn a_revoked_grant_cuts_its_open_requests() {
     let (table, session) = synced(&[("e", "g"), ("f", "h")]);
     let [cut, other] = ["g", "h"].map(|grant| table.open(Some(grant)).unwrap());
-    session.revoke("e");
-    session.revoke("e");
+    let open = session.revoke("e");
     assert!(cut.cut().is_cancelled() && !other.cut().is_cancelled());
+    assert_eq!((open.is_closed(), open.len()), (true, 1));
+    drop(cut);
+    assert!(open.is_empty());
+    let again = session.revoke("e");
+    assert!(again.is_closed() && again.is_empty());
     assert_eq!(denied(&table, "g"), Some(Denied::Unknown));
 }
 

@@ -6,22 +6,26 @@ use super::error::BodyError;
 use crate::Limits;
 
 /// The maximum size of `metadata`, in bytes of all names and values together.
-const METADATA_BYTES: usize = 4 * 1024;
+pub const METADATA_BYTES: usize = 4 * 1024;
 /// The maximum length of a lane, model or permission mode, in bytes.
-const NAME_BYTES: usize = 256;
+pub const NAME_BYTES: usize = 256;
 /// The maximum number of tools in `allowedTools`, and also in `disallowedTools`.
-const TOOLS_MAX: usize = 256;
+pub const TOOLS_MAX: usize = 256;
 /// The maximum length of one tool in `allowedTools` or `disallowedTools`, in bytes.
-const TOOL_BYTES: usize = 1024;
+pub const TOOL_BYTES: usize = 1024;
 /// The maximum size of `env`, and of each tool list, in bytes of all entries together. The CLI
 /// receives them as its environment and arguments, whose sum the kernel limits (`ARG_MAX`,
 /// execve(2)).
-const LIST_BYTES: usize = 64 * 1024;
+pub const LIST_BYTES: usize = 64 * 1024;
 /// The prefix of the names that the CLI gives to tools of MCP servers. A body that allows such a
 /// tool is refused, because the CLI runs without MCP servers.
 pub const MCP_PREFIX: &str = "mcp__";
 /// The maximum of `idleTimeoutSeconds` and `deadlineSeconds`, in seconds (366 days).
-const SECONDS: f64 = 366.0 * 24.0 * 3600.0;
+pub const SECONDS_MAX: f64 = 366.0 * 24.0 * 3600.0;
+/// The maximum of `maxBudgetUsd`, in dollars.
+pub const BUDGET_USD_MAX: f64 = 1e9;
+/// The maximum length of the name of a workspace, in characters.
+pub const WORKSPACE_CHARS: usize = 64;
 
 fn field(field: &'static str, mistake: impl Into<String>) -> BodyError {
     BodyError::Field {
@@ -118,11 +122,13 @@ impl Body {
         let mut bytes = self.workspace.bytes();
         let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
         let rest = bytes.all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        if !first || !rest || self.workspace.len() > 64 {
+        if !first || !rest || self.workspace.len() > WORKSPACE_CHARS {
             return Err(field(
                 "workspace",
-                "is a name, not a path: 1 to 64 of A-Z a-z 0-9 . _ -, \
-                 beginning with a letter or digit",
+                format!(
+                    "is a name, not a path: 1 to {WORKSPACE_CHARS} of A-Z a-z 0-9 . _ -, \
+                     beginning with a letter or digit"
+                ),
             ));
         }
         Ok(())
@@ -193,9 +199,9 @@ impl Body {
 
     fn check_numbers(&self) -> Result<(), BodyError> {
         for (name, value, max) in [
-            ("idleTimeoutSeconds", self.idle_timeout_seconds, SECONDS),
-            ("deadlineSeconds", self.deadline_seconds, SECONDS),
-            ("maxBudgetUsd", self.max_budget_usd, 1e9),
+            ("idleTimeoutSeconds", self.idle_timeout_seconds, SECONDS_MAX),
+            ("deadlineSeconds", self.deadline_seconds, SECONDS_MAX),
+            ("maxBudgetUsd", self.max_budget_usd, BUDGET_USD_MAX),
         ] {
             if value.is_some_and(|v| !(v > 0.0 && v <= max)) {
                 return Err(field(

@@ -12,7 +12,10 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Store, probe::create_probe};
+use super::{
+    Store,
+    probe::{create_probe, free_bytes},
+};
 use crate::{
     error::SpoolError,
     files::{create_or_open, private_dir, sync_dir},
@@ -51,6 +54,7 @@ impl Store {
             released: Condvar::new(),
             sweep: Mutex::default(),
             measured_bytes: AtomicU64::new(0),
+            free_bytes: AtomicU64::new(free_bytes(&probe).unwrap_or(0)),
             probe,
             _lock: lock,
         };

@@ -1,8 +1,8 @@
 //! The probe is a file of one block, which is rewritten to test whether the disk is writable.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path, sync::atomic::Ordering};
 
-use rustix::fs::{Access, access, fstatfs, fstatvfs};
+use rustix::fs::{Access, StatVfs, access, fstatfs, fstatvfs};
 
 use super::Store;
 use crate::files::{BLOCK, SparseFile, TMPFS_MAGIC, create_or_open, is_full};
@@ -13,8 +13,8 @@ const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
 
 impl Store {
     /// Checks that the disk can be written now and has `need_bytes` bytes and an inode free.
-    /// Rewrites one block of the file `probe` for this. The readiness check calls it. Takes a few
-    /// microseconds.
+    /// Rewrites one block of the file `probe` for this, and notes the free bytes. The readiness
+    /// check calls it. Takes a few microseconds.
     ///
     /// # Errors
     /// A sentence for the operator that says what is wrong.
@@ -29,7 +29,8 @@ impl Store {
         access(self.dir.join("staging"), Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| cannot(error.into()))?;
         let room = fstatvfs(probe).map_err(|error| cannot(error.into()))?;
-        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        let free = available(&room);
+        self.free_bytes.store(free, Ordering::Relaxed);
         if free < need_bytes {
             return Err(format!(
                 "the spool {dir} has {free} bytes left, but needs {need_bytes}"
@@ -40,6 +41,19 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Returns the number of bytes that this user can still write to the disk of `file`.
+///
+/// # Errors
+/// The error of the operating system.
+pub(super) fn free_bytes(file: &File) -> io::Result<u64> {
+    Ok(available(&fstatvfs(file)?))
+}
+
+/// Returns the number of bytes that this user can still write to a disk.
+fn available(disk: &StatVfs) -> u64 {
+    disk.f_bavail.saturating_mul(disk.f_frsize)
 }
 
 /// Creates the file `probe`, and tests with it what the file system can do. Returns the open file,

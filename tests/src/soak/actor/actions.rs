@@ -49,7 +49,9 @@ impl Actor {
                 false
             }
             91..94 => self.delete().await,
-            _ => true,
+            94..97 => self.attack().await,
+            97..99 => self.attack_over_http().await,
+            _ => self.read_over_http().await,
         };
         if !good {
             self.lost(None);
@@ -62,11 +64,26 @@ impl Actor {
         };
         let id = link.id();
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        link.send(&message, vec![(id.into(), request)]).await
+        link.send(&message, vec![(id, request)]).await
+    }
+
+    /// Returns a random execution of the client's principal, mostly a recent one.
+    pub(super) fn any_own(&mut self) -> Option<Arc<Execution>> {
+        self.any_own_that(|_| true)
+    }
+
+    /// Returns a random execution of the client's principal among those that match.
+    pub(super) fn any_own_that(
+        &mut self,
+        which: impl Fn(&Execution) -> bool,
+    ) -> Option<Arc<Execution>> {
+        let own = self.principal.number;
+        let which = |one: &Execution| one.principal == own && which(one);
+        self.world.any_that(&mut self.rng, which)
     }
 
     async fn attach_anywhere(&mut self) -> bool {
-        let Some(execution) = self.world.any(&mut self.rng) else {
+        let Some(execution) = self.any_own() else {
             return true;
         };
         let length = execution.facts().length;
@@ -144,7 +161,7 @@ impl Actor {
     }
 
     async fn control(&mut self) -> bool {
-        let Some(execution) = self.world.any(&mut self.rng) else {
+        let Some(execution) = self.any_own() else {
             return true;
         };
         let kind = *["PAUSE", "PAUSE", "RESUME", "CANCEL"]
@@ -156,6 +173,7 @@ impl Actor {
                 "PAUSE" => {
                     let time = Duration::from_millis(self.rng.random_range(100..2000));
                     facts.resume_at = Some(Instant::now() + time);
+                    facts.may_pause = true;
                 }
                 "CANCEL" => facts.may_cancel = true,
                 _ => {}
@@ -174,7 +192,7 @@ impl Actor {
     async fn ask(&mut self, method: &str) -> bool {
         match method {
             "status" => {
-                let Some(execution) = self.world.any(&mut self.rng) else {
+                let Some(execution) = self.any_own() else {
                     return true;
                 };
                 let request = Request::about(RequestKind::Control, &execution);
@@ -186,7 +204,7 @@ impl Actor {
                 self.send(
                     "list",
                     json!({"limit": limit}),
-                    Request::without_execution(RequestKind::Other),
+                    Request::without_execution(RequestKind::List),
                 )
                 .await
             }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
@@ -9,7 +10,10 @@ use super::{
     feed::{input_accepted, input_refused},
     link::{Request, RequestKind},
 };
-use crate::soak::execution::Execution;
+use crate::soak::{
+    execution::Execution,
+    waiting::{Counted, Sample},
+};
 
 impl Actor {
     pub(super) fn answered(&mut self, answer: &Value) -> Result<(), String> {
@@ -24,6 +28,9 @@ impl Actor {
         let Some(request) = link.pending.remove(&answer["id"].to_string()) else {
             return Ok(());
         };
+        if let RequestKind::Attack(attack) = request.what {
+            return self.attack_answered(attack, &request, answer);
+        }
         if let Some(error) = answer.get("error") {
             let code = error["code"].as_i64().unwrap_or_default();
             return self
@@ -33,6 +40,9 @@ impl Actor {
         let status = &answer["result"];
         if request.what == RequestKind::Bad {
             return Err(format!("an invalid request got a result: {status}"));
+        }
+        if request.what == RequestKind::List {
+            return self.world.check_list(&self.principal, status);
         }
         let Some(execution) = request.execution else {
             return Ok(());
@@ -54,6 +64,8 @@ impl Actor {
         self.world
             .judge(&execution, status, request.ended)
             .map_err(|rule| format!("{}: {rule}", execution.id))?;
+        self.world
+            .note_position(&execution, status, Some(request.sent));
         match request.what {
             RequestKind::Execute => self.begin(&execution, None),
             RequestKind::Cancel => execution.cancelled(status)?,
@@ -85,6 +97,9 @@ impl Actor {
         if code == -32005 {
             self.world.unavailable.fetch_add(1, Ordering::Relaxed);
         }
+        if matches!(code, -32002 | -32006) {
+            return Err("the token of the client permits the request".into());
+        }
         let Some(execution) = &request.execution else {
             return Ok(());
         };
@@ -114,8 +129,9 @@ impl Actor {
                 self.too_late(execution, request, error)?;
                 self.forget(execution)
             }
-            // The service is full or not reachable: the client retries.
-            (RequestKind::Execute, -32004 | -32005) | (RequestKind::Attach { .. }, -32005) => {
+            (RequestKind::Execute, -32004) => self.lane_full(execution, request, error),
+            // The service is not reachable: the client retries.
+            (RequestKind::Execute, -32005) | (RequestKind::Attach { .. }, -32005) => {
                 self.inactive(execution)
             }
             (RequestKind::Control | RequestKind::Cancel, -32003 | -32009) if unknown => Ok(()),
@@ -125,6 +141,31 @@ impl Actor {
             | (RequestKind::Detach, -32005) => Ok(()),
             (what, _) => Err(format!("{what:?} of {} was refused", execution.id)),
         }
+    }
+
+    /// Keeps the length of a full lane for the audit. No part of the queue but that of a lane can be
+    /// full in a run.
+    fn lane_full(
+        &mut self,
+        execution: &Execution,
+        request: &Request,
+        error: &Value,
+    ) -> Result<(), String> {
+        let data = &error["data"];
+        let Some(length) = data["length"].as_u64() else {
+            return Err("I7: others fill the queue".into());
+        };
+        let session = self.link.as_ref().map(|link| link.session.as_str());
+        let lane = execution.params["lane"].as_str().or(session);
+        self.world.note_sample(Sample {
+            principal: execution.principal,
+            counted: Counted::InLane(lane.unwrap_or_default().to_owned()),
+            count: length,
+            from: request.sent,
+            to: Timestamp::now(),
+        });
+        self.world.full_lanes.fetch_add(1, Ordering::Relaxed);
+        self.inactive(execution)
     }
 
     /// Checks an execution whose execute a bridge gave up: no client has an answer that it exists,

@@ -13,21 +13,29 @@ use crate::soak::{execution::Execution, plan::Plan, plant::Plant};
 
 /// The limit of live executions: a client creates no more.
 const LIVE: usize = 24;
+/// The same for each of several principals. Together they are more, so that many wait.
+const LIVE_EACH: usize = 12;
+/// The number of lanes with a name.
+const LANES: usize = 6;
 /// The limit of one client's concurrent views.
 const VIEWS: usize = 16;
 
 impl Actor {
     fn new_execution(&mut self, mut extra: Value, conversation: Option<String>) -> Arc<Execution> {
-        let mut id = [0_u8; 16];
-        self.rng.fill(&mut id);
-        let id = uuid::Builder::from_random_bytes(id).into_uuid().to_string();
+        let id = self.principal.new_id(&mut self.rng);
+        let mark = self.principal.mark();
         match self.rng.random_range(0..10) {
             0 => extra["onDisconnect"] = "cancel".into(),
             1 => extra["onSlow"] = "skip".into(),
-            2..5 => extra["lane"] = format!("lane {}", self.rng.random_range(0..6)).into(),
+            // All principals use these names: each name is a lane of its own for each of them.
+            2..5 => extra["lane"] = format!("lane {}", self.rng.random_range(0..LANES)).into(),
+            5 if !mark.is_empty() => extra["lane"] = format!("lane {mark}").into(),
             _ => {}
         }
-        let mut plan = Plan::random(&mut self.rng);
+        if !mark.is_empty() && self.rng.random() {
+            extra["metadata"] = json!({"owner": mark});
+        }
+        let mut plan = Plan::random(&mut self.rng, mark);
         // No policy for an execution with input: its clients would have to send the input again.
         if plan.input.is_none() && self.rng.random_bool(0.2) {
             extra["onInterrupt"] = "continue".into();
@@ -35,13 +43,24 @@ impl Actor {
         let starts = self.world.starts.join(&id);
         plan.prompt
             .push_str(&format!("@spawn-log {}\n", starts.display()));
-        let execution = Arc::new(Execution::new(id, plan, extra, conversation));
+        let execution = Arc::new(Execution::new(
+            id,
+            self.principal.number,
+            plan,
+            extra,
+            conversation,
+        ));
         self.world.add(Arc::clone(&execution));
         execution
     }
 
     fn has_room(&self) -> bool {
-        self.world.census().1 < LIVE
+        let live = if self.principal.name.is_some() {
+            LIVE_EACH
+        } else {
+            LIVE
+        };
+        self.world.live_of(self.principal.number) < live
             && self.views.values().filter(|view| !view.ended).count() < VIEWS
     }
 
@@ -61,7 +80,7 @@ impl Actor {
         let by_request = self.rng.random_bool(0.7);
         // Sometimes an execution that is continued already: claude-api must refuse that.
         let late = self.rng.random_bool(0.2);
-        let old = self.world.any_that(&mut self.rng, |one| {
+        let old = self.any_own_that(|one| {
             let facts = one.facts();
             let continuable = facts.terminal.as_ref().is_some_and(|(status, _)| {
                 status["state"] == "interrupted" || status["reason"] == "usage_limit"
@@ -106,7 +125,7 @@ impl Actor {
 
     pub(super) async fn execute_known(&mut self) -> bool {
         let known = |one: &Execution| !one.facts().refused;
-        let Some(execution) = self.world.any_that(&mut self.rng, known) else {
+        let Some(execution) = self.any_own_that(known) else {
             return true;
         };
         let same = self.rng.random_bool(0.7) || !execution.facts().accepted;

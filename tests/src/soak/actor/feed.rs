@@ -19,7 +19,7 @@ impl Actor {
             let live = facts.accepted && facts.terminal.is_none();
             facts.input.is_some() && !facts.refused && (any || live)
         };
-        let Some(execution) = self.world.any_that(&mut self.rng, hungry) else {
+        let Some(execution) = self.any_own_that(hungry) else {
             return true;
         };
         let planted = self.world.plant() == Some(Plant::InputTwice);

@@ -1,79 +1,28 @@
 //! One connection of a client: the low layer of the Rust client and the checker.
 
+mod request;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use client::{Connection, ConnectionOptions, Frame, Message, ReadError};
+use http::{HeaderValue, header::AUTHORIZATION};
 use serde_json::Value;
 
 use crate::{
-    soak::{actor::nuisances::MalformedFrames, execution::Execution, input::Offer},
+    soak::{actor::nuisances::MalformedFrames, principal::Principal},
     ws::{Checker, closing, transcript::Transcript},
 };
+pub(super) use request::{Request, RequestKind};
 
 /// The timeout to connect, to send one frame, and to close.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Close codes that this client must not receive: its frames are valid, and no view may fail.
-const UNEXPECTED_CODES: [u16; 3] = [1002, 1007, 1011];
-
-/// A pending request, and what was known of its execution when it was sent.
-#[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) what: RequestKind,
-    /// The execution of the request, if it names one.
-    pub(super) execution: Option<Arc<Execution>>,
-    /// Whether a client had an answer that the execution exists.
-    pub(super) accepted: bool,
-    /// Whether a client had seen its end.
-    pub(super) ended: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RequestKind {
-    Execute,
-    /// An execute of a known id with another body.
-    Conflict,
-    /// `seen`: a client has received the output up to the offset, so the offset must be accepted.
-    /// `fresh`: begins a new view instead of resuming the existing one.
-    Attach {
-        offset: Option<u64>,
-        seen: bool,
-        fresh: bool,
-        skip: bool,
-    },
-    Detach,
-    Control,
-    Cancel,
-    Input(Offer),
-    Other,
-    /// An invalid request, which must be refused.
-    Bad,
-}
-
-impl Request {
-    pub(super) fn about(what: RequestKind, execution: &Arc<Execution>) -> Self {
-        let facts = execution.facts();
-        Self {
-            what,
-            execution: Some(Arc::clone(execution)),
-            accepted: facts.accepted,
-            ended: facts.terminal.is_some(),
-        }
-    }
-
-    pub(super) fn without_execution(what: RequestKind) -> Self {
-        Self {
-            what,
-            execution: None,
-            accepted: false,
-            ended: false,
-        }
-    }
-}
+/// Close codes that this client must not receive: its frames and its token are valid, and no view
+/// may fail.
+const UNEXPECTED_CODES: [u16; 4] = [1002, 1007, 1008, 1011];
 
 /// A connection with its checker and its pending requests.
 pub(super) struct Link {
@@ -83,18 +32,31 @@ pub(super) struct Link {
     /// Malformed frames that await their errors.
     pub(super) malformed: MalformedFrames,
     next: u64,
+    /// The id of the session, which is the name of its lane; empty before `connected`.
+    pub(super) session: String,
+    /// The mark of the principal, which the ids of its requests have.
+    mark: &'static str,
     transcript: Transcript,
     /// Until this time the client does not read.
     pub(super) deaf_until: Option<Instant>,
 }
 
 impl Link {
-    pub(super) async fn open(bridge: SocketAddr) -> Result<Self, String> {
+    pub(super) async fn open(bridge: SocketAddr, principal: &Principal) -> Result<Self, String> {
         let address = format!("ws://{bridge}/ws");
         let address = address
             .parse()
             .map_err(|error: client::Error| error.to_string())?;
-        let options = ConnectionOptions::default();
+        let bearer = |token: &String| HeaderValue::try_from(format!("Bearer {token}"));
+        let token = principal.token.as_ref().map(bearer).transpose();
+        let token = token.map_err(|error| error.to_string())?;
+        let options = ConnectionOptions {
+            headers: token
+                .map(|token| (AUTHORIZATION, token))
+                .into_iter()
+                .collect(),
+            ..ConnectionOptions::default()
+        };
         let open = Connection::connect(&address, &options);
         let connection = tokio::time::timeout(PATIENCE, open)
             .await
@@ -106,6 +68,8 @@ impl Link {
             pending: HashMap::new(),
             malformed: MalformedFrames::default(),
             next: 0,
+            session: String::new(),
+            mark: principal.mark(),
             transcript: Transcript::default(),
             deaf_until: None,
         })
@@ -162,10 +126,27 @@ impl Link {
         self.checker.finished()
     }
 
-    /// Returns the id of the next request.
-    pub(super) fn id(&mut self) -> u64 {
+    /// Returns the id of the next request: a number, or a string with the mark of the principal.
+    pub(super) fn id(&mut self) -> Value {
         self.next += 1;
-        self.next
+        if self.mark.is_empty() {
+            return self.next.into();
+        }
+        format!("{} {}", self.mark, self.next).into()
+    }
+
+    /// Returns the ids of a pending request that do not exist for the client.
+    pub(super) fn pending_ids(&self, id: &Value) -> Vec<String> {
+        let request = self.pending.get(&id.to_string());
+        request
+            .map(|request| request.asked.clone())
+            .unwrap_or_default()
+    }
+
+    /// Returns the ids of all pending requests that do not exist for the client.
+    pub(super) fn asked_ids(&self) -> Vec<String> {
+        let asked = self.pending.values().flat_map(|request| &request.asked);
+        asked.cloned().collect()
     }
 
     /// Sends a request, a notification or a batch; `request` holds the requests in it by id.

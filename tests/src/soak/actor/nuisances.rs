@@ -8,6 +8,7 @@ use super::{
     Actor,
     link::{Request, RequestKind},
 };
+use crate::soak::exchange::Call;
 
 /// Malformed text frames: the text, the code of each error in the answer, and the number of errors.
 const MALFORMED: [(&str, i64, usize); 10] = [
@@ -91,14 +92,14 @@ impl Actor {
             return true;
         };
         let ping = link.id();
-        let due = std::iter::repeat_n((code, ping.into()), count);
+        let due = std::iter::repeat_n((code, ping.clone()), count);
         link.malformed.due.extend(due);
         let message = json!({"jsonrpc": "2.0", "id": ping, "method": "ping", "params": {}});
         link.frame(frame).await
             && link
                 .send(
                     &message,
-                    vec![(ping.into(), Request::without_execution(RequestKind::Other))],
+                    vec![(ping, Request::without_execution(RequestKind::Other))],
                 )
                 .await
     }
@@ -116,11 +117,8 @@ impl Actor {
         link.send(
             &batch,
             vec![
-                (first.into(), Request::without_execution(RequestKind::Other)),
-                (
-                    second.into(),
-                    Request::without_execution(RequestKind::Other),
-                ),
+                (first, Request::without_execution(RequestKind::Other)),
+                (second, Request::without_execution(RequestKind::List)),
             ],
         )
         .await
@@ -128,7 +126,7 @@ impl Actor {
 
     /// Deletes an ended execution directly at claude-api. It must never run again.
     pub(super) async fn delete(&mut self) -> bool {
-        let Some(execution) = self.world.any(&mut self.rng) else {
+        let Some(execution) = self.any_own() else {
             return true;
         };
         if !execution.is_over() {
@@ -137,15 +135,9 @@ impl Actor {
         execution.facts().deleted = true;
         // The request may fail while claude-api is down: then the execution still exists, which is
         // allowed too.
-        let _ = self
-            .world
-            .http
-            .call(
-                reqwest::Method::DELETE,
-                &format!("/v1/executions/{}", execution.id),
-                None,
-            )
-            .await;
+        let path = format!("/v1/executions/{}", execution.id);
+        let call = Call::own(reqwest::Method::DELETE, path);
+        let _ = self.world.exchange(&self.principal, &call).await;
         true
     }
 }

@@ -122,7 +122,7 @@ async fn check_recovery(world: &World, ended: Timestamp) {
 
 async fn left_from_before(world: &World, ended: Timestamp) -> Result<Vec<String>, String> {
     let (code, list) = world
-        .http
+        .admin
         .get("/v1/executions?limit=1000")
         .await
         .map_err(|error| error.to_string())?;

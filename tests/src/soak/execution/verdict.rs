@@ -82,6 +82,9 @@ impl Execution {
         if !facts.deleted {
             kept(status)?;
         }
+        if state == "paused" && !facts.may_pause {
+            return Err("it is paused, but no client of its principal requested that".into());
+        }
         if !is_terminal(state) {
             if asked_over && !facts.deleted {
                 return Err(format!("{state} after its end was seen"));
@@ -249,12 +252,12 @@ mod tests {
     fn due(ending: Ending) -> Execution {
         let mut rng = StdRng::seed_from_u64(1);
         let plan = loop {
-            let plan = Plan::random(&mut rng);
+            let plan = Plan::random(&mut rng, "");
             if plan.ending == ending && !plan.events && plan.input.is_none() {
                 break plan;
             }
         };
-        Execution::new("a".to_owned(), plan, json!({}), None)
+        Execution::new("a".to_owned(), 0, plan, json!({}), None)
     }
 
     /// The soak's seed 904417.

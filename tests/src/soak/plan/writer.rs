@@ -18,6 +18,8 @@ const WORDS: [&str; 8] = [
 
 /// The prompts so far, and the expected answer.
 pub(super) struct Writer {
+    /// The mark of the principal, which the output, the sub-agents and stderr have; may be empty.
+    mark: &'static str,
     /// The prompt of each turn, the last one unfinished.
     prompts: Vec<String>,
     pub(super) text: Vec<u8>,
@@ -32,8 +34,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(mark: &'static str) -> Self {
         Self {
+            mark,
             prompts: vec![String::new()],
             text: Vec::new(),
             deltas: Vec::new(),
@@ -100,7 +103,10 @@ impl Writer {
         let words: Vec<&str> = (0..rng.random_range(1..60))
             .filter_map(|_| WORDS.choose(rng).copied())
             .collect();
-        let text = words.join(" ");
+        let mut text = words.join(" ");
+        if !self.mark.is_empty() {
+            text = format!("{} {text}", self.mark);
+        }
         self.line(&format!("@say {text}"));
         for word in text.split_inclusive(' ') {
             self.delta(word, word.len());
@@ -108,8 +114,8 @@ impl Writer {
     }
 
     pub(super) fn volume(&mut self, count: usize, bytes: usize) {
-        self.line(&format!("@volume {count} {bytes}"));
-        let filling = "x".repeat(bytes - 14);
+        self.line(&format!("@volume {count} {bytes} {}", self.mark));
+        let filling = filling(bytes - 14, self.mark);
         for number in 1..=count {
             // The newline takes two bytes in JSON.
             self.delta(&format!("{number:012} {filling}\n"), bytes + 1);
@@ -155,14 +161,24 @@ impl Writer {
                 self.open = false;
             }
             77..80 => {
-                self.line("@subagent not the answer");
+                self.line(&format!("@subagent not the answer {}", self.mark));
                 self.open = false;
             }
             80..84 => self.line(&format!("@garbage {}", rng.random_range(1..8))),
             84..88 => self.line(&format!("@unknown {}", rng.random_range(1..8))),
-            88..92 => self.line(&format!("@stderr {}", rng.random_range(1..100_000))),
+            88..92 => {
+                self.line(&format!("@stderr {}", rng.random_range(1..100_000)));
+                self.line(&format!("@complain on stderr {}", self.mark));
+            }
             92..96 => self.line("@daemon"),
             _ => self.line(&format!("@tree {}", rng.random_range(1..8))),
         }
     }
+}
+
+/// Returns the filling of a delta of a volume: the stand-in repeats the word as often as it fits.
+fn filling(bytes: usize, word: &str) -> String {
+    let mut filling = word.repeat(bytes.checked_div(word.len()).unwrap_or(0));
+    filling.push_str(&"x".repeat(bytes - filling.len()));
+    filling
 }

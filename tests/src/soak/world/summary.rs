@@ -67,7 +67,8 @@ impl World {
             "faults: {}\nexecutions: {}\ncontinued: {} by request, {} by policy, \
              {} more in a conversation; input: {} executions, {} KB; \
              a full disk is tested elsewhere (the service tests)\n\
-             {} messages, {} MB of output compared; -32005 {} times; \
+             {} messages, {} MB of output compared; -32005 {} times, a full lane {} times; \
+             {} principals, {} requests about executions of others refused; \
              peak memory: claude-api {} MiB, bridge {} MiB, both {} MiB\n\
              {} starts of claude-api after which all earlier executions got their end{remarks}",
             kinds.join(", "),
@@ -80,6 +81,9 @@ impl World {
             self.messages.load(Ordering::Relaxed),
             self.checked.load(Ordering::Relaxed) / 1_000_000,
             self.unavailable.load(Ordering::Relaxed),
+            self.full_lanes.load(Ordering::Relaxed),
+            self.principals.len(),
+            self.attacks.load(Ordering::Relaxed),
             mib(0),
             mib(1),
             mib(2),

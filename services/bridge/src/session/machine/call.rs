@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use protocol::access::Share;
 use protocol::message::{AttachParams, Control, EventsParams, ListParams, ShareParams};
+use protocol::rpc::method;
 use protocol::{ExecutionId, Status};
 
 use crate::session::wire::events_part::EventsPart;
@@ -56,6 +57,21 @@ pub enum Call {
 }
 
 impl Call {
+    /// Returns the JSON-RPC method of the request for which the call is made.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Status(_) => method::STATUS,
+            Self::Control(..) => method::CONTROL,
+            Self::List(_) => method::LIST,
+            Self::Events(_) => method::EVENTS,
+            Self::Share(_) => method::SHARE,
+            Self::Attach(_) => method::ATTACH,
+            Self::Detach(_) => method::DETACH,
+            Self::Input { .. } => method::INPUT,
+        }
+    }
+
     /// Returns the id of the execution that the call is about. `None` for a list, and for a request
     /// without an `executionId` whose execution claude-api must still find.
     #[must_use]

@@ -191,6 +191,7 @@ impl Machine {
         if let Err(error) = admitted {
             return self.refuse(token, Some(method::EXECUTE), &error);
         }
+        let trace = body.trace();
         body.lane.get_or_insert_with(|| self.session.clone());
         let body = match serde_json::to_vec(&body) {
             Ok(body) => body.into(),
@@ -211,6 +212,7 @@ impl Machine {
             fresh,
             body,
             cancel_on_disconnect,
+            trace,
         };
         self.actions.push(Action::Execute(token, handover));
     }

@@ -21,6 +21,7 @@ use crate::session::machine::open_requests::Token;
 use crate::session::shared::Shared;
 use crate::session::wire::events_part::EventsPart;
 use crate::upstream::Upstream;
+use crate::upstream::call_span::note_result;
 
 /// Starts a task that makes `call` for the request with this token. The result is sent to
 /// `completions`, or dropped if the session has ended.
@@ -40,17 +41,27 @@ pub(super) fn start(
     let (tracker, shared, completions) = (&shared.tracker, shared.clone(), completions.clone());
     let grant = grant.clone();
     tracker.spawn(async move {
-        let called = Box::new(make(&shared, &grant, call, turns).await);
-        drop(charge);
+        let upstream = grant.upstream();
+        let mut span = upstream.call_span(call.method(), call.named(), None);
+        let upstream = upstream.in_span(&span);
+        let mut called = Box::new(make(&shared, &grant, &upstream, call, turns).await);
+        called.trace = span.context().cloned();
+        note_result(&mut span, called.result.as_ref().err());
+        drop((span, charge));
         // The session may have ended; the call was made nevertheless.
         let _ = completions.send(Completion::Called(token, called));
     });
 }
 
 /// Makes a call to claude-api, and returns its result for the session. A list or an events request
-/// first waits for its turn.
-async fn make(shared: &Shared, grant: &Grant, call: Call, turns: ListTurns) -> CompletedCall {
-    let upstream = grant.upstream();
+/// first waits for its turn. `upstream` sends the requests in the span of the call.
+async fn make(
+    shared: &Shared,
+    grant: &Grant,
+    upstream: &Upstream,
+    call: Call,
+    turns: ListTurns,
+) -> CompletedCall {
     match call {
         Call::List(ListParams { limit, before }) => {
             let page = gather(upstream, limit, before, shared.viewer.status_bytes);

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use protocol::rpc::{RpcError, code};
+use protocol::rpc::{RpcError, code, method};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,6 +17,7 @@ use crate::session::Session;
 use crate::session::completion::Completion;
 use crate::session::machine::action::Action;
 use crate::session::machine::open_requests::Token;
+use crate::upstream::call_span::note_result;
 use crate::viewer;
 use crate::viewer::ViewStart;
 
@@ -91,6 +92,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// room, the execute is refused with -32004 (queue full, `inbound_bytes`).
     fn hand_over(&mut self, token: Token, handover: Handover) {
         let (shared, completions) = (&self.shared, self.completion_sender.clone());
+        let (id, trace) = (Some(handover.id), handover.trace.as_ref());
+        let mut span = self.grant.upstream().call_span(method::EXECUTE, id, trace);
         let deliver = move |executed| {
             let completion = Completion::Executed(token, Box::new(executed));
             completions.send(completion).is_ok()
@@ -113,15 +116,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         match charge.zip(session_limit.take(bytes as u64)) {
             Some(charges) => {
                 self.executor
-                    .execute(token, handover, charges, &shared.handover, deliver)
+                    .execute(token, handover, charges, span, &shared.handover, deliver)
             }
             None => {
                 let error = inbound_full(shared.own_limits.inbound_bytes)
                     .with("executionId", handover.id.to_string());
+                note_result(&mut span, Some(&error));
                 // This session is the receiver.
                 deliver(CompletedExecute {
                     result: Err(error),
                     view_request: None,
+                    trace: None,
                 });
             }
         }
@@ -132,7 +137,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     fn begin_view(&mut self, view: u64, start: ViewStart) {
         let id = start.status.execution_id;
         let context = self.shared.viewer.clone();
-        let upstream = self.grant.upstream().for_viewer(self.name.clone());
+        let trace = self.traces.remove(&id);
+        let upstream = self.grant.upstream().with_trace(trace);
+        let upstream = upstream.for_viewer(self.name.clone());
         let messages = self.message_sender.clone();
         let task = tokio::spawn(watched(
             viewer::run(context, upstream, start, view, messages, self.share.clone()),

@@ -41,6 +41,35 @@ fn members_beyond_the_request_are_refused() {
         ),
         (r#"{"file_ids":1,"xfile_id":2}"#, 200),
         (r#"{"a":1,"a":{"file_id":"f"}}"#, 403),
+        // A tool with a parameter of that name, and its use.
+        (
+            r#"{"tools":[{"name":"t","input_schema":{"properties":{"file_id":{}}}}]}"#,
+            200,
+        ),
+        (
+            r#"{"messages":[{"content":[{"type":"tool_use","input":{"a":[{"file_id":"f"}]}}]}]}"#,
+            200,
+        ),
+        (r#"{"tools":[{"file_id":1,"input_schema":{}}]}"#, 403),
+        (
+            r#"{"tools":[{"input_schema":{}},{"input_schema":[],"file_id":1}]}"#,
+            403,
+        ),
+        (r#"{"tools":{"input_schema":{"file_id":1}}}"#, 403),
+        (r#"{"a":{"tools":[{"input_schema":{"file_id":1}}]}}"#, 403),
+        (
+            r#"{"messages":[{"content":[{"input":{}},{"file_id":"f"}]}]}"#,
+            403,
+        ),
+        (
+            r#"{"messages":[{"content":[{"content":[{"input":{"file_id":"f"}}]}]}]}"#,
+            403,
+        ),
+        (r#"{"messages":[{"input":{"file_id":"f"}}]}"#, 403),
+        (
+            r#"{"tools":[{"input_schema":{"container":1}}],"container":1}"#,
+            403,
+        ),
     ] {
         for piece in [1, 2, 7, 4096] {
             assert_eq!(

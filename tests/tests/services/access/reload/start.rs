@@ -100,9 +100,13 @@ async fn a_start_without_the_file_lets_nobody_in_and_health_pages_answer() {
             .await
             .expect("limits");
         assert_eq!(limits["tokens"], true, "{limits}");
+        let http = Http::new(service.addr());
+        let missing = "tokens-file-missing".to_owned();
+        assert!(super::warnings(&http).await.contains(&missing));
         tokens.write(&file);
         let admin = Http::with_token(service.addr(), tokens.secret("admin"));
         super::super::api::until_code(&admin, 200, super::super::api::IN_FORCE).await;
+        assert!(!super::warnings(&http).await.contains(&missing));
         service.assert_quiet();
     }
 }

@@ -7,7 +7,7 @@ use protocol::message::{
     ListParams, PingParams, ShareParams, StatusParams,
 };
 use protocol::rpc::{OnDisconnect, OnSlow, RpcError, code, method};
-use protocol::{Body, BodyError, ExecutionId, Limits, ProblemType};
+use protocol::{Body, BodyError, ExecutionId, Limits, Page, ProblemType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -86,8 +86,12 @@ pub(super) fn read_request(
         }
         method::LIST => {
             let list: ListParams = deserialize(params)?;
-            if list.limit.is_some_and(|n| n == 0 || n > 1000) {
-                return Err(params_error("limit must be 1 to 1000"));
+            if list
+                .limit
+                .is_some_and(|n| !(1..=Page::MAX_LIMIT).contains(&n))
+            {
+                let most = Page::MAX_LIMIT;
+                return Err(params_error(format!("limit must be 1 to {most}")));
             }
             Ok(Request::List(list))
         }

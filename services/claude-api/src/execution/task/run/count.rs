@@ -15,6 +15,7 @@ impl Running<'_> {
         if !self.counted.first_byte && self.output.has_begun() {
             self.counted.first_byte = true;
             metrics.first_byte(self.machine.running_time(now));
+            self.owner.first_output = Some(self.owner.times.now());
         }
         for fact in facts {
             match fact {

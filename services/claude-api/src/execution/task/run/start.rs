@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::trace_context::{TRACEPARENT_VARIABLE, TRACESTATE_VARIABLE};
 use runner::Handle;
 use tokio::time::timeout;
 
@@ -14,6 +15,7 @@ use crate::cli::{self, SHORTAGE_RETRY};
 use crate::conversations::transcript_bytes;
 use crate::credentials::Held;
 use crate::execution::owner::Owner;
+use crate::execution::trace;
 use crate::execution::verdict::EndedBy;
 use crate::execution::wish::{EndWish, Wishes};
 use crate::registry::Ticket;
@@ -143,6 +145,12 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         .environment
         .for_execution(&accepted.body.env, granted);
     env.extend(cli::repository_variable(repository));
+    let id = owner.entry.id().into();
+    if let Some(trace) = trace::context(&engine.tracer, id, accepted.trace.as_ref()) {
+        // A client's own variables of these names would name a span of another trace.
+        env.retain(|(name, _)| name != TRACEPARENT_VARIABLE && name != TRACESTATE_VARIABLE);
+        env.extend(trace.variables());
+    }
     // This body has no prompt: the owner removed it.
     let mut body = accepted.body.clone();
     let mut prompts = Vec::new();

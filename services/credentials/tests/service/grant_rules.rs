@@ -1,6 +1,6 @@
 //! Grants: when they are in force, and what ends them.
 
-use grants::Order;
+use grants::{Order, Report};
 use tokio::sync::mpsc;
 
 use crate::support::{Api, ClaudeApi, Exchange, GRANT, Service, Setup, soon};
@@ -87,8 +87,9 @@ async fn an_execution_that_is_not_registered_again_is_cut() {
     client.until("begun").await;
     setup.claude_api.close();
     setup.claude_api.accept().await;
-    setup.claude_api.sync().await;
+    setup.claude_api.send(&Order::Synced).await;
     assert!(!client.answer().await.is_complete());
+    assert!(!setup.claude_api.answer().await.complete);
 }
 
 #[tokio::test]
@@ -101,8 +102,62 @@ async fn a_revoked_grant_cuts_its_requests() {
     setup.claude_api.send(&Order::Revoke { execution_id }).await;
     assert!(!client.answer().await.is_complete());
     assert_eq!(setup.ask().await.status, 401);
+    // The answer precedes the result.
     let report = setup.claude_api.answer().await;
     assert_eq!((report.status, report.complete), (Some(200), false));
+    let execution_id = "e1".to_owned();
+    assert_eq!(
+        setup.claude_api.report().await,
+        Report::Revoked { execution_id }
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_of_an_unknown_execution_has_a_result() {
+    let mut setup = Setup::start(endless).await;
+    let execution_id = "other".to_owned();
+    let order = Order::Revoke {
+        execution_id: execution_id.clone(),
+    };
+    setup.claude_api.send(&order).await;
+    assert_eq!(
+        setup.claude_api.report().await,
+        Report::Revoked { execution_id }
+    );
+}
+
+/// The service cannot tell such a client that the answer is over.
+#[tokio::test]
+async fn a_revoked_grant_cuts_a_client_that_reads_nothing() {
+    let (send, mut received) = mpsc::channel(1);
+    let mut setup = Setup::start(move |mut api: Exchange| {
+        let send = send.clone();
+        async move {
+            api.request().await;
+            api.events().await;
+            let event = format!("{{\"x\":\"{}\"}}", "y".repeat(60_000));
+            // The buffers of both connections are full when a write takes long.
+            let quick = std::time::Duration::from_millis(500);
+            while tokio::time::timeout(quick, api.event(&event)).await.is_ok() {}
+            send.send(()).await.unwrap();
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let mut client = setup.client().await;
+    client.post("/v1/messages", GRANT, "{}").await;
+    soon("full buffers", received.recv()).await.unwrap();
+    let execution_id = "e1".to_owned();
+    let order = Order::Revoke {
+        execution_id: execution_id.clone(),
+    };
+    setup.claude_api.send(&order).await;
+    assert!(!setup.claude_api.answer().await.complete);
+    assert_eq!(
+        setup.claude_api.report().await,
+        Report::Revoked { execution_id }
+    );
+    drop(client);
 }
 
 #[tokio::test]

@@ -1,25 +1,29 @@
 //! Bodies that are refused while they are forwarded.
 
+use std::pin::Pin;
+
 use tokio::sync::mpsc;
 
 use crate::support::{Exchange, GRANT, Setup, soon};
 
+/// What a handler of the fake API returns.
+type Handled = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// An API that reports all bytes of the body of its first request, after the connection's end.
 fn collecting() -> (
-    impl Fn(Exchange) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync,
+    impl Fn(Exchange) -> Handled + Send + Sync,
     mpsc::Receiver<String>,
 ) {
     let (send, received) = mpsc::channel(1);
-    let answer = move |mut api: Exchange| {
+    let answer = move |mut api: Exchange| -> Handled {
         let send = send.clone();
         Box::pin(async move {
             if api.head().await.is_some() {
                 let rest = api.rest().await;
-                send.send(String::from_utf8_lossy(&rest).into_owned())
-                    .await
-                    .unwrap();
+                let rest = String::from_utf8_lossy(&rest).into_owned();
+                send.send(rest).await.unwrap();
             }
-        }) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+        })
     };
     (answer, received)
 }

@@ -73,7 +73,7 @@ impl Program {
     fn memory(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let mut lines = status.lines().filter_map(|line| line.strip_prefix(name));
-        let kilobytes = lines.next().unwrap().split_whitespace().nth(1).unwrap();
+        let kilobytes = lines.next().unwrap().split_whitespace().next().unwrap();
         kilobytes.parse::<usize>().unwrap() * 1024
     }
 }

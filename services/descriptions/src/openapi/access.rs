@@ -1,0 +1,91 @@
+//! Operations about tokens: who the client is, shares and tickets (docs/protocol.md, "Access").
+
+use protocol::ProblemType as P;
+use serde_json::json;
+
+use super::operation::Operation;
+use crate::schema::{described, reference};
+
+const TAG: &str = "access";
+
+/// Returns the operations of this module.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![me(), share(), end_share(), create_ticket(), redeem_ticket()]
+}
+
+fn me() -> Operation {
+    let text = "Describes the client of the token.";
+    Operation::new(("GET", "/v1/me"), "getMe", TAG, text)
+        .json(200, "The client.", reference("Me"))
+        .problems(&[P::InvalidQuery])
+}
+
+fn share() -> Operation {
+    let text = "Makes a token that opens this one execution to somebody without a token. Without \
+        a token file: 409 `wrong-state`.";
+    let operation = Operation::new(
+        ("POST", "/v1/executions/{id}/share"),
+        "shareExecution",
+        TAG,
+        text,
+    );
+    secret(
+        operation
+            .body("application/json", reference("ShareRequest"), false)
+            .json(201, "The share.", reference("Share")),
+        201,
+    )
+    .problems(&[
+        P::InvalidBody,
+        P::InvalidQuery,
+        P::NotFound,
+        P::WrongState,
+        P::Deleted,
+        P::SpoolUnwritable,
+    ])
+}
+
+fn end_share() -> Operation {
+    let share = json!({ "type": "string", "format": "uuid" });
+    let text = "Ends a share.";
+    Operation::new(
+        ("DELETE", "/v1/executions/{id}/share/{share}"),
+        "endShare",
+        TAG,
+        text,
+    )
+    .path_parameter("share", described(share, "`shareId` of the share."))
+    .answer(204, "The share has ended.", &[])
+    .problems(&[P::InvalidQuery, P::NotFound, P::Deleted, P::SpoolUnwritable])
+}
+
+fn create_ticket() -> Operation {
+    let text = "Makes a ticket for a client of a bridge. Clients call `POST /ws-ticket` of the \
+        bridge. Without a token file: 409 `wrong-state`.";
+    let operation = Operation::new(("POST", "/v1/tickets"), "createTicket", TAG, text)
+        .body("application/json", reference("TicketRequest"), false)
+        .json(201, "The ticket.", reference("Ticket"))
+        .problems(&[P::InvalidBody, P::InvalidQuery, P::WrongState]);
+    secret(operation, 201)
+}
+
+fn redeem_ticket() -> Operation {
+    let text = "Uses up a ticket, for bridges. The ticket stands in place of a token.";
+    let operation = Operation::new(("POST", "/v1/tickets/redeem"), "redeemTicket", TAG, text)
+        .public()
+        .body("application/json", reference("Redeem"), true)
+        .json(200, "The token of the session.", reference("Redeemed"))
+        .problems(&[
+            P::InvalidBody,
+            P::InvalidQuery,
+            P::Unauthorized,
+            P::TooManyAttempts,
+        ]);
+    secret(operation, 200)
+}
+
+/// Adds the header of an answer with a secret, which no cache may store.
+fn secret(operation: Operation, code: u16) -> Operation {
+    let no_store = json!({ "type": "string", "const": "no-store" });
+    operation.header(code, "Cache-Control", no_store, "The answer has a secret.")
+}

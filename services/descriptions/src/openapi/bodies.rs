@@ -1,0 +1,141 @@
+//! The bodies of requests, and the answers that only claude-api sends.
+
+use protocol::{Role, State};
+use serde_json::{Map, Value, json};
+
+use crate::names::word;
+use crate::schema::{Object, count, described, exactly, list, or_null, reference, text, time};
+use crate::shared::{body_fields, expires_seconds, limits, prompt, share_role};
+use crate::websocket::both_continue;
+
+/// Returns the schemas of bodies and answers, by name.
+pub(super) fn schemas() -> Map<String, Value> {
+    let all = [
+        ("Body", body()),
+        ("Burned", burned()),
+        ("ShareRequest", share_request()),
+        ("Me", me()),
+        ("Limits", limits()),
+        ("TicketRequest", ticket_request()),
+        ("Ticket", ticket()),
+        ("Redeem", redeem()),
+        ("Redeemed", redeemed()),
+        ("Ready", ready()),
+    ];
+    let all = all.into_iter();
+    all.map(|(name, schema)| (name.to_owned(), schema))
+        .collect()
+}
+
+fn body() -> Value {
+    let text = "The prompt and its settings. Absent and null are the same. Two bodies are equal \
+        when all fields but `lane` are.";
+    let object = Object::new(text).closed().field("prompt", prompt());
+    let mut schema = body_fields(object).build();
+    schema["not"] = both_continue();
+    schema
+}
+
+fn burned() -> Value {
+    let text = "The answer to the cancel of an unknown id: a later `PUT` of it is refused.";
+    Object::new(text)
+        .field("executionId", reference("ExecutionId"))
+        .field("state", exactly(State::Cancelled.as_str()))
+        .field("burned", exactly(true))
+        .build()
+}
+
+fn share_request() -> Value {
+    Object::new("The role and the lifetime of a new share.")
+        .closed()
+        .optional("role", share_role())
+        .optional("expiresSeconds", expires_seconds())
+        .build()
+}
+
+fn me() -> Value {
+    let share = described(
+        reference("ExecutionId"),
+        "The only execution that it opens.",
+    );
+    Object::new("Whose token the request has, and what it permits.")
+        .field(
+            "principal",
+            or_null(text("The owner of the executions that it opens.")),
+        )
+        .field("role", word::<Role>("What the token permits."))
+        .field("name", or_null(text("The name of the token.")))
+        .field("expires", or_null(time("When it ends.")))
+        .field("share", or_null(share))
+        .field(
+            "quota",
+            or_null(text("The key by which bridges count sessions.")),
+        )
+        .build()
+}
+
+fn origin() -> Value {
+    text("The header `Origin` of the client, if it sent one.")
+}
+
+fn ticket_request() -> Value {
+    Object::new("The client that wants a ticket.")
+        .closed()
+        .setting("origin", origin())
+        .build()
+}
+
+fn ticket() -> Value {
+    Object::new("A ticket, which opens one session.")
+        .field("ticket", text("The secret."))
+        .field("expiresSeconds", count("How long it can be used."))
+        .build()
+}
+
+fn redeem() -> Value {
+    Object::new("A ticket to use up.")
+        .closed()
+        .field("ticket", text("The ticket of the client."))
+        .setting("origin", origin())
+        .build()
+}
+
+fn redeemed() -> Value {
+    Object::new("The token of a session.")
+        .field("token", text("A token that stands for the client's own."))
+        .field("me", reference("Me"))
+        .build()
+}
+
+fn ready() -> Value {
+    let obstacles = |text: &str| list(reference("Obstacle"), text);
+    let mut reasons = obstacles("Empty.");
+    reasons["maxItems"] = json!(0);
+    Object::new("The page of a service that is ready.")
+        .field("status", exactly("ready"))
+        .field("reasons", reasons)
+        .field("warnings", obstacles("Protections that are missing."))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::access::{Me, Redeem, Redeemed, ShareRequest, Ticket, TicketRequest};
+    use protocol::{Body, Burned};
+
+    use super::*;
+    use crate::names::fields;
+    use crate::shared::tests::assert_fields;
+
+    #[test]
+    fn fields_agree_with_the_types() {
+        assert_fields(&body(), fields::<Body>());
+        assert_fields(&burned(), fields::<Burned>());
+        assert_fields(&share_request(), fields::<ShareRequest>());
+        assert_fields(&me(), fields::<Me>());
+        assert_fields(&ticket_request(), fields::<TicketRequest>());
+        assert_fields(&ticket(), fields::<Ticket>());
+        assert_fields(&redeem(), fields::<Redeem>());
+        assert_fields(&redeemed(), fields::<Redeemed>());
+    }
+}
