@@ -70,7 +70,7 @@ pub(super) async fn check_disks(
         }
         let mut unmet = requirements.check(environment, &inner.settings.args);
         unmet.extend(required_hook(&inner.settings.hooks));
-        let missing = crate::sandbox::warnings(&inner.settings.args, environment);
+        let missing = crate::sandbox::warnings(&inner.settings.args, inner.readiness.uses_login());
         inner
             .readiness
             .set_checked(environment.credential(), &missing);
