@@ -176,7 +176,7 @@ fn stack_options(tokens: Option<Tokens>) -> StackOptions {
         // Short lanes are often full.
         Some(tokens) => StackOptions::default()
             .tokens(tokens)
-            .api("--queued-per-lane=4"),
+            .api("--queued-per-lane=2"),
         None => StackOptions::default(),
     };
     options

@@ -136,9 +136,23 @@ mod tests {
         assert_eq!(ran("b", 250, 301), (true, false));
         assert_eq!(ran("b", 400, 401), (true, false));
         assert_eq!(ran("b", 400, 500), (true, false));
-        assert!(deeds.kills(second(299), second(300)) && deeds.kills(second(502), second(600)));
-        assert!(!deeds.kills(second(100), second(299)));
+        // The stop is the only deed here that ends; the kill before it is still in progress.
+        assert!(deeds.kills(second(299), second(300)) && !deeds.kills(second(100), second(299)));
         let queued = json!({"startedAt": null, "endedAt": second(301)});
         assert_eq!(deeds.during("b", &queued), AllowedEnds::default());
+    }
+
+    #[test]
+    fn a_stop_of_claude_api_is_a_kill_and_the_kill_of_one_runner_is_none() {
+        let deeds = Deeds::default();
+        let earlier = Timestamp::now();
+        let runner = deeds.begin(Deed::Runner(None));
+        deeds.done(runner);
+        assert!(!deeds.kills(earlier, Timestamp::now()));
+        let stop = deeds.begin(Deed::Stop);
+        assert!(deeds.kills(earlier, Timestamp::now()));
+        deeds.done(stop);
+        let later = Timestamp::now() + SignedDuration::from_secs(1);
+        assert!(!deeds.kills(later, later));
     }
 }
