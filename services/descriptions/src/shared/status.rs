@@ -10,7 +10,7 @@ use crate::schema::{
 };
 
 /// The codes of warnings (docs/protocol.md, "Warnings").
-pub(crate) const WARNINGS: [&str; 16] = [
+pub(crate) const WARNINGS: [&str; 17] = [
     "disk_full",
     "event_lost",
     "hook_failed",
@@ -23,6 +23,7 @@ pub(crate) const WARNINGS: [&str; 16] = [
     "not_continued",
     "pause_incomplete",
     "start_delayed",
+    "credentials_restarted",
     "output_kept",
     "oom_score",
     "runner_readable",
