@@ -141,7 +141,7 @@ FROM ${DEBIAN_IMAGE} AS credentials-files
 COPY --from=binaries --chmod=0711 /out/credentials /files/usr/local/bin/credentials
 COPY --from=claude-api /etc/ssl/certs/ca-certificates.crt /files/etc/ssl/certs/ca-certificates.crt
 RUN ldd /files/usr/local/bin/credentials | sed -nE 's,^(.* => )?[[:space:]]*(/[^ ]+) .*,\2,p' | xargs cp --parents --dereference --target-directory=/files \
-    && mkdir /files/tmp && printf 'hosts: files dns\n' >/files/etc/nsswitch.conf \
+    && mkdir -m 1777 /files/tmp && printf 'hosts: files dns\n' >/files/etc/nsswitch.conf \
     && chroot /files credentials --version
 
 # Holds the credential of the model. There is no shell and no other program. A program that its user may run but not read

@@ -3,6 +3,7 @@
 //! such a text is only ever the value of a flag that this module chose.
 
 mod environment;
+mod repository;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,8 +13,9 @@ use protocol::body::DEFAULT_WORKSPACE;
 use protocol::{Body, InputMode, PromptMode};
 use serde_json::json;
 
-use crate::config::{Permissions, RepositorySettings};
+use crate::config::Permissions;
 pub use environment::{Credential, Environment, Granted};
+pub use repository::{repository_arguments, repository_variables};
 
 /// Whether a start of the CLI begins a conversation (a session of the CLI) or continues one. A
 /// wrong choice makes the CLI fail.
@@ -77,53 +79,6 @@ pub fn arguments(
         flag("max-budget-usd", &budget.to_string());
     }
     args
-}
-
-/// Returns the arguments that decide how much of the repository's own configuration (`CLAUDE.md`
-/// and `.claude/` in the workspace) the CLI reads.
-///
-/// With `full`, the CLI reads the repository's settings, whose `env` overrides the CLI's own
-/// environment. A hostile repository could so redirect the credential to its own server. Therefore
-/// the endpoint and proxy variables are repeated in `--settings`, which overrides the repository.
-///
-/// The user's own settings are always read, and may have an `env` too. With `granted`, the URL of
-/// `credentials` is therefore repeated with every setting. The arguments never contain the grant.
-#[must_use]
-pub fn repository_arguments(
-    setting: RepositorySettings,
-    workspace: &Path,
-    environment: &Environment,
-    granted: Option<&Granted<'_>>,
-) -> Vec<String> {
-    let mut arguments = match setting {
-        RepositorySettings::None => vec!["--setting-sources=user".to_owned()],
-        RepositorySettings::Instructions => vec![
-            "--setting-sources=user".to_owned(),
-            format!("--add-dir={}", workspace.display()),
-        ],
-        RepositorySettings::Full => {
-            let env = environment.endpoints(granted);
-            let settings = json!({ "disableAllHooks": true, "env": env });
-            return vec![
-                "--setting-sources=user,project".to_owned(),
-                format!("--settings={settings}"),
-            ];
-        }
-    };
-    if let Some(granted) = granted {
-        let settings = json!({ "env": environment.pinned_endpoints(granted) });
-        arguments.push(format!("--settings={settings}"));
-    }
-    arguments
-}
-
-/// Returns the environment variable, as name and value, that makes the CLI read `CLAUDE.md` in the
-/// folders given with `--add-dir`. `None` for settings other than `instructions`, which do not need
-/// it.
-#[must_use]
-pub fn repository_variable(setting: RepositorySettings) -> Option<(String, String)> {
-    let name = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
-    (setting == RepositorySettings::Instructions).then(|| (name.to_owned(), "1".to_owned()))
 }
 
 /// Returns the prompt as one line of stream-json (a user message as JSON, with its newline), to be

@@ -229,6 +229,9 @@ async fn the_operator_decides_which_settings_of_a_repository_the_cli_uses() {
         assert_eq!(settings.is_some(), sets, "{setting}: {given:?}");
         if let Some(settings) = settings.map(parsed) {
             assert_eq!(settings["disableAllHooks"], true);
+            for helper in ["apiKeyHelper", "awsAuthRefresh", "proxyAuthHelper"] {
+                assert_eq!(settings[helper], "", "{helper}");
+            }
             assert_eq!(settings["env"]["ANTHROPIC_BASE_URL"], "http://127.0.0.1:9");
             assert!(
                 !settings.to_string().contains("a-key-for-tests"),
@@ -238,6 +241,8 @@ async fn the_operator_decides_which_settings_of_a_repository_the_cli_uses() {
         let (text, _) = run(&stack, "@env", json!({})).await;
         let name = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
         assert_eq!(parsed(&text)[name] == "1", adds, "{setting}");
+        let name = "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST";
+        assert_eq!(parsed(&text)[name] == "1", sets, "{setting}");
         stack.assert_quiet();
     }
 }

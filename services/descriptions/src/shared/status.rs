@@ -10,7 +10,7 @@ use crate::schema::{
 };
 
 /// The codes of warnings (docs/protocol.md, "Warnings").
-pub(crate) const WARNINGS: [&str; 16] = [
+pub(crate) const WARNINGS: [&str; 17] = [
     "disk_full",
     "event_lost",
     "hook_failed",
@@ -18,6 +18,7 @@ pub(crate) const WARNINGS: [&str; 16] = [
     "process_left",
     "pipe_held",
     "usage_limit",
+    "credentials_restarted",
     "empty_answer",
     "transcript_missing",
     "not_continued",
