@@ -32,7 +32,15 @@ fn share() -> Operation {
     secret(
         operation
             .body("application/json", reference("ShareRequest"), false)
-            .json(201, "The share.", reference("Share")),
+            .json(201, "The share.", reference("Share"))
+            .link(
+                201,
+                "endShare",
+                &[
+                    ("id", "$request.path.id"),
+                    ("share", "$response.body#/shareId"),
+                ],
+            ),
         201,
     )
     .problems(&[
