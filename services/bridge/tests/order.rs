@@ -327,8 +327,12 @@ async fn changes_of_the_status_are_notices() {
     fake.set(id, |e| e.status.stalled = true);
     client.wait_notice("stalled").await;
     fake.set(id, |e| {
-        e.status
-            .warn(jiff::Timestamp::now(), "usage_limit", "odd".into(), Value::Null);
+        e.status.warn(
+            jiff::Timestamp::now(),
+            "usage_limit",
+            "odd".into(),
+            Value::Null,
+        );
         e.status
             .permission_denials
             .push(json!({"tool_name": "Bash"}));

@@ -157,9 +157,19 @@ mod tests {
     }
 
     #[test]
-    fn operations_have_names_of_their_own() {
+    fn operations_have_names_of_their_own_and_links_name_them() {
         let all = operations();
         let names: BTreeSet<_> = all.iter().map(Operation::id).collect();
         assert_eq!(names.len(), all.len());
+        let document = document();
+        let items = document["paths"].as_object().unwrap().values();
+        let operations = items.flat_map(|item| item.as_object().unwrap().values());
+        let answers = operations.flat_map(|one| one["responses"].as_object().unwrap().values());
+        let links = answers.filter_map(|answer| answer["links"].as_object());
+        let targets: BTreeSet<_> = links.flat_map(|links| links.keys()).collect();
+        assert!(!targets.is_empty());
+        for target in targets {
+            assert!(names.contains(target.as_str()), "{target}");
+        }
     }
 }

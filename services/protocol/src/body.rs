@@ -12,7 +12,7 @@ use ring::digest;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::json::or_default;
+use crate::json::{integer_or_null, or_default};
 use crate::{ExecutionId, TraceContext};
 pub use check::{
     BUDGET_USD_MAX, LIST_BYTES, MCP_PREFIX, METADATA_BYTES, NAME_BYTES, SECONDS_MAX, TOOL_BYTES,
@@ -108,7 +108,7 @@ pub struct Body {
     pub disallowed_tools: Option<Vec<String>>,
     #[serde(default)]
     pub permission_mode: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer_or_null")]
     pub max_turns: Option<u32>,
     #[serde(default)]
     pub max_budget_usd: Option<f64>,

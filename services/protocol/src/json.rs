@@ -11,10 +11,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 use std::io::{self, Write};
 
 use memchr::memchr2;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
@@ -27,6 +28,8 @@ const DEPTH: usize = 128;
 const MEMBERS: usize = 4096;
 /// The maximum length of a member name in an error message, in characters.
 const SHOWN_CHARS: usize = 64;
+/// The largest number up to which every integer is exact as a float (2^53).
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The reason why JSON text is refused although it is valid and many parsers would accept it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +69,54 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
     de: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(de)?.unwrap_or_default())
+}
+
+/// Deserializes an integer, for serde's `deserialize_with`. A number with a fraction of zero, such as
+/// `2.0`, is an integer too (JSON Schema 2020-12 validation, section 6.1.1). Some programs write
+/// integers that way.
+pub(crate) fn integer<'de, D: Deserializer<'de>, T: TryFrom<u64>>(de: D) -> Result<T, D::Error> {
+    struct Integer;
+
+    impl Visitor<'_> for Integer {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an integer of 0 or more")
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_f64<E: Error>(self, number: f64) -> Result<u64, E> {
+            if (0.0..=EXACT_MAX).contains(&number) && number.fract() == 0.0 {
+                Ok(number as u64)
+            } else {
+                Err(E::invalid_type(Unexpected::Float(number), &self))
+            }
+        }
+    }
+
+    let number = de.deserialize_any(Integer)?;
+    let is_too_large =
+        || D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller integer");
+    T::try_from(number).map_err(|_| is_too_large())
+}
+
+/// Deserializes an integer as [`integer`] does, or null, which is `None`.
+pub(crate) fn integer_or_null<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
+    de: D,
+) -> Result<Option<T>, D::Error> {
+    struct Number<T>(T);
+
+    impl<'de, T: TryFrom<u64>> Deserialize<'de> for Number<T> {
+        fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+            integer(de).map(Self)
+        }
+    }
+
+    let number = Option::<Number<T>>::deserialize(de)?;
+    Ok(number.map(|Number(number)| number))
 }
 
 /// Checks that no object in a JSON text, at any depth, has two members with the same name.
@@ -269,6 +320,31 @@ mod tests {
             refuse_repeated_members(lone),
             Err(Unfit::BadName(_))
         ));
+    }
+
+    #[test]
+    fn an_integer_may_have_a_fraction_of_zero() {
+        let read = |json: &str| {
+            let mut de = serde_json::Deserializer::from_str(json);
+            integer_or_null::<_, u32>(&mut de).ok()
+        };
+        for (json, expected) in [
+            ("null", Some(None)),
+            ("2", Some(Some(2))),
+            ("2.0", Some(Some(2))),
+            ("-0.0", Some(Some(0))),
+            ("4294967295.0", Some(Some(u32::MAX))),
+            ("4294967296", None),
+            ("4294967296.0", None),
+            ("2.5", None),
+            ("-1", None),
+            ("-1.0", None),
+            ("1e300", None),
+            ("\"2\"", None),
+            ("[2]", None),
+        ] {
+            assert_eq!(read(json), expected, "{json}");
+        }
     }
 
     #[test]

@@ -32,7 +32,15 @@ fn share() -> Operation {
     secret(
         operation
             .body("application/json", reference("ShareRequest"), false)
-            .json(201, "The share.", reference("Share")),
+            .json(201, "The share.", reference("Share"))
+            .link(
+                201,
+                "endShare",
+                &[
+                    ("id", "$request.path.id"),
+                    ("share", "$response.body#/shareId"),
+                ],
+            ),
         201,
     )
     .problems(&[
@@ -47,7 +55,7 @@ fn share() -> Operation {
 
 fn end_share() -> Operation {
     let share = json!({ "type": "string", "format": "uuid" });
-    let text = "Ends a share.";
+    let text = "Ends a share. Without a token file: 409 `wrong-state`.";
     Operation::new(
         ("DELETE", "/v1/executions/{id}/share/{share}"),
         "endShare",
@@ -56,7 +64,13 @@ fn end_share() -> Operation {
     )
     .path_parameter("share", described(share, "`shareId` of the share."))
     .answer(204, "The share has ended.", &[])
-    .problems(&[P::InvalidQuery, P::NotFound, P::Deleted, P::SpoolUnwritable])
+    .problems(&[
+        P::InvalidQuery,
+        P::NotFound,
+        P::WrongState,
+        P::Deleted,
+        P::SpoolUnwritable,
+    ])
 }
 
 fn create_ticket() -> Operation {

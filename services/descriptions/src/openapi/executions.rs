@@ -31,6 +31,19 @@ const OF_ACCEPTANCE: [P; 18] = [
     P::SpoolUnwritable,
 ];
 
+/// The operations on an execution whose id an acceptance answers.
+const ON_AN_EXECUTION: [&str; 9] = [
+    "getExecution",
+    "getOutput",
+    "getEvents",
+    "sendInput",
+    "pauseExecution",
+    "resumeExecution",
+    "cancelExecution",
+    "shareExecution",
+    "deleteExecution",
+];
+
 /// Returns the operations of this module.
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = vec![accept(), create(), list(), status(), delete()];
@@ -66,7 +79,7 @@ fn with_body(operation: Operation) -> Operation {
 /// Adds an answer with the status or the output.
 fn answered(operation: Operation, code: u16, description: &str) -> Operation {
     let output = text("The output, as it is generated.");
-    operation
+    let operation = operation
         .answer(
             code,
             description,
@@ -82,7 +95,12 @@ fn answered(operation: Operation, code: u16, description: &str) -> Operation {
             "The id of the execution.",
         )
         .header(code, "Location", json!({ "type": "string" }), "Its path.")
-        .trailers(code)
+        .trailers(code);
+    let id = format!("$response.header.{}", trailers::EXECUTION_ID);
+    let targets = ON_AN_EXECUTION.iter();
+    targets.fold(operation, |operation, target| {
+        operation.link(code, target, &[("id", &id)])
+    })
 }
 
 fn list() -> Operation {

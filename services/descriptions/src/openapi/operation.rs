@@ -7,7 +7,7 @@ use protocol::limits::VIEWER_BYTES;
 use protocol::{ProblemType, problem, trailers};
 use serde_json::{Map, Value, json};
 
-use crate::schema::{described, range, reference};
+use crate::schema::{count, described, reference};
 use crate::shared::problems::schema_name;
 
 /// The problems of every operation, whatever the client.
@@ -176,6 +176,17 @@ impl Operation {
         self
     }
 
+    /// Says that an answer that was added before has the value of a parameter of another operation,
+    /// named by its id. Each value is a runtime expression (OpenAPI 3.1, section 4.8.20.4).
+    pub(super) fn link(self, status: u16, target: &str, parameters: &[(&str, &str)]) -> Self {
+        let parameters: Map<_, _> = parameters
+            .iter()
+            .map(|(name, source)| ((*name).to_owned(), json!(source)))
+            .collect();
+        let link = json!({ "operationId": target, "parameters": parameters });
+        self.annotate(status, "links", target, link)
+    }
+
     /// Adds problems that the operation may answer.
     pub(super) fn problems(mut self, kinds: &[ProblemType]) -> Self {
         self.problems.extend(kinds);
@@ -271,11 +282,10 @@ fn header_of(status: u16) -> Option<(&'static str, Value)> {
         StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", text("`Bearer`."))),
         StatusCode::UPGRADE_REQUIRED => Some(("Upgrade", text("`HTTP/1.1`."))),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            let seconds = range(0, u64::MAX, "");
             let text = "Seconds until the next try, where a retry helps.";
             Some((
                 "Retry-After",
-                json!({ "schema": described(seconds, ""), "description": text }),
+                json!({ "schema": count(""), "description": text }),
             ))
         }
         _ => None,

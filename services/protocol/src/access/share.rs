@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Role;
+use crate::json::integer;
 
 /// The role of a share, which applies to one execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub struct ShareRequest {
     #[serde(default)]
     pub role: ShareRole,
     /// The lifetime of the share, in seconds: at least 1, at most [`ShareRequest::MAX_SECONDS`].
-    #[serde(default = "a_day")]
+    #[serde(default = "a_day", deserialize_with = "integer")]
     pub expires_seconds: u64,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ExecutionId;
 use crate::access::ShareRole;
-use crate::json::or_default;
+use crate::json::{integer, integer_or_null, or_default};
 use crate::rpc::OnSlow;
 
 /// An action of a client on an execution that has not ended (docs/protocol.md, "Controls").
@@ -60,7 +60,11 @@ pub struct AttachParams {
     /// The offset of the first byte to send, in bytes of the output. A client that reconnects gives
     /// the number of bytes that it has received. `None` starts at byte 0, and the bridge sends a
     /// `gap` first if byte 0 is no longer kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "integer_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub offset: Option<u64>,
     /// What the bridge does when this client reads the output more slowly than it is generated:
     /// send it later, or skip the oldest part.
@@ -107,7 +111,11 @@ pub struct StatusParams {
 pub struct ListParams {
     /// The maximum number of executions on the page, 1 to 1000. `None` means 50. A page may have
     /// fewer executions although more follow, because the size of one message is limited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "integer_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub limit: Option<u64>,
     /// The id after which the page begins, which is `next` of the previous page. `None` begins with
     /// the newest execution.
@@ -124,10 +132,18 @@ pub struct EventsParams {
     pub execution_id: ExecutionId,
     /// The offset of the first byte to return, in bytes of the CLI's stdout. `None` begins with the
     /// oldest byte that claude-api still keeps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "integer_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub offset: Option<u64>,
     /// The maximum number of bytes of stdout in the answer, 4 to 524,288. `None` means 524,288.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "integer_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub max_bytes: Option<usize>,
 }
 
@@ -143,6 +159,7 @@ pub struct InputParams {
     pub execution_id: Option<ExecutionId>,
     /// The position of `data` in the whole input, which is the number of bytes that were accepted
     /// so far. A larger number would leave a hole and is refused.
+    #[serde(deserialize_with = "integer")]
     pub offset: u64,
     /// JSON lines for the CLI, each with a line feed at its end. May be empty, if the request only
     /// closes stdin.
@@ -162,7 +179,11 @@ pub struct ShareParams {
     #[serde(default, deserialize_with = "or_default")]
     pub role: ShareRole,
     /// For how long the share works, in seconds, at most 30 days. `None` means a day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "integer_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub expires_seconds: Option<u64>,
 }
 
