@@ -47,6 +47,8 @@ async fn run(stack: &Stack, arguments: &[String]) {
         .args(["--seed", SEED, "--max-examples", EXAMPLES])
         .args(arguments)
         .env("SCHEMATHESIS_HOOKS", "lines")
+        // The folder of the sources gets no compiled file.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env(
             "PYTHONPATH",
             concat!(env!("CARGO_MANIFEST_DIR"), "/schemathesis"),
