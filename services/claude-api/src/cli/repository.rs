@@ -79,7 +79,6 @@ fn turn_off(settings: &mut Value, helpers: &[&str]) {
 
 /// Returns the environment variables, as names and values, that belong to
 /// [`repository_arguments`].
-#[must_use]
 pub fn repository_variables(
     setting: RepositorySettings,
     is_granted: bool,

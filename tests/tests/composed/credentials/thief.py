@@ -4,6 +4,7 @@ Usage: thief.py FILE, a JSON object with these members:
 
   names     host names of the stack's services
   ended     the grant of an execution that has ended
+  own       a file that will hold this execution's own grant, which the CLI withholds from its tools; null: there is none
 
 The last line of the output is a JSON object:
 
@@ -14,6 +15,7 @@ The last line of the output is a JSON object:
   passed    requests to credentials without a grant in force, or for another resource, that had an answer below 400
   forwarded the same, if the answer is one of the model
   own       the statuses of this execution's own requests
+  in_env    whether the environment has a grant
 """
 
 import errno
@@ -24,6 +26,7 @@ import select
 import socket
 import stat
 import sys
+import time
 
 # A test makes the credential in this form.
 KEY = re.compile(rb"sk-ant-mark-[0-9a-f]{32}")
@@ -233,7 +236,12 @@ def use_credentials(search, own, ended):
 
 def main():
     asked = json.load(open(sys.argv[1]))
-    own = next((value for value in os.environ.values() if GRANT.fullmatch(value.encode())), "")
+    in_env = any(GRANT.search(value.encode()) for value in os.environ.values())
+    own = ""
+    if asked["own"]:
+        while not os.path.exists(asked["own"]):
+            time.sleep(0.1)
+        own = open(asked["own"]).read().strip()
     search = Search({own, asked["ended"], "ccg_" + "A" * 43})
     search.processes()
     search.files()
@@ -247,7 +255,7 @@ def main():
                 search.text(f"an answer of {name}:{port}", answer or b"")
     passed, forwarded, statuses = use_credentials(search, own, asked["ended"])
     print(json.dumps({"keys": sorted(search.keys), "grants": sorted(search.grants), "searched": search.searched, "open": reached,
-        "passed": passed, "forwarded": forwarded, "own": statuses, "has_grant": bool(own)}))
+        "passed": passed, "forwarded": forwarded, "own": statuses, "in_env": in_env}))
 
 
 main()

@@ -39,21 +39,51 @@ fn report(output: &[u8]) -> Value {
     serde_json::from_str(line).unwrap_or_else(|_| panic!("no report: {output}"))
 }
 
-/// Runs an execution that prints its grant, and returns the grant after the end.
-async fn ended_grant(client: &mut Client) -> String {
-    let output = run(client, "@bash env | grep -o 'ccg_[A-Za-z0-9_-]*'").await;
-    output.lines().next().unwrap_or_default().trim().to_owned()
+/// Waits for a grant in the environment of a CLI that is not one of `known`, and returns it. Only
+/// root with all capabilities can read it.
+async fn new_grant(project: &Project, known: &[&str]) -> String {
+    let container = format!("container:{}", project.container("claude-api"));
+    let image = project.inspect("claude-api", "{{.Config.Image}}").await;
+    let search =
+        "cat /proc/[0-9]*/environ | tr '\\0' '\\n' | grep -o '^[A-Z_]*=ccg_[A-Za-z0-9_-]*'";
+    let words = ["run", "--rm", "--privileged", "--network", "none"];
+    let words = [&words[..], &["-u", "0", "--pid", &container]].concat();
+    let words = [&words[..], &["--entrypoint", "sh", &image, "-c", search]].concat();
+    until("a new grant", Duration::from_secs(60), async || {
+        let found = docker(&words).await.ok()?;
+        let grants = found.lines().filter_map(|line| line.split_once('='));
+        let mut grants = grants.map(|(_, grant)| grant);
+        let new = grants.find(|grant| !known.contains(grant));
+        new.map(str::to_owned)
+    })
+    .await
 }
 
-/// Lets a prompt search and try everything. Returns its report.
-async fn steal(case: &Case, project: &Project, client: &mut Client, ended: &str) -> Value {
-    let asked = json!({"names": SERVICES, "ended": ended});
+/// Lets a prompt search and try everything. It learns its own grant, and `known`: that of an
+/// execution which has ended, and that of another one, which it does not learn. Without `known`
+/// there are no grants. Returns its report.
+async fn steal(
+    case: &Case,
+    project: &Project,
+    client: &mut Client,
+    known: Option<[&str; 2]>,
+) -> Value {
+    let own = format!("{FOLDER}/own");
+    let asked = match known {
+        Some([ended, _]) => json!({"names": SERVICES, "ended": ended, "own": own}),
+        None => json!({"names": SERVICES, "ended": "", "own": null}),
+    };
     for (name, text) in [("thief.py", THIEF), ("thief.json", &asked.to_string())] {
         project
             .write("claude-api", &format!("{FOLDER}/{name}"), text)
             .await;
     }
-    let (output, end) = client.run(&python("thief.py", "thief.json")).await;
+    let id = client.start(&python("thief.py", "thief.json")).await;
+    if let Some(known) = known {
+        let grant = new_grant(project, &known).await;
+        project.write("claude-api", &own, &grant).await;
+    }
+    let (output, end) = client.wait_terminal(&id).await;
     assert_completed(&end);
     let report = report(&output);
     case.step(format!(
@@ -96,8 +126,9 @@ async fn a_tool_finds_no_credential_and_gets_no_answer_beyond_its_own() {
         let project = Project::up("thief", &plan).await;
         readiness(&project, None).await;
         let mut client = project.client().await;
-        let ended = ended_grant(&mut client).await;
-        assert_eq!(ended.len(), 47, "no grant: {ended}");
+        let id = client.start("@bash sleep 3").await;
+        let ended = new_grant(&project, &[]).await;
+        client.wait_terminal(&id).await;
         case.step("an execution of another workspace, which has a grant, too");
         let mut other = project.client().await;
         let accepted = other
@@ -110,12 +141,14 @@ async fn a_tool_finds_no_credential_and_gets_no_answer_beyond_its_own() {
             activity.contains("Bash").then_some(())
         })
         .await;
+        let of_other = new_grant(&project, &[&ended]).await;
         case.step("the search");
-        let report = steal(case, &project, &mut client, &ended).await;
+        let known = Some([ended.as_str(), of_other.as_str()]);
+        let report = steal(case, &project, &mut client, known).await;
         for nothing in ["keys", "grants", "passed", "forwarded"] {
             assert_eq!(report[nothing], json!([]), "{nothing}: {report}");
         }
-        assert_eq!(report["has_grant"], true, "{report}");
+        assert_eq!(report["in_env"], false, "{report}");
         for own in report["own"].as_object().expect("an object").values() {
             assert_eq!(own, 200, "{report}");
         }
@@ -159,10 +192,9 @@ async fn a_credential_in_the_box_works_and_is_found() {
         let project = Project::up("in-box", &plan).await;
         readiness(&project, None).await;
         let mut client = project.client().await;
-        let report = steal(case, &project, &mut client, "").await;
+        let report = steal(case, &project, &mut client, None).await;
         let keys = report["keys"].to_string();
         assert!(keys.contains("/environ"), "{report}");
-        assert_eq!(report["has_grant"], false, "{report}");
         client.finish().await;
     })
     .await;
