@@ -12,6 +12,7 @@ mod limits;
 mod network;
 pub mod parse_all;
 mod tools;
+mod webhooks;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use input::{ControlRequest, InputArgs};
 pub use limits::LimitArgs;
 pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
+pub use webhooks::WebhookArgs;
 
 /// The exit code of the process after a bad configuration (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -245,6 +247,9 @@ pub struct ServeArgs {
     /// The programs that run before and after each execution.
     #[command(flatten)]
     pub hooks: HookArgs,
+    /// The receivers of webhooks.
+    #[command(flatten)]
+    pub webhooks: WebhookArgs,
     /// The limits (docs/protocol.md, "Limits").
     #[command(flatten)]
     pub limits: LimitArgs,

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
+use crate::webhooks::Webhooks;
 use sweeps::Sweeps;
 
 /// The pause between two attempts to kill and reap processes that still exist after SIGKILL,
@@ -56,6 +57,8 @@ pub struct Engine {
     pub(crate) access: Arc<Access>,
     /// The counters and gauges that `/metrics` reports.
     pub(crate) metrics: Metrics,
+    /// The queue of webhook events.
+    pub(crate) webhooks: Arc<Webhooks>,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
     /// settings turn it off or the kernel has no Landlock.
     pub(crate) sandbox: Option<Policy>,
@@ -102,6 +105,7 @@ impl Engine {
         }
         let conversations =
             Conversations::open(dir.join("conversations")).with_context(unusable)?;
+        let webhooks = Webhooks::open(dir.join("webhooks")).with_context(unusable)?;
         // Created before the first check, which starts the CLI in it. A failure makes the service
         // unready, but does not stop it.
         let _ = create_private(&settings.args.workspace_root);
@@ -116,6 +120,7 @@ impl Engine {
             conversations,
             access: Arc::new(access),
             metrics: Metrics::default(),
+            webhooks,
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),

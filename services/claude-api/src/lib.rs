@@ -48,3 +48,4 @@ pub mod server;
 pub mod service;
 mod streams;
 mod times;
+mod webhooks;

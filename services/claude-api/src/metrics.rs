@@ -20,6 +20,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use protocol::webhook::{WebhookEvent, WebhookOutcome};
 use protocol::{Exposition, ProblemType, Reason, State, Status};
 use serde_json::Value;
 
@@ -86,6 +87,23 @@ impl RefusalLabel {
     }
 }
 
+/// The labels `event` and `result` of the counter of tries to deliver webhooks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    event: &'static str,
+    result: &'static str,
+}
+
+impl WebhookLabels {
+    /// Returns the labels for a result.
+    fn new(event: WebhookEvent, outcome: WebhookOutcome) -> Self {
+        Self {
+            event: event.as_str(),
+            result: outcome.as_str(),
+        }
+    }
+}
+
 /// The metrics of one service, which the page `/metrics` shows. Counting costs little more than an
 /// atomic addition. Reading the page holds no lock for longer than the read of one number.
 #[derive(Debug)]
@@ -126,6 +144,10 @@ pub(crate) struct Metrics {
     pub(crate) events_lost: Counter,
     /// Counts the bytes of output and events that were produced or dropped.
     pub(crate) output: OutputCounters,
+    /// Counts the tries to deliver webhooks, by event and result.
+    webhooks: Family<WebhookLabels, Counter>,
+    /// The number of webhook events that are to be delivered.
+    webhooks_pending: Gauge,
 }
 
 /// The counters of bytes on the way from the CLI's stdout to the disk. Clones share the same
@@ -155,6 +177,8 @@ pub(crate) struct Gauges {
     pub(crate) viewers: i64,
     /// The size of all executions on disk in bytes, as last measured; it is measured every minute.
     pub(crate) spool_bytes: u64,
+    /// The number of webhook events that are to be delivered.
+    pub(crate) webhooks_pending: i64,
 }
 
 impl Metrics {
@@ -201,6 +225,12 @@ impl Metrics {
         }
     }
 
+    /// Counts the result of a try to deliver a webhook.
+    pub(crate) fn webhook(&self, event: WebhookEvent, outcome: WebhookOutcome) {
+        let labels = WebhookLabels::new(event, outcome);
+        self.webhooks.get_or_create(&labels).inc();
+    }
+
     /// Counts an HTTP request that was refused, by the type of the problem in the answer.
     /// `not-ready` is not counted: it is the regular answer of a health page.
     pub(crate) fn refused(&self, kind: ProblemType) {
@@ -220,7 +250,9 @@ impl Metrics {
             paused,
             viewers,
             spool_bytes,
+            webhooks_pending,
         } = gauges;
+        self.webhooks_pending.set(webhooks_pending);
         for (state, count) in [
             (State::Queued, queued),
             (State::Running, running),

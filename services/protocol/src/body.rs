@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::ExecutionId;
 use crate::json::or_default;
+use crate::webhook::Webhook;
 pub use check::{MCP_PREFIX, env_name_is_forbidden};
 pub use error::BodyError;
 
@@ -132,6 +133,8 @@ pub struct Body {
     pub input: InputMode,
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
 }
 
 /// The name of the workspace that is used if the body names none. A workspace is the folder in
@@ -173,6 +176,7 @@ impl Body {
             deadline_seconds: None,
             input: InputMode::default(),
             metadata: BTreeMap::new(),
+            webhook: None,
         }
     }
 
@@ -257,6 +261,7 @@ mod tests {
             r#"{"prompt":"x","allowedTools":[]}"#,
             r#"{"prompt":"x","metadata":{"a":"b"}}"#,
             r#"{"prompt":"x","deadlineSeconds":5}"#,
+            r#"{"prompt":"x","webhook":{"url":"https://a/"}}"#,
         ] {
             assert_ne!(plain.digest(), body(other).digest(), "{other}");
         }

@@ -37,6 +37,7 @@ const LAYERS: [&[&str]; 7] = [
         "sandbox",
         "streams",
         "times",
+        "webhooks",
     ],
 ];
 

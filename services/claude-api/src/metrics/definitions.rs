@@ -6,10 +6,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use protocol::webhook::{WebhookEvent, WebhookOutcome};
 use protocol::{ProblemType, Reason, State};
 
 use super::{
     EndLabels, KindLabel, Metrics, OutputCounters, RefusalLabel, StateLabel, TOKENS, TrackLabel,
+    WebhookLabels,
 };
 
 /// All pairs of state and reason with which an execution can end. Each is a series from the start
@@ -58,6 +60,7 @@ impl Default for Metrics {
         let (executions, viewers, spool_bytes) = gauges(&mut registry);
         let [queue, first_byte, first_text, duration] = histograms(&mut registry);
         let output = output(&mut registry);
+        let (webhooks, webhooks_pending) = webhooks(&mut registry);
         let ended = Family::<EndLabels, Counter>::default();
         for (state, reason) in ENDS {
             drop(ended.get_or_create(&EndLabels::new(state, reason)));
@@ -132,6 +135,8 @@ impl Default for Metrics {
             restarts,
             events_lost,
             output,
+            webhooks,
+            webhooks_pending,
         }
     }
 }
@@ -160,6 +165,28 @@ fn gauges(registry: &mut Registry) -> (Family<StateLabel, Gauge>, Gauge, Gauge) 
         spool_bytes.clone(),
     );
     (executions, viewers, spool_bytes)
+}
+
+/// Registers the counter of tries to deliver webhooks, and the gauge of events that wait.
+fn webhooks(registry: &mut Registry) -> (Family<WebhookLabels, Counter>, Gauge) {
+    let tries = Family::<WebhookLabels, Counter>::default();
+    for event in WebhookEvent::ALL {
+        for outcome in WebhookOutcome::ALL {
+            drop(tries.get_or_create(&WebhookLabels::new(event, outcome)));
+        }
+    }
+    registry.register(
+        "webhook_deliveries",
+        "Tries to deliver webhooks, by event and result",
+        tries.clone(),
+    );
+    let pending = Gauge::default();
+    registry.register(
+        "webhooks_pending",
+        "Webhook events that are to be delivered",
+        pending.clone(),
+    );
+    (tries, pending)
 }
 
 /// Registers the histograms of times in the life of an execution: wait in the queue, first byte,

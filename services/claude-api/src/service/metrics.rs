@@ -21,6 +21,7 @@ impl Service {
     fn gauges(&self) -> Gauges {
         let mut gauges = Gauges {
             spool_bytes: self.engine.registry.measured_bytes(),
+            webhooks_pending: i64::try_from(self.engine.webhooks.pending()).unwrap_or(i64::MAX),
             ..Gauges::default()
         };
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);

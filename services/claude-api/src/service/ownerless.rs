@@ -135,9 +135,11 @@ impl Service {
         Ok(())
     }
 
-    /// Adds an end that was just written to disk to the metrics, and logs it.
+    /// Adds an end that was just written to disk to the metrics and to the queue of webhooks, and
+    /// logs it. Blocks on the disk.
     fn report_end(&self, status: &Status) {
         self.engine.metrics.ended(status);
+        self.report_webhook_end(status);
         tracing::info!(
             execution = %status.execution_id,
             state = status.state.as_str(),
