@@ -101,6 +101,7 @@ fn body(prompt: String, args: &ExecArgs) -> Body {
     body.idle_timeout_seconds = args.idle_timeout;
     body.deadline_seconds = args.deadline;
     body.metadata = args.metadata.iter().cloned().collect();
+    body.webhook.clone_from(&args.webhook);
     body
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Gid, Uid, fchown, flock};
 use tempfile::NamedTempFile;
 
-use super::failure::Failure;
+use crate::failure::Failure;
 use super::file::{Entry, TokenFile, block};
 
 /// The mode of a new token file.
