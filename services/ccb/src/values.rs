@@ -171,7 +171,13 @@ mod tests {
         assert_eq!(webhook(url), Ok(Webhook::new(url)));
         let events = webhook("https://a/ stalled,ended").unwrap().events;
         assert_eq!(events, [WebhookEvent::Stalled, WebhookEvent::Ended]);
-        for bad in ["", "http://a/", "https://a/ started", "https://a/ ended,ended", "ended"] {
+        for bad in [
+            "",
+            "http://a/",
+            "https://a/ started",
+            "https://a/ ended,ended",
+            "ended",
+        ] {
             assert!(webhook(bad).is_err(), "{bad}");
         }
     }

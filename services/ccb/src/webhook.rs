@@ -111,7 +111,10 @@ fn secrets(file: Option<&Path>) -> Result<Vec<WebhookSecret>, Failure> {
         word.parse()
             .map_err(|error: BadSecret| Failure::usage(format!("{place}: {error}")))
     };
-    let secrets: Vec<_> = text.split_whitespace().map(parse).collect::<Result<_, _>>()?;
+    let secrets: Vec<_> = text
+        .split_whitespace()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
     if secrets.is_empty() {
         return Err(Failure::usage(format!("{place} is empty")));
     }
@@ -121,17 +124,21 @@ fn secrets(file: Option<&Path>) -> Result<Vec<WebhookSecret>, Failure> {
 /// Reads a file, or stdin.
 fn read(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
     let name = path.map_or_else(|| "stdin".to_owned(), |path| path.display().to_string());
-    let failed =
-        |error: io::Error| Failure::usage(format!("{name} could not be read: {error}"));
+    let failed = |error: io::Error| Failure::usage(format!("{name} could not be read: {error}"));
     let mut bytes = Vec::new();
     let read = match path {
-        None => io::stdin().lock().take(INPUT_BYTES + 1).read_to_end(&mut bytes),
+        None => io::stdin()
+            .lock()
+            .take(INPUT_BYTES + 1)
+            .read_to_end(&mut bytes),
         Some(path) => std::fs::File::open(path)
             .and_then(|file| file.take(INPUT_BYTES + 1).read_to_end(&mut bytes)),
     };
     read.map_err(failed)?;
     if bytes.len() as u64 > INPUT_BYTES {
-        return Err(Failure::usage(format!("{name} is longer than 16 MiB, so it is no webhook")));
+        return Err(Failure::usage(format!(
+            "{name} is longer than 16 MiB, so it is no webhook"
+        )));
     }
     Ok(bytes)
 }

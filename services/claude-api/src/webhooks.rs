@@ -30,8 +30,8 @@
 //! An event `stalled` is written when the stall is noticed. A crash before that write loses it: the
 //! execution is then interrupted, which `ended` reports.
 //!
-//! Bounds: at most [`LEDGERS_MAX`] ledgers, of which one principal may have
-//! [`PRINCIPAL_LEDGERS_MAX`]. A further execution with a webhook is refused; nobody waits. Each
+//! Bounds: at most 4096 ledgers, of which one principal may have 1024 (see `table`). A further
+//! execution with a webhook is refused; nobody waits. Each
 //! ledger has at most one event of each kind that is not settled. `Flights` bounds the deliveries
 //! in progress.
 
@@ -52,11 +52,13 @@ use protocol::webhook::{WebhookEvent, WebhookOutcome, WebhookStatus};
 use protocol::{ExecutionId, Status, Webhook};
 use tokio::sync::watch;
 
-pub(crate) use courier::{Courier, NoCourier};
+pub(crate) use courier::{Courier, Post};
 use ledger::{Ledger, Result};
 use store::Store;
+#[cfg(test)]
+pub(crate) use table::LEDGERS_MAX;
+pub(crate) use table::TooManyLedgers;
 use table::{DueEvent, Table};
-pub(crate) use table::{LEDGERS_MAX, PRINCIPAL_LEDGERS_MAX, TooManyLedgers};
 
 /// The queue of webhook events of all executions. The methods that change a ledger write it, and
 /// block on the disk.

@@ -7,7 +7,11 @@ use crate::GrantHash;
 
 /// A message from claude-api.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Order {
     /// The first line.
     Hello {

@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 
 /// A message from `credentials`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Report {
     /// The first line.
     Hello {
@@ -37,7 +41,11 @@ pub enum Report {
 
 /// The credential of the model's API, as `credentials` knows it without a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "state",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum CredentialState {
     /// A credential is present. The API may still refuse it.
     Present {
@@ -140,7 +148,11 @@ pub struct Usage {
 
 /// The result of one try to deliver a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "result", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "result",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Delivered {
     /// The receiver answered with a status from 200 to 299.
     Accepted,

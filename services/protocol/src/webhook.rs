@@ -132,7 +132,10 @@ mod tests {
         for (json, word) in [
             (r#"{"url":"http://a/"}"#, "https://"),
             (r#"{"url":"https://a/","events":[]}"#, "empty"),
-            (r#"{"url":"https://a/","events":["ended","ended"]}"#, "twice"),
+            (
+                r#"{"url":"https://a/","events":["ended","ended"]}"#,
+                "twice",
+            ),
         ] {
             let error = webhook(json).unwrap().check().unwrap_err().to_string();
             assert!(error.starts_with("webhook: "), "{error}");
@@ -144,6 +147,9 @@ mod tests {
     fn the_debug_output_has_no_path() {
         let text = format!("{:?}", Webhook::new("https://hooks.example/secret?token=x"));
         assert!(text.contains("hooks.example"), "{text}");
-        assert!(!text.contains("secret") && !text.contains("token"), "{text}");
+        assert!(
+            !text.contains("secret") && !text.contains("token"),
+            "{text}"
+        );
     }
 }

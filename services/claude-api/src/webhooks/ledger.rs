@@ -111,7 +111,13 @@ impl Ledger {
         }
         self.stalls += 1;
         let number = self.stalls;
-        self.add(WebhookEvent::Stalled, &format!("_{number}"), now, now, status);
+        self.add(
+            WebhookEvent::Stalled,
+            &format!("_{number}"),
+            now,
+            now,
+            status,
+        );
     }
 
     /// Adds the event `ended`, unless the receiver does not want it or it was added before.
@@ -252,9 +258,19 @@ mod tests {
         ledger.end(&status, at(4));
         ledger.end(&status, at(5));
         ledger.stall(&status, at(6));
-        let ids: Vec<_> = ledger.pending.iter().map(|event| event.id.clone()).collect();
-        assert_eq!(ids, ["stalled_2", "ended"].map(|end| format!("evt_{id}_{end}")));
-        assert!(ids.iter().all(|id| !id.contains('.')), "a period would forge a signed content");
+        let ids: Vec<_> = ledger
+            .pending
+            .iter()
+            .map(|event| event.id.clone())
+            .collect();
+        assert_eq!(
+            ids,
+            ["stalled_2", "ended"].map(|end| format!("evt_{id}_{end}"))
+        );
+        assert!(
+            ids.iter().all(|id| !id.contains('.')),
+            "a period would forge a signed content"
+        );
         let decoded: Ledger = serde_json::from_slice(&ledger.encode()).unwrap();
         assert_eq!(decoded, ledger);
     }
@@ -299,7 +315,11 @@ mod tests {
         let shown = ledger.status();
         assert_eq!((shown.pending, shown.delivered, shown.failed), (0, 0, 1));
         assert_eq!(shown.host, "hooks.example:8443");
-        assert_eq!(ledger.settle(&id, Result::Accepted, at(0)), None, "it is settled");
+        assert_eq!(
+            ledger.settle(&id, Result::Accepted, at(0)),
+            None,
+            "it is settled"
+        );
     }
 
     #[test]
@@ -318,7 +338,11 @@ mod tests {
         let (mut ledger, status) = ledger(&WebhookEvent::ALL);
         ledger.stall(&status, at(0));
         ledger.end(&status, at(1));
-        let ids: Vec<_> = ledger.pending.iter().map(|event| event.id.clone()).collect();
+        let ids: Vec<_> = ledger
+            .pending
+            .iter()
+            .map(|event| event.id.clone())
+            .collect();
         ledger.settle(&ids[0], Result::Refused, at(2));
         ledger.settle(&ids[1], Result::Accepted, at(3));
         let shown = ledger.status();

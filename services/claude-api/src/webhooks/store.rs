@@ -33,9 +33,8 @@ impl Store {
             let path = file?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let is_staged = name.is_some_and(|name| name.ends_with(STAGED));
-            let ledger = fs::read(&path).and_then(|json| {
-                serde_json::from_slice::<Ledger>(&json).map_err(io::Error::other)
-            });
+            let ledger = fs::read(&path)
+                .and_then(|json| serde_json::from_slice::<Ledger>(&json).map_err(io::Error::other));
             match ledger {
                 Ok(ledger) if name == Some(&file_name(ledger.execution_id)) => ledgers.push(ledger),
                 other => {

@@ -17,7 +17,7 @@ use super::retry::LONGEST_WITH_JITTER;
 pub(crate) const LEDGERS_MAX: usize = 4096;
 /// The maximum number of ledgers of one principal, a quarter of all. Without tokens everybody is
 /// one principal, which may have all.
-pub(crate) const PRINCIPAL_LEDGERS_MAX: usize = LEDGERS_MAX / 4;
+const PRINCIPAL_LEDGERS_MAX: usize = LEDGERS_MAX / 4;
 
 /// The error for an execution with a webhook when too many have events that are not settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -239,7 +239,10 @@ mod tests {
         let works = started.iter().filter(|event| event.host == "works");
         assert_eq!(works.count(), 2);
         assert_eq!(started.len(), 6, "four of the receiver that hangs");
-        assert!(table.take_due(at(1)).0.is_empty(), "each is in progress once");
+        assert!(
+            table.take_due(at(1)).0.is_empty(),
+            "each is in progress once"
+        );
         table.land(&started[0]);
         assert_eq!(table.take_due(at(1)).0.len(), 1);
     }

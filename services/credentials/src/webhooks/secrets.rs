@@ -144,7 +144,10 @@ fn of_principal(file: &Path, principal: Option<&str>) -> Result<Vec<WebhookSecre
 }
 
 fn name_of(principal: Option<&str>) -> String {
-    principal.map_or_else(|| "[default]".to_owned(), |name| format!("[principal.{name}]"))
+    principal.map_or_else(
+        || "[default]".to_owned(),
+        |name| format!("[principal.{name}]"),
+    )
 }
 
 fn parse(path: &Path) -> Result<Secrets, SecretsError> {
@@ -158,7 +161,11 @@ fn parse(path: &Path) -> Result<Secrets, SecretsError> {
     toml::from_str(&text).map_err(|error: toml::de::Error| {
         // The error's own text quotes the file.
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+        let line = text.as_bytes()[..at]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1;
         SecretsError::Malformed { file: file(), line }
     })
 }

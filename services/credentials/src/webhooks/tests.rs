@@ -39,11 +39,8 @@ impl Receiver {
         let (server, tls) = certificates(name);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (connections, requests, written) = <(
-            Arc<AtomicUsize>,
-            Arc<Mutex<Vec<String>>>,
-            Arc<AtomicUsize>,
-        )>::default();
+        let (connections, requests, written) =
+            <(Arc<AtomicUsize>, Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>)>::default();
         let (count, log, sent) = (
             Arc::clone(&connections),
             Arc::clone(&requests),
@@ -125,7 +122,9 @@ async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 
 fn header_of<'a>(head: &'a str, name: &str) -> &'a str {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
+    lines
+        .find(|(n, _)| n.eq_ignore_ascii_case(name))
+        .map_or("", |(_, value)| value)
 }
 
 /// Returns the TLS settings of a server with this name, and those of a client that trusts it.
@@ -163,7 +162,10 @@ struct Answers(Arc<Mutex<(VecDeque<Vec<IpAddr>>, usize)>>);
 impl Answers {
     fn new(answers: &[&[&str]]) -> Self {
         let parse = |answer: &&[&str]| answer.iter().map(|text| text.parse().unwrap()).collect();
-        Self(Arc::new(Mutex::new((answers.iter().map(parse).collect(), 0))))
+        Self(Arc::new(Mutex::new((
+            answers.iter().map(parse).collect(),
+            0,
+        ))))
     }
 
     fn lookups(&self) -> usize {
@@ -237,10 +239,16 @@ fn reason(delivered: &Delivered) -> &str {
 
 /// Checks that a try failed for this reason, which has nothing of the URL's path.
 fn assert_failed(delivered: &Delivered, word: &str) {
-    assert!(matches!(delivered, Delivered::Failed { .. }), "{delivered:?}");
+    assert!(
+        matches!(delivered, Delivered::Failed { .. }),
+        "{delivered:?}"
+    );
     let reason = reason(delivered);
     assert!(reason.contains(word), "{word}: {reason}");
-    assert!(!reason.contains("SECRET") && !reason.contains("/a/path"), "{reason}");
+    assert!(
+        !reason.contains("SECRET") && !reason.contains("/a/path"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]
@@ -248,10 +256,16 @@ async fn an_accepted_webhook_is_signed_and_complete() {
     let receiver = Receiver::start(HOST, &answer("204 No Content")).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
     let sent = delivery(&receiver.url());
-    assert_eq!(fixture.sender.deliver(sent.clone()).await, Delivered::Accepted);
+    assert_eq!(
+        fixture.sender.deliver(sent.clone()).await,
+        Delivered::Accepted
+    );
     let request = receiver.requests.lock().unwrap()[0].clone();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("POST /a/path?token=SECRET HTTP/1.1\r\n"), "{head}");
+    assert!(
+        head.starts_with("POST /a/path?token=SECRET HTTP/1.1\r\n"),
+        "{head}"
+    );
     assert_eq!(header_of(head, "host"), format!("{HOST}:{}", receiver.port));
     assert_eq!(header_of(head, "content-type"), "application/json");
     let body_value: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -263,7 +277,13 @@ async fn an_accepted_webhook_is_signed_and_complete() {
     };
     assert_eq!(headers.id, "evt_1");
     let secrets = [fixture.secret.parse().unwrap()];
-    let verified = verify(&secrets, &headers, body.as_bytes(), Timestamp::now(), TOLERANCE);
+    let verified = verify(
+        &secrets,
+        &headers,
+        body.as_bytes(),
+        Timestamp::now(),
+        TOLERANCE,
+    );
     assert_eq!(verified, Ok(()));
 }
 
@@ -283,13 +303,19 @@ async fn only_a_success_is_accepted_and_only_gone_is_final() {
     let receiver = Receiver::start(HOST, &answer("410 Gone")).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
     let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
-    assert!(matches!(delivered, Delivered::Refused { .. }), "{delivered:?}");
+    assert!(
+        matches!(delivered, Delivered::Refused { .. }),
+        "{delivered:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let target = Receiver::start(HOST, &answer("200 OK")).await;
-    let location = format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {}\r\n\r\n", target.url());
+    let location = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: {}\r\n\r\n",
+        target.url()
+    );
     let receiver = Receiver::start(HOST, &location).await;
     let hosts = format!("{},{}", receiver.hosts(), target.hosts());
     let fixture = fixture(&receiver, &hosts, &[&["127.0.0.1"]]);
@@ -306,7 +332,10 @@ async fn a_host_that_is_not_listed_is_neither_resolved_nor_contacted() {
     let fixture = fixture(&receiver, &hosts, &[&["127.0.0.1"]]);
     for url in [receiver.url(), "http://a/".to_owned(), "x".to_owned()] {
         let delivered = fixture.sender.deliver(delivery(&url)).await;
-        assert!(matches!(delivered, Delivered::Refused { .. }), "{delivered:?}");
+        assert!(
+            matches!(delivered, Delivered::Refused { .. }),
+            "{delivered:?}"
+        );
         assert!(!reason(&delivered).contains("SECRET"), "{delivered:?}");
     }
     assert_eq!((fixture.answers.lookups(), receiver.connections()), (0, 0));
@@ -415,11 +444,18 @@ async fn the_file_of_secrets_is_read_for_each_try() {
     std::fs::remove_file(&fixture.file).unwrap();
     assert_failed(&deliver().await, "cannot be read");
     let new = WebhookSecret::generate().unwrap();
-    let both = format!("[principal.a]\nsecrets = [\"{new}\", \"{}\"]\n", fixture.secret);
+    let both = format!(
+        "[principal.a]\nsecrets = [\"{new}\", \"{}\"]\n",
+        fixture.secret
+    );
     std::fs::write(&fixture.file, both).unwrap();
     assert_eq!(deliver().await, Delivered::Accepted);
     let requests = receiver.requests.lock().unwrap();
-    let signatures = |n: usize| header_of(&requests[n], "webhook-signature").split(' ').count();
+    let signatures = |n: usize| {
+        header_of(&requests[n], "webhook-signature")
+            .split(' ')
+            .count()
+    };
     assert_eq!((requests.len(), signatures(0), signatures(1)), (2, 1, 2));
 }
 

@@ -248,7 +248,10 @@ mod tests {
         );
         assert_eq!(check(|b| b.workspace = "a".repeat(64)), Ok(()));
         assert_eq!(check(|b| b.prompt = "x".repeat(4 << 20)), Ok(()));
-        assert_eq!(check(|b| b.webhook = Some(Webhook::new("https://a:1/b?c"))), Ok(()));
+        assert_eq!(
+            check(|b| b.webhook = Some(Webhook::new("https://a:1/b?c"))),
+            Ok(())
+        );
     }
 
     #[test]

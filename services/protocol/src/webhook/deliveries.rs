@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Webhook;
 use super::event::WebhookEvent;
 use super::url::WebhookUrl;
-use super::Webhook;
 
 /// The webhook of an execution, as the status shows it. It has the host of the URL only, because a
 /// path may be a secret.

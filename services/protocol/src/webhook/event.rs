@@ -48,7 +48,10 @@ mod tests {
         for event in WebhookEvent::ALL {
             let json = serde_json::to_value(event).unwrap();
             assert_eq!(json, event.as_str());
-            assert_eq!(event.payload_type(), format!("execution.{}", event.as_str()));
+            assert_eq!(
+                event.payload_type(),
+                format!("execution.{}", event.as_str())
+            );
         }
     }
 }

@@ -98,7 +98,15 @@ mod tests {
     #[test]
     fn an_entry_that_is_no_host_is_refused() {
         for bad in [
-            "https://a", "a/b", "*.example", "a:0", "a b", "::1", "10.0.0.0/8", "127.1", "a@b",
+            "https://a",
+            "a/b",
+            "*.example",
+            "a:0",
+            "a b",
+            "::1",
+            "10.0.0.0/8",
+            "127.1",
+            "a@b",
         ] {
             assert_eq!(bad.parse::<WebhookHosts>(), Err(BadHosts(bad.into())));
         }

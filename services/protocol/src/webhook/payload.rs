@@ -157,6 +157,9 @@ mod tests {
         assert_eq!(json["data"]["state"], "failed");
         assert_eq!(json["data"]["errorCode"], "nonzero_exit");
         assert_eq!(json["data"]["metadata"]["job"], "7");
-        assert_eq!(serde_json::from_value::<WebhookPayload>(json).unwrap(), payload);
+        assert_eq!(
+            serde_json::from_value::<WebhookPayload>(json).unwrap(),
+            payload
+        );
     }
 }

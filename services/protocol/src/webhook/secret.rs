@@ -95,10 +95,26 @@ mod tests {
     fn other_texts_are_refused() {
         let short = format!("whsec_{}", BASE64.encode(&[7; 23]));
         let long = format!("whsec_{}", BASE64.encode(&[7; 65]));
-        for bad in ["", "whsec_", "whsec_x", &short, &long, "ccb_abc", " whsec_aaaa"] {
+        for bad in [
+            "",
+            "whsec_",
+            "whsec_x",
+            &short,
+            &long,
+            "ccb_abc",
+            " whsec_aaaa",
+        ] {
             assert_eq!(bad.parse::<WebhookSecret>().err(), Some(BadSecret), "{bad}");
         }
-        assert!(format!("whsec_{}", BASE64.encode(&[7; 24])).parse::<WebhookSecret>().is_ok());
-        assert!(format!("whsec_{}", BASE64.encode(&[7; 64])).parse::<WebhookSecret>().is_ok());
+        assert!(
+            format!("whsec_{}", BASE64.encode(&[7; 24]))
+                .parse::<WebhookSecret>()
+                .is_ok()
+        );
+        assert!(
+            format!("whsec_{}", BASE64.encode(&[7; 64]))
+                .parse::<WebhookSecret>()
+                .is_ok()
+        );
     }
 }

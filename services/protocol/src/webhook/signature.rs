@@ -158,8 +158,14 @@ mod tests {
     fn the_vector_of_the_specification_is_signed_and_verified() {
         let (secret, headers) = vector();
         let secrets = [secret];
-        assert_eq!(SignedHeaders::sign(&secrets, ID, at(SECONDS), BODY), headers);
-        assert_eq!(verify(&secrets, &headers, BODY, at(SECONDS), TOLERANCE), Ok(()));
+        assert_eq!(
+            SignedHeaders::sign(&secrets, ID, at(SECONDS), BODY),
+            headers
+        );
+        assert_eq!(
+            verify(&secrets, &headers, BODY, at(SECONDS), TOLERANCE),
+            Ok(())
+        );
     }
 
     #[test]
@@ -170,7 +176,10 @@ mod tests {
         let headers = SignedHeaders::sign(&both, ID, at(SECONDS), BODY);
         assert!(headers.signature.ends_with(&format!(" {SIGNATURE}")));
         for secrets in [&[new][..], &[old], &both] {
-            assert_eq!(verify(secrets, &headers, BODY, at(SECONDS), TOLERANCE), Ok(()));
+            assert_eq!(
+                verify(secrets, &headers, BODY, at(SECONDS), TOLERANCE),
+                Ok(())
+            );
         }
     }
 
@@ -188,13 +197,31 @@ mod tests {
             (change(|h| h.id.clear()), E::NoId),
             (change(|h| h.id.push('x')), E::WrongSignature),
             (change(|h| h.timestamp.clear()), E::BadTimestamp),
-            (change(|h| h.timestamp = "1614265330.0".into()), E::BadTimestamp),
-            (change(|h| h.timestamp = "1614265331".into()), E::WrongSignature),
-            (change(|h| h.timestamp = "9223372036854775807".into()), E::TooNew),
-            (change(|h| h.timestamp = "-9223372036854775808".into()), E::TooOld),
+            (
+                change(|h| h.timestamp = "1614265330.0".into()),
+                E::BadTimestamp,
+            ),
+            (
+                change(|h| h.timestamp = "1614265331".into()),
+                E::WrongSignature,
+            ),
+            (
+                change(|h| h.timestamp = "9223372036854775807".into()),
+                E::TooNew,
+            ),
+            (
+                change(|h| h.timestamp = "-9223372036854775808".into()),
+                E::TooOld,
+            ),
             (change(|h| h.signature.clear()), E::NoSignature),
-            (change(|h| h.signature = h.signature.replace("v1,", "v2,")), E::NoSignature),
-            (change(|h| h.signature = "v1,AAAA".into()), E::WrongSignature),
+            (
+                change(|h| h.signature = h.signature.replace("v1,", "v2,")),
+                E::NoSignature,
+            ),
+            (
+                change(|h| h.signature = "v1,AAAA".into()),
+                E::WrongSignature,
+            ),
             (change(|h| h.signature = "v1,".into()), E::WrongSignature),
             (change(|h| h.signature.truncate(30)), E::WrongSignature),
         ] {

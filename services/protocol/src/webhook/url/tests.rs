@@ -10,14 +10,24 @@ fn a_url_is_split_into_the_parts_of_the_request() {
         ("https://hooks.example", "hooks.example", 443, "/"),
         ("HTTPS://Hooks.Example/a", "hooks.example", 443, "/a"),
         ("https://hooks.example:443/a", "hooks.example", 443, "/a"),
-        ("https://hooks.example:8443/", "hooks.example:8443", 8443, "/"),
+        (
+            "https://hooks.example:8443/",
+            "hooks.example:8443",
+            8443,
+            "/",
+        ),
         ("https://hooks.example?a=b", "hooks.example", 443, "/?a=b"),
         ("https://a/b/?c=/d?e", "a", 443, "/b/?c=/d?e"),
         ("https://a/@b:c", "a", 443, "/@b:c"),
         ("https://192.0.2.7:1/x", "192.0.2.7:1", 1, "/x"),
         ("https://[2001:DB8::1]/", "[2001:db8::1]", 443, "/"),
         ("https://[::ffff:192.0.2.7]:99/", "192.0.2.7:99", 99, "/"),
-        ("https://xn--bcher-kva.example/%C3%BC", "xn--bcher-kva.example", 443, "/%C3%BC"),
+        (
+            "https://xn--bcher-kva.example/%C3%BC",
+            "xn--bcher-kva.example",
+            443,
+            "/%C3%BC",
+        ),
     ] {
         let url = parse(text).unwrap();
         assert_eq!(
