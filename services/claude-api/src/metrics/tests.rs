@@ -101,6 +101,11 @@ fn every_series_exists_from_the_start() {
     for kind in ProblemType::ALL {
         metrics.refused(*kind);
     }
+    for event in WebhookEvent::ALL {
+        for outcome in WebhookOutcome::ALL {
+            metrics.webhook(event, outcome);
+        }
+    }
     metrics.output.dropped_events.inc();
     let gauges = Gauges {
         queued: 1,
@@ -108,6 +113,7 @@ fn every_series_exists_from_the_start() {
         paused: 3,
         viewers: 4,
         spool_bytes: u64::MAX,
+        webhooks_pending: 5,
     };
     let page = metrics.page(gauges, Exposition::Text);
     assert_eq!(series(&page), before);
@@ -117,6 +123,8 @@ fn every_series_exists_from_the_start() {
         r#"claude_api_executions{state="paused"} 3"#,
         "claude_api_viewers 4",
         "claude_api_spool_bytes 9223372036854775807",
+        "claude_api_webhooks_pending 5",
+        r#"claude_api_webhook_deliveries_total{event="ended",result="expired"} 1"#,
         r#"claude_api_dropped_bytes_total{track="events"} 1"#,
         r#"claude_api_requests_refused_total{reason="queue_full"} 1"#,
     ] {
