@@ -56,3 +56,4 @@ mod support;
 mod timers;
 mod transcripts;
 mod two_bridges;
+mod webhooks;
