@@ -1,35 +1,18 @@
 //! Webhooks of executions: the check of a client's request, the recovery of the queue, and the task
 //! that delivers its events.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod deliveries;
 
-use grants::Delivered;
-use jiff::Timestamp;
-use protocol::webhook::WebhookOutcome;
+use std::sync::Arc;
+
 use protocol::{Body, ExecutionId, Problem, ProblemType, Status};
-use tokio_util::task::TaskTracker;
 
 use super::Service;
 use crate::registry::Lookup;
 use crate::registry::record::Accepted;
 use crate::times::now;
-use crate::webhooks::{Courier, Due, Flight, Subscription};
-
-/// The longest time between two looks at the queue. The wall clock may be set meanwhile.
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
-/// The pause after a delivery that nobody could try, because `credentials` is not connected. The
-/// delivery keeps its place meanwhile.
-const AWAY_PAUSE: Duration = Duration::from_secs(2);
-/// How long the result of a delivery is awaited. `credentials` needs 10 s at most; a result that is
-/// later is lost.
-const RESULT_WAIT: Duration = Duration::from_secs(30);
-/// How long a stop of the service waits for the results of deliveries in progress. A result that is
-/// not known by then means that the next start sends the event again, with the same id.
-const LAST_RESULTS: Duration = Duration::from_secs(1);
-
-/// The source of the present time.
-type Clock = fn() -> Timestamp;
+use crate::webhooks::{Courier, Subscription};
+use deliveries::Deliveries;
 
 impl Service {
     /// Checks that the operator allows the webhook of a body. The text of the error is for the
@@ -71,7 +54,7 @@ impl Service {
         };
         let principal = accepted.principal.as_deref();
         let webhooks = &self.engine.webhooks;
-        let subscription = webhooks.subscribe(id, principal, webhook, false);
+        let subscription = Subscription::open(webhooks, id, principal, webhook, false);
         subscription.map(Some).map_err(|error| {
             let detail = format!("{error}; try again later, or without `webhook`");
             Problem::new(ProblemType::QueueFull, detail)
@@ -88,7 +71,7 @@ impl Service {
         let webhook = accepted.body.webhook.as_ref()?;
         let principal = accepted.principal.as_deref();
         let webhooks = &self.engine.webhooks;
-        let subscription = webhooks.subscribe(id, principal, webhook, true).ok()?;
+        let subscription = Subscription::open(webhooks, id, principal, webhook, true).ok()?;
         if let Err(error) = subscription.write() {
             tracing::error!(
                 execution = %id,
@@ -171,95 +154,8 @@ impl Service {
     /// Delivers the events of webhooks until the service stops. A stop waits at most a second for
     /// the results of deliveries in progress.
     pub(crate) async fn run_webhooks(self: Arc<Self>, courier: Arc<dyn Courier>) {
-        let deliveries = Deliveries {
-            service: self,
-            courier,
-            clock: now,
-            tasks: TaskTracker::new(),
-        };
+        let deliveries = Deliveries::new(self, courier, now);
         deliveries.run().await;
-    }
-}
-
-/// The task that delivers the events of webhooks, and the deliveries that it has started.
-#[derive(Clone)]
-struct Deliveries {
-    service: Arc<Service>,
-    courier: Arc<dyn Courier>,
-    clock: Clock,
-    tasks: TaskTracker,
-}
-
-impl Deliveries {
-    async fn run(self) {
-        let mut changes = self.service.engine.webhooks.changes();
-        loop {
-            changes.borrow_and_update();
-            let next = self.start_due();
-            let until_next = next.map(|next| next.duration_since((self.clock)()));
-            let wait = until_next.and_then(|wait| Duration::try_from(wait).ok());
-            tokio::select! {
-                biased;
-                () = self.service.stopping() => break,
-                _ = changes.changed() => {}
-                () = tokio::time::sleep(wait.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL)) => {}
-            }
-        }
-        self.tasks.close();
-        let _ = tokio::time::timeout(LAST_RESULTS, self.tasks.wait()).await;
-    }
-
-    /// Starts the deliveries that are due, and returns when the next one is.
-    fn start_due(&self) -> Option<Timestamp> {
-        let Due { flights, next } = self.service.engine.webhooks.take_due((self.clock)());
-        for flight in flights {
-            self.tasks.spawn(self.clone().deliver(flight));
-        }
-        next
-    }
-
-    /// Delivers one event, and records the result.
-    async fn deliver(self, flight: Flight) {
-        let (id, attempt) = (flight.execution(), flight.attempt());
-        let delivery = flight.delivery();
-        let event = delivery.id.clone();
-        let result = tokio::time::timeout(RESULT_WAIT, self.courier.deliver(delivery)).await;
-        let delivered = result.ok().flatten();
-        if delivered.is_none() {
-            tokio::select! {
-                () = self.service.stopping() => return,
-                () = tokio::time::sleep(AWAY_PAUSE) => {}
-            }
-        }
-        let (service, clock) = (Arc::clone(&self.service), self.clock);
-        let reason = match &delivered {
-            Some(Delivered::Failed { reason } | Delivered::Refused { reason }) => reason.clone(),
-            Some(Delivered::Accepted) => String::new(),
-            None => "credentials is not connected".to_owned(),
-        };
-        let settled = spool::blocking::run(move || {
-            let settled = flight.settle(delivered.as_ref(), clock());
-            service.complete_webhook(id);
-            settled
-        });
-        let Ok(Some(settled)) = settled.await else {
-            return;
-        };
-        let metrics = &self.service.engine.metrics;
-        metrics.webhook(settled.event, settled.outcome);
-        match settled.outcome {
-            WebhookOutcome::Accepted => {
-                tracing::info!(execution = %id, event, attempt, "delivered a webhook");
-            }
-            WebhookOutcome::Failed => tracing::info!(
-                execution = %id, event, attempt, reason,
-                "could not deliver a webhook; retrying later"
-            ),
-            WebhookOutcome::Refused | WebhookOutcome::Expired => tracing::warn!(
-                execution = %id, event, attempt, reason,
-                "gave up a webhook, which is not delivered"
-            ),
-        }
     }
 }
 

@@ -1,6 +1,12 @@
-use std::path::Path;
+//! The queue on a disk, with the time of the test.
 
-use protocol::State;
+use std::path::Path;
+use std::sync::Arc;
+
+use grants::Delivered;
+use jiff::Timestamp;
+use protocol::webhook::{WebhookEvent, WebhookOutcome};
+use protocol::{ExecutionId, State, Status, Webhook};
 
 use super::*;
 
@@ -19,7 +25,7 @@ fn subscribe(webhooks: &Arc<Webhooks>) -> Status {
         events: WebhookEvent::ALL.to_vec(),
         ..Webhook::new("https://hooks.example/x")
     };
-    let subscription = webhooks.subscribe(id, Some("a"), &webhook, false).unwrap();
+    let subscription = Subscription::open(webhooks, id, Some("a"), &webhook, false).unwrap();
     subscription.write().unwrap();
     subscription.keep();
     let mut status = Status::queued(id, at(0), "default".into());
@@ -29,7 +35,7 @@ fn subscribe(webhooks: &Arc<Webhooks>) -> Status {
 
 /// Takes the only event that is due.
 fn only(webhooks: &Arc<Webhooks>, now: Timestamp) -> Flight {
-    let mut due = webhooks.take_due(now);
+    let mut due = Due::take(webhooks, now);
     assert_eq!(due.flights.len(), 1);
     due.flights.remove(0)
 }
@@ -56,7 +62,7 @@ fn an_event_has_the_same_id_in_every_try_and_after_a_restart() {
         deliveries.push(flight.delivery());
         let settled = flight.settle(Some(&failed()), now).unwrap();
         assert_eq!(settled.outcome, WebhookOutcome::Failed);
-        let due = webhooks.take_due(now);
+        let due = Due::take(&webhooks, now);
         assert!(due.flights.is_empty(), "the next try is later");
         now = due.next.unwrap();
     }
@@ -112,7 +118,7 @@ fn a_subscription_that_is_dropped_leaves_nothing() {
     let webhooks = open(dir.path());
     let id = ExecutionId::random();
     let webhook = Webhook::new("https://hooks.example/x");
-    let subscription = webhooks.subscribe(id, None, &webhook, false).unwrap();
+    let subscription = Subscription::open(&webhooks, id, None, &webhook, false).unwrap();
     subscription.write().unwrap();
     assert!(webhooks.has(id));
     drop(subscription);

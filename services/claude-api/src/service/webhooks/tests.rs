@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use grants::Delivery;
-use jiff::SignedDuration;
-use protocol::webhook::{WebhookEvent, WebhookStatus};
+use grants::{Delivered, Delivery};
+use jiff::{SignedDuration, Timestamp};
+use protocol::webhook::{WebhookEvent, WebhookOutcome, WebhookStatus};
 use protocol::{State, Webhook};
 
+use super::deliveries::Clock;
 use super::*;
 use crate::access::Caller;
 use crate::config::Permissions;
@@ -20,6 +22,7 @@ use crate::execution::Control;
 use crate::registry::Finish;
 use crate::registry::record::{Chain, begin, first_status};
 use crate::service::testing::{end, entry, open_with, status};
+use crate::webhooks::Due;
 
 const FLAGS: &[&str] = &["--webhook-hosts=hooks.example,b:8443"];
 const URL: &str = "https://hooks.example/SECRET";
@@ -83,12 +86,8 @@ fn shifted() -> Timestamp {
 }
 
 fn deliveries(service: &Arc<Service>, courier: &Arc<Recorder>, clock: Clock) -> Deliveries {
-    Deliveries {
-        service: Arc::clone(service),
-        courier: Arc::clone(courier) as Arc<dyn Courier>,
-        clock,
-        tasks: TaskTracker::new(),
-    }
+    let courier = Arc::clone(courier) as Arc<dyn Courier>;
+    Deliveries::new(Arc::clone(service), courier, clock)
 }
 
 /// Starts the deliveries that are due, and waits for their results.
@@ -97,11 +96,7 @@ async fn deliver_due(deliveries: &Deliveries) -> Option<Timestamp> {
     deliveries.tasks.close();
     deliveries.tasks.wait().await;
     deliveries.tasks.reopen();
-    let due = deliveries
-        .service
-        .engine
-        .webhooks
-        .take_due((deliveries.clock)());
+    let due = Due::take(&deliveries.service.engine.webhooks, (deliveries.clock)());
     assert!(due.flights.is_empty());
     due.next
 }
@@ -261,7 +256,7 @@ async fn a_crash_at_any_point_loses_and_doubles_no_event() {
         }),
         ("during the delivery", |service, id| {
             service.report_webhook_end(&complete(service, id));
-            let due = service.engine.webhooks.take_due(now());
+            let due = Due::take(&service.engine.webhooks, now());
             assert_eq!(due.flights.len(), 1);
         }),
     ];
@@ -297,7 +292,7 @@ async fn a_crash_after_the_delivery_settles_the_status_without_a_second_one() {
     let id = stored(&service, body(URL));
     let ended = complete(&service, id);
     service.engine.webhooks.ended(&ended, now());
-    let flight = service.engine.webhooks.take_due(now()).flights.remove(0);
+    let flight = Due::take(&service.engine.webhooks, now()).flights.remove(0);
     flight.settle(Some(&Delivered::Accepted), now());
     // Killed before the counts are in the status.
     assert_eq!(ledgers(dir.path()), 1);
@@ -315,11 +310,8 @@ async fn a_ledger_whose_execution_was_never_accepted_is_removed_at_the_start() {
     let service = open_with(dir.path(), FLAGS);
     let webhook = Webhook::new(URL);
     let id = ExecutionId::random();
-    let subscription = service
-        .engine
-        .webhooks
-        .subscribe(id, None, &webhook, false)
-        .unwrap();
+    let subscription =
+        Subscription::open(&service.engine.webhooks, id, None, &webhook, false).unwrap();
     subscription.write().unwrap();
     subscription.keep();
     drop(service);
@@ -437,7 +429,7 @@ async fn an_execution_beyond_the_bound_of_ledgers_is_refused_with_queue_full() {
     let webhook = Webhook::new(URL);
     for _ in 0..crate::webhooks::LEDGERS_MAX {
         let id = ExecutionId::random();
-        let subscription = service.engine.webhooks.subscribe(id, None, &webhook, false);
+        let subscription = Subscription::open(&service.engine.webhooks, id, None, &webhook, false);
         subscription.unwrap().keep();
     }
     let problem = accept(&service, body(URL)).await.unwrap_err();

@@ -14,13 +14,13 @@ const PER_HOST: usize = 4;
 /// event is due, and frees it with its result, after 10 s at most. An event without a place waits,
 /// and the events of other receivers and principals overtake it.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
+pub(super) struct Places {
     all: usize,
     by_principal: HashMap<Option<String>, usize>,
     by_host: HashMap<String, usize>,
 }
 
-impl Flights {
+impl Places {
     /// Takes a place for a delivery. Returns false if there is none.
     pub(super) fn start(&mut self, principal: &Option<String>, host: &str) -> bool {
         let used = |count: Option<&usize>| count.copied().unwrap_or(0);
@@ -64,32 +64,32 @@ mod tests {
 
     #[test]
     fn one_receiver_and_one_principal_leave_places_for_others() {
-        let mut flights = Flights::default();
+        let mut places = Places::default();
         let [a, b, c] = ["a", "b", "c"].map(|name| Some(name.to_owned()));
         for _ in 0..PER_HOST {
-            assert!(flights.start(&a, "hangs"));
+            assert!(places.start(&a, "hangs"));
         }
-        assert!(!flights.start(&a, "hangs") && !flights.start(&b, "hangs"));
+        assert!(!places.start(&a, "hangs") && !places.start(&b, "hangs"));
         for n in PER_HOST..PER_PRINCIPAL {
-            assert!(flights.start(&a, &n.to_string()), "{n}");
+            assert!(places.start(&a, &n.to_string()), "{n}");
         }
-        assert!(!flights.start(&a, "other"), "the principal's part is used");
+        assert!(!places.start(&a, "other"), "the principal's part is used");
         for n in 0..PER_PRINCIPAL {
-            assert!(flights.start(&b, &format!("b{n}")), "{n}");
+            assert!(places.start(&b, &format!("b{n}")), "{n}");
         }
-        assert!(!flights.start(&c, "c"), "all places are used");
-        flights.end(&a, "hangs");
-        assert!(flights.start(&c, "hangs"));
+        assert!(!places.start(&c, "c"), "all places are used");
+        places.end(&a, "hangs");
+        assert!(places.start(&c, "hangs"));
     }
 
     #[test]
     fn freed_places_leave_nothing_behind() {
-        let mut flights = Flights::default();
+        let mut places = Places::default();
         for n in 0..1000 {
-            assert!(flights.start(&None, &n.to_string()));
-            flights.end(&None, &n.to_string());
+            assert!(places.start(&None, &n.to_string()));
+            places.end(&None, &n.to_string());
         }
-        assert_eq!(flights.all, 0);
-        assert!(flights.by_host.is_empty() && flights.by_principal.is_empty());
+        assert_eq!(places.all, 0);
+        assert!(places.by_host.is_empty() && places.by_principal.is_empty());
     }
 }
