@@ -31,13 +31,11 @@
 //! execution is then interrupted, which `ended` reports.
 //!
 //! Bounds: at most 4096 ledgers, of which one principal may have 1024 (see `table`). A further
-//! execution with a webhook is refused; nobody waits. Each
-//! ledger has at most one event of each kind that is not settled. `Places` bounds the deliveries
-//! in progress.
+//! execution with a webhook is refused; nobody waits. Each ledger has at most one event of each
+//! kind that is not settled. `Places` bounds the deliveries in progress.
 
 mod courier;
 mod flight;
-
 mod ledger;
 mod places;
 mod queue;
