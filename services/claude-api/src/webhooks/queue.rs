@@ -191,6 +191,7 @@ impl Webhooks {
         };
         let _writing = lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.table().remove(id);
+        self.notify();
         if let Err(error) = self.store.remove(id) {
             tracing::warn!(
                 execution = %id,

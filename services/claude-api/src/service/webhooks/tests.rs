@@ -90,15 +90,30 @@ fn deliveries(service: &Arc<Service>, courier: &Arc<Recorder>, clock: Clock) -> 
     Deliveries::new(Arc::clone(service), courier, clock)
 }
 
-/// Starts the deliveries that are due, and waits for their results.
+/// Starts the deliveries that are due, and waits for their results, until none is due. Returns when
+/// the next one is.
 async fn deliver_due(deliveries: &Deliveries) -> Option<Timestamp> {
-    deliveries.start_due();
-    deliveries.tasks.close();
-    deliveries.tasks.wait().await;
-    deliveries.tasks.reopen();
-    let due = Due::take(&deliveries.service.engine.webhooks, (deliveries.clock)());
-    assert!(due.flights.is_empty());
-    due.next
+    loop {
+        deliveries.start_due();
+        deliveries.tasks.close();
+        deliveries.tasks.wait().await;
+        deliveries.tasks.reopen();
+        let webhooks = &deliveries.service.engine.webhooks;
+        let due = Due::take(webhooks, (deliveries.clock)());
+        // One receiver has four places, so a fifth event waits for one of them.
+        if due.flights.is_empty() {
+            return due.next;
+        }
+    }
+}
+
+/// Drops a service, and waits until its tasks have ended, as a restart does.
+async fn close(service: Arc<Service>) {
+    let rest = Arc::downgrade(&service);
+    drop(service);
+    while rest.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Accepts an execution through the service, and returns its id.
@@ -329,9 +344,13 @@ async fn a_deleted_execution_still_reports_its_end() {
     let id = accept(&service, body(URL)).await.unwrap();
     let live = service.live(id).unwrap();
     live.control(Control::Cancel).await.unwrap();
+    drop(live);
     end(&service, id).await;
+    while service.live(id).is_some() {
+        tokio::task::yield_now().await;
+    }
     service.delete(&Caller::anyone(), id).await.unwrap();
-    drop(service);
+    close(service).await;
     let service = open_with(dir.path(), FLAGS);
     service.recover().unwrap();
     let courier = Recorder::new(true);
