@@ -1,5 +1,10 @@
 //! Webhooks as a receiver sees them: signed requests that the official libraries accept.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy.toml allows it only inside test functions"
+)]
+
 mod receiver;
 
 use std::process::Stdio;
