@@ -2,6 +2,7 @@
 
 mod access;
 mod help;
+mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use protocol::ExecutionId;
 use crate::access::Access;
 use crate::values;
 pub(crate) use access::{NewTokenArgs, ShareArgs, TokenArgs, TokenCommand};
+pub(crate) use webhook::{SecretCommand, VerifyArgs, WebhookArgs, WebhookCommand};
 
 /// The headings that group the options in the help texts, in the order in which `exec --help` shows
 /// them.
@@ -131,6 +133,9 @@ pub(crate) enum Command {
     /// Make tokens for the users of a service
     #[command(after_help = help::TOKEN)]
     Token(TokenArgs),
+    /// Check webhooks, and make secrets for them
+    #[command(after_help = help::WEBHOOK)]
+    Webhook(WebhookArgs),
     /// Serve MCP on stdin and stdout, for Claude Desktop, Cursor and other clients (docs/mcp.md)
     Mcp,
     /// Check whether a prompt would run; if not, say how to fix it
@@ -187,6 +192,15 @@ pub(crate) struct ExecArgs {
         help_heading = heading::EXECUTION
     )]
     pub(crate) tracestate: Option<String>,
+    /// Report the end of the execution to this https:// URL, if the operator allows its host; other
+    /// events follow after a blank: `URL ended,stalled`
+    #[arg(
+        long,
+        value_name = "URL [EVENTS]",
+        value_parser = values::webhook,
+        help_heading = heading::EXECUTION
+    )]
+    pub(crate) webhook: Option<protocol::Webhook>,
     /// Print the id once the execution is accepted, then exit; the execution continues
     #[arg(long, help_heading = heading::EXECUTION)]
     pub(crate) detach: bool,

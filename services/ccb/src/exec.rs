@@ -105,6 +105,7 @@ fn body(prompt: String, args: &ExecArgs) -> Body {
     if let Some(trace) = TraceContext::parse(traceparent, args.tracestate.as_deref()) {
         body.set_trace(&trace);
     }
+    body.webhook.clone_from(&args.webhook);
     body
 }
 

@@ -6,14 +6,17 @@ mod args;
 mod doctor;
 mod exec;
 mod exit;
+mod failure;
 mod mcp_server;
 mod progress;
 mod query;
+mod secret_output;
 mod show;
 mod stdout;
 mod stop;
 mod token;
 mod values;
+mod webhook;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -50,6 +53,9 @@ fn main() -> ExitCode {
     };
     if let Command::Token(args) = cli.command {
         return token::run(args.command, &cli.common).into();
+    }
+    if let Command::Webhook(args) = cli.command {
+        return webhook::run(args.command, &cli.common).into();
     }
     if let Err(mistake) = read_access(&mut cli.common) {
         complain(&mistake);

@@ -68,7 +68,8 @@ async fn answer(command: Command, common: &Common) -> Result<(String, Exit), Err
         | Command::Attach(_)
         | Command::Doctor(_)
         | Command::Mcp
-        | Command::Token(_) => Ok((String::new(), exit::INTERNAL)), // main runs these
+        | Command::Token(_)
+        | Command::Webhook(_) => Ok((String::new(), exit::INTERNAL)), // main runs these
     };
     client.close().await;
     answer

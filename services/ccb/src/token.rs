@@ -5,9 +5,7 @@
 //! of the token. It is added to the token file with `--add`, or printed.
 
 mod addition;
-mod failure;
 mod file;
-mod output;
 
 use std::io::Write;
 use std::path::Path;
@@ -17,10 +15,10 @@ use protocol::Token;
 
 use crate::args::{Common, NewTokenArgs, TokenCommand};
 use crate::exit::{self, Exit};
+use crate::failure::Failure;
+use crate::secret_output::Output;
 use crate::{access, complain};
-use failure::Failure;
 use file::{Entry, TokenFile};
-use output::Output;
 
 /// Runs `ccb token`, prints its answer, and returns the exit code of `ccb`.
 pub(crate) fn run(command: TokenCommand, common: &Common) -> Exit {
@@ -36,7 +34,7 @@ pub(crate) fn run(command: TokenCommand, common: &Common) -> Exit {
 
 fn new(args: &NewTokenArgs, quiet: bool) -> Result<(), Failure> {
     access::hide_memory().map_err(Failure::system)?;
-    let output = Output::choose(args.out.as_deref()).map_err(Failure::usage)?;
+    let output = Output::choose(args.out.as_deref(), "token").map_err(Failure::usage)?;
     let token = Token::generate()
         .map_err(|error| Failure::system(format!("could not make a token: {error}")))?;
     let entry = entry(args, &token);
@@ -49,7 +47,7 @@ fn new(args: &NewTokenArgs, quiet: bool) -> Result<(), Failure> {
             None
         }
     };
-    let written = output.write(&token)?;
+    let written = output.write("token", token.secret().expose())?;
     if let (Some(addition), Some(path)) = (addition, &args.add) {
         addition.finish()?;
         say(

@@ -6,7 +6,9 @@ use client::Address;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use protocol::Webhook;
 use protocol::access::ShareRequest;
+use protocol::webhook::WebhookEvent;
 
 /// Parses `NAME=VALUE`, the value of options such as `--env`, into the name and the value. An error
 /// says what form is expected.
@@ -15,6 +17,36 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("give NAME=VALUE".to_owned()),
     }
+}
+
+/// Parses an HTTP header, `NAME: VALUE`, into the name and the value without blanks around it.
+pub(crate) fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.is_empty() && !name.contains(char::is_whitespace) => {
+            Ok((name.to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("give NAME: VALUE".to_owned()),
+    }
+}
+
+/// Parses a webhook: the URL, and after a blank the events, separated by commas. A URL has no
+/// blank, but may have any other sign.
+pub(crate) fn webhook(text: &str) -> Result<Webhook, String> {
+    let (url, events) = match text.trim().split_once(' ') {
+        Some((url, events)) => (url, Some(events)),
+        None => (text.trim(), None),
+    };
+    let mut webhook = Webhook::new(url);
+    if let Some(events) = events {
+        let event = |name: &str| {
+            let mut all = WebhookEvent::ALL.into_iter();
+            let found = all.find(|event| event.as_str() == name.trim());
+            found.ok_or_else(|| format!("{name:?} is no event; give ended, question or stalled"))
+        };
+        webhook.events = events.split(',').map(event).collect::<Result<_, _>>()?;
+    }
+    let checked = webhook.check().map_err(|error| error.to_string());
+    checked.map(|_| webhook)
 }
 
 /// Parses a duration such as `90` (seconds), `90s`, `15m`, `2h` or `1d`, and returns it in seconds.
@@ -131,6 +163,23 @@ mod tests {
         assert_eq!(pair("A="), Ok(("A".into(), String::new())));
         assert!(pair("A").is_err());
         assert!(pair("=b").is_err());
+    }
+
+    #[test]
+    fn a_webhook_is_a_url_with_events() {
+        let url = "https://a:1/b?c=d,e=f";
+        assert_eq!(webhook(url), Ok(Webhook::new(url)));
+        let events = webhook("https://a/ stalled,ended").unwrap().events;
+        assert_eq!(events, [WebhookEvent::Stalled, WebhookEvent::Ended]);
+        for bad in [
+            "",
+            "http://a/",
+            "https://a/ started",
+            "https://a/ ended,ended",
+            "ended",
+        ] {
+            assert!(webhook(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod network;
 pub mod parse_all;
 mod tools;
 mod traces;
+mod webhooks;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use metrics::MetricsArgs;
 pub use network::NetworkArgs;
 pub use tools::{PermissionMode, Permissions, ToolPolicy};
 pub use traces::TraceArgs;
+pub use webhooks::WebhookArgs;
 
 /// The exit code of the process after a bad configuration (sysexits.h, `EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -260,6 +262,9 @@ pub struct ServeArgs {
     /// The export of traces.
     #[command(flatten)]
     pub traces: TraceArgs,
+    /// The receivers of webhooks.
+    #[command(flatten)]
+    pub webhooks: WebhookArgs,
     /// The limits (docs/protocol.md, "Limits").
     #[command(flatten)]
     pub limits: LimitArgs,

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::registry::Registry;
 use crate::sandbox::{self, Policy};
+use crate::webhooks::Webhooks;
 use sweeps::Sweeps;
 
 /// The name of this service in traces.
@@ -70,6 +71,8 @@ pub struct Engine {
     /// Starts the spans of requests and executions. It is off unless the operator has named a
     /// receiver.
     pub tracer: Tracer,
+    /// The queue of webhook events.
+    pub(crate) webhooks: Arc<Webhooks>,
     /// The paths that executions may use. `None` if executions run without a sandbox, because the
     /// settings turn it off or the kernel has no Landlock.
     pub(crate) sandbox: Option<Policy>,
@@ -116,6 +119,7 @@ impl Engine {
         }
         let conversations =
             Conversations::open(dir.join("conversations")).with_context(unusable)?;
+        let webhooks = Webhooks::open(dir.join("webhooks")).with_context(unusable)?;
         // Created before the first check, which starts the CLI in it. A failure makes the service
         // unready, but does not stop it.
         let _ = create_private(&settings.args.workspace_root);
@@ -150,6 +154,7 @@ impl Engine {
             metrics,
             budgets: Mutex::default(),
             tracer,
+            webhooks,
             sandbox: policy,
             in_place: InPlace::start().context("the thread disk-watch cannot be started")?,
             sweeps: Sweeps::default(),

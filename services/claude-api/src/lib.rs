@@ -49,3 +49,4 @@ pub mod server;
 pub mod service;
 mod streams;
 mod times;
+mod webhooks;

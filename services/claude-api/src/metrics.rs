@@ -26,6 +26,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use protocol::webhook::{WebhookEvent, WebhookOutcome};
 use protocol::{Exposition, ProblemType, Status};
 
 pub(crate) use gauges::Gauges;
@@ -77,6 +78,10 @@ pub(crate) struct Metrics {
     pub(crate) model_requests: ModelRequests,
     /// Counts the spans that were exported or dropped.
     pub(crate) spans: telemetry::Counters,
+    /// Counts the tries to deliver webhooks, by event and result.
+    webhooks: Family<WebhookLabels, Counter>,
+    /// The number of webhook events that are to be delivered.
+    webhooks_pending: Gauge,
 }
 
 /// The counters of bytes on the way from the CLI's stdout to the disk. Clones share the same
@@ -140,6 +145,12 @@ impl Metrics {
         if let Some(per_principal) = &self.per_principal {
             per_principal.ended(status);
         }
+    }
+
+    /// Counts the result of a try to deliver a webhook.
+    pub(crate) fn webhook(&self, event: WebhookEvent, outcome: WebhookOutcome) {
+        let labels = WebhookLabels::new(event, outcome);
+        self.webhooks.get_or_create(&labels).inc();
     }
 
     /// Counts an HTTP request that was refused, by the type of the problem in the answer.

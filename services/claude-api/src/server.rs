@@ -29,6 +29,7 @@ use crate::net::activity::{Activity, Answered, Received, Timeouts};
 use crate::net::{Accepted, Connection, Connections};
 use crate::reach;
 use crate::service::Service;
+use crate::webhooks::Post;
 
 /// How long HTTP responses may still be sent after every execution has ended during a shutdown. Two
 /// seconds are enough to send the last bytes to a client that reads. The limit of the whole
@@ -56,6 +57,8 @@ pub async fn run(
     let token = service.stop_token();
     tokio::spawn(checks::keep_checking(Arc::clone(&service.engine), token));
     tokio::spawn(Arc::clone(&service).run_retention());
+    let courier = Arc::new(Post::without_connection());
+    service.background(Arc::clone(&service).run_webhooks(courier));
     reach::warn_of_shared_address(&service);
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
     tokio::spawn(Arc::clone(&service).watch_tokens());

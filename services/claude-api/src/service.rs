@@ -25,6 +25,7 @@ mod stop;
 mod supervise;
 #[cfg(test)]
 pub(crate) mod testing;
+mod webhooks;
 
 pub(crate) use access::NoCaller;
 pub use burn::Burn;

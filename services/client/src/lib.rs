@@ -172,6 +172,30 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Webhooks
+//!
+//! The receiver of webhooks checks each request, and ignores ids that it has handled before.
+//!
+//! ```
+//! use client::webhook::{SignedHeaders, TOLERANCE, WebhookPayload, WebhookSecret, verify};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let secret = WebhookSecret::generate()?;
+//! # let now = jiff::Timestamp::now();
+//! # let body = br#"{"type":"execution.ended","timestamp":"2026-11-30T08:00:00Z","data":{
+//! #   "executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","state":"completed","reason":null,
+//! #   "errorCode":null,"exitCode":0,"outputBytes":5,"createdAt":"2026-11-30T07:59:00Z",
+//! #   "startedAt":null,"endedAt":null,"durationMs":1,"costUsd":null,"workspace":"default",
+//! #   "lane":null,"conversation":null,"continues":null,"continuedBy":null,"metadata":{}}}"#;
+//! # let headers = SignedHeaders::sign(&[secret.parse()?], "evt_1", now, body);
+//! let secrets: [WebhookSecret; 1] = [secret.parse()?];
+//! // `headers` are the three headers of the request, `body` its exact bytes.
+//! verify(&secrets, &headers, body, now, TOLERANCE)?;
+//! let payload: WebhookPayload = serde_json::from_slice(body)?;
+//! println!("{}: {:?}", payload.kind, payload.data.state);
+//! # Ok(()) }
+//! ```
+//!
 //! A program that needs every frame uses the low layer, [`Connection`].
 
 pub mod address;
@@ -202,6 +226,7 @@ pub use output_tracker::{OutputCheck, OutputError, OutputTracker};
 pub use protocol::message::{
     AttachParams, Connected, Control, ExecuteParams, Notice, StatusUpdate,
 };
+pub use protocol::webhook;
 pub use run::Run;
 pub use tls::{Roots, TlsError};
 pub use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};

@@ -18,8 +18,8 @@
 //! - [`forward`] passes a request and its answer on, piece by piece. [`usage`] and [`prices`] count
 //!   what the answer costs.
 //! - [`upstream`] keeps the connections to the API.
-//! - [`control`] keeps the connection to claude-api, which takes the [`reports`]. [`deliver`] sends
-//!   webhooks.
+//! - [`control`] keeps the connection to claude-api, which takes the [`reports`]. [`webhooks`] signs
+//!   and sends webhooks.
 //! - [`check`] asks the API whether the credential still works.
 //! - [`watch`] is the healthcheck of the container.
 
@@ -39,5 +39,6 @@ pub mod table;
 pub mod upstream;
 pub mod usage;
 pub mod watch;
+pub mod webhooks;
 
 pub use service::{BadUpstream, run};

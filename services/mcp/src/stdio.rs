@@ -30,7 +30,7 @@ pub async fn serve(settings: Settings) -> Result<(), Error> {
     let server = Server::new(settings);
     let calls = server.calls();
     let lines = Lines::new(tokio::io::stdin(), tokio::io::stdout(), Requests::default());
-    let session = match server.serve(lines).await {
+    let session = match Box::pin(server.serve(lines)).await {
         Ok(session) => session,
         // A client may send only `server/discover` and then close stdin.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),

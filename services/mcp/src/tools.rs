@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use protocol::webhook::WebhookEvent;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
@@ -192,6 +193,7 @@ fn execution(waits: bool) -> JsonObject {
         "idleTimeoutSeconds": positive("Ends the execution after this time without progress"),
         "deadlineSeconds": positive("Ends the execution after this running time"),
         "metadata": pairs("Metadata returned in the status"),
+        "webhook": webhook(),
         "executionId": id("An id that you choose: a repeated call with it never runs twice"),
     });
     if waits {
@@ -202,6 +204,25 @@ fn execution(waits: bool) -> JsonObject {
         );
     }
     object(properties, &["prompt"])
+}
+
+/// Returns the JSON schema of the argument `webhook`.
+fn webhook() -> Value {
+    let names = WebhookEvent::ALL.map(WebhookEvent::as_str);
+    json!({
+        "type": "object",
+        "description": "An HTTPS receiver that the operator allows, to which events are reported",
+        "properties": {
+            "url": {"type": "string", "description": "The https:// URL"},
+            "events": {
+                "type": "array",
+                "items": {"type": "string", "enum": names},
+                "description": "The events; the default is [\"ended\"]",
+            },
+        },
+        "required": ["url"],
+        "additionalProperties": false,
+    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::json::{integer_or_null, or_default};
+use crate::webhook::Webhook;
 use crate::{ExecutionId, TraceContext};
 pub use check::{
     BUDGET_USD_MAX, LIST_BYTES, MCP_PREFIX, METADATA_BYTES, NAME_BYTES, SECONDS_MAX, TOOL_BYTES,
@@ -139,6 +140,8 @@ pub struct Body {
     pub traceparent: Option<String>,
     #[serde(default)]
     pub tracestate: Option<String>,
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
 }
 
 /// The name of the workspace that is used if the body names none. A workspace is the folder in
@@ -182,6 +185,7 @@ impl Body {
             metadata: BTreeMap::new(),
             traceparent: None,
             tracestate: None,
+            webhook: None,
         }
     }
 
@@ -283,6 +287,7 @@ mod tests {
             r#"{"prompt":"x","allowedTools":[]}"#,
             r#"{"prompt":"x","metadata":{"a":"b"}}"#,
             r#"{"prompt":"x","deadlineSeconds":5}"#,
+            r#"{"prompt":"x","webhook":{"url":"https://a/"}}"#,
         ] {
             assert_ne!(plain.digest(), body(other).digest(), "{other}");
         }

@@ -25,6 +25,7 @@ pub mod state;
 pub mod status;
 pub mod trace_context;
 pub mod trailers;
+pub mod webhook;
 
 pub use access::{Me, Role, Secret, SecretHash, Token};
 pub use body::{Body, BodyError, Format, InputMode, OnInterrupt, OnUsageLimit, PromptMode};
@@ -38,6 +39,7 @@ pub use problem::{Problem, ProblemType};
 pub use state::{Reason, State};
 pub use status::{Burned, ErrorInfo, Page, Status, Warning};
 pub use trace_context::TraceContext;
+pub use webhook::Webhook;
 
 /// The version of the WebSocket protocol. The bridge sends it in its first message, `connected`. A
 /// client disconnects if it does not know this version.

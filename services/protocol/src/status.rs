@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::webhook::WebhookStatus;
 use crate::{ExecutionId, Reason, State};
 
 /// The maximum number of permission denials in a status. A permission denial is a tool call that
@@ -114,6 +115,7 @@ pub struct Status {
     pub warnings: Vec<Warning>,
     pub stderr_tail: String,
     pub metadata: BTreeMap<String, String>,
+    pub webhook: Option<WebhookStatus>,
 }
 
 impl Status {
@@ -153,6 +155,7 @@ impl Status {
             warnings: Vec::new(),
             stderr_tail: String::new(),
             metadata: BTreeMap::new(),
+            webhook: None,
         }
     }
 
@@ -293,7 +296,7 @@ mod tests {
         let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 \
             createdAt startedAt endedAt durationMs queuePosition activity stalled principal workspace lane \
             conversation continues continuedBy notBefore model usage costUsd permissionDenials \
-            restarts noiseLines warnings stderrTail metadata";
+            restarts noiseLines warnings stderrTail metadata webhook";
         let mut expected: Vec<_> = names.split_whitespace().collect();
         expected.sort_unstable();
         let mut present: Vec<_> = json

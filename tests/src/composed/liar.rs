@@ -108,7 +108,7 @@ fn answer(request: &Value, lie: &Lie) -> Vec<Value> {
             "conversation": conversation, "continues": null, "continuedBy": null, "notBefore": null,
             "model": "a-model", "usage": null, "costUsd": null, "permissionDenials": [],
             "restarts": 0,
-            "noiseLines": 0, "warnings": [], "stderrTail": "", "metadata": {},
+            "noiseLines": 0, "warnings": [], "stderrTail": "", "metadata": {}, "webhook": null,
         })
     };
     let update = |state: &str, bytes| {

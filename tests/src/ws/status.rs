@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// The fields: name, kind, and whether the value may be null.
-const FIELDS: [(&str, Kind, bool); 31] = [
+const FIELDS: [(&str, Kind, bool); 32] = [
     ("executionId", Kind::Text, false),
     ("state", Kind::Text, false),
     ("reason", Kind::Text, true),
@@ -60,6 +60,7 @@ const FIELDS: [(&str, Kind, bool); 31] = [
     ("noiseLines", Kind::Count, false),
     ("warnings", Kind::List, false),
     ("stderrTail", Kind::Text, true),
+    ("webhook", Kind::Object, true),
 ];
 
 /// Returns whether a state is terminal.
@@ -172,6 +173,7 @@ pub(crate) mod tests {
             "permissionDenials": [], "restarts": 0, "noiseLines": 0, "warnings": [],
             "stderrTail": "",
             "metadata": {},
+            "webhook": null,
         })
     }
 

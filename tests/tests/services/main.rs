@@ -59,3 +59,4 @@ mod timers;
 mod traces;
 mod transcripts;
 mod two_bridges;
+mod webhooks;

@@ -38,6 +38,7 @@ const LAYERS: [&[&str]; 7] = [
         "sandbox",
         "streams",
         "times",
+        "webhooks",
     ],
 ];
 

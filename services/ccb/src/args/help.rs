@@ -89,6 +89,27 @@ Examples:
 CLAUDE_API_TOKENS_FILE names the operator's file, which has only the SHA-256 of each token.
 claude-api reads the file again when it changes.";
 
+pub(super) const WEBHOOK: &str = "\
+Examples:
+  ccb webhook secret new --out hooks.secret     a new secret, for the operator and the receiver
+  ccb webhook verify --headers head.txt --secret-file hooks.secret < body.json
+                                                is this webhook genuine?
+
+No bridge is needed.";
+
+pub(super) const WEBHOOK_VERIFY: &str = "\
+Examples:
+  ccb webhook verify --headers head.txt --secret-file hooks.secret body.json
+  ccb webhook verify --secret-file hooks.secret --header 'webhook-id: evt_1' \\
+      --header 'webhook-timestamp: 1800000000' --header 'webhook-signature: v1,...' < body.json
+  ccb webhook verify --tolerance 1d ...         a webhook that was stored earlier
+
+The body must be exactly the bytes that were received. The secret is read from --secret-file, or from
+the variable CCB_WEBHOOK_SECRET; with two secrets in it, either may fit. It is never an argument.
+
+Exit code: 0 if the webhook is genuine, 1 if not, 64 for wrong arguments. The reason is on stderr.
+A receiver must also remember the ids that it has handled: an event can arrive more than once.";
+
 pub(super) const NEW_TOKEN: &str = "\
 Examples:
   ccb token new ci --out ci.token --add tokens.toml

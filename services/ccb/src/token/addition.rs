@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Gid, Uid, fchown, flock};
 use tempfile::NamedTempFile;
 
-use super::failure::Failure;
 use super::file::{Entry, TokenFile, block};
+use crate::failure::Failure;
 
 /// The mode of a new token file.
 const MODE: u32 = 0o600;

@@ -22,7 +22,13 @@ pub(crate) fn ccb(url: &str, args: &[&str]) -> Command {
     command.args(args).env("CCB_URL", url).env("TZ", "UTC");
     // The settings of the person who runs the tests have no effect.
     command.env("HOME", "/nonexistent");
-    for variable in ["XDG_CONFIG_HOME", "CCB_TOKEN", "CCB_TOKEN_FILE", "CCB_CA"] {
+    for variable in [
+        "XDG_CONFIG_HOME",
+        "CCB_TOKEN",
+        "CCB_TOKEN_FILE",
+        "CCB_CA",
+        "CCB_WEBHOOK_SECRET",
+    ] {
         command.env_remove(variable);
     }
     command

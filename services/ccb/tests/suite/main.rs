@@ -13,3 +13,4 @@ mod fake;
 #[path = "../../../client/tests/suite/front.rs"]
 mod front;
 mod token;
+mod webhook;

@@ -5,10 +5,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use protocol::webhook::{WebhookEvent, WebhookOutcome};
 use protocol::{Limits, ProblemType, Reason, State};
 
 use super::gauges::StateGauges;
-use super::labels::{EndLabels, KindLabel, ReasonLabel, TrackLabel};
+use super::labels::{EndLabels, KindLabel, ReasonLabel, TrackLabel, WebhookLabels};
 use super::per_principal::PerPrincipal;
 use super::usage::TOKENS;
 use super::{Metrics, ModelRequests, OutputCounters};
@@ -63,6 +64,7 @@ impl Metrics {
         let per_principal = is_per_principal.then(|| PerPrincipal::register(&mut registry));
         let [queue, first_byte, first_text, duration] = histograms(&mut registry);
         let output = output(&mut registry);
+        let (webhooks, webhooks_pending) = webhooks(&mut registry);
         let ended = Family::<EndLabels, Counter>::default();
         for (state, reason) in ENDS {
             drop(ended.get_or_create(&EndLabels::new(state, reason)));
@@ -141,8 +143,32 @@ impl Metrics {
             events_lost,
             output,
             model_requests,
+            webhooks,
+            webhooks_pending,
         }
     }
+}
+
+/// Registers the counter of tries to deliver webhooks, and the gauge of events that wait.
+fn webhooks(registry: &mut Registry) -> (Family<WebhookLabels, Counter>, Gauge) {
+    let tries = Family::<WebhookLabels, Counter>::default();
+    for event in WebhookEvent::ALL {
+        for outcome in WebhookOutcome::ALL {
+            drop(tries.get_or_create(&WebhookLabels::new(event, outcome)));
+        }
+    }
+    registry.register(
+        "webhook_deliveries",
+        "Tries to deliver webhooks, by event and result",
+        tries.clone(),
+    );
+    let pending = Gauge::default();
+    registry.register(
+        "webhooks_pending",
+        "Webhook events that are to be delivered",
+        pending.clone(),
+    );
+    (tries, pending)
 }
 
 /// Registers the histograms of times in the life of an execution: wait in the queue, first byte,

@@ -2,6 +2,7 @@
 //! principals ([`super::per_principal`]).
 
 use prometheus_client::encoding::EncodeLabelSet;
+use protocol::webhook::{WebhookEvent, WebhookOutcome};
 use protocol::{ProblemType, Reason, State};
 
 /// The value of the label `reason` for an end without a reason, because a label cannot be missing.
@@ -59,5 +60,22 @@ impl ReasonLabel {
     /// Returns the label for a problem type: `queue_full` for `queue-full`.
     pub(super) fn problem(kind: ProblemType) -> Self {
         Self::new(kind.as_str())
+    }
+}
+
+/// The labels `event` and `result` of the counter of tries to deliver webhooks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WebhookLabels {
+    event: &'static str,
+    result: &'static str,
+}
+
+impl WebhookLabels {
+    /// Returns the labels for a result.
+    pub(super) fn new(event: WebhookEvent, outcome: WebhookOutcome) -> Self {
+        Self {
+            event: event.as_str(),
+            result: outcome.as_str(),
+        }
     }
 }

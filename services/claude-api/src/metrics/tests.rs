@@ -108,6 +108,11 @@ fn every_series_exists_from_the_start() {
     for kind in ProblemType::ALL {
         metrics.refused(*kind);
     }
+    for event in WebhookEvent::ALL {
+        for outcome in WebhookOutcome::ALL {
+            metrics.webhook(event, outcome);
+        }
+    }
     metrics.output.dropped_events.inc();
     let gauges = Gauges {
         queued: 1,
@@ -125,6 +130,7 @@ fn every_series_exists_from_the_start() {
             near: 7,
             spent: 8,
         },
+        webhooks_pending: 5,
     };
     let page = metrics.page(&gauges, Exposition::Text);
     assert_eq!(series(&page), before);
@@ -142,6 +148,8 @@ fn every_series_exists_from_the_start() {
         r#"claude_api_budgets{state="near"} 7"#,
         r#"claude_api_budgets{state="spent"} 8"#,
         "claude_api_spool_bytes 9223372036854775807",
+        "claude_api_webhooks_pending 5",
+        r#"claude_api_webhook_deliveries_total{event="ended",result="expired"} 1"#,
         r#"claude_api_dropped_bytes_total{track="events"} 1"#,
         r#"claude_api_requests_refused_total{reason="queue_full"} 1"#,
     ] {

@@ -1,5 +1,6 @@
 //! The two JSON records of an execution on disk: the accepted request, and its newest status.
 
+use protocol::webhook::WebhookStatus;
 use protocol::{Body, ExecutionId, Status, TraceContext};
 use serde::{Deserialize, Serialize};
 use spool::Owner;
@@ -106,7 +107,7 @@ impl Record {
 }
 
 /// Returns the first status of a newly accepted execution: `queued` since now, with the lane,
-/// model, workspace and metadata of its request.
+/// model, workspace, metadata and webhook of its request.
 pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     let Accepted {
         principal,
@@ -121,6 +122,7 @@ pub(crate) fn first_status(id: ExecutionId, accepted: &Accepted) -> Status {
     status.continues = body.continues;
     status.model.clone_from(&body.model);
     status.metadata.clone_from(&body.metadata);
+    status.webhook = body.webhook.as_ref().map(WebhookStatus::new);
     status
 }
 

@@ -125,6 +125,8 @@ impl Service {
         reservation: Reservation,
     ) -> Result<Live, Problem> {
         let id = id_lock.id();
+        // Dropping the subscription removes it again.
+        let subscription = self.subscribe(id, &accepted)?;
         // Dropping the ticket releases its slot or its permit.
         let registry = &self.engine.registry;
         let Admitted { status, ticket } = registry.admit(id_lock, reservation, &accepted);
@@ -142,7 +144,19 @@ impl Service {
                     source,
                 })
             })?;
-            engine.registry.accept(&id_lock, &stored, digest, &first)
+            if let Some(subscription) = &subscription {
+                subscription.write().map_err(|source| {
+                    NotAccepted::Failed(RegistryError::Unwritable {
+                        what: "the webhook",
+                        source,
+                    })
+                })?;
+            }
+            let entry = engine.registry.accept(&id_lock, &stored, digest, &first)?;
+            if let Some(subscription) = subscription {
+                subscription.keep();
+            }
+            Ok(entry)
         });
         let entry = match created.await {
             Ok(Ok(entry)) => entry,
@@ -191,6 +205,7 @@ impl Service {
                 "env: {name} is not on the operator's list (--allowed-env); leave it out"
             )));
         }
+        self.check_webhook(&body).map_err(refuse)?;
         let permissions = self.engine.settings.tools.resolve(&body).map_err(refuse)?;
         let (conversation, principal) = self.conversation(caller, id, &body, continued)?;
         let trace = body.trace();

@@ -107,6 +107,7 @@ impl Service {
                     ..accepted
                 };
                 let first = next_status(&next, not_before);
+                let subscription = self.subscribe_continuation(first.execution_id, &next);
                 let continuation = self
                     .engine
                     .registry
@@ -118,6 +119,9 @@ impl Service {
                 });
                 match continuation {
                     Ok(continuation) => {
+                        if let Some(subscription) = subscription {
+                            subscription.keep();
+                        }
                         copy_unviewed_cancel(entry, &continuation.entry);
                         status.continued_by = Some(continuation.status.execution_id);
                         tracing::info!(

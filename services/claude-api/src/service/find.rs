@@ -138,9 +138,13 @@ impl Service {
             }
             FoundExecution::Ended(entry) => {
                 let id = ExecutionId::from(entry.id());
+                // Before the disk is read: the last counts are written there before they leave
+                // the queue.
+                let webhook = self.engine.webhooks.status(id);
                 let (service, entry) = (Arc::clone(self), entry.clone());
                 match spool::blocking::run_io(move || service.recorded_status(&entry)).await {
-                    Ok(status) => {
+                    Ok(mut status) => {
+                        status.webhook = webhook.or(status.webhook);
                         self.digest_if_missing(&status);
                         Ok(status)
                     }
@@ -188,11 +192,15 @@ impl Service {
     }
 
     /// Returns the status that the execution's task published last, completed with the values that
-    /// change too often to be published: the counters, and the position in the queue.
+    /// change too often to be published: the counters, the position in the queue, and the deliveries of the
+    /// webhook.
     pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
         let mut status = live.fill(published, std::time::Instant::now());
         if status.state == State::Queued {
             status.queue_position = self.engine.registry.position(live.id);
+        }
+        if status.webhook.is_some() {
+            status.webhook = self.engine.webhooks.status(live.id).or(status.webhook);
         }
         status
     }

@@ -34,6 +34,7 @@ impl Service {
             spool_free_bytes: self.engine.registry.free_bytes(),
             conditions: self.conditions(),
             budgets: self.engine.counted_budgets(),
+            webhooks_pending: i64::try_from(self.engine.webhooks.pending()).unwrap_or(i64::MAX),
             ..Gauges::default()
         };
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);

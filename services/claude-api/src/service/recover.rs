@@ -109,6 +109,7 @@ impl Service {
             self.enqueue(continuation);
         }
         self.restore_conversation_notes();
+        self.recover_webhooks();
         Ok(())
     }
 

@@ -158,6 +158,9 @@ impl Service {
                 }
             }
         }
+        if recorded.is_some() {
+            self.report_end_to_webhook(&status).await;
+        }
         // A stop that sees the published end must also wait for the hook after the execution.
         let _hook_follows = self.background_token();
         owner.show(&status, Duration::ZERO, None);
@@ -177,12 +180,22 @@ impl Service {
                     () = self.stopping() => return,
                 }
             }
+            self.report_end_to_webhook(&status).await;
         }
         self.retire(status.execution_id);
         if digest_is_due {
             digest_later(self, status.execution_id);
         }
         run_after(self, status);
+    }
+
+    /// Adds the event `ended` to the queue of webhooks, before the end is published: a client that
+    /// sees the end may delete the execution. Returns immediately without a webhook.
+    async fn report_end_to_webhook(self: &Arc<Self>, status: &Status) {
+        if self.engine.webhooks.has(status.execution_id) {
+            let (service, status) = (Arc::clone(self), status.clone());
+            let _ = spool::blocking::run(move || service.report_webhook_end(&status)).await;
+        }
     }
 }
 

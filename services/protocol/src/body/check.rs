@@ -58,7 +58,11 @@ impl Body {
         self.check_texts(limits)?;
         self.check_names()?;
         self.check_lists()?;
-        self.check_numbers()
+        self.check_numbers()?;
+        match &self.webhook {
+            Some(webhook) => webhook.check().map(drop),
+            None => Ok(()),
+        }
     }
 
     fn check_texts(&self, limits: &Limits) -> Result<(), BodyError> {
@@ -231,6 +235,7 @@ fn total(map: &std::collections::BTreeMap<String, String>) -> usize {
 mod tests {
     use super::*;
     use crate::ProblemType;
+    use crate::webhook::Webhook;
 
     fn check(change: impl FnOnce(&mut Body)) -> Result<(), BodyError> {
         let mut body = Body::new("hello");
@@ -249,12 +254,16 @@ mod tests {
         );
         assert_eq!(check(|b| b.workspace = "a".repeat(64)), Ok(()));
         assert_eq!(check(|b| b.prompt = "x".repeat(4 << 20)), Ok(()));
+        assert_eq!(
+            check(|b| b.webhook = Some(Webhook::new("https://a:1/b?c"))),
+            Ok(())
+        );
     }
 
     #[test]
     fn each_mistake_has_its_problem_type() {
         type Change = fn(&mut Body);
-        let changes: [(Change, ProblemType); 19] = [
+        let changes: [(Change, ProblemType); 21] = [
             (|b| b.prompt = String::new(), ProblemType::InvalidBody),
             (
                 |b| b.prompt = " \n\t\u{a0}\u{3000}".into(),
@@ -288,6 +297,14 @@ mod tests {
                 ProblemType::InvalidBody,
             ),
             (|b| b.max_turns = Some(0), ProblemType::InvalidBody),
+            (
+                |b| b.webhook = Some(Webhook::new("http://a/")),
+                ProblemType::InvalidBody,
+            ),
+            (
+                |b| b.webhook = Some(Webhook::new("https://user@a/")),
+                ProblemType::InvalidBody,
+            ),
             (
                 |b| {
                     b.env.insert("LD_PRELOAD".into(), "x".into());

@@ -27,7 +27,7 @@ const ONLY_WHOLE: [&str; 18] = [
     "warnings",
 ];
 /// Fields of a status that are left out where they are null, false, 0 or empty.
-const LEFT_OUT_IF_EMPTY: [&str; 11] = [
+const LEFT_OUT_IF_EMPTY: [&str; 12] = [
     "reason",
     "error",
     "exitCode",
@@ -39,6 +39,7 @@ const LEFT_OUT_IF_EMPTY: [&str; 11] = [
     "continues",
     "continuedBy",
     "notBefore",
+    "webhook",
 ];
 /// The most characters of a text; a longer one is cut.
 const TEXT_CHARACTERS: usize = 80;

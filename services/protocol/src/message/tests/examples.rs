@@ -17,7 +17,7 @@ const STATUS: &str = r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","s
     "durationMs":null,"queuePosition":null,"activity":null,"stalled":false,"principal":null,
     "workspace":"default","lane":null,"conversation":null,"continues":null,"continuedBy":null,"notBefore":null,
     "model":null,"usage":null,"costUsd":null,"permissionDenials":[],"restarts":0,"noiseLines":0,
-    "warnings":[],"stderrTail":"","metadata":{}}"#;
+    "warnings":[],"stderrTail":"","metadata":{},"webhook":null}"#;
 
 fn id() -> ExecutionId {
     ID.parse().unwrap()

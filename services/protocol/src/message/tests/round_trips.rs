@@ -10,9 +10,10 @@ use uuid::Uuid;
 use super::super::*;
 use crate::rpc::{OnDisconnect, OnSlow, RpcError};
 use crate::status::ErrorInfo;
+use crate::webhook::{WebhookEvent, WebhookStatus};
 use crate::{
     Body, Events, ExecutionId, Format, InputMode, Limits, OnInterrupt, OnUsageLimit, Page,
-    PromptMode, Reason, State, Status, Warning,
+    PromptMode, Reason, State, Status, Warning, Webhook,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -91,6 +92,7 @@ fn body() -> impl Strategy<Value = Body> {
             deadline_seconds: number,
             input: [InputMode::None, InputMode::Stream][usize::from(streams)],
             metadata: strings,
+            webhook: waits.then(|| Webhook::new("https://hooks.example/a")),
         }
     })
 }
@@ -158,6 +160,17 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
     ]
 }
 
+fn webhook(host: &str, count: u64) -> WebhookStatus {
+    WebhookStatus {
+        host: host.to_owned(),
+        events: WebhookEvent::ALL.to_vec(),
+        pending: count,
+        delivered: count,
+        failed: count,
+        last: None,
+    }
+}
+
 fn status() -> impl Strategy<Value = Status> {
     let ids = (id(), of(id()), of(id()));
     let times = (time(), of(time()));
@@ -209,6 +222,7 @@ fn status() -> impl Strategy<Value = Status> {
             continues: ids.1,
             continued_by: ids.2,
             not_before: times.1,
+            webhook: name.as_ref().map(|host| webhook(host, numbers.0)),
             model: name,
             usage,
             cost_usd: numbers.3,

@@ -7,6 +7,7 @@ use super::running::Running;
 use super::waits::finished;
 use crate::execution::phase::{Input, Order};
 use crate::execution::policy::was_asked;
+use crate::times::now;
 use spool::blocking::Work;
 
 /// The wait before a command is sent again that the runner's full socket refused.
@@ -55,6 +56,7 @@ impl Running<'_> {
         }
         if self.machine.status().stalled && !was_stalled {
             self.owner.engine.metrics.stalls.inc();
+            self.report_stall();
         }
         self.input(Input::Tick, now);
         if self.machine.take_changed() {
@@ -77,6 +79,17 @@ impl Running<'_> {
             }
         }
         self.record();
+    }
+
+    /// Adds the event `stalled` to the queue of webhooks on a blocking thread, if the execution has
+    /// a webhook. The loop does not wait for the disk.
+    fn report_stall(&self) {
+        let engine = std::sync::Arc::clone(&self.owner.engine);
+        let status = self.machine.status();
+        if engine.webhooks.has(status.execution_id) {
+            let status = status.clone();
+            drop(Work::begin(move || engine.webhooks.stalled(&status, now())));
+        }
     }
 
     /// Carries out an order of the state machine: ends the process tree, or kills a runner that

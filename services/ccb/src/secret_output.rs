@@ -1,4 +1,4 @@
-//! The place where a new token is written.
+//! The place where a new secret is written: a token, or a secret for webhooks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -6,25 +6,24 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use protocol::Token;
 use rustix::fs::{FileType, fstat};
 
-use super::failure::Failure;
+use crate::failure::Failure;
 
-/// The mode of a new file with a token: only its owner reads and writes it.
+/// The mode of a new file with a secret: only its owner reads and writes it.
 const MODE: u32 = 0o600;
 
-/// The place where a new token is written.
+/// The place where a new secret is written.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Output<'a> {
+pub(crate) enum Output<'a> {
     /// stdout, which is a terminal or a pipe.
     Stdout,
     /// A new file.
     File(&'a Path),
 }
 
-/// A written token. Its file is deleted again unless [`Self::keep`] is called.
-pub(super) struct Written<'a> {
+/// A written secret. Its file is deleted again unless [`Self::keep`] is called.
+pub(crate) struct Written<'a> {
     path: Option<&'a Path>,
     keep: bool,
 }
@@ -32,11 +31,11 @@ pub(super) struct Written<'a> {
 impl<'a> Output<'a> {
     /// Chooses the place from the value of `--out`. stdout is accepted if it is a terminal, or if
     /// it is a pipe and `--out -` says so. A file or a log is refused, because others may be able
-    /// to read it.
+    /// to read it. `what` is the kind of the secret, for messages.
     ///
     /// # Errors
     /// stdout is not accepted. The text says what to do.
-    pub(super) fn choose(out: Option<&'a Path>) -> Result<Self, String> {
+    pub(crate) fn choose(out: Option<&'a Path>, what: &str) -> Result<Self, String> {
         let stdout = io::stdout();
         let is_pipe = || {
             let kind = fstat(stdout.as_fd()).map(|stat| FileType::from_raw_mode(stat.st_mode));
@@ -46,54 +45,52 @@ impl<'a> Output<'a> {
             Some(path) if path.as_os_str() != "-" => Ok(Self::File(path)),
             _ if stdout.is_terminal() => Ok(Self::Stdout),
             Some(_) if is_pipe() => Ok(Self::Stdout),
-            Some(_) => Err(
-                "--out - writes the token to a pipe, and stdout is none; write it to a \
-                            new file of mode 600 with --out FILE"
-                    .to_owned(),
-            ),
-            None => Err(
-                "stdout is not a terminal, so the token could end in a log; write it to a new \
+            Some(_) => Err(format!(
+                "--out - writes the {what} to a pipe, and stdout is none; write it to a new file \
+                 of mode 600 with --out FILE"
+            )),
+            None => Err(format!(
+                "stdout is not a terminal, so the {what} could end in a log; write it to a new \
                  file with --out FILE, or to a pipe with --out -"
-                    .to_owned(),
-            ),
+            )),
         }
     }
 
-    pub(super) fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         matches!(self, Self::File(_))
     }
 
-    /// Writes the token and a newline.
+    /// Writes the secret and a newline. `what` is its kind, for messages.
     ///
     /// # Errors
-    /// The file exists, or the token cannot be written.
-    pub(super) fn write(self, token: &Token) -> Result<Written<'a>, Failure> {
-        let line = format!("{}\n", token.secret().expose());
+    /// The file exists, or the secret cannot be written.
+    pub(crate) fn write(self, what: &str, secret: &str) -> Result<Written<'a>, Failure> {
+        let line = format!("{secret}\n");
         match self {
             Self::Stdout => {
                 let mut stdout = io::stdout();
                 let result = stdout.write_all(line.as_bytes());
                 result.and_then(|()| stdout.flush()).map_err(|error| {
-                    Failure::system(format!("could not write the token to stdout: {error}"))
+                    Failure::system(format!("could not write the {what} to stdout: {error}"))
                 })?;
                 Ok(Written {
                     path: None,
                     keep: true,
                 })
             }
-            Self::File(path) => write_file(path, &line),
+            Self::File(path) => write_file(path, what, &line),
         }
     }
 }
 
-fn write_file<'a>(path: &'a Path, line: &str) -> Result<Written<'a>, Failure> {
+fn write_file<'a>(path: &'a Path, what: &str, line: &str) -> Result<Written<'a>, Failure> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::usage(format!(
             "{} exists already; give --out a new file, or delete this one first",
             path.display()
         )),
         _ => Failure::system(format!(
-            "could not write the token to {}: {error}",
+            "could not write the {what} to {}: {error}",
             path.display()
         )),
     };
@@ -114,8 +111,8 @@ fn write_file<'a>(path: &'a Path, line: &str) -> Result<Written<'a>, Failure> {
 }
 
 impl<'a> Written<'a> {
-    /// Keeps the token, and returns the path of its file if it has one.
-    pub(super) fn keep(mut self) -> Option<&'a Path> {
+    /// Keeps the secret, and returns the path of its file if it has one.
+    pub(crate) fn keep(mut self) -> Option<&'a Path> {
         self.keep = true;
         self.path
     }

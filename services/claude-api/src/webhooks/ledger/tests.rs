@@ -1,0 +1,123 @@
+use protocol::State;
+
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn ledger(events: &[WebhookEvent]) -> (Ledger, Status) {
+    let id = ExecutionId::random();
+    let webhook = Webhook {
+        events: events.to_vec(),
+        ..Webhook::new("https://hooks.example:8443/secret")
+    };
+    let mut status = Status::queued(id, at(0), "default".into());
+    status.state = State::Running;
+    (Ledger::new(id, Some("a"), &webhook), status)
+}
+
+#[test]
+fn an_event_has_one_id_however_often_its_cause_is_reported() {
+    let (mut ledger, status) = ledger(&[WebhookEvent::Ended, WebhookEvent::Stalled]);
+    let id = status.execution_id;
+    ledger.stall(&status, at(1));
+    let first = format!("evt_{id}_stalled_1");
+    ledger.settle(&first, Tried::Accepted, at(2));
+    ledger.stall(&status, at(3));
+    ledger.end(&status, at(4));
+    ledger.end(&status, at(5));
+    ledger.stall(&status, at(6));
+    let ids: Vec<_> = ledger
+        .pending
+        .iter()
+        .map(|event| event.id.clone())
+        .collect();
+    assert_eq!(
+        ids,
+        ["stalled_2", "ended"].map(|end| format!("evt_{id}_{end}"))
+    );
+    assert!(
+        ids.iter().all(|id| !id.contains('.')),
+        "a period would forge a signed content"
+    );
+    let decoded: Ledger = serde_json::from_slice(&ledger.encode()).unwrap();
+    assert_eq!(decoded, ledger);
+}
+
+#[test]
+fn events_that_the_receiver_does_not_want_are_not_made() {
+    let (mut ledger, status) = ledger(&[WebhookEvent::Stalled]);
+    ledger.end(&status, at(1));
+    assert!(ledger.is_complete());
+    let (mut ledger, status) = self::ledger(&[WebhookEvent::Ended]);
+    ledger.stall(&status, at(1));
+    assert!(ledger.pending.is_empty() && !ledger.is_complete());
+}
+
+#[test]
+fn an_execution_that_stalls_often_has_a_bounded_ledger() {
+    let (mut ledger, status) = ledger(&WebhookEvent::ALL);
+    for second in 0..100 {
+        ledger.stall(&status, at(second));
+    }
+    ledger.end(&status, at(100));
+    assert_eq!(ledger.pending.len(), 2);
+}
+
+#[test]
+fn a_failed_event_is_tried_for_a_day_and_then_given_up() {
+    let (mut ledger, status) = ledger(&[WebhookEvent::Ended]);
+    ledger.end(&status, at(0));
+    let id = ledger.pending[0].id.clone();
+    let hour = Duration::from_secs(3600);
+    let mut tries = 0;
+    let outcome = loop {
+        let now = ledger.pending[0].next_try;
+        tries += 1;
+        match ledger.settle(&id, Tried::Failed(hour), now) {
+            Some(WebhookOutcome::Failed) => {}
+            other => break other,
+        }
+    };
+    assert_eq!((tries, outcome), (25, Some(WebhookOutcome::Expired)));
+    assert!(ledger.is_complete());
+    let shown = ledger.status();
+    assert_eq!((shown.pending, shown.delivered, shown.failed), (0, 0, 1));
+    assert_eq!(shown.host, "hooks.example:8443");
+    assert_eq!(
+        ledger.settle(&id, Tried::Accepted, at(0)),
+        None,
+        "it is settled"
+    );
+}
+
+#[test]
+fn a_delivery_that_was_not_tried_changes_nothing_for_a_day() {
+    let (mut ledger, status) = ledger(&[WebhookEvent::Ended]);
+    ledger.end(&status, at(0));
+    let (id, before) = (ledger.pending[0].id.clone(), ledger.clone());
+    assert_eq!(ledger.settle(&id, Tried::Not, at(86_399)), None);
+    assert_eq!(ledger, before);
+    let outcome = ledger.settle(&id, Tried::Not, at(86_400));
+    assert_eq!(outcome, Some(WebhookOutcome::Expired));
+}
+
+#[test]
+fn results_are_counted() {
+    let (mut ledger, status) = ledger(&WebhookEvent::ALL);
+    ledger.stall(&status, at(0));
+    ledger.end(&status, at(1));
+    let ids: Vec<_> = ledger
+        .pending
+        .iter()
+        .map(|event| event.id.clone())
+        .collect();
+    ledger.settle(&ids[0], Tried::Refused, at(2));
+    ledger.settle(&ids[1], Tried::Accepted, at(3));
+    let shown = ledger.status();
+    assert_eq!((shown.pending, shown.delivered, shown.failed), (0, 1, 1));
+    let last = shown.last.unwrap();
+    assert_eq!((last.at, last.event), (at(3), WebhookEvent::Ended));
+    assert_eq!(last.result, WebhookOutcome::Accepted);
+}
