@@ -46,7 +46,7 @@ use tokio::sync::watch;
 
 use crate::config::CredentialsUrl;
 use crate::metrics::ModelRequests;
-pub(crate) use deliveries::{DeliveryOutcomes, NotSent};
+pub(crate) use deliveries::{DeliveryOutcome, DeliveryOutcomes, NotSent};
 pub(crate) use held::Held;
 pub(crate) use known::{Access, Known};
 use peer_rule::PeerRule;
@@ -179,14 +179,12 @@ impl Credentials {
     /// # Errors
     /// The webhook was not sent: `credentials` is not connected, too many webhooks have no result
     /// yet, or this one is too long. Only the last error is final.
-    #[allow(dead_code, reason = "for the queue of webhooks, which is built apart")]
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), NotSent> {
         self.shared.with(|table| table.deliver(delivery))
     }
 
     /// Returns the results of [`Credentials::deliver`]. `None` after the first call: there is one
     /// reader.
-    #[allow(dead_code, reason = "for the queue of webhooks, which is built apart")]
     pub(crate) fn delivery_outcomes(&self) -> Option<DeliveryOutcomes> {
         self.shared.with(|table| table.take_outcomes())
     }

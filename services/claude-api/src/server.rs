@@ -57,8 +57,11 @@ pub async fn run(
     let token = service.stop_token();
     tokio::spawn(checks::keep_checking(Arc::clone(&service.engine), token));
     tokio::spawn(Arc::clone(&service).run_retention());
-    let courier = Arc::new(Post::without_connection());
-    service.background(Arc::clone(&service).run_webhooks(courier));
+    let courier = match &service.engine.credentials {
+        Some(credentials) => Post::of_credentials(credentials),
+        None => Post::without_connection(),
+    };
+    service.background(Arc::clone(&service).run_webhooks(Arc::new(courier)));
     reach::warn_of_shared_address(&service);
     tokio::spawn(reach::call_published_port(Arc::clone(&service)));
     tokio::spawn(Arc::clone(&service).watch_tokens());

@@ -13,6 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::prices::Prices;
 use crate::request::body::Field;
+use crate::upstream::tls;
+use crate::webhooks::{Sender, WebhookArgs};
 pub use environment::{ModelAccess, Variables};
 
 /// The longest time that a setting may have, in milliseconds: a week.
@@ -122,6 +124,8 @@ pub struct Config {
     #[arg(long, env = "CREDENTIALS_LOG_FORMAT", default_value = "json")]
     #[arg(help_heading = SERVICE)]
     pub log_format: String,
+    #[command(flatten)]
+    pub webhooks: WebhookArgs,
 }
 
 /// The checked settings.
@@ -145,6 +149,8 @@ pub struct Settings {
     pub shutdown_time: Duration,
     /// The format of the log.
     pub log_format: LogFormat,
+    /// The sender of webhooks.
+    pub webhooks: Sender,
 }
 
 impl Config {
@@ -203,7 +209,13 @@ impl Config {
                 LogFormat::Json
             }
         };
-        let (true, Ok(host), Ok(access)) = (mistakes.is_empty(), host, access) else {
+        mistakes.extend(self.webhooks.check());
+        let webhooks = tls::settings(self.webhooks.webhook_ca.as_deref())
+            .map(|tls| Sender::new(&self.webhooks, tls))
+            .map_err(|error| mistakes.push(format!("--webhook-ca: {error}")));
+        let (true, Ok(host), Ok(access), Ok(webhooks)) =
+            (mistakes.is_empty(), host, access, webhooks)
+        else {
             return Err(mistakes);
         };
         Ok(Settings {
@@ -216,6 +228,7 @@ impl Config {
             check: (check_ms > 0).then(|| Duration::from_millis(check_ms)),
             shutdown_time: Duration::from_millis(shutdown_ms),
             log_format,
+            webhooks,
         })
     }
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::forward::Forwarder;
 use crate::table::Table;
+use crate::webhooks::Sender;
 use connection::{Connection, Ended};
 use delays::Delays;
 
@@ -36,6 +37,8 @@ pub struct Control {
     pub table: Table,
     /// The credential and the reports.
     pub forwarder: Arc<Forwarder>,
+    /// The sender of webhooks.
+    pub webhooks: Arc<Sender>,
 }
 
 impl Control {
@@ -78,7 +81,7 @@ impl Control {
             Ok(Err(error)) => return error.into(),
             Err(_) => return io::Error::from(io::ErrorKind::TimedOut).into(),
         };
-        let connection = Connection::new(stream, &self.table, &self.forwarder);
+        let connection = Connection::new(stream, &self.table, &self.forwarder, &self.webhooks);
         connection.serve(|| delays.reset()).await
     }
 

@@ -26,7 +26,6 @@
 pub mod check;
 pub mod config;
 pub mod control;
-pub mod deliver;
 pub mod forward;
 pub mod json;
 pub mod prices;

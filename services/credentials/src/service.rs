@@ -41,6 +41,7 @@ pub async fn run(
         check,
         shutdown_time,
         log_format: _,
+        webhooks,
     } = settings;
     let ModelAccess {
         secrets,
@@ -72,6 +73,7 @@ pub async fn run(
         own: host,
         table: table.clone(),
         forwarder: Arc::clone(&forwarder),
+        webhooks: Arc::new(webhooks),
     };
     let context = Context {
         table,

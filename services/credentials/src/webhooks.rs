@@ -19,6 +19,7 @@ mod resolve;
 mod secrets;
 mod send;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,14 @@ pub struct Sender {
     resolver: Box<dyn Resolve>,
     places: Semaphore,
     try_time: Duration,
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The reason why a try did not succeed. The text has no secret and no path of the URL.

@@ -43,7 +43,6 @@ pub(crate) struct DeliveryOutcomes {
 
 impl DeliveryOutcomes {
     /// Waits for the next result. `None` when the service ends. Cancel-safe.
-    #[allow(dead_code, reason = "for the queue of webhooks, which is built apart")]
     pub(crate) async fn next(&mut self) -> Option<DeliveryOutcome> {
         self.receiver.recv().await
     }

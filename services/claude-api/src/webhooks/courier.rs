@@ -8,6 +8,8 @@ use futures::future::BoxFuture;
 use grants::{Delivered, Delivery};
 use tokio::sync::oneshot;
 
+use crate::credentials::{Credentials, DeliveryOutcome, NotSent};
+
 /// Carries out deliveries, one try for each call.
 pub(crate) trait Courier: Send + Sync + 'static {
     /// Sends an event once, and returns the result. `None` if nobody could try, because there is no
@@ -18,10 +20,6 @@ pub(crate) trait Courier: Send + Sync + 'static {
 
 /// What became of an order that was given to the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the control connection returns the others")
-)]
 pub(crate) enum Handover {
     /// The order is on its way, and a result follows.
     Given,
@@ -66,6 +64,27 @@ impl Post {
         }
     }
 
+    /// Creates the courier that gives its orders to `credentials`. A task passes on the results, until
+    /// the service ends.
+    pub(crate) fn of_credentials(credentials: &Credentials) -> Self {
+        let results = Results::default();
+        if let Some(mut outcomes) = credentials.delivery_outcomes() {
+            let results = results.clone();
+            tokio::spawn(async move {
+                while let Some(DeliveryOutcome { id, outcome }) = outcomes.next().await {
+                    results.arrived(&id, outcome);
+                }
+            });
+        }
+        let credentials = credentials.clone();
+        let give = move |delivery| match credentials.deliver(delivery) {
+            Ok(()) => Handover::Given,
+            Err(NotSent::NotConnected | NotSent::Busy) => Handover::NotNow,
+            Err(NotSent::TooLong) => Handover::Never,
+        };
+        Self::new(give, results)
+    }
+
     /// Creates the courier of a service that has no connection to `credentials`: every event waits.
     pub(crate) fn without_connection() -> Self {
         Self::new(|_| Handover::NotNow, Results::default())
@@ -100,10 +119,6 @@ impl Courier for Post {
 impl Results {
     /// Passes on the result of a delivery. A result that nobody awaits, for example of an earlier
     /// connection, is dropped.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the reader of the control connection calls it")
-    )]
     pub(crate) fn arrived(&self, id: &str, delivered: Delivered) {
         if let Some(awaited) = self.lock().remove(id) {
             let _ = awaited.send(delivered);

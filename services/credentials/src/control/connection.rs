@@ -1,12 +1,12 @@
 //! One control connection, from its first line to its end.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use grants::{
-    BEAT, CredentialState, Delivered, Delivery, LINE_BYTES, LineError, Order, Report, SILENCE,
-    VERSION,
+    BEAT, CredentialState, Delivery, LINE_BYTES, LineError, Order, Report, SILENCE, VERSION,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -15,13 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-use crate::deliver::deliver;
 use crate::forward::Forwarder;
 use crate::table::{Session, Table};
+use crate::webhooks::Sender;
 
-/// The most deliveries of webhooks at one time. A further one fails at once, and claude-api tries it
-/// again.
-const DELIVERIES: usize = 64;
 /// The time between two looks at the files of the credential. A change is reported that late at
 /// most; requests use the new credential at once.
 const CREDENTIAL_PERIOD: Duration = Duration::from_secs(1);
@@ -64,6 +61,7 @@ pub(super) struct Connection<'a> {
     write: OwnedWriteHalf,
     table: &'a Table,
     forwarder: &'a Forwarder,
+    webhooks: &'a Arc<Sender>,
     /// The state of the credential that was reported last.
     reported: CredentialState,
     /// The deliveries that are being tried. They end with the connection.
@@ -71,13 +69,19 @@ pub(super) struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(stream: TcpStream, table: &'a Table, forwarder: &'a Forwarder) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        table: &'a Table,
+        forwarder: &'a Forwarder,
+        webhooks: &'a Arc<Sender>,
+    ) -> Self {
         let (read, write) = stream.into_split();
         Self {
             lines: FramedRead::new(read, LinesCodec::new_with_max_length(LINE_BYTES - 1)),
             write,
             table,
             forwarder,
+            webhooks,
             reported: forwarder.secrets.state(),
             deliveries: JoinSet::new(),
         }
@@ -153,7 +157,7 @@ impl<'a> Connection<'a> {
             Order::Synced => session.synced(),
             Order::Revoke { execution_id } => self.revoke(session, execution_id),
             Order::Exhaust { execution_id } => session.exhaust(&execution_id),
-            Order::Deliver(delivery) => self.begin_delivery(delivery).await?,
+            Order::Deliver(delivery) => self.begin_delivery(delivery),
         }
         Ok(())
     }
@@ -170,18 +174,14 @@ impl<'a> Connection<'a> {
         });
     }
 
-    async fn begin_delivery(&mut self, delivery: Delivery) -> Result<(), Ended> {
-        let id = delivery.id.clone();
-        if self.deliveries.len() < DELIVERIES {
-            self.deliveries.spawn(async move {
-                let outcome = deliver(delivery).await;
-                Report::Delivered { id, outcome }
-            });
-            return Ok(());
-        }
-        let reason = format!("{DELIVERIES} deliveries are being tried");
-        let outcome = Delivered::Failed { reason };
-        self.send(&Report::Delivered { id, outcome }).await
+    /// Begins one try to deliver a webhook. The sender bounds the number of tries.
+    fn begin_delivery(&mut self, delivery: Delivery) {
+        let webhooks = Arc::clone(self.webhooks);
+        self.deliveries.spawn(async move {
+            let id = delivery.id.clone();
+            let outcome = webhooks.deliver(delivery).await;
+            Report::Delivered { id, outcome }
+        });
     }
 
     /// Reports the credential if it has changed.
