@@ -178,3 +178,26 @@ async fn a_webhook_that_is_not_allowed_is_refused_over_http_and_websocket() {
         assert_eq!(error["data"]["reason"], reason, "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_stall_of_a_running_execution_becomes_an_event() {
+    let options = StackOptions::default()
+        .api("--webhook-hosts=hooks.example")
+        .api("--stalled-ms=300")
+        .api("--idle-timeout-ms=20000");
+    let stack = Stack::with(options).await;
+    for (events, expected) in [(json!(["stalled"]), 1), (json!(["stalled", "ended"]), 2)] {
+        let execution = id();
+        let webhook = json!({ "url": "https://hooks.example/", "events": events });
+        let body = json!({ "prompt": "@say a\n@silence 1\n@say b", "webhook": webhook });
+        let (code, _) = stack.http().put(&execution, &body).await.unwrap();
+        assert_eq!(code.as_u16(), 201);
+        let seen = stack.http().follow_to_end(&execution).await.unwrap();
+        assert!(
+            seen.iter().any(|status| status["stalled"] == true),
+            "{seen:?}"
+        );
+        let shown = stack.http().status(&execution).await.unwrap();
+        assert_eq!(shown["webhook"]["pending"], expected, "{shown}");
+    }
+}
