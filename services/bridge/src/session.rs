@@ -71,7 +71,7 @@ pub mod shared;
 pub mod task;
 pub mod wire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -201,7 +201,7 @@ struct Session<T> {
     /// The traces of answered executes and attaches whose views have not begun, by execution. At
     /// most as many as the session may view. Empty without the export of traces, unless clients
     /// name traces.
-    traces: HashMap<ExecutionId, TraceContext>,
+    traces: BTreeMap<ExecutionId, TraceContext>,
     /// The memory charges for inputs (lines for a CLI's stdin) that claude-api has not answered, by
     /// the token of the request. They count in the budget for incoming messages.
     inputs: HashMap<Token, Arc<InboundCharge>>,
@@ -296,7 +296,7 @@ pub async fn run<T: AsyncRead + AsyncWrite + Unpin>(
         lists: SessionLists::default(),
         name,
         view_requests: HashMap::new(),
-        traces: HashMap::new(),
+        traces: BTreeMap::new(),
         inputs: HashMap::new(),
         own_inbound: None,
         held: share.charge(),

@@ -31,7 +31,7 @@ use protocol::{Exposition, ProblemType, Status};
 
 pub(crate) use gauges::Gauges;
 use gauges::StateGauges;
-use labels::{EndLabels, KindLabel, ReasonLabel};
+use labels::{EndLabels, KindLabel, ReasonLabel, WebhookLabels};
 pub(crate) use model_requests::ModelRequests;
 use per_principal::PerPrincipal;
 use usage::{TOKENS, positive_cost, token_count};
@@ -80,8 +80,6 @@ pub(crate) struct Metrics {
     pub(crate) spans: telemetry::Counters,
     /// Counts the tries to deliver webhooks, by event and result.
     webhooks: Family<WebhookLabels, Counter>,
-    /// The number of webhook events that are to be delivered.
-    webhooks_pending: Gauge,
 }
 
 /// The counters of bytes on the way from the CLI's stdout to the disk. Clones share the same

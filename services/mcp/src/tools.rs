@@ -194,6 +194,8 @@ fn execution(waits: bool) -> JsonObject {
         "deadlineSeconds": positive("Ends the execution after this running time"),
         "metadata": pairs("Metadata returned in the status"),
         "webhook": webhook(),
+        "traceparent": string("The client's span (W3C Trace Context)"),
+        "tracestate": string("Data of tracing systems for that trace"),
         "executionId": id("An id that you choose: a repeated call with it never runs twice"),
     });
     if waits {

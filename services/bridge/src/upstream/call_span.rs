@@ -1,4 +1,4 @@
-//! The span of a client's request, to which the requests to claude-api belong.
+//! The spans of a client's request, and of the requests to claude-api that belong to it.
 
 use protocol::rpc::RpcError;
 use protocol::{ExecutionId, TraceContext};
@@ -25,6 +25,18 @@ impl Upstream {
                 span.set("ccb.execution.id", id.to_string());
             }
         }
+        span
+    }
+
+    /// Starts the span of a request to claude-api. A request that belongs to no call has none.
+    pub(super) fn request_span(&self, method: &'static str) -> Span {
+        let Some(parent) = &self.trace else {
+            return Span::default();
+        };
+        let mut span = self
+            .tracer
+            .span(Kind::Client, Some(parent), || method.to_owned());
+        span.set("http.request.method", method);
         span
     }
 }

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use telemetry::{Kind, Span};
-
-use super::Upstream;
+use telemetry::Span;
 
 /// A request to claude-api that is not sent yet. Its span begins when it is made and ends with the
 /// head of the answer, or when it is dropped.
@@ -73,19 +71,5 @@ pub(super) fn note_answer(span: &mut Span, status: Option<u16>) {
             }
         }
         None => span.fail("no_answer"),
-    }
-}
-
-impl Upstream {
-    /// Starts the span of a request to claude-api. A request that belongs to no call has none.
-    pub(super) fn request_span(&self, method: &'static str) -> Span {
-        let Some(parent) = &self.trace else {
-            return Span::default();
-        };
-        let mut span = self
-            .tracer
-            .span(Kind::Client, Some(parent), || method.to_owned());
-        span.set("http.request.method", method);
-        span
     }
 }

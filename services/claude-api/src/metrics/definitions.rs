@@ -64,7 +64,7 @@ impl Metrics {
         let per_principal = is_per_principal.then(|| PerPrincipal::register(&mut registry));
         let [queue, first_byte, first_text, duration] = histograms(&mut registry);
         let output = output(&mut registry);
-        let (webhooks, webhooks_pending) = webhooks(&mut registry);
+        let webhooks = webhooks(&mut registry);
         let ended = Family::<EndLabels, Counter>::default();
         for (state, reason) in ENDS {
             drop(ended.get_or_create(&EndLabels::new(state, reason)));
@@ -144,13 +144,12 @@ impl Metrics {
             output,
             model_requests,
             webhooks,
-            webhooks_pending,
         }
     }
 }
 
-/// Registers the counter of tries to deliver webhooks, and the gauge of events that wait.
-fn webhooks(registry: &mut Registry) -> (Family<WebhookLabels, Counter>, Gauge) {
+/// Registers the counter of tries to deliver webhooks.
+fn webhooks(registry: &mut Registry) -> Family<WebhookLabels, Counter> {
     let tries = Family::<WebhookLabels, Counter>::default();
     for event in WebhookEvent::ALL {
         for outcome in WebhookOutcome::ALL {
@@ -162,13 +161,7 @@ fn webhooks(registry: &mut Registry) -> (Family<WebhookLabels, Counter>, Gauge) 
         "Tries to deliver webhooks, by event and result",
         tries.clone(),
     );
-    let pending = Gauge::default();
-    registry.register(
-        "webhooks_pending",
-        "Webhook events that are to be delivered",
-        pending.clone(),
-    );
-    (tries, pending)
+    tries
 }
 
 /// Registers the histograms of times in the life of an execution: wait in the queue, first byte,

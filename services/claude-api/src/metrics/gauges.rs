@@ -32,6 +32,8 @@ pub(crate) struct Gauges {
     pub(crate) conditions: Conditions,
     /// The principals with a budget for a day, as last counted; they are counted every 3 seconds.
     pub(crate) budgets: Budgets,
+    /// The number of webhook events that are to be delivered.
+    pub(crate) webhooks_pending: i64,
 }
 
 /// The registered gauges of the page.
@@ -53,6 +55,8 @@ pub(super) struct StateGauges {
     warnings: Family<ReasonLabel, Gauge>,
     /// The number of principals with a budget for a day, by how much of it is spent.
     budgets: Family<StateLabel, Gauge>,
+    /// The number of webhook events that are to be delivered.
+    webhooks_pending: Gauge,
 }
 
 impl StateGauges {
@@ -70,6 +74,12 @@ impl StateGauges {
              percent, near is from there on, and spent is all of it",
             budgets.clone(),
         );
+        let webhooks_pending = Gauge::default();
+        registry.register(
+            "webhooks_pending",
+            "Webhook events that are to be delivered",
+            webhooks_pending.clone(),
+        );
         Self {
             executions,
             viewers,
@@ -79,6 +89,7 @@ impl StateGauges {
             obstacles,
             warnings,
             budgets,
+            webhooks_pending,
         }
     }
 
@@ -94,7 +105,9 @@ impl StateGauges {
             spool_free_bytes,
             conditions,
             budgets,
+            webhooks_pending,
         } = gauges;
+        self.webhooks_pending.set(*webhooks_pending);
         for (state, count) in [
             (State::Queued, queued),
             (State::Running, running),

@@ -3,7 +3,7 @@
 use protocol::{Role, State};
 use serde_json::{Map, Value, json};
 
-use crate::names::word;
+use crate::names::{one_of, word};
 use crate::schema::{Object, count, described, exactly, list, or_null, reference, text, time};
 use crate::shared::{body_fields, expires_seconds, limits, prompt, share_role};
 use crate::websocket::both_continue;
@@ -107,6 +107,16 @@ fn redeemed() -> Value {
         .build()
 }
 
+/// Returns the schema of the facts about the credential of the model.
+fn credential() -> Value {
+    let kinds = ["apiKey", "oauthToken", "authToken"];
+    Object::new("The use of the credential of the model.")
+        .field("lastWorkedAt", or_null(time("When it last worked.")))
+        .field("lastRefusedAt", or_null(time("When it was last refused.")))
+        .field("kind", or_null(one_of(&kinds, "Its kind.")))
+        .build()
+}
+
 fn ready() -> Value {
     let obstacles = |text: &str| list(reference("Obstacle"), text);
     let mut reasons = obstacles("Empty.");
@@ -115,6 +125,7 @@ fn ready() -> Value {
         .field("status", exactly("ready"))
         .field("reasons", reasons)
         .field("warnings", obstacles("Protections that are missing."))
+        .optional("credential", credential())
         .build()
 }
 

@@ -7,12 +7,13 @@ use protocol::body::{
     BUDGET_USD_MAX, DEFAULT_WORKSPACE, LIST_BYTES, MCP_PREFIX, METADATA_BYTES, NAME_BYTES,
     SECONDS_MAX, TOOL_BYTES, TOOLS_MAX, WORKSPACE_CHARS,
 };
+use protocol::webhook::{URL_BYTES, WebhookEvent};
 use protocol::{Format, InputMode, OnInterrupt, OnUsageLimit, PromptMode};
 use serde_json::{Value, json};
 
 use super::status::strings;
 use crate::names::word;
-use crate::schema::{Object, described, range, reference, text, with_default};
+use crate::schema::{Object, described, list, range, reference, text, with_default};
 
 /// A text with at least one character that is not white space (Unicode White_Space).
 const NOT_BLANK: &str = r"[^\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]";
@@ -33,7 +34,7 @@ pub(crate) fn prompt() -> Value {
 
 /// Adds all fields of a body but `prompt`.
 pub(crate) fn body_fields(object: Object) -> Object {
-    lists(settings(modes(object)))
+    connections(lists(settings(modes(object))))
         .setting("conversation", {
             let text = "The `conversation` of an earlier status. Executions of one conversation \
                 run one at a time. Not together with `continues`.";
@@ -179,6 +180,33 @@ fn lists(object: Object) -> Object {
         .setting("disallowedTools", tools(tool(), "Added to the operator's."))
         .setting("env", with_default(env, json!({})))
         .setting("metadata", with_default(strings(&metadata), json!({})))
+}
+
+/// Adds the fields that connect the execution with other systems: its trace, and its webhook.
+fn connections(object: Object) -> Object {
+    let webhook = Object::new("The receiver to which events are reported.")
+        .field(
+            "url",
+            described(
+                json!({ "type": "string", "minLength": 1, "maxLength": URL_BYTES }),
+                "An `https://` URL whose host and port are on the operator's list.",
+            ),
+        )
+        .setting("events", {
+            let events = list(word::<WebhookEvent>("An event."), "No event twice.");
+            let mut events = with_default(events, json!([WebhookEvent::Ended]));
+            events["minItems"] = 1.into();
+            events["uniqueItems"] = true.into();
+            events
+        })
+        .closed();
+    object
+        .setting(
+            "traceparent",
+            text("The client's span (W3C Trace Context). A malformed one is ignored."),
+        )
+        .setting("tracestate", text("Data of tracing systems for the trace."))
+        .setting("webhook", webhook.build())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The status object and its parts (docs/protocol.md, "Status object").
 
 use protocol::status::{MAX_DENIALS, MAX_WARNINGS};
+use protocol::webhook::{WebhookEvent, WebhookOutcome};
 use protocol::{Reason, State};
 use serde_json::{Value, json};
 
@@ -69,6 +70,24 @@ pub(crate) fn status_fields(object: Object) -> Object {
         .field("warnings", warnings())
         .field("stderrTail", text("The last 16 KiB of stderr."))
         .field("metadata", strings("From the body."))
+        .field("webhook", or_null(webhook()))
+}
+
+/// Returns the schema of what became of a webhook's events.
+fn webhook() -> Value {
+    let events = list(word::<WebhookEvent>("An event."), "The reported events.");
+    let last = Object::new("The last try to deliver an event.")
+        .field("at", time("When its result was known."))
+        .field("event", word::<WebhookEvent>("The event."))
+        .field("result", word::<WebhookOutcome>("Its result."));
+    Object::new("What became of the events of the webhook.")
+        .field("host", text("Host and port of the receiver."))
+        .field("events", events)
+        .field("pending", count("Events that are to be delivered."))
+        .field("delivered", count("Events that the receiver accepted."))
+        .field("failed", count("Events that were given up."))
+        .field("last", or_null(last.build()))
+        .build()
 }
 
 /// Adds the fields that say how the execution ended, and what its output is.
