@@ -5,6 +5,7 @@
     reason = "helpers of tests; clippy.toml allows it only inside test functions"
 )]
 
+mod delivered;
 mod receiver;
 
 use std::process::Stdio;

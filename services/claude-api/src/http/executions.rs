@@ -17,6 +17,7 @@ use super::output::{needs_http_11, stream, viewer};
 use super::query::{Id, NoQuery, Query};
 use super::reply::{App, Reply};
 use super::reply::{json, json_response};
+use super::trace::BeginsTrace;
 use crate::access::{Caller, Right};
 use crate::execution::Control;
 use crate::service::{Burn, Cancel, Service};
@@ -30,11 +31,13 @@ pub(crate) async fn accept(
     Extension(caller): Extension<Caller>,
     Id(id): Id,
     _: NoQuery,
+    begins: Option<Extension<BeginsTrace>>,
     version: Version,
     headers: HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    submit(&service, &caller, id, version, &headers, request).await
+    let head = (version, headers, begins.is_some());
+    submit(&service, &caller, id, head, request).await
 }
 
 /// `POST /v1/executions`: accepts an execution under a random id, which the response header
@@ -44,28 +47,30 @@ pub(crate) async fn create(
     State(service): App,
     Extension(caller): Extension<Caller>,
     _: NoQuery,
+    begins: Option<Extension<BeginsTrace>>,
     version: Version,
     headers: HeaderMap,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
     let id = ExecutionId::random();
-    submit(&service, &caller, id, version, &headers, request).await
+    let head = (version, headers, begins.is_some());
+    submit(&service, &caller, id, head, request).await
 }
 
 /// Reads the request body, accepts the execution under `id`, and answers with its output as a
 /// stream or with its status. A stream without a free permit is refused before anything is
-/// recorded.
+/// recorded. The head of the request is its HTTP version, its headers, and whether these name a trace
+/// that begins at this service.
 async fn submit(
     service: &Arc<Service>,
     caller: &Caller,
     id: ExecutionId,
-    version: Version,
-    headers: &HeaderMap,
+    (version, headers, begins_trace): (Version, HeaderMap, bool),
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
     // Before the body, which a client without the right sends in vain.
     caller.check(Right::Own)?;
-    let accepts_json = accepts_json(headers);
+    let accepts_json = accepts_json(&headers);
     if !accepts_json {
         needs_http_11(version)?;
     }
@@ -74,7 +79,8 @@ async fn submit(
         .execution(request, caller.quota(), &service.engine.settings.limits)
         .await?;
     // The headers are those of the nearest sender, such as a bridge, so they override the body.
-    if let Some(trace) = TraceContext::from_headers(headers) {
+    let keeps_own = begins_trace && body.trace().is_some();
+    if let Some(trace) = TraceContext::from_headers(&headers).filter(|_| !keeps_own) {
         body.set_trace(&trace);
     }
     // After the body, which may never arrive, and before the execution is recorded.
@@ -90,7 +96,7 @@ async fn submit(
         StatusCode::OK
     };
     let mut response = if let Some(place) = stream_permit {
-        let viewer = viewer(headers);
+        let viewer = viewer(&headers);
         let mut response = stream(service, &acceptance.view, id, 0, place, viewer).await?;
         *response.status_mut() = code;
         response

@@ -12,6 +12,11 @@ use super::reply::App;
 /// The beginnings of paths that have no spans: monitoring requests them all the time.
 const UNTRACED: [&str; 2] = ["/health", "/metrics"];
 
+/// The extension of a request whose trace begins here: its headers named none. A trace in the body
+/// overrides it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BeginsTrace;
+
 /// Middleware that records a span for each admitted request, if spans are exported. The span is a
 /// child of the trace in the headers. The handlers see the span as the parent, in the same headers.
 /// The span of a stream ends with the head of the answer.
@@ -38,6 +43,9 @@ pub(super) async fn record(State(service): App, mut request: Request, next: Next
     }
     if let Some(context) = span.context() {
         context.set_headers(request.headers_mut());
+    }
+    if parent.is_none() {
+        request.extensions_mut().insert(BeginsTrace);
     }
     let response = next.run(request).await;
     let status = response.status();

@@ -22,6 +22,16 @@ const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// A text without NUL.
 const NO_NUL: &str = r"^[^\u0000]*$";
 
+/// A URL of a webhook: a name or an IPv4 address, a port, a path and a query.
+const WEBHOOK_URL: &str = concat!(
+    "^https://(([A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?\\.){0,3}",
+    "[A-Za-z]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?",
+    "|((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}",
+    "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]))",
+    "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?",
+    "([/?][A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?$",
+);
+
 /// Returns the schema of a prompt.
 pub(crate) fn prompt() -> Value {
     json!({
@@ -188,8 +198,9 @@ fn connections(object: Object) -> Object {
         .field(
             "url",
             described(
-                json!({ "type": "string", "minLength": 1, "maxLength": URL_BYTES }),
-                "An `https://` URL whose host and port are on the operator's list.",
+                json!({ "type": "string", "maxLength": URL_BYTES, "pattern": WEBHOOK_URL }),
+                "An `https://` URL whose host and port are on the operator's list. An IPv6 address \
+                 in brackets is allowed, too, although the pattern has none.",
             ),
         )
         .setting("events", {

@@ -30,7 +30,7 @@ async fn a_restart_keeps_the_trace_and_the_span_of_queued_and_running_executions
         };
         let span = receiver.find("the span of an execution", wanted).await;
         assert_eq!(span.trace, TRACE);
-        assert_ne!(span.parent, CLIENT, "the request is between");
+        assert_eq!(span.parent, CLIENT, "the body names the parent");
         // The output of the interrupted execution is from before the restart.
         let output = http.output(execution, 0).await.expect("an output");
         let environment = parsed(&String::from_utf8(output.bytes).expect("UTF-8"));

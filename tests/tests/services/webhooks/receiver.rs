@@ -17,6 +17,8 @@ pub(super) struct Receiver {
     port: u16,
     /// The TLS settings of a sender that trusts the receiver.
     pub(super) trusted: Arc<ClientConfig>,
+    /// The certificate of the authority that such a sender trusts, as PEM.
+    pub(super) authority: String,
     requests: Arc<Mutex<Vec<Request>>>,
     task: JoinHandle<()>,
 }
@@ -40,7 +42,7 @@ impl Receiver {
 
     /// Starts a receiver that answers with this status, which may change.
     pub(super) async fn answering(status: Arc<AtomicU16>) -> Self {
-        let (server, trusted) = certificates();
+        let (server, trusted, authority) = certificates();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -67,6 +69,7 @@ impl Receiver {
         Self {
             port,
             trusted,
+            authority,
             requests,
             task,
         }
@@ -121,8 +124,9 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
     })
 }
 
-/// Returns the TLS settings of a server at localhost, and those of a client that trusts it.
-fn certificates() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+/// Returns the TLS settings of a server at localhost, those of a client that trusts it, and the
+/// certificate that the client trusts, as PEM.
+fn certificates() -> (Arc<ServerConfig>, Arc<ClientConfig>, String) {
     let provider = || Arc::new(rustls::crypto::ring::default_provider());
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -146,5 +150,5 @@ fn certificates() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    (Arc::new(server), Arc::new(client))
+    (Arc::new(server), Arc::new(client), authority.pem())
 }

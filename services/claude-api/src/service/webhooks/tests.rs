@@ -133,6 +133,7 @@ fn stored(service: &Service, body: Body) -> ExecutionId {
         conversation: id.to_string(),
         idle_timeout_ms: 1000,
         chain: Chain::default(),
+        trace: None,
     };
     let registry = &service.engine.registry;
     let mut first = first_status(id, &accepted);
