@@ -41,6 +41,7 @@ async fn run(stack: &Stack, prompt: &str, extra: Value) -> (String, String, Valu
     let id = answer["executionId"].as_str().expect("an id").to_owned();
     let status = crate::support::ended(&stack.http(), &id).await;
     let output = stack.http().output(&id, 0).await.expect("an output");
+    client.wait_terminal(&id).await;
     client.finish().await;
     let text = String::from_utf8(output.bytes).expect("UTF-8");
     (id, text, status)
