@@ -27,7 +27,10 @@ impl Judgement {
                 if is_refused {
                     return Self::Refused;
                 }
-                tracing::debug!(error = %failure, "claude-api did not judge a credential");
+                tracing::debug!(
+                    error = failure.logged(),
+                    "claude-api did not judge a credential"
+                );
                 Self::NoAnswer
             }
         }

@@ -63,7 +63,7 @@ pub struct NetworkArgs {
     #[arg(help_heading = NETWORK)]
     pub proxy_port: Option<String>,
     /// Most open connections in all, sessions included; default: --sessions and 1048 more. One more
-    /// closes the oldest connection without a session
+    /// closes a connection that waits for its client
     #[arg(long, env = "BRIDGE_CONNECTIONS")]
     #[arg(help_heading = NETWORK)]
     pub connections: Option<String>,

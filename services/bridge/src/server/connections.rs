@@ -20,7 +20,7 @@ use tower::ServiceExt;
 
 use crate::config::ConnectionLimits;
 use crate::metrics::Metrics;
-use activity::{Activity, Expired, WatchedStream};
+use activity::{Expired, WatchedStream};
 use refusal::refuse;
 pub(super) use slots::OpenConnection;
 use slots::{ConnectionSlot, ConnectionSlots, Full};
@@ -133,7 +133,9 @@ impl Connections {
                 Ok((slot, open)) => this.serve(accepted, router, slot, open).await,
                 Err(_) => {
                     this.metrics.refused("connections");
-                    tracing::debug!("every connection is a session; closed a new connection");
+                    tracing::debug!(
+                        "every connection is a session or has a request; closed a new one"
+                    );
                 }
             }
         }
@@ -181,7 +183,7 @@ impl Connections {
             is_proxy_port,
             open: Arc::new(open),
         };
-        let activity = Activity::default();
+        let activity = slot.activity().clone();
         let stream = WatchedStream::new(stream, activity.clone());
         let (requests, responses) = (activity.clone(), activity.clone());
         let router = router
@@ -209,7 +211,7 @@ impl Connections {
             }
             () = slot.must_close() => {
                 self.metrics.refused("connections");
-                tracing::debug!("too many connections; closed the oldest one without a session");
+                tracing::debug!("too many connections; closed one that waited for its client");
                 return;
             }
             () = self.stop.cancelled() => {

@@ -104,7 +104,7 @@ impl Upstream {
             let attempts = delays.attempts();
             tracing::info!(
                 execution = %id,
-                error = %failure,
+                error = failure.logged(),
                 attempts,
                 "claude-api did not accept an execute"
             );

@@ -182,7 +182,7 @@ impl Upstream {
             let delay = delays.next_delay(failure.retry_after());
             if !failure.is_transient() || Instant::now() + delay >= end {
                 tracing::info!(
-                    error = %failure,
+                    error = failure.logged(),
                     attempts = delays.attempts(),
                     "a call to claude-api failed and is not retried any more"
                 );

@@ -47,6 +47,16 @@ pub fn printable(text: &str) -> String {
 }
 
 impl Failure {
+    /// Returns the text for the log. It has no detail of claude-api, which may repeat a text of the
+    /// client, such as a token at a wrong place.
+    #[must_use]
+    pub fn logged(&self) -> String {
+        match self {
+            Self::Refused(problem, _) => problem.kind.as_str().to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// Returns the pause that the answer asked for in its `Retry-After` header. `None` if it asked
     /// for none, or if there was no answer.
     #[must_use]
@@ -230,6 +240,15 @@ mod tests {
 
     fn refused(kind: ProblemType) -> Failure {
         Failure::Refused(Box::new(Problem::new(kind, "x").with("keptFrom", 7)), None)
+    }
+
+    #[test]
+    fn the_log_has_no_detail_of_claude_api() {
+        assert_eq!(refused(ProblemType::NotAllowed).logged(), "not-allowed");
+        assert_eq!(
+            Failure::Foreign(502, None).logged(),
+            Failure::Foreign(502, None).to_string()
+        );
     }
 
     #[test]

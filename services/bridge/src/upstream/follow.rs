@@ -201,7 +201,7 @@ impl FollowStream {
     fn wait(&mut self, failure: &Failure) -> Option<FollowItem> {
         tracing::debug!(
             execution = %self.id,
-            error = %failure,
+            error = failure.logged(),
             "the stream of an execution's statuses broke; reconnecting after a delay"
         );
         self.upstream.retries.follow.inc();

@@ -196,7 +196,7 @@ impl OutputStream {
         tracing::debug!(
             execution = %self.id,
             offset = self.offset,
-            error = %failure,
+            error = failure.logged(),
             "the stream of an execution's output broke or was refused"
         );
         if failure.is_gone() {

@@ -22,6 +22,9 @@ use crate::access::{Caller, Right};
 use crate::execution::Control;
 use crate::service::{Burn, Cancel, Service};
 
+/// The HTTP version and the headers of a request, and whether its trace begins at this service.
+type Head = (Version, HeaderMap, Option<Extension<BeginsTrace>>);
+
 /// `PUT /v1/executions/{id}`: accepts an execution under the client's id and answers 201. The
 /// answer streams the output, or is the status if the client sends `Accept: application/json`. A
 /// repetition with an equal body finds the same execution and gets 200, so a client may safely
@@ -31,12 +34,9 @@ pub(crate) async fn accept(
     Extension(caller): Extension<Caller>,
     Id(id): Id,
     _: NoQuery,
-    begins: Option<Extension<BeginsTrace>>,
-    version: Version,
-    headers: HeaderMap,
+    head: Head,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
-    let head = (version, headers, begins.is_some());
     submit(&service, &caller, id, head, request).await
 }
 
@@ -47,13 +47,10 @@ pub(crate) async fn create(
     State(service): App,
     Extension(caller): Extension<Caller>,
     _: NoQuery,
-    begins: Option<Extension<BeginsTrace>>,
-    version: Version,
-    headers: HeaderMap,
+    head: Head,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
     let id = ExecutionId::random();
-    let head = (version, headers, begins.is_some());
     submit(&service, &caller, id, head, request).await
 }
 
@@ -65,7 +62,7 @@ async fn submit(
     service: &Arc<Service>,
     caller: &Caller,
     id: ExecutionId,
-    (version, headers, begins_trace): (Version, HeaderMap, bool),
+    (version, headers, begins_trace): Head,
     request: axum::body::Body,
 ) -> Result<Response, Reply> {
     // Before the body, which a client without the right sends in vain.
@@ -79,7 +76,7 @@ async fn submit(
         .execution(request, caller.quota(), &service.engine.settings.limits)
         .await?;
     // The headers are those of the nearest sender, such as a bridge, so they override the body.
-    let keeps_own = begins_trace && body.trace().is_some();
+    let keeps_own = begins_trace.is_some() && body.trace().is_some();
     if let Some(trace) = TraceContext::from_headers(&headers).filter(|_| !keeps_own) {
         body.set_trace(&trace);
     }

@@ -24,6 +24,21 @@ pub(crate) struct CredentialFacts {
     pub(crate) kind: Option<CredentialKind>,
 }
 
+impl CredentialFacts {
+    /// Returns the facts with times that are rounded down to the hour.
+    pub(crate) fn in_hours(self) -> Self {
+        let hour = |at: Timestamp| {
+            let seconds = at.as_second();
+            Timestamp::from_second(seconds - seconds.rem_euclid(3600)).unwrap_or(at)
+        };
+        Self {
+            last_worked_at: self.last_worked_at.map(hour),
+            last_refused_at: self.last_refused_at.map(hour),
+            kind: self.kind,
+        }
+    }
+}
+
 /// Returns the obstacle for the credential of this service's own environment. `None` if the CLI has
 /// one that was not refused. `refused` is the credential that the API refused last.
 pub(super) fn of_environment(
@@ -125,4 +140,24 @@ fn refused_when_last_used() -> Obstacle {
         "the credential was refused when it was last used",
         "give a valid ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in again",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_hours_tell_no_minute() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let facts = CredentialFacts {
+            last_worked_at: at("2026-11-30T09:47:38.319Z"),
+            last_refused_at: None,
+            kind: Some(CredentialKind::ApiKey),
+        };
+        let rounded = CredentialFacts {
+            last_worked_at: at("2026-11-30T09:00:00Z"),
+            ..facts.clone()
+        };
+        assert_eq!(facts.in_hours(), rounded);
+    }
 }

@@ -79,6 +79,14 @@ impl Activity {
         }
     }
 
+    /// Returns since when the connection waits for its client. `None` while it has a request.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        match *self.0.state.borrow() {
+            State::Head(since) | State::Idle(since) => Some(since),
+            State::InRequest => None,
+        }
+    }
+
     /// Records that the head of a request is complete.
     pub(super) fn begin(&self) {
         self.set(State::InRequest);

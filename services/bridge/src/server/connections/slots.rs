@@ -2,19 +2,23 @@
 //!
 //! - When is a slot taken? When accept(2) returns. A connection counts until it has ended, also as
 //!   a WebSocket session.
-//! - Who waits for whom? No connection waits. When all slots are taken, the oldest connection
-//!   without a session is closed for the new one. A peer at its own limit gets no further
-//!   connection, and pushes out no connection of another peer.
+//! - Who waits for whom? No connection waits. When all slots are taken, a connection that waits for
+//!   its client is closed for the new one: of the peer with the most such connections, the one that
+//!   has waited longest. A connection with a request or a session is never closed for another. A
+//!   peer at its own limit gets no further connection, and pushes out no connection of another peer.
 //! - What bounds the other direction? hyper reads no further while the client does not read its
 //!   answer. The kernel drops a peer that acknowledges no data for two pings. An idle connection
 //!   and an unfinished head have time limits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use addresses::PeerKey;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+
+use super::activity::Activity;
 
 /// The limits of open connections, in all and for each peer. A clone refers to the same ones.
 #[derive(Debug, Clone)]
@@ -34,15 +38,24 @@ struct SlotTable {
     by_peer: HashMap<PeerKey, usize>,
     /// The number of the youngest connection.
     last_number: u64,
-    /// The open connections without a session by their number. The oldest is first. Cancelling a
-    /// token closes its connection.
-    without_session: BTreeMap<u64, CancellationToken>,
+    /// The open connections without a session, by their number.
+    without_session: HashMap<u64, WithoutSession>,
+}
+
+/// An open connection without a session.
+#[derive(Debug)]
+struct WithoutSession {
+    peer: PeerKey,
+    /// Whether the connection waits for its client.
+    activity: Activity,
+    /// Cancelling this closes the connection.
+    close: CancellationToken,
 }
 
 /// The reason why a connection gets no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// All connections that the bridge allows are sessions.
+    /// All connections that the bridge allows are sessions or have a request.
     All,
     /// The peer has as many connections as one peer may have.
     Peer,
@@ -54,6 +67,7 @@ pub(super) enum Full {
 pub(super) struct ConnectionSlot {
     slots: ConnectionSlots,
     number: u64,
+    activity: Activity,
     close: CancellationToken,
 }
 
@@ -78,12 +92,12 @@ impl ConnectionSlots {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a slot for a new connection. If all slots are taken, closes the oldest connection
-    /// without a session. So a new client always connects, also when many connections are idle.
+    /// Takes a slot for a new connection. If all slots are taken, closes one that waits for its
+    /// client. So a new client connects also when many connections are idle.
     ///
     /// # Errors
-    /// The peer has too many connections, unless `is_exempt` is true. Or all connections are
-    /// sessions.
+    /// The peer has too many connections, unless `is_exempt` is true. Or no connection waits for its
+    /// client.
     pub(super) fn take(
         &self,
         peer: IpAddr,
@@ -96,19 +110,27 @@ impl ConnectionSlots {
             return Err(Full::Peer);
         }
         if table.open >= self.limit {
-            let (_, oldest) = table.without_session.pop_first().ok_or(Full::All)?;
-            oldest.cancel();
+            let number = table.longest_waiting().ok_or(Full::All)?;
+            if let Some(waiting) = table.without_session.remove(&number) {
+                waiting.close.cancel();
+            }
         }
         table.open += 1;
         table.by_peer.insert(peer, of_peer + 1);
         table.last_number += 1;
         let number = table.last_number;
-        let close = CancellationToken::new();
-        table.without_session.insert(number, close.clone());
+        let (activity, close) = (Activity::default(), CancellationToken::new());
+        let without_session = WithoutSession {
+            peer,
+            activity: activity.clone(),
+            close: close.clone(),
+        };
+        table.without_session.insert(number, without_session);
         drop(table);
         let slot = ConnectionSlot {
             slots: self.clone(),
             number,
+            activity,
             close,
         };
         let slots = self.clone();
@@ -116,7 +138,33 @@ impl ConnectionSlots {
     }
 }
 
+impl SlotTable {
+    /// Returns the number of the connection to close for a new one: of the peer with the most
+    /// connections that wait for their client, the one that has waited longest. `None` if none
+    /// waits.
+    fn longest_waiting(&self) -> Option<u64> {
+        let open = self.without_session.iter();
+        let waiting = open.filter_map(|(number, open)| {
+            Some((open.peer, open.activity.waiting_since()?, *number))
+        });
+        let waiting: Vec<_> = waiting.collect();
+        let mut counts: HashMap<PeerKey, usize> = HashMap::new();
+        for (peer, ..) in &waiting {
+            *counts.entry(*peer).or_default() += 1;
+        }
+        let rank = |(peer, since, number): &(PeerKey, _, u64)| {
+            (counts[peer], Reverse(*since), Reverse(*number))
+        };
+        waiting.iter().max_by_key(|one| rank(one)).map(|one| one.2)
+    }
+}
+
 impl ConnectionSlot {
+    /// Returns the activity of the connection, which decides whether a newer one may take its place.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
     /// Waits until a newer connection needs the place of this one.
     pub(super) fn must_close(&self) -> WaitForCancellationFuture<'_> {
         self.close.cancelled()
@@ -159,13 +207,35 @@ mod tests {
         assert_eq!(slots.take(ip(2), false).unwrap_err(), Full::Peer);
         assert!(!other.0.close.is_cancelled());
         assert!(slots.take(ip(2), true).is_ok(), "an exempt peer");
-        assert!(other.0.close.is_cancelled(), "the oldest makes room");
+        assert!(
+            first.0.close.is_cancelled(),
+            "the peer with the most makes room"
+        );
+        assert!(!other.0.close.is_cancelled());
         drop((first, second));
         assert!(slots.take(ip(2), false).is_ok());
         drop(other);
         let table = slots.lock();
         assert_eq!((table.open, table.by_peer.len()), (0, 0));
         assert!(table.without_session.is_empty());
+    }
+
+    #[test]
+    fn a_connection_with_a_request_is_never_closed_for_another() {
+        let slots = ConnectionSlots::new(3, 9);
+        let busy = slots.take(ip(1), false).unwrap();
+        busy.0.activity.begin();
+        let lone = slots.take(ip(2), false).unwrap();
+        let first = slots.take(ip(3), false).unwrap();
+        let second = slots.take(ip(3), false).unwrap();
+        assert!(lone.0.close.is_cancelled(), "it has waited longest");
+        let third = slots.take(ip(3), false).unwrap();
+        assert!(first.0.close.is_cancelled() && !second.0.close.is_cancelled());
+        second.0.activity.begin();
+        third.0.activity.begin();
+        drop((lone, first));
+        assert_eq!(slots.take(ip(4), false).unwrap_err(), Full::All);
+        assert!(!busy.0.close.is_cancelled());
     }
 
     #[test]
