@@ -32,7 +32,7 @@ pub enum Field {
     Container,
     /// `mcp_servers`, at the top: MCP servers that the API connects to.
     McpServers,
-    /// `file_id`, anywhere but in [`FREE`]: a file of the account.
+    /// `file_id`, anywhere but in tool schemas and tool inputs: a file of the account.
     FileId,
 }
 
