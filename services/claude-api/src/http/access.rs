@@ -1,6 +1,7 @@
 //! The check of the token of every request, and the calls about tokens: who the client is, tickets
 //! and shares (docs/protocol.md, "Access").
 
+mod arrival;
 mod until_revoked;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use protocol::guard::reads_health;
 use protocol::{Problem, ProblemType, Secret};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
+
+use arrival::Arrival;
 
 use super::boxed::Peer;
 use super::description;
@@ -35,9 +38,9 @@ const METRICS_PATHS: [&str; 2] = ["/metrics", "/v1/me"];
 
 /// The longest body of the calls of this module, in bytes.
 const BODY_BYTES: usize = 4096;
-/// The shortest time until a client gets 404, or 401 for its token (3 ms). The lookup of an
-/// execution of somebody else takes less, but may take another time than that of an unknown id.
-/// With this delay, the time does not tell which of the two it was.
+/// The shortest time from the last byte of a request until its client gets 404, 409, or 401 for its
+/// token (3 ms). The lookup of an execution of somebody else takes less, but may take another time
+/// than that of an unknown id. With this delay, the time does not tell which of the two it was.
 const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
 
 /// Middleware that determines the client of a request before the request is handled. The handlers
@@ -47,20 +50,20 @@ const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
 /// Answers 401 `unauthorized` without a valid token, and 429 `too-many-attempts` after too many
 /// wrong ones from one address. Answers 403 `forbidden` if the token has the role `metrics` and the
 /// path is another one. A stream ends when its client's token or share ends.
-pub(super) async fn check(State(service): App, mut request: Request, next: Next) -> Response {
-    let arrived = tokio::time::Instant::now();
+pub(super) async fn check(State(service): App, request: Request, next: Next) -> Response {
     if reads_health(request.method(), request.uri()) {
         return next.run(request).await;
     }
     if is_public(request.method(), request.uri().path()) {
         return next.run(request).await;
     }
+    let (arrival, mut request) = Arrival::watch(request);
     let peer = request.extensions().get::<Peer>().copied();
     let caller = match authenticate(&service, request.headers(), peer).await {
         Ok(caller) => caller,
         Err(problem) => {
             // The check of a made-up share reads the files of the execution that it names.
-            tokio::time::sleep_until(arrived + NOT_FOUND_AFTER).await;
+            tokio::time::sleep_until(arrival.time() + NOT_FOUND_AFTER).await;
             return Reply(problem).into_response();
         }
     };
@@ -72,8 +75,9 @@ pub(super) async fn check(State(service): App, mut request: Request, next: Next)
     }
     request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;
-    if response.status() == StatusCode::NOT_FOUND && !caller.sees_all() {
-        tokio::time::sleep_until(arrived + NOT_FOUND_AFTER).await;
+    let may_tell = [StatusCode::NOT_FOUND, StatusCode::CONFLICT].contains(&response.status());
+    if may_tell && !caller.sees_all() {
+        tokio::time::sleep_until(arrival.time() + NOT_FOUND_AFTER).await;
     }
     // For the audit log.
     response.extensions_mut().insert(caller.clone());
