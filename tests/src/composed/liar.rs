@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use futures::{SinkExt, StreamExt};
+use protocol::message::Capabilities;
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -62,8 +63,8 @@ async fn session(stream: TcpStream, lie: Lie) {
     let Ok(mut socket) = accept_async(stream).await else {
         return;
     };
-    let hello = json!({"sessionId": "liar", "protocol": 1, "version": "0", "capabilities": {},
-        "limits": null});
+    let hello = json!({"sessionId": uuid::Uuid::new_v4(), "protocol": 1, "version": "0",
+        "capabilities": Capabilities::all(), "limits": null});
     let hello = notification("connected", hello);
     if socket.send(Message::text(hello.to_string())).await.is_err() {
         return;
@@ -124,4 +125,26 @@ fn answer(request: &Value, lie: &Lie) -> Vec<Value> {
         notification("output", output),
         update("completed", lie.answer.len()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lie, LyingBridge};
+    use crate::ws::Client;
+
+    /// The client checks each message. A lie that breaks the protocol would be found by that
+    /// check, and the composed tests would not show that the *answer* is checked.
+    #[tokio::test]
+    async fn lies_of_the_fake_bridge_keep_the_rules_of_the_protocol() {
+        let lie = Lie {
+            answer: "an invented answer".into(),
+            conversation: None,
+        };
+        let liar = LyingBridge::start(lie).await;
+        let mut client = Client::connect(liar.addr()).await;
+        let (output, end) = client.run("a prompt").await;
+        client.finish().await;
+        assert_eq!(output, b"an invented answer");
+        assert_eq!(end["status"], "COMPLETED");
+    }
 }
