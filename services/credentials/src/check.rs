@@ -15,18 +15,19 @@ use crate::upstream::body::RequestBody;
 use crate::usage::facts::FactReader;
 use crate::usage::limits::resets_at_ms;
 
-/// The request of the check. It costs nothing.
+/// The path and query of the check. Such a request costs nothing.
 const PATH: &str = "/v1/models?limit=1";
 /// The time for the whole check.
 const CHECK_TIME: Duration = Duration::from_secs(30);
-/// The most bytes of the answer that are read.
+/// The maximum number of bytes of the answer that are read.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// Sends a request whenever no answer has come from the API for `period`. Never ends.
+/// Checks the credential whenever the API has sent no answer for `period`. Runs until the future is
+/// dropped.
 pub async fn run(forwarder: Arc<Forwarder>, period: Duration) {
     let mut answers = forwarder.ledger.reports.answers();
     loop {
-        // A new answer begins the period again.
+        // A new answer restarts the period.
         match timeout(period, answers.changed()).await {
             Ok(Ok(())) => {}
             // The sender lives as long as the forwarder.
@@ -44,12 +45,12 @@ pub async fn run(forwarder: Arc<Forwarder>, period: Duration) {
 async fn check(forwarder: &Forwarder) -> Option<Answer> {
     let credential = forwarder.secrets.credential().ok()?;
     let origin = forwarder.upstream.origin();
-    let mut own = HeaderMap::new();
-    own.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-    own.insert("accept", HeaderValue::from_static("application/json"));
+    let mut headers = HeaderMap::new();
+    headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+    headers.insert("accept", HeaderValue::from_static("application/json"));
     if credential.kind() == CredentialKind::OauthToken {
-        // The API accepts such a token only with this beta.
-        own.insert(
+        // The API accepts such a token only with this beta header.
+        headers.insert(
             "anthropic-beta",
             HeaderValue::from_static("oauth-2025-04-20"),
         );
@@ -63,7 +64,7 @@ async fn check(forwarder: &Forwarder) -> Option<Answer> {
     let mut request = Request::new(body);
     *request.method_mut() = Method::GET;
     *request.uri_mut() = origin.target(PATH).parse().ok()?;
-    *request.headers_mut() = forwarded(&own, added, false);
+    *request.headers_mut() = forwarded(&headers, added, false);
     let mut answer = Answer {
         execution_id: None,
         endpoint: Endpoint::Models,
@@ -76,13 +77,13 @@ async fn check(forwarder: &Forwarder) -> Option<Answer> {
         cost_usd: 0.0,
         total_cost_usd: 0.0,
     };
-    // After a timeout the answer has what arrived before.
+    // After a timeout, `answer` keeps what has arrived so far.
     let _ = timeout(CHECK_TIME, ask(forwarder, request, &mut answer)).await;
     tracing::debug!(status = answer.status, "checked the credential");
     Some(answer)
 }
 
-/// Sends the request, and completes `answer` as far as the API answers.
+/// Sends the request, and fills in `answer` as the parts of the response arrive.
 async fn ask(forwarder: &Forwarder, request: Request<RequestBody>, answer: &mut Answer) {
     let started = Instant::now();
     let (response, lease) = match forwarder.upstream.send(request).await {

@@ -17,7 +17,7 @@ use crate::upstream::tls;
 use crate::webhooks::{Sender, WebhookArgs};
 pub use environment::{ModelAccess, Variables};
 
-/// The longest time that a setting may have, in milliseconds: a week.
+/// The maximum of a setting that is a duration, in milliseconds: a week.
 const WEEK_MS: u64 = 7 * 24 * 3600 * 1000;
 
 // The headings of the options in the help text.
@@ -25,8 +25,8 @@ const SERVICE: &str = "Service";
 const NETWORK: &str = "Network";
 const API: &str = "The model's API";
 
-/// The command line. The credential and the address of the API come from the variables that the CLI
-/// has for them, never from an argument, which every process of the machine can read.
+/// The command line. The credential and the address of the API come from the CLI's own variables
+/// for them. They are never arguments, because every process of the machine can read those.
 #[derive(Debug, Parser)]
 #[command(
     name = "credentials",
@@ -49,7 +49,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the sandbox (the default)
+    /// Serve requests of the sandbox (the default)
     Serve(Box<Config>),
     /// Check that the service on this machine is alive; exit code 0 if it is
     Healthcheck {
@@ -94,7 +94,7 @@ pub struct Config {
     )]
     #[arg(help_heading = NETWORK)]
     pub claude_api: String,
-    /// Members of requests that reach beyond the request, and that executions may use: container,
+    /// Body members that executions may use although they reach beyond one request: container,
     /// mcp_servers, file_id (comma-separated)
     #[arg(long, env = "CREDENTIALS_ALLOW_BODY_FIELDS", value_delimiter = ',')]
     #[arg(help_heading = API)]
@@ -103,12 +103,12 @@ pub struct Config {
     #[arg(long, env = "CREDENTIALS_PRICES", value_name = "FILE")]
     #[arg(help_heading = API)]
     pub prices: Option<PathBuf>,
-    /// Certificates that are trusted in addition to those of this machine, a PEM file
+    /// PEM file with certificates to trust for the API, in addition to those of this machine
     #[arg(long, env = "NODE_EXTRA_CA_CERTS", value_name = "FILE")]
     #[arg(help_heading = API)]
     pub upstream_ca: Option<PathBuf>,
-    /// Time without an answer of the API after which the credential is checked by a request that
-    /// costs nothing, in milliseconds; 0 checks never
+    /// Time without an answer of the API, in milliseconds, after which a request that costs nothing
+    /// checks the credential; 0 turns the check off
     #[arg(long, env = "CREDENTIALS_CHECK_MS", default_value = "3600000")]
     #[arg(help_heading = API)]
     pub check_ms: String,
@@ -137,11 +137,11 @@ pub struct Settings {
     pub port: u16,
     /// The host and port of claude-api's control port.
     pub claude_api: String,
-    /// The members that bodies may have.
+    /// The members that bodies may have although they reach beyond one request.
     pub allowed: BTreeSet<Field>,
     /// The price list.
     pub prices: Prices,
-    /// The credential, and the way to the API.
+    /// The credential, and the connector to the API.
     pub access: ModelAccess,
     /// The time without an answer after which the credential is checked. `None`: never.
     pub check: Option<Duration>,
@@ -157,7 +157,7 @@ impl Config {
     /// Checks all settings. `variables` is the environment of the process. Reads files.
     ///
     /// # Errors
-    /// The texts for the operator about all mistakes. None of them has a secret.
+    /// One text for each mistake, for the operator. No text has a secret.
     pub fn check(&self, variables: &Variables) -> Result<Settings, Vec<String>> {
         let mut mistakes = Vec::new();
         let mut number = |flag: &str, text: &str, most: u64| match text.trim().parse() {

@@ -1,8 +1,8 @@
-//! The way of one request to the API and of its answer back. Both are forwarded piece by piece as
-//! they arrive; nothing has a total time limit.
+//! The forwarding of one request to the API, and of its answer back. Both are forwarded piece by
+//! piece as they arrive, without a limit for the total time.
 //!
-//! - [`request_body`] checks a body on its way.
-//! - [`answer`] reads the cost of an answer on its way, and ends it when the grant is revoked.
+//! - [`request_body`] checks a body while it passes.
+//! - [`answer`] reads the cost of an answer while it passes, and cuts it when the grant is revoked.
 //! - [`record`] reports a request to claude-api.
 
 pub mod answer;
@@ -34,7 +34,7 @@ use request_body::CheckedBody;
 /// The body of an answer to a client.
 pub type ResponseBody = UnsyncBoxBody<Bytes, AnswerError>;
 
-/// What every request needs.
+/// The forwarder of requests to the API, which all requests share.
 #[derive(Debug)]
 pub struct Forwarder {
     /// The API.
@@ -43,7 +43,7 @@ pub struct Forwarder {
     pub secrets: Secrets,
     /// The operator's own headers.
     pub custom: HeaderMap,
-    /// The members that bodies may have.
+    /// The members that bodies may have although they reach beyond one request.
     pub allowed: BTreeSet<Field>,
     /// The price list and the reports to claude-api.
     pub ledger: Arc<Ledger>,
@@ -58,7 +58,7 @@ pub struct Admitted {
     pub has_body: bool,
     /// The path and the query.
     pub path: String,
-    /// The open request of the grant.
+    /// The guard by which the grant counts this open request.
     pub open: OpenRequest,
 }
 
@@ -118,7 +118,7 @@ impl Forwarder {
                     record.forget();
                     return Err(refusal.clone());
                 }
-                tracing::warn!(%error, "could not get an answer of the API");
+                tracing::warn!(%error, "could not get an answer from the API");
                 return Err(Refusal::bad_gateway(format!("cc-bridge: {error}")));
             }
         };
@@ -167,7 +167,7 @@ fn check_answer(
     if status.is_informational() || status.is_redirection() {
         let code = status.as_u16();
         return Err(Refusal::bad_gateway(format!(
-            "cc-bridge: the API answered {code}, which is not followed; check ANTHROPIC_BASE_URL"
+            "cc-bridge: the API answered {code}, a redirect or no final answer; check ANTHROPIC_BASE_URL"
         )));
     }
     let is_encoded = headers
@@ -176,14 +176,14 @@ fn check_answer(
         .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     if is_encoded && status.is_success() && endpoint == Endpoint::Messages {
         return Err(Refusal::bad_gateway(
-            "cc-bridge: the API compressed its answer although it must not, so its cost is not \
-             known",
+            "cc-bridge: the API compressed its answer, against the request, so its cost is \
+             unknown",
         ));
     }
     Ok(())
 }
 
-/// Returns the answer of a refusal.
+/// Converts a refusal to the answer for the client.
 #[must_use]
 pub fn refused(refusal: &Refusal) -> Response<ResponseBody> {
     let body = Full::from(refusal.body());

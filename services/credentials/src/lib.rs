@@ -1,8 +1,8 @@
-//! `credentials`: holds the credential of the model's API, and forwards the requests of executions
-//! to the API.
+//! The service `credentials`, which holds the credential of the model's API and forwards the
+//! requests of executions to it.
 //!
-//! The sandbox of an execution has a *grant* in the credential's place. This service is the only one
-//! that knows both:
+//! The sandbox of an execution has a *grant* in the credential's place. This service alone accepts
+//! grants, and replaces each with the credential:
 //!
 //! ```text
 //!   CLI ── request, grant ──▶ server ─▶ forward ─▶ upstream ── request, credential ──▶ Messages API
@@ -13,13 +13,13 @@
 //! ```
 //!
 //! - [`config`] has the settings, and [`secret`] the credential.
-//! - [`server`] accepts one request on each connection. [`request`] says which ones, and [`table`]
-//!   which grants are in force.
+//! - [`server`] accepts one request on each connection. [`request`] decides which requests are
+//!   forwarded, and [`table`] which grants are in force.
 //! - [`forward`] passes a request and its answer on, piece by piece. [`usage`] and [`prices`] count
 //!   what the answer costs.
 //! - [`upstream`] keeps the connections to the API.
-//! - [`control`] keeps the connection to claude-api, which takes the [`reports`]. [`webhooks`] signs
-//!   and sends webhooks.
+//! - [`control`] keeps the connection to claude-api, which takes the [`reports`]. [`webhooks`]
+//!   signs and sends webhooks.
 //! - [`check`] asks the API whether the credential still works.
 //! - [`watch`] is the healthcheck of the container.
 

@@ -20,13 +20,14 @@ use tracing_subscriber::EnvFilter;
 /// The exit code for wrong arguments or settings: EX_USAGE in sysexits.h. Other failures exit with
 /// 1.
 const USAGE: u8 = 64;
-/// The threads of the runtime. One core forwards more than a network carries.
+/// The number of worker threads of the runtime. One core forwards more bytes than a network
+/// carries.
 const THREADS: usize = 2;
 /// How long `credentials healthcheck` waits for each step of the check.
 const HEALTHCHECK_TIME: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    // Before the environment is read, which has the credential.
+    // This comes before the environment, which has the credential, is read.
     let protected = protect_memory();
     allocator::return_freed_memory();
     let cli = match Cli::try_parse() {
@@ -100,7 +101,7 @@ fn serve(config: &Config, protected: rustix::io::Result<()>) -> ExitCode {
     if let Err(error) = protected {
         tracing::warn!(
             %error,
-            "could not protect the memory of credentials; a core dump may have the credential"
+            "could not protect the memory of credentials; a core dump may contain the credential"
         );
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -152,8 +153,8 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Asks the service on this machine whether it lives. An address that stands for all addresses is
-/// asked on loopback.
+/// Checks that the service on this machine is alive. A wildcard address (`0.0.0.0`, `::`) is
+/// replaced by loopback.
 ///
 /// # Errors
 /// No answer arrives in time, or its status is not 200.

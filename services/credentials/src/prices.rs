@@ -1,4 +1,4 @@
-//! The price list, by which the cost of an answer is computed.
+//! The price list, from which the cost of an answer is computed.
 //!
 //! Source: <https://platform.claude.com/docs/en/about-claude/pricing>, read on 2026-11-30. The
 //! prices are those of the API itself, in US dollars. The operator can replace the list
@@ -11,15 +11,15 @@ use serde::Deserialize;
 
 use crate::usage::facts::Facts;
 
-/// One price list: the first entry whose beginning a model's name has is the model's.
+/// A price list. The first entry whose prefix begins the name of a model applies to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prices(Vec<Price>);
 
-/// The price of the models whose names begin with a text, in US dollars for a million tokens.
+/// The price of all models whose names have one prefix, in US dollars for a million tokens.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Price {
-    /// The beginning of the models' names.
+    /// The prefix of the models' names.
     model: String,
     /// Tokens of the request.
     input: f64,
@@ -33,15 +33,16 @@ struct Price {
     cache_write_1h: f64,
 }
 
-/// The list of the file.
+/// The content of a price list's file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     price: Vec<Price>,
 }
 
-/// Names, then input, output and cache-read prices. A write to the cache costs 1.25 times the input
-/// for five minutes, and 2 times for an hour. Longer names precede their beginnings.
+/// Prefixes of names, then input, output and cache-read prices in US dollars for a million tokens.
+/// A write to the cache costs 1.25 times the input for five minutes, and 2 times for an hour. A
+/// longer prefix precedes a shorter one that begins it.
 const LIST: [(&str, f64, f64, f64); 19] = [
     ("claude-fable-5-1", 10.0, 50.0, 0.25),
     ("claude-mythos-5-1", 10.0, 50.0, 0.25),
@@ -67,7 +68,7 @@ const LIST: [(&str, f64, f64, f64); 19] = [
 const WEB_SEARCH: f64 = 0.01;
 /// The factor of fast mode. The fast mode of Opus 5 costs 10 and 50 in place of 5 and 25.
 const FAST: f64 = 2.0;
-/// The number of tokens of a price.
+/// The number of tokens that a price is for.
 const MILLION: f64 = 1e6;
 
 impl Default for Prices {
@@ -86,23 +87,23 @@ impl Default for Prices {
 }
 
 impl Prices {
-    /// Reads a list from a TOML file: blocks `[[price]]` with `model` (the beginning of the names),
+    /// Reads a list from a TOML file: blocks `[[price]]` with `model` (the prefix of the names),
     /// `input`, `output`, `cache_read`, `cache_write_5m` and `cache_write_1h`.
     ///
     /// # Errors
-    /// The text about a file that cannot be read, is no such list, or has a price that is negative.
+    /// The file cannot be read, is not such a list, or has a negative price. The text says which.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let File { price } = toml::from_str(&text).map_err(|error| error.message().to_owned())?;
         let is_bad = |price: &&Price| !price.all().iter().all(|one| one.is_finite() && *one >= 0.0);
         if let Some(bad) = price.iter().find(is_bad) {
             return Err(format!(
-                "the price of {:?} is negative or no number",
+                "the price of {:?} is negative or not a number",
                 bad.model
             ));
         }
         if price.is_empty() {
-            return Err("it has no price".to_owned());
+            return Err("it has no block [[price]]".to_owned());
         }
         Ok(Self(price))
     }
@@ -111,11 +112,11 @@ impl Prices {
     #[must_use]
     pub fn cost_usd(&self, facts: &Facts) -> f64 {
         let counts = facts.counts;
-        let price = self.of(facts.model.as_deref().unwrap_or_default());
+        let price = self.price_of(facts.model.as_deref().unwrap_or_default());
         let long = counts.cache_write_1h.min(counts.cache_write);
         let parts = [
             (counts.input, price.input),
-            // An answer that broke off has no final count yet.
+            // An answer that was cut has no final count.
             (counts.output.max(facts.deltas), price.output),
             (counts.cache_read, price.cache_read),
             (counts.cache_write - long, price.cache_write_5m),
@@ -130,10 +131,10 @@ impl Prices {
     }
 
     /// Returns the price of a model, or the highest price of each kind.
-    fn of(&self, model: &str) -> Price {
-        let found = self.0.iter().find(|price| model.starts_with(&price.model));
-        let highest = |of: fn(&Price) -> f64| self.0.iter().map(of).fold(0.0, f64::max);
-        found.cloned().unwrap_or_else(|| Price {
+    fn price_of(&self, model: &str) -> Price {
+        let listed = self.0.iter().find(|price| model.starts_with(&price.model));
+        let highest = |part: fn(&Price) -> f64| self.0.iter().map(part).fold(0.0, f64::max);
+        listed.cloned().unwrap_or_else(|| Price {
             model: String::new(),
             input: highest(|price| price.input),
             output: highest(|price| price.output),

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use grants::{Answer, Report, Usage};
 use tokio::sync::watch;
 
-/// The most reports that wait: about 400 KiB.
+/// The maximum number of waiting reports, which take about 400 KiB.
 const WAITING: usize = 1024;
 
 /// The queue of reports. Clones share it.
 ///
-/// A request never waits for the queue. When it is full, or while there is no control connection for
-/// long, the tokens and the cost of a new answer are added to the last waiting answer of the same
-/// execution, so that no cost is lost; only the number of answers is then too low.
+/// A request never waits for the queue. The queue grows while there is no control connection. When
+/// it is full, the tokens and the cost of a new answer are added to the last waiting answer of the
+/// same execution. So its cost is not lost; only the number of answers is too low. If no answer of
+/// the execution waits, the new one is dropped and counted.
 #[derive(Debug, Clone)]
 pub struct Reports(Arc<Inner>);
 
@@ -28,7 +29,7 @@ struct Inner {
     answered: watch::Sender<()>,
 }
 
-/// The waiting reports, without a lock.
+/// The waiting reports. A plain value; its caller holds the lock.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Report>,
@@ -55,7 +56,7 @@ impl Reports {
     pub fn push(&self, answer: Answer) {
         let has_answered = answer.status.is_some();
         let dropped = self.queue().push(answer);
-        // A power of two, so that a flood writes few lines.
+        // Only powers of two are logged, so that a flood writes few lines.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
             tracing::warn!(
                 dropped,
@@ -96,14 +97,15 @@ impl Reports {
         self.0.answered.subscribe()
     }
 
-    /// Puts a report back that could not be sent, as the first one.
+    /// Puts back a report that could not be sent, at the front of the queue.
     pub fn put_back(&self, report: Report) {
         self.queue().waiting.push_front(report);
     }
 }
 
 impl Queue {
-    /// Adds the report of an answer. Returns the number of dropped ones if this one was dropped.
+    /// Adds the report of an answer. If it was dropped, returns the number of dropped answers so
+    /// far.
     fn push(&mut self, answer: Answer) -> Option<u64> {
         if self.waiting.len() < WAITING {
             self.waiting.push_back(Report::Answer(answer));

@@ -14,7 +14,7 @@ use ring::digest::{SHA256, digest};
 
 use file::{SecretError, read_secret};
 
-/// The kinds of credential in the order of the CLI: the first one that is there counts.
+/// The kinds of credential in the CLI's order of precedence. The first one that is set is used.
 const KINDS: [CredentialKind; 3] = [
     CredentialKind::ApiKey,
     CredentialKind::OauthToken,
@@ -46,8 +46,8 @@ pub struct Credential {
 }
 
 impl Secrets {
-    /// Takes the credentials from environment variables. A variable that is empty counts as not
-    /// set, and one that is set wins over the file of the same name.
+    /// Reads the credentials from environment variables. An empty variable counts as not set, and a
+    /// variable wins over the file of the same name.
     #[must_use]
     pub fn new(variables: &BTreeMap<String, String>) -> Self {
         let set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
@@ -62,7 +62,7 @@ impl Secrets {
         }
     }
 
-    /// Returns the credential of this moment. Reads files.
+    /// Returns the credential that is in use now. Reads its file each time. Blocks on the disk.
     ///
     /// # Errors
     /// There is no usable credential; the state says why.
@@ -87,7 +87,7 @@ impl Secrets {
         Err(unusable.unwrap_or(CredentialState::Missing))
     }
 
-    /// Returns what claude-api may know of the credential at this moment. Reads files.
+    /// Returns the facts that claude-api may know about the credential now. Blocks on the disk.
     #[must_use]
     pub fn state(&self) -> CredentialState {
         self.credential()
@@ -145,7 +145,7 @@ impl Credential {
         &self.secret
     }
 
-    /// Returns what claude-api may know of the credential.
+    /// Returns the facts that claude-api may know about the credential.
     #[must_use]
     pub fn state(&self) -> CredentialState {
         let hash = digest(&SHA256, format!("fingerprint\0{}", self.secret).as_bytes());

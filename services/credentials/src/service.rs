@@ -115,7 +115,7 @@ async fn refuse_public(origin: &Origin) -> anyhow::Result<()> {
     Err(BadUpstream).with_context(|| format!("ANTHROPIC_BASE_URL {origin}"))
 }
 
-/// The API without TLS has only public addresses.
+/// The error for an API without TLS that has only public addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the host has public addresses only, to which the credential is not sent without TLS")]
 pub struct BadUpstream;

@@ -83,8 +83,8 @@ impl Session {
         state.is_newest(self.generation).then(|| change(&mut state))
     }
 
-    /// Registers a grant, or replaces that of the same execution. The open requests of a replaced
-    /// grant go on.
+    /// Registers a grant, or replaces the grant of the same execution. The open requests of a
+    /// replaced grant continue.
     pub fn register(&self, registration: Registration) {
         self.with(|state| state.register(registration));
     }

@@ -1,10 +1,10 @@
-//! The connections to the model's API: HTTP/1.1, over TLS unless the API is on an inner address,
-//! and through the operator's proxy if there is one.
+//! The connections to the model's API: HTTP/1.1, over TLS unless the API has a loopback or private
+//! address, and through the operator's proxy if there is one.
 //!
 //! - [`origin`] is the address of the API, which is fixed at the start.
 //! - [`proxy`] is the operator's proxy.
 //! - [`body`] is the body of a request.
-//! - [`tls`] says which certificates are trusted.
+//! - [`tls`] collects the certificates that are trusted.
 //! - [`connect`] opens a connection, and [`pool`] keeps it between two requests.
 
 pub mod body;
@@ -24,7 +24,7 @@ use connect::{ConnectError, Connector};
 use origin::Origin;
 use pool::{Lease, Pool};
 
-/// The reason why there is no answer of the API.
+/// The reason why the API did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// No connection could be opened.
@@ -35,7 +35,7 @@ pub enum UpstreamError {
     Broken(#[source] hyper::Error),
 }
 
-/// The model's API. Clones share the connections.
+/// The client of the model's API. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Upstream(Arc<Inner>);
 
@@ -46,7 +46,7 @@ struct Inner {
 }
 
 impl Upstream {
-    /// Creates the API behind `connector`. Opens no connection.
+    /// Creates the client of the API that `connector` reaches. Opens no connection.
     #[must_use]
     pub fn new(connector: Connector) -> Self {
         Self(Arc::new(Inner {

@@ -1,9 +1,9 @@
-//! What an answer of the API says of its cost, read while the answer is forwarded. Everything here
+//! The cost that an answer of the API reports, read while the answer is forwarded. Everything here
 //! is pure, and its memory does not depend on the length of the answer.
 //!
 //! - [`facts`] finds the counts in one JSON text.
 //! - [`events`] splits a stream of events into such texts.
-//! - [`limits`] reads when a usage limit ends.
+//! - [`limits`] reads the time at which a usage limit ends.
 
 pub mod events;
 pub mod facts;
@@ -15,7 +15,7 @@ use http::header::CONTENT_TYPE;
 use events::EventReader;
 use facts::{FactReader, Facts};
 
-/// The reader of one answer, by the answer's content type.
+/// The reader of one answer, chosen by the answer's content type.
 #[derive(Debug)]
 pub enum AnswerReader {
     /// A stream of events (`text/event-stream`).
@@ -54,7 +54,7 @@ impl AnswerReader {
         }
     }
 
-    /// Returns what the answer has said so far.
+    /// Returns the facts that were read so far.
     #[must_use]
     pub fn facts(&self) -> Facts {
         match self {

@@ -1,5 +1,5 @@
-//! A healthcheck that asks often while the service starts or is unhealthy, and seldom once it is
-//! healthy. `scripts/image/watch-health` does the same for images with a shell.
+//! A healthcheck that is started often while the service starts or is unhealthy, and rarely once it
+//! is healthy. `scripts/image/watch-health` does the same for images with a shell.
 //!
 //! The container engine starts a healthcheck again soon after it has ended, and a start costs far
 //! more than the request. So the first success after a start or a failure is reported at once. A
@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// The file that says that the check before this one succeeded. It is on a tmpfs of the container.
+/// The file whose existence says that the previous check succeeded. It is on a tmpfs of the
+/// container.
 pub const MARK: &str = "/tmp/.cc-bridge-well";
 /// The time between two requests of a check that lasts.
 pub const PAUSE: Duration = Duration::from_secs(10);
@@ -21,7 +22,8 @@ const REQUESTS: u32 = 6;
 /// so that the next one ends at once. Blocks.
 ///
 /// # Errors
-/// The first error of `ask`. A mark that cannot be written is no error: then each check asks once.
+/// The first error of `ask`. A mark that cannot be written is not an error: then each check asks
+/// once.
 pub fn watch(
     mark: &Path,
     pause: Duration,

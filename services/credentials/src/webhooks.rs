@@ -1,17 +1,17 @@
 //! The sender of webhooks: it signs an event, checks the receiver's address, and makes one request.
 //!
-//! claude-api has the queue and decides when to try again. This service has the secrets, because
-//! claude-api shares its container with the commands of the model. It trusts nothing in an order:
+//! claude-api has the queue and decides about retries. This service has the secrets, because
+//! claude-api shares its container with the commands of the model. It checks every order:
 //!
-//! 1. The URL's host and port must be on the operator's list. claude-api has the same list, but this
-//!    one decides.
-//! 2. The name is resolved once. If any address of the answer is not public, the try fails, unless
-//!    the list names that address, too.
+//! 1. The URL's host and port must be on the operator's list. claude-api has the same list, but
+//!    this one decides.
+//! 2. The name is resolved once. If any address of the answer is not public, the attempt fails,
+//!    unless the list names that address, too.
 //! 3. The connection goes to one of the checked addresses, never to a name. TLS checks the name.
 //! 4. No proxy is used, and no redirect is followed. At most 64 KiB of the answer are read, and
 //!    dropped.
 //!
-//! A try takes at most 10 s, with all steps.
+//! An attempt takes at most 10 s, with all steps.
 
 mod addresses;
 mod args;
@@ -34,21 +34,21 @@ use tokio::time::timeout;
 pub use args::WebhookArgs;
 use resolve::{Resolve, System};
 
-/// The time for one try, from the look-up of the name to the end of the answer.
-const TRY_TIME: Duration = Duration::from_secs(10);
-/// The maximum number of tries in progress. claude-api starts at most 32; this bound holds if it
-/// does not keep its own.
-const TRIES: usize = 64;
+/// The time for one attempt, from the look-up of the name to the end of the answer.
+const ATTEMPT_TIME: Duration = Duration::from_secs(10);
+/// The maximum number of attempts in progress. claude-api starts at most 32; this bound does not
+/// depend on that.
+const ATTEMPTS: usize = 64;
 
-/// The sender of webhooks. A try takes a place when its order arrives, and frees it after 10 s at
-/// most. Without a free place, the try fails at once, and claude-api repeats it.
+/// The sender of webhooks. An attempt takes a place when its order arrives, and frees it after 10 s
+/// at most. Without a free place, the attempt fails at once, and claude-api retries later.
 pub struct Sender {
     hosts: WebhookHosts,
     secrets_file: Option<PathBuf>,
     tls: Arc<ClientConfig>,
     resolver: Box<dyn Resolve>,
     places: Semaphore,
-    try_time: Duration,
+    attempt_time: Duration,
 }
 
 impl fmt::Debug for Sender {
@@ -59,9 +59,9 @@ impl fmt::Debug for Sender {
     }
 }
 
-/// The reason why a try did not succeed. The text has no secret and no path of the URL.
+/// The reason why an attempt failed. The text has no secret and no path of the URL.
 #[derive(Debug, thiserror::Error)]
-enum TryError {
+enum AttemptError {
     /// The URL cannot be used.
     #[error("the URL cannot be used: {0}")]
     Url(#[from] protocol::webhook::BadUrl),
@@ -77,18 +77,18 @@ enum TryError {
     /// The request failed.
     #[error(transparent)]
     Send(#[from] send::SendError),
-    /// The receiver answered with a status that is no success.
+    /// The receiver answered with a status outside of 200 to 299.
     #[error("the receiver answered with status {0}{hint}", hint = hint(*.0))]
     Status(u16),
-    /// The try was not over in time.
-    #[error("the try took longer than 10 s")]
+    /// The attempt took too long.
+    #[error("the attempt took longer than 10 s")]
     Time,
-    /// All places are used.
-    #[error("too many tries are in progress")]
+    /// All places are taken.
+    #[error("too many attempts are in progress")]
     TooMany,
 }
 
-/// Returns what to say about a status that is often a mistake.
+/// Returns advice about a status that a wrong URL often causes.
 fn hint(status: u16) -> &'static str {
     match status {
         300..=399 => "; redirects are not followed, so the URL must be the final one",
@@ -96,8 +96,8 @@ fn hint(status: u16) -> &'static str {
     }
 }
 
-impl TryError {
-    /// Returns whether no later try can succeed.
+impl AttemptError {
+    /// Returns whether no later attempt can succeed.
     fn is_final(&self) -> bool {
         matches!(self, Self::Url(_) | Self::NotListed(_) | Self::Status(410))
     }
@@ -112,21 +112,21 @@ impl Sender {
             secrets_file: args.webhook_secrets_file.clone(),
             tls,
             resolver: Box::new(System),
-            places: Semaphore::new(TRIES),
-            try_time: TRY_TIME,
+            places: Semaphore::new(ATTEMPTS),
+            attempt_time: ATTEMPT_TIME,
         }
     }
 
-    /// Tries to deliver an event, once, and returns the result. Takes at most 10 s. A dropped call
-    /// cuts the request; the receiver may have handled it.
+    /// Makes one attempt to deliver an event, and returns the result. Takes at most 10 s. A dropped
+    /// call cuts the request; the receiver may have handled it.
     pub async fn deliver(&self, delivery: Delivery) -> Delivered {
-        let tried = match self.places.try_acquire() {
-            Ok(_place) => timeout(self.try_time, Box::pin(self.attempt(&delivery)))
+        let result = match self.places.try_acquire() {
+            Ok(_place) => timeout(self.attempt_time, Box::pin(self.attempt(&delivery)))
                 .await
-                .unwrap_or(Err(TryError::Time)),
-            Err(_) => Err(TryError::TooMany),
+                .unwrap_or(Err(AttemptError::Time)),
+            Err(_) => Err(AttemptError::TooMany),
         };
-        match tried {
+        match result {
             Ok(()) => Delivered::Accepted,
             Err(error) if error.is_final() => Delivered::Refused {
                 reason: error.to_string(),
@@ -137,10 +137,10 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, delivery: &Delivery) -> Result<(), TryError> {
+    async fn attempt(&self, delivery: &Delivery) -> Result<(), AttemptError> {
         let url: WebhookUrl = delivery.url.parse()?;
         if !self.hosts.allows(&url) {
-            return Err(TryError::NotListed(url.authority()));
+            return Err(AttemptError::NotListed(url.authority()));
         }
         let principal = delivery.principal.as_deref();
         let secrets = secrets::read(self.secrets_file.as_deref(), principal).await?;
@@ -151,7 +151,7 @@ impl Sender {
         let status = send::post(&url, &addresses, tls, &headers, body).await?;
         match status {
             200..=299 => Ok(()),
-            other => Err(TryError::Status(other)),
+            other => Err(AttemptError::Status(other)),
         }
     }
 }

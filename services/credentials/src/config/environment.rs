@@ -1,4 +1,4 @@
-//! The settings that have the names of the CLI's variables.
+//! The settings that come from the CLI's own environment variables.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,23 +15,23 @@ use crate::upstream::tls;
 /// Environment variables by name.
 pub type Variables = BTreeMap<String, String>;
 
-/// The credential, and the way to the API.
+/// The settings of the access to the model's API.
 #[derive(Debug)]
 pub struct ModelAccess {
     /// The credential.
     pub secrets: Secrets,
     /// The operator's own headers.
     pub custom: HeaderMap,
-    /// The way to the API.
+    /// The connector to the API.
     pub connector: Connector,
 }
 
 impl ModelAccess {
-    /// Takes the settings from environment variables. `ca` is a PEM file with further certificates.
-    /// Reads files.
+    /// Reads the settings from environment variables. `ca` is a PEM file with further certificates.
+    /// Blocks on the disk.
     ///
     /// # Errors
-    /// The texts for the operator about all mistakes. None of them has a secret.
+    /// One text for each mistake, for the operator. No text has a secret.
     pub fn new(variables: &Variables, ca: Option<&Path>) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
         let set = |name: &str| {

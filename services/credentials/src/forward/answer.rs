@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the client.
+//! The body of an answer while it is forwarded to the client.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,8 +12,8 @@ use super::record::Record;
 use crate::upstream::pool::Lease;
 use crate::usage::AnswerReader;
 
-/// The reason why an answer ends before its end. The client's connection is then closed, so that a
-/// cut answer never looks complete.
+/// The reason why an answer is cut. The client's connection is then closed, so that a cut answer
+/// never looks complete.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
     /// The grant was revoked.
@@ -50,7 +50,7 @@ impl AnswerBody {
         }
     }
 
-    /// Reports the end. Does nothing the second time.
+    /// Ends the record. A second call has no effect.
     fn end(&mut self, is_complete: bool) {
         let lease = self.lease.take().filter(|_| is_complete);
         if let Some(lease) = lease {

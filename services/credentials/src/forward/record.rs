@@ -13,7 +13,7 @@ use crate::table::OpenRequest;
 use crate::usage::facts::Facts;
 use crate::usage::limits::resets_at_ms;
 
-/// What the cost of a request is computed from, and where it is reported.
+/// The price list, and the queue of reports to claude-api.
 #[derive(Debug)]
 pub struct Ledger {
     /// The price list.
@@ -22,8 +22,8 @@ pub struct Ledger {
     pub reports: Reports,
 }
 
-/// A forwarded request. Dropping it charges its cost to the grant, and reports it to claude-api, so
-/// that no end of a request is forgotten.
+/// The record of a forwarded request. Dropping it charges the cost to the grant, and reports the
+/// request to claude-api, so that no end of a request is missed.
 #[derive(Debug)]
 pub struct Record {
     ledger: Arc<Ledger>,
@@ -35,7 +35,7 @@ pub struct Record {
     resets_at_ms: Option<u64>,
     facts: Facts,
     is_complete: bool,
-    /// Whether the request never counted.
+    /// Whether the request is neither charged nor reported.
     is_forgotten: bool,
 }
 
@@ -70,7 +70,8 @@ impl Record {
         self.resets_at_ms = resets_at_ms(status, headers, SystemTime::now());
     }
 
-    /// Ends the record with what the answer said. `is_complete` says whether its whole body arrived.
+    /// Ends the record with what the answer said. `is_complete` says whether its whole body
+    /// arrived.
     pub fn end(mut self, facts: Facts, is_complete: bool) {
         self.facts = facts;
         self.is_complete = is_complete;

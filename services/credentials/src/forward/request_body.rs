@@ -1,4 +1,4 @@
-//! The body of a request on its way to the API.
+//! The body of a request while it is forwarded to the API.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ use crate::upstream::body::BodyError;
 pub struct CheckedBody {
     inner: Incoming,
     check: BodyCheck,
-    /// Where the reason goes if a piece is refused.
+    /// The refusal of a piece. The forwarder reads it after the request has failed.
     refusal: Arc<OnceLock<Refusal>>,
     is_finished: bool,
 }

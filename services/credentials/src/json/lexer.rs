@@ -1,4 +1,4 @@
-//! Bytes to tokens.
+//! The conversion of bytes to tokens.
 
 use super::Text;
 use super::number::Number;
@@ -7,8 +7,8 @@ use super::string::StringReader;
 /// The deepest nesting of objects and arrays that is accepted. A schema of a tool has about 30
 /// levels. Each level takes one bit of memory.
 const DEPTH: usize = 512;
-/// The most bytes of a number that are kept. A longer number is given cut; no count of tokens is
-/// that long.
+/// The maximum number of bytes of a number that are kept. The rest of a longer number is dropped;
+/// no count of tokens is that long.
 const NUMBER_BYTES: usize = 32;
 
 /// A token of a JSON text.
@@ -32,7 +32,7 @@ pub enum Token<'a> {
     Literal,
 }
 
-/// The reason why a text is no JSON.
+/// The reason why a text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} (at byte {offset})")]
 pub struct Malformed {
@@ -45,13 +45,13 @@ pub struct Malformed {
 /// The reason why [`Lexer::push`] stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop<E> {
-    /// The text is no JSON.
+    /// The text is not JSON.
     Malformed(Malformed),
     /// The consumer of the tokens refused one.
     Refused(E),
 }
 
-/// What may follow.
+/// The grammar elements that may follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// A value.
@@ -104,7 +104,7 @@ impl Lexer {
     /// text is cut into pieces.
     ///
     /// # Errors
-    /// The text is no JSON, or `take` refused a token. Later calls have no defined result.
+    /// The text is not JSON, or `take` refused a token. Later calls have no defined result.
     pub fn push<E>(
         &mut self,
         bytes: &[u8],
@@ -209,7 +209,7 @@ impl Lexer {
         self.structure(byte, take)
     }
 
-    /// Takes a byte that is outside of strings, numbers and literals, and is no white space.
+    /// Handles a byte outside of strings, numbers and literals that is not white space.
     fn structure<E>(
         &mut self,
         byte: u8,

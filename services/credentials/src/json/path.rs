@@ -2,7 +2,7 @@
 
 use super::{Text, Token};
 
-/// The most levels that a path has. Deeper tokens have none.
+/// The maximum number of levels of a path. Deeper tokens have no path.
 const LEVELS: usize = 6;
 
 /// The names of the members that enclose the current token, from the outside in. The elements of an

@@ -75,7 +75,7 @@ impl StringReader {
             (Part::Plain, b'\\') => Part::Escape,
             (Part::Plain, 0..0x20) => return Err("a control character is not escaped"),
             (Part::Plain, 0x80..) => {
-                let rest = Rest::of(byte).ok_or("a string is not UTF-8")?;
+                let rest = Rest::begin(byte).ok_or("a string is not UTF-8")?;
                 self.end_surrogate();
                 self.text.push(&[byte]);
                 Part::Character(rest)
@@ -142,7 +142,8 @@ impl StringReader {
     }
 }
 
-/// Returns whether a byte of a string needs more than to be kept.
+/// Returns whether a byte ends a run of plain characters: a control character, a quote, a
+/// backslash, or a byte outside of ASCII.
 fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x80
 }

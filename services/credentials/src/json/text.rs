@@ -1,7 +1,7 @@
 //! The kept beginning of a name or string.
 
-/// The most decoded bytes of a name or string that are kept. The longest one that matters is the
-/// name of a model.
+/// The most decoded bytes of a name or string that are kept. The longest text that is needed whole
+/// is the name of a model.
 const KEPT_BYTES: usize = 128;
 
 /// The beginning of a JSON name or string, with its escapes decoded, in UTF-8.
@@ -20,9 +20,9 @@ impl Text {
         text.filter(|_| !self.is_cut)
     }
 
-    /// Returns whether the text is `name`, which is in lower case, by the rules of the most tolerant
-    /// parsers: they ignore case, as the library of Go does, with the two letters outside of ASCII
-    /// that fold into it.
+    /// Returns whether the text equals `name`, which is in lower case. The comparison ignores case,
+    /// as the most tolerant parsers do. Go's parser also folds two letters outside of ASCII into
+    /// `s` and `k`.
     #[must_use]
     pub fn is_name(&self, name: &str) -> bool {
         let Some(own) = self.whole() else {

@@ -16,9 +16,9 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Returns what must follow the first byte of a character outside of ASCII. `None` if no such
-    /// character begins with that byte.
-    pub(super) fn of(first: u8) -> Option<Self> {
+    /// Returns the rest that must follow the first byte of a character outside of ASCII. `None` if
+    /// no such character begins with that byte.
+    pub(super) fn begin(first: u8) -> Option<Self> {
         let (count, next) = match first {
             0xc2..=0xdf => (1, CONTINUATION),
             0xe0 => (2, 0xa0..=0xbf),
@@ -50,7 +50,7 @@ mod tests {
 
     fn is_character(bytes: &[u8]) -> bool {
         let (&first, rest) = bytes.split_first().unwrap();
-        let Some(mut state) = Rest::of(first) else {
+        let Some(mut state) = Rest::begin(first) else {
             return false;
         };
         let mut is_complete = false;

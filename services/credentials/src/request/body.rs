@@ -4,8 +4,8 @@
 //! API, MCP servers that the API connects to with the credential's rights. Members with these names
 //! are refused unless the operator allows them.
 //!
-//! A `file_id` is no reference to a file inside of a tool's schema or of a tool's input, where any
-//! name may be: tools of MCP servers have parameters of that name.
+//! Inside a tool's schema or a tool's input, a `file_id` does not refer to a file. Any name may
+//! occur there: tools of MCP servers have parameters of that name.
 //!
 //! The check accepts JSON only, so that it and the API see the same members. It compares decoded
 //! names and ignores case, as the most tolerant parsers do. A piece of the body is forwarded after
@@ -18,8 +18,8 @@ use std::str::FromStr;
 use super::refusal::Refusal;
 use crate::json::{Lexer, Path, Stop, Token};
 
-/// The members whose content is free: the schema of a tool, and the input of a tool's use. The API
-/// looks for no file in them.
+/// The members with free content: the schema of a tool, and the input of a tool use. The API does
+/// not look for files in them.
 const FREE: [&[&str]; 2] = [
     &["tools", "[]", "input_schema"],
     &["messages", "[]", "content", "[]", "input"],
@@ -50,7 +50,7 @@ impl Field {
         }
     }
 
-    /// Returns whether the member counts at this place.
+    /// Returns whether the member is checked at this place.
     fn counts_at(self, path: &Path) -> bool {
         match self {
             Self::Container | Self::McpServers => path.depth() == 1,
@@ -65,7 +65,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// The text is no name of a [`Field`].
+/// The error for a text that does not name a [`Field`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("container, mcp_servers or file_id is needed")]
 pub struct UnknownField;
@@ -74,8 +74,8 @@ impl FromStr for Field {
     type Err = UnknownField;
 
     fn from_str(text: &str) -> Result<Self, UnknownField> {
-        let found = Self::ALL.into_iter().find(|field| field.name() == text);
-        found.ok_or(UnknownField)
+        let field = Self::ALL.into_iter().find(|field| field.name() == text);
+        field.ok_or(UnknownField)
     }
 }
 
@@ -88,7 +88,7 @@ pub struct BodyCheck {
 }
 
 impl BodyCheck {
-    /// Begins the check of a body in which `allowed` members may be.
+    /// Begins the check of a body that may have the members in `allowed`.
     #[must_use]
     pub fn new(allowed: &BTreeSet<Field>) -> Self {
         let refused = Field::ALL
@@ -104,8 +104,8 @@ impl BodyCheck {
     /// Checks the next piece of the body.
     ///
     /// # Errors
-    /// The piece must not be forwarded: the body is no JSON object (400), or has a member that is
-    /// not allowed (403).
+    /// The piece must not be forwarded: the body is not a JSON object (400), or has a member that
+    /// is not allowed (403).
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
         let Self {
             lexer,
@@ -120,7 +120,7 @@ impl BodyCheck {
     /// Ends the body.
     ///
     /// # Errors
-    /// The body is no complete JSON object (400).
+    /// The body is not a complete JSON object (400).
     pub fn finish(&mut self) -> Result<(), Refusal> {
         let Self {
             lexer,
@@ -135,7 +135,7 @@ impl BodyCheck {
 
 fn take(token: &Token<'_>, refused: &[Field], path: &mut Path) -> Result<(), Refusal> {
     if path.depth() == 0 && *token != Token::ObjectStart {
-        return Err(Refusal::invalid("the body is no JSON object"));
+        return Err(Refusal::invalid("the body is not a JSON object"));
     }
     path.take(token);
     let Token::Name(name) = token else {
@@ -155,7 +155,9 @@ fn take(token: &Token<'_>, refused: &[Field], path: &mut Path) -> Result<(), Ref
 
 fn refusal(stop: Stop<Refusal>) -> Refusal {
     match stop {
-        Stop::Malformed(malformed) => Refusal::invalid(format!("the body is no JSON: {malformed}")),
+        Stop::Malformed(malformed) => {
+            Refusal::invalid(format!("the body is not JSON: {malformed}"))
+        }
         Stop::Refused(refusal) => refusal,
     }
 }

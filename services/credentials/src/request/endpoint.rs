@@ -17,7 +17,7 @@ const BETA: &str = "beta=true";
 /// The longest id of a model, in bytes.
 const MODEL_ID_BYTES: usize = 128;
 
-/// A request that is answered with more than a refusal.
+/// A request that is not refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
     /// A request for the API. `path` begins with `/v1/`, and may end in `?beta=true`.
@@ -29,15 +29,15 @@ pub enum Target<'a> {
         /// The path and the query.
         path: &'a str,
     },
-    /// The check of this service's life.
+    /// The liveness check of this service.
     Live,
 }
 
-/// Finds what a method and a request target ask for.
+/// Looks up a method and a request target in the list of requests that are forwarded.
 ///
 /// # Errors
-/// The target has a form that another reader could take for another path (400), or the path (404)
-/// or the method (405) is not forwarded.
+/// The target has a form that another server could read as another path (400), or the path (404) or
+/// the method (405) is not forwarded.
 pub fn find<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Refusal> {
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -77,14 +77,15 @@ pub fn find<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Refusal> {
     })
 }
 
-/// Checks that a path is in origin form, and has nothing that a reader could decode or resolve.
+/// Checks that a path is in origin form, and has nothing that another server could decode or
+/// resolve.
 fn check_form(path: &str) -> Result<(), Refusal> {
     let mistake = if !path.starts_with('/') {
         "the request target is not a path"
     } else if path.contains('%') {
         "the path has an escape"
     } else if path.contains("//") || path.contains('\\') {
-        "the path has an empty segment"
+        "the path has an empty segment or a backslash"
     } else if path.split('/').any(|segment| matches!(segment, "." | "..")) || path.contains("..") {
         "the path has a segment of dots"
     } else if path.contains(['#', ';']) {
@@ -95,7 +96,7 @@ fn check_form(path: &str) -> Result<(), Refusal> {
     Err(Refusal::invalid(mistake))
 }
 
-/// Returns whether a path is that of one model.
+/// Returns whether a path names one model.
 fn is_model(path: &str) -> bool {
     let id = path
         .strip_prefix(MODELS)

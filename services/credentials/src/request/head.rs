@@ -1,4 +1,4 @@
-//! The head of a request, in the one strict form that every reader understands the same way.
+//! The head of a request, in the one strict form that every server reads the same way.
 //!
 //! RFC 9112 lets servers repair some malformed heads. Two servers that repair differently see two
 //! different requests (request smuggling), so a head that needs a repair is refused here. The
@@ -6,7 +6,7 @@
 
 use super::refusal::Refusal;
 
-/// The most bytes of a head.
+/// The maximum number of bytes of a head.
 pub const HEAD_BYTES: usize = 32 * 1024;
 /// The most headers.
 pub const HEADERS: usize = 100;
@@ -48,7 +48,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
         let end = lines.windows(2).position(|window| window == b"\r\n");
         let line = &lines[..end.unwrap_or(lines.len())];
         rest = end.map(|end| &lines[end + 2..]);
-        // A bare carriage return or line feed, too.
+        // This includes a bare carriage return or line feed.
         let is_control = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f;
         if line.iter().any(is_control) {
             return Err(invalid("the head has a control character"));

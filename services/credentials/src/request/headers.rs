@@ -4,7 +4,7 @@ use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HO
 use http::{HeaderMap, HeaderValue};
 
 /// Headers that are dropped: those of the authentication, of one connection, of a body's framing,
-/// and those by which a proxy or a framework could take another sender, host, path or method.
+/// and those from which a proxy or a framework could derive another sender, host, path or method.
 const DROPPED: [&str; 37] = [
     "authorization",
     "x-api-key",
@@ -44,7 +44,7 @@ const DROPPED: [&str; 37] = [
     "referer",
     "alt-used",
 ];
-/// Beginnings of the names of further headers that are dropped.
+/// Prefixes of the names of further headers that are dropped.
 const DROPPED_PREFIXES: [&str; 4] = ["x-forwarded", "cf-", "x-envoy", "sec-"];
 /// Headers that the operator cannot set, because they follow from the connection or the body.
 const FIXED: [&str; 13] = [
@@ -77,10 +77,10 @@ pub struct Added<'a> {
 /// Returns the headers of a request as the API gets them. `has_body` says whether the request has a
 /// body, which is then JSON.
 #[must_use]
-pub fn forwarded(own: &HeaderMap, added: Added<'_>, has_body: bool) -> HeaderMap {
-    let named = named_by_connection(own);
-    let mut headers = HeaderMap::with_capacity(own.len() + 4);
-    for (name, value) in own {
+pub fn forwarded(received: &HeaderMap, added: Added<'_>, has_body: bool) -> HeaderMap {
+    let named = named_by_connection(received);
+    let mut headers = HeaderMap::with_capacity(received.len() + 4);
+    for (name, value) in received {
         let text = name.as_str();
         let is_dropped = DROPPED.contains(&text)
             || DROPPED_PREFIXES
@@ -109,7 +109,7 @@ pub fn forwarded(own: &HeaderMap, added: Added<'_>, has_body: bool) -> HeaderMap
 /// Returns the headers of an answer of the API as the client gets them. A header with the
 /// credential in it is dropped. `secret` is the credential.
 #[must_use]
-pub fn answered(own: &HeaderMap, secret: &[u8]) -> HeaderMap {
+pub fn answered(received: &HeaderMap, secret: &[u8]) -> HeaderMap {
     const DROPPED: [&str; 14] = [
         "connection",
         "keep-alive",
@@ -126,12 +126,12 @@ pub fn answered(own: &HeaderMap, secret: &[u8]) -> HeaderMap {
         "location",
         "refresh",
     ];
-    let named = named_by_connection(own);
+    let named = named_by_connection(received);
     let has_secret = |value: &HeaderValue| {
         let mut windows = value.as_bytes().windows(secret.len().max(1));
         windows.any(|window| window == secret)
     };
-    let kept = own.iter().filter(|(name, value)| {
+    let kept = received.iter().filter(|(name, value)| {
         !(DROPPED.contains(&name.as_str())
             || named.iter().any(|dropped| dropped == name.as_str())
             || has_secret(value))
@@ -149,7 +149,7 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
         let names = text.split(',').map(|name| name.trim().to_owned());
         names.collect::<Vec<_>>()
     });
-    // The body's length stays, because the body does.
+    // `Content-Length` is kept, because the body is kept.
     names
         .filter(|name| !name.is_empty() && name != CONTENT_LENGTH.as_str())
         .collect()
@@ -158,7 +158,7 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
 /// Parses the operator's own headers: one `Name: value` in each line.
 ///
 /// # Errors
-/// The texts about the lines that are no header or that a request must not change. They do not
+/// One text for each line that is not a header, or whose header cannot be set. The texts do not
 /// repeat a value.
 pub fn parse_custom(text: &str) -> Result<HeaderMap, Vec<String>> {
     let mut headers = HeaderMap::new();

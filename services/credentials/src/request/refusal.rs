@@ -24,7 +24,7 @@ pub struct Refusal {
 pub enum Retry {
     /// After a second (`retry-after: 1`).
     AfterOneSecond,
-    /// As the client likes.
+    /// The client decides.
     Free,
     /// Never: the same request gets the same answer (`x-should-retry: false`).
     Never,

@@ -7,12 +7,12 @@ use crate::request::head::{self, Head};
 use crate::request::refusal::Refusal;
 use crate::table::{Denied, OPEN_REQUESTS};
 
-/// What a head is answered with.
+/// The decision about a request.
 #[derive(Debug)]
 pub(super) enum Decision {
     /// The request is forwarded.
     Forward(Admitted),
-    /// The service says that it lives.
+    /// The liveness check is answered.
     Live,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn decide(context: &Context, bytes: &[u8], is_local: bool) -> Result<
             has_body,
             path,
         } => {
-            // An empty body would pass unchecked: nobody polls it.
+            // The HTTP library does not poll an empty body, so it would pass unchecked.
             if head.has_body() != has_body {
                 let mistake = "POST needs a body, and GET and HEAD have none";
                 return Err(Refusal::invalid(mistake));

@@ -24,14 +24,15 @@ use crate::request::refusal::Refusal;
 
 /// The time for the head of the request to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// The most bytes that the HTTP library reads ahead or keeps unsent for one connection.
+/// The maximum number of bytes that the HTTP library reads ahead or keeps unsent for one
+/// connection.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// The size of the first buffer for a head. The CLI's heads have about 1 KiB.
 const FIRST_HEAD_BYTES: usize = 4 * 1024;
 /// The time after which the kernel drops a client that acknowledges no data.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
-/// The time for a request whose grant was revoked to end by itself. After it the connection is
-/// closed, although the client may not have read what was sent.
+/// The time for a request whose grant was revoked to end on its own. Then the connection is closed,
+/// although the client may not have read all that was sent.
 const CUT_TIME: Duration = Duration::from_secs(1);
 /// The answer to the healthcheck.
 const LIVE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\
@@ -82,8 +83,8 @@ fn set_options(stream: &TcpStream) -> std::io::Result<()> {
     )?)
 }
 
-/// Reads until `received` has a whole head, and returns the head's length. `None` if the head is too
-/// long.
+/// Reads until `received` has a whole head, and returns the head's length. `None` if the head is
+/// too long.
 async fn read_head(
     stream: &mut TcpStream,
     received: &mut BytesMut,
@@ -117,8 +118,8 @@ async fn serve(context: Arc<Context>, admitted: Admitted, stream: TcpStream, rec
     };
     let (read, write) = stream.into_split();
     let stream = tokio::io::join(Cursor::new(received).chain(read), write);
-    // A connection has one request. A lock, because the library may call the service from any
-    // thread; it is held for the take.
+    // The one request of the connection. A lock, because the library may call the service from any
+    // thread; it is held only for the take.
     let admitted = Mutex::new(Some(admitted));
     let service = service_fn(|request: Request<Incoming>| {
         let admitted = admitted
@@ -144,6 +145,6 @@ async fn serve(context: Arc<Context>, admitted: Admitted, stream: TcpStream, rec
     };
     match ended {
         Ok(parts) => linger(parts.io.into_inner()).await,
-        Err(error) => tracing::debug!(%error, "the connection of a client ended in an error"),
+        Err(error) => tracing::debug!(%error, "the connection of a client ended with an error"),
     }
 }

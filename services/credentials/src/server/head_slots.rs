@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The most connections that wait for the head of their request. Each takes up to 32 KiB.
+/// The maximum number of connections that wait for the head of their request. Each takes up to 32
+/// KiB.
 const SLOTS: usize = 256;
 
 /// The slots of connections that wait for a head. Clones share them. A new connection never waits
 /// for a slot: if all are taken, the oldest connection is closed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeadSlots(
-    /// The connections, the oldest first; those that have left are removed when all slots are taken.
-    /// A lock, held for a push; no await happens under it.
+    /// The connections, oldest first. Those that have left are removed when all slots are taken. A
+    /// lock, because all connections share the slots. It is held for a push, never across an await.
     Arc<Mutex<VecDeque<Waiting>>>,
 );
 
@@ -23,7 +24,7 @@ struct Waiting {
     left: CancellationToken,
 }
 
-/// A slot. Dropping it makes room for another connection.
+/// The slot of one connection. Dropping it makes room for another connection.
 #[derive(Debug)]
 pub(super) struct HeadSlot {
     close: CancellationToken,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// The most open requests of one grant. The CLI with its sub-agents opens about ten.
+/// The maximum number of open requests of one grant. The CLI with its sub-agents opens about ten.
 pub const OPEN_REQUESTS: usize = 16;
 
 /// The reason why a request is not forwarded.
@@ -56,7 +56,7 @@ struct Entry {
     /// Whether the budget of its principal is used up.
     is_exhausted: bool,
     open_requests: usize,
-    /// Has a token for each open request. It is closed when the grant ends.
+    /// Tracks the open requests: one token each. It is closed when the grant ends.
     tracker: TaskTracker,
     /// Cancelled when the open requests must end.
     cut: CancellationToken,
@@ -102,10 +102,10 @@ impl State {
         if entry.generation != self.generation {
             return Err(Denied::Unknown);
         }
-        let is_over = entry
+        let is_spent = entry
             .max_cost_usd
             .is_some_and(|most| entry.spent_usd >= most);
-        if is_over || entry.is_exhausted {
+        if is_spent || entry.is_exhausted {
             return Err(Denied::CostLimit);
         }
         if entry.open_requests == OPEN_REQUESTS {
@@ -138,7 +138,7 @@ impl State {
         }
     }
 
-    /// Registers a grant, or replaces that of the same execution.
+    /// Registers a grant, or replaces the grant of the same execution.
     pub(super) fn register(&mut self, registration: Registration) {
         let Registration {
             execution_id,
@@ -182,8 +182,8 @@ impl State {
         }
     }
 
-    /// Ends the grant of an execution, and cuts its open requests. Returns their tracker. `None` for
-    /// an unknown execution.
+    /// Ends the grant of an execution, and cuts its open requests. Returns their tracker. `None`
+    /// for an unknown execution.
     pub(super) fn revoke(&mut self, execution_id: &str) -> Option<TaskTracker> {
         let entry = self.executions.remove(execution_id)?;
         self.end(execution_id, &entry);

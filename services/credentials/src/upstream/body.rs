@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
-/// The body of a request to the API. Its error cuts the request, so that the API never has a whole
-/// request.
+/// The body of a request to the API. An error cuts the request, so that the API never receives a
+/// whole request.
 pub type RequestBody = UnsyncBoxBody<Bytes, BodyError>;
 
-/// The body of a request ended before its end.
+/// The reason why the body of a request is cut.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// A piece of the body must not be forwarded.

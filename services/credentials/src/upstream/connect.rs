@@ -25,7 +25,8 @@ const ADDRESS_TIME: Duration = Duration::from_secs(4);
 /// The time without traffic after which the kernel begins to probe the other end, and the time
 /// between two probes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// The most bytes that the HTTP library reads ahead or keeps unsent for one connection.
+/// The maximum number of bytes that the HTTP library reads ahead or keeps unsent for one
+/// connection.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A stream of bytes to the API.
@@ -46,8 +47,8 @@ pub enum ConnectError {
     /// The host has only public addresses, and the API has no TLS.
     #[error("{0} has a public address, to which the credential is not sent without TLS")]
     Public(String),
-    /// The proxy opens no tunnel.
-    #[error("the proxy opens no tunnel: {0}")]
+    /// The proxy opened no tunnel.
+    #[error("the proxy opened no tunnel: {0}")]
     Tunnel(#[from] TunnelError),
     /// TLS with this server is not possible.
     #[error("TLS with {host} failed: {error}")]
@@ -61,11 +62,11 @@ pub enum ConnectError {
     #[error("no connection to {0} within 10 s")]
     Time(String),
     /// The HTTP library refuses the connection.
-    #[error("HTTP cannot begin: {0}")]
+    #[error("the HTTP connection could not be set up: {0}")]
     Http(#[from] hyper::Error),
 }
 
-/// The way to the API.
+/// The connector, which opens connections to the API.
 #[derive(Debug)]
 pub struct Connector {
     origin: Origin,
@@ -74,8 +75,8 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Creates the way to `origin`. `tls` must be given if the origin has TLS. A proxy is used with
-    /// TLS only, because an API without TLS is on an inner address.
+    /// Creates the connector to `origin`. `tls` must be given if the origin has TLS. A proxy is
+    /// used with TLS only, because an API without TLS has an internal address.
     #[must_use]
     pub fn new(origin: Origin, tls: Option<Arc<ClientConfig>>, proxy: Option<Proxy>) -> Self {
         Self {
@@ -141,8 +142,8 @@ impl Connector {
     }
 }
 
-/// Opens a TCP connection to the first address of a host that accepts one and that `allows` lets
-/// pass.
+/// Opens a TCP connection to the first address of a host that `allows` permits and that accepts
+/// one.
 async fn tcp(
     host: &str,
     port: u16,

@@ -14,13 +14,13 @@ pub struct Origin {
     is_tls: bool,
     host: String,
     port: u16,
-    /// The host and port as they are written, for the header `Host`.
+    /// The host and port as the URL has them, for the header `Host`.
     authority: String,
     /// The path below which the API is, without a slash at its end.
     base_path: String,
 }
 
-/// The reason why a text is no address of the API.
+/// The reason why a text is not a valid address of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadOrigin {
     /// The text has another form.
@@ -41,7 +41,7 @@ impl Origin {
     /// Parses a base URL. Resolves nothing.
     ///
     /// # Errors
-    /// The text is no base URL, or is plain HTTP to a public address.
+    /// The text is not a base URL, or is plain HTTP to a public address.
     pub fn parse(text: &str) -> Result<Self, BadOrigin> {
         let text = text.trim();
         // The parser would drop a fragment.
@@ -63,7 +63,7 @@ impl Origin {
             return Err(BadOrigin::Malformed);
         }
         let address: Option<IpAddr> = host.parse().ok();
-        if !is_tls && address.is_some_and(|address| !is_inner(address)) {
+        if !is_tls && address.is_some_and(|address| !is_internal(address)) {
             return Err(BadOrigin::PlainAndPublic);
         }
         let default = if is_tls { 443 } else { 80 };
@@ -107,10 +107,10 @@ impl Origin {
     }
 
     /// Returns whether a connection to this address may carry the credential: any address over TLS,
-    /// an inner one without.
+    /// only an internal one without TLS.
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
-        self.is_tls || is_inner(address)
+        self.is_tls || is_internal(address)
     }
 
     /// Returns the scheme, host and port, without the base path.
@@ -128,7 +128,7 @@ impl fmt::Display for Origin {
 }
 
 /// Returns whether an address is loopback or private: RFC 1918, or `fc00::/7` (RFC 4193).
-fn is_inner(address: IpAddr) -> bool {
+fn is_internal(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),

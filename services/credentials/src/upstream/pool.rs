@@ -7,7 +7,7 @@ use hyper::client::conn::http1::SendRequest;
 
 use super::body::RequestBody;
 
-/// The most connections that wait. A further one is closed.
+/// The maximum number of connections that wait. A further one is closed.
 const IDLE: usize = 16;
 /// How long a connection waits at most. Load balancers close idle connections after a minute or
 /// more; a request on such a connection would fail.
@@ -15,7 +15,8 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// The idle connections. Clones share them. A connection enters when its answer has ended, and
 /// leaves for the next request, the newest first. No request waits for one: if the pool is empty, a
-/// new connection is opened. The limit of open requests per grant bounds the others.
+/// new connection is opened. The limit of open requests for each grant bounds the connections in
+/// use.
 #[derive(Debug, Clone, Default)]
 pub struct Pool(
     /// A lock, because all requests share the pool. It is held for a push or a pop, never across an
@@ -45,7 +46,7 @@ impl Pool {
         Some(idle.remove(ready).sender)
     }
 
-    /// Returns a lease that can give the connection to this pool.
+    /// Returns a lease that can put the connection into this pool.
     pub(super) fn lease(&self, sender: SendRequest<RequestBody>) -> Lease {
         Lease {
             sender,
@@ -55,7 +56,7 @@ impl Pool {
 }
 
 impl Lease {
-    /// Gives the connection to the pool, after the whole answer has been read.
+    /// Puts the connection into the pool. The caller has read the whole answer.
     pub fn release(self) {
         let Self { sender, pool } = self;
         let mut idle = pool.0.lock().unwrap_or_else(PoisonError::into_inner);

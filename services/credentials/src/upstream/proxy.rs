@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 /// The variables that list the hosts without a proxy. The first one that is set counts.
 const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
-/// The most bytes of the head of a proxy's answer.
+/// The maximum number of bytes of the head of a proxy's answer.
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// An HTTP proxy that opens tunnels (CONNECT). Its `Debug` output hides the password.
@@ -32,7 +32,7 @@ pub enum TunnelError {
     /// The proxy refused, with this status.
     #[error("the proxy answered {0}")]
     Refused(u16),
-    /// The answer of the proxy is no HTTP.
+    /// The answer of the proxy is not HTTP.
     #[error("the answer of the proxy is malformed")]
     Malformed,
 }
@@ -42,7 +42,7 @@ impl Proxy {
     /// `no_proxy` lists the host.
     ///
     /// # Errors
-    /// The text about a variable that is no address of an HTTP proxy. It does not repeat the value.
+    /// A variable is not the address of an HTTP proxy. The text does not repeat the value.
     pub fn find(variables: &BTreeMap<String, String>, host: &str) -> Result<Option<Self>, String> {
         let first_set = |names: &[&'static str]| {
             let set = names.iter().map(|name| (*name, variables.get(*name)));

@@ -1,4 +1,5 @@
-//! A stream of events (HTML, "Server-sent events"), of which only the data of each event matters.
+//! The reader of a stream of events (HTML, "Server-sent events"). Only the data of each event
+//! matters.
 
 use memchr::memchr2;
 
@@ -18,7 +19,7 @@ pub struct EventReader {
 /// The current line.
 #[derive(Debug)]
 enum Line {
-    /// The first bytes of the line are the first bytes of `data:`; this many.
+    /// The line so far is a prefix of `data:` with this many bytes.
     Begins(usize),
     /// A line of data.
     Data(Box<FactReader>),
@@ -75,7 +76,7 @@ impl EventReader {
         }
     }
 
-    /// Returns what the stream has said so far. A line that is not complete counts too.
+    /// Returns the facts that were read so far, including those of an incomplete line.
     #[must_use]
     pub fn facts(&self) -> Facts {
         let mut facts = self.facts.clone();

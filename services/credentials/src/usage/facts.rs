@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use crate::json::{Lexer, Path, Token};
 
-/// What an answer says of its cost and its error.
+/// The facts that an answer reports about its cost and its error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The model that answered.
@@ -15,7 +15,8 @@ pub struct Facts {
     pub is_fast: bool,
     /// The member `error.type`.
     pub error_type: Option<String>,
-    /// The number of pieces of the answer, each of which has at least one token.
+    /// The number of the answer's events `content_block_delta`, each of which has at least one
+    /// token.
     pub deltas: u64,
 }
 
@@ -28,7 +29,7 @@ pub struct Counts {
     pub output: u64,
     /// Tokens that were read from the cache.
     pub cache_read: u64,
-    /// Tokens that were written to the cache, for any time.
+    /// Tokens that were written to the cache, for any lifetime.
     pub cache_write: u64,
     /// Those of `cache_write` that were written for an hour.
     pub cache_write_1h: u64,
@@ -70,7 +71,7 @@ impl Counts {
 }
 
 impl Facts {
-    /// Adds what a later text says.
+    /// Adds the facts of a later text.
     pub(super) fn add(&mut self, other: Self) {
         let Self {
             model,
@@ -87,7 +88,8 @@ impl Facts {
     }
 }
 
-/// The reader of one JSON text in pieces. A text that is no JSON has the facts before the mistake.
+/// The reader of one JSON text in pieces. If the text is not JSON, the facts before the mistake
+/// count.
 #[derive(Debug, Default)]
 pub struct FactReader {
     lexer: Lexer,
@@ -113,7 +115,7 @@ impl FactReader {
         self.is_malformed = pushed.is_err();
     }
 
-    /// Returns what the text has said so far.
+    /// Returns the facts that were read so far.
     #[must_use]
     pub fn facts(&self) -> Facts {
         self.facts.clone()

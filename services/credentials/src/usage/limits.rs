@@ -1,4 +1,4 @@
-//! When a usage limit ends.
+//! The time at which a usage limit ends.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -37,7 +37,7 @@ impl WebhookArgs {
     #[must_use]
     pub fn check(&self) -> Vec<String> {
         match &self.webhook_secrets_file {
-            // An unused setting is no mistake.
+            // An unused setting is not a mistake.
             _ if self.webhook_hosts.is_empty() => Vec::new(),
             None => vec![
                 "--webhook-hosts (CREDENTIALS_WEBHOOK_HOSTS) needs --webhook-secrets-file \

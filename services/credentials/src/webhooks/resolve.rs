@@ -1,4 +1,4 @@
-//! The addresses of a receiver: resolved once for each try, and checked.
+//! The addresses of a receiver, which are resolved once for each attempt, and checked.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,7 @@ use tokio::net::lookup_host;
 
 use super::addresses::is_public;
 
-/// The maximum number of addresses of one name that are used.
+/// The maximum number of addresses that are used of one name.
 const ADDRESSES: usize = 8;
 
 /// Resolves host names. Tests replace it.
@@ -26,8 +26,8 @@ pub(super) struct System;
 impl Resolve for System {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         async move {
-            let found = lookup_host((name, 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
+            let addresses = lookup_host((name, 0)).await?;
+            Ok(addresses.map(|address| address.ip()).collect())
         }
         .boxed()
     }
@@ -70,11 +70,11 @@ pub(super) async fn checked(
     url: &WebhookUrl,
     hosts: &WebhookHosts,
 ) -> Result<Vec<SocketAddr>, ResolveError> {
-    let found = match url.host() {
+    let addresses = match url.host() {
         WebhookHost::Address(address) => vec![*address],
         WebhookHost::Name(name) => {
-            let found = resolver.resolve(name).await;
-            found.map_err(|error| ResolveError::Lookup {
+            let resolved = resolver.resolve(name).await;
+            resolved.map_err(|error| ResolveError::Lookup {
                 name: name.clone(),
                 error,
             })?
@@ -82,19 +82,19 @@ pub(super) async fn checked(
     };
     let host = || url.host().to_string();
     // The canonical form is what was checked, so it is also what is used.
-    let found: Vec<_> = found.iter().map(IpAddr::to_canonical).collect();
-    if found.is_empty() {
+    let addresses: Vec<_> = addresses.iter().map(IpAddr::to_canonical).collect();
+    if addresses.is_empty() {
         return Err(ResolveError::NoAddress(host()));
     }
     let port = url.port();
     let is_allowed = |address: IpAddr| is_public(address) || hosts.names_address(address, port);
-    if let Some(address) = found.iter().find(|address| !is_allowed(**address)) {
+    if let Some(address) = addresses.iter().find(|address| !is_allowed(**address)) {
         return Err(ResolveError::NotPublic {
             host: host(),
             address: *address,
         });
     }
-    let addresses = found.into_iter().take(ADDRESSES);
+    let addresses = addresses.into_iter().take(ADDRESSES);
     Ok(addresses
         .map(|address| SocketAddr::new(address, port))
         .collect())

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The file is read for each webhook, so that a replaced secret is used at once. A principal never
-//! signs with the secret of another one or with the default: its receivers could then not tell the
-//! senders apart.
+//! signs with the secret of another one or with the default, because its receivers could not tell
+//! the senders apart.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,12 +20,12 @@ use std::path::{Path, PathBuf};
 use protocol::webhook::{BadSecret, WebhookSecret};
 use serde::Deserialize;
 
-/// The most bytes that are read. It bounds the memory if the path names a wrong file.
+/// The maximum number of bytes that are read. It bounds the memory if the path names a wrong file.
 const FILE_BYTES: u64 = 1024 * 1024;
 /// The maximum number of secrets of one principal: the present one, and the one that it replaces.
 const SECRETS: usize = 2;
 
-/// The reason why there is no secret. The text repeats nothing of the file but names of principals.
+/// The reason why there is no secret. The text repeats only names of principals from the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretsError {
     /// No file is configured.
@@ -50,7 +50,7 @@ pub(super) enum SecretsError {
         /// The line, from 1.
         line: usize,
     },
-    /// A table has a text that is no secret, or has none, or too many.
+    /// A table has a malformed secret, no secret, or too many.
     #[error("{file}, {table}: {mistake}")]
     Table {
         /// The file.

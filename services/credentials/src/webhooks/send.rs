@@ -18,10 +18,11 @@ use tokio_rustls::TlsConnector;
 
 /// The time for the connection to one of several addresses.
 const ADDRESS_TIME: Duration = Duration::from_secs(4);
-/// The most bytes of the answer's body that are read. They are dropped; a receiver that is cut
-/// while it writes a short answer would log an error.
+/// The maximum number of bytes of the answer's body that are read. They are read and dropped,
+/// because a receiver that is cut while it writes a short answer would log an error.
 const ANSWER_BYTES: usize = 64 * 1024;
-/// The most bytes that the HTTP library reads ahead. It bounds the head of the answer, too.
+/// The maximum number of bytes that the HTTP library reads ahead. It bounds the head of the answer,
+/// too.
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// The reason why a request failed. The texts have no path of the URL.
@@ -35,7 +36,7 @@ pub(super) enum SendError {
         /// The error of that address.
         error: std::io::Error,
     },
-    /// The receiver has no certificate for its name that is trusted.
+    /// The receiver has no trusted certificate for its name.
     #[error("TLS with {host} failed: {error}")]
     Tls {
         /// The host of the URL.
@@ -95,12 +96,12 @@ pub(super) async fn post(
         .max_buf_size(BUFFER_BYTES)
         .handshake(TokioIo::new(stream))
         .await?;
-    // Both in this task, so that a dropped call closes the connection.
+    // Both run in this task, so that a dropped call closes the connection.
     let exchange = async {
         let mut answer = sender.send_request(request).await?;
         let status = answer.status().as_u16();
         let mut read = 0;
-        // The head decides; a body that breaks off changes nothing.
+        // The status in the head decides; a body that is cut changes nothing.
         while let Some(Ok(frame)) = answer.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len);
             if read >= ANSWER_BYTES {

@@ -100,7 +100,7 @@ fn reason(delivered: &Delivered) -> &str {
     }
 }
 
-/// Checks that a try failed for this reason, which has nothing of the URL's path.
+/// Checks that an attempt failed for this reason, which has nothing of the URL's path.
 fn assert_failed(delivered: &Delivered, word: &str) {
     assert!(
         matches!(delivered, Delivered::Failed { .. }),
@@ -229,7 +229,7 @@ async fn the_connection_goes_to_the_address_that_was_checked() {
     let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
     assert_eq!(delivered, Delivered::Accepted);
     assert_eq!((fixture.answers.lookups(), receiver.connections()), (1, 1));
-    // The next try resolves again, and the new address is not named.
+    // The next attempt resolves again, and the new address is not named.
     let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
     assert_failed(&delivered, "127.0.0.3");
     assert_eq!((fixture.answers.lookups(), receiver.connections()), (2, 1));
@@ -266,11 +266,11 @@ async fn a_certificate_for_another_name_is_refused_before_the_request() {
 async fn a_receiver_that_hangs_fails_in_time_and_its_connection_is_closed() {
     let silent = Receiver::start(HOST, "").await;
     let mut fixture = fixture(&silent, &silent.hosts(), &[&["127.0.0.1"]]);
-    assert_eq!(fixture.sender.try_time, Duration::from_secs(10));
-    fixture.sender.try_time = Duration::from_millis(200);
+    assert_eq!(fixture.sender.attempt_time, Duration::from_secs(10));
+    fixture.sender.attempt_time = Duration::from_millis(200);
     let delivered = fixture.sender.deliver(delivery(&silent.url())).await;
     assert_failed(&delivered, "longer than 10 s");
-    assert_eq!(fixture.sender.places.available_permits(), TRIES);
+    assert_eq!(fixture.sender.places.available_permits(), ATTEMPTS);
 }
 
 #[tokio::test]
@@ -326,7 +326,7 @@ async fn the_file_of_secrets_is_read_for_each_try() {
 async fn tries_beyond_the_bound_fail_at_once() {
     let receiver = Receiver::start(HOST, &answer("200 OK")).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
-    let all = u32::try_from(TRIES).unwrap();
+    let all = u32::try_from(ATTEMPTS).unwrap();
     let _used = fixture.sender.places.acquire_many(all).await.unwrap();
     let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
     assert_failed(&delivered, "too many");
