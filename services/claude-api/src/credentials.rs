@@ -16,11 +16,11 @@
 //! - **In force.** `credentials` forwards the CLI's requests, and reports each answer with its
 //!   cost.
 //!
-//! `credentials` opens the connection. [`listener`] accepts it, and [`peer_rule`] decides from
-//! whom. [`link`] reads and writes its lines. [`table`], [`row`] and [`outbox`] are the state as
-//! plain values, and [`shared`] holds them for the tasks. [`held`] is the guard of one grant. [`known`]
-//! and [`api_health`] are the facts about the credential. [`deliveries`] are the webhooks that
-//! `credentials` sends.
+//! `credentials` opens the connection. [`listener`] accepts it, and [`peer_rule`] decides who may
+//! connect. [`link`] reads and writes its lines. [`table`], [`row`] and [`outbox`] are the state as
+//! plain values, and [`shared`] holds them for the tasks. [`held`] is the guard of one grant.
+//! [`known`] and [`api_health`] are the facts about the credential. [`deliveries`] are the webhooks
+//! that `credentials` sends.
 
 mod api_health;
 mod deliveries;
@@ -55,13 +55,14 @@ use row::Standing;
 use shared::Shared;
 use table::ExecutionCosts;
 
-/// How long an execution waits for the first word about the credential after the start of the
-/// service. Then the CLI gets its grant in the variable of an API key.
+/// The maximum wait of an execution for the first report about the credential after the start of
+/// the service. Then the CLI gets its grant in the variable of an API key.
 const FIRST_HELLO: Duration = Duration::from_secs(10);
-/// How long the start of a CLI waits until its grant is in force. Later the CLI's own retries
-/// bridge the time.
+/// The maximum wait of a CLI's start for its grant to be in force. Without it, the CLI's own
+/// retries bridge the time.
 const GRANTED: Duration = Duration::from_secs(1);
-/// How long resolved addresses of `credentials` are used for new connections.
+/// The maximum age of the resolved addresses of `credentials`, when a connection is checked against
+/// them.
 const ADDRESS_AGE: Duration = Duration::from_secs(1);
 
 /// The connection to `credentials`, and the grants of all executions. Cheap to clone.
@@ -77,7 +78,7 @@ pub(crate) struct GrantRequest {
     pub(crate) execution_id: ExecutionId,
     /// The principal of the execution. `None` without tokens.
     pub(crate) principal: Option<String>,
-    /// The most that the execution may cost, in US dollars. `None` means no limit.
+    /// The maximum cost of the execution in US dollars. `None` means no limit.
     pub(crate) max_cost_usd: Option<f64>,
 }
 
@@ -106,14 +107,14 @@ impl Credentials {
         listener::serve(listener, self.shared).await;
     }
 
-    /// Returns what `credentials` has said about the credential and its use.
+    /// Returns the facts that `credentials` has reported about the credential and its use.
     pub(crate) fn known(&self) -> Known {
         self.shared.known.borrow().clone()
     }
 
     /// Returns how the CLI of an execution gets access to the model. Waits up to 10 s while nothing
-    /// is known, because `credentials` has not connected since the start of this service. Then a
-    /// grant in the variable of an API key is the answer. Cancel-safe.
+    /// is known, because `credentials` has not connected since the start of this service. Then the
+    /// answer is a grant in the variable of an API key. Cancel-safe.
     pub(crate) async fn access(&self) -> Access {
         let mut known = self.shared.known.subscribe();
         let first = known.wait_for(|known| known.access().is_some());
@@ -162,10 +163,10 @@ impl Credentials {
         self.shared.costs.subscribe()
     }
 
-    /// Returns each principal that has a grant and whose grants are not all exhausted, with the
-    /// costs of its executions.
+    /// Returns each principal with a grant that is not exhausted, and the costs of its executions
+    /// in US dollars.
     pub(crate) fn costs(&self) -> Vec<(String, ExecutionCosts)> {
-        self.shared.read(|table| table.costs())
+        self.shared.locked(|table| table.costs())
     }
 
     /// Exhausts all grants of a principal whose budget is used up: the next requests of their CLIs
@@ -178,7 +179,7 @@ impl Credentials {
     ///
     /// # Errors
     /// The webhook was not sent: `credentials` is not connected, too many webhooks have no result
-    /// yet, or this one is too long. Only the last error is final.
+    /// yet, or this one is too long. Only a webhook that is too long must not be sent again.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), NotSent> {
         self.shared.with(|table| table.deliver(delivery))
     }

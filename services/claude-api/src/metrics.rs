@@ -8,8 +8,8 @@
 //!   page is read.
 //! - Label values come from enumerations only, which bounds the number of series. An id, a lane or
 //!   a workspace is never a label. Every series exists from the start, with the value 0.
-//! - The exception are the counters by principal ([`per_principal`]), which the operator turns on
-//!   with `--metrics-per-principal`.
+//! - The counters by principal ([`per_principal`]) are an exception: the operator turns them on
+//!   with `--metrics-per-principal`, and their labels have the names of principals.
 
 mod definitions;
 mod gauges;
@@ -54,7 +54,7 @@ pub(crate) struct Metrics {
     tokens: Family<KindLabel, Counter>,
     /// The cost of ended executions, in US dollars.
     cost: Counter<f64, AtomicU64>,
-    /// The same counts by principal; `None` unless the operator wants them.
+    /// The same counts by principal; `None` unless the operator turns them on.
     per_principal: Option<PerPrincipal>,
     /// The times from acceptance to start, in seconds.
     queue: Histogram,
@@ -78,7 +78,7 @@ pub(crate) struct Metrics {
     pub(crate) model_requests: ModelRequests,
     /// Counts the spans that were exported or dropped.
     pub(crate) spans: telemetry::Counters,
-    /// Counts the tries to deliver webhooks, by event and result.
+    /// Counts the attempts to deliver webhooks, by event and result.
     webhooks: Family<WebhookLabels, Counter>,
 }
 
@@ -145,7 +145,7 @@ impl Metrics {
         }
     }
 
-    /// Counts the result of a try to deliver a webhook.
+    /// Counts the result of an attempt to deliver a webhook.
     pub(crate) fn webhook(&self, event: WebhookEvent, outcome: WebhookOutcome) {
         let labels = WebhookLabels::new(event, outcome);
         self.webhooks.get_or_create(&labels).inc();
@@ -154,7 +154,6 @@ impl Metrics {
     /// Counts an HTTP request that was refused, by the type of the problem in the answer.
     /// `not-ready` is not counted: it is the regular answer of a health page.
     pub(crate) fn refused(&self, kind: ProblemType) {
-        // `not-ready` is an answer of the health page, which refuses nothing.
         if kind != ProblemType::NotReady {
             let label = ReasonLabel::problem(kind);
             self.refused.get_or_create(&label).inc();

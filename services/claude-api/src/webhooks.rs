@@ -11,9 +11,9 @@
 //!                             └─▶ Due ─▶ Flight ─▶ Courier
 //! ```
 //!
-//! Each execution with a webhook has one ledger, which is a file in a folder of its own. So neither
-//! retention nor a client's DELETE of the execution ends a delivery: the ledger lives until every
-//! event was delivered or given up, which is at most a day after the event.
+//! Each execution with a webhook has one ledger, which is a file in a folder of its own. Neither
+//! retention nor a client's DELETE of the execution ends a delivery: the ledger exists until every
+//! event was delivered or given up, at most a day after the event.
 //!
 //! A crash at any point neither loses nor doubles an event, because its id follows from the
 //! execution, the kind of the event and its number:

@@ -167,7 +167,8 @@ fn check_answer(
     if status.is_informational() || status.is_redirection() {
         let code = status.as_u16();
         return Err(Refusal::bad_gateway(format!(
-            "cc-bridge: the API answered {code}, a redirect or no final answer; check ANTHROPIC_BASE_URL"
+            "cc-bridge: the API answered {code}; redirects are not followed; check \
+             ANTHROPIC_BASE_URL"
         )));
     }
     let is_encoded = headers

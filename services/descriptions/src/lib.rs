@@ -10,7 +10,7 @@
 //! code. Tests compare the rest: the names of fields with the types, the paths with the routers, and
 //! both documents with each message of the test suites.
 //!
-//! The crate does no I/O. A document is built once, when it is first read, and then stays in
+//! The crate does no I/O. Each document is built once, when it is first read, and then stays in
 //! memory (about 200 KiB each).
 
 mod names;

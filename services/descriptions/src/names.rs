@@ -1,7 +1,7 @@
 //! The words of an enum, as serde writes and reads them.
 //!
-//! serde's derive names them to the deserializer. So no list of variants is repeated here, and a new
-//! variant is in the documents at once.
+//! serde's derive passes the words to the deserializer. So no list of variants is repeated here,
+//! and the documents have a new variant at once.
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
@@ -12,7 +12,7 @@ use crate::schema::described;
 /// Returns the words of an enum whose variants have no data.
 pub(crate) fn words<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // The deserializer only notes the names; it has no value to return.
+    // The deserializer only records the names; it never returns a value.
     let _ = T::deserialize(Recorder(&mut names));
     names
 }
@@ -41,7 +41,9 @@ impl<'de> Deserializer<'de> for Recorder<'_> {
     type Error = serde::de::value::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(Self::Error::custom("the type is no enum and no struct"))
+        Err(Self::Error::custom(
+            "the type is neither an enum nor a struct",
+        ))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

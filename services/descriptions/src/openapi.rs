@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document of claude-api (docs/protocol.md, "HTTP of claude-api").
 //!
-//! OpenAPI has no words for trailers, for streams of lines and for the order of events. They are
-//! described in text, and in members that begin with `x-`.
+//! OpenAPI cannot express trailers, streams of lines and the order of events. Texts, and members
+//! that begin with `x-`, describe them.
 
 mod access;
 mod bodies;
@@ -24,8 +24,8 @@ const SCHEMAS: &str = "#/components/schemas/";
 const INTRODUCTION: &str = "claude-api runs the Claude CLI. `PUT /v1/executions/{id}` accepts a \
     prompt and streams its output.\n\n\
     - Each `GET` path answers `HEAD` too. `OPTIONS` is for preflight requests of pages (CORS).\n\
-    - Errors are problems of RFC 9457. A request that is no HTTP, or has too large a head, gets \
-      400 or 431 without a problem.\n\
+    - Errors are problems of RFC 9457. A request that is not HTTP, or whose head is too large, \
+      gets 400 or 431 without a problem.\n\
     - A path that does not exist is 404 `unknown-path`. A method that a path does not accept is 405 \
       `method-not-allowed`, with the header `Allow`.\n\
     - `Host` and `Origin` are checked first: a foreign one is 403.\n\
@@ -108,7 +108,7 @@ fn tags() -> Value {
 fn trailer_texts() -> Value {
     json!({
         trailers::EXECUTION_STATE: "The terminal state.",
-        trailers::EXIT_CODE: "The exit code; absent if there is none.",
+        trailers::EXIT_CODE: "The exit code of the CLI; absent if there is none.",
         trailers::OUTPUT_LENGTH: "The count of output bytes.",
         trailers::OUTPUT_CRC32: "crc32 of the whole output, kept or not, as 8 lower-case hex digits.",
     })

@@ -10,8 +10,8 @@
 //! | `outputNotification` and so on | a notification; [`notification_schema`] has the names |
 //! | `Answer`, `Refusal` | the envelopes of an answer with a result, or with an error |
 //!
-//! Members that begin with `x-` have what JSON Schema cannot say: which result belongs to which
-//! method, and the meaning of error reasons, notices and close codes.
+//! Members that begin with `x-` have the facts that JSON Schema cannot express: which result
+//! belongs to which method, and the meaning of error reasons, notices and close codes.
 
 mod answers;
 pub mod errors;

@@ -9,7 +9,7 @@ use ring::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The beginning of every grant, so that a leaked one is recognized.
+/// The beginning of every grant, so that a leaked grant can be recognised.
 const PREFIX: &str = "ccg_";
 /// The number of random bytes in a grant.
 const BYTES: usize = 32;
@@ -26,7 +26,7 @@ pub struct Grant(String);
 pub struct GrantHash(String);
 
 impl Grant {
-    /// Makes a new random grant. `None` if the kernel gives no random bytes.
+    /// Creates a random grant. `None` if the kernel has no random bytes.
     #[must_use]
     pub fn random() -> Option<Self> {
         let mut bytes = [0; BYTES];

@@ -1,4 +1,4 @@
-//! Messages as lines.
+//! The conversion of messages to lines, and back.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -10,10 +10,8 @@ pub struct LineError {
     column: usize,
 }
 
-/// Returns `message` as one line, with its newline.
-///
-/// # Panics
-/// Never: the messages of this crate have only string keys.
+/// Returns `message` as one line, with its newline. The messages of this crate have only string
+/// keys, so that the conversion cannot fail.
 pub fn to_line(message: &impl Serialize) -> String {
     let mut line = serde_json::to_string(message).unwrap_or_default();
     line.push('\n');
@@ -23,7 +21,7 @@ pub fn to_line(message: &impl Serialize) -> String {
 /// Parses a line, with or without its newline.
 ///
 /// # Errors
-/// The line is not a message. The error repeats nothing of the line.
+/// The line is not a message. The error has no part of the line.
 pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, LineError> {
     serde_json::from_slice(line).map_err(|error| LineError {
         line: error.line(),

@@ -21,7 +21,7 @@ pub enum Order {
     /// Registers a grant, or replaces the registration of the same execution. `credentials` answers
     /// with [`crate::Report::Granted`].
     Grant(Registration),
-    /// Every grant that was in force at the start of the connection has been sent.
+    /// Says that every grant which was in force at the start of the connection has been sent.
     Synced,
     /// Ends the grant of an execution. Its open requests are cut. `credentials` answers with
     /// [`crate::Report::Revoked`].
@@ -50,22 +50,22 @@ pub struct Registration {
     pub hash: GrantHash,
     /// The principal of the execution. `None` without tokens.
     pub principal: Option<String>,
-    /// The most that the execution may cost, in US dollars. `None`: no limit.
+    /// The maximum cost of the execution in US dollars. `None` means no limit.
     pub max_cost_usd: Option<f64>,
-    /// What the execution has cost so far, in US dollars, as far as claude-api knows. `credentials`
-    /// goes on from this sum or from its own, whichever is larger.
+    /// The cost of the execution so far in US dollars, as claude-api knows it. `credentials`
+    /// continues from this sum or from its own, whichever is larger.
     pub spent_usd: f64,
 }
 
-/// One try to deliver a webhook.
+/// One attempt to deliver a webhook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// The id of the event (header `webhook-id`), the same in every try.
+    /// The id of the event (header `webhook-id`), the same in every attempt.
     pub id: String,
     /// The principal whose secret signs the webhook. `None` without tokens.
     pub principal: Option<String>,
-    /// The address, as the client gave it.
+    /// The URL of the receiver, as the client gave it.
     pub url: String,
     /// The body, a JSON object.
     pub payload: Value,

@@ -29,7 +29,7 @@ pub enum Report {
     /// A request was forwarded and has ended.
     Answer(Answer),
     /// The grant of the execution is no longer in force, and every answer to one of its requests
-    /// has been reported. Also the result for an execution without a grant.
+    /// has been reported. An execution without a grant has this answer, too.
     Revoked {
         /// The execution.
         execution_id: String,
@@ -38,7 +38,7 @@ pub enum Report {
     Delivered {
         /// The id of the event.
         id: String,
-        /// What happened.
+        /// The result.
         outcome: Delivered,
     },
     /// A sign of life.
@@ -152,7 +152,7 @@ pub struct Usage {
     pub cache_write_tokens: u64,
 }
 
-/// The result of one try to deliver a webhook.
+/// The result of one attempt to deliver a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "result",
@@ -162,12 +162,12 @@ pub struct Usage {
 pub enum Delivered {
     /// The receiver answered with a status from 200 to 299.
     Accepted,
-    /// The try failed, and a later one may succeed.
+    /// The attempt failed, and a later one may succeed.
     Failed {
         /// The reason, for the log.
         reason: String,
     },
-    /// No try can succeed: the address is not allowed, or the receiver answered 410 (gone).
+    /// No attempt can succeed: the URL is not allowed, or the receiver answered 410 (gone).
     Refused {
         /// The reason, for the log.
         reason: String,

@@ -11,8 +11,8 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// Counts the spans of one service. Clones share the numbers. Both reasons of a drop exist from the
-/// start, with the value 0.
+/// Counts the spans of one service. Clones share the numbers. The series of both reasons exist from
+/// the start, with the value 0.
 #[derive(Debug, Clone)]
 pub struct Counters {
     dropped: Family<ReasonLabel, Counter>,

@@ -15,11 +15,11 @@ use crate::counters::Counters;
 use crate::settings::Settings;
 use crate::tracer::StartError;
 
-/// The most spans in one request to the receiver.
+/// The maximum number of spans in one request to the receiver.
 pub(crate) const BATCH_SPANS: usize = 512;
 /// The longest time that a span waits for others of its batch.
 const BATCH_TIME: Duration = Duration::from_secs(1);
-/// The longest time of one request, with its retries.
+/// The maximum time of one request, with its retries.
 pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// The pause after a failed request. Without it, a receiver that refuses connections would cost a
 /// request for each span.

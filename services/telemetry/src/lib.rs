@@ -1,6 +1,7 @@
-//! The log of the services, and the spans that they export over OTLP (OpenTelemetry Protocol).
+//! The log of claude-api and bridge, and the spans that they export over OTLP (OpenTelemetry
+//! Protocol).
 //!
-//! - [`log`]: the set-up of the log on stderr.
+//! - [`log`]: the set-up of the log on stderr, for claude-api and bridge.
 //! - [`Settings`]: where spans are sent, and how many of them.
 //! - [`Tracer`]: starts spans. A tracer that is off starts spans that record nothing and allocate
 //!   nothing.

@@ -1,4 +1,4 @@
-//! The set-up of the log, which all services write to stderr in the same way.
+//! The set-up of the log, which claude-api and bridge write to stderr in the same way.
 
 use std::io::{IsTerminal, stderr};
 
@@ -14,8 +14,8 @@ pub enum Format {
     Pretty,
 }
 
-/// Sets up the log of this process. `filter` selects the lines by level and module. Call it once,
-/// before the first line.
+/// Sets up the log of this process. `filter` selects the lines by level and module. Must be called
+/// once, before the first line.
 ///
 /// # Panics
 /// If the process has a log already.

@@ -1,5 +1,5 @@
-//! The choice of the traces that are recorded. It is made once for each trace, by the program that
-//! begins it. All others follow the flag `sampled` of the context that they receive.
+//! The choice of the traces that are recorded. The program that begins a trace chooses once. All
+//! other programs follow the flag `sampled` of the context that they receive.
 
 /// Records a fraction of the traces that this service begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,8 +18,8 @@ impl Sampler {
         Self { bound }
     }
 
-    /// Returns whether the trace with this id is recorded. Two services with the same ratio decide
-    /// alike (OpenTelemetry, "TraceIdRatioBased").
+    /// Returns whether the trace with this id is recorded. Two services with the same ratio make
+    /// the same choice (OpenTelemetry, "TraceIdRatioBased").
     pub(crate) fn records(self, trace_id: [u8; 16]) -> bool {
         let mut last = [0; 8];
         last.copy_from_slice(&trace_id[8..]);

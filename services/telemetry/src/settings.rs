@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue};
 /// The path at which a receiver accepts spans, below the endpoint (OTLP 1.x, "OTLP/HTTP Request").
 const PATH: &str = "/v1/traces";
 
-/// The values of one service's settings, as the operator gave them.
+/// The unchecked settings of one service, as the operator gave them.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
     /// The URL of the receiver. Empty turns the export off.
@@ -102,7 +102,7 @@ fn url(endpoint: &str) -> Result<String, String> {
         ))
     };
     let Ok(url) = reqwest::Url::parse(endpoint) else {
-        return wrong("this is no URL");
+        return wrong("this is not a URL");
     };
     if url.scheme() != "http" {
         return wrong("the scheme must be http (a Collector beside the service can use TLS)");

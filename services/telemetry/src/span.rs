@@ -44,7 +44,7 @@ struct Recording {
 }
 
 impl Span {
-    /// Returns a span that records nothing. It passes `context` on to others unchanged.
+    /// Returns a span that records nothing. It passes `context` on unchanged.
     #[must_use]
     pub fn unrecorded(context: Option<TraceContext>) -> Self {
         Self {
@@ -99,15 +99,15 @@ impl Span {
         self.context.as_ref()
     }
 
-    /// Returns whether the span is exported at its end. Without that, a caller may save the work
-    /// for its attributes.
+    /// Returns whether the span is exported at its end. If not, a caller can skip the work for its
+    /// attributes.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
         self.recording.is_some()
     }
 
-    /// Sets an attribute. The value is exported as it is, so it must be no secret and have a small
-    /// bound.
+    /// Sets an attribute. The value is exported unchanged. So it must not be a secret, and its
+    /// length must have a small bound.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(recording) = &mut self.recording {
             recording.data.attributes.push(KeyValue::new(name, value));
@@ -168,7 +168,7 @@ impl Drop for Span {
     }
 }
 
-/// Returns a context as the exporter takes it.
+/// Converts a context to the exporter's type.
 fn exported(context: &TraceContext) -> SpanContext {
     let state = context.tracestate().and_then(|text| text.parse().ok());
     SpanContext::new(

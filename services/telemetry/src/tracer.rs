@@ -19,7 +19,7 @@ use crate::sampler::Sampler;
 use crate::settings::Settings;
 use crate::span::{Kind, Span};
 
-/// The most spans that wait for the export.
+/// The maximum number of spans that wait for the export.
 ///
 /// - When is a place taken? When a span ends, and never before. The export of a batch releases it.
 /// - Who waits for whom? Nobody waits. A span without a place is dropped and counted.
@@ -60,7 +60,8 @@ pub(crate) struct Shared {
     pub(crate) scope: InstrumentationScope,
     /// Cancelled when the service stops: the export then sends what is queued, and ends.
     stop: CancellationToken,
-    /// The task of the export. Held only while it is taken out, and never over an await.
+    /// The task of the export. The lock is held only while the task is taken out, never across an
+    /// await.
     export: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -113,7 +114,7 @@ impl Tracer {
 
     /// Starts a span with this name. It is a child of `parent`, or begins a trace. A span of a
     /// trace that is not recorded, and every span of a tracer that is off, passes the parent's
-    /// context on. `name` is called only for a span that is recorded, and must return one of few
+    /// context on. `name` is called only for a span that is recorded, and must return one of a few
     /// names.
     #[must_use]
     pub fn span(

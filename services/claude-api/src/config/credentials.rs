@@ -1,10 +1,10 @@
-//! Settings for `credentials`, the service that holds the credential of the model outside of this
-//! service's container.
+//! Settings for the connection to `credentials`, the service that holds the credential of the model
+//! outside of this service's container.
 
 use clap::Args;
 use http::Uri;
 
-/// The flags for the connection with `credentials`.
+/// The flags for the connection to `credentials`.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Credentials")]
 pub struct CredentialsArgs {
@@ -35,7 +35,7 @@ impl CredentialsUrl {
     /// Parses the URL, with or without a slash at its end.
     ///
     /// # Errors
-    /// The text is no such URL; the error says what to write.
+    /// The text is not such a URL; the error says what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mistake = || {
             // The text before `@` may be a password.

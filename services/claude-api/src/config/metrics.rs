@@ -7,8 +7,8 @@ use clap::builder::BoolishValueParser;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsArgs {
-    /// Count executions, tokens and cost on /metrics also by principal, so that everybody who may
-    /// read the metrics reads the names of principals
+    /// Count executions, tokens and cost on /metrics by principal, too. Everybody who may read the
+    /// metrics then sees the names of principals
     #[arg(
         long,
         env = "CLAUDE_API_METRICS_PER_PRINCIPAL",

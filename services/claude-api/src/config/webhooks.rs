@@ -7,9 +7,9 @@ use protocol::webhook::WebhookHosts;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Webhooks")]
 pub struct WebhookArgs {
-    /// Receivers to which clients may have webhooks sent, separated by commas: HOST or HOST:PORT
-    /// (default port 443), exactly as in their URLs. Without it, a webhook is refused. `credentials`
-    /// has the same list and sends to no other host
+    /// Receivers to which webhooks of clients may be sent, separated by commas: HOST or HOST:PORT
+    /// (default port 443), exactly as in the URLs of clients. Without a list, every webhook is
+    /// refused. `credentials` has the same list and sends to no other host
     #[arg(
         long,
         env = "CLAUDE_API_WEBHOOK_HOSTS",

@@ -1,4 +1,4 @@
-//! Whether the API of the model accepts the credential, as a plain value.
+//! The health of the credential: whether the API of the model accepts it. A plain value.
 //!
 //! A command of the model can send odd requests with its grant. One such request must not make the
 //! whole service count as refused. A refusal is therefore:
@@ -7,7 +7,7 @@
 //! - a 403 with the error type `authentication_error`;
 //! - the second 403 in a row at `/v1/messages`, if the two are of different executions.
 //!
-//! A success ends it, and so does another credential, which has not been tried.
+//! A success ends the refusal, and so does another credential, which has not been used yet.
 
 use grants::{Answer, Endpoint};
 use jiff::Timestamp;
@@ -29,7 +29,7 @@ pub(crate) struct ApiHealth {
 }
 
 impl ApiHealth {
-    /// Takes an answer of the API into account, which arrived at `now`.
+    /// Records an answer of the API, which arrived at `now`.
     pub(super) fn answer(&mut self, answer: &Answer, now: Timestamp) {
         let Some(status) = answer.status else {
             return;
@@ -57,7 +57,7 @@ impl ApiHealth {
         }
     }
 
-    /// Forgets a refusal, because the credential is another one now.
+    /// Forgets a refusal, because the credential has changed.
     pub(super) fn credential_changed(&mut self) {
         self.is_refused = false;
         self.forbidden = None;

@@ -7,30 +7,30 @@ use tokio::sync::mpsc;
 
 /// The maximum number of webhooks without a result. It bounds the memory for their payloads.
 const IN_FLIGHT: usize = 64;
-/// The room for results that their reader has not read. A result beyond it is lost, and its webhook
-/// is sent again.
+/// The maximum number of results that their reader has not read. A result beyond it is lost, and
+/// its webhook is sent again.
 const UNREAD: usize = 4 * IN_FLIGHT;
 
 /// The reason why a webhook was not given to `credentials`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotSent {
-    /// `credentials` is not connected. A later try may succeed.
+    /// `credentials` is not connected. A later attempt may succeed.
     #[error("the service credentials is not connected")]
     NotConnected,
-    /// Too many webhooks have no result yet. A later try may succeed.
+    /// Too many webhooks have no result yet. A later attempt may succeed.
     #[error("{IN_FLIGHT} webhooks are being sent; wait until one has a result")]
     Busy,
-    /// The webhook is longer than a line of the connection. No later try can succeed.
+    /// The webhook is longer than a line of the connection. No later attempt can succeed.
     #[error("the webhook is longer than {LINE_BYTES} bytes")]
     TooLong,
 }
 
-/// The result of one try to send a webhook.
+/// The result of one attempt to send a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeliveryOutcome {
     /// The id of the event.
     pub(crate) id: String,
-    /// What happened. After the loss of the connection this is `Failed`, although the receiver may
+    /// The result. After the loss of the connection this is `Failed`, although the receiver may
     /// have accepted the webhook. If so, a second outcome may follow on the next connection.
     pub(crate) outcome: Delivered,
 }
@@ -48,7 +48,7 @@ impl DeliveryOutcomes {
     }
 }
 
-/// The webhooks that were given to `credentials`, and the way of their results.
+/// The webhooks that were given to `credentials`, and the channel of their results.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     /// The ids of the events without a result on the present connection.
@@ -87,7 +87,7 @@ impl Deliveries {
         Ok(order)
     }
 
-    /// Passes on a result, also of a webhook from an earlier connection.
+    /// Passes a result on to the reader. The webhook may be of an earlier connection.
     pub(super) fn end(&mut self, id: String, outcome: Delivered) {
         self.in_flight.remove(&id);
         if self

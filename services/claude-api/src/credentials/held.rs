@@ -12,8 +12,8 @@ use super::row::{Charges, RowWatch, Standing};
 use super::shared::Shared;
 use crate::cli::Granted;
 
-/// How long the end of an execution waits for the answers to its last requests, which were cut. A
-/// connection answers within milliseconds.
+/// The maximum wait of an execution's end for the reports of its last requests, which were cut. A
+/// connection reports them within milliseconds.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
 /// The grant of one execution. Dropping it revokes the grant: the open requests of the CLI are cut,
@@ -36,7 +36,7 @@ impl fmt::Debug for Held {
 }
 
 impl Held {
-    /// Guards a grant that was registered.
+    /// Creates the guard of a registered grant.
     pub(super) fn new(
         shared: Arc<Shared>,
         execution_id: String,
@@ -53,7 +53,7 @@ impl Held {
         }
     }
 
-    /// Waits until the standing of the grant is as `is_reached` asks, for at most `limit`.
+    /// Waits until `is_reached` accepts the standing of the grant, for at most `limit`.
     pub(super) async fn wait(&mut self, limit: Duration, is_reached: fn(Standing) -> bool) {
         let reached = self.row.standing.wait_for(|standing| is_reached(*standing));
         // A timeout changes nothing: the CLI retries its requests.
@@ -74,8 +74,8 @@ impl Held {
         self.row.charges.clone()
     }
 
-    /// Revokes the grant, and returns the last charges. With `has_open_request`, waits at most
-    /// 300 ms until the answers to cut requests are known.
+    /// Revokes the grant, and returns the last charges. With `has_open_request`, waits at most 300
+    /// ms for the reports of the requests that were cut.
     pub(crate) async fn end(mut self, has_open_request: bool) -> Charges {
         self.shared.with(|table| table.revoke(&self.execution_id));
         if has_open_request {

@@ -4,7 +4,7 @@ use grants::{CredentialKind, CredentialState};
 
 use super::api_health::ApiHealth;
 
-/// How the CLI of an execution gets access to the model.
+/// The way in which the CLI of an execution gets access to the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// By a grant, in the variable for a credential of this kind.
@@ -49,7 +49,8 @@ impl Known {
     pub(crate) fn access(&self) -> Option<Access> {
         match self.credential.as_ref()? {
             CredentialState::Missing => Some(Access::Own),
-            // An unusable file is probably repaired soon, and then holds what it held before.
+            // An unusable file is probably repaired soon. It then holds a credential of the same
+            // kind again.
             CredentialState::Present { .. }
             | CredentialState::Unreadable { .. }
             | CredentialState::Malformed { .. } => {

@@ -72,8 +72,8 @@ impl Drop for Connected<'_> {
     }
 }
 
-/// Serves a connection of a peer that may connect, until it ends. `stranger` is released when the
-/// peer has said hello.
+/// Serves a connection of a peer that may connect, until it ends. `stranger` is the place of the
+/// connection among those without a hello. It is released when the peer has said hello.
 pub(super) async fn run(stream: TcpStream, shared: &Shared, stranger: OwnedSemaphorePermit) {
     let (reader, mut writer) = stream.into_split();
     let codec = LinesCodec::new_with_max_length(LINE_BYTES - 1);
@@ -134,7 +134,7 @@ async fn read(lines: &mut Lines, shared: &Shared, number: LinkNumber) -> Ended {
     }
 }
 
-/// Reads the next line, for which the peer has [`SILENCE`], as a message.
+/// Reads the next line as a message. The peer must send it within [`SILENCE`].
 async fn next(lines: &mut Lines) -> Result<Report, Ended> {
     let line = timeout(SILENCE, lines.next()).await;
     let line = line.map_err(|_| Ended::Silent)?.ok_or(Ended::Closed)??;
@@ -147,9 +147,9 @@ async fn write(writer: &mut OwnedWriteHalf, shared: &Shared, number: LinkNumber)
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        // Marked as seen before the orders are taken, so that no change is missed.
+        // The change is marked as seen before the orders are taken, so that no change is missed.
         changes.mark_unchanged();
-        let Some(orders) = shared.read(|table| table.take_orders(number)) else {
+        let Some(orders) = shared.locked(|table| table.take_orders(number)) else {
             return Ended::Replaced;
         };
         if let Err(ended) = send(writer, orders).await {
@@ -168,7 +168,7 @@ async fn write(writer: &mut OwnedWriteHalf, shared: &Shared, number: LinkNumber)
     }
 }
 
-/// Writes messages, for which the peer has [`SILENCE`] each.
+/// Writes messages. The peer must read each within [`SILENCE`].
 async fn send(
     writer: &mut OwnedWriteHalf,
     orders: impl IntoIterator<Item = Order>,

@@ -1,4 +1,4 @@
-//! The port on which `credentials` connects.
+//! The listener of the port to which `credentials` connects.
 
 use std::io;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use super::link;
 use super::peer_rule::Refusal;
 use super::shared::Shared;
 
-/// The maximum number of connections that have not said hello. A connection takes its place after
-/// the check for own addresses, and gives it back with its hello or its end. A further connection
-/// is closed at once, so a flood cannot use up descriptors; `credentials` connects again.
+/// The maximum number of connections that have not said hello. A connection takes a place after the
+/// check for own addresses, and releases it with its hello or its end. A further connection is
+/// closed at once, so that a flood cannot use up descriptors; `credentials` reconnects.
 const STRANGERS: usize = 16;
 
 /// Accepts connections and serves each in a task of its own. Never returns.
@@ -44,13 +44,15 @@ pub(super) async fn serve(mut listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Notes a refused connection. Not a warning in the log: commands of the model could fill it.
+/// Records a refused connection. It is not a warning in the log, because commands of the model
+/// could fill the log.
 fn refuse(shared: &Shared, refusal: Refusal) {
     tracing::debug!(%refusal, "refused a connection to the port for the service credentials");
     shared.refused(refusal.to_string());
 }
 
-/// Sends each line at once. An error does not matter: the next write fails, too.
+/// Makes the kernel send each line at once (TCP_NODELAY). An error does not matter: the next write
+/// fails, too.
 fn prepare(stream: &TcpStream) {
     let _: io::Result<()> = stream.set_nodelay(true);
 }

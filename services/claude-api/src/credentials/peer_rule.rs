@@ -1,9 +1,9 @@
 //! The rule about the peers that may connect as `credentials`.
 //!
-//! Commands of the model run in the same container. One that could open the connection would learn
-//! every grant's hash, and could pretend that each grant is in force. So a connection is accepted
-//! only from an address to which the host of the configured URL resolves now, and never from an
-//! address of this container.
+//! Commands of the model run in the same container. A command that opened the connection would
+//! learn every grant's hash, and could report that each grant is in force. So a connection is
+//! accepted only from an address to which the host of the configured URL resolves now, and never
+//! from an address of this container.
 
 use std::net::IpAddr;
 
@@ -45,7 +45,7 @@ impl PeerRule {
     /// Checks whether a peer may connect. May wait up to 3 s for the resolution of the host.
     ///
     /// # Errors
-    /// The peer may not.
+    /// The peer may not connect.
     pub(super) async fn check(&self, peer: IpAddr) -> Result<(), Refusal> {
         self.check_own(peer)?;
         let addresses = self.host.addresses().await.unwrap_or_default();

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::outbox::Outbox;
 
-/// How far a grant is.
+/// The standing of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// No connection knows the grant.
@@ -28,7 +28,7 @@ pub(super) enum Standing {
     Ended,
 }
 
-/// What the requests of one execution have cost, and what happened to them.
+/// The cost and the results of the requests of one execution.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Charges {
     /// The cost of all answers in US dollars. `None` before the first answer.
@@ -43,16 +43,16 @@ pub(crate) struct Charges {
     pub(crate) is_exhausted: bool,
 }
 
-/// One grant.
+/// The row of one grant.
 #[derive(Debug)]
 pub(super) struct Row {
     /// The registration, with the cost so far.
     pub(super) registration: Registration,
-    /// The sum of the costs of the single answers, in US dollars.
+    /// The sum of the costs of the reported answers, in US dollars.
     answers_usd: f64,
     /// Whether the budget of the principal is used up.
     pub(super) is_exhausted: bool,
-    /// How far the grant is.
+    /// The standing of the grant.
     pub(super) standing: watch::Sender<Standing>,
     charges: watch::Sender<Charges>,
 }
@@ -60,7 +60,7 @@ pub(super) struct Row {
 /// The receivers for one grant.
 #[derive(Debug)]
 pub(super) struct RowWatch {
-    /// How far the grant is. The channel closes when the grant is removed.
+    /// The standing of the grant. The channel closes when the grant is removed.
     pub(super) standing: watch::Receiver<Standing>,
     /// The charges so far.
     pub(super) charges: watch::Receiver<Charges>,
@@ -91,7 +91,7 @@ impl Row {
         !matches!(*self.standing.borrow(), Standing::Ending | Standing::Ended)
     }
 
-    /// Adds the orders to `outbox` that make a new connection know the grant.
+    /// Adds the orders to `outbox` that register the grant on a new connection.
     pub(super) fn send(&self, outbox: &mut Outbox) {
         outbox.push(Order::Grant(self.registration.clone()));
         if self.is_exhausted {
@@ -104,8 +104,8 @@ impl Row {
     /// Adds an answer to the charges.
     pub(super) fn charge(&mut self, answer: &Answer) {
         self.answers_usd += answer.cost_usd.max(0.0);
-        // The sum of `credentials` has answers whose reports were lost. This service's own sum has
-        // answers that a restarted `credentials` has forgotten.
+        // The sum of `credentials` includes answers whose reports were lost. This service's own sum
+        // includes answers that a restarted `credentials` has forgotten.
         let spent = &mut self.registration.spent_usd;
         *spent = spent.max(answer.total_cost_usd).max(self.answers_usd);
         let (spent, max) = (*spent, self.registration.max_cost_usd);
@@ -118,14 +118,14 @@ impl Row {
         });
     }
 
-    /// Notes that the budget of the principal is used up.
+    /// Records that the budget of the principal is used up.
     pub(super) fn exhaust(&mut self) {
         self.is_exhausted = true;
         self.charges
             .send_modify(|charges| charges.is_exhausted = true);
     }
 
-    /// Notes the loss of the connection that knew the grant.
+    /// Records the loss of the connection that knew the grant.
     pub(super) fn lose_connection(&self) {
         let was = *self.standing.borrow();
         match was {

@@ -21,7 +21,7 @@ pub(super) struct Shared {
     pub(super) rule: PeerRule,
     // Held for one change of plain values; no await happens inside.
     table: Mutex<Table>,
-    /// Counts the changes of the table, so that the writer of the connection looks for orders.
+    /// Counts the changes of the table, so that the writer of the connection takes new orders.
     pub(super) changes: watch::Sender<u64>,
     /// The facts that `credentials` has reported.
     pub(super) known: watch::Sender<Known>,
@@ -44,15 +44,16 @@ impl Shared {
         }
     }
 
-    /// Runs `act` on the table under its lock. The writer of the connection then looks for orders.
+    /// Runs `act` on the table under its lock, and notifies the writer of the connection, which
+    /// takes new orders.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Table) -> T) -> T {
         let done = act(&mut self.lock());
         self.changes.send_modify(|changes| *changes += 1);
         done
     }
 
-    /// Runs `act` on the table under its lock, for an act that gives the connection no orders.
-    pub(super) fn read<T>(&self, act: impl FnOnce(&mut Table) -> T) -> T {
+    /// Runs `act` on the table under its lock without a notification, because `act` adds no orders.
+    pub(super) fn locked<T>(&self, act: impl FnOnce(&mut Table) -> T) -> T {
         act(&mut self.lock())
     }
 
@@ -60,10 +61,10 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a connection, whose peer said hello. Every grant is given to it.
+    /// Begins a connection whose peer has said hello. Every grant is sent to it.
     pub(super) fn connect(&self, credential: CredentialState) -> LinkNumber {
         // The facts change under the lock of the table, so that the end of the older connection
-        // cannot come in between.
+        // cannot intervene.
         self.with(|table| {
             if table.is_connected() {
                 self.metrics.lost_connection();
@@ -92,7 +93,7 @@ impl Shared {
         });
     }
 
-    /// Notes why a connection was refused, unless there is a good one.
+    /// Records why a connection was refused, unless another one is connected.
     pub(super) fn refused(&self, reason: String) {
         self.known.send_if_modified(|known| {
             let is_news = !known.is_connected && known.mishap.as_ref() != Some(&reason);
@@ -103,25 +104,26 @@ impl Shared {
         });
     }
 
-    /// Handles a report of a connection. Returns false for a second hello, which is a mistake of the
-    /// peer. After a newer connection has replaced this one, only its results count.
+    /// Handles a report of a connection. Returns false for a second hello, which is a mistake of
+    /// the peer. After a newer connection has replaced this one, only answers and results of
+    /// webhooks count.
     pub(super) fn report(&self, number: LinkNumber, report: Report) -> bool {
         match report {
             Report::Hello { .. } => return false,
-            Report::Credential(credential) => self.read(|table| {
+            Report::Credential(credential) => self.locked(|table| {
                 if table.is_present(number) {
                     self.known
                         .send_modify(|known| known.set_credential(credential));
                 }
             }),
             Report::Granted { execution_id } => {
-                self.read(|table| table.granted(number, &execution_id));
+                self.locked(|table| table.granted(number, &execution_id));
             }
             Report::Revoked { execution_id } => {
-                self.read(|table| table.revoked(number, &execution_id));
+                self.locked(|table| table.revoked(number, &execution_id));
             }
             Report::Answer(answer) => self.answer(&answer),
-            Report::Delivered { id, outcome } => self.read(|table| table.delivered(id, outcome)),
+            Report::Delivered { id, outcome } => self.locked(|table| table.delivered(id, outcome)),
             Report::Beat => {}
         }
         true
@@ -131,7 +133,7 @@ impl Shared {
         self.metrics.answer(answer);
         self.known
             .send_modify(|known| known.health.answer(answer, now()));
-        self.read(|table| table.answer(answer));
+        self.locked(|table| table.answer(answer));
         self.costs.send_modify(|changes| *changes += 1);
     }
 }

@@ -12,7 +12,7 @@ use super::row::{Row, RowWatch, Standing};
 /// Executions, each with its cost so far in US dollars.
 pub(crate) type ExecutionCosts = Vec<(String, f64)>;
 
-/// The number of a connection, by which an older one is distinguished from its successor.
+/// The number of a connection, which distinguishes it from its predecessors and successors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LinkNumber(u64);
 
@@ -30,7 +30,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Adds a grant, and gives it to the connection if there is one.
+    /// Adds a grant, and sends it to the connection if there is one.
     pub(super) fn insert(&mut self, registration: Registration) -> RowWatch {
         let row = Row::new(registration);
         if self.link.is_some() {
@@ -63,7 +63,7 @@ impl Table {
     }
 
     /// Begins a connection in place of the present one, if there is one. All grants of running
-    /// executions are given to it.
+    /// executions are sent to it.
     pub(super) fn connect(&mut self) -> LinkNumber {
         self.lose_connection();
         self.links += 1;
@@ -108,12 +108,13 @@ impl Table {
         self.link == Some(number)
     }
 
-    /// Notes that a connection has confirmed a grant. Has no effect if the connection was replaced.
+    /// Records that a connection has confirmed a grant. Has no effect if the connection was
+    /// replaced.
     pub(super) fn granted(&mut self, number: LinkNumber, execution_id: &str) {
         self.confirm(number, execution_id, Standing::Sent, Standing::InForce);
     }
 
-    /// Notes that all answers of a revoked grant are known. Has no effect if the connection was
+    /// Records that all answers of a revoked grant are known. Has no effect if the connection was
     /// replaced.
     pub(super) fn revoked(&mut self, number: LinkNumber, execution_id: &str) {
         self.confirm(number, execution_id, Standing::Ending, Standing::Ended);
@@ -173,7 +174,7 @@ impl Table {
         }
     }
 
-    /// Gives a webhook to the connection.
+    /// Sends a webhook to the connection.
     ///
     /// # Errors
     /// There is no connection, too many webhooks are in flight, or this one is too long.
@@ -186,7 +187,7 @@ impl Table {
         Ok(())
     }
 
-    /// Passes on the result of a webhook.
+    /// Passes the result of a webhook on to the reader.
     pub(super) fn delivered(&mut self, id: String, outcome: Delivered) {
         self.deliveries.end(id, outcome);
     }

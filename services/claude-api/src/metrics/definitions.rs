@@ -148,20 +148,20 @@ impl Metrics {
     }
 }
 
-/// Registers the counter of tries to deliver webhooks.
+/// Registers the counter of attempts to deliver webhooks.
 fn webhooks(registry: &mut Registry) -> Family<WebhookLabels, Counter> {
-    let tries = Family::<WebhookLabels, Counter>::default();
+    let attempts = Family::<WebhookLabels, Counter>::default();
     for event in WebhookEvent::ALL {
         for outcome in WebhookOutcome::ALL {
-            drop(tries.get_or_create(&WebhookLabels::new(event, outcome)));
+            drop(attempts.get_or_create(&WebhookLabels::new(event, outcome)));
         }
     }
     registry.register(
         "webhook_deliveries",
-        "Tries to deliver webhooks, by event and result",
-        tries.clone(),
+        "Attempts to deliver webhooks, by event and result",
+        attempts.clone(),
     );
-    tries
+    attempts
 }
 
 /// Registers the histograms of times in the life of an execution: wait in the queue, first byte,

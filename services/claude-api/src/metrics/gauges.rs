@@ -12,7 +12,7 @@ use super::labels::{ReasonLabel, StateLabel};
 use crate::access::spending::Budgets;
 use crate::readiness::{Conditions, OBSTACLES, WARNINGS};
 
-/// The values of the gauges at the moment when a monitoring system reads `/metrics`.
+/// The values of the gauges at the time when a monitoring system reads `/metrics`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Gauges {
     /// The number of executions that wait in the queue.
@@ -71,7 +71,7 @@ impl StateGauges {
         registry.register(
             "budgets",
             "Principals with a budget for a day, by how much of it is spent: open is below 80 \
-             percent, near is from there on, and spent is all of it",
+             percent, near is 80 percent or more, and spent is all of it",
             budgets.clone(),
         );
         let webhooks_pending = Gauge::default();
@@ -158,19 +158,19 @@ fn constants(registry: &mut Registry, limits: &Limits) {
         Unit::Seconds,
         start,
     );
-    let most = Family::<StateLabel, Gauge>::default();
+    let limits_by_state = Family::<StateLabel, Gauge>::default();
     for (state, limit) in [
         (State::Queued, limits.queued),
         (State::Running, limits.running_executions),
     ] {
         let state = state.as_str();
-        let gauge = most.get_or_create(&StateLabel { state }).clone();
+        let gauge = limits_by_state.get_or_create(&StateLabel { state }).clone();
         gauge.set(saturating(limit));
     }
     registry.register(
         "executions_limit",
         "The most executions that may wait or run, by state",
-        most,
+        limits_by_state,
     );
     let kept = Gauge::<i64>::default();
     kept.set(saturating(limits.retention_bytes));

@@ -63,7 +63,7 @@ impl ReasonLabel {
     }
 }
 
-/// The labels `event` and `result` of the counter of tries to deliver webhooks.
+/// The labels `event` and `result` of the counter of attempts to deliver webhooks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct WebhookLabels {
     event: &'static str,
@@ -71,7 +71,7 @@ pub(super) struct WebhookLabels {
 }
 
 impl WebhookLabels {
-    /// Returns the labels for a result.
+    /// Returns the labels for the result of an attempt.
     pub(super) fn new(event: WebhookEvent, outcome: WebhookOutcome) -> Self {
         Self {
             event: event.as_str(),

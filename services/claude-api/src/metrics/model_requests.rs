@@ -1,5 +1,5 @@
 //! The metrics of the requests to the model's API, which the service `credentials` forwards and
-//! reports. It serves no metrics itself, because commands of the model reach it.
+//! reports. `credentials` serves no metrics itself, because commands of the model can reach it.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The endpoints.
+/// The endpoints that `credentials` forwards.
 const ENDPOINTS: [Endpoint; 3] = [Endpoint::Messages, Endpoint::CountTokens, Endpoint::Models];
-/// The labels of statuses. The statuses that the API documents have a label each; the others share
-/// one with their class. `none` is a request without an answer.
+/// The labels of statuses. Each status that the API documents has a label of its own; all others of
+/// a class share the label of the class. `none` is a request without an answer.
 const STATUSES: [&str; 15] = [
     "2xx", "3xx", "400", "401", "402", "403", "404", "413", "429", "4xx", "500", "503", "529",
     "5xx", "none",
@@ -60,7 +60,7 @@ fn status_label(status: Option<u16>) -> &'static str {
         200..300 => "2xx",
         300..400 => "3xx",
         400..500 => "4xx",
-        // Others than 5xx are no valid answers.
+        // A status outside of 200 to 599 is not a valid answer; it counts as 5xx, too.
         _ => "5xx",
     })
 }

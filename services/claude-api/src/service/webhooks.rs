@@ -1,5 +1,5 @@
-//! Webhooks of executions: the check of a client's request, the recovery of the queue, and the task
-//! that delivers its events.
+//! Webhooks of executions: the check of a body's webhook, the recovery of the queue, and the task
+//! that delivers events.
 
 mod deliveries;
 
@@ -35,7 +35,7 @@ impl Service {
         }
         Err(format!(
             "webhook: {} is not on the operator's list of receivers (CLAUDE_API_WEBHOOK_HOSTS); \
-             host and port must be exactly on it",
+             give a host and port exactly as the list has them",
             url.authority()
         ))
     }
@@ -110,13 +110,13 @@ impl Service {
                         ),
                     }
                 }
-                // It runs or waits.
+                // The execution runs or waits.
                 Ok(Lookup::Found(_)) => {}
                 Ok(Lookup::Deleted(_) | Lookup::Unknown) => webhooks.gone(id),
                 Err(error) => tracing::error!(
                     execution = %id,
                     %error,
-                    "could not look for the execution of a webhook; the next start does"
+                    "could not look up the execution of a webhook; the next start retries"
                 ),
             }
         }
@@ -136,7 +136,7 @@ impl Service {
         let found = registry.find(id).map_err(std::io::Error::other);
         let amended = found.and_then(|lookup| match lookup {
             Lookup::Found(entry) => registry.amend(&entry, |status| status.webhook = Some(counts)),
-            // Deleted, or never accepted.
+            // The execution was deleted, or was never accepted.
             _ => Ok(()),
         });
         if let Err(error) = amended
@@ -145,7 +145,7 @@ impl Service {
             tracing::warn!(
                 execution = %id,
                 %error,
-                "could not add what became of the webhook to the status; only the log has it"
+                "could not add the results of the webhook to the status; only the log has them"
             );
         }
         webhooks.remove(id);

@@ -10,18 +10,18 @@ use tokio::sync::oneshot;
 
 use crate::credentials::{Credentials, DeliveryOutcome, NotSent};
 
-/// Carries out deliveries, one try for each call.
+/// Carries out deliveries. Each call makes one attempt.
 pub(crate) trait Courier: Send + Sync + 'static {
-    /// Sends an event once, and returns the result. `None` if nobody could try, because there is no
-    /// connection to `credentials`. Dropping the future forgets the result: the event is then sent
-    /// again, with the same id.
+    /// Sends an event once, and returns the result. `None` if no attempt was made, because there is
+    /// no connection to `credentials`. Dropping the future forgets the result: the event is then
+    /// sent again, with the same id.
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Option<Delivered>>;
 }
 
-/// What became of an order that was given to the connection.
+/// The result of giving an order to the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handover {
-    /// The order is on its way, and a result follows.
+    /// The connection has the order, and a result follows.
     Given,
     /// The order cannot be given now.
     NotNow,
@@ -32,7 +32,7 @@ pub(crate) enum Handover {
 /// The function that gives an order to the connection. It does not wait.
 type Give = Box<dyn Fn(Delivery) -> Handover + Send + Sync>;
 
-/// A courier that gives orders to a connection, and gets the results apart from them.
+/// A courier that gives orders to a connection. The results arrive separately.
 pub(crate) struct Post {
     give: Give,
     results: Results,
@@ -46,7 +46,8 @@ pub(crate) struct Results {
     awaited: Arc<Mutex<HashMap<String, oneshot::Sender<Delivered>>>>,
 }
 
-/// Removes an awaited result at the end of its delivery, also if that is dropped.
+/// The guard of an awaited result. Dropping it at the end of the delivery removes the result from
+/// the list.
 struct Awaiting<'a> {
     results: &'a Results,
     id: String,
@@ -96,7 +97,7 @@ impl Courier for Post {
         async move {
             let id = delivery.id.clone();
             let (sender, result) = oneshot::channel();
-            // Before the order is given, so that no result is earlier.
+            // This comes before the order, so that no result arrives earlier.
             self.results.lock().insert(id.clone(), sender);
             let awaiting = Awaiting {
                 results: &self.results,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use protocol::ExecutionId;
 use protocol::webhook::{WebhookEvent, WebhookOutcome};
 
-use super::ledger::Tried;
+use super::ledger::AttemptResult;
 use super::queue::Webhooks;
 use super::retry::delay;
 use super::table::DueEvent;
@@ -59,7 +59,7 @@ impl Flight {
         self.event.execution
     }
 
-    /// Returns the number of this try: 1 for the first.
+    /// Returns the number of this attempt: 1 for the first.
     pub(crate) fn attempt(&self) -> u32 {
         self.event.tries + 1
     }
@@ -70,16 +70,16 @@ impl Flight {
     }
 
     /// Writes the result of the delivery to the ledger, and frees the place of the delivery. `None`
-    /// is a delivery that nobody could carry out: it does not count as a try. Returns the result,
-    /// or `None` if the event stays as it was. Blocks on the disk.
+    /// means that no attempt was made. Returns the result, or `None` if the event did not change.
+    /// Blocks on the disk.
     pub(crate) fn settle(self, delivered: Option<&Delivered>, now: Timestamp) -> Option<Settled> {
-        let tried = match delivered {
-            Some(Delivered::Accepted) => Tried::Accepted,
-            Some(Delivered::Failed { .. }) => Tried::Failed(delay(self.attempt())),
-            Some(Delivered::Refused { .. }) => Tried::Refused,
-            None => Tried::Not,
+        let result = match delivered {
+            Some(Delivered::Accepted) => AttemptResult::Accepted,
+            Some(Delivered::Failed { .. }) => AttemptResult::Failed(delay(self.attempt())),
+            Some(Delivered::Refused { .. }) => AttemptResult::Refused,
+            None => AttemptResult::NotMade,
         };
-        let outcome = self.webhooks.settle(&self.event, tried, now)?;
+        let outcome = self.webhooks.settle(&self.event, result, now)?;
         Some(Settled {
             event: self.event.kind,
             outcome,

@@ -11,7 +11,7 @@ use protocol::{ExecutionId, Status, Webhook};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How long an event is tried. Then it is given up.
+/// The lifetime of an event. An event that is not delivered by then is given up.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// The webhook events of one execution.
@@ -42,7 +42,7 @@ pub(super) struct Ledger {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PendingEvent {
-    /// The id, the same in every try (header `webhook-id`).
+    /// The id, the same in every attempt (header `webhook-id`).
     pub(super) id: String,
     /// The kind of the event.
     pub(super) kind: WebhookEvent,
@@ -50,23 +50,24 @@ pub(super) struct PendingEvent {
     pub(super) payload: Value,
     /// When the event is given up.
     expires: Timestamp,
-    /// The number of failed tries.
+    /// The number of failed attempts.
     pub(super) tries: u32,
-    /// When the next try is due, by the wall clock, which also counts while the service is down.
+    /// When the next attempt is due. By the wall clock, which also advances while the service is
+    /// down.
     pub(super) next_try: Timestamp,
 }
 
-/// The result of a delivery, with what the ledger needs to know.
+/// The result of one attempt to deliver an event, as the ledger records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tried {
+pub(super) enum AttemptResult {
     /// The receiver accepted the event.
     Accepted,
-    /// The try failed; the next one is due after this delay.
+    /// The attempt failed; the next one is due after this delay.
     Failed(Duration),
-    /// No try can succeed.
+    /// No attempt can succeed.
     Refused,
-    /// There was no try. The event is given up only if it is too old.
-    Not,
+    /// No attempt was made. The event is given up only if its lifetime is over.
+    NotMade,
 }
 
 impl Ledger {
@@ -102,7 +103,7 @@ impl Ledger {
         url.map_or_else(|_| String::new(), |url: WebhookUrl| url.authority())
     }
 
-    /// Adds the event `stalled`, unless the receiver does not want it or the execution has ended. A
+    /// Adds the event `stalled`, unless the webhook does not list it or the execution has ended. A
     /// stall is not reported again while an earlier one is not delivered. This bounds the ledger.
     pub(super) fn stall(&mut self, status: &Status, now: Timestamp) {
         let is_reported = |event: &PendingEvent| event.kind == WebhookEvent::Stalled;
@@ -120,7 +121,7 @@ impl Ledger {
         );
     }
 
-    /// Adds the event `ended`, unless the receiver does not want it or it was added before.
+    /// Adds the event `ended`, unless the webhook does not list it or it was added before.
     pub(super) fn end(&mut self, status: &Status, now: Timestamp) {
         if self.is_closed {
             return;
@@ -130,7 +131,7 @@ impl Ledger {
         self.add(WebhookEvent::Ended, "", at, now, status);
     }
 
-    /// Notes that no further event follows.
+    /// Records that no further event follows.
     pub(super) fn close(&mut self) {
         self.is_closed = true;
     }
@@ -157,23 +158,23 @@ impl Ledger {
         });
     }
 
-    /// Records the result of a delivery. Returns what became of the event, or `None` if there is no
-    /// such event or nothing happened to it. A failed event is given up if its next try would be
+    /// Records the result of a delivery. Returns the outcome for the event, or `None` if there is
+    /// no such event or it did not change. A failed event is given up if its next attempt would be
     /// after its lifetime.
     pub(super) fn settle(
         &mut self,
         id: &str,
-        tried: Tried,
+        result: AttemptResult,
         now: Timestamp,
     ) -> Option<WebhookOutcome> {
         let at = self.pending.iter().position(|event| event.id == id)?;
         let event = &mut self.pending[at];
-        let outcome = match tried {
-            Tried::Accepted => WebhookOutcome::Accepted,
-            Tried::Refused => WebhookOutcome::Refused,
-            Tried::Not if event.is_late(now) => WebhookOutcome::Expired,
-            Tried::Not => return None,
-            Tried::Failed(delay) => {
+        let outcome = match result {
+            AttemptResult::Accepted => WebhookOutcome::Accepted,
+            AttemptResult::Refused => WebhookOutcome::Refused,
+            AttemptResult::NotMade if event.is_late(now) => WebhookOutcome::Expired,
+            AttemptResult::NotMade => return None,
+            AttemptResult::Failed(delay) => {
                 let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
                 event.tries = event.tries.saturating_add(1);
                 event.next_try = now.checked_add(delay).unwrap_or(Timestamp::MAX);

@@ -9,7 +9,7 @@ use protocol::webhook::{WebhookOutcome, WebhookStatus};
 use protocol::{ExecutionId, Status};
 use tokio::sync::watch;
 
-use super::ledger::{Ledger, Tried};
+use super::ledger::{AttemptResult, Ledger};
 use super::store::Store;
 use super::table::{DueEvent, Table, TooManyLedgers};
 
@@ -78,7 +78,7 @@ impl Webhooks {
         self.table().ledger(id).is_some()
     }
 
-    /// Returns what became of an execution's events so far. `None` without a ledger: then the
+    /// Returns the results of an execution's events so far. `None` without a ledger: then the
     /// status on disk is up to date.
     pub(crate) fn status(&self, id: ExecutionId) -> Option<WebhookStatus> {
         self.table().ledger(id).map(Ledger::status)
@@ -107,14 +107,14 @@ impl Webhooks {
         self.change(status.execution_id, |ledger| ledger.end(status, now));
     }
 
-    /// Notes that an execution is gone, so that no further event follows. Events that exist are
+    /// Records that an execution is gone, so that no further event follows. Events that exist are
     /// still delivered. Blocks on the disk.
     pub(crate) fn gone(&self, id: ExecutionId) {
         self.change(id, Ledger::close);
     }
 
-    /// Changes a ledger in memory and on disk. A write that fails is logged: the queue in memory is
-    /// right, and a start recovers what it can.
+    /// Changes a ledger in memory and on disk. A write that fails is logged: the queue in memory
+    /// stays correct, and a start recovers what the disk has.
     fn change(&self, id: ExecutionId, change: impl FnOnce(&mut Ledger)) {
         let Some(lock) = self.table().write_lock(id) else {
             return;
@@ -151,21 +151,21 @@ impl Webhooks {
         self.notify();
     }
 
-    /// Writes the result of a delivery to the ledger, and returns what became of the event. `None`
-    /// if nothing happened to it. Blocks on the disk.
+    /// Writes the result of a delivery to the ledger, and returns the outcome for the event. `None`
+    /// if it did not change. Blocks on the disk.
     pub(super) fn settle(
         &self,
         event: &DueEvent,
-        tried: Tried,
+        result: AttemptResult,
         now: Timestamp,
     ) -> Option<WebhookOutcome> {
-        if tried == Tried::Not && !self.table().is_late(event, now) {
+        if result == AttemptResult::NotMade && !self.table().is_late(event, now) {
             // Nothing changes, so nothing is written.
             return None;
         }
         let mut outcome = None;
         self.change(event.execution, |ledger| {
-            outcome = ledger.settle(&event.delivery.id, tried, now);
+            outcome = ledger.settle(&event.delivery.id, result, now);
         });
         outcome
     }
@@ -196,7 +196,7 @@ impl Webhooks {
             tracing::warn!(
                 execution = %id,
                 %error,
-                "could not remove the settled webhook events of an execution; the next start does"
+                "could not remove settled webhook events; the next start retries"
             );
         }
     }

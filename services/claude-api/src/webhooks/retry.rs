@@ -1,4 +1,4 @@
-//! The delays between the tries to deliver an event. Only this module of claude-api uses the
+//! The delays between the attempts to deliver an event. Only this module of claude-api uses the
 //! `backoff` crate, which is unmaintained (RUSTSEC-2025-0012).
 
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 
-/// The delay after the first failed try, before jitter.
+/// The delay after the first failed attempt, before jitter.
 const FIRST: Duration = Duration::from_secs(5);
-/// The longest delay between two tries, before jitter. With it, a receiver that returns after hours
-/// has its events within an hour.
+/// The longest delay between two attempts, before jitter. A receiver that returns after hours gets
+/// its events within an hour and a quarter.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// By how much of itself a delay is made longer or shorter, so that the events of a receiver that
-/// was away do not arrive all at once.
+/// The jitter: the fraction by which a delay is made longer or shorter at random, so that the
+/// events of a receiver that was away do not arrive all at once.
 const JITTER: f64 = 0.25;
 /// The longest delay with jitter. An event that is due later than this was scheduled by a clock
 /// that was wrong.
 pub(super) const LONGEST_WITH_JITTER: Duration = Duration::from_secs(4500);
 
-/// Returns the delay after the failed try with this number: 5 s after the first, then twice as long
-/// each time up to an hour, with jitter.
+/// Returns the delay after the failed attempt with this number: 5 s after the first, then twice as
+/// long each time up to an hour, with jitter.
 pub(super) fn delay(attempt: u32) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
     let mut policy = ExponentialBackoff {

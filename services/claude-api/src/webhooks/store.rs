@@ -21,8 +21,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the folder, and reads all ledgers. Removes files that are no ledgers: those of a write
-    /// that was cut, and damaged ones, which are logged.
+    /// Opens the folder, and reads all ledgers. Removes other files: those of a write that was cut,
+    /// and damaged ledgers, which are logged.
     ///
     /// # Errors
     /// The folder cannot be created or listed.

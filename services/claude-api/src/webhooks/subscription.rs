@@ -24,7 +24,7 @@ impl Subscription {
     ///
     /// # Errors
     /// There are too many ledgers, of all principals or of this one. With `may_exceed`, the bounds
-    /// do not apply; a policy's continuation uses that, because nobody could repeat it.
+    /// do not apply; a policy's continuation uses that, because no client could repeat it.
     pub(crate) fn open(
         webhooks: &Arc<Webhooks>,
         id: ExecutionId,

@@ -12,14 +12,14 @@ use super::ledger::{Ledger, PendingEvent};
 use super::places::Places;
 use super::retry::LONGEST_WITH_JITTER;
 
-/// The maximum number of ledgers. A ledger is usually about 1 KiB, and at most 15 KiB with the most
-/// metadata, so that all of them use at most 64 MiB.
+/// The maximum number of ledgers. A ledger is usually about 1 KiB, and at most 15 KiB with the
+/// maximum of metadata, so that all of them use at most 64 MiB.
 pub(crate) const LEDGERS_MAX: usize = 4096;
 /// The maximum number of ledgers of one principal, a quarter of all. Without tokens everybody is
 /// one principal, which may have all.
 const PRINCIPAL_LEDGERS_MAX: usize = LEDGERS_MAX / 4;
 
-/// The error for an execution with a webhook when too many have events that are not settled.
+/// The error for an execution with a webhook when too many ledgers exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many executions with webhooks have not ended or wait for their receivers")]
 pub(crate) struct TooManyLedgers;
@@ -51,7 +51,7 @@ pub(super) struct DueEvent {
     pub(super) execution: ExecutionId,
     /// The kind of the event.
     pub(super) kind: WebhookEvent,
-    /// The number of failed tries so far.
+    /// The number of failed attempts so far.
     pub(super) tries: u32,
     /// The order for the courier.
     pub(super) delivery: Delivery,
@@ -201,7 +201,7 @@ impl Table {
     }
 }
 
-/// Returns whether an event is due. A time that no delay can reach was written before the clock was
+/// Returns whether an event is due. A time later than any delay was written before the clock was
 /// set back; such an event is due at once.
 fn is_due(event: &PendingEvent, now: Timestamp) -> bool {
     let longest = SignedDuration::try_from(LONGEST_WITH_JITTER).unwrap_or(SignedDuration::MAX);

@@ -84,7 +84,7 @@ fn create_ticket() -> Operation {
 }
 
 fn redeem_ticket() -> Operation {
-    let text = "Uses up a ticket, for bridges. The ticket stands in place of a token.";
+    let text = "Redeems a ticket, which stands for a token. Only bridges call this.";
     let operation = Operation::new(("POST", "/v1/tickets/redeem"), "redeemTicket", TAG, text)
         .public()
         .body("application/json", reference("Redeem"), true)
@@ -98,7 +98,7 @@ fn redeem_ticket() -> Operation {
     secret(operation, 200)
 }
 
-/// Adds the header of an answer with a secret, which no cache may store.
+/// Adds a header to an answer with a secret, so that no cache stores it.
 fn secret(operation: Operation, code: u16) -> Operation {
     let no_store = json!({ "type": "string", "const": "no-store" });
     operation.header(code, "Cache-Control", no_store, "The answer has a secret.")

@@ -56,16 +56,16 @@ fn share_request() -> Value {
 fn me() -> Value {
     let share = described(
         reference("ExecutionId"),
-        "The only execution that it opens.",
+        "The only execution that the token opens, if it is a share.",
     );
-    Object::new("Whose token the request has, and what it permits.")
+    Object::new("The owner and the rights of the request's token.")
         .field(
             "principal",
-            or_null(text("The owner of the executions that it opens.")),
+            or_null(text("The owner of the executions that the token opens.")),
         )
         .field("role", word::<Role>("What the token permits."))
         .field("name", or_null(text("The name of the token.")))
-        .field("expires", or_null(time("When it ends.")))
+        .field("expires", or_null(time("When the token ends.")))
         .field("share", or_null(share))
         .field(
             "quota",
@@ -79,7 +79,7 @@ fn origin() -> Value {
 }
 
 fn ticket_request() -> Value {
-    Object::new("The client that wants a ticket.")
+    Object::new("The client that requests a ticket.")
         .closed()
         .setting("origin", origin())
         .build()
@@ -88,12 +88,15 @@ fn ticket_request() -> Value {
 fn ticket() -> Value {
     Object::new("A ticket, which opens one session.")
         .field("ticket", text("The secret."))
-        .field("expiresSeconds", count("How long it can be used."))
+        .field(
+            "expiresSeconds",
+            count("How long the ticket can be used, in seconds."),
+        )
         .build()
 }
 
 fn redeem() -> Value {
-    Object::new("A ticket to use up.")
+    Object::new("A ticket to redeem.")
         .closed()
         .field("ticket", text("The ticket of the client."))
         .setting("origin", origin())
@@ -107,13 +110,22 @@ fn redeemed() -> Value {
         .build()
 }
 
-/// Returns the schema of the facts about the credential of the model.
+/// Returns the schema of the facts about the use of the credential of the model.
 fn credential() -> Value {
     let kinds = ["apiKey", "oauthToken", "authToken"];
     Object::new("The use of the credential of the model.")
-        .field("lastWorkedAt", or_null(time("When it last worked.")))
-        .field("lastRefusedAt", or_null(time("When it was last refused.")))
-        .field("kind", or_null(one_of(&kinds, "Its kind.")))
+        .field(
+            "lastWorkedAt",
+            or_null(time("When the credential was last accepted.")),
+        )
+        .field(
+            "lastRefusedAt",
+            or_null(time("When the credential was last refused.")),
+        )
+        .field(
+            "kind",
+            or_null(one_of(&kinds, "The kind of the credential.")),
+        )
         .build()
 }
 
@@ -121,7 +133,7 @@ fn ready() -> Value {
     let obstacles = |text: &str| list(reference("Obstacle"), text);
     let mut reasons = obstacles("Empty.");
     reasons["maxItems"] = json!(0);
-    Object::new("The page of a service that is ready.")
+    Object::new("The health page of a service that is ready.")
         .field("status", exactly("ready"))
         .field("reasons", reasons)
         .field("warnings", obstacles("Protections that are missing."))

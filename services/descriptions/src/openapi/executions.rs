@@ -31,7 +31,7 @@ const OF_ACCEPTANCE: [P; 18] = [
     P::SpoolUnwritable,
 ];
 
-/// The operations on an execution whose id an acceptance answers.
+/// The operations that use the id in the answer to an acceptance.
 const ON_AN_EXECUTION: [&str; 9] = [
     "getExecution",
     "getOutput",
@@ -62,7 +62,7 @@ fn accept() -> Operation {
 }
 
 fn create() -> Operation {
-    let text = "Accepts an execution under an id that the service makes. Each call makes a new \
+    let text = "Accepts an execution under an id that the service chooses. Each call makes a new \
         execution. The answer is that of the `PUT`.";
     let operation = Operation::new(("POST", "/v1/executions"), "createExecution", TAG, text);
     answered(with_body(operation), 201, "The execution was accepted.")
@@ -94,7 +94,12 @@ fn answered(operation: Operation, code: u16, description: &str) -> Operation {
             reference("ExecutionId"),
             "The id of the execution.",
         )
-        .header(code, "Location", json!({ "type": "string" }), "Its path.")
+        .header(
+            code,
+            "Location",
+            json!({ "type": "string" }),
+            "The path of the execution.",
+        )
         .trailers(code);
     let id = format!("$response.header.{}", trailers::EXECUTION_ID);
     let targets = ON_AN_EXECUTION.iter();
@@ -104,7 +109,11 @@ fn answered(operation: Operation, code: u16, description: &str) -> Operation {
 }
 
 fn list() -> Operation {
-    let limit = range(1, Page::MAX_LIMIT, "The most statuses on the page.");
+    let limit = range(
+        1,
+        Page::MAX_LIMIT,
+        "The maximum number of statuses on the page.",
+    );
     let before = described(reference("ExecutionId"), "`next` of the page before.");
     let text = "Lists the executions that the client sees, newest first.";
     Operation::new(("GET", "/v1/executions"), "listExecutions", TAG, text)
@@ -159,8 +168,8 @@ fn delete() -> Operation {
 }
 
 fn controls() -> [Operation; 2] {
-    let pause = "Stops the process tree. Changes nothing when it is paused or has ended.";
-    let resume = "Continues the process tree. Changes nothing when it is not paused.";
+    let pause = "Stops the process tree. Changes nothing if the execution is paused or has ended.";
+    let resume = "Continues the process tree. Changes nothing if the execution is not paused.";
     [
         (
             ("POST", "/v1/executions/{id}/pause"),
@@ -183,7 +192,7 @@ fn controls() -> [Operation; 2] {
 fn cancel() -> Operation {
     let unviewed = "Cancel only once nobody has viewed it for this many milliseconds.";
     let burn = json!({ "type": "string", "enum": ["burn"] });
-    let text = "Cancels an execution. Changes nothing when it has ended.";
+    let text = "Cancels an execution. Changes nothing if it has ended.";
     Operation::new(
         ("POST", "/v1/executions/{id}/cancel"),
         "cancelExecution",
@@ -201,7 +210,7 @@ fn cancel() -> Operation {
     .viewer()
     .json(
         200,
-        "The status; of a burned id what was burned.",
+        "The status of the execution, or the id that was burned.",
         json!({ "anyOf": [reference("Status"), reference("Burned")] }),
     )
     .problems(&[

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::schema::{count, described, reference};
 use crate::shared::problems::schema_name;
 
-/// The problems of every operation, whatever the client.
+/// The problems of every operation, with and without a token.
 const ALWAYS: [ProblemType; 7] = [
     ProblemType::InvalidForwardedFor,
     ProblemType::ForeignHost,
@@ -50,8 +50,8 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// Creates an operation that needs a token when there is a token file. `line` is the method and
-    /// the path, such as `GET /v1/me`.
+    /// Creates an operation that needs a token when there is a token file. The first argument is
+    /// the method and the path, such as `GET` and `/v1/me`.
     pub(super) fn new(
         (method, path): (&'static str, &'static str),
         id: &'static str,
@@ -80,14 +80,14 @@ impl Operation {
         }
     }
 
-    /// The operation needs no token.
+    /// Marks the operation as one that needs no token.
     pub(super) fn public(mut self) -> Self {
         self.needs_token = false;
         self.problems.retain(|kind| !OF_TOKENS.contains(kind));
         self
     }
 
-    /// The operation is a health page: it needs no token, and the box may read it.
+    /// Marks the operation as a health page, which needs no token and which the box may read.
     pub(super) fn health(self) -> Self {
         let mut page = self.public();
         page.problems = OF_HEALTH.to_vec();
@@ -106,7 +106,7 @@ impl Operation {
         self.query_parameter(name, schema, false)
     }
 
-    /// Adds a parameter that every query has.
+    /// Adds a parameter of the query that every request must have.
     pub(super) fn required_query(self, name: &str, schema: Value) -> Self {
         self.query_parameter(name, schema, true)
     }
@@ -127,7 +127,7 @@ impl Operation {
         self
     }
 
-    /// Says that an answer that was added before is a stream of output, with its trailers.
+    /// Marks an answer that was added before as a stream of output, with its trailers.
     pub(super) fn trailers(mut self, status: u16) -> Self {
         if let Some(answer) = self.responses.get_mut(&status) {
             answer["x-trailers"] = trailers::ALL.split(", ").collect();
@@ -176,8 +176,9 @@ impl Operation {
         self
     }
 
-    /// Says that an answer that was added before has the value of a parameter of another operation,
-    /// named by its id. Each value is a runtime expression (OpenAPI 3.1, section 4.8.20.4).
+    /// Adds a link to an answer that was added before. It says which values of the answer are
+    /// parameters of the operation with the id `target`. Each value is a runtime expression
+    /// (OpenAPI 3.1, section 4.8.20.4).
     pub(super) fn link(self, status: u16, target: &str, parameters: &[(&str, &str)]) -> Self {
         let parameters: Map<_, _> = parameters
             .iter()
@@ -282,7 +283,7 @@ fn header_of(status: u16) -> Option<(&'static str, Value)> {
         StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", text("`Bearer`."))),
         StatusCode::UPGRADE_REQUIRED => Some(("Upgrade", text("`HTTP/1.1`."))),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            let text = "Seconds until the next try, where a retry helps.";
+            let text = "Seconds until the next attempt, where a retry helps.";
             Some((
                 "Retry-After",
                 json!({ "schema": count(""), "description": text }),

@@ -16,14 +16,18 @@ pub(super) fn operations() -> Vec<Operation> {
     }));
     all.extend([
         page("/health/startup", "getStartup", {
-            "Whether the CLI was checked and the folders are writable."
+            "Returns whether the CLI was checked and the folders are writable."
         }),
         page(
             "/health/ready",
             "getReady",
-            "Whether an execution would start now.",
+            "Returns whether an execution would start now.",
         ),
-        page("/health", "getHealth", "The same as `/health/ready`."),
+        page(
+            "/health",
+            "getHealth",
+            "Returns the same as `/health/ready`.",
+        ),
     ]);
     all
 }
@@ -47,7 +51,7 @@ fn health(path: &'static str, id: &'static str, text: &'static str) -> Operation
 
 fn live() -> Operation {
     let schema = Object::new("").field("status", exactly("live")).build();
-    let text = "Answers as long as the process does.";
+    let text = "Answers while the process is alive.";
     Operation::new(("GET", "/health/live"), "getLive", TAG, text)
         .health()
         .json(200, "The process answers.", schema)
@@ -82,7 +86,7 @@ fn openapi() -> Operation {
 }
 
 fn box_check() -> Operation {
-    let text = "For the service's own check at its start. All others get 404.";
+    let text = "Answers the service's own check at its start. All other callers get 404.";
     Operation::new(("GET", "/health/box/{nonce}"), "checkBox", TAG, text)
         .health()
         .path_parameter("nonce", nonce())

@@ -19,7 +19,7 @@ pub(super) fn lines() -> Value {
 }
 
 fn output() -> Operation {
-    let offset = count("The first byte; one that is still kept.");
+    let offset = count("The offset of the first byte, which must still be kept.");
     let text = "Streams the output from this byte to the end, and waits for bytes that the CLI has \
         not written yet. The trailers have its length and crc32.";
     Operation::new(
@@ -66,7 +66,7 @@ fn events() -> Operation {
     )
     .query(
         "offset",
-        count("The first byte; the oldest kept byte if absent."),
+        count("The offset of the first byte. If absent: that of the oldest kept byte."),
     )
     .query("follow", with_default(follow, true))
     .answer(200, "The events.", &[("application/x-ndjson", lines())])
@@ -101,8 +101,8 @@ fn events() -> Operation {
 }
 
 fn input() -> Operation {
-    let offset = count("The accepted bytes before these lines. A repeated call is recognised.");
-    let eof = flag("Nothing follows; the CLI's stdin is closed.");
+    let offset = count("The accepted bytes before these lines. It identifies a repeated call.");
+    let eof = flag("Whether these are the last lines. The CLI's stdin is then closed.");
     let text = "Sends lines to the CLI's stdin, of an execution with `input` `stream`. A call is \
         accepted as a whole or not at all.";
     Operation::new(

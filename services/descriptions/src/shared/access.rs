@@ -15,7 +15,11 @@ pub(crate) fn share_role() -> Value {
 
 /// Returns the schema of the lifetime of a share.
 pub(crate) fn expires_seconds() -> Value {
-    let schema = range(1, ShareRequest::MAX_SECONDS, "How long the share works.");
+    let schema = range(
+        1,
+        ShareRequest::MAX_SECONDS,
+        "How long the share is valid, in seconds.",
+    );
     with_default(schema, ShareRequest::DEFAULT_SECONDS)
 }
 

@@ -15,14 +15,14 @@ use super::status::strings;
 use crate::names::word;
 use crate::schema::{Object, described, list, range, reference, text, with_default};
 
-/// A text with at least one character that is not white space (Unicode White_Space).
+/// The pattern of a text with at least one character that is not white space (Unicode White_Space).
 const NOT_BLANK: &str = r"[^\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]";
-/// A text without control characters.
+/// The pattern of a text without control characters.
 const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
-/// A text without NUL.
+/// The pattern of a text without NUL.
 const NO_NUL: &str = r"^[^\u0000]*$";
 
-/// A URL of a webhook: a name or an IPv4 address, a port, a path and a query.
+/// The pattern of a webhook's URL: a name or an IPv4 address, a port, a path and a query.
 const WEBHOOK_URL: &str = concat!(
     "^https://(([A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?\\.){0,3}",
     "[A-Za-z]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?",
@@ -56,7 +56,7 @@ pub(crate) fn body_fields(object: Object) -> Object {
         )
 }
 
-/// Adds the fields with a fixed set of words.
+/// Adds the fields whose values are words of a fixed set.
 fn modes(object: Object) -> Object {
     object
         .setting(
@@ -69,7 +69,7 @@ fn modes(object: Object) -> Object {
         .setting(
             "format",
             with_default(
-                word::<Format>("What the output is."),
+                word::<Format>("The content of the output: the answer, or the CLI's events."),
                 json!(Format::default()),
             ),
         )
@@ -133,19 +133,29 @@ fn settings(object: Object) -> Object {
         )
         .setting(
             "maxTurns",
-            range(1, u32::MAX.into(), "The most turns of the model."),
+            range(
+                1,
+                u32::MAX.into(),
+                "The maximum number of turns of the model.",
+            ),
         )
         .setting(
             "maxBudgetUsd",
-            positive(BUDGET_USD_MAX, "The most dollars that it may cost."),
+            positive(BUDGET_USD_MAX, "The maximum cost in US dollars."),
         )
         .setting(
             "idleTimeoutSeconds",
-            positive(SECONDS_MAX, "The time without progress before the end."),
+            positive(
+                SECONDS_MAX,
+                "The time without progress before the end, in seconds.",
+            ),
         )
         .setting(
             "deadlineSeconds",
-            positive(SECONDS_MAX, "The most running time, without pauses."),
+            positive(
+                SECONDS_MAX,
+                "The maximum running time in seconds, without pauses.",
+            ),
         )
         .setting("workspace", workspace())
 }
@@ -155,7 +165,7 @@ fn workspace() -> Value {
     let schema = json!({
         "type": "string", "pattern": format!("^[A-Za-z0-9][A-Za-z0-9._-]{{0,{more}}}$"),
     });
-    let text = "The name of the folder in which the CLI works. It is made when missing.";
+    let text = "The name of the folder in which the CLI works. It is created if it is missing.";
     with_default(described(schema, text), DEFAULT_WORKSPACE)
 }
 
@@ -204,7 +214,10 @@ fn connections(object: Object) -> Object {
             ),
         )
         .setting("events", {
-            let events = list(word::<WebhookEvent>("An event."), "No event twice.");
+            let events = list(
+                word::<WebhookEvent>("An event."),
+                "The events to report, each at most once.",
+            );
             let mut events = with_default(events, json!([WebhookEvent::Ended]));
             events["minItems"] = 1.into();
             events["uniqueItems"] = true.into();

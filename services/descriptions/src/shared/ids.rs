@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// A UUID in the form with hyphens (RFC 9562, section 4), in either case.
+/// The pattern of a UUID with hyphens (RFC 9562, section 4), in upper or lower case.
 pub(super) const UUID_PATTERN: &str =
     "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
 

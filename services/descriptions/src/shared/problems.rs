@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::names::word;
 use crate::schema::{Object, count, described, exactly, list, reference, text, time};
 
-/// The problem types that claude-api never answers: one is reserved, one is of the bridge.
+/// The problem types that claude-api never answers: one is reserved, and one belongs to the bridge.
 pub const ELSEWHERE: [ProblemType; 2] =
     [ProblemType::NotImplemented, ProblemType::TooManyMcpSessions];
 
@@ -111,7 +111,7 @@ pub(crate) fn member_schema(name: &str) -> Value {
         "state" => word::<State>("The state of the execution."),
         "continuedBy" => described(reference("ExecutionId"), "The execution that continues it."),
         "resetsAt" => time("When the next budget begins."),
-        "retryAfterSeconds" => count("The pause before the next try."),
+        "retryAfterSeconds" => count("The pause before the next attempt, in seconds."),
         "limit" => count("The limit that is reached."),
         "reasons" => list(reference("Obstacle"), "Why an execution would not start."),
         _ => Value::Bool(true),
@@ -123,7 +123,10 @@ pub(super) fn obstacle() -> Value {
     Object::new("A reason why a service is not ready, or a missing protection.")
         .field("code", text("The stable name of the condition."))
         .field("message", text("The condition, for people."))
-        .field("remedy", text("What removes it."))
+        .field(
+            "remedy",
+            text("The action that removes the condition, for people."),
+        )
         .build()
 }
 
@@ -132,7 +135,7 @@ pub(super) fn obstacle() -> Value {
 pub fn meaning(kind: ProblemType) -> &'static str {
     use ProblemType as P;
     match kind {
-        P::InvalidId => "the id in the path or the query is no UUID",
+        P::InvalidId => "the id in the path or the query is not a UUID",
         P::InvalidBody => "the body is not as described, or did not arrive within 120 s",
         P::InvalidQuery => "a query parameter is wrong",
         P::InvalidForwardedFor => "a trusted proxy sent no usable `X-Forwarded-For`",

@@ -59,7 +59,7 @@ pub(crate) fn status_fields(object: Object) -> Object {
         )
         .field(
             "costUsd",
-            or_null(described(json!({ "type": "number" }), "Dollars.")),
+            or_null(described(json!({ "type": "number" }), "US dollars.")),
         )
         .field("permissionDenials", denials())
         .field(
@@ -73,17 +73,20 @@ pub(crate) fn status_fields(object: Object) -> Object {
         .field("webhook", or_null(webhook()))
 }
 
-/// Returns the schema of what became of a webhook's events.
+/// Returns the schema of the results of a webhook's events.
 fn webhook() -> Value {
     let events = list(word::<WebhookEvent>("An event."), "The reported events.");
-    let last = Object::new("The last try to deliver an event.")
+    let last = Object::new("The last attempt to deliver an event.")
         .field("at", time("When its result was known."))
         .field("event", word::<WebhookEvent>("The event."))
         .field("result", word::<WebhookOutcome>("Its result."));
-    Object::new("What became of the events of the webhook.")
+    Object::new("The results of the webhook's events.")
         .field("host", text("Host and port of the receiver."))
         .field("events", events)
-        .field("pending", count("Events that are to be delivered."))
+        .field(
+            "pending",
+            count("Events that wait for their delivery or its result."),
+        )
         .field("delivered", count("Events that the receiver accepted."))
         .field("failed", count("Events that were given up."))
         .field("last", or_null(last.build()))
@@ -108,7 +111,7 @@ fn ending(object: Object) -> Object {
             "exitCode",
             or_null(described(
                 json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
-                "The CLI's exit code. It is never made up.",
+                "The CLI's exit code. Null if it is not known.",
             )),
         )
         .field("outputBytes", count("The output's bytes, kept or not."))
@@ -175,7 +178,10 @@ fn denials() -> Value {
 }
 
 fn warnings() -> Value {
-    let mut warnings = list(reference("Warning"), "Incidents that did not end it.");
+    let mut warnings = list(
+        reference("Warning"),
+        "The incidents that did not end the execution.",
+    );
     warnings["maxItems"] = MAX_WARNINGS.into();
     warnings
 }

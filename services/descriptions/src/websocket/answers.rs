@@ -13,7 +13,7 @@ pub fn close_codes() -> &'static [(u16, &'static str)] {
     &[
         (1000, "the client is done"),
         (1001, "the client goes away; the bridge does not send it"),
-        (1002, "the frames are no WebSocket"),
+        (1002, "the frames are not WebSocket frames"),
         (1007, "a text frame is not UTF-8"),
         (
             1008,
@@ -83,7 +83,7 @@ fn result(name: &str) -> Value {
         method::EVENTS => reference("Events"),
         method::INPUT => reference("Accepted"),
         method::SHARE => reference("Share"),
-        // `detach` and `ping` have nothing to tell.
+        // The results of `detach` and `ping` have no members.
         _ => Object::new("An empty object.").build(),
     }
 }
@@ -94,7 +94,7 @@ fn events() -> Value {
         .field("offset", count("The offset of the first byte, in stdout."))
         .field(
             "text",
-            text("Whole lines. U+FFFD stands for bytes that are no UTF-8."),
+            text("Whole lines. U+FFFD stands for bytes that are not UTF-8."),
         )
         .field("nextOffset", count("Where the next part begins."))
         .field("ended", flag("Nothing follows this part."))

@@ -16,7 +16,7 @@ pub struct ErrorReason {
     pub code: i64,
     /// The stable name, the member `reason` of `data`.
     pub reason: &'static str,
-    /// When the bridge answers it.
+    /// The case in which the bridge answers with it.
     pub meaning: &'static str,
 }
 
@@ -25,14 +25,14 @@ pub struct ErrorReason {
 #[rustfmt::skip]
 pub fn reasons() -> Vec<ErrorReason> {
     let reasons = [
-        (code::PARSE_ERROR, "parse_error", "no JSON, or a lone surrogate; id null"),
+        (code::PARSE_ERROR, "parse_error", "not JSON, or a lone surrogate; id null"),
         (code::INVALID_REQUEST, "invalid_request", "not a JSON-RPC 2.0 request"),
         (code::INVALID_REQUEST, "binary_frame", "a binary frame; id null"),
         (code::INVALID_REQUEST, "empty_batch", "a batch without a request; id null"),
         (code::INVALID_REQUEST, "batch_too_long", "a batch of more than `batch` requests; id null"),
         (code::METHOD_NOT_FOUND, "unknown_method", "no such method"),
         (code::INVALID_PARAMS, "invalid_params", "a parameter is missing, unknown or of a wrong type"),
-        (code::INVALID_PARAMS, "invalid_id", "an id is no UUID"),
+        (code::INVALID_PARAMS, "invalid_id", "an id is not a UUID"),
         (code::INVALID_PARAMS, "invalid_body", "a field of the body, or a line of input, is wrong"),
         (code::INVALID_PARAMS, "invalid_query", "a value is out of range"),
         (code::INVALID_PARAMS, "too_large", "a prompt, a system prompt or an input is too large"),
@@ -147,7 +147,10 @@ fn data() -> Value {
         .optional("executionId", text(id))
         .optional("accepted", accepted)
         .optional("attempts", count("The attempts to reach claude-api."))
-        .optional("seconds", described(seconds, "How long it was tried."));
+        .optional(
+            "seconds",
+            described(seconds, "The time that the attempts took, in seconds."),
+        );
     let more = [
         "keptFrom",
         "length",

@@ -15,7 +15,7 @@ use crate::shared::{WARNINGS, limits_fields, status_fields};
 /// The word of the first status after a pause, in place of `RUNNING`.
 const RESUMED: &str = "RESUMED";
 
-/// The codes of notices that are no warnings, each with its meaning.
+/// The codes of notices that are not warnings, each with its meaning.
 #[must_use]
 pub fn notices() -> &'static [(&'static str, &'static str)] {
     &[

@@ -63,7 +63,7 @@ fn params(method: &str) -> Value {
     match method {
         method::EXECUTE => execute(),
         method::CONTROL => of_default()
-            .field("type", word::<Control>("What to do."))
+            .field("type", word::<Control>("The control."))
             .build(),
         method::ATTACH => of_execution()
             .setting("offset", attach_offset())
@@ -111,13 +111,17 @@ fn on_slow() -> Value {
 }
 
 fn max_bytes() -> Value {
-    let text = "The most bytes of events in the answer.";
+    let text = "The maximum number of bytes of events in the answer.";
     let schema = range(MIN_BYTES as u64, MAX_BYTES as u64, text);
     with_default(schema, MAX_BYTES)
 }
 
 fn list() -> Value {
-    let limit = range(1, Page::MAX_LIMIT, "The most statuses on the page.");
+    let limit = range(
+        1,
+        Page::MAX_LIMIT,
+        "The maximum number of statuses on the page.",
+    );
     let before = described(reference("ExecutionId"), "`next` of the page before.");
     Object::new("")
         .closed()
@@ -160,7 +164,7 @@ pub(crate) fn both_continue() -> Value {
     })
 }
 
-/// Returns what a method does.
+/// Returns the description of a method.
 fn meaning(name: &str) -> &'static str {
     match name {
         method::EXECUTE => "Runs a prompt, and views its execution from offset 0.",
@@ -172,7 +176,7 @@ fn meaning(name: &str) -> &'static str {
         method::EVENTS => "Returns a part of the CLI's stdout, in whole lines.",
         method::INPUT => "Sends lines to the CLI's stdin.",
         method::SHARE => "Returns a token that opens one execution.",
-        _ => "A sign of life.",
+        _ => "Checks that the bridge answers.",
     }
 }
 

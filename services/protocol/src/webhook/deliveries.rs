@@ -21,11 +21,11 @@ pub struct WebhookStatus {
     pub delivered: u64,
     /// The number of events that were given up.
     pub failed: u64,
-    /// The last try. Null before the first one.
+    /// The last attempt. Null before the first one.
     pub last: Option<WebhookAttempt>,
 }
 
-/// The last try to deliver an event.
+/// The last attempt to deliver an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookAttempt {
     /// When its result was known.
@@ -36,7 +36,7 @@ pub struct WebhookAttempt {
     pub result: WebhookOutcome,
 }
 
-/// The result of a try to deliver an event.
+/// The result of an attempt to deliver an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookOutcome {

@@ -13,7 +13,7 @@ use super::url::{HTTPS_PORT, WebhookHost, WebhookUrl, split_port};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookHosts(Vec<(WebhookHost, u16)>);
 
-/// The error for an entry of the list that is no host with an optional port. It holds the entry.
+/// The error for an entry of the list that is not a host with an optional port. It holds the entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no receiver of webhooks; write HOST or HOST:PORT, with an IPv6 address in brackets, \

@@ -19,7 +19,7 @@ const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 #[derive(Clone)]
 pub struct WebhookSecret(hmac::Key);
 
-/// The error for a text that is no secret. It repeats nothing of the text.
+/// The error for a text that is not a secret. It has no part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a secret for webhooks: a secret is whsec_ and the base64 of 24 to 64 bytes (ccb webhook \

@@ -9,9 +9,9 @@ use super::secret::WebhookSecret;
 
 /// The names of the three HTTP headers of a webhook.
 pub mod header {
-    /// The id of the event, the same in every try.
+    /// The id of the event, the same in every attempt.
     pub const ID: &str = "webhook-id";
-    /// The time of the try, in seconds since 1970-01-01T00:00Z.
+    /// The time of the attempt, in seconds since 1970-01-01T00:00Z.
     pub const TIMESTAMP: &str = "webhook-timestamp";
     /// The signatures, separated by blanks, each as `v1,` and base64.
     pub const SIGNATURE: &str = "webhook-signature";
@@ -40,7 +40,7 @@ pub enum NotVerified {
     /// The header `webhook-id` is empty.
     #[error("the header webhook-id is empty")]
     NoId,
-    /// The header `webhook-timestamp` is no number of seconds.
+    /// The header `webhook-timestamp` is not a number of seconds.
     #[error("the header webhook-timestamp is not a time in seconds since 1970")]
     BadTimestamp,
     /// The timestamp is older than the tolerance.
@@ -61,7 +61,7 @@ pub enum NotVerified {
 }
 
 impl SignedHeaders {
-    /// Signs a try to deliver a webhook, with one signature for each of `secrets`. With two
+    /// Signs one attempt to deliver a webhook, with one signature for each of `secrets`. With two
     /// secrets, a receiver that knows either of them accepts the webhook, so that a secret can be
     /// replaced.
     #[must_use]

@@ -36,8 +36,8 @@ pub enum WebhookHost {
     Address(IpAddr),
 }
 
-/// The reason why a text is no URL for a webhook. It repeats nothing of the URL, which may hold a
-/// secret.
+/// The reason why a text is not a URL for a webhook. It repeats nothing of the URL, which may hold
+/// a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
     /// The text does not begin with `https://`.
@@ -46,7 +46,7 @@ pub enum BadUrl {
     /// The text is longer than [`URL_BYTES`].
     #[error("the URL has more than {URL_BYTES} bytes")]
     TooLong,
-    /// The text has a character that is no visible ASCII character, or one that parsers treat
+    /// The text has a character that is not a visible ASCII character, or one that parsers treat
     /// differently.
     #[error(
         "the URL has a character that must be percent-encoded: use visible ASCII without \\, and \
@@ -62,7 +62,7 @@ pub enum BadUrl {
     /// The host is missing, or is neither a host name nor an address in the usual form.
     #[error("the URL has no valid host: give a name, an IPv4 address or [an IPv6 address]")]
     Host,
-    /// The port is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("the port of the URL must be a number from 1 to 65535")]
     Port,
     /// The path or the query is malformed.

@@ -9,12 +9,12 @@ use http::{HeaderName, HeaderValue};
 /// The longest file that is read, in bytes.
 const FILE_BYTES: u64 = 16 * 1024;
 
-/// Reads the headers from a file: one `Name: value` a line. Blank lines and lines that begin with
-/// `#` are ignored. The values are marked as sensitive.
+/// Reads the headers from a file, with one `Name: value` on each line. Blank lines and lines that
+/// begin with `#` are ignored. The values are marked as sensitive.
 ///
 /// # Errors
-/// The reason in words, without any part of the file. The file cannot be read, is too long, or has
-/// a line that is no header.
+/// The file cannot be read, is too long, or has a line that is not a header. The text says which,
+/// without any part of the file.
 pub(super) fn read(path: &Path) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let unreadable = |error: std::io::Error| format!("{}: {error}", path.display());
     let file = std::fs::File::open(path).map_err(unreadable)?;
@@ -33,7 +33,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(HeaderName, HeaderValue)>, String
     let headers = lines.map(|(number, line)| {
         header(line).ok_or_else(|| {
             format!(
-                "line {number} of {} is no header; write each one like `Name: value`",
+                "line {number} of {} is not a header; write each one like `Name: value`",
                 path.display()
             )
         })
@@ -41,7 +41,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(HeaderName, HeaderValue)>, String
     headers.collect()
 }
 
-/// Parses one line. Returns `None` if it is no header.
+/// Parses one line. Returns `None` if it is not a header.
 fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = line.split_once(':')?;
     let name = name.trim().parse().ok()?;

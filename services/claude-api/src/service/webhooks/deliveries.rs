@@ -11,16 +11,17 @@ use tokio_util::task::TaskTracker;
 use crate::service::Service;
 use crate::webhooks::{Courier, Due, Flight};
 
-/// The longest time between two looks at the queue. The wall clock may be set meanwhile.
+/// The maximum time between two checks of the queue. The wall clock may be set meanwhile, so a
+/// longer sleep could miss an event.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
-/// The pause after a delivery that nobody could try, because `credentials` is not connected. The
+/// The pause after a delivery that was not attempted, because `credentials` is not connected. The
 /// delivery keeps its place meanwhile.
 const AWAY_PAUSE: Duration = Duration::from_secs(2);
-/// How long the result of a delivery is awaited. `credentials` needs 10 s at most; a result that is
-/// later is lost.
+/// The maximum wait for the result of a delivery. `credentials` needs 10 s at most; a later result
+/// is lost.
 const RESULT_WAIT: Duration = Duration::from_secs(30);
-/// How long a stop of the service waits for the results of deliveries in progress. A result that is
-/// not known by then means that the next start sends the event again, with the same id.
+/// The maximum wait of a stop for the results of deliveries in progress. If a result is not known
+/// by then, the next start sends the event again, with the same id.
 const LAST_RESULTS: Duration = Duration::from_secs(1);
 
 /// The source of the present time.
@@ -113,7 +114,7 @@ impl Deliveries {
             ),
             WebhookOutcome::Refused | WebhookOutcome::Expired => tracing::warn!(
                 execution = %id, event, attempt, reason,
-                "gave up a webhook, which is not delivered"
+                "gave up a webhook; it was not delivered"
             ),
         }
     }

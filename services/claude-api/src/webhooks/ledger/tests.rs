@@ -23,7 +23,7 @@ fn an_event_has_one_id_however_often_its_cause_is_reported() {
     let id = status.execution_id;
     ledger.stall(&status, at(1));
     let first = format!("evt_{id}_stalled_1");
-    ledger.settle(&first, Tried::Accepted, at(2));
+    ledger.settle(&first, AttemptResult::Accepted, at(2));
     ledger.stall(&status, at(3));
     ledger.end(&status, at(4));
     ledger.end(&status, at(5));
@@ -75,7 +75,7 @@ fn a_failed_event_is_tried_for_a_day_and_then_given_up() {
     let outcome = loop {
         let now = ledger.pending[0].next_try;
         tries += 1;
-        match ledger.settle(&id, Tried::Failed(hour), now) {
+        match ledger.settle(&id, AttemptResult::Failed(hour), now) {
             Some(WebhookOutcome::Failed) => {}
             other => break other,
         }
@@ -86,7 +86,7 @@ fn a_failed_event_is_tried_for_a_day_and_then_given_up() {
     assert_eq!((shown.pending, shown.delivered, shown.failed), (0, 0, 1));
     assert_eq!(shown.host, "hooks.example:8443");
     assert_eq!(
-        ledger.settle(&id, Tried::Accepted, at(0)),
+        ledger.settle(&id, AttemptResult::Accepted, at(0)),
         None,
         "it is settled"
     );
@@ -97,9 +97,9 @@ fn a_delivery_that_was_not_tried_changes_nothing_for_a_day() {
     let (mut ledger, status) = ledger(&[WebhookEvent::Ended]);
     ledger.end(&status, at(0));
     let (id, before) = (ledger.pending[0].id.clone(), ledger.clone());
-    assert_eq!(ledger.settle(&id, Tried::Not, at(86_399)), None);
+    assert_eq!(ledger.settle(&id, AttemptResult::NotMade, at(86_399)), None);
     assert_eq!(ledger, before);
-    let outcome = ledger.settle(&id, Tried::Not, at(86_400));
+    let outcome = ledger.settle(&id, AttemptResult::NotMade, at(86_400));
     assert_eq!(outcome, Some(WebhookOutcome::Expired));
 }
 
@@ -113,8 +113,8 @@ fn results_are_counted() {
         .iter()
         .map(|event| event.id.clone())
         .collect();
-    ledger.settle(&ids[0], Tried::Refused, at(2));
-    ledger.settle(&ids[1], Tried::Accepted, at(3));
+    ledger.settle(&ids[0], AttemptResult::Refused, at(2));
+    ledger.settle(&ids[1], AttemptResult::Accepted, at(3));
     let shown = ledger.status();
     assert_eq!((shown.pending, shown.delivered, shown.failed), (0, 1, 1));
     let last = shown.last.unwrap();
