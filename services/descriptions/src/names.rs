@@ -27,8 +27,8 @@ pub(crate) fn one_of(words: &[&str], description: &str) -> Value {
     described(json!({ "type": "string", "enum": words }), description)
 }
 
-/// Returns the names of the fields of a struct. Empty for a struct that is written as a map, such as
-/// one with flattened fields.
+/// Returns the names of the fields of a struct. Empty for a struct that is written as a map, such
+/// as one with flattened fields.
 #[cfg(test)]
 pub(crate) fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
     words::<T>()
