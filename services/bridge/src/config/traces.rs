@@ -21,11 +21,11 @@ pub struct TraceArgs {
         help_heading = TRACES
     )]
     otlp_endpoint: String,
-    /// File with headers for the Collector, one `Name: value` a line; read at the start
+    /// File with headers for the Collector, one `Name: value` on each line; read at the start
     #[arg(long, env = "BRIDGE_OTLP_HEADERS_FILE", help_heading = TRACES)]
     otlp_headers_file: Option<PathBuf>,
-    /// Part of the traces that begin here and are recorded, 0 to 1. A client's own trace is
-    /// recorded if the client records it
+    /// Fraction of the traces that begin in this service and are recorded, from 0 to 1. A client's
+    /// own trace is recorded if the client records it
     #[arg(
         long,
         env = "BRIDGE_OTLP_SAMPLE_RATIO",

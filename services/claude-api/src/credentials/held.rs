@@ -74,8 +74,8 @@ impl Held {
         self.row.charges.clone()
     }
 
-    /// Revokes the grant, and returns the last charges. With `has_open_request`, waits at most 300
-    /// ms for the reports of the requests that were cut.
+    /// Revokes the grant, and returns the last charges. With `has_open_request`, waits for the
+    /// reports of the requests that were cut, for at most 300 ms.
     pub(crate) async fn end(mut self, has_open_request: bool) -> Charges {
         self.shared.with(|table| table.revoke(&self.execution_id));
         if has_open_request {

@@ -1,7 +1,7 @@
 //! The kept beginning of a name or string.
 
-/// The most decoded bytes of a name or string that are kept. The longest text that is needed whole
-/// is the name of a model.
+/// The maximum number of decoded bytes of a name or string that are kept. The longest text that is
+/// needed whole is the name of a model.
 const KEPT_BYTES: usize = 128;
 
 /// The beginning of a JSON name or string, with its escapes decoded, in UTF-8.

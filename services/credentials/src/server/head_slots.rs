@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The maximum number of connections that wait for the head of their request. Each takes up to 32
-/// KiB.
+/// The maximum number of connections that wait for the head of their request, which takes at most
+/// 32 KiB each.
 const SLOTS: usize = 256;
 
 /// The slots of connections that wait for a head. Clones share them. A new connection never waits
