@@ -18,9 +18,9 @@
 //!
 //! `credentials` opens the connection. [`listener`] accepts it, and [`peer_rule`] decides from
 //! whom. [`link`] reads and writes its lines. [`table`], [`row`] and [`outbox`] are the state as
-//! plain values, and [`shared`] holds them for the tasks. [`held`] is the guard of one grant. [`known`]
-//! and [`api_health`] are the facts about the credential. [`deliveries`] are the webhooks that
-//! `credentials` sends.
+//! plain values, and [`shared`] holds them for the tasks. [`held`] is the guard of one grant.
+//! [`known`] and [`api_health`] are the facts about the credential. [`deliveries`] are the webhooks
+//! that `credentials` sends.
 
 mod api_health;
 mod deliveries;

@@ -1,7 +1,7 @@
 //! The control connection to claude-api: it brings the grants, and takes the reports.
 //!
-//! This service opens the connection, and opens it again whenever it ends, after 50 ms to 2 s. So no
-//! program of the sandbox can take claude-api's place: the sandbox can neither listen on
+//! This service opens the connection, and opens it again whenever it ends, after 50 ms to 2 s. So
+//! no program of the sandbox can take claude-api's place: the sandbox can neither listen on
 //! claude-api's port nor open a connection that this service would read.
 
 mod connection;

@@ -1,15 +1,15 @@
 //! `credentials`: holds the credential of the model's API, and forwards the requests of executions
 //! to the API.
 //!
-//! The sandbox of an execution has a *grant* in the credential's place. This service is the only one
-//! that knows both:
+//! The sandbox of an execution has a *grant* in the credential's place. This service is the only
+//! one that knows both:
 //!
 //! ```text
-//!   CLI ── request, grant ──▶ server ─▶ forward ─▶ upstream ── request, credential ──▶ Messages API
-//!                                │         │
-//!                              table    reports
-//!                                ▲         ▼
-//!                                └ control ┘ ◀── orders, reports ──▶ claude-api
+//!  CLI ── request, grant ─▶ server ─▶ forward ─▶ upstream ── request, credential ─▶ Messages API
+//!                             │         │
+//!                           table    reports
+//!                             ▲         ▼
+//!                             └ control ┘ ◀── orders, reports ──▶ claude-api
 //! ```
 //!
 //! - [`config`] has the settings, and [`secret`] the credential.
@@ -18,8 +18,8 @@
 //! - [`forward`] passes a request and its answer on, piece by piece. [`usage`] and [`prices`] count
 //!   what the answer costs.
 //! - [`upstream`] keeps the connections to the API.
-//! - [`control`] keeps the connection to claude-api, which takes the [`reports`]. [`webhooks`] signs
-//!   and sends webhooks.
+//! - [`control`] keeps the connection to claude-api, which takes the [`reports`]. [`webhooks`]
+//!   signs and sends webhooks.
 //! - [`check`] asks the API whether the credential still works.
 //! - [`watch`] is the healthcheck of the container.
 

@@ -11,9 +11,9 @@ const WAITING: usize = 1024;
 
 /// The queue of reports. Clones share it.
 ///
-/// A request never waits for the queue. When it is full, or while there is no control connection for
-/// long, the tokens and the cost of a new answer are added to the last waiting answer of the same
-/// execution, so that no cost is lost; only the number of answers is then too low.
+/// A request never waits for the queue. When it is full, or while there is no control connection
+/// for long, the tokens and the cost of a new answer are added to the last waiting answer of the
+/// same execution, so that no cost is lost; only the number of answers is then too low.
 #[derive(Debug, Clone)]
 pub struct Reports(Arc<Inner>);
 

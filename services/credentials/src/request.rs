@@ -1,5 +1,5 @@
-//! The rules for requests of the sandbox: which are forwarded, and which of their headers and bodies.
-//! Everything here is pure.
+//! The rules for requests of the sandbox: which are forwarded, and which of their headers and
+//! bodies. Everything here is pure.
 //!
 //! - [`head`] accepts the one strict form of a head, so that no two readers can see two requests.
 //! - [`endpoint`] is the list of what is forwarded.

@@ -18,12 +18,12 @@ use tokio_util::task::TaskTracker;
 use context::Context;
 use head_slots::HeadSlots;
 
-/// The pause after a failed accept(2), for example when no file descriptor is left (EMFILE). Without
-/// it the accept loop would spin.
+/// The pause after a failed accept(2), for example when no file descriptor is left (EMFILE).
+/// Without it the accept loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the connections of `listener` until `stop` is cancelled. Then waits for the open requests,
-/// and cuts those that are left after `shutdown_time`.
+/// Serves the connections of `listener` until `stop` is cancelled. Then waits for the open
+/// requests, and cuts those that are left after `shutdown_time`.
 pub async fn run(
     context: Context,
     listener: TcpListener,

@@ -3,8 +3,8 @@
 //! claude-api has the queue and decides when to try again. This service has the secrets, because
 //! claude-api shares its container with the commands of the model. It trusts nothing in an order:
 //!
-//! 1. The URL's host and port must be on the operator's list. claude-api has the same list, but this
-//!    one decides.
+//! 1. The URL's host and port must be on the operator's list. claude-api has the same list, but
+//!    this one decides.
 //! 2. The name is resolved once. If any address of the answer is not public, the try fails, unless
 //!    the list names that address, too.
 //! 3. The connection goes to one of the checked addresses, never to a name. TLS checks the name.

@@ -7,8 +7,8 @@
 //!
 //! Both documents share one set of schemas ([`shared`]), such as the status object. Words, limits
 //! and defaults come from the types and constants of `protocol`, so they cannot differ from the
-//! code. Tests compare the rest: the names of fields with the types, the paths with the routers, and
-//! both documents with each message of the test suites.
+//! code. Tests compare the rest: the names of fields with the types, the paths with the routers,
+//! and both documents with each message of the test suites.
 //!
 //! The crate does no I/O. A document is built once, when it is first read, and then stays in
 //! memory (about 200 KiB each).

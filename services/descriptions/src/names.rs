@@ -1,7 +1,7 @@
 //! The words of an enum, as serde writes and reads them.
 //!
-//! serde's derive names them to the deserializer. So no list of variants is repeated here, and a new
-//! variant is in the documents at once.
+//! serde's derive names them to the deserializer. So no list of variants is repeated here, and a
+//! new variant is in the documents at once.
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
@@ -27,8 +27,8 @@ pub(crate) fn one_of(words: &[&str], description: &str) -> Value {
     described(json!({ "type": "string", "enum": words }), description)
 }
 
-/// Returns the names of the fields of a struct. Empty for a struct that is written as a map, such as
-/// one with flattened fields.
+/// Returns the names of the fields of a struct. Empty for a struct that is written as a map, such
+/// as one with flattened fields.
 #[cfg(test)]
 pub(crate) fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
     words::<T>()

@@ -26,8 +26,8 @@ const INTRODUCTION: &str = "claude-api runs the Claude CLI. `PUT /v1/executions/
     - Each `GET` path answers `HEAD` too. `OPTIONS` is for preflight requests of pages (CORS).\n\
     - Errors are problems of RFC 9457. A request that is no HTTP, or has too large a head, gets \
       400 or 431 without a problem.\n\
-    - A path that does not exist is 404 `unknown-path`. A method that a path does not accept is 405 \
-      `method-not-allowed`, with the header `Allow`.\n\
+    - A path that does not exist is 404 `unknown-path`. A method that a path does not accept is \
+      405 `method-not-allowed`, with the header `Allow`.\n\
     - `Host` and `Origin` are checked first: a foreign one is 403.\n\
     - A token is needed when the operator has a token file; the limit `tokens` says so.\n\
     - A stream is chunked and needs HTTP/1.1. A clean end means complete. A stream that fails ends \
@@ -110,7 +110,8 @@ fn trailer_texts() -> Value {
         trailers::EXECUTION_STATE: "The terminal state.",
         trailers::EXIT_CODE: "The exit code; absent if there is none.",
         trailers::OUTPUT_LENGTH: "The count of output bytes.",
-        trailers::OUTPUT_CRC32: "crc32 of the whole output, kept or not, as 8 lower-case hex digits.",
+        trailers::OUTPUT_CRC32:
+            "crc32 of the whole output, kept or not, as 8 lower-case hex digits.",
     })
 }
 

@@ -56,7 +56,8 @@ impl Export {
         defaults.extend(headers);
         let client = reqwest::Client::builder()
             .http1_only()
-            // The operator's HTTP_PROXY is for the CLI, and a redirect would take the headers along.
+            // The operator's HTTP_PROXY is for the CLI, and a redirect would take the headers
+            // along.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .default_headers(defaults)

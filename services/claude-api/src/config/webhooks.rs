@@ -8,8 +8,8 @@ use protocol::webhook::WebhookHosts;
 #[command(next_help_heading = "Webhooks")]
 pub struct WebhookArgs {
     /// Receivers to which clients may have webhooks sent, separated by commas: HOST or HOST:PORT
-    /// (default port 443), exactly as in their URLs. Without it, a webhook is refused. `credentials`
-    /// has the same list and sends to no other host
+    /// (default port 443), exactly as in their URLs. Without it, a webhook is refused.
+    /// `credentials` has the same list and sends to no other host
     #[arg(
         long,
         env = "CLAUDE_API_WEBHOOK_HOSTS",

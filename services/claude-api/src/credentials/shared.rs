@@ -103,8 +103,8 @@ impl Shared {
         });
     }
 
-    /// Handles a report of a connection. Returns false for a second hello, which is a mistake of the
-    /// peer. After a newer connection has replaced this one, only its results count.
+    /// Handles a report of a connection. Returns false for a second hello, which is a mistake of
+    /// the peer. After a newer connection has replaced this one, only its results count.
     pub(super) fn report(&self, number: LinkNumber, report: Report) -> bool {
         match report {
             Report::Hello { .. } => return false,

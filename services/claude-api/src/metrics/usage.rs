@@ -12,8 +12,8 @@ pub(super) const TOKENS: [(&str, &str); 4] = [
     ("cache_creation", "cache_creation_input_tokens"),
 ];
 
-/// Returns a count of tokens from the CLI's result, such as `input_tokens`. `None` if the CLI did not
-/// report it.
+/// Returns a count of tokens from the CLI's result, such as `input_tokens`. `None` if the CLI did
+/// not report it.
 pub(super) fn token_count(status: &Status, member: &str) -> Option<u64> {
     let count = status.usage.as_ref().and_then(|usage| usage.get(member));
     count.and_then(Value::as_u64)

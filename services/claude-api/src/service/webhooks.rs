@@ -93,8 +93,8 @@ impl Service {
         }
     }
 
-    /// Adds the events that a crash prevented, and removes the ledgers of executions that were never
-    /// accepted. Runs after the executions were recovered. Blocks on the disk.
+    /// Adds the events that a crash prevented, and removes the ledgers of executions that were
+    /// never accepted. Runs after the executions were recovered. Blocks on the disk.
     pub(super) fn recover_webhooks(&self) {
         let webhooks = &self.engine.webhooks;
         for id in webhooks.open_executions() {

@@ -53,7 +53,8 @@ struct Awaiting<'a> {
 }
 
 impl Post {
-    /// Creates the courier of a connection. The reader of the connection calls [`Results::arrived`].
+    /// Creates the courier of a connection. The reader of the connection calls
+    /// [`Results::arrived`].
     pub(crate) fn new(
         give: impl Fn(Delivery) -> Handover + Send + Sync + 'static,
         results: Results,
@@ -64,8 +65,8 @@ impl Post {
         }
     }
 
-    /// Creates the courier that gives its orders to `credentials`. A task passes on the results, until
-    /// the service ends.
+    /// Creates the courier that gives its orders to `credentials`. A task passes on the results,
+    /// until the service ends.
     pub(crate) fn of_credentials(credentials: &Credentials) -> Self {
         let results = Results::default();
         if let Some(mut outcomes) = credentials.delivery_outcomes() {

@@ -70,8 +70,8 @@ impl Store {
         self.sync()
     }
 
-    /// Removes the ledger of an execution. A missing one counts as removed. A power cut may bring it
-    /// back: the next start then removes it again.
+    /// Removes the ledger of an execution. A missing one counts as removed. A power cut may bring
+    /// it back: the next start then removes it again.
     ///
     /// # Errors
     /// The file cannot be removed.

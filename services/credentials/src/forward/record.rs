@@ -70,7 +70,8 @@ impl Record {
         self.resets_at_ms = resets_at_ms(status, headers, SystemTime::now());
     }
 
-    /// Ends the record with what the answer said. `is_complete` says whether its whole body arrived.
+    /// Ends the record with what the answer said. `is_complete` says whether its whole body
+    /// arrived.
     pub fn end(mut self, facts: Facts, is_complete: bool) {
         self.facts = facts;
         self.is_complete = is_complete;

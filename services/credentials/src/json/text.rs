@@ -20,9 +20,9 @@ impl Text {
         text.filter(|_| !self.is_cut)
     }
 
-    /// Returns whether the text is `name`, which is in lower case, by the rules of the most tolerant
-    /// parsers: they ignore case, as the library of Go does, with the two letters outside of ASCII
-    /// that fold into it.
+    /// Returns whether the text is `name`, which is in lower case, by the rules of the most
+    /// tolerant parsers: they ignore case, as the library of Go does, with the two letters outside
+    /// of ASCII that fold into it.
     #[must_use]
     pub fn is_name(&self, name: &str) -> bool {
         let Some(own) = self.whole() else {

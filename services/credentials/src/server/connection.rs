@@ -82,8 +82,8 @@ fn set_options(stream: &TcpStream) -> std::io::Result<()> {
     )?)
 }
 
-/// Reads until `received` has a whole head, and returns the head's length. `None` if the head is too
-/// long.
+/// Reads until `received` has a whole head, and returns the head's length. `None` if the head is
+/// too long.
 async fn read_head(
     stream: &mut TcpStream,
     received: &mut BytesMut,

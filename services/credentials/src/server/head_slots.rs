@@ -12,8 +12,8 @@ const SLOTS: usize = 256;
 /// for a slot: if all are taken, the oldest connection is closed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HeadSlots(
-    /// The connections, the oldest first; those that have left are removed when all slots are taken.
-    /// A lock, held for a push; no await happens under it.
+    /// The connections, the oldest first; those that have left are removed when all slots are
+    /// taken. A lock, held for a push; no await happens under it.
     Arc<Mutex<VecDeque<Waiting>>>,
 );
 

@@ -10,8 +10,8 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Ends the connection for writing, then drops what the client still sends, for at most 2 s and
-/// 8 MiB. Without this, the kernel would answer unread bytes with a reset, and the client could lose
-/// the answer (RFC 9112, section 9.6).
+/// 8 MiB. Without this, the kernel would answer unread bytes with a reset, and the client could
+/// lose the answer (RFC 9112, section 9.6).
 pub(super) async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let drain = async {
         if stream.shutdown().await.is_err() {

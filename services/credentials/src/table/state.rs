@@ -182,8 +182,8 @@ impl State {
         }
     }
 
-    /// Ends the grant of an execution, and cuts its open requests. Returns their tracker. `None` for
-    /// an unknown execution.
+    /// Ends the grant of an execution, and cuts its open requests. Returns their tracker. `None`
+    /// for an unknown execution.
     pub(super) fn revoke(&mut self, execution_id: &str) -> Option<TaskTracker> {
         let entry = self.executions.remove(execution_id)?;
         self.end(execution_id, &entry);

@@ -1,5 +1,5 @@
-//! The queue of webhooks in a service: what a client may ask for, what a crash at each point leaves,
-//! and the deliveries with a courier that records them.
+//! The queue of webhooks in a service: what a client may ask for, what a crash at each point
+//! leaves, and the deliveries with a courier that records them.
 
 use std::collections::HashMap;
 use std::path::Path;
