@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use cc_tests::tls::Authority;
 use data_encoding::BASE64;
