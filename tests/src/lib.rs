@@ -14,6 +14,8 @@
 //! * [`raw_http`]: requests, byte for byte, that no client would send.
 //! * [`soak`]: both services under random faults (bin `soak`).
 //! * [`stand_in`]: the stand-in for the Claude CLI (bin `stand-in-claude`).
+//! * [`tls`]: an authority, which signs the certificates of test servers.
+//! * [`webhooks`]: a receiver of webhooks.
 //! * [`ws`]: a strict WebSocket client, which checks every message against the protocol.
 
 pub mod bench;
@@ -30,6 +32,8 @@ pub mod promql;
 pub mod raw_http;
 pub mod soak;
 pub mod stand_in;
+pub mod tls;
+pub mod webhooks;
 pub mod ws;
 
 /// Formats bytes as lower-case hex digits.

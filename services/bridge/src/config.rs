@@ -342,17 +342,7 @@ impl Config {
                 ));
             }
         }
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_level) {
-            mistakes.push(format!("--log-level {:?}: {error}", self.log_level));
-        }
-        let log_format = match self.log_format.trim() {
-            "json" => LogFormat::Json,
-            "pretty" => LogFormat::Pretty,
-            other => {
-                mistakes.push(format!("--log-format {other:?}: json or pretty is needed"));
-                LogFormat::Json
-            }
-        };
+        let log_format = telemetry::log::check(&self.log_level, &self.log_format, &mut mistakes);
         let traces = self.traces.check(&mut mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);

@@ -1,4 +1,5 @@
-//! The commands `ccb webhook verify`, which checks a received webhook, and `ccb webhook secret new`.
+//! The commands of webhooks: `ccb webhook verify`, which checks a received one, and
+//! `ccb webhook secret new`.
 
 use std::io::{self, Read};
 use std::path::Path;

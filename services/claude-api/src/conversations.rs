@@ -7,8 +7,7 @@
 //! transcript.
 
 use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -77,13 +76,7 @@ impl Conversations {
             begun: false,
         };
         let staged = self.dir.join(format!("{conversation}.new"));
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&staged)?;
-        file.write_all(&serde_json::to_vec(&note)?)?;
+        spool::write_private(&staged, &serde_json::to_vec(&note)?)?;
         std::fs::rename(staged, self.dir.join(conversation))
     }
 

@@ -89,7 +89,8 @@ impl Engine {
     ///
     /// # Errors
     /// The spool cannot be used, the settings contradict each other, or a thread or the export of
-    /// traces cannot be started. The text gives the reason, and the remedy where the operator has one.
+    /// traces cannot be started. The text gives the reason, and the remedy where the operator has
+    /// one.
     pub(crate) fn open(
         settings: Settings,
         environment: Environment,
@@ -177,8 +178,9 @@ impl Engine {
         });
     }
 
-    /// Counts the principals by how much of their budget of the day is spent. May wait for the disk,
-    /// because a cost is being written; so the checks of the disks call it, and not `/metrics`.
+    /// Counts the principals by how much of their budget of the day is spent. May wait for the
+    /// disk, because a cost is being written; so the checks of the disks call it, and not
+    /// `/metrics`.
     pub(crate) fn count_budgets(&self) {
         let counts = self.access.budgets();
         *self.budgets.lock().unwrap_or_else(PoisonError::into_inner) = counts;

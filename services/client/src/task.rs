@@ -4,8 +4,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use backoff::ExponentialBackoff;
-use backoff::backoff::Backoff;
+use retries::Delays;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -21,7 +20,7 @@ pub(crate) struct ClientTask {
     options: Options,
     commands: mpsc::UnboundedReceiver<Command>,
     machine: Machine,
-    backoff: ExponentialBackoff,
+    delays: Delays,
     /// The time since which the client has no working connection, or `None` if the bridge serves
     /// it. After [`Options::give_up`] the client stops trying to reconnect.
     stuck_since: Option<Instant>,
@@ -48,22 +47,15 @@ impl ClientTask {
         options: Options,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Self {
-        let backoff = ExponentialBackoff {
-            current_interval: options.first_delay,
-            initial_interval: options.first_delay,
-            multiplier: 2.0,
-            max_interval: options.max_delay,
-            // The default ends after 15 minutes; here `stuck_since` decides.
-            max_elapsed_time: None,
-            ..ExponentialBackoff::default()
-        };
+        // The delays never end; `stuck_since` decides when the client gives up.
+        let delays = Delays::new(options.first_delay, options.max_delay);
         let machine = Machine::new(options.raw);
         Self {
             address,
             options,
             commands,
             machine,
-            backoff,
+            delays,
             stuck_since: None,
             pause: None,
             refusal: None,
@@ -135,7 +127,7 @@ impl ClientTask {
                     match received {
                         Ok(Received::Progress) => {
                             self.stuck_since = None;
-                            self.backoff.reset();
+                            self.delays.reset();
                         }
                         Ok(Received::Nothing) => {}
                         Ok(Received::RetryLater(reason)) => return End::Lost(Lost::Retry(reason)),
@@ -197,7 +189,7 @@ impl ClientTask {
     /// Returns the delay before the next attempt to connect. A pause that the bridge asked for is
     /// respected, but ends when the client gives up.
     fn next_delay(&mut self) -> Duration {
-        let delay = self.backoff.next_backoff().unwrap_or(Duration::ZERO);
+        let delay = self.delays.next_delay(None);
         let stuck = self.stuck_since.map_or(Duration::ZERO, |at| at.elapsed());
         let left = self.options.give_up.saturating_sub(stuck);
         let pause = self.pause.take().unwrap_or_default();

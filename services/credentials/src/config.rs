@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use telemetry::log::Format as LogFormat;
 
 use crate::prices::Prices;
 use crate::request::body::Field;
@@ -63,15 +63,6 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
-}
-
-/// The format of the log lines on stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// Lines for people, in colour on a terminal.
-    Pretty,
 }
 
 /// All flags of `serve`.
@@ -198,17 +189,7 @@ impl Config {
         };
         let access = ModelAccess::new(variables, self.upstream_ca.as_deref());
         let access = access.map_err(|more| mistakes.extend(more));
-        if let Err(error) = EnvFilter::try_new(&self.log_level) {
-            mistakes.push(format!("--log-level {:?}: {error}", self.log_level));
-        }
-        let log_format = match self.log_format.trim() {
-            "json" => LogFormat::Json,
-            "pretty" => LogFormat::Pretty,
-            other => {
-                mistakes.push(format!("--log-format {other:?}: json or pretty is needed"));
-                LogFormat::Json
-            }
-        };
+        let log_format = telemetry::log::check(&self.log_level, &self.log_format, &mut mistakes);
         mistakes.extend(self.webhooks.check());
         let webhooks = tls::settings(self.webhooks.webhook_ca.as_deref())
             .map(|tls| Sender::new(&self.webhooks, tls))

@@ -1,17 +1,17 @@
 //! The control connection to claude-api: it brings the grants, and takes the reports.
 //!
-//! This service opens the connection, and opens it again whenever it ends, after 50 ms to 2 s. So no
-//! program of the sandbox can take claude-api's place: the sandbox can neither listen on
+//! This service opens the connection, and opens it again whenever it ends, after 50 ms to 2 s. So
+//! no program of the sandbox can take claude-api's place: the sandbox can neither listen on
 //! claude-api's port nor open a connection that this service would read.
 
 mod connection;
-mod delays;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use retries::Delays;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,12 @@ use crate::forward::Forwarder;
 use crate::table::Table;
 use crate::webhooks::Sender;
 use connection::{Connection, Ended};
-use delays::Delays;
 
+/// The delay after the first failure to reach claude-api, before jitter.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+/// The longest delay between two attempts. It is short, because executions wait for their grants
+/// meanwhile.
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
 /// The time for the TCP connection.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 
@@ -48,10 +52,10 @@ impl Control {
     }
 
     async fn keep(self) {
-        let mut delays = Delays::default();
+        let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
         loop {
             let ended = self.connect_once(&mut delays).await;
-            let delay = delays.next_delay();
+            let delay = delays.next_delay(None);
             let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             // The first failure, then each power of two: claude-api may be away for long.
             if matches!(ended, Ended::Version(_)) {

@@ -5,11 +5,11 @@
 //! grants, and replaces each with the credential:
 //!
 //! ```text
-//!   CLI ── request, grant ──▶ server ─▶ forward ─▶ upstream ── request, credential ──▶ Messages API
-//!                                │         │
-//!                              table    reports
-//!                                ▲         ▼
-//!                                └ control ┘ ◀── orders, reports ──▶ claude-api
+//!  CLI ── request, grant ─▶ server ─▶ forward ─▶ upstream ── request, credential ─▶ Messages API
+//!                             │         │
+//!                           table    reports
+//!                             ▲         ▼
+//!                             └ control ┘ ◀── orders, reports ──▶ claude-api
 //! ```
 //!
 //! - [`config`] has the settings, and [`secret`] the credential.

@@ -1,7 +1,7 @@
 //! The program `credentials`: parses the arguments, sets up the log, and serves until SIGTERM or
 //! SIGINT.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use clap::error::ErrorKind;
 use credentials::BadUpstream;
-use credentials::config::{Cli, Command, Config, LogFormat, Settings, Variables};
+use credentials::config::{Cli, Command, Config, Settings, Variables};
 use credentials::watch;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -89,15 +89,7 @@ fn serve(config: &Config, protected: rustix::io::Result<()>) -> ExitCode {
         }
     };
     drop(variables);
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&config.log_level))
-        .with_writer(|| protocol::json::EscapedLines(std::io::stderr()));
-    match settings.log_format {
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-        // Colours are for a terminal, not for a file or a pipe.
-        LogFormat::Pretty if std::io::stderr().is_terminal() => logs.init(),
-        LogFormat::Pretty => logs.with_ansi(false).init(),
-    }
+    telemetry::log::init(EnvFilter::new(&config.log_level), settings.log_format);
     if let Err(error) = protected {
         tracing::warn!(
             %error,

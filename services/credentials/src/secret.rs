@@ -1,18 +1,14 @@
 //! The credential: where it is, its kind, and the header that carries it.
 
-mod file;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
-use grants::{CredentialKind, CredentialState};
+use grants::{CredentialKind, CredentialState, SecretError, read_secret};
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName};
 use ring::digest::{SHA256, digest};
-
-use file::{SecretError, read_secret};
 
 /// The kinds of credential in the CLI's order of precedence. The first one that is set is used.
 const KINDS: [CredentialKind; 3] = [

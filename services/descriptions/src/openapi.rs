@@ -110,7 +110,8 @@ fn trailer_texts() -> Value {
         trailers::EXECUTION_STATE: "The terminal state.",
         trailers::EXIT_CODE: "The exit code of the CLI; absent if there is none.",
         trailers::OUTPUT_LENGTH: "The count of output bytes.",
-        trailers::OUTPUT_CRC32: "crc32 of the whole output, kept or not, as 8 lower-case hex digits.",
+        trailers::OUTPUT_CRC32:
+            "crc32 of the whole output, kept or not, as 8 lower-case hex digits.",
     })
 }
 

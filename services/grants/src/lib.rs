@@ -20,11 +20,14 @@
 //!
 //! A grant lives only as long as the connection on which it was registered. Without a connection
 //! that is synced, `credentials` answers 503, which the CLI retries by itself.
+//!
+//! Either service may hold the credential, in a file too: [`read_secret`] reads it for both.
 
 mod grant;
 mod line;
 mod order;
 mod report;
+mod secret_file;
 
 use std::time::Duration;
 
@@ -32,6 +35,7 @@ pub use grant::{Grant, GrantHash};
 pub use line::{LineError, parse, to_line};
 pub use order::{Delivery, Order, Registration};
 pub use report::{Answer, CredentialKind, CredentialState, Delivered, Endpoint, Report, Usage};
+pub use secret_file::{SecretError, read_secret};
 
 /// The version of these messages. Both services are released together; a different version on the
 /// other side ends the connection, with an error in the log.

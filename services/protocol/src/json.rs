@@ -71,8 +71,8 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
     Ok(Option::<T>::deserialize(de)?.unwrap_or_default())
 }
 
-/// Deserializes an integer, for serde's `deserialize_with`. A number with a fraction of zero, such as
-/// `2.0`, is an integer too (JSON Schema 2020-12 validation, section 6.1.1). Some programs write
+/// Deserializes an integer, for serde's `deserialize_with`. A number with a fraction of zero, such
+/// as `2.0`, is an integer too (JSON Schema 2020-12 validation, section 6.1.1). Some programs write
 /// integers that way.
 pub(crate) fn integer<'de, D: Deserializer<'de>, T: TryFrom<u64>>(de: D) -> Result<T, D::Error> {
     struct Integer;

@@ -294,9 +294,9 @@ mod tests {
     fn a_status_has_all_fields() {
         let json = serde_json::to_value(status()).unwrap();
         let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 \
-            createdAt startedAt endedAt durationMs queuePosition activity stalled principal workspace lane \
-            conversation continues continuedBy notBefore model usage costUsd permissionDenials \
-            restarts noiseLines warnings stderrTail metadata webhook";
+            createdAt startedAt endedAt durationMs queuePosition activity stalled principal \
+            workspace lane conversation continues continuedBy notBefore model usage costUsd \
+            permissionDenials restarts noiseLines warnings stderrTail metadata webhook";
         let mut expected: Vec<_> = names.split_whitespace().collect();
         expected.sort_unstable();
         let mut present: Vec<_> = json

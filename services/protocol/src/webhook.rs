@@ -62,8 +62,8 @@ impl Webhook {
     /// allows the host is decided elsewhere ([`WebhookHosts::allows`]).
     ///
     /// # Errors
-    /// [`BodyError::Field`] if the URL is malformed or not `https`, or if the list is empty or names
-    /// an event twice.
+    /// [`BodyError::Field`] if the URL is malformed or not `https`, or if the list is empty or
+    /// names an event twice.
     pub fn check(&self) -> Result<WebhookUrl, BodyError> {
         let mistake = |mistake: String| BodyError::Field {
             field: "webhook",

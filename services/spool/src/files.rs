@@ -18,8 +18,8 @@ use rustix::{
 
 mod modes;
 
-pub use modes::private_dir;
 pub(crate) use modes::{create_dir, create_or_open, private};
+pub use modes::{private_dir, write_private};
 
 /// The granularity in bytes at which the beginning of a file is freed (hole punching): 4 KiB. On a
 /// file system with larger blocks, less is freed at a time.

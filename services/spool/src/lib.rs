@@ -63,7 +63,7 @@ pub use digest::sha256;
 pub use entry::Entry;
 pub use error::{ReadError, SpoolError};
 pub use events::{EventsExtent, EventsReader, EventsStorage};
-pub use files::{last_change, private_dir};
+pub use files::{last_change, private_dir, write_private};
 pub use limits::SpoolLimits;
 pub use marks::Marks;
 pub use owner::Owner;

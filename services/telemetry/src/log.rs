@@ -14,8 +14,24 @@ pub enum Format {
     Pretty,
 }
 
-/// Sets up the log of this process. `filter` selects the lines by level and module. Must be called
-/// once, before the first line.
+/// Checks the arguments `--log-level` and `--log-format` of a service, and returns the format. Adds
+/// a text to `mistakes` for each wrong one, and returns [`Format::Json`] for a wrong format.
+pub fn check(level: &str, format: &str, mistakes: &mut Vec<String>) -> Format {
+    if let Err(error) = EnvFilter::try_new(level) {
+        mistakes.push(format!("--log-level {level:?}: {error}"));
+    }
+    match format.trim() {
+        "json" => Format::Json,
+        "pretty" => Format::Pretty,
+        other => {
+            mistakes.push(format!("--log-format {other:?}: json or pretty is needed"));
+            Format::Json
+        }
+    }
+}
+
+/// Sets up the log of this process. `filter` selects the lines by level and module. Call it once,
+/// before the first line.
 ///
 /// # Panics
 /// If the process has a log already.

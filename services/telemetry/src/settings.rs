@@ -13,13 +13,13 @@ const PATH: &str = "/v1/traces";
 
 /// The unchecked settings of one service, as the operator gave them.
 #[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
+pub(crate) struct Given<'a> {
     /// The URL of the receiver. Empty turns the export off.
-    pub endpoint: &'a str,
+    pub(crate) endpoint: &'a str,
     /// The file with the headers of the requests. `None` for no headers.
-    pub headers_file: Option<&'a Path>,
+    pub(crate) headers_file: Option<&'a Path>,
     /// The fraction of the traces that the service begins and that are recorded, from 0 to 1.
-    pub sample_ratio: &'a str,
+    pub(crate) sample_ratio: &'a str,
 }
 
 /// The checked settings of the export.
@@ -56,8 +56,7 @@ impl Settings {
     ///
     /// Adds one text to `mistakes` for each wrong setting, with its flag and the remedy. The texts
     /// quote no header, and no URL that may hold a password.
-    #[must_use]
-    pub fn check(given: Given<'_>, mistakes: &mut Vec<String>) -> Option<Self> {
+    pub(crate) fn check(given: Given<'_>, mistakes: &mut Vec<String>) -> Option<Self> {
         let Given {
             endpoint,
             headers_file,

@@ -12,8 +12,8 @@ use clap::{Parser, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(
     name = "soak",
-    after_help = "The clients belong to three principals. No message to one of them may show anything of\n\
-                  another.\n\n\
+    after_help = "The clients belong to three principals. No message to one of them may show\n\
+                  anything of another.\n\n\
                   Exit code 0: no violation; 1: a violation, or too few faults in the time;\n\
                   64: bad arguments; 130: interrupted."
 )]

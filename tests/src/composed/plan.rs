@@ -38,7 +38,8 @@ impl Plan {
         // A list entry without a value takes the shell's variable, which is unset, so the container
         // has no such variable.
         self.overlay(format!(
-            "services:\n  credentials:\n    environment:\n      - ANTHROPIC_API_KEY{assigned}\n      \
+            "services:\n  credentials:\n    environment:\n      \
+             - ANTHROPIC_API_KEY{assigned}\n      \
              - ANTHROPIC_AUTH_TOKEN\n      - CLAUDE_CODE_OAUTH_TOKEN\n  \
              claude-api:\n    environment:\n      \
              - ANTHROPIC_API_KEY=${{CCB_CREDENTIAL_IN_BOX:+{in_box}}}{own_login}\n  \

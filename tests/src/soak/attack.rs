@@ -1,7 +1,7 @@
 //! Requests about executions of another principal. For the client such an execution does not exist,
 //! so each answer must be that about an id that never existed, and the execution stays as it is.
-//! docs/protocol.md, "Principals", has the two answers that differ: an id of another principal is in
-//! use for an execute, and an id that does not exist yet can be burned.
+//! docs/protocol.md, "Principals", has the two answers that differ: an id of another principal is
+//! in use for an execute, and an id that does not exist yet can be burned.
 
 mod http;
 
@@ -61,8 +61,8 @@ impl Attack {
         *ATTACKS.choose(rng).unwrap_or(&Self::Status)
     }
 
-    /// Returns whether the request takes the id if no execution has it. Then it must not precede the
-    /// acceptance of the execution, and no unknown id gives the same answer.
+    /// Returns whether the request takes the id if no execution has it. Then it must not precede
+    /// the acceptance of the execution, and no unknown id gives the same answer.
     pub(super) fn takes_the_id(self) -> bool {
         matches!(self, Self::Execute | Self::Conflict)
     }

@@ -1,8 +1,8 @@
 //! The principals of a run. Each has a token and clients of its own, and marks all its data.
 //!
 //! The mark of a principal is also its name in the token file. It is in each lane, output, metadata
-//! and stderr of its executions, and the ids of these begin with its bytes. So anything that belongs
-//! to another principal is recognised in any message, whatever the field.
+//! and stderr of its executions, and the ids of these begin with its bytes. So anything that
+//! belongs to another principal is recognised in any message, whatever the field.
 
 use std::net::SocketAddr;
 

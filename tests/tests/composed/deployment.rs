@@ -196,7 +196,8 @@ async fn the_tools_need_no_network_but_the_inner_one() {
         let mut client = project.client().await;
         let prompt = "import subprocess\n\
             print([subprocess.run(['curl', '-sS', '--max-time', '3', url], capture_output=True)\
-            .returncode != 0 for url in ('http://scripted-model:8004/health', 'http://192.0.2.1/')])";
+            .returncode != 0 for url in \
+            ('http://scripted-model:8004/health', 'http://192.0.2.1/')])";
         assert_eq!(run(&mut client, prompt).await, "[True, True]");
         client.finish().await;
     })

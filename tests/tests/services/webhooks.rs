@@ -6,13 +6,14 @@
 )]
 
 mod delivered;
-mod receiver;
 
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use cc_tests::harness::{Stack, StackOptions};
+use cc_tests::webhooks::{Receiver, Request};
 use credentials::webhooks::{Sender, WebhookArgs};
 use grants::{Delivered, Delivery};
 use jiff::Timestamp;
@@ -25,7 +26,6 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::support::{assert_problem, id, path, send};
-use receiver::{Receiver, Request};
 
 /// Time limit of the Python program; on a busy machine the SDK is imported in seconds.
 const PYTHON: Duration = Duration::from_secs(90);
@@ -68,9 +68,18 @@ async fn verified(request: &Request, secret: &str) -> Value {
     serde_json::from_slice(&output.stdout).expect("the payload")
 }
 
+/// Starts a receiver on localhost that answers with this status, which may change.
+async fn receiver(status: Arc<AtomicU16>) -> Receiver {
+    Receiver::start("localhost", move || {
+        let status = status.load(Ordering::SeqCst);
+        format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n")
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_official_libraries_verify_a_webhook() {
-    let receiver = Receiver::start().await;
+    let receiver = receiver(Arc::new(AtomicU16::new(204))).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("secrets.toml");
     let [new, old] = [(); 2].map(|()| WebhookSecret::generate().unwrap());
@@ -82,7 +91,7 @@ async fn the_official_libraries_verify_a_webhook() {
         webhook_ca: None,
     };
     assert_eq!(args.check(), [""; 0]);
-    let sender = Sender::new(&args, Arc::clone(&receiver.trusted));
+    let sender = Sender::new(&args, receiver.authority.client());
     let mut status = Status::queued(ExecutionId::random(), Timestamp::now(), "w".into());
     status.state = State::Completed;
     status
@@ -99,7 +108,7 @@ async fn the_official_libraries_verify_a_webhook() {
     let id = delivery.id.clone();
     assert_eq!(sender.deliver(delivery).await, Delivered::Accepted);
     let request = receiver.requests().remove(0);
-    assert_eq!(request.target, "/hook?x=y");
+    assert_eq!(request.target(), "/hook?x=y");
     assert_eq!(request.headers["webhook-id"], id);
     // While one secret replaces another, receivers with either of them accept it.
     for secret in [new, old] {

@@ -28,7 +28,7 @@ use super::grant::Grant;
 use super::judgement::Judgement;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
-use crate::upstream::retry::Delays;
+use crate::upstream::retry::delays;
 use answers::Answers;
 
 /// The reason with which sessions end when claude-api no longer accepts their token, or it belongs
@@ -209,7 +209,7 @@ impl Judge {
     /// Asks claude-api about a credential until it answers, for up to 3 s.
     async fn question(&self, credential: &Credential) -> Judgement {
         let end = Instant::now() + self.times.patience;
-        let mut delays = Delays::default();
+        let mut delays = delays();
         while let Ok(answer) = timeout_at(end, (self.ask)(credential.clone())).await {
             let may_change = answer.as_ref().is_err_and(Failure::is_transient);
             let judgement = Judgement::of(answer);
@@ -238,7 +238,7 @@ impl Judge {
             origin: origin.map(str::to_owned),
         };
         let end = Instant::now() + self.times.patience;
-        let mut delays = Delays::default();
+        let mut delays = delays();
         while let Ok(answer) = timeout_at(end, self.upstream.redeem(&redeem)).await {
             let failure = match answer {
                 Ok(Redeemed { token, me }) => {

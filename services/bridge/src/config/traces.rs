@@ -1,49 +1,14 @@
 //! Settings of the export of traces (OpenTelemetry).
 
-use std::path::PathBuf;
+/// The arguments of the export of traces.
+pub type TraceArgs = telemetry::TraceArgs<TraceVariables>;
 
-use clap::Args;
-use telemetry::Given;
+/// The environment variables that set these arguments.
+#[derive(Debug, Clone)]
+pub struct TraceVariables;
 
-// The heading of the options in the help text.
-const TRACES: &str = "Traces";
-
-/// Settings of the export of traces.
-#[derive(Debug, Clone, Args)]
-pub struct TraceArgs {
-    /// URL of an OpenTelemetry Collector for spans (OTLP over HTTP), like http://collector:4318;
-    /// empty for none
-    #[arg(
-        long,
-        env = "BRIDGE_OTLP_ENDPOINT",
-        default_value = "",
-        hide_env_values = true,
-        help_heading = TRACES
-    )]
-    otlp_endpoint: String,
-    /// File with headers for the Collector, one `Name: value` on each line; read at the start
-    #[arg(long, env = "BRIDGE_OTLP_HEADERS_FILE", help_heading = TRACES)]
-    otlp_headers_file: Option<PathBuf>,
-    /// Fraction of the traces that begin in this service and are recorded, from 0 to 1. A client's
-    /// own trace is recorded if the client records it
-    #[arg(
-        long,
-        env = "BRIDGE_OTLP_SAMPLE_RATIO",
-        default_value = "1",
-        help_heading = TRACES
-    )]
-    otlp_sample_ratio: String,
-}
-
-impl TraceArgs {
-    /// Checks the settings. Returns `None` if no traces are exported. Adds a text to `mistakes` for
-    /// each wrong setting.
-    pub(super) fn check(&self, mistakes: &mut Vec<String>) -> Option<telemetry::Settings> {
-        let given = Given {
-            endpoint: &self.otlp_endpoint,
-            headers_file: self.otlp_headers_file.as_deref(),
-            sample_ratio: &self.otlp_sample_ratio,
-        };
-        telemetry::Settings::check(given, mistakes)
-    }
+impl telemetry::TraceVariables for TraceVariables {
+    const ENDPOINT: &'static str = "BRIDGE_OTLP_ENDPOINT";
+    const HEADERS_FILE: &'static str = "BRIDGE_OTLP_HEADERS_FILE";
+    const SAMPLE_RATIO: &'static str = "BRIDGE_OTLP_SAMPLE_RATIO";
 }

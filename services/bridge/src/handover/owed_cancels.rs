@@ -12,7 +12,7 @@ use super::departures::Audience;
 use super::{Context, OWED_CANCELS};
 use crate::access::grant::Grant;
 use crate::upstream::cancel::Cancel;
-use crate::upstream::retry::Delays;
+use crate::upstream::retry::delays;
 
 /// How often a pending cancel checks whether a view that a client has requested is open. While a
 /// request is pending, the cancel is not sent, because the client may have returned.
@@ -89,7 +89,7 @@ pub fn depart(
             session,
             burn: !accepted,
         };
-        let mut delays = Delays::default();
+        let mut delays = delays();
         let mut sent = false;
         loop {
             let failure = match departure.audience() {

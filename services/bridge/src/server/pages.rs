@@ -104,9 +104,9 @@ fn exposed_page() -> Response {
     response(problem.status, problem::CONTENT_TYPE, body)
 }
 
-/// Serves `GET /protocol.json`: the JSON Schema of all WebSocket messages. It needs no token, because
-/// it has no secret. The first call builds it; it then stays in memory (about 200 KiB). The response
-/// holds no copy of it.
+/// Serves `GET /protocol.json`: the JSON Schema of all WebSocket messages. It needs no token,
+/// because it has no secret. The first call builds it; it then stays in memory (about 200 KiB). The
+/// response holds no copy of it.
 pub async fn protocol() -> Response {
     response(
         200,

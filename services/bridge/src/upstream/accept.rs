@@ -25,7 +25,7 @@ use super::calls::unavailable;
 use super::cancel::Cancelled;
 use super::errors::Failure;
 use super::response::json;
-use super::retry::Delays;
+use super::retry::delays;
 
 /// How long an attempt may be without an answer before claude-api counts as failing (1 s). The
 /// attempt continues after that.
@@ -72,7 +72,7 @@ impl Upstream {
         let id = execute.id;
         let start = Instant::now();
         let end = start + self.times.accept;
-        let mut delays = Delays::default();
+        let mut delays = delays();
         let mut may_have_acted = false;
         let mut is_pause_cut = false;
         loop {

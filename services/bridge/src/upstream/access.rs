@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::Upstream;
 use super::errors::Failure;
 use super::response::json;
-use super::retry::Delays;
+use super::retry::delays;
 
 impl Upstream {
     /// Requests claude-api's limits once. They need no token. The caller repeats the call if it
@@ -61,7 +61,7 @@ impl Upstream {
     pub async fn ticket(&self, origin: Option<String>) -> Result<Ticket, Failure> {
         let url = format!("{}/v1/tickets", self.base);
         let request = TicketRequest { origin };
-        let mut delays = Delays::default();
+        let mut delays = delays();
         self.try_often(&mut delays, || self.post_json(&url, &request))
             .await
     }

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use protocol::message::{Accepted, Control};
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, Page, Status};
+use retries::Delays;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upstream;
 use super::errors::Failure;
 use super::request::Request;
 use super::response::{ANSWER_BYTES, collect, failure, json};
-use super::retry::Delays;
+use super::retry::delays;
 
 /// How long claude-api's readiness page may take (2 s). The probes that request it through the
 /// bridge wait only a few seconds.
@@ -157,7 +158,7 @@ impl Upstream {
         attempt: impl Fn() -> F,
     ) -> Result<T, RpcError> {
         let start = Instant::now();
-        let mut delays = Delays::default();
+        let mut delays = delays();
         let result = self.try_often(&mut delays, attempt).await;
         result.map_err(|failure| unavailable(&failure, delays.attempts(), start))
     }

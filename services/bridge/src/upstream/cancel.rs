@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::Upstream;
 use super::errors::Failure;
 use super::response::{parse, success};
-use super::retry::Delays;
+use super::retry::delays;
 
 /// A cancel that the bridge sends without a client's request: immediately, or on the condition that
 /// no client views the execution.
@@ -126,7 +126,7 @@ impl Upstream {
     /// answers, without a time limit. Returns true if claude-api has the cancel. Returns false if
     /// claude-api refused it for good, because it does not know the execution.
     pub async fn cancel_until_answered(&self, id: ExecutionId, cancel: &Cancel) -> bool {
-        let mut delays = Delays::default();
+        let mut delays = delays();
         loop {
             match self.cancel_once(id, cancel).await {
                 Ok(_) => return true,

@@ -14,12 +14,13 @@ use std::pin::Pin;
 use bytes::BytesMut;
 use protocol::trailers::VIEWER;
 use protocol::{ExecutionId, Status};
+use retries::Delays;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Upstream;
 use super::errors::Failure;
 use super::response::failure;
-use super::retry::Delays;
+use super::retry::delays;
 
 /// The longest line that is read, in bytes (1 MiB). Each line is a status of at most 64 KiB, so a
 /// longer one does not come from claude-api. The limit bounds the memory.
@@ -82,7 +83,7 @@ impl FollowStream {
             phase: StreamState::Idle,
             line: BytesMut::new(),
             first: true,
-            delays: Delays::default(),
+            delays: delays(),
             deadline: Instant::now(),
         }
     }

@@ -7,12 +7,13 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use protocol::{ExecutionId, ProblemType};
+use retries::Delays;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Upstream;
 use super::dedicated_stream::DedicatedStream;
 use super::errors::Failure;
-use super::retry::Delays;
+use super::retry::delays;
 
 /// An item of the stream of an execution's output: bytes, or the reason why none arrive.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl OutputStream {
             id,
             offset,
             phase: StreamState::Idle,
-            delays: Delays::default(),
+            delays: delays(),
             progressed_at: Instant::now(),
         }
     }

@@ -104,8 +104,9 @@ Examples:
       --header 'webhook-timestamp: 1800000000' --header 'webhook-signature: v1,...' < body.json
   ccb webhook verify --tolerance 1d ...         a webhook that was stored earlier
 
-The body must be exactly the bytes that were received. The secret is read from --secret-file, or from
-the variable CCB_WEBHOOK_SECRET; with two secrets in it, either may fit. It is never an argument.
+The body must be exactly the bytes that were received. The secret is read from --secret-file, or
+from the variable CCB_WEBHOOK_SECRET; with two secrets in it, either may fit. It is never an
+argument.
 
 Exit code: 0 if the webhook is genuine, 1 if not, 64 for wrong arguments. The reason is on stderr.
 A receiver must also remember the ids that it has handled: an event can arrive more than once.";

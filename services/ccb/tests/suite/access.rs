@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use cc_tests::tls::Authority;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use crate::ccb::{ID, ccb, output_of, plan, run};
 use crate::fake::Fake;
-use crate::front::{Authority, Front, answer};
+use crate::front::{Front, answer};
 
 const TOKEN: &str = "ccb_0123456789-_abcdef";
 

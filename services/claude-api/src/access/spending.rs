@@ -1,9 +1,7 @@
 //! The cost of each principal's executions on the present UTC day, which outlives a restart.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -165,14 +163,7 @@ impl Spending {
 
     fn write(&self, days: &HashMap<String, Day>) -> io::Result<()> {
         let staged = self.path.with_extension("new");
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&staged)?;
-        file.write_all(&serde_json::to_vec(days)?)?;
-        file.sync_data()?;
+        spool::write_private(&staged, &serde_json::to_vec(days)?)?.sync_data()?;
         std::fs::rename(staged, &self.path)
     }
 }

@@ -33,8 +33,8 @@ const CLAUDE_MD: &str = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
 ///
 /// With `full`, the CLI reads the repository's settings, whose `env` overrides the CLI's own
 /// environment. A hostile repository could so redirect the credential to its own server, or run a
-/// program. Therefore the endpoint and proxy variables are repeated in `--settings`, which overrides
-/// the repository, and hooks and helpers are turned off there.
+/// program. Therefore the endpoint and proxy variables are repeated in `--settings`, which
+/// overrides the repository, and hooks and helpers are turned off there.
 ///
 /// The user's own settings are always read, and may have an `env` too. With `granted`, the URL of
 /// `credentials` is therefore repeated with every setting, and no helper replaces the grant. The

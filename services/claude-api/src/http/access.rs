@@ -87,8 +87,8 @@ pub(super) async fn check(State(service): App, request: Request, next: Next) -> 
     response
 }
 
-/// Returns whether a request needs no token. It is checked like all others otherwise: its `Host`, its
-/// `Origin`, and whether it comes from the box.
+/// Returns whether a request needs no token. It is checked like all others otherwise: its `Host`,
+/// its `Origin`, and whether it comes from the box.
 fn is_public(method: &Method, path: &str) -> bool {
     match path {
         REDEEM_PATH => *method == Method::POST,

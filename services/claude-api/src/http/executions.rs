@@ -56,8 +56,8 @@ pub(crate) async fn create(
 
 /// Reads the request body, accepts the execution under `id`, and answers with its output as a
 /// stream or with its status. A stream without a free permit is refused before anything is
-/// recorded. The head of the request is its HTTP version, its headers, and whether these name a trace
-/// that begins at this service.
+/// recorded. The head of the request is its HTTP version, its headers, and whether these name a
+/// trace that begins at this service.
 async fn submit(
     service: &Arc<Service>,
     caller: &Caller,

@@ -92,8 +92,8 @@ pub(super) fn in_box(variables: &[String]) -> Option<Obstacle> {
         Obstacle::new(
             "credential-in-box",
             format!(
-                "the environment of claude-api has credentials, although CLAUDE_API_CREDENTIALS_URL \
-                 is set: {}",
+                "the environment of claude-api has credentials, although \
+                 CLAUDE_API_CREDENTIALS_URL is set: {}",
                 variables.join(", ")
             ),
             "set those of the model, and proxies with a password, for the service credentials \

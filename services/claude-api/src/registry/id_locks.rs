@@ -27,8 +27,8 @@ impl IdLock {
 /// unlocks it by dropping the [`IdLock`]. Clones share the locks.
 ///
 /// A lock exists while a task holds it or waits for it, so the open requests bound the memory.
-/// Tasks get a lock in the order in which they requested it, and wait only for tasks with the same id. A
-/// task never acquires a second lock while it holds one, so there is no deadlock.
+/// Tasks get a lock in the order in which they requested it, and wait only for tasks with the same
+/// id. A task never acquires a second lock while it holds one, so there is no deadlock.
 #[derive(Debug, Clone, Default)]
 pub(super) struct IdLocks {
     // Held to find or remove a lock; no await happens inside.

@@ -192,8 +192,8 @@ impl Service {
     }
 
     /// Returns the status that the execution's task published last, completed with the values that
-    /// change too often to be published: the counters, the position in the queue, and the deliveries of the
-    /// webhook.
+    /// change too often to be published: the counters, the position in the queue, and the
+    /// deliveries of the webhook.
     pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
         let mut status = live.fill(published, std::time::Instant::now());
         if status.state == State::Queued {

@@ -136,8 +136,9 @@ impl Service {
         Ok(())
     }
 
-    /// Adds an end that was just written to disk to the metrics and to the queue of webhooks, exports
-    /// the execution's span, and logs it. The span is left out if the stored request cannot be read. Blocks on the disk.
+    /// Adds an end that was just written to disk to the metrics and to the queue of webhooks,
+    /// exports the execution's span, and logs it. The span is left out if the stored request cannot
+    /// be read. Blocks on the disk.
     fn report_end(&self, entry: &spool::Entry, status: &Status) {
         self.engine.metrics.ended(status);
         self.report_webhook_end(status);

@@ -1,8 +1,7 @@
 //! The files of ledgers: one for each execution, in the folder `webhooks` of the spool.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::PathBuf;
 
 use protocol::ExecutionId;
@@ -58,14 +57,7 @@ impl Store {
     /// The disk failed. The old ledger stays, or the new one may not survive a power cut.
     pub(super) fn write(&self, id: ExecutionId, json: &[u8]) -> io::Result<()> {
         let staged = self.dir.join(format!("{id}{STAGED}"));
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&staged)?;
-        file.write_all(json)?;
-        file.sync_all()?;
+        spool::write_private(&staged, json)?.sync_all()?;
         fs::rename(staged, self.dir.join(file_name(id)))?;
         self.sync()
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cc_tests::tls::Authority;
 use client::{
     Client, Connection, ConnectionOptions, Error, Event, ExecuteParams, Frame, Message, Options,
     OutputCheck, Roots, TlsError,
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::fake::{Fake, Fault, Plan};
-use crate::front::{Authority, Front};
+use crate::front::Front;
 
 fn options(roots: Roots) -> Options {
     Options {

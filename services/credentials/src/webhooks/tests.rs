@@ -1,22 +1,21 @@
 //! The sender against real receivers with TLS on loopback addresses.
 
-mod receiver;
-
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 
+use cc_tests::webhooks::{Receiver, Request};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocol::webhook::{TOLERANCE, WebhookSecret, verify};
 use serde_json::json;
 
 use super::*;
-use receiver::{Receiver, header_of};
 
 const HOST: &str = "hooks.example";
+/// The path and the query of each webhook.
+const TARGET: &str = "/a/path?token=SECRET";
 
 /// A resolver whose answers are given in advance, one for each look-up; the last one is repeated.
 #[derive(Clone)]
@@ -49,6 +48,12 @@ impl Resolve for Answers {
     }
 }
 
+/// Starts a receiver with this name that answers every request with the same bytes.
+async fn start(name: &str, answer: &str) -> Receiver {
+    let answer = answer.to_owned();
+    Receiver::start(name, move || answer.clone()).await
+}
+
 /// A sender with a file of secrets.
 struct Fixture {
     sender: Sender,
@@ -69,7 +74,7 @@ fn fixture(receiver: &Receiver, hosts: &str, answers: &[&[&str]]) -> Fixture {
         webhook_ca: None,
     };
     let answers = Answers::new(answers);
-    let mut sender = Sender::new(&args, Arc::clone(&receiver.tls));
+    let mut sender = Sender::new(&args, receiver.authority.client());
     sender.resolver = Box::new(answers.clone());
     Fixture {
         sender,
@@ -116,27 +121,27 @@ fn assert_failed(delivered: &Delivered, word: &str) {
 
 #[tokio::test]
 async fn an_accepted_webhook_is_signed_and_complete() {
-    let receiver = Receiver::start(HOST, &answer("204 No Content")).await;
+    let receiver = start(HOST, &answer("204 No Content")).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
-    let sent = delivery(&receiver.url());
+    let sent = delivery(&receiver.url(TARGET));
     assert_eq!(
         fixture.sender.deliver(sent.clone()).await,
         Delivered::Accepted
     );
-    let request = receiver.requests.lock().unwrap()[0].clone();
-    let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    assert!(
-        head.starts_with("POST /a/path?token=SECRET HTTP/1.1\r\n"),
-        "{head}"
-    );
-    assert_eq!(header_of(head, "host"), format!("{HOST}:{}", receiver.port));
-    assert_eq!(header_of(head, "content-type"), "application/json");
-    let body_value: serde_json::Value = serde_json::from_str(body).unwrap();
+    let Request {
+        line,
+        headers,
+        body,
+    } = receiver.requests().remove(0);
+    assert_eq!(line, format!("POST {TARGET} HTTP/1.1"));
+    assert_eq!(headers["host"], format!("{HOST}:{}", receiver.port));
+    assert_eq!(headers["content-type"], "application/json");
+    let body_value: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body_value, sent.payload);
     let headers = SignedHeaders {
-        id: header_of(head, "webhook-id").to_owned(),
-        timestamp: header_of(head, "webhook-timestamp").to_owned(),
-        signature: header_of(head, "webhook-signature").to_owned(),
+        id: headers["webhook-id"].clone(),
+        timestamp: headers["webhook-timestamp"].clone(),
+        signature: headers["webhook-signature"].clone(),
     };
     assert_eq!(headers.id, "evt_1");
     let secrets = [fixture.secret.parse().unwrap()];
@@ -158,14 +163,20 @@ async fn only_a_success_is_accepted_and_only_gone_is_final() {
         ("429 Too Many Requests", "429"),
         ("304 Not Modified", "304"),
     ] {
-        let receiver = Receiver::start(HOST, &answer(status)).await;
+        let receiver = start(HOST, &answer(status)).await;
         let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
-        let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+        let delivered = fixture
+            .sender
+            .deliver(delivery(&receiver.url(TARGET)))
+            .await;
         assert_failed(&delivered, word);
     }
-    let receiver = Receiver::start(HOST, &answer("410 Gone")).await;
+    let receiver = start(HOST, &answer("410 Gone")).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
-    let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = fixture
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert!(
         matches!(delivered, Delivered::Refused { .. }),
         "{delivered:?}"
@@ -174,26 +185,29 @@ async fn only_a_success_is_accepted_and_only_gone_is_final() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let target = Receiver::start(HOST, &answer("200 OK")).await;
+    let target = start(HOST, &answer("200 OK")).await;
     let location = format!(
         "HTTP/1.1 307 Temporary Redirect\r\nlocation: {}\r\n\r\n",
-        target.url()
+        target.url(TARGET)
     );
-    let receiver = Receiver::start(HOST, &location).await;
+    let receiver = start(HOST, &location).await;
     let hosts = format!("{},{}", receiver.hosts(), target.hosts());
     let fixture = fixture(&receiver, &hosts, &[&["127.0.0.1"]]);
-    let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = fixture
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert_failed(&delivered, "redirects are not followed");
     assert_eq!((receiver.connections(), target.connections()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_host_that_is_not_listed_is_neither_resolved_nor_contacted() {
-    let receiver = Receiver::start(HOST, &answer("200 OK")).await;
+    let receiver = start(HOST, &answer("200 OK")).await;
     // The host has another port on the list.
     let hosts = format!("{HOST},127.0.0.1:{}", receiver.port);
     let fixture = fixture(&receiver, &hosts, &[&["127.0.0.1"]]);
-    for url in [receiver.url(), "http://a/".to_owned(), "x".to_owned()] {
+    for url in [receiver.url(TARGET), "http://a/".to_owned(), "x".to_owned()] {
         let delivered = fixture.sender.deliver(delivery(&url)).await;
         assert!(
             matches!(delivered, Delivered::Refused { .. }),
@@ -206,7 +220,7 @@ async fn a_host_that_is_not_listed_is_neither_resolved_nor_contacted() {
 
 #[tokio::test]
 async fn a_name_with_an_address_that_is_not_named_is_not_contacted() {
-    let receiver = Receiver::start(HOST, &answer("200 OK")).await;
+    let receiver = start(HOST, &answer("200 OK")).await;
     for (hosts, addresses) in [
         (format!("{HOST}:{}", receiver.port), &["127.0.0.1"][..]),
         (format!("{HOST}:{}", receiver.port), &["::ffff:127.0.0.1"]),
@@ -214,7 +228,10 @@ async fn a_name_with_an_address_that_is_not_named_is_not_contacted() {
         (receiver.hosts(), &["10.0.0.1", "127.0.0.1"]),
     ] {
         let fixture = fixture(&receiver, &hosts, &[addresses]);
-        let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+        let delivered = fixture
+            .sender
+            .deliver(delivery(&receiver.url(TARGET)))
+            .await;
         assert_failed(&delivered, "is not public");
     }
     assert_eq!(receiver.connections(), 0);
@@ -223,52 +240,67 @@ async fn a_name_with_an_address_that_is_not_named_is_not_contacted() {
 #[tokio::test]
 async fn the_connection_goes_to_the_address_that_was_checked() {
     // Nobody listens at 127.0.0.3; a second look-up would lead there.
-    let receiver = Receiver::start(HOST, &answer("200 OK")).await;
+    let receiver = start(HOST, &answer("200 OK")).await;
     let changing = &[&["127.0.0.1"][..], &["127.0.0.3"]];
     let fixture = fixture(&receiver, &receiver.hosts(), changing);
-    let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = fixture
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert_eq!(delivered, Delivered::Accepted);
     assert_eq!((fixture.answers.lookups(), receiver.connections()), (1, 1));
     // The next attempt resolves again, and the new address is not named.
-    let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = fixture
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert_failed(&delivered, "127.0.0.3");
     assert_eq!((fixture.answers.lookups(), receiver.connections()), (2, 1));
 }
 
 #[tokio::test]
 async fn an_address_that_refuses_is_followed_by_the_next_one() {
-    let receiver = Receiver::start(HOST, &answer("200 OK")).await;
+    let receiver = start(HOST, &answer("200 OK")).await;
     let hosts = format!("{},127.0.0.3:{}", receiver.hosts(), receiver.port);
     let fixture = fixture(&receiver, &hosts, &[&["127.0.0.3", "127.0.0.1"]]);
-    let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = fixture
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert_eq!(delivered, Delivered::Accepted);
     let alone = self::fixture(&receiver, &hosts, &[&["127.0.0.3"]]);
-    let delivered = alone.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = alone.sender.deliver(delivery(&receiver.url(TARGET))).await;
     assert_failed(&delivered, "cannot connect to 127.0.0.3");
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_is_refused_before_the_request() {
-    let receiver = Receiver::start("other.example", &answer("200 OK")).await;
-    let mine = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
-    let delivered = mine.sender.deliver(delivery(&receiver.url())).await;
+    let receiver = start("other.example", &answer("200 OK")).await;
+    let port = receiver.port;
+    let hosts = format!("{HOST}:{port},127.0.0.1:{port}");
+    let mine = fixture(&receiver, &hosts, &[&["127.0.0.1"]]);
+    let sent = delivery(&format!("https://{HOST}:{port}{TARGET}"));
+    let delivered = mine.sender.deliver(sent).await;
     assert_failed(&delivered, "TLS with hooks.example failed");
     // An authority that is not trusted.
-    let receiver = Receiver::start(HOST, &answer("200 OK")).await;
-    let other = Receiver::start(HOST, "").await;
+    let receiver = start(HOST, &answer("200 OK")).await;
+    let other = start(HOST, "").await;
     let stranger = fixture(&other, &receiver.hosts(), &[&["127.0.0.1"]]);
-    let delivered = stranger.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = stranger
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert_failed(&delivered, "TLS");
-    assert!(receiver.requests.lock().unwrap().is_empty());
+    assert!(receiver.requests().is_empty());
 }
 
 #[tokio::test]
 async fn a_receiver_that_hangs_fails_in_time_and_its_connection_is_closed() {
-    let silent = Receiver::start(HOST, "").await;
+    let silent = start(HOST, "").await;
     let mut fixture = fixture(&silent, &silent.hosts(), &[&["127.0.0.1"]]);
     assert_eq!(fixture.sender.attempt_time, Duration::from_secs(10));
     fixture.sender.attempt_time = Duration::from_millis(200);
-    let delivered = fixture.sender.deliver(delivery(&silent.url())).await;
+    let delivered = fixture.sender.deliver(delivery(&silent.url(TARGET))).await;
     assert_failed(&delivered, "longer than 10 s");
     assert_eq!(fixture.sender.places.available_permits(), ATTEMPTS);
 }
@@ -279,28 +311,34 @@ async fn an_answer_without_end_is_cut() {
         "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n{}",
         "x".repeat(64 << 20)
     );
-    let receiver = Receiver::start(HOST, &endless).await;
+    let receiver = start(HOST, &endless).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
-    let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = fixture
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert_eq!(delivered, Delivered::Accepted);
     // The buffers of both sockets hold some megabytes.
-    assert!(receiver.written.load(Ordering::SeqCst) < 32 << 20);
+    assert!(receiver.written() < 32 << 20);
 }
 
 #[tokio::test]
 async fn a_head_without_end_fails() {
     let head = format!("HTTP/1.1 200 OK\r\n{}", "x: y\r\n".repeat(100_000));
-    let receiver = Receiver::start(HOST, &head).await;
+    let receiver = start(HOST, &head).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
-    let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = fixture
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert_failed(&delivered, "did not answer");
 }
 
 #[tokio::test]
 async fn the_file_of_secrets_is_read_for_each_try() {
-    let receiver = Receiver::start(HOST, &answer("200 OK")).await;
+    let receiver = start(HOST, &answer("200 OK")).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
-    let deliver = || fixture.sender.deliver(delivery(&receiver.url()));
+    let deliver = || fixture.sender.deliver(delivery(&receiver.url(TARGET)));
     assert_eq!(deliver().await, Delivered::Accepted);
     std::fs::write(&fixture.file, "[default]\nsecrets = []").unwrap();
     assert_failed(&deliver().await, "[principal.a]");
@@ -313,22 +351,21 @@ async fn the_file_of_secrets_is_read_for_each_try() {
     );
     std::fs::write(&fixture.file, both).unwrap();
     assert_eq!(deliver().await, Delivered::Accepted);
-    let requests = receiver.requests.lock().unwrap();
-    let signatures = |n: usize| {
-        header_of(&requests[n], "webhook-signature")
-            .split(' ')
-            .count()
-    };
+    let requests = receiver.requests();
+    let signatures = |n: usize| requests[n].headers["webhook-signature"].split(' ').count();
     assert_eq!((requests.len(), signatures(0), signatures(1)), (2, 1, 2));
 }
 
 #[tokio::test]
 async fn tries_beyond_the_bound_fail_at_once() {
-    let receiver = Receiver::start(HOST, &answer("200 OK")).await;
+    let receiver = start(HOST, &answer("200 OK")).await;
     let fixture = fixture(&receiver, &receiver.hosts(), &[&["127.0.0.1"]]);
     let all = u32::try_from(ATTEMPTS).unwrap();
     let _used = fixture.sender.places.acquire_many(all).await.unwrap();
-    let delivered = fixture.sender.deliver(delivery(&receiver.url())).await;
+    let delivered = fixture
+        .sender
+        .deliver(delivery(&receiver.url(TARGET)))
+        .await;
     assert_failed(&delivered, "too many");
     assert_eq!(receiver.connections(), 0);
 }

@@ -65,11 +65,14 @@ async fn an_answer_is_reported_with_its_tokens_and_its_cost() {
     let mut setup = Setup::start(async |mut api: Exchange| {
         api.request().await;
         api.events().await;
-        api.event(
-            r#"{"type":"message_start","message":{"model":"claude-opus-5","usage":{"input_tokens":1000000,"output_tokens":1}}}"#,
-        )
+        let usage = r#"{"input_tokens":1000000,"output_tokens":1}"#;
+        let message = format!(r#"{{"model":"claude-opus-5","usage":{usage}}}"#);
+        api.event(&format!(
+            r#"{{"type":"message_start","message":{message}}}"#
+        ))
         .await;
-        api.event(r#"{"type":"message_delta","usage":{"output_tokens":100000}}"#).await;
+        api.event(r#"{"type":"message_delta","usage":{"output_tokens":100000}}"#)
+            .await;
         api.end().await;
     })
     .await;

@@ -121,9 +121,9 @@ impl Operation {
     /// Adds the header `viewer` of the request.
     pub(super) fn viewer(mut self) -> Self {
         let text = format!("The bridge's name of its session; at most {VIEWER_BYTES} bytes count.");
-        self.parameters.push(json!({
-            "name": trailers::VIEWER, "in": "header", "schema": described(json!({ "type": "string" }), &text),
-        }));
+        let schema = described(json!({ "type": "string" }), &text);
+        let parameter = json!({ "name": trailers::VIEWER, "in": "header", "schema": schema });
+        self.parameters.push(parameter);
         self
     }
 

@@ -13,17 +13,27 @@ const OF_THE_MACHINE: &str = "simultaneousStarts";
 #[rustfmt::skip]
 pub fn texts() -> &'static [(&'static str, &'static str)] {
     &[
-        ("boxed", "whether `claude-api` runs in a container whose addresses may not use the services"),
+        (
+            "boxed",
+            "whether `claude-api` runs in a container whose addresses may not use the services",
+        ),
         ("tokens", "whether clients need a token"),
         ("runningExecutions", "executions that run at the same time"),
         ("simultaneousStarts", "CLIs that start at the same time"),
         ("queued", "executions that wait, burned ids included"),
         ("queuedPerLane", "executions that wait in one lane"),
-        ("queuedPerPrincipal", "executions of one principal that wait, ids that it burned included"),
+        (
+            "queuedPerPrincipal",
+            "executions of one principal that wait, ids that it burned included",
+        ),
         ("sessions", "WebSocket sessions at the same time"),
         ("sessionsPerPrincipal", "WebSocket sessions of one principal at the same time"),
         ("connectionsPerPeer", "open connections of one peer, to each service"),
-        ("framesPerSecond", "frames of one session in a second, pings included; the bridge reads more of them later"),
+        (
+            "framesPerSecond",
+            "frames of one session in a second, pings included; the bridge reads more of them \
+             later",
+        ),
         ("framesBurst", "frames of one session at once, after a quiet time"),
         ("promptBytes", "longest prompt, and longest message of input"),
         ("systemPromptBytes", "longest system prompt"),

@@ -178,8 +178,8 @@ pub fn meaning(kind: ProblemType) -> &'static str {
         P::Internal => "the service failed; its log says more",
         P::NotImplemented => "reserved; no call answers it",
         P::QueueFull => {
-            "the queue, the principal's part of it, or the lane is full, or too many executions have \
-             webhooks; nothing was recorded"
+            "the queue, the principal's part of it, or the lane is full, or too many executions \
+             have webhooks; nothing was recorded"
         }
         P::InputFull => "the CLI has not read enough of its input",
         P::InboundFull => "other bodies leave no memory for this one; it had no effect",

@@ -11,8 +11,8 @@ use crate::{ExecutionId, Reason, State, Status};
 /// The JSON body of a webhook request (docs/protocol.md, "Webhooks").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WebhookPayload {
-    /// The type of the event ([`WebhookEvent::payload_type`]). A receiver ignores types that it does
-    /// not know.
+    /// The type of the event ([`WebhookEvent::payload_type`]). A receiver ignores types that it
+    /// does not know.
     #[serde(rename = "type")]
     pub kind: String,
     /// The time of the event. Every try to deliver it has the same.

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
-    io,
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
@@ -29,6 +29,22 @@ pub(crate) fn create_or_open(path: &Path) -> io::Result<File> {
         .read(true)
         .write(true)
         .open(path)
+}
+
+/// Writes `bytes` as the whole content of a file, and creates it with mode 0600 if it is missing.
+/// Returns the open file. The content may not be on disk yet: a caller that needs that syncs the
+/// file.
+///
+/// # Errors
+/// The file cannot be created or written. It may then have a part of the content.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file = private()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// Creates a folder with mode 0700. Fails if it exists.

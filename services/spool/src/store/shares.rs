@@ -13,14 +13,14 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use uuid::Uuid;
 
 use super::{Store, name};
-use crate::files::{private, sync_dir, u32_at};
+use crate::files::{sync_dir, u32_at, write_private};
 
 /// The most bytes that the shares of one execution may have (64 KiB).
 pub const SHARES_BYTES_MAX: usize = 64 << 10;
@@ -117,13 +117,7 @@ fn write_synced(path: &Path, id: Uuid, shares: &[u8]) -> io::Result<()> {
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&checksum(id, shares).to_le_bytes());
     bytes.extend_from_slice(shares);
-    let mut file = private()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
-    file.write_all(&bytes)?;
-    file.sync_all()
+    write_private(path, &bytes)?.sync_all()
 }
 
 /// Returns the checksum of an execution's shares. It covers the id, so that a file in the wrong

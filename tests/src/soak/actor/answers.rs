@@ -143,8 +143,8 @@ impl Actor {
         }
     }
 
-    /// Keeps the length of a full lane for the audit. No part of the queue but that of a lane can be
-    /// full in a run.
+    /// Keeps the length of a full lane for the audit. No part of the queue but that of a lane can
+    /// be full in a run.
     fn lane_full(
         &mut self,
         execution: &Execution,

@@ -103,8 +103,8 @@ impl Actor {
         true
     }
 
-    /// Burns the id of an execution that another principal is about to create: the id stays free for
-    /// that principal.
+    /// Burns the id of an execution that another principal is about to create: the id stays free
+    /// for that principal.
     async fn burn(&mut self) {
         let own = self.principal.number;
         let victim = self.world.any_that(&mut self.rng, |one| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cc_tests::credentials::{CREDENTIALS_IP, with_credentials};
 use cc_tests::harness::{Stack, StackOptions, until};
+use cc_tests::webhooks::{Receiver, Request};
 use clap::Parser;
 use credentials::config::{Cli, Variables};
 use protocol::webhook::WebhookSecret;
@@ -13,8 +14,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::receiver::{Receiver, Request};
-use super::verified;
+use super::{receiver, verified};
 use crate::support::{accept, ended, id};
 
 /// The time limit for a delivery. The second try follows 5 s after the first, with jitter.
@@ -35,7 +35,7 @@ async fn credentials(
         "secrets.toml",
         &format!("[default]\nsecrets = [\"{secret}\"]\n"),
     );
-    let authority = file("authority.pem", &receiver.authority);
+    let authority = file("authority.pem", &receiver.authority.pem);
     let cli = Cli::parse_from([
         "credentials".to_owned(),
         format!("--host={CREDENTIALS_IP}"),
@@ -67,7 +67,7 @@ async fn requests(receiver: &Receiver, count: usize) -> Vec<Request> {
 #[tokio::test]
 async fn an_event_reaches_its_receiver_through_failures_and_a_kill() {
     let answer = Arc::new(AtomicU16::new(503));
-    let receiver = Receiver::answering(Arc::clone(&answer)).await;
+    let receiver = receiver(Arc::clone(&answer)).await;
     let options = StackOptions::default().api(format!("--webhook-hosts={}", receiver.hosts()));
     let mut stack = Stack::with(with_credentials(options)).await;
     let secret = WebhookSecret::generate().expect("a secret");

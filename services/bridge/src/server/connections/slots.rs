@@ -5,7 +5,8 @@
 //! - Who waits for whom? No connection waits. When all slots are taken, a connection that waits for
 //!   its client is closed for the new one: of the peer with the most such connections, the one that
 //!   has waited longest. A connection with a request or a session is never closed for another. A
-//!   peer at its own limit gets no further connection, and pushes out no connection of another peer.
+//!   peer at its own limit gets no further connection, and pushes out no connection of another
+//!   peer.
 //! - What bounds the other direction? hyper reads no further while the client does not read its
 //!   answer. The kernel drops a peer that acknowledges no data for two pings. An idle connection
 //!   and an unfinished head have time limits.
@@ -96,8 +97,8 @@ impl ConnectionSlots {
     /// client. So a new client connects also when many connections are idle.
     ///
     /// # Errors
-    /// The peer has too many connections, unless `is_exempt` is true. Or no connection waits for its
-    /// client.
+    /// The peer has too many connections, unless `is_exempt` is true. Or no connection waits for
+    /// its client.
     pub(super) fn take(
         &self,
         peer: IpAddr,
@@ -160,7 +161,8 @@ impl SlotTable {
 }
 
 impl ConnectionSlot {
-    /// Returns the activity of the connection, which decides whether a newer one may take its place.
+    /// Returns the activity of the connection, which decides whether a newer one may take its
+    /// place.
     pub(super) fn activity(&self) -> &Activity {
         &self.activity
     }

@@ -15,8 +15,9 @@ const STATUS: &str = r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","s
     "reason":null,"error":null,"exitCode":null,"outputBytes":0,"keptFrom":0,"crc32":null,
     "sha256":null,"createdAt":"2026-01-01T00:00:00Z","startedAt":null,"endedAt":null,
     "durationMs":null,"queuePosition":null,"activity":null,"stalled":false,"principal":null,
-    "workspace":"default","lane":null,"conversation":null,"continues":null,"continuedBy":null,"notBefore":null,
-    "model":null,"usage":null,"costUsd":null,"permissionDenials":[],"restarts":0,"noiseLines":0,
+    "workspace":"default","lane":null,"conversation":null,"continues":null,"continuedBy":null,
+    "notBefore":null,"model":null,"usage":null,"costUsd":null,"permissionDenials":[],
+    "restarts":0,"noiseLines":0,
     "warnings":[],"stderrTail":"","metadata":{},"webhook":null}"#;
 
 fn id() -> ExecutionId {
@@ -226,7 +227,8 @@ fn a_connected_has_the_capabilities_and_the_limits() {
     };
     let capabilities = r#"{"batch":true,"control":["PAUSE","RESUME","CANCEL"],
         "formats":["text","events"],"input":true,
-        "methods":["execute","control","attach","detach","status","list","events","input","share","ping"],
+        "methods":["execute","control","attach","detach","status","list","events","input",
+        "share","ping"],
         "onDisconnect":["continue","cancel"],"onSlow":["wait","skip"]}"#;
     let params = |limits: &str| {
         let versions = r#""protocol":1,"version":"0.1.0""#;
