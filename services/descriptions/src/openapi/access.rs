@@ -10,7 +10,15 @@ const TAG: &str = "access";
 
 /// Returns the operations of this module.
 pub(super) fn operations() -> Vec<Operation> {
-    vec![me(), share(), end_share(), create_ticket(), redeem_ticket()]
+    vec![
+        me(),
+        share(),
+        end_share(),
+        create_ticket(),
+        redeem_ticket(),
+        renew_session(),
+        end_session(),
+    ]
 }
 
 fn me() -> Operation {
@@ -96,6 +104,24 @@ fn redeem_ticket() -> Operation {
             P::TooManyAttempts,
         ]);
     secret(operation, 200)
+}
+
+fn renew_session() -> Operation {
+    let text = "Renews the token of a session for 2 min, for bridges. The renewal secret stands in \
+        place of a token.";
+    Operation::new(("PUT", "/v1/tickets/session"), "renewSession", TAG, text)
+        .public()
+        .answer(204, "The token is renewed.", &[])
+        .problems(&[P::InvalidQuery, P::Unauthorized, P::TooManyAttempts])
+}
+
+fn end_session() -> Operation {
+    let text = "Ends the token of a session, for bridges. The renewal secret stands in place of a \
+        token.";
+    Operation::new(("DELETE", "/v1/tickets/session"), "endSession", TAG, text)
+        .public()
+        .answer(204, "The token has ended.", &[])
+        .problems(&[P::InvalidQuery, P::Unauthorized])
 }
 
 /// Adds the header of an answer with a secret, which no cache may store.
