@@ -26,6 +26,12 @@ impl VisibleStatus {
         Self(status)
     }
 
+    /// Returns the state of the execution.
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> protocol::State {
+        self.0.state
+    }
+
     /// Serializes the status as one line of JSON of at most `limit` bytes, as [`Status::to_json`]
     /// does.
     pub(crate) fn to_json(&self, limit: usize) -> Vec<u8> {
