@@ -220,6 +220,24 @@ impl Fake {
     }
 
     /// Removes a token.
+    /// Adds a share of this execution, which counts for this principal.
+    pub fn add_share(&self, token: &str, principal: &str, id: ExecutionId) {
+        let me = Me {
+            principal: None,
+            role: Role::View,
+            name: None,
+            expires: None,
+            share: Some(id),
+            quota: Some(principal.to_owned()),
+            share_quota: Some(token.to_owned()),
+        };
+        self.change(|w| {
+            let tokens = w.tokens.get_or_insert_default();
+            tokens.insert(token.to_owned(), me);
+        });
+    }
+
+    /// Removes a token.
     pub fn remove_token(&self, token: &str) {
         self.change(|w| w.tokens.as_mut().unwrap().remove(token));
     }
