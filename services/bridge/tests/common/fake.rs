@@ -219,7 +219,6 @@ impl Fake {
         });
     }
 
-    /// Removes a token.
     /// Adds a share of this execution, which counts for this principal.
     pub fn add_share(&self, token: &str, principal: &str, id: ExecutionId) {
         let me = Me {
