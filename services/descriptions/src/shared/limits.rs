@@ -21,7 +21,7 @@ pub fn texts() -> &'static [(&'static str, &'static str)] {
         ("queuedPerLane", "executions that wait in one lane"),
         ("queuedPerPrincipal", "executions of one principal that wait, ids that it burned included"),
         ("sessions", "WebSocket sessions at the same time"),
-        ("sessionsPerPrincipal", "WebSocket sessions of one principal at the same time"),
+        ("sessionsPerPrincipal", "WebSocket sessions of the tokens of one principal at the same time; its shares have half as many of their own"),
         ("connectionsPerPeer", "open connections of one peer, to each service"),
         ("framesPerSecond", "frames of one session in a second, pings included; the bridge reads more of them later"),
         ("framesBurst", "frames of one session at once, after a quiet time"),

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::api::{Api, cancelled, session, share, usual_tokens};
-use crate::support::{accept, ended, id, path, send};
+use crate::support::{accept, ended, id, path, send, until};
 
 /// The fields that tell about other executions of the principal.
 const HIDDEN: [&str; 3] = ["queuePosition", "continues", "continuedBy"];
@@ -71,12 +71,18 @@ async fn a_share_sees_no_position_in_the_queue() {
 /// The record on disk has the continuation. A share does not show it, live or ended.
 #[tokio::test]
 async fn a_share_sees_no_continuation() {
-    let api = Api::start(usual_tokens(), StackOptions::default()).await;
-    let bridge = api.bridge(&[]).await;
-    let alice = api.http("alice");
+    let mut api = Api::start(usual_tokens(), StackOptions::default()).await;
     let [old, new] = [id(), id()];
-    accept(&alice, &old, "@say x", json!({})).await;
-    ended(&alice, &old).await;
+    let alice = api.http("alice");
+    accept(&alice, &old, "@say so far\n@tool 60", json!({})).await;
+    until(&alice, &old, "in its tool", |status| {
+        status["outputBytes"] == 6
+    })
+    .await;
+    // Only an interrupted execution can be continued.
+    api.crash().await;
+    let alice = api.http("alice");
+    let bridge = api.bridge(&[]).await;
     accept(&alice, &new, "@say y", json!({"continues": old})).await;
     ended(&alice, &new).await;
     let continued = alice.status(&old).await.expect("a status");
