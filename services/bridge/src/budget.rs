@@ -8,7 +8,8 @@
 //! | [`lists`] | lists and parts of events during the call to claude-api | 64 MiB |
 //!
 //! [`principals`] limits each principal to half of each budget, and [`principal_counts`] counts
-//! other resources for each principal. So no client can take all from the clients of another
+//! other resources for each principal. [`session_counts`] counts the sessions of principals and of
+//! shares. So no client can take all from the clients of another
 //! principal.
 //!
 //! The documentation of each module answers three questions: when is the budget charged, who waits
@@ -23,6 +24,7 @@ pub mod lists;
 pub mod outbound;
 pub mod principal_counts;
 pub mod principals;
+pub mod session_counts;
 
 use std::sync::Arc;
 use std::time::Duration;

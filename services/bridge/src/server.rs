@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::judge::Judge;
-use crate::budget::principal_counts::PrincipalCounts;
+use crate::budget::session_counts::SessionCounts;
 use crate::config::{Config, Settings};
 use crate::session::shared::Shared;
 use crate::upstream::Upstream;
@@ -162,7 +162,7 @@ pub async fn run(
         shared,
         upstream: upstream.clone(),
         open_sessions: Arc::default(),
-        principals: PrincipalCounts::default(),
+        session_counts: SessionCounts::default(),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         access: Access::new(judge.clone(), exempt, requires_tokens(config, address.ip())),
         proxies: trusted_proxies,

@@ -197,6 +197,7 @@ impl Upstream {
         let span = self.request_span(match method {
             Method::GET => "GET",
             Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
             _ => "POST",
         });
         let request = Request::new(self.client.request(method, url), span);

@@ -334,6 +334,66 @@ async fn a_session_of_a_ticket_sends_the_token_for_which_the_ticket_stands() {
     assert_eq!(token.as_deref(), Some("a"));
 }
 
+/// The bridge renews the token of a ticket while the session is open, and ends it when no call of
+/// the session needs it any more.
+#[tokio::test]
+async fn the_token_of_a_ticket_is_renewed_and_ends_after_the_last_call_of_its_session() {
+    let (fake, bridge) = start(&[]).await;
+    let headers = [("authorization", "Bearer a")];
+    let answer = bridge.request("POST", "/ws-ticket", &headers, "").await;
+    let ticket = answer.body["ticket"].as_str().unwrap();
+    let offer = format!("ccb.v1, ccb.ticket.{ticket}");
+    let options = with_headers(&[("sec-websocket-protocol", &offer)]);
+    let mut client = match Client::try_connect(bridge.addr, options).await {
+        Ok(client) => client,
+        Err(error) => panic!("{error}"),
+    };
+    let params = json!({"prompt": "x", "onDisconnect": "cancel"});
+    let status = client.call("execute", params).await.unwrap();
+    let id: ExecutionId = status["executionId"].as_str().unwrap().parse().unwrap();
+    fake.until(|w| w.renewed == ["ccbr_a"]).await;
+    assert_eq!(fake.world().ended_sessions, [""; 0]);
+    // Whoever sends the same token gets a session that keeps nothing valid.
+    let thief = bridge.connect_as("a").await;
+    drop(client);
+    fake.until(|w| !w.ended_sessions.is_empty()).await;
+    let world = fake.world();
+    assert_eq!(world.ended_sessions, ["ccbr_a"]);
+    assert_eq!(world.unviewed, [id], "the cancel was sent before the end");
+    drop(world);
+    drop(thief);
+}
+
+#[tokio::test]
+async fn shares_take_no_session_of_their_principal_and_one_share_leaves_some_to_others() {
+    let args = ["--sessions-per-principal", "8", "--sessions", "100"];
+    let (fake, bridge) = start(&args).await;
+    let shares: Vec<_> = (0..5).map(|n| format!("share{n}")).collect();
+    for share in &shares {
+        fake.add_share(share, "team-a", ExecutionId::random());
+    }
+    let refused = async |token: &str| {
+        let Ok(refused) = Client::try_connect(bridge.addr, with_token(token)).await else {
+            panic!("the handshake is completed");
+        };
+        let error = refused.wait_without_id().await["error"].clone();
+        assert_eq!(error["data"]["reason"], "sessions_per_principal");
+        assert_eq!(refused.wait_closed().await, 1013);
+        error["data"]["limit"].as_u64().unwrap()
+    };
+    let mut held = vec![bridge.connect_as(&shares[0]).await];
+    assert_eq!(refused(&shares[0]).await, 1, "a quarter of the shares");
+    for share in &shares[1..4] {
+        held.push(bridge.connect_as(share).await);
+    }
+    assert_eq!(refused(&shares[4]).await, 4, "half of the principal");
+    for _ in 0..8 {
+        held.push(bridge.connect_as("a").await);
+    }
+    assert_eq!(refused("a").await, 8);
+    drop(held);
+}
+
 #[tokio::test]
 async fn a_removed_token_ends_its_sessions_and_nothing_else() {
     let (fake, bridge) = start(&[]).await;

@@ -12,15 +12,19 @@
 //!   holds the table in force, and [`reload`] notices changes of the file.
 //! - [`subject`] is the token or share that a secret stands for.
 //! - [`caller`] has the rights of a client.
-//! - [`tickets`] and [`session_tokens`] let web pages open WebSocket sessions.
+//! - [`tickets`] and [`session_tokens`] let web pages open WebSocket sessions. Both are kept in an
+//!   [`allotted_table`].
+//! - [`quota_keys`] are the keys by which bridges count principals and shares.
 //! - [`shares`] are the tokens of single executions.
 //! - [`spending`] counts the costs of each principal and day.
 //! - [`clock`] is a wall clock that never goes back.
 //! - [`guarded`] counts wrong tokens and writes the audit log.
 
+mod allotted_table;
 pub(crate) mod caller;
 pub(crate) mod clock;
 pub(crate) mod guarded;
+pub(crate) mod quota_keys;
 pub(crate) mod reload;
 pub(crate) mod session_tokens;
 pub(crate) mod shares;
@@ -39,6 +43,7 @@ use protocol::SecretHash;
 pub(crate) use caller::{Caller, Right};
 use clock::Clock;
 use guarded::Guarded;
+use quota_keys::QuotaKeys;
 use reload::Reading;
 use session_tokens::SessionTokens;
 use source::TokenSource;
@@ -56,8 +61,10 @@ pub(crate) struct Access {
     tokens: Option<TokenSource>,
     /// The tickets that can still be redeemed.
     pub(crate) tickets: Tickets,
-    /// Makes and checks the tokens of redeemed tickets.
+    /// The tokens of redeemed tickets.
     pub(crate) session_tokens: SessionTokens,
+    /// The keys by which bridges count principals and shares.
+    pub(crate) quota_keys: QuotaKeys,
     /// The costs of each principal on the present day.
     pub(crate) spending: Spending,
     /// The wall clock by which tokens and shares expire.
@@ -91,7 +98,8 @@ impl Access {
         Ok(Self {
             tokens,
             tickets: Tickets::default(),
-            session_tokens: SessionTokens::new().map_err(unusable)?,
+            session_tokens: SessionTokens::default(),
+            quota_keys: QuotaKeys::open(&folder.join("quota.key")).map_err(unusable)?,
             spending: Spending::open(folder.join("spending.json"), &clock).map_err(unusable)?,
             clock,
             guarded: Guarded::default(),

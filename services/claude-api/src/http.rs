@@ -75,6 +75,10 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/me", get(access::me))
         .route("/v1/tickets", post(access::create_ticket))
         .route(access::REDEEM_PATH, post(access::redeem_ticket))
+        .route(
+            access::SESSION_PATH,
+            put(access::renew_session).delete(access::end_session),
+        )
         .route("/v1/limits", get(health::limits))
         .route("/health/limits", get(health::limits))
         .route("/health/live", get(health::live))

@@ -25,12 +25,14 @@ mod stop;
 mod supervise;
 #[cfg(test)]
 pub(crate) mod testing;
+mod visible_status;
 mod webhooks;
 
 pub(crate) use access::NoCaller;
 pub use burn::Burn;
 pub use control::Cancel;
 pub use find::FoundExecution;
+pub use visible_status::VisibleStatus;
 
 use digest_queue::DigestQueue;
 use hook_queue::HookQueue;

@@ -39,6 +39,19 @@ impl Owner {
         self.quota.as_ref()
     }
 
+    /// Returns the share of the owner, for the count of its uses: the hash of its token. `None` if
+    /// the owner is no share.
+    pub(crate) fn share(&self) -> Option<Option<SecretHash>> {
+        self.share.map(|_| self.token)
+    }
+
+    /// Returns whether a session of `other` counts for the same limit as one of this owner: both
+    /// have tokens of one principal, or both have the same share.
+    pub(crate) fn counts_with(&self, other: &Self) -> bool {
+        let have_tokens = self.share.is_none() && other.share.is_none();
+        self == other || (have_tokens && self.quota == other.quota)
+    }
+
     /// Returns whether a session of `other` may be ended for one of this owner, because both count
     /// for one principal. The holder of a share ends only its own.
     pub(crate) fn may_end(&self, other: &Self) -> bool {

@@ -138,7 +138,8 @@ impl Slots {
             Purpose::Request => (&self.requests, requests),
         };
         let of_owner = by_owner.begin(&self.owner);
-        let of_owner = of_owner.ok_or_else(|| Failure::too_many_calls(by_owner.limit()))?;
+        let of_owner =
+            of_owner.ok_or_else(|| Failure::too_many_calls(by_owner.limit_of(&self.owner)))?;
         let slot = slots.clone().try_acquire_owned();
         let slot = slot.map_err(|_| Failure::too_many_calls(self.settings.calls))?;
         Ok((slot, of_owner))

@@ -6,14 +6,17 @@
 //! - [`Me`] describes to whom a token belongs.
 //! - A [`Ticket`] opens one WebSocket session for a web page, which cannot send headers there.
 //! - A [`Share`] opens one execution to somebody who has no token of the operator.
+//! - [`ShareParts`] are the parts of a limit that shares may use.
 
 mod role;
 mod share;
+mod share_parts;
 mod ticket;
 mod token;
 
 pub use role::Role;
 pub use share::{Share, ShareRequest, ShareRole};
+pub use share_parts::ShareParts;
 pub use ticket::{Redeem, Redeemed, Ticket, TicketRequest};
 pub use token::{BadHash, BadToken, Secret, SecretHash, Token, base64url, from_base64url};
 
@@ -38,10 +41,14 @@ pub struct Me {
     pub expires: Option<Timestamp>,
     /// The only execution that the token opens, if the token is a share. Null otherwise.
     pub share: Option<ExecutionId>,
-    /// The key by which a bridge counts the sessions of one principal, its shares included. It
-    /// tells nothing about the principal. Null without a token file.
+    /// The key by which a bridge counts what one principal and its shares use. It tells nothing
+    /// about the principal, and stays the same when claude-api restarts. Null without a token file.
     #[serde(default)]
     pub quota: Option<String>,
+    /// The key by which a bridge counts the sessions of one share. It tells nothing about the
+    /// share. Null if the token is no share.
+    #[serde(default)]
+    pub share_quota: Option<String>,
 }
 
 impl Me {
@@ -55,6 +62,7 @@ impl Me {
             expires: None,
             share: None,
             quota: None,
+            share_quota: None,
         }
     }
 }

@@ -81,6 +81,7 @@ fn objects_of_the_calls_about_tokens_agree() {
     };
     let redeemed = Redeemed {
         token: String::new(),
+        renewal: String::new(),
         me: me.clone(),
     };
     for (path, members) in [

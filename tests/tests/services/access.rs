@@ -11,6 +11,7 @@ mod metrics;
 mod principals;
 mod reload;
 mod secrets;
+mod session_tokens;
 mod sessions;
 mod shares;
 mod tickets;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use protocol::Me;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::session_lease::SessionLease;
 use crate::upstream::Upstream;
 
 /// The permission of a client to use the bridge: to whom its credential belongs, and the client for
 /// claude-api that sends the credential with every call. All sessions of one credential share one
-/// grant.
+/// grant, except that a session of a ticket has one of its own.
 #[derive(Debug)]
 pub struct Grant {
     /// The holder of the credential. Role admin and no principal while claude-api has no tokens.
@@ -25,11 +26,14 @@ pub struct Grant {
     reason: &'static str,
     /// Ends the task that asks claude-api about the credential. `None` if there is no such task.
     _watch: Option<DropGuard>,
+    /// Keeps the credential valid, and ends it with the grant. `None` if it is none of a ticket.
+    _lease: Option<SessionLease>,
 }
 
 impl Grant {
     /// Creates a grant. `revoked` must also be cancelled when the bridge stops. `reason` is the
-    /// text with which sessions end when it is cancelled. Dropping the grant cancels `watch`.
+    /// text with which sessions end when it is cancelled. Dropping the grant cancels `watch` and
+    /// ends `lease`.
     #[must_use]
     pub fn new(
         me: Me,
@@ -37,6 +41,7 @@ impl Grant {
         revoked: CancellationToken,
         reason: &'static str,
         watch: Option<CancellationToken>,
+        lease: Option<SessionLease>,
     ) -> Arc<Self> {
         Arc::new(Self {
             principal: me.principal.as_deref().map(Arc::from),
@@ -50,6 +55,7 @@ impl Grant {
             revoked,
             reason,
             _watch: watch.map(CancellationToken::drop_guard),
+            _lease: lease,
         })
     }
 

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::credential::Credential;
 use super::grant::Grant;
 use super::judgement::Judgement;
+use super::session_lease::SessionLease;
 use crate::upstream::Upstream;
 use crate::upstream::errors::Failure;
 use crate::upstream::retry::delays;
@@ -46,6 +47,8 @@ pub struct JudgeTimes {
     pub repeat: Duration,
     /// How long a client waits for claude-api's answer (3 s).
     pub patience: Duration,
+    /// The time between two renewals of the token of a ticket's session (15 s).
+    pub renewal: Duration,
 }
 
 impl Default for JudgeTimes {
@@ -54,6 +57,7 @@ impl Default for JudgeTimes {
             fresh: Duration::from_secs(10),
             repeat: Duration::from_secs(5),
             patience: Duration::from_secs(3),
+            renewal: Duration::from_secs(Redeemed::RENEWAL_SECONDS),
         }
     }
 }
@@ -167,7 +171,7 @@ impl Judge {
         let upstream = self.upstream.with_authorization(authorization);
         let mut unjudged = self.unjudged.lock().unwrap_or_else(PoisonError::into_inner);
         let revoked = unjudged.revoked.clone();
-        let new = || Grant::new(Me::without_tokens(), upstream, revoked, NEEDED, None);
+        let new = || Grant::new(Me::without_tokens(), upstream, revoked, NEEDED, None, None);
         let grant = match credential {
             None => Arc::clone(unjudged.without_credential.get_or_insert_with(new)),
             Some(_) => new(),
@@ -222,17 +226,17 @@ impl Judge {
         Judgement::NoAnswer
     }
 
-    /// Uses up a ticket. Returns the credential that it stands for, and the credential's holder.
-    /// Repeats the call for up to 3 s, but only if the ticket certainly was not used.
+    /// Uses up a ticket. Returns the grant of its session, which no other session shares. Repeats
+    /// the call for up to 3 s, but only if the ticket certainly was not used.
     ///
     /// # Errors
     /// [`Judgement::Refused`] if the ticket is unknown, used, late, or for another origin.
     /// [`Judgement::NoAnswer`] if claude-api did not answer. The client then needs a new ticket.
     pub async fn redeem(
-        &self,
+        self: &Arc<Self>,
         ticket: &Secret,
         origin: Option<&str>,
-    ) -> Result<(Credential, Box<Me>), Judgement> {
+    ) -> Result<Arc<Grant>, Judgement> {
         let redeem = Redeem {
             ticket: ticket.expose().to_owned(),
             origin: origin.map(str::to_owned),
@@ -241,10 +245,7 @@ impl Judge {
         let mut delays = delays();
         while let Ok(answer) = timeout_at(end, self.upstream.redeem(&redeem)).await {
             let failure = match answer {
-                Ok(Redeemed { token, me }) => {
-                    let secret: Secret = token.parse().map_err(|_| Judgement::NoAnswer)?;
-                    return Ok((secret.into(), Box::new(me)));
-                }
+                Ok(redeemed) => return self.grant_of_ticket(redeemed),
                 Err(failure) => failure,
             };
             let is_used = failure.may_have_acted() || !failure.is_transient();
@@ -255,6 +256,20 @@ impl Judge {
             sleep(delay).await;
         }
         Err(Judgement::NoAnswer)
+    }
+
+    /// Returns the grant of the session of a redeemed ticket. It renews the session's token until it
+    /// is dropped. Nobody else gets this grant: whoever sends the same token gets one that does not
+    /// renew it.
+    ///
+    /// # Errors
+    /// [`Judgement::NoAnswer`] if claude-api sent a malformed secret.
+    fn grant_of_ticket(self: &Arc<Self>, redeemed: Redeemed) -> Result<Arc<Grant>, Judgement> {
+        let Redeemed { token, renewal, me } = redeemed;
+        let secret = |text: String| text.parse::<Secret>().map_err(|_| Judgement::NoAnswer);
+        let (token, renewal) = (secret(token)?.into(), secret(renewal)?.into());
+        let lease = SessionLease::start(&self.upstream, &renewal, self.times.renewal);
+        Ok(self.new_grant(&token, me, Some(lease)))
     }
 
     /// Returns the grant of a credential that claude-api has accepted. All holders of one
@@ -269,6 +284,18 @@ impl Judge {
         if grants.len() >= 64 && grants.len() == grants.capacity() {
             grants.retain(|_, grant| grant.strong_count() > 0);
         }
+        let grant = self.new_grant(credential, *me, None);
+        grants.insert(credential.hash(), Arc::downgrade(&grant));
+        grant
+    }
+
+    /// Creates a grant, and starts to ask claude-api about its credential.
+    fn new_grant(
+        self: &Arc<Self>,
+        credential: &Credential,
+        me: Me,
+        lease: Option<SessionLease>,
+    ) -> Arc<Grant> {
         let upstream = self.upstream.with_authorization(credential.authorization());
         let (revoked, unused) = (self.stop.child_token(), self.stop.child_token());
         let expires = me.expires;
@@ -281,9 +308,7 @@ impl Judge {
             revoked: revoked.clone(),
         };
         tokio::spawn(unused.clone().run_until_cancelled_owned(held.watch()));
-        let grant = Grant::new(*me, upstream, revoked, REMOVED, Some(unused));
-        grants.insert(credential.hash(), Arc::downgrade(&grant));
-        grant
+        Grant::new(me, upstream, revoked, REMOVED, Some(unused), lease)
     }
 }
 

@@ -51,7 +51,7 @@ impl Settlement {
 /// answered. `burn` is true if the bridge gave up the execute although claude-api may still receive
 /// its PUT later. claude-api then burns an id that it does not know: it refuses every later execute
 /// with that id. `grant` is that of the session that owes the cancel.
-pub fn cancel(context: &Arc<Context>, grant: &Grant, id: ExecutionId, burn: bool) {
+pub fn cancel(context: &Arc<Context>, grant: &Arc<Grant>, id: ExecutionId, burn: bool) {
     let upstream = grant.upstream().clone();
     let longest = upstream.times.accept;
     spawn_owed(context, grant, id, longest, async move {
@@ -69,7 +69,7 @@ pub fn cancel(context: &Arc<Context>, grant: &Grant, id: ExecutionId, burn: bool
 /// sessions that end because the bridge stops: a stop cancels no execution.
 pub fn depart(
     context: &Arc<Context>,
-    grant: &Grant,
+    grant: &Arc<Grant>,
     id: ExecutionId,
     session: Arc<str>,
     accepted: bool,
@@ -133,14 +133,15 @@ pub fn depart(
 /// most the time `longest`. After that it is given up with a warning in the log.
 fn spawn_owed(
     context: &Arc<Context>,
-    grant: &Grant,
+    grant: &Arc<Grant>,
     id: ExecutionId,
     longest: Duration,
     cancel: impl Future<Output = Settlement> + Send + 'static,
 ) {
-    let (context, principal) = (context.clone(), grant.quota().cloned());
+    // The grant is held until the cancel is settled: its end would end the token of a ticket.
+    let (context, grant) = (context.clone(), grant.clone());
     context.tracker.clone().spawn(async move {
-        let of_principal = principal.map(|principal| {
+        let of_principal = grant.quota().cloned().map(|principal| {
             let limit = OWED_CANCELS as u64 / 2;
             context.owed_by_principal.take(principal, limit)
         });

@@ -23,10 +23,9 @@ use addresses::{ExemptPeers, FailedAttempts, RetryAfter};
 use axum::response::Response;
 use http::header::{ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
-use protocol::{Me, Problem, ProblemType, Role};
+use protocol::{Problem, ProblemType, Role};
 
 use super::problems::{AuditedAs, Refused, problem_page};
-use crate::access::credential::Credential;
 use crate::access::grant::Grant;
 use crate::access::judge::Judge;
 use crate::access::judgement::Judgement;
@@ -151,8 +150,8 @@ impl Access {
                 }
             };
         }
-        let (credential, me) = match self.judge_presented(presented, origin).await {
-            Ok(accepted) => accepted,
+        let grant = match self.judge_presented(presented, origin).await {
+            Ok(grant) => grant,
             Err(NoGrant::NoAnswer) => return Admission::NoAnswer,
             Err(NoGrant::Missing) => {
                 let detail = "this bridge needs a token; send it as Authorization: Bearer TOKEN";
@@ -163,7 +162,6 @@ impl Access {
                 return Admission::Refused(Box::new(refusal));
             }
         };
-        let grant = self.judge.grant(&credential, me);
         if purpose.permits(grant.me().role) {
             Admission::Granted(grant)
         } else {
@@ -171,7 +169,7 @@ impl Access {
         }
     }
 
-    /// Returns the credential of a request and its holder. Waits for claude-api for up to 3 s.
+    /// Returns the grant for the credential of a request. Waits for claude-api for up to 3 s.
     ///
     /// # Errors
     /// The credential is missing or wrong, or claude-api did not answer.
@@ -179,17 +177,17 @@ impl Access {
         &self,
         presented: &Presented,
         origin: Option<&str>,
-    ) -> Result<(Credential, Box<Me>), NoGrant> {
+    ) -> Result<Arc<Grant>, NoGrant> {
         match presented {
             Presented::Nothing => Err(NoGrant::Missing),
             Presented::Malformed(detail) => Err(NoGrant::Refused(detail)),
             Presented::Token(credential) => match self.judge.judge(credential).await {
-                Judgement::Granted(me) => Ok((credential.clone(), me)),
+                Judgement::Granted(me) => Ok(self.judge.grant(credential, me)),
                 Judgement::Refused => Err(NoGrant::Refused("the token is wrong or has expired")),
                 Judgement::NoAnswer => Err(NoGrant::NoAnswer),
             },
             Presented::Ticket(ticket) => match self.judge.redeem(ticket, origin).await {
-                Ok(accepted) => Ok(accepted),
+                Ok(grant) => Ok(grant),
                 Err(Judgement::NoAnswer) => Err(NoGrant::NoAnswer),
                 Err(_) => Err(NoGrant::Refused(
                     "the ticket is unknown, used, too old, or for another origin; get a new one \

@@ -12,7 +12,7 @@ use super::access::Access;
 use super::audit::Audit;
 use super::boxed::BoxRule;
 use crate::access::grant::Grant;
-use crate::budget::principal_counts::{PrincipalCounts, PrincipalUse};
+use crate::budget::session_counts::{SessionCounts, SessionUse};
 use crate::session::shared::Shared;
 use crate::upstream::Upstream;
 
@@ -25,9 +25,10 @@ pub struct App {
     pub(super) upstream: Upstream,
     /// The number of open WebSocket sessions.
     pub open_sessions: Arc<AtomicU64>,
-    /// The open WebSocket sessions of each principal. A session beyond the limit is refused and
-    /// waits for nobody, so that one principal cannot use up the sessions of all others.
-    pub(super) principals: PrincipalCounts,
+    /// The open WebSocket sessions of each principal and of its shares. A session beyond the limit
+    /// is refused and waits for nobody, so that one principal cannot use up the sessions of all
+    /// others, and shares cannot use up those of their principal.
+    pub(super) session_counts: SessionCounts,
     /// The permits to refuse a surplus session over WebSocket, with the JSON-RPC error -32001
     /// (`TOO_MANY_SESSIONS`). A permit is acquired at the upgrade and held for 3 s at most. No
     /// connection waits for one: without a permit the answer is HTTP 503 (Service Unavailable).
@@ -49,14 +50,14 @@ pub struct App {
 }
 
 /// The permission to have one WebSocket session open. There are as many as the setting `sessions`
-/// says, and for each principal as many as `sessionsPerPrincipal` says. Dropping one lets another
-/// session open.
+/// says, and for each principal as many as `sessionsPerPrincipal` says. The shares of a principal
+/// have further ones of their own. Dropping one lets another session open.
 #[derive(Debug)]
 pub struct SessionSlot {
     app: App,
     grant: Arc<Grant>,
-    /// The session in the count of its principal. `None` while claude-api has no tokens.
-    _of_principal: Option<PrincipalUse>,
+    /// The session in the count of its principal or share.
+    _counted: SessionUse,
 }
 
 /// The name and the value of the limit beyond which a session is refused.
@@ -67,18 +68,14 @@ impl App {
     /// Counts one more open WebSocket session of this client until the result is dropped.
     ///
     /// # Errors
-    /// As many sessions are open as the setting `sessions` allows, or as many of this principal as
-    /// `sessionsPerPrincipal` allows.
+    /// As many sessions are open as the setting `sessions` allows, or as many of this principal or
+    /// share as `sessionsPerPrincipal` allows.
     pub fn take_slot(&self, grant: Arc<Grant>) -> Result<SessionSlot, SlotRefusal> {
         let limits = &self.shared.own_limits;
-        let of_principal = match grant.quota() {
-            None => None,
-            Some(quota) => {
-                let limit = limits.sessions_per_principal;
-                let taken = self.principals.take(quota.clone(), limit);
-                Some(taken.ok_or(SlotRefusal("sessions_per_principal", limit))?)
-            }
-        };
+        let taken = self
+            .session_counts
+            .take(&grant, limits.sessions_per_principal);
+        let counted = taken.map_err(|limit| SlotRefusal("sessions_per_principal", limit))?;
         let limit = limits.sessions;
         let increment = |n: u64| (n < limit).then_some(n + 1);
         self.open_sessions
@@ -89,7 +86,7 @@ impl App {
         Ok(SessionSlot {
             app: self.clone(),
             grant,
-            _of_principal: of_principal,
+            _counted: counted,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use http::Method;
 use protocol::access::{Redeem, Redeemed, Share, ShareRequest, Ticket, TicketRequest};
 use protocol::rpc::RpcError;
 use protocol::{ExecutionId, Limits, Me, ProblemType};
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Upstream;
 use super::errors::Failure;
-use super::response::json;
+use super::response::{json, success};
 use super::retry::delays;
 
 impl Upstream {
@@ -75,6 +76,33 @@ impl Upstream {
     pub async fn redeem(&self, redeem: &Redeem) -> Result<Redeemed, Failure> {
         let url = format!("{}/v1/tickets/redeem", self.base);
         self.in_time(self.post_json(&url, redeem)).await
+    }
+
+    /// Renews the token of a session once. The token of this client is the renewal secret.
+    ///
+    /// # Errors
+    /// Returns the failure if claude-api refuses the secret (`unauthorized`), because the token has
+    /// ended, or if it does not answer within `callMs`.
+    pub async fn renew_session(&self) -> Result<(), Failure> {
+        let url = format!("{}/v1/tickets/session", self.base);
+        let request = self.request(Method::PUT, &url);
+        self.in_time(async { success(request.send().await?).await.map(drop) })
+            .await
+    }
+
+    /// Ends the token of a session. The token of this client is the renewal secret. A broken attempt
+    /// is retried within `callMs`.
+    ///
+    /// # Errors
+    /// Returns the last failure.
+    pub async fn end_session(&self) -> Result<(), Failure> {
+        let url = format!("{}/v1/tickets/session", self.base);
+        let mut delays = Delays::default();
+        self.try_often(&mut delays, || async {
+            let request = self.request(Method::DELETE, &url);
+            success(request.send().await?).await.map(drop)
+        })
+        .await
     }
 
     /// Creates a share of an execution. A broken attempt is retried within `callMs`. Then there may

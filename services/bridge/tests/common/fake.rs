@@ -104,6 +104,10 @@ pub struct World {
     pub tokens: Option<HashMap<String, Me>>,
     /// The unused tickets, each with its token and its origin.
     pub tickets: HashMap<String, (String, Option<String>)>,
+    /// The renewal secret of each renewal of a session token.
+    pub renewed: Vec<String>,
+    /// The renewal secrets of the session tokens that were ended.
+    pub ended_sessions: Vec<String>,
     /// The number of questions to whom a token belongs, without those that have no token.
     pub questions: usize,
     /// Questions to whom a token belongs are not answered.
@@ -151,6 +155,7 @@ impl Fake {
             .route("/v1/me", get(me))
             .route("/v1/tickets", post(ticket))
             .route("/v1/tickets/redeem", post(redeem))
+            .route("/v1/tickets/session", put(renew).delete(end_session))
             .route("/health/limits", get(limits))
             .route("/health/ready", get(ready))
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
@@ -206,6 +211,24 @@ impl Fake {
             expires: None,
             share: None,
             quota: None,
+            share_quota: None,
+        };
+        self.change(|w| {
+            let tokens = w.tokens.get_or_insert_default();
+            tokens.insert(token.to_owned(), me);
+        });
+    }
+
+    /// Adds a share of this execution, which counts for this principal.
+    pub fn add_share(&self, token: &str, principal: &str, id: ExecutionId) {
+        let me = Me {
+            principal: None,
+            role: Role::View,
+            name: None,
+            expires: None,
+            share: Some(id),
+            quota: Some(principal.to_owned()),
+            share_quota: Some(token.to_owned()),
         };
         self.change(|w| {
             let tokens = w.tokens.get_or_insert_default();
@@ -355,7 +378,9 @@ async fn gate(
             changed.changed().await.unwrap();
         }
     }
-    if !path.starts_with("/health/") && path != "/v1/tickets/redeem" {
+    let is_public = path.starts_with("/health/")
+        || ["/v1/tickets/redeem", "/v1/tickets/session"].contains(&path.as_str());
+    if !is_public {
         match fake.judge(token.as_deref()) {
             Some(me) if fake.may_see(&me, &path) => {
                 request.extensions_mut().insert(me);
@@ -698,9 +723,26 @@ async fn redeem(Ctx(fake): Ctx<Fake>, body: Bytes) -> Response {
         .filter(|(_, bound)| *bound == origin)
         .map(|(token, _)| token);
     match token.and_then(|token| Some((fake.judge(Some(&token))?, token))) {
-        Some((me, token)) => Json(Redeemed { token, me }).into_response(),
+        Some((me, token)) => {
+            let renewal = format!("ccbr_{token}");
+            Json(Redeemed { token, renewal, me }).into_response()
+        }
         None => problem(&Problem::new(ProblemType::Unauthorized, "no valid ticket")),
     }
+}
+
+/// Notes the renewal of a session token.
+async fn renew(Ctx(fake): Ctx<Fake>, headers: http::HeaderMap) -> http::StatusCode {
+    let renewal = token_of(&headers).unwrap_or_default();
+    fake.change(|w| w.renewed.push(renewal));
+    http::StatusCode::NO_CONTENT
+}
+
+/// Notes the end of a session token.
+async fn end_session(Ctx(fake): Ctx<Fake>, headers: http::HeaderMap) -> http::StatusCode {
+    let renewal = token_of(&headers).unwrap_or_default();
+    fake.change(|w| w.ended_sessions.push(renewal));
+    http::StatusCode::NO_CONTENT
 }
 
 async fn share(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, body: Bytes) -> Response {

@@ -26,7 +26,12 @@ pub(crate) enum Right {
 
 /// The client of a request, as its token says. Every request that concerns executions names it.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Kind);
+pub(crate) struct Caller {
+    kind: Kind,
+    /// The hash of the session token that the request has. `None` if it has another secret, or
+    /// none.
+    session_token: Option<SecretHash>,
+}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -45,15 +50,24 @@ enum Kind {
     },
 }
 
+impl From<Kind> for Caller {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind,
+            session_token: None,
+        }
+    }
+}
+
 impl Caller {
     /// Creates the client of a service without a token file, who may do everything.
     pub(crate) fn anyone() -> Self {
-        Self(Kind::Anyone)
+        Self::from(Kind::Anyone)
     }
 
     /// Creates the holder of a token of the operator's file.
     pub(crate) fn token(row: Arc<TokenRow>) -> Self {
-        Self(Kind::Token(row))
+        Self::from(Kind::Token(row))
     }
 
     /// Creates the holder of a share of the execution `id` of this owner. `hash` is that of the
@@ -65,7 +79,7 @@ impl Caller {
         expires: jiff::Timestamp,
         hash: SecretHash,
     ) -> Self {
-        Self(Kind::Share {
+        Self::from(Kind::Share {
             id,
             owner,
             role,
@@ -74,9 +88,22 @@ impl Caller {
         })
     }
 
+    /// Returns the client with the hash of the session token with which it sent the request.
+    pub(crate) fn with_session_token(self, hash: Option<SecretHash>) -> Self {
+        Self {
+            session_token: hash,
+            ..self
+        }
+    }
+
+    /// Returns the hash of the session token that the request has. `None` if it has another secret.
+    pub(crate) fn session_token(&self) -> Option<SecretHash> {
+        self.session_token
+    }
+
     /// Returns the token or share that the client's secret stands for. `None` without a token file.
     pub(crate) fn subject(&self) -> Option<Subject> {
-        match &self.0 {
+        match &self.kind {
             Kind::Anyone => None,
             Kind::Token(row) => Some(Subject::Token(row.token.sha256)),
             Kind::Share { id, hash, .. } => Some(Subject::Share(*id, *hash)),
@@ -85,15 +112,15 @@ impl Caller {
 
     /// Returns the row of the client's token, if it has a token of the operator's file.
     pub(crate) fn row(&self) -> Option<&Arc<TokenRow>> {
-        match &self.0 {
+        match &self.kind {
             Kind::Token(row) => Some(row),
             Kind::Anyone | Kind::Share { .. } => None,
         }
     }
 
-    /// Returns the answer to `GET /v1/me`, without the key of its quota.
+    /// Returns the answer to `GET /v1/me`, without the keys of its quota.
     pub(crate) fn me(&self) -> Me {
-        match &self.0 {
+        match &self.kind {
             Kind::Anyone => Me::without_tokens(),
             Kind::Token(row) => Me {
                 principal: Some(row.token.principal.clone()),
@@ -102,6 +129,7 @@ impl Caller {
                 expires: row.token.expires,
                 share: None,
                 quota: None,
+                share_quota: None,
             },
             Kind::Share {
                 id, role, expires, ..
@@ -112,6 +140,7 @@ impl Caller {
                 expires: Some(*expires),
                 share: Some(*id),
                 quota: None,
+                share_quota: None,
             },
         }
     }
@@ -130,7 +159,7 @@ impl Caller {
     /// Returns the owner against whose part of shared resources a request counts. The holder of a
     /// share counts for the principal that shared, which otherwise could get more than its part.
     pub(crate) fn quota(&self) -> Owner {
-        match &self.0 {
+        match &self.kind {
             Kind::Share { owner, .. } => *owner,
             Kind::Anyone | Kind::Token(_) => self.owner(),
         }
@@ -138,7 +167,7 @@ impl Caller {
 
     /// Returns whether the executions of every principal are visible to the client.
     pub(crate) fn sees_all(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Anyone => true,
             Kind::Token(row) => row.token.role == Role::Admin,
             Kind::Share { .. } => false,
@@ -148,15 +177,20 @@ impl Caller {
     /// Returns whether the execution `id` of this owner is visible to the client. An execution that
     /// is not visible does not exist for it.
     pub(crate) fn sees(&self, id: ExecutionId, owner: Owner) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Share { id: shared, .. } => *shared == id,
             Kind::Anyone | Kind::Token(_) => self.sees_all() || owner == self.owner(),
         }
     }
 
+    /// Returns whether the client is the holder of a share.
+    pub(crate) fn is_share(&self) -> bool {
+        matches!(self.kind, Kind::Share { .. })
+    }
+
     /// Returns whether the client reads metrics and nothing else.
     pub(crate) fn has_only_metrics(&self) -> bool {
-        matches!(&self.0, Kind::Token(row) if row.token.role == Role::Metrics)
+        matches!(&self.kind, Kind::Token(row) if row.token.role == Role::Metrics)
     }
 
     /// Checks that the client has a right.
@@ -164,7 +198,7 @@ impl Caller {
     /// # Errors
     /// 403 `forbidden`, with the role that would be needed.
     pub(crate) fn check(&self, right: Right) -> Result<(), Problem> {
-        let may = match (&self.0, right) {
+        let may = match (&self.kind, right) {
             (Kind::Anyone, _) => true,
             (Kind::Token(row), Right::View | Right::List) => row.token.role.may_view(),
             (Kind::Token(row), Right::Control | Right::Own) => row.token.role.may_control(),
@@ -177,7 +211,7 @@ impl Caller {
             return Ok(());
         }
         let role = self.me().role.as_str();
-        let detail = match (&self.0, right) {
+        let detail = match (&self.kind, right) {
             (Kind::Share { .. }, Right::List | Right::Own | Right::Metrics) => {
                 "a share opens one execution alone; use a token of the operator for this".to_owned()
             }
@@ -215,7 +249,7 @@ impl Caller {
 
     /// Returns the name of the client for the audit log: the name of its token, `share`, or `-`.
     pub(crate) fn name(&self) -> &str {
-        match &self.0 {
+        match &self.kind {
             Kind::Anyone => "-",
             Kind::Token(row) => &row.token.name,
             Kind::Share { .. } => "share",

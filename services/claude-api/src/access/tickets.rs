@@ -1,6 +1,5 @@
 //! Tickets, each of which opens one WebSocket session of a web page.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use protocol::access::{Ticket, base64url};
 use ring::rand::{SecureRandom, SystemRandom};
 use spool::Owner;
 
+use super::allotted_table::{AllottedTable, Holder};
 use super::subject::Subject;
 
 /// How long a ticket can be redeemed (30 s).
@@ -16,55 +16,33 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
 /// The number of random bytes in a ticket.
 const TICKET_BYTES: usize = 32;
 
-/// The tickets that can still be redeemed. They are only in memory: a restart ends them.
-///
-/// - When is a place taken? When a client with a valid token requests a ticket. It is free again
-///   when the ticket is redeemed, or after 30 s.
-/// - Who waits for whom? Nobody. When a principal has [`TICKETS_PER_OWNER`] tickets, its oldest one
-///   is dropped for a new one. The holders of its shares count for the principal.
-/// - What bounds the other direction? A ticket is redeemed once.
-#[derive(Debug, Default)]
-pub(crate) struct Tickets {
-    // Held for one change; no await happens inside.
-    table: Mutex<Table>,
-}
-
-/// The most tickets of one principal that wait to be redeemed.
+/// The most tickets of the tokens of one principal that wait to be redeemed.
 const TICKETS_PER_OWNER: usize = 256;
 
-/// The tickets by their hash, and for each principal the hashes in the order of creation.
-#[derive(Debug, Default)]
-struct Table {
-    waiting: HashMap<SecretHash, Waiting>,
-    by_owner: HashMap<Owner, VecDeque<SecretHash>>,
+/// The tickets that can still be redeemed. They are only in memory: a restart ends them.
+///
+/// - When is room taken? When a client with a valid token requests a ticket. It is free again when
+///   the ticket is redeemed, or after 30 s.
+/// - Who waits for whom? Nobody. When a principal has [`TICKETS_PER_OWNER`] tickets, its oldest one
+///   is evicted for a new one. Its shares have an allotment of their own, see [`AllottedTable`].
+/// - What bounds the other direction? A ticket is redeemed once.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    // Held for one change; no await happens inside.
+    table: Mutex<AllottedTable<Waiting>>,
 }
 
 /// A ticket that can be redeemed.
 #[derive(Debug)]
 struct Waiting {
     subject: Subject,
-    owner: Owner,
     origin: Option<String>,
-    until: Instant,
 }
 
-impl Table {
-    /// Removes the tickets of an owner that are too old, and one more if there is no room.
-    fn make_room(&mut self, owner: Owner, now: Instant) {
-        let Some(hashes) = self.by_owner.get_mut(&owner) else {
-            return;
-        };
-        while let Some(oldest) = hashes.front() {
-            let waiting = self.waiting.get(oldest);
-            let stays = waiting.is_some_and(|waiting| waiting.until > now);
-            if stays && hashes.len() < TICKETS_PER_OWNER {
-                break;
-            }
-            self.waiting.remove(oldest);
-            hashes.pop_front();
-        }
-        if hashes.is_empty() {
-            self.by_owner.remove(&owner);
+impl Default for Tickets {
+    fn default() -> Self {
+        Self {
+            table: Mutex::new(AllottedTable::new(TICKETS_PER_OWNER)),
         }
     }
 }
@@ -87,16 +65,10 @@ impl Tickets {
         random.map_err(|_| std::io::Error::other("the system has no random numbers"))?;
         let ticket = base64url(&bytes);
         let hash = SecretHash::of(ticket.as_bytes());
-        let waiting = Waiting {
-            subject,
-            owner,
-            origin,
-            until: now + LIFETIME,
-        };
+        let waiting = Waiting { subject, origin };
+        let holder = Holder::new(subject, owner);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.make_room(owner, now);
-        table.waiting.insert(hash, waiting);
-        table.by_owner.entry(owner).or_default().push_back(hash);
+        table.insert(hash, holder, now + LIFETIME, waiting, now);
         Ok(Ticket {
             ticket,
             expires_seconds: LIFETIME.as_secs(),
@@ -113,15 +85,15 @@ impl Tickets {
     ) -> Option<Subject> {
         let hash = SecretHash::of(ticket.as_bytes());
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = table.waiting.remove(&hash)?;
-        table.make_room(found.owner, now);
-        let good = found.until > now && found.origin.as_deref() == origin;
-        good.then_some(found.subject)
+        let waiting = table.remove(&hash, now)?;
+        (waiting.origin.as_deref() == origin).then_some(waiting.subject)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::ExecutionId;
+
     use super::*;
 
     fn subject(name: &str) -> Subject {
@@ -152,33 +124,22 @@ mod tests {
     }
 
     #[test]
-    fn one_principal_cannot_use_up_the_tickets_of_another() {
+    fn neither_another_principal_nor_a_share_uses_up_the_tickets_of_a_principal() {
         let (tickets, now) = (Tickets::default(), Instant::now());
         let [a, b] = ["a", "b"].map(Owner::of);
-        let create = |owner| tickets.create(subject("x"), owner, None, now).unwrap();
-        let other = create(b);
-        let first = create(a);
-        for _ in 0..TICKETS_PER_OWNER {
-            create(a);
+        let create = |subject, owner| tickets.create(subject, owner, None, now).unwrap();
+        let other = create(subject("b"), b);
+        let first = create(subject("a"), a);
+        for n in 0..2 * TICKETS_PER_OWNER {
+            let share = SecretHash::of(&n.to_le_bytes());
+            create(Subject::Share(ExecutionId::random(), share), a);
         }
-        let waiting = tickets.table.lock().unwrap().waiting.len();
-        assert_eq!(waiting, TICKETS_PER_OWNER + 1);
+        assert!(tickets.redeem(&first.ticket, None, now).is_some());
+        let first = create(subject("a"), a);
+        for _ in 0..TICKETS_PER_OWNER {
+            create(subject("a"), a);
+        }
         assert!(tickets.redeem(&other.ticket, None, now).is_some());
         assert!(tickets.redeem(&first.ticket, None, now).is_none());
-    }
-
-    #[test]
-    fn old_tickets_are_removed() {
-        let (tickets, now) = (Tickets::default(), Instant::now());
-        let a = Owner::of("a");
-        for _ in 0..10 {
-            tickets.create(subject("x"), a, None, now).unwrap();
-        }
-        let later = now + LIFETIME;
-        let last = tickets.create(subject("x"), a, None, later).unwrap();
-        assert_eq!(tickets.table.lock().unwrap().waiting.len(), 1);
-        assert!(tickets.redeem(&last.ticket, None, later).is_some());
-        let table = tickets.table.lock().unwrap();
-        assert!(table.waiting.is_empty() && table.by_owner.is_empty());
     }
 }

@@ -26,11 +26,16 @@ use super::description;
 use super::output::is_stream;
 use super::query::{Id, NoQuery};
 use super::reply::{App, Reply, json, json_response};
+use crate::access::session_tokens::NewSession;
 use crate::access::{Caller, Right};
 use crate::service::{NoCaller, Service};
 
 /// The path of the call that uses up a ticket. It needs no token, because the ticket is one.
 pub(super) const REDEEM_PATH: &str = "/v1/tickets/redeem";
+
+/// The path of the calls that renew and end a session token. They have its renewal secret in place
+/// of a token.
+pub(super) const SESSION_PATH: &str = "/v1/tickets/session";
 
 /// The paths that a token of the role `metrics` opens. A bridge asks `/v1/me` before it shows its
 /// own metrics.
@@ -44,8 +49,8 @@ const BODY_BYTES: usize = 4096;
 const NOT_FOUND_AFTER: Duration = Duration::from_millis(3);
 
 /// Middleware that determines the client of a request before the request is handled. The handlers
-/// get the [`Caller`] as an extension. Health pages, the OpenAPI document and the redemption of a
-/// ticket need no token.
+/// get the [`Caller`] as an extension. Health pages, the OpenAPI document, the redemption of a
+/// ticket, and the renewal and the end of a session token need no token.
 ///
 /// Answers 401 `unauthorized` without a valid token, and 429 `too-many-attempts` after too many
 /// wrong ones from one address. Answers 403 `forbidden` if the token has the role `metrics` and the
@@ -92,6 +97,7 @@ pub(super) async fn check(State(service): App, request: Request, next: Next) -> 
 fn is_public(method: &Method, path: &str) -> bool {
     match path {
         REDEEM_PATH => *method == Method::POST,
+        SESSION_PATH => matches!(*method, Method::PUT | Method::DELETE),
         description::PATH => matches!(*method, Method::GET | Method::HEAD),
         _ => false,
     }
@@ -149,7 +155,8 @@ pub(super) async fn me(
 }
 
 /// `POST /v1/tickets`: creates a ticket for the client, with which a web page opens one WebSocket
-/// session. Answers 409 `wrong-state` without a token file: no session needs a ticket then.
+/// session. Answers 409 `wrong-state` without a token file: no session needs a ticket then. Answers
+/// 403 `forbidden` to a session token, which could outlive its session by further tickets.
 pub(super) async fn create_ticket(
     State(service): App,
     Extension(caller): Extension<Caller>,
@@ -163,6 +170,12 @@ pub(super) async fn create_ticket(
             "this service has no token file, so a session needs no ticket",
         )));
     };
+    if caller.session_token().is_some() {
+        return Err(Reply(Problem::new(
+            ProblemType::Forbidden,
+            "the token of a session cannot request a ticket; use the client's own token",
+        )));
+    }
     let tickets = &service.engine.access.tickets;
     let ticket = tickets.create(subject, caller.quota(), request.origin, Instant::now());
     let ticket = ticket.map_err(|error| Problem::new(ProblemType::Internal, error.to_string()))?;
@@ -198,11 +211,45 @@ pub(super) async fn redeem_ticket(
              request a new one with POST /ws-ticket",
         )));
     };
+    let tokens = &access.session_tokens;
+    let session = tokens.create(subject, caller.quota(), Instant::now());
+    let internal = |error: std::io::Error| Problem::new(ProblemType::Internal, error.to_string());
+    let NewSession { token, renewal } = session.map_err(internal)?;
     let redeemed = Redeemed {
-        token: access.session_tokens.create(subject),
+        token,
+        renewal,
         me: service.me(&caller),
     };
     Ok(no_store(StatusCode::OK, json(&redeemed)))
+}
+
+/// `PUT /v1/tickets/session`: renews the session token whose renewal secret is in the header
+/// `Authorization: Bearer`, and answers 204. Answers 401 `unauthorized` if the token has ended.
+pub(super) async fn renew_session(
+    State(service): App,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    _: NoQuery,
+) -> Result<Response, Reply> {
+    let renewal = bearer(&headers).ok_or_else(|| NoCaller::Missing.problem())?;
+    let access = &service.engine.access;
+    if access.session_tokens.renew(&renewal, Instant::now()) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Err(Reply(failure(&service, peer.map(|Extension(peer)| peer))))
+}
+
+/// `DELETE /v1/tickets/session`: ends the session token whose renewal secret is in the header
+/// `Authorization: Bearer`, and answers 204. Also answers 204 if it has ended already.
+pub(super) async fn end_session(
+    State(service): App,
+    headers: HeaderMap,
+    _: NoQuery,
+) -> Result<Response, Reply> {
+    let renewal = bearer(&headers).ok_or_else(|| NoCaller::Missing.problem())?;
+    let access = &service.engine.access;
+    access.session_tokens.end(&renewal, Instant::now());
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `POST .../share`: creates a token that opens this one execution, and answers 201 with it.

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
 use protocol::limits::UNVIEWED_MS_MAX;
-use protocol::{Burned, ExecutionId, Page, Problem, ProblemType, Status, TraceContext, trailers};
+use protocol::{Burned, ExecutionId, Page, Problem, ProblemType, TraceContext, trailers};
 
 use super::follow;
 use super::output::{needs_http_11, stream, viewer};
@@ -20,7 +20,7 @@ use super::reply::{json, json_response};
 use super::trace::BeginsTrace;
 use crate::access::{Caller, Right};
 use crate::execution::Control;
-use crate::service::{Burn, Cancel, Service};
+use crate::service::{Burn, Cancel, Service, VisibleStatus};
 
 /// The HTTP version and the headers of a request, and whether its trace begins at this service.
 type Head = (Version, HeaderMap, Option<Extension<BeginsTrace>>);
@@ -98,7 +98,7 @@ async fn submit(
         *response.status_mut() = code;
         response
     } else {
-        let status = service.status(&acceptance.view).await?;
+        let status = service.status(caller, &acceptance.view).await?;
         json_response(code, status.to_json(service.engine.status_bytes()))
     };
     let text = id.to_string();
@@ -142,7 +142,7 @@ pub(crate) async fn status(
     if follows {
         return Ok(follow::response(service, &caller, view, viewer(&headers)).await?);
     }
-    let status = service.status(&view).await?;
+    let status = service.status(&caller, &view).await?;
     Ok(json_response(
         StatusCode::OK,
         status.to_json(service.engine.status_bytes()),
@@ -157,7 +157,7 @@ async fn control(
     control: Control,
 ) -> Result<Response, Reply> {
     let view = service.find(caller, id, Right::Control).await?;
-    let status = service.control(&view, control).await?;
+    let status = service.control(caller, &view, control).await?;
     Ok(json_response(
         StatusCode::OK,
         status.to_json(service.engine.status_bytes()),
@@ -215,7 +215,7 @@ pub(crate) async fn cancel(
         service.cancel_or_burn(&caller, id, cancel).await?
     } else {
         let view = service.find(&caller, id, Right::Control).await?;
-        Burn::Cancelled(Box::new(service.cancel(&view, cancel).await?))
+        Burn::Cancelled(Box::new(service.cancel(&caller, &view, cancel).await?))
     };
     let body = match cancelled {
         Burn::Cancelled(status) => status.to_json(service.engine.status_bytes()),
@@ -301,7 +301,7 @@ async fn read_status(
     service: &Arc<Service>,
     caller: &Caller,
     id: ExecutionId,
-) -> Result<Status, Problem> {
+) -> Result<VisibleStatus, Problem> {
     let view = service.find(caller, id, Right::List).await?;
-    service.status(&view).await
+    service.status(caller, &view).await
 }

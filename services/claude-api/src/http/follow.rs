@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
-use protocol::{Problem, Status};
+use protocol::Problem;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::access::Caller;
 use crate::execution::Live;
 use crate::execution::live::Published;
 use crate::execution::views::Viewing;
-use crate::service::{FoundExecution, Service};
+use crate::service::{FoundExecution, Service, VisibleStatus};
 use crate::streams::StreamPermit;
 
 /// The shortest time between two lines of a stream of statuses, so a client gets at most 10 per
@@ -29,6 +29,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// The state of one HTTP stream of statuses between two lines.
 struct Follow {
     service: Arc<Service>,
+    /// The client, which decides the fields that the lines show.
+    caller: Caller,
     live: Live,
     /// The channel over which the execution's task publishes each status.
     status: watch::Receiver<Published>,
@@ -56,7 +58,7 @@ pub(crate) async fn response(
     viewer: Option<&str>,
 ) -> Result<Response, Problem> {
     let FoundExecution::Live(live) = &view else {
-        let status = service.status(&view).await?;
+        let status = service.status(caller, &view).await?;
         return Ok(lines(Body::from(line(&service, &status))));
     };
     let place = service.streams.permit(caller.quota())?;
@@ -65,6 +67,7 @@ pub(crate) async fn response(
     let follow = Follow {
         status: live.status.clone(),
         service,
+        caller: caller.clone(),
         live: live.clone(),
         sent: None,
         is_finished: false,
@@ -111,8 +114,9 @@ impl Follow {
             }
         }
         let published = self.status.borrow_and_update().clone();
-        let status = self.service.fill(&self.live, &published);
-        self.is_finished = status.state.is_terminal();
+        self.is_finished = published.status.state.is_terminal();
+        let service = &self.service;
+        let status = service.published_status(&self.caller, &self.live, &published);
         self.sent = Some(Instant::now());
         Some(Ok(line(&self.service, &status)))
     }
@@ -126,7 +130,7 @@ impl Follow {
 }
 
 /// Returns a status as one line of JSON, with a line feed.
-fn line(service: &Service, status: &Status) -> Bytes {
+fn line(service: &Service, status: &VisibleStatus) -> Bytes {
     let mut line = status.to_json(service.engine.status_bytes());
     line.push(b'\n');
     line.into()

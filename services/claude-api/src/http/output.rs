@@ -221,25 +221,11 @@ async fn next_frame(
     };
     match reader.next(CHUNK_BYTES).await {
         Ok(Some(bytes)) => Some((Ok(permit.frame(bytes)), Step::Data(reader))),
-        Ok(None) => match terminal(service, view).await {
+        Ok(None) => match service.terminal_status(view).await {
             Some(status) => Some((Ok(Frame::trailers(trailer(&status))), Step::Finished)),
             None => Some((abort("the execution's owner died").await, Step::Finished)),
         },
         Err(error) => Some((abort(&error.to_string()).await, Step::Finished)),
-    }
-}
-
-/// Waits for the terminal status of an execution, which is published a moment after the end of its
-/// output. `None` if the task that runs the execution died, or if the status cannot be read: then
-/// the stream has no trailers and is aborted.
-async fn terminal(service: &Arc<Service>, view: &FoundExecution) -> Option<Status> {
-    match view {
-        FoundExecution::Live(live) => live.ended().await.ok(),
-        FoundExecution::Ended(_) => service
-            .status(view)
-            .await
-            .ok()
-            .filter(|s| s.state.is_terminal()),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::access::Caller;
 use crate::access::guarded::AuditRecord;
 
 /// The words of this service's paths, which an audit line shows.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
     "box",
     "cancel",
     "events",
@@ -32,6 +32,7 @@ const WORDS: [&str; 20] = [
     "ready",
     "redeem",
     "resume",
+    "session",
     "share",
     "startup",
     "tickets",

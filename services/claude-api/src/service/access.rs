@@ -1,11 +1,13 @@
 //! Authentication: who sends a request.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use protocol::{Me, Problem, ProblemType, Secret};
 
 use super::Service;
 use crate::access::reload::Reading;
+use crate::access::session_tokens::is_session_token;
 use crate::access::shares::{self, Shares};
 use crate::access::{Caller, Right, Subject};
 use crate::registry::Lookup;
@@ -49,14 +51,34 @@ impl Service {
         }
         let secret = secret.ok_or(NoCaller::Missing)?;
         let text = secret.expose();
-        let subject = match shares::execution_of(text) {
-            Some(id) => Subject::Share(id, secret.hash()),
-            None => {
-                let signed = access.session_tokens.parse(text);
-                signed.unwrap_or_else(|| Subject::Token(secret.hash()))
-            }
+        let hash = secret.hash();
+        let (subject, session_token) = if is_session_token(text) {
+            let subject = access.session_tokens.find(&hash, Instant::now());
+            (subject.ok_or(NoCaller::Wrong)?, Some(hash))
+        } else {
+            let shared = shares::execution_of(text);
+            let subject = shared.map_or(Subject::Token(hash), |id| Subject::Share(id, hash));
+            (subject, None)
         };
-        self.resolve(subject).await.ok_or(NoCaller::Wrong)
+        let caller = self.resolve(subject).await.ok_or(NoCaller::Wrong)?;
+        Ok(caller.with_session_token(session_token))
+    }
+
+    /// Returns the client as its token says now. `None` if its token, its share or its session
+    /// token has ended.
+    async fn resolve_again(self: &Arc<Self>, caller: &Caller) -> Option<Caller> {
+        let session_token = caller.session_token();
+        if let Some(hash) = session_token {
+            let tokens = &self.engine.access.session_tokens;
+            tokens.find(&hash, Instant::now())?;
+        }
+        match caller.subject() {
+            None => Some(caller.clone()),
+            Some(subject) => {
+                let now = self.resolve(subject).await?;
+                Some(now.with_session_token(session_token))
+            }
+        }
     }
 
     /// Returns the client that a token or share belongs to. `None` if it does not exist any more,
@@ -130,13 +152,8 @@ impl Service {
         caller: &Caller,
         right: Right,
     ) -> Result<Caller, Problem> {
-        let now = match caller.subject() {
-            None => caller.clone(),
-            Some(subject) => {
-                let now = self.resolve(subject).await;
-                now.ok_or_else(|| NoCaller::Wrong.problem())?
-            }
-        };
+        let now = self.resolve_again(caller).await;
+        let now = now.ok_or_else(|| NoCaller::Wrong.problem())?;
         now.check(right)?;
         Ok(now)
     }
@@ -144,33 +161,46 @@ impl Service {
     /// Returns the answer to `GET /v1/me`.
     pub(crate) fn me(&self, caller: &Caller) -> Me {
         let access = &self.engine.access;
-        let quota = access
-            .has_tokens()
-            .then(|| access.session_tokens.quota_key(caller.quota()));
+        let keys = &access.quota_keys;
+        let share_quota = match caller.subject() {
+            Some(Subject::Share(_, hash)) => Some(keys.of_share(&hash)),
+            Some(Subject::Token(_)) | None => None,
+        };
         Me {
-            quota,
+            quota: access.has_tokens().then(|| keys.of_owner(caller.quota())),
+            share_quota,
             ..caller.me()
         }
     }
 
     /// Waits until the open streams of the client must end: its token was removed, has expired, or
-    /// has changed as `TokenRow::revoked` says; or its share has ended. A share is checked every
-    /// 5 s. Never returns without a token file. Cancel-safe.
+    /// has changed as `TokenRow::revoked` says; or its share or its session token has ended. Shares
+    /// and session tokens are checked every 5 s. Never returns without a token file. Cancel-safe.
     pub(crate) async fn revoked(self: &Arc<Self>, caller: &Caller) {
-        if let Some(row) = caller.row() {
-            return row.revoked.cancelled().await;
-        }
-        let Some(subject) = caller.subject() else {
-            return std::future::pending().await;
-        };
-        loop {
-            tokio::time::sleep(SHARE_CHECK).await;
-            if self.resolve(subject).await.is_none() {
-                return;
+        let token_is_revoked = async {
+            match caller.row() {
+                Some(row) => row.revoked.cancelled().await,
+                None => std::future::pending().await,
             }
+        };
+        let is_checked = caller.is_share() || caller.session_token().is_some();
+        let has_ended = async {
+            if !is_checked {
+                std::future::pending::<()>().await;
+            }
+            loop {
+                tokio::time::sleep(CHECK_INTERVAL).await;
+                if self.resolve_again(caller).await.is_none() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = token_is_revoked => {}
+            () = has_ended => {}
         }
     }
 }
 
-/// The interval at which an open stream checks that its share still exists.
-const SHARE_CHECK: std::time::Duration = std::time::Duration::from_secs(5);
+/// The interval at which an open stream checks that its share or session token still exists (5 s).
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);

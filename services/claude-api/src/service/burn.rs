@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use protocol::{ExecutionId, Problem, ProblemType, Status};
+use protocol::{ExecutionId, Problem, ProblemType};
 use spool::Owner;
 
 use super::find::visible;
+use super::visible_status::VisibleStatus;
 use super::{Cancel, Service, deleted, problem, queue_full};
 use crate::access::{Caller, Right};
 use crate::registry::{IdLock, Lookup, NotBurned};
@@ -19,7 +20,7 @@ use crate::registry::{IdLock, Lookup, NotBurned};
 #[derive(Debug)]
 pub enum Burn {
     /// An execution with this id exists. It was cancelled as usual and has this status.
-    Cancelled(Box<Status>),
+    Cancelled(Box<VisibleStatus>),
     /// No execution has this id. It was burned, so it cannot be accepted for an hour from now.
     Burned,
 }
@@ -54,7 +55,7 @@ impl Service {
                 known => visible(known, &caller, id)?,
             };
             drop(id_lock);
-            let status = service.cancel(&view, cancel).await?;
+            let status = service.cancel(&caller, &view, cancel).await?;
             Ok(Burn::Cancelled(Box::new(status)))
         });
         work.await.unwrap_or_else(|error| {

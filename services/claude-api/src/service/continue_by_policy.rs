@@ -224,7 +224,7 @@ impl Service {
         let live = self.enqueue(continuation);
         // Still queued: the execution that it continues holds the lane and the conversation.
         let _ = self
-            .control(&FoundExecution::Live(live), Control::Cancel)
+            .apply(&FoundExecution::Live(live), Control::Cancel)
             .await;
     }
 

@@ -52,7 +52,7 @@ impl Service {
             Err(problem) if problem.kind == ProblemType::Deleted => return Err(not_found(id)),
             Err(problem) => return Err(problem),
         };
-        let shown = self.status(&view).await?;
+        let shown = self.whole_status(&view).await?;
         let refuse = |reason: String| {
             Problem::new(ProblemType::WrongState, reason).with("state", shown.state.as_str())
         };

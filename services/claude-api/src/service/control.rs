@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Problem, ProblemType, Status};
+use protocol::{Problem, ProblemType};
 
+use super::visible_status::VisibleStatus;
 use super::{FoundExecution, Service, spool_unwritable};
+use crate::access::Caller;
 use crate::execution::Control;
 use crate::execution::live::{Live, SIGNAL_WAIT};
 use crate::execution::views::Viewer;
@@ -37,19 +39,20 @@ impl Service {
     /// # Errors
     /// 507 `spool-unwritable` if a scheduled cancel could not be written to disk, and the errors of
     /// [`Service::control`].
-    pub async fn cancel(
+    pub(crate) async fn cancel(
         self: &Arc<Self>,
+        caller: &Caller,
         view: &FoundExecution,
         cancel: Cancel,
-    ) -> Result<Status, Problem> {
+    ) -> Result<VisibleStatus, Problem> {
         let (live, after, viewer) = match (view, cancel) {
             (FoundExecution::Live(live), Cancel::Unviewed { after, viewer }) => {
                 (live, after, viewer)
             }
-            _ => return self.control(view, Control::Cancel).await,
+            _ => return self.control(caller, view, Control::Cancel).await,
         };
         if live.status.borrow().status.state.is_terminal() {
-            return self.status(view).await;
+            return self.status(caller, view).await;
         }
         self.cancel_unviewed(live, after, viewer);
         match live.views.record(&live.entry).await {
@@ -66,7 +69,7 @@ impl Service {
                 return Err(spool_unwritable());
             }
         }
-        self.status(view).await
+        self.status(caller, view).await
     }
 
     /// Starts a task that cancels a live execution once no client has had a stream of its output or
@@ -93,10 +96,8 @@ impl Service {
             }
             tracing::info!(execution = %live.id, "nobody views the execution; cancelling");
             let id = live.id;
-            if let Err(problem) = service
-                .control(&FoundExecution::Live(live), Control::Cancel)
-                .await
-            {
+            let view = FoundExecution::Live(live);
+            if let Err(problem) = service.apply(&view, Control::Cancel).await {
                 tracing::error!(
                     execution = %id,
                     detail = problem.detail,
@@ -106,7 +107,22 @@ impl Service {
         });
     }
 
-    /// Pauses, resumes or cancels an execution, and returns its status.
+    /// Pauses, resumes or cancels an execution as [`Self::apply`] does, and returns its status as
+    /// the client may see it.
+    ///
+    /// # Errors
+    /// The errors of [`Self::apply`] and of [`Service::status`].
+    pub(crate) async fn control(
+        self: &Arc<Self>,
+        caller: &Caller,
+        view: &FoundExecution,
+        control: Control,
+    ) -> Result<VisibleStatus, Problem> {
+        self.apply(view, control).await?;
+        self.status(caller, view).await
+    }
+
+    /// Pauses, resumes or cancels an execution.
     ///
     /// A control of a running execution returns once the first signal was sent to its processes,
     /// after at most 100 ms; the new state may follow a moment later. The cancel of a queued
@@ -114,13 +130,13 @@ impl Service {
     /// recorded. A control that changes nothing, such as the pause of an ended execution, succeeds.
     ///
     /// # Errors
-    /// 409 `wrong-state` for the pause of a queued execution, which has no process; the errors of
-    /// [`Service::status`].
-    pub async fn control(
+    /// 409 `wrong-state` for the pause of a queued execution, which has no process; 500 `internal`
+    /// for an execution that was not recovered.
+    pub(super) async fn apply(
         self: &Arc<Self>,
         view: &FoundExecution,
         control: Control,
-    ) -> Result<Status, Problem> {
+    ) -> Result<(), Problem> {
         if let FoundExecution::Ended(entry) = view
             && !entry.is_terminal()
         {
@@ -147,7 +163,7 @@ impl Service {
             // Concurrent: neither the signal nor the disk waits for the other.
             tokio::join!(live.answered(answer), noted);
         }
-        self.status(view).await
+        Ok(())
     }
 }
 

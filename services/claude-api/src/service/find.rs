@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use protocol::{ExecutionId, Problem, ProblemType, Reason, State, Status};
 
+use super::visible_status::VisibleStatus;
 use super::{Service, deleted, not_found, problem};
 use crate::access::{Caller, Right};
 use crate::execution::live::{Live, Published};
@@ -124,13 +125,50 @@ impl Service {
             .map_or(FoundExecution::Ended(entry), FoundExecution::Live)
     }
 
-    /// Returns the present status of an execution. A live one is answered from memory, with current
-    /// counters and position in the queue, any other from the disk.
+    /// Returns the present status of an execution, as the client may see it. A live one is answered
+    /// from memory, with current counters and position in the queue, any other from the disk.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// 500 `internal` after a disk error, which is logged; 410 `deleted` if the execution was just
     /// deleted.
-    pub async fn status(self: &Arc<Self>, view: &FoundExecution) -> Result<Status, Problem> {
+    pub(crate) async fn status(
+        self: &Arc<Self>,
+        caller: &Caller,
+        view: &FoundExecution,
+    ) -> Result<VisibleStatus, Problem> {
+        let status = self.whole_status(view).await?;
+        Ok(VisibleStatus::new(status, caller))
+    }
+
+    /// Returns the status that the execution's task published last, completed as [`Self::fill`]
+    /// does, and as the client may see it.
+    pub(crate) fn published_status(
+        &self,
+        caller: &Caller,
+        live: &Live,
+        published: &Published,
+    ) -> VisibleStatus {
+        VisibleStatus::new(self.fill(live, published), caller)
+    }
+
+    /// Waits for the terminal status of an execution, whose state, exit code, length and checksum
+    /// are the trailers of its output. It is published a moment after the end of the output. `None`
+    /// if the task that runs the execution died, or if the status cannot be read. Cancel-safe.
+    pub(crate) async fn terminal_status(self: &Arc<Self>, view: &FoundExecution) -> Option<Status> {
+        let status = match view {
+            FoundExecution::Live(live) => live.ended().await.ok(),
+            FoundExecution::Ended(_) => self.whole_status(view).await.ok(),
+        };
+        status.filter(|status| status.state.is_terminal())
+    }
+
+    /// Returns the present status of an execution with all fields, for the service itself. Fails as
+    /// [`Self::status`] does.
+    pub(super) async fn whole_status(
+        self: &Arc<Self>,
+        view: &FoundExecution,
+    ) -> Result<Status, Problem> {
         match view {
             FoundExecution::Live(live) => {
                 let published = live.status.borrow().clone();
@@ -194,7 +232,7 @@ impl Service {
     /// Returns the status that the execution's task published last, completed with the values that
     /// change too often to be published: the counters, the position in the queue, and the
     /// deliveries of the webhook.
-    pub(crate) fn fill(&self, live: &Live, published: &Published) -> Status {
+    fn fill(&self, live: &Live, published: &Published) -> Status {
         let mut status = live.fill(published, std::time::Instant::now());
         if status.state == State::Queued {
             status.queue_position = self.engine.registry.position(live.id);

@@ -55,7 +55,7 @@ impl Service {
         let live = match view {
             FoundExecution::Live(live) => live,
             FoundExecution::Ended(_) => {
-                let state = self.status(view).await?.state;
+                let state = self.whole_status(view).await?.state;
                 return Err(wrong_state(state, "the execution has ended"));
             }
         };

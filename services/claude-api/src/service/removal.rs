@@ -33,7 +33,7 @@ impl Service {
         id: ExecutionId,
     ) -> Result<(), Problem> {
         let view = self.find(caller, id, Right::Own).await?;
-        let state = self.status(&view).await?.state;
+        let state = self.whole_status(&view).await?.state;
         let not_ended = || {
             Problem::new(
                 ProblemType::WrongState,

@@ -10,7 +10,15 @@ const TAG: &str = "access";
 
 /// Returns the operations of this module.
 pub(super) fn operations() -> Vec<Operation> {
-    vec![me(), share(), end_share(), create_ticket(), redeem_ticket()]
+    vec![
+        me(),
+        share(),
+        end_share(),
+        create_ticket(),
+        redeem_ticket(),
+        renew_session(),
+        end_session(),
+    ]
 }
 
 fn me() -> Operation {
@@ -98,7 +106,25 @@ fn redeem_ticket() -> Operation {
     secret(operation, 200)
 }
 
-/// Adds a header to an answer with a secret, so that no cache stores it.
+fn renew_session() -> Operation {
+    let text = "Renews the token of a session for 2 min, for bridges. The renewal secret stands in \
+        place of a token.";
+    Operation::new(("PUT", "/v1/tickets/session"), "renewSession", TAG, text)
+        .public()
+        .answer(204, "The token is renewed.", &[])
+        .problems(&[P::InvalidQuery, P::Unauthorized, P::TooManyAttempts])
+}
+
+fn end_session() -> Operation {
+    let text = "Ends the token of a session, for bridges. The renewal secret stands in place of a \
+        token.";
+    Operation::new(("DELETE", "/v1/tickets/session"), "endSession", TAG, text)
+        .public()
+        .answer(204, "The token has ended.", &[])
+        .problems(&[P::InvalidQuery, P::Unauthorized])
+}
+
+/// Adds the header of an answer with a secret, which no cache may store.
 fn secret(operation: Operation, code: u16) -> Operation {
     let no_store = json!({ "type": "string", "const": "no-store" });
     operation.header(code, "Cache-Control", no_store, "The answer has a secret.")

@@ -69,7 +69,13 @@ fn me() -> Value {
         .field("share", or_null(share))
         .field(
             "quota",
-            or_null(text("The key by which bridges count sessions.")),
+            or_null(text(
+                "The key by which bridges count a principal with its shares.",
+            )),
+        )
+        .field(
+            "shareQuota",
+            or_null(text("The key by which bridges count one share.")),
         )
         .build()
 }
@@ -106,6 +112,10 @@ fn redeem() -> Value {
 fn redeemed() -> Value {
     Object::new("The token of a session.")
         .field("token", text("A token that stands for the client's own."))
+        .field(
+            "renewal",
+            text("The secret that renews and ends the token."),
+        )
         .field("me", reference("Me"))
         .build()
 }

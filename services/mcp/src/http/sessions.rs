@@ -8,7 +8,7 @@
 //!   longest time ends. Its client gets 404 (Not Found) and begins a new session. If no session is
 //!   idle, the `initialize` is refused with 503 (Service Unavailable). A session is idle while it
 //!   has no open response and no running request.
-//! - Each principal has a limit of its own. An idle session may be ended for a new one of the same
+//! - Each principal has a limit of its own, and so have its shares. An idle session may be ended for a new one of the same
 //!   principal. It is ended for a new one of another principal only if its own principal has more
 //!   sessions than that one.
 //! - A session belongs to the principal that began it. For everybody else it does not exist.
@@ -104,7 +104,7 @@ impl Sessions {
             }
             let idle = self.table.remove_idle(owner, is_own_limit);
             let limit = if is_own_limit {
-                self.by_owner.limit()
+                self.by_owner.limit_of(owner)
             } else {
                 self.max
             };

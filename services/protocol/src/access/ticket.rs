@@ -60,14 +60,29 @@ impl std::fmt::Debug for Redeem {
 pub struct Redeemed {
     /// A token that stands for the one with which the ticket was requested. It stops working
     /// together with that one.
+    ///
+    /// It also ends 2 min after its creation or its last renewal, and 12 h after its creation.
     pub token: String,
+    /// The secret that renews the token and ends it, with `PUT` and `DELETE` of
+    /// `/v1/tickets/session`. It opens nothing else.
+    pub renewal: String,
     /// To whom the token belongs.
     pub me: Me,
 }
 
+impl Redeemed {
+    /// The time after which a bridge renews the token, in seconds. Several renewals may fail before
+    /// the token ends.
+    pub const RENEWAL_SECONDS: u64 = 15;
+}
+
 impl std::fmt::Debug for Redeemed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { token: _, me } = self;
+        let Self {
+            token: _,
+            renewal: _,
+            me,
+        } = self;
         f.debug_struct("Redeemed").field("me", me).finish()
     }
 }

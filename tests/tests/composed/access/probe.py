@@ -92,6 +92,8 @@ def requests(victim):
     yield "GET", f"{execution}/output", {}, None
     for path in ["/v1/tickets", "/v1/tickets/redeem", "/ws-ticket"]:
         yield "POST", path, {}, json.dumps({"ticket": "A" * 43}) if "redeem" in path else "{}"
+    for method in ["PUT", "DELETE"]:
+        yield method, "/v1/tickets/session", {"Authorization": "Bearer ccbr_" + "A" * 43}, None
     yield "POST", "/mcp", {"Accept": "application/json, text/event-stream"}, json.dumps(initialize)
 
 

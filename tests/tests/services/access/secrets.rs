@@ -45,7 +45,11 @@ async fn use_everything(api: &mut Api) -> Secrets {
                 401
             );
         }
-        texts.extend([token, ticket, session]);
+        let renewal = redeemed["renewal"].as_str().expect("a secret").to_owned();
+        let renew = api.http_with(&renewal);
+        let (code, ..) = send(&renew, Method::PUT, "/v1/tickets/session", "").await;
+        assert_eq!(code, 204);
+        texts.extend([token, ticket, session, renewal]);
     }
     let unused = ticket(&alice, None).await;
     let of_token = ticket(&alice, None).await;
@@ -94,6 +98,7 @@ async fn misuse_everything(api: &Api, secrets: &Secrets) {
             RawRequest::new("POST", "/v1/tickets/redeem")
                 .body(format!(r#"{{"ticket":"{secret}"}}"#)),
             RawRequest::new("POST", "/v1/tickets/redeem").body(format!(r#"{{"{secret}":1}}"#)),
+            RawRequest::new("PUT", &format!("/v1/tickets/session?{secret}=1")).bearer(secret),
             RawRequest::new("POST", "/v1/tickets")
                 .body(format!(r#"{{"{secret}":1}}"#))
                 .bearer(secret),

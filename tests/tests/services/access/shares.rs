@@ -1,5 +1,6 @@
 //! Shares: tokens that open one execution.
 
+mod hidden_fields;
 mod lifetime;
 
 use cc_tests::harness::StackOptions;
@@ -20,7 +21,7 @@ async fn a_share_to_view_opens_status_follow_output_and_events() {
     let (code, me) = guest.get("/v1/me").await.expect("an answer");
     assert_eq!(code, 200, "{me}");
     let expected = json!({"principal": null, "role": "view", "name": null, "share": gate.id,
-        "expires": me["expires"], "quota": me["quota"]});
+        "expires": me["expires"], "quota": me["quota"], "shareQuota": me["shareQuota"]});
     assert_eq!(me, expected);
     let owner = alice.get("/v1/me").await.expect("an answer").1;
     assert!(

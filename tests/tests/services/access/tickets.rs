@@ -85,7 +85,7 @@ async fn a_session_token_ends_with_its_token_and_with_the_service() {
     accept(&session, &late, "@say x", json!({})).await;
     assert_eq!(ended(&session, &late).await["principal"], "team-a");
     api.crash().await;
-    // Tickets and the key of session tokens are in memory alone.
+    // Tickets and session tokens are in memory alone.
     assert_eq!(redeem(&api.anonymous(), &lost, None).await.0, 401);
     until_code(&session, 401, IN_FORCE).await;
     let again = ticket(&alice, None).await;

@@ -31,6 +31,7 @@ fn me(principal: &str) -> Me {
         expires: None,
         share: None,
         quota: None,
+        share_quota: None,
     }
 }
 
@@ -46,6 +47,7 @@ const TIMES: JudgeTimes = JudgeTimes {
     fresh: Duration::from_millis(400),
     repeat: Duration::from_millis(40),
     patience: Duration::from_millis(300),
+    renewal: Duration::from_millis(40),
 };
 /// Far longer than any step of these tests takes.
 const SOON: Duration = Duration::from_secs(20);

@@ -23,7 +23,7 @@ async fn burn(service: &Arc<Service>, id: ExecutionId) -> Result<Option<State>, 
         .await
     {
         Ok(Burn::Burned) => Ok(None),
-        Ok(Burn::Cancelled(status)) => Ok(Some(status.state)),
+        Ok(Burn::Cancelled(status)) => Ok(Some(status.state())),
         Err(problem) => Err(problem.kind),
     }
 }

@@ -322,7 +322,7 @@ async fn a_sha256_that_a_stop_prevented_is_added_after_a_read_of_the_status() {
         .unwrap();
     let ask = async {
         loop {
-            let status = service.status(&view).await.unwrap();
+            let status = service.whole_status(&view).await.unwrap();
             if let Some(digest) = status.sha256 {
                 return digest;
             }

@@ -137,8 +137,8 @@ impl Table {
 
     /// Removes an idle session for a new one of this owner, and returns its id. It is the session
     /// that has been idle for the longest time, of the principal with the most sessions. With
-    /// `only_own`, or if no other principal has more sessions than this one, it is a session of the
-    /// same principal. `None` if there is no such session.
+    /// `only_own`, it is a session that counts for the same limit as the new one. If no other
+    /// principal has more sessions than this one, it is a session of the same principal. `None` if there is no such session.
     pub(super) fn remove_idle(&self, owner: &Owner, only_own: bool) -> Option<SessionId> {
         let mut open = self.lock();
         let mut counts: HashMap<Option<&Arc<str>>, usize> = HashMap::new();
@@ -150,7 +150,10 @@ impl Table {
         let own = count_of(owner) + 1;
         let may_end = |entry: &Entry| {
             let other = &entry.slot.owner;
-            owner.may_end(other) || (!only_own && count_of(other) > own)
+            match only_own {
+                true => owner.counts_with(other),
+                false => owner.may_end(other) || count_of(other) > own,
+            }
         };
         let idle = open.iter().filter(|(_, entry)| entry.uses == 0);
         let (id, _) = idle
@@ -247,7 +250,7 @@ mod tests {
             quota: None,
         });
         assert!(table.enter("first", &share).is_err());
-        // The holder of a share ends no session of its principal, but the principal may end one.
+        // The holder of a share ends no session of its principal.
         assert_eq!(table.remove_idle(&share, true), None);
         let token = Owner::from(&Caller {
             token: "another".parse().ok(),
@@ -256,6 +259,20 @@ mod tests {
         });
         assert!(table.enter("first", &token).is_err());
         assert_eq!(table.remove_idle(&token, true), Some("first".into()));
+    }
+
+    #[test]
+    fn a_principal_ends_a_session_of_its_share_only_when_all_slots_are_in_use() {
+        let a = owner("a");
+        let share = Owner::from(&Caller {
+            share: Some(protocol::ExecutionId::random()),
+            quota: Some("a".into()),
+            ..Caller::default()
+        });
+        let table = table_of([("of the share", &share), ("own", &a)]);
+        assert_eq!(table.remove_idle(&a, true), Some("own".into()));
+        assert_eq!(table.remove_idle(&a, true), None, "it would make no room");
+        assert_eq!(table.remove_idle(&a, false), Some("of the share".into()));
     }
 
     #[test]

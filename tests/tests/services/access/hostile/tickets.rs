@@ -93,7 +93,8 @@ fn tickets(world: &World) -> Vec<Attempt> {
     all
 }
 
-/// A session token names a token by its hash, with a signature of the service.
+/// A session token is 32 bytes that the service cannot be made to accept otherwise. Only its renewal
+/// secret renews and ends it.
 fn forged(world: &World) -> Vec<Attempt> {
     let text = world
         .session
@@ -109,26 +110,33 @@ fn forged(world: &World) -> Vec<Attempt> {
         bytes[at] ^= 1;
         bytes
     };
-    // The layout: the kind, 16 bytes of an id, 32 bytes of a hash, 32 bytes of the signature.
     let admin = protocol::SecretHash::of(world.token("admin").as_bytes());
-    let mut of_admin = bytes.clone();
-    of_admin[17..49].copy_from_slice(admin.as_bytes());
-    let unsigned = [&of_admin[..49], &[0; 32]].concat();
+    let session = |method: &str| RawRequest::new(method, "/v1/tickets/session");
     vec![
-        wrong("another kind", &changed(0)),
-        wrong("another id", &changed(1)),
-        wrong("another hash", &changed(17)),
-        wrong("the hash of the admin", &of_admin),
-        wrong("the hash of the admin and an empty signature", &unsigned),
-        wrong("another signature", &changed(49)),
-        wrong("another end of the signature", &changed(80)),
-        wrong("half of the signature", &bytes[..65]),
-        wrong("no signature", &bytes[..49]),
-        wrong("a longer signature", &[&bytes[..], &[0; 3]].concat()),
+        wrong("another first byte", &changed(0)),
+        wrong("another last byte", &changed(31)),
+        wrong("the hash of the admin", admin.as_bytes()),
+        wrong("half of its bytes", &bytes[..16]),
+        wrong("more bytes", &[&bytes[..], &[0; 3]].concat()),
+        wrong("no bytes", &[]),
         Attempt::unauthorized("a session token without its prefix", put().bearer(text)),
         Attempt::unauthorized(
             "a session token as a share",
             put().bearer(&format!("ccbs_{text}")),
+        ),
+        Attempt::unauthorized("a renewal without a secret", session("PUT")),
+        Attempt::unauthorized("an end without a secret", session("DELETE")),
+        Attempt::unauthorized(
+            "a renewal with the session token",
+            session("PUT").bearer(&world.session),
+        ),
+        Attempt::unauthorized(
+            "a renewal with the bytes of the session token",
+            session("PUT").bearer(&format!("ccbr_{text}")),
+        ),
+        Attempt::unauthorized(
+            "a renewal with a token",
+            session("PUT").bearer(world.token("alice")),
         ),
     ]
 }

@@ -8,7 +8,7 @@ async fn an_execution_reports_its_end_once_and_its_status_says_so() {
     let service = open_with(dir.path(), FLAGS);
     let id = accept(&service, body(URL)).await.unwrap();
     let view = service.look_up(id).await.unwrap().into_option().unwrap();
-    let shown = service.status(&view).await.unwrap().webhook.unwrap();
+    let shown = service.whole_status(&view).await.unwrap().webhook.unwrap();
     assert_eq!(shown, WebhookStatus::new(&Webhook::new(URL)));
     assert_eq!(shown.host, "hooks.example");
     // The registry is closed, so the execution waits.
@@ -18,14 +18,14 @@ async fn an_execution_reports_its_end_once_and_its_status_says_so() {
     let courier = Recorder::new(true);
     let deliveries = deliveries(&service, &courier, now);
     let view = service.look_up(id).await.unwrap().into_option().unwrap();
-    let before = service.status(&view).await.unwrap().webhook.unwrap();
+    let before = service.whole_status(&view).await.unwrap().webhook.unwrap();
     assert_eq!((before.pending, before.delivered), (1, 0));
     assert_eq!(deliver_due(&deliveries).await, None);
     let seen = courier.seen.lock().unwrap().clone();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].payload["type"], "execution.ended");
     assert_eq!(seen[0].payload["data"]["state"], "cancelled");
-    let after = service.status(&view).await.unwrap().webhook.unwrap();
+    let after = service.whole_status(&view).await.unwrap().webhook.unwrap();
     assert_eq!((after.pending, after.delivered), (0, 1));
     assert_eq!(
         after.last.as_ref().unwrap().result,
@@ -160,7 +160,7 @@ async fn a_stall_is_reported_while_the_execution_runs() {
         HashMap::from([(format!("evt_{id}_stalled_1"), 1)])
     );
     let view = service.look_up(id).await.unwrap().into_option().unwrap();
-    let shown = service.status(&view).await.unwrap().webhook.unwrap();
+    let shown = service.whole_status(&view).await.unwrap().webhook.unwrap();
     assert_eq!((shown.pending, shown.delivered), (0, 1));
     assert_eq!(ledgers(dir.path()), 1, "it has not ended");
 }
