@@ -97,7 +97,7 @@ impl Upstream {
     /// Returns the last failure.
     pub async fn end_session(&self) -> Result<(), Failure> {
         let url = format!("{}/v1/tickets/session", self.base);
-        let mut delays = Delays::default();
+        let mut delays = delays();
         self.try_often(&mut delays, || async {
             let request = self.request(Method::DELETE, &url);
             success(request.send().await?).await.map(drop)
