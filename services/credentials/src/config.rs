@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use grants::Timing;
 use tracing_subscriber::EnvFilter;
 
 use crate::prices::Prices;
@@ -151,6 +152,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// The sender of webhooks.
     pub webhooks: Sender,
+    /// The timing of the control connection. No flag sets it, because claude-api has the same.
+    pub timing: Timing,
 }
 
 impl Config {
@@ -229,6 +232,7 @@ impl Config {
             shutdown_time: Duration::from_millis(shutdown_ms),
             log_format,
             webhooks,
+            timing: Timing::default(),
         })
     }
 }

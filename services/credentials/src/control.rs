@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use grants::Timing;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,8 @@ pub struct Control {
     pub forwarder: Arc<Forwarder>,
     /// The sender of webhooks.
     pub webhooks: Arc<Sender>,
+    /// The beats, and the silence after which the connection counts as lost.
+    pub timing: Timing,
 }
 
 impl Control {
@@ -81,7 +84,13 @@ impl Control {
             Ok(Err(error)) => return error.into(),
             Err(_) => return io::Error::from(io::ErrorKind::TimedOut).into(),
         };
-        let connection = Connection::new(stream, &self.table, &self.forwarder, &self.webhooks);
+        let connection = Connection::new(
+            stream,
+            &self.table,
+            &self.forwarder,
+            &self.webhooks,
+            self.timing,
+        );
         connection.serve(|| delays.reset()).await
     }
 
