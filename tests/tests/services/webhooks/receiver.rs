@@ -1,4 +1,5 @@
-//! A receiver of webhooks: an HTTPS server on localhost that records its requests.
+//! A receiver of webhooks: an HTTPS server on localhost that records its requests, and whose port may
+//! be closed for a while.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -8,19 +9,24 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// A running receiver.
+/// A receiver, which may be closed.
 pub(super) struct Receiver {
     port: u16,
+    /// Keeps the port while nobody listens on it, so that no other program gets it. The kernel
+    /// refuses connections to it meanwhile.
+    closed: Option<TcpSocket>,
+    server: Arc<ServerConfig>,
+    status: Arc<AtomicU16>,
     /// The TLS settings of a sender that trusts the receiver.
     pub(super) trusted: Arc<ClientConfig>,
     /// The certificate of the authority that such a sender trusts, as PEM.
     pub(super) authority: String,
     requests: Arc<Mutex<Vec<Request>>>,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 /// A received request.
@@ -42,37 +48,38 @@ impl Receiver {
 
     /// Starts a receiver that answers with this status, which may change.
     pub(super) async fn answering(status: Arc<AtomicU16>) -> Self {
+        let mut receiver = Self::closed(status);
+        receiver.open();
+        receiver
+    }
+
+    /// Creates a receiver that refuses connections until [`Receiver::open`]. Then it answers with
+    /// this status.
+    pub(super) fn closed(status: Arc<AtomicU16>) -> Self {
         let (server, trusted, authority) = certificates();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&requests);
-        let task = tokio::spawn(async move {
-            let acceptor = TlsAcceptor::from(server);
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
-                let status = status.load(Ordering::SeqCst);
-                tokio::spawn(async move {
-                    let Ok(mut stream) = acceptor.accept(stream).await else {
-                        return;
-                    };
-                    let Some(request) = read(&mut stream).await else {
-                        return;
-                    };
-                    log.lock().unwrap().push(request);
-                    let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
-                    let _ = stream.write_all(answer.as_bytes()).await;
-                    let _ = stream.shutdown().await;
-                });
-            }
-        });
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
         Self {
-            port,
+            port: socket.local_addr().unwrap().port(),
+            closed: Some(socket),
+            server,
+            status,
             trusted,
             authority,
-            requests,
-            task,
+            requests: Arc::default(),
+            task: None,
         }
+    }
+
+    /// Begins to accept connections. Has no effect on a receiver that is open.
+    pub(super) fn open(&mut self) {
+        let Some(socket) = self.closed.take() else {
+            return;
+        };
+        let listener = socket.listen(64).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.server));
+        let (status, log) = (Arc::clone(&self.status), Arc::clone(&self.requests));
+        self.task = Some(tokio::spawn(serve(listener, acceptor, status, log)));
     }
 
     /// Returns the list of an operator that allows the receiver. `localhost` may have both
@@ -95,7 +102,34 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// Accepts connections, and answers the one request of each.
+async fn serve(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    status: Arc<AtomicU16>,
+    log: Arc<Mutex<Vec<Request>>>,
+) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, log) = (acceptor.clone(), Arc::clone(&log));
+        let status = status.load(Ordering::SeqCst);
+        tokio::spawn(async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let Some(request) = read(&mut stream).await else {
+                return;
+            };
+            log.lock().unwrap().push(request);
+            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        });
     }
 }
 
