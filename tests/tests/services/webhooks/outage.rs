@@ -99,12 +99,40 @@ impl World {
         .await;
     }
 
-    /// Waits until no event is pending.
-    async fn settled(&self) {
-        until("all results", PATIENCE, async || {
-            (pending(&self.stack).await == "0").then_some(())
+    /// Waits until this number of events is pending.
+    async fn wait_pending(&self, count: usize) {
+        let count = count.to_string();
+        until("pending events", PATIENCE, async || {
+            (pending(&self.stack).await == count).then_some(())
         })
         .await;
+    }
+
+    /// Asserts that each expected event has arrived once, and that its signature is good.
+    async fn assert_arrived(&self) {
+        let requests = self.receiver.requests();
+        let ids: BTreeSet<_> = requests.iter().map(|r| &r.headers["webhook-id"]).collect();
+        assert_eq!(
+            (requests.len(), ids.len()),
+            (self.ends.len(), self.ends.len())
+        );
+        let mut arrived = BTreeMap::new();
+        for request in &requests {
+            let payload = verified(request, &self.secret).await;
+            assert_eq!(payload["type"], "execution.ended", "{payload}");
+            let text = |value: &Value| value.as_str().expect("a text").to_owned();
+            let data = &payload["data"];
+            arrived.insert(text(&data["executionId"]), text(&data["state"]));
+        }
+        assert_eq!(arrived, self.ends);
+        for execution in self.ends.keys() {
+            let status = self.stack.http().status(execution).await.expect("a status");
+            let webhook = &status["webhook"];
+            assert_eq!(webhook["delivered"], 1, "{status}");
+            assert_eq!(webhook["pending"], 0, "{status}");
+            assert_eq!(webhook["last"]["result"], "accepted", "{status}");
+        }
+        self.credentials.assert_quiet();
     }
 }
 
@@ -135,45 +163,16 @@ async fn every_event_of_an_outage_of_a_minute_with_kills_arrives_exactly_once_an
     // This claude-api has retried events; another one takes over once more.
     world.stack.crash_api().await;
     world.run().await;
-    assert_eq!(pending(&world.stack).await, world.ends.len().to_string());
+    world.wait_pending(world.ends.len()).await;
     tokio::time::sleep_until(closed + OUTAGE).await;
     world.receiver.open();
     until("every event", ARRIVAL, async || {
         (world.receiver.requests().len() >= world.ends.len()).then_some(())
     })
     .await;
-    world.settled().await;
+    world.wait_pending(0).await;
     // A restart that found an event would send it again.
     world.stack.crash_api().await;
-    world.settled().await;
+    world.wait_pending(0).await;
     world.assert_arrived().await;
-}
-
-impl World {
-    /// Asserts that each expected event has arrived once, and that its signature is good.
-    async fn assert_arrived(&self) {
-        let requests = self.receiver.requests();
-        let ids: BTreeSet<_> = requests.iter().map(|r| &r.headers["webhook-id"]).collect();
-        assert_eq!(
-            (requests.len(), ids.len()),
-            (self.ends.len(), self.ends.len())
-        );
-        let mut arrived = BTreeMap::new();
-        for request in &requests {
-            let payload = verified(request, &self.secret).await;
-            assert_eq!(payload["type"], "execution.ended", "{payload}");
-            let text = |value: &Value| value.as_str().expect("a text").to_owned();
-            let data = &payload["data"];
-            arrived.insert(text(&data["executionId"]), text(&data["state"]));
-        }
-        assert_eq!(arrived, self.ends);
-        for execution in self.ends.keys() {
-            let status = self.stack.http().status(execution).await.expect("a status");
-            let webhook = &status["webhook"];
-            assert_eq!(webhook["delivered"], 1, "{status}");
-            assert_eq!(webhook["pending"], 0, "{status}");
-            assert_eq!(webhook["last"]["result"], "accepted", "{status}");
-        }
-        self.credentials.assert_quiet();
-    }
 }

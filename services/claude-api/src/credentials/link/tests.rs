@@ -124,9 +124,13 @@ async fn a_silent_peer_is_dropped_and_the_next_connection_gets_every_grant_again
     assert!(shared.known.borrow().is_connected);
     // The peer still reads, and its socket stays open.
     let last_word = tokio::time::Instant::now();
-    while let Some(order) = peer.order().await {
-        assert_eq!(order, Order::Beat);
-    }
+    let dropped = async {
+        while let Some(order) = peer.order().await {
+            assert_eq!(order, Order::Beat);
+        }
+    };
+    let dropped = timeout(SOON, dropped).await;
+    dropped.expect("the silent peer is dropped");
     assert!(last_word.elapsed() >= TIMING.silence);
     assert!(lost(&shared).await.contains("sent nothing for 2s"));
     register(&shared, "two", None);
