@@ -1,11 +1,12 @@
-//! A receiver of webhooks: an HTTPS server on a loopback address that records its requests.
+//! A receiver of webhooks: an HTTPS server on a loopback address that records its requests, and whose
+//! port may be closed at first.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,8 +16,10 @@ use crate::tls::Authority;
 /// The longest part of an answer that is written at once, in bytes.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// A running receiver. Dropping it closes its connections.
-#[derive(Debug)]
+/// Makes the bytes of an answer.
+type Answers = Box<dyn Fn() -> String + Send>;
+
+/// A receiver, which may be closed. Dropping it closes its connections.
 pub struct Receiver {
     /// The port at 127.0.0.1.
     pub port: u16,
@@ -24,7 +27,10 @@ pub struct Receiver {
     pub authority: Authority,
     name: String,
     seen: Arc<Seen>,
-    _task: AbortOnDropHandle<()>,
+    /// Keeps the port while nobody listens on it, so that no other program gets it. The kernel
+    /// refuses connections to it meanwhile.
+    closed: Option<(TcpSocket, Answers)>,
+    task: Option<AbortOnDropHandle<()>>,
 }
 
 /// The facts that the connections record.
@@ -63,12 +69,39 @@ impl Receiver {
     /// # Panics
     /// If no port is free, or the name is malformed.
     pub async fn start(name: &str, answer: impl Fn() -> String + Send + 'static) -> Self {
-        let authority = Authority::new();
-        let acceptor = TlsAcceptor::from(authority.server(&[name], |_| {}));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let seen = Arc::new(Seen::default());
-        let log = Arc::clone(&seen);
+        let mut receiver = Self::closed(name, answer);
+        receiver.open();
+        receiver
+    }
+
+    /// Creates a receiver that refuses connections until [`Receiver::open`].
+    ///
+    /// # Panics
+    /// If no port is free, or the name is malformed.
+    pub fn closed(name: &str, answer: impl Fn() -> String + Send + 'static) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        Self {
+            port: socket.local_addr().expect("an address").port(),
+            authority: Authority::new(),
+            name: name.to_owned(),
+            seen: Arc::default(),
+            closed: Some((socket, Box::new(answer))),
+            task: None,
+        }
+    }
+
+    /// Begins to accept connections. Has no effect on a receiver that is open.
+    ///
+    /// # Panics
+    /// If the port cannot be opened.
+    pub fn open(&mut self) {
+        let Some((socket, answer)) = self.closed.take() else {
+            return;
+        };
+        let listener = socket.listen(64).expect("a listener");
+        let acceptor = TlsAcceptor::from(self.authority.server(&[&self.name], |_| {}));
+        let log = Arc::clone(&self.seen);
         let task = tokio::spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -76,13 +109,7 @@ impl Receiver {
                 open.spawn(serve(acceptor.clone(), stream, answer(), Arc::clone(&log)));
             }
         });
-        Self {
-            port,
-            authority,
-            name: name.to_owned(),
-            seen,
-            _task: AbortOnDropHandle::new(task),
-        }
+        self.task = Some(AbortOnDropHandle::new(task));
     }
 
     /// Returns the list of an operator that allows the receiver: its name, and the two loopback

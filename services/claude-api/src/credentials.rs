@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use addresses::{HostAddresses, OwnAddresses};
-use grants::{Delivery, Grant, Registration};
+use grants::{Delivery, Grant, Registration, Timing};
 use protocol::ExecutionId;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -97,7 +97,7 @@ impl Credentials {
         let host = HostAddresses::new(url.host(), ADDRESS_AGE);
         let rule = PeerRule { own, host };
         Ok(Self {
-            shared: Arc::new(Shared::new(url, rule, metrics)),
+            shared: Arc::new(Shared::new(url, rule, Timing::default(), metrics)),
         })
     }
 

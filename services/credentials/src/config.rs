@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use grants::Timing;
 use telemetry::log::Format as LogFormat;
 
 use crate::prices::Prices;
@@ -142,6 +143,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// The sender of webhooks.
     pub webhooks: Sender,
+    /// The timing of the control connection. No flag sets it, because claude-api has the same.
+    pub timing: Timing,
 }
 
 impl Config {
@@ -210,6 +213,7 @@ impl Config {
             shutdown_time: Duration::from_millis(shutdown_ms),
             log_format,
             webhooks,
+            timing: Timing::default(),
         })
     }
 }

@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use grants::Timing;
 use retries::Delays;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -43,6 +44,8 @@ pub struct Control {
     pub forwarder: Arc<Forwarder>,
     /// The sender of webhooks.
     pub webhooks: Arc<Sender>,
+    /// The beats, and the silence after which the connection counts as lost.
+    pub timing: Timing,
 }
 
 impl Control {
@@ -85,7 +88,13 @@ impl Control {
             Ok(Err(error)) => return error.into(),
             Err(_) => return io::Error::from(io::ErrorKind::TimedOut).into(),
         };
-        let connection = Connection::new(stream, &self.table, &self.forwarder, &self.webhooks);
+        let connection = Connection::new(
+            stream,
+            &self.table,
+            &self.forwarder,
+            &self.webhooks,
+            self.timing,
+        );
         connection.serve(|| delays.reset()).await
     }
 

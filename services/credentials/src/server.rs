@@ -81,3 +81,28 @@ fn is_local(peer: SocketAddr, local: Option<SocketAddr>) -> bool {
     let peer = peer.ip().to_canonical();
     peer.is_loopback() || local.is_some_and(|local| local.ip().to_canonical() == peer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_local_from_loopback_or_from_the_address_that_it_called() {
+        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 1);
+        let own = Some(address("10.0.0.5"));
+        for (peer, expected) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.5", true),
+            ("::ffff:10.0.0.5", true),
+            ("10.0.0.6", false),
+            ("::ffff:10.0.0.6", false),
+            ("0.0.0.0", false),
+        ] {
+            assert_eq!(is_local(address(peer), own), expected, "{peer}");
+        }
+        assert!(!is_local(address("10.0.0.5"), None));
+    }
+}

@@ -42,6 +42,7 @@ pub async fn run(
         shutdown_time,
         log_format: _,
         webhooks,
+        timing,
     } = settings;
     let ModelAccess {
         secrets,
@@ -74,6 +75,7 @@ pub async fn run(
         table: table.clone(),
         forwarder: Arc::clone(&forwarder),
         webhooks: Arc::new(webhooks),
+        timing,
     };
     let context = Context {
         table,

@@ -15,8 +15,8 @@
 //!
 //! Both directions are lines of JSON, one message in each, of at most [`LINE_BYTES`] bytes. The
 //! first line of each side is its `hello`. After it, claude-api sends every grant that is in force,
-//! then [`Order::Synced`]. Each side sends [`Order::Beat`] or [`Report::Beat`] every [`BEAT`], and
-//! drops the connection after [`SILENCE`] without a line.
+//! then [`Order::Synced`]. Each side sends [`Order::Beat`] or [`Report::Beat`] every 5 s, and drops
+//! the connection after 15 s without a line ([`Timing`]).
 //!
 //! A grant lives only as long as the connection on which it was registered. Without a connection
 //! that is synced, `credentials` answers 503, which the CLI retries by itself.
@@ -28,21 +28,17 @@ mod line;
 mod order;
 mod report;
 mod secret_file;
-
-use std::time::Duration;
+mod timing;
 
 pub use grant::{Grant, GrantHash};
 pub use line::{LineError, parse, to_line};
 pub use order::{Delivery, Order, Registration};
 pub use report::{Answer, CredentialKind, CredentialState, Delivered, Endpoint, Report, Usage};
 pub use secret_file::{SecretError, read_secret};
+pub use timing::Timing;
 
 /// The version of these messages. Both services are released together; a different version on the
 /// other side ends the connection, with an error in the log.
 pub const VERSION: u32 = 1;
 /// The maximum length of a line, in bytes, with its newline.
 pub const LINE_BYTES: usize = 256 * 1024;
-/// The time between two beats of one side.
-pub const BEAT: Duration = Duration::from_secs(5);
-/// The time without a line after which the other side counts as gone.
-pub const SILENCE: Duration = Duration::from_secs(15);

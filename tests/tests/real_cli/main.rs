@@ -11,6 +11,7 @@ mod mcp;
 mod pause;
 mod repository;
 mod sandbox;
+mod traces;
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 

@@ -6,12 +6,14 @@
 )]
 
 mod delivered;
+mod outage;
 
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use cc_tests::credentials::CREDENTIALS_IP;
 use cc_tests::harness::{Stack, StackOptions};
 use cc_tests::webhooks::{Receiver, Request};
 use credentials::webhooks::{Sender, WebhookArgs};
@@ -114,6 +116,25 @@ async fn the_official_libraries_verify_a_webhook() {
     for secret in [new, old] {
         assert_eq!(verified(&request, &secret).await, payload);
     }
+}
+
+/// Returns the arguments with which `credentials` signs with this secret and sends to the receiver.
+fn credentials_arguments(stack: &Stack, receiver: &Receiver, secret: &str) -> [String; 5] {
+    let file = |name: &str, text: &str| {
+        let path = stack.path(name);
+        std::fs::write(&path, text).expect("a file is written");
+        path.display().to_string()
+    };
+    let table = format!("[default]\nsecrets = [\"{secret}\"]\n");
+    let secrets = file("secrets.toml", &table);
+    let authority = file("authority.pem", &receiver.authority.pem);
+    [
+        format!("--host={CREDENTIALS_IP}"),
+        format!("--claude-api={}", stack.api.credentials_addr()),
+        format!("--webhook-hosts={}", receiver.hosts()),
+        format!("--webhook-secrets-file={secrets}"),
+        format!("--webhook-ca={authority}"),
+    ]
 }
 
 /// Reads the pending events from the page of metrics.

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use futures::StreamExt;
-use grants::{BEAT, CredentialState, LINE_BYTES, Order, Report, SILENCE, VERSION, parse, to_line};
+use grants::{CredentialState, LINE_BYTES, Order, Report, Timing, VERSION, parse, to_line};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -28,10 +28,10 @@ enum Ended {
     Closed,
     #[error("the connection of the service credentials broke: {0}")]
     Broken(#[from] io::Error),
-    #[error("the service credentials sent nothing for {} s", SILENCE.as_secs())]
-    Silent,
-    #[error("the service credentials read nothing for {} s", SILENCE.as_secs())]
-    Unread,
+    #[error("the service credentials sent nothing for {0:?}")]
+    Silent(Duration),
+    #[error("the service credentials read nothing for {0:?}")]
+    Unread(Duration),
     #[error("the service credentials sent a line of more than {LINE_BYTES} bytes")]
     TooLong,
     #[error("the service credentials sent a line that is {0}")]
@@ -78,7 +78,7 @@ pub(super) async fn run(stream: TcpStream, shared: &Shared, stranger: OwnedSemap
     let (reader, mut writer) = stream.into_split();
     let codec = LinesCodec::new_with_max_length(LINE_BYTES - 1);
     let mut lines = FramedRead::new(reader, codec);
-    let credential = match greet(&mut lines, &mut writer).await {
+    let credential = match greet(&mut lines, &mut writer, shared.timing.silence).await {
         Ok(credential) => credential,
         Err(ended) => {
             let reason = &ended;
@@ -108,9 +108,13 @@ pub(super) async fn run(stream: TcpStream, shared: &Shared, stranger: OwnedSemap
 }
 
 /// Exchanges the first lines. Returns the credential that the peer reports.
-async fn greet(lines: &mut Lines, writer: &mut OwnedWriteHalf) -> Result<CredentialState, Ended> {
-    send(writer, [Order::Hello { version: VERSION }]).await?;
-    match next(lines).await? {
+async fn greet(
+    lines: &mut Lines,
+    writer: &mut OwnedWriteHalf,
+    silence: Duration,
+) -> Result<CredentialState, Ended> {
+    send(writer, [Order::Hello { version: VERSION }], silence).await?;
+    match next(lines, silence).await? {
         Report::Hello {
             version: VERSION,
             credential,
@@ -124,7 +128,7 @@ async fn greet(lines: &mut Lines, writer: &mut OwnedWriteHalf) -> Result<Credent
 /// Reads and handles reports until the connection ends.
 async fn read(lines: &mut Lines, shared: &Shared, number: LinkNumber) -> Ended {
     loop {
-        let report = match next(lines).await {
+        let report = match next(lines, shared.timing.silence).await {
             Ok(report) => report,
             Err(ended) => return ended,
         };
@@ -134,17 +138,19 @@ async fn read(lines: &mut Lines, shared: &Shared, number: LinkNumber) -> Ended {
     }
 }
 
-/// Reads the next line as a message. The peer must send it within [`SILENCE`].
-async fn next(lines: &mut Lines) -> Result<Report, Ended> {
-    let line = timeout(SILENCE, lines.next()).await;
-    let line = line.map_err(|_| Ended::Silent)?.ok_or(Ended::Closed)??;
+/// Reads the next line as a message. The peer has `silence` for it.
+async fn next(lines: &mut Lines, silence: Duration) -> Result<Report, Ended> {
+    let line = timeout(silence, lines.next()).await;
+    let line = line.map_err(|_| Ended::Silent(silence))?;
+    let line = line.ok_or(Ended::Closed)??;
     Ok(parse(line.as_bytes())?)
 }
 
 /// Writes orders and beats until the connection ends or is replaced.
 async fn write(writer: &mut OwnedWriteHalf, shared: &Shared, number: LinkNumber) -> Ended {
     let mut changes = shared.changes.subscribe();
-    let mut beat = interval(BEAT);
+    let Timing { beat, silence } = shared.timing;
+    let mut beat = interval(beat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // The change is marked as seen before the orders are taken, so that no change is missed.
@@ -152,7 +158,7 @@ async fn write(writer: &mut OwnedWriteHalf, shared: &Shared, number: LinkNumber)
         let Some(orders) = shared.locked(|table| table.take_orders(number)) else {
             return Ended::Replaced;
         };
-        if let Err(ended) = send(writer, orders).await {
+        if let Err(ended) = send(writer, orders, silence).await {
             return ended;
         }
         let is_beat = tokio::select! {
@@ -162,22 +168,25 @@ async fn write(writer: &mut OwnedWriteHalf, shared: &Shared, number: LinkNumber)
             },
             _ = beat.tick() => true,
         };
-        if is_beat && let Err(ended) = send(writer, [Order::Beat]).await {
+        if is_beat && let Err(ended) = send(writer, [Order::Beat], silence).await {
             return ended;
         }
     }
 }
 
-/// Writes messages. The peer must read each within [`SILENCE`].
+/// Writes messages. The peer has `silence` to read each.
 async fn send(
     writer: &mut OwnedWriteHalf,
     orders: impl IntoIterator<Item = Order>,
+    silence: Duration,
 ) -> Result<(), Ended> {
-    const LIMIT: Duration = SILENCE;
     for order in orders {
         let line = to_line(&order);
-        let written = timeout(LIMIT, writer.write_all(line.as_bytes())).await;
-        written.map_err(|_| Ended::Unread)??;
+        let written = timeout(silence, writer.write_all(line.as_bytes())).await;
+        written.map_err(|_| Ended::Unread(silence))??;
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

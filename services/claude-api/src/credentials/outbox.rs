@@ -9,7 +9,7 @@ use grants::Order;
 /// The size is bounded: a revocation removes the orders of the same execution that were not taken,
 /// so the list has a few orders for each execution that runs, and the webhooks without a result,
 /// whose number is limited. A connection whose peer reads nothing is closed after
-/// [`grants::SILENCE`].
+/// [`grants::Timing::silence`].
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     orders: VecDeque<Order>,

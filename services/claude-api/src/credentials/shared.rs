@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use grants::{Answer, CredentialState, Report};
+use grants::{Answer, CredentialState, Report, Timing};
 use tokio::sync::watch;
 
 use super::known::Known;
@@ -19,6 +19,8 @@ pub(super) struct Shared {
     pub(super) url: CredentialsUrl,
     /// The rule about the peers that may connect.
     pub(super) rule: PeerRule,
+    /// The beats, and the silence after which a connection counts as lost.
+    pub(super) timing: Timing,
     // Held for one change of plain values; no await happens inside.
     table: Mutex<Table>,
     /// Counts the changes of the table, so that the writer of the connection takes new orders.
@@ -32,10 +34,16 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Creates the state before the first connection.
-    pub(super) fn new(url: CredentialsUrl, rule: PeerRule, metrics: ModelRequests) -> Self {
+    pub(super) fn new(
+        url: CredentialsUrl,
+        rule: PeerRule,
+        timing: Timing,
+        metrics: ModelRequests,
+    ) -> Self {
         Self {
             url,
             rule,
+            timing,
             table: Mutex::default(),
             changes: watch::Sender::new(0),
             known: watch::Sender::default(),

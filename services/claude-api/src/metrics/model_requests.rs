@@ -76,7 +76,7 @@ fn endpoint_label(endpoint: Endpoint) -> &'static str {
 
 impl ModelRequests {
     /// Creates the metrics and registers them. Every series has the value 0.
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
         let requests = Family::<RequestLabels, Counter>::default();
         for endpoint in ENDPOINTS.map(endpoint_label) {
             for status in STATUSES {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use grants::{
-    BEAT, CredentialState, Delivery, LINE_BYTES, LineError, Order, Report, SILENCE, VERSION,
-};
+use grants::{CredentialState, Delivery, LINE_BYTES, LineError, Order, Report, Timing, VERSION};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -32,9 +30,12 @@ pub(super) enum Ended {
     /// claude-api closed it, because it stops or has a newer connection.
     #[error("claude-api closed the connection")]
     Closed,
-    /// No line arrived for 15 s.
-    #[error("claude-api was silent for 15 s")]
-    Silent,
+    /// No line arrived for this long.
+    #[error("claude-api was silent for {0:?}")]
+    Silent(Duration),
+    /// No byte of a report could be written for this long.
+    #[error("claude-api read nothing for {0:?}")]
+    Unread(Duration),
     /// A line is too long or no message.
     #[error("claude-api sent a line that is {0}")]
     BadLine(#[from] LineError),
@@ -62,6 +63,7 @@ pub(super) struct Connection<'a> {
     table: &'a Table,
     forwarder: &'a Forwarder,
     webhooks: &'a Arc<Sender>,
+    timing: Timing,
     /// The state of the credential that was reported last.
     reported: CredentialState,
     /// The deliveries that are being tried. They end with the connection.
@@ -74,6 +76,7 @@ impl<'a> Connection<'a> {
         table: &'a Table,
         forwarder: &'a Forwarder,
         webhooks: &'a Arc<Sender>,
+        timing: Timing,
     ) -> Self {
         let (read, write) = stream.into_split();
         Self {
@@ -82,6 +85,7 @@ impl<'a> Connection<'a> {
             table,
             forwarder,
             webhooks,
+            timing,
             reported: forwarder.secrets.state(),
             deliveries: JoinSet::new(),
         }
@@ -106,21 +110,22 @@ impl<'a> Connection<'a> {
             upstream: self.forwarder.upstream.origin().without_path(),
         };
         self.send(&hello).await?;
-        let mut heard = Instant::now();
-        match next_order(&mut self.lines, heard + SILENCE).await? {
+        let Timing { beat, silence } = self.timing;
+        match next_order(&mut self.lines, Instant::now(), silence).await? {
             Order::Hello { version: VERSION } => {}
             Order::Hello { version } => return Err(Ended::Version(version)),
             _ => return Err(Ended::NoHello),
         }
         let session = self.table.connect();
-        let mut beat = ticks(BEAT);
+        let mut last_line = Instant::now();
+        let mut beat = ticks(beat);
         let mut credential = ticks(CREDENTIAL_PERIOD);
         let reports = self.forwarder.ledger.reports.clone();
         loop {
             tokio::select! {
-                order = next_order(&mut self.lines, heard + SILENCE) => {
+                order = next_order(&mut self.lines, last_line, silence) => {
                     let order = order?;
-                    heard = Instant::now();
+                    last_line = Instant::now();
                     if order == Order::Synced {
                         tracing::info!("connected to claude-api; the grants are in force");
                         synced();
@@ -195,20 +200,26 @@ impl<'a> Connection<'a> {
         self.send(&Report::Credential(state)).await
     }
 
-    /// Writes a report. A claude-api that reads nothing for 15 s counts as gone.
+    /// Writes a report. A claude-api that reads nothing for too long counts as gone.
     async fn send(&mut self, report: &Report) -> Result<(), Ended> {
         let line = grants::to_line(report);
-        match timeout(SILENCE, self.write.write_all(line.as_bytes())).await {
+        let limit = self.timing.silence;
+        match timeout(limit, self.write.write_all(line.as_bytes())).await {
             Ok(written) => Ok(written?),
-            Err(_) => Err(Ended::Silent),
+            Err(_) => Err(Ended::Unread(limit)),
         }
     }
 }
 
-/// Waits for the next order until `end`. Cancel-safe.
-async fn next_order(lines: &mut Lines, end: Instant) -> Result<Order, Ended> {
-    match timeout_at(end, lines.next()).await {
-        Err(_) => Err(Ended::Silent),
+/// Waits for the next order until claude-api was silent for `silence`, counted from `last_line`.
+/// Cancel-safe.
+async fn next_order(
+    lines: &mut Lines,
+    last_line: Instant,
+    silence: Duration,
+) -> Result<Order, Ended> {
+    match timeout_at(last_line + silence, lines.next()).await {
+        Err(_) => Err(Ended::Silent(silence)),
         Ok(None) => Err(Ended::Closed),
         Ok(Some(Ok(line))) => Ok(grants::parse(line.as_bytes())?),
         Ok(Some(Err(LinesCodecError::Io(error)))) => Err(error.into()),

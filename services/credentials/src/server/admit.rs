@@ -56,3 +56,6 @@ fn open(context: &Context, head: &Head<'_>) -> Result<crate::table::OpenRequest,
             Denied::TooMany => Refusal::too_many_requests(OPEN_REQUESTS),
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,3 +207,31 @@ impl State {
         entry.cut.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ended_or_replaced_grant_leaves_no_hash() {
+        let mut state = State::default();
+        let registration = |grant: &str| Registration {
+            execution_id: "e".to_owned(),
+            hash: GrantHash::of(grant),
+            principal: None,
+            max_cost_usd: None,
+            spent_usd: 0.0,
+        };
+        state.connect();
+        state.register(registration("g"));
+        state.register(registration("h"));
+        assert_eq!(state.by_hash.len(), 1);
+        assert!(state.revoke("e").is_some());
+        assert!(state.by_hash.is_empty());
+        // A connection that does not register the grant again ends it, too.
+        state.register(registration("g"));
+        state.connect();
+        state.synced();
+        assert!(state.by_hash.is_empty());
+    }
+}

@@ -1,11 +1,13 @@
 //! The control connection, from the side of claude-api.
 
+use std::time::{Duration, Instant};
+
 use grants::{
-    CredentialKind, CredentialState, Delivered, Delivery, Endpoint, Order, Report, VERSION,
+    CredentialKind, CredentialState, Delivered, Delivery, Endpoint, Order, Report, Timing, VERSION,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Api, ClaudeApi, Exchange, Service, Setup, soon};
+use crate::support::{Api, ClaudeApi, Client, Exchange, GRANT, Service, Setup, soon};
 
 async fn empty(mut api: Exchange) {
     while api.request().await.is_some() {
@@ -75,6 +77,66 @@ async fn both_sides_give_signs_of_life() {
     assert_eq!(report, Report::Beat);
     setup.claude_api.send(&Order::Beat).await;
     setup.claude_api.barrier().await;
+}
+
+/// A silence far longer than a beat, so that a slow machine does not lose a connection whose peer is
+/// alive.
+const SHORT: Timing = Timing {
+    beat: Duration::from_millis(50),
+    silence: Duration::from_secs(2),
+};
+
+/// Sends a request for a message, and returns the status of its answer.
+async fn status(service: &Service) -> u16 {
+    let mut client = Client::connect(service.addr).await;
+    client
+        .post("/v1/messages", GRANT, "{\"model\":\"m\"}")
+        .await;
+    client.answer().await.status
+}
+
+/// Connects, registers the grant, and waits until it is in force.
+async fn accept(claude_api: &mut ClaudeApi) {
+    claude_api.accept().await;
+    claude_api.grant("e1", GRANT, None).await;
+    claude_api.sync().await;
+}
+
+#[tokio::test]
+async fn a_silent_claude_api_is_dropped_and_the_next_connection_registers_the_grants_again() {
+    let api = Api::start(empty).await;
+    let mut claude_api = ClaudeApi::start().await;
+    let service = Service::with_timing(&claude_api, &api.url(), SHORT).await;
+    accept(&mut claude_api).await;
+    // Beats keep the connection for longer than a silence.
+    let begun = Instant::now();
+    while begun.elapsed() < SHORT.silence * 2 {
+        assert_eq!(claude_api.next().await, Report::Beat);
+        claude_api.send(&Order::Beat).await;
+    }
+    assert_eq!(status(&service).await, 200);
+    // claude-api still reads, and its socket stays open.
+    let last_word = Instant::now();
+    claude_api.read_to_end().await;
+    assert!(last_word.elapsed() >= SHORT.silence, "it was dropped early");
+    assert_eq!(status(&service).await, 503, "no grant is in force");
+    accept(&mut claude_api).await;
+    assert_eq!(status(&service).await, 200);
+}
+
+#[tokio::test]
+async fn a_claude_api_that_says_no_hello_is_dropped() {
+    let api = Api::start(empty).await;
+    let mut claude_api = ClaudeApi::start().await;
+    let service = Service::with_timing(&claude_api, &api.url(), SHORT).await;
+    let mut mute = claude_api.accept_silently().await;
+    let mut hello = Vec::new();
+    soon("the end of the connection", mute.read_to_end(&mut hello))
+        .await
+        .unwrap();
+    assert!(matches!(grants::parse(&hello), Ok(Report::Hello { .. })));
+    accept(&mut claude_api).await;
+    assert_eq!(status(&service).await, 200);
 }
 
 #[tokio::test]

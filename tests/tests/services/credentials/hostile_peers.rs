@@ -9,7 +9,7 @@ use cc_tests::credentials::{
     CREDENTIALS_IP, FakeCredentials, connect_from, present, with_credentials,
 };
 use cc_tests::harness::{Service, StackOptions, stack::api_options};
-use grants::{CredentialKind, LINE_BYTES, Order, Report, SILENCE, VERSION, to_line};
+use grants::{CredentialKind, LINE_BYTES, Order, Report, Timing, VERSION, to_line};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -159,7 +159,8 @@ async fn a_peer_without_a_whole_line_for_15_s_is_dropped_and_others_connect_mean
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let (mut silent, limit) = (silent, SILENCE + PATIENCE);
+    let silence = Timing::default().silence;
+    let (mut silent, limit) = (silent, silence + PATIENCE);
     let (bytes, dripped, order) = tokio::join!(
         read_to_end(&mut silent, limit),
         tokio::time::timeout(limit, drip),
@@ -169,7 +170,7 @@ async fn a_peer_without_a_whole_line_for_15_s_is_dropped_and_others_connect_mean
     assert_eq!(order, None, "the peer without beats stays");
     let greeting = to_line(&Order::Hello { version: VERSION });
     assert_eq!(bytes, greeting.as_bytes());
-    assert!(begun.elapsed() >= SILENCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= silence, "{:?}", begun.elapsed());
     stack.assert_quiet();
 }
 

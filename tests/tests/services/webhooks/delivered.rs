@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{receiver, verified};
+use super::{credentials_arguments, receiver, verified};
 use crate::support::{accept, ended, id};
 
 /// The time limit for a delivery. The second try follows 5 s after the first, with jitter.
@@ -26,24 +26,8 @@ async fn credentials(
     receiver: &Receiver,
     secret: &str,
 ) -> AbortOnDropHandle<anyhow::Result<()>> {
-    let file = |name: &str, text: &str| {
-        let path = stack.path(name);
-        std::fs::write(&path, text).expect("a file is written");
-        path.display().to_string()
-    };
-    let secrets = file(
-        "secrets.toml",
-        &format!("[default]\nsecrets = [\"{secret}\"]\n"),
-    );
-    let authority = file("authority.pem", &receiver.authority.pem);
-    let cli = Cli::parse_from([
-        "credentials".to_owned(),
-        format!("--host={CREDENTIALS_IP}"),
-        format!("--claude-api={}", stack.api.credentials_addr()),
-        format!("--webhook-hosts={}", receiver.hosts()),
-        format!("--webhook-secrets-file={secrets}"),
-        format!("--webhook-ca={authority}"),
-    ]);
+    let arguments = credentials_arguments(stack, receiver, secret);
+    let cli = Cli::parse_from(std::iter::once("credentials".to_owned()).chain(arguments));
     let variables = Variables::from([("ANTHROPIC_API_KEY".to_owned(), "a-key".to_owned())]);
     let settings = cli.serve.check(&variables).expect("good settings");
     let listener = TcpListener::bind((CREDENTIALS_IP, 0))

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use grants::{Answer, GrantHash, Order, Registration, Report, VERSION};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -61,6 +61,14 @@ impl ClaudeApi {
         let mut line = String::new();
         soon("a report", read.read_line(&mut line)).await.unwrap();
         grants::parse(line.as_bytes()).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// Reads without a word until the service closes the connection.
+    pub(crate) async fn read_to_end(&mut self) {
+        let (mut read, _write) = self.connection.take().unwrap();
+        let mut rest = Vec::new();
+        let ended = soon("the end of the connection", read.read_to_end(&mut rest)).await;
+        ended.unwrap();
     }
 
     /// Returns the next report that is no beat.

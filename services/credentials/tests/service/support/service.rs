@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
-use credentials::config::Cli;
+use credentials::config::{Cli, Settings};
+use grants::Timing;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -24,13 +25,33 @@ impl Service {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
+        let settings = Self::settings(claude_api, api, arguments, variables);
+        Self::run(settings).await
+    }
+
+    /// Starts a service with this timing of the control connection.
+    pub(crate) async fn with_timing(claude_api: &ClaudeApi, api: &str, timing: Timing) -> Self {
+        let mut settings = Self::settings(claude_api, api, &[], &[]);
+        settings.timing = timing;
+        Self::run(settings).await
+    }
+
+    fn settings(
+        claude_api: &ClaudeApi,
+        api: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Settings {
         let control = claude_api.addr().to_string();
         let fixed = ["credentials", "--claude-api", &control];
         let cli = Cli::try_parse_from(fixed.iter().chain(arguments)).unwrap();
         let base = [("ANTHROPIC_BASE_URL", api), ("ANTHROPIC_API_KEY", KEY)];
         let variables = base.iter().chain(variables);
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let settings = cli.serve.check(&variables.map(owned).collect()).unwrap();
+        cli.serve.check(&variables.map(owned).collect()).unwrap()
+    }
+
+    async fn run(settings: Settings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
