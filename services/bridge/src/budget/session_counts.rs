@@ -1,9 +1,11 @@
 //! The number of open WebSocket sessions of each principal, and of the shares of its executions.
 
+use std::sync::Arc;
+
+use protocol::Me;
 use protocol::access::ShareParts;
 
 use super::principal_counts::{PrincipalCounts, PrincipalUse};
-use crate::access::grant::Grant;
 
 /// The open sessions by principal and by share. A clone refers to the same numbers.
 ///
@@ -29,15 +31,16 @@ pub struct SessionUse {
 }
 
 impl SessionCounts {
-    /// Counts one more session of the holder of `grant`. `limit` is `sessionsPerPrincipal`.
+    /// Counts one more session of the client `me`, whose principal has the key `quota`. `limit` is
+    /// `sessionsPerPrincipal`.
     ///
     /// # Errors
     /// The limit that is reached: that of the principal, of all its shares, or of this share.
-    pub fn take(&self, grant: &Grant, limit: u64) -> Result<SessionUse, u64> {
-        let Some(quota) = grant.quota().cloned() else {
+    pub fn take(&self, quota: Option<Arc<str>>, me: &Me, limit: u64) -> Result<SessionUse, u64> {
+        let Some(quota) = quota else {
             return Ok(SessionUse::default());
         };
-        if grant.me().share.is_none() {
+        if me.share.is_none() {
             let of_principal = self.of_tokens.take(quota, limit).ok_or(limit)?;
             return Ok(SessionUse {
                 _of_principal: Some(of_principal),
@@ -47,7 +50,7 @@ impl SessionCounts {
         let parts = ShareParts::of(usize::try_from(limit).unwrap_or(usize::MAX));
         let (together, each) = (parts.together as u64, parts.each as u64);
         // An older claude-api names no single share. Its shares count together.
-        let of_share = match &grant.me().share_quota {
+        let of_share = match &me.share_quota {
             Some(share) => Some(
                 self.of_share
                     .take(share.as_str().into(), each)

@@ -72,9 +72,8 @@ impl App {
     /// share as `sessionsPerPrincipal` allows.
     pub fn take_slot(&self, grant: Arc<Grant>) -> Result<SessionSlot, SlotRefusal> {
         let limits = &self.shared.own_limits;
-        let taken = self
-            .session_counts
-            .take(&grant, limits.sessions_per_principal);
+        let (quota, limit) = (grant.quota().cloned(), limits.sessions_per_principal);
+        let taken = self.session_counts.take(quota, grant.me(), limit);
         let counted = taken.map_err(|limit| SlotRefusal("sessions_per_principal", limit))?;
         let limit = limits.sessions;
         let increment = |n: u64| (n < limit).then_some(n + 1);
