@@ -25,6 +25,7 @@ fn settings_without_a_mistake_are_taken() {
     assert_eq!(fields, ["container", "file_id"]);
     assert_eq!((settings.port, settings.check), (0, None));
     assert_eq!(settings.claude_api, "claude-api:8006");
+    assert_eq!(settings.timing, Timing::default());
     let origin = settings.access.connector.origin();
     assert_eq!(origin.target("/v1/models"), "/base/v1/models");
     assert!(settings.access.secrets.credential().is_ok());
