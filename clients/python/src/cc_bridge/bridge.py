@@ -91,7 +91,7 @@ class Bridge(Client):
             on_question=on_question,
             send_answer=self.answer,
         )
-        run = Run(self, self._machine, view, wake)
+        run = Run(self, self._machine.views, view, wake)
         await run._accepted()
         return run
 

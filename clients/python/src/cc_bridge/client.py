@@ -152,7 +152,7 @@ class Client:
         wake = asyncio.Event()
         callback = on_question or self._on_question
         desk = callback and QuestionDesk(
-            callback, send_answer, lambda error: self._machine.end(view, error)
+            callback, send_answer, lambda error: self._machine.views.end(view, error)
         )
 
         def arrived(item: Item) -> None:
@@ -161,5 +161,5 @@ class Client:
                 desk.handle(item)
 
         buffer.on_item = arrived
-        self._machine.open(view, method, params)
+        self._machine.views.open(view, method, params)
         return view, wake

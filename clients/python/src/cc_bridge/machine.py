@@ -8,7 +8,7 @@ The client's task does the I/O::
                             | v  connection lost
                      attaching again, at the offset reached
 
-An accepted view survives a lost connection and three errors of its attach (docs/protocol.md,
+An accepted view survives a lost connection, and some errors of its attach (docs/protocol.md,
 "Reconnect", step 5). Any other error ends it.
 """
 
@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any
 from cc_bridge.errors import (
     BridgeError,
     CancelledUnansweredError,
-    ClosedError,
     ProtocolError,
     RpcError,
     TooLargeError,
     TooManySessionsError,
 )
-from cc_bridge.events import Disconnected, Ended, Event
+from cc_bridge.events import Disconnected
 from cc_bridge.messages import Notification, Reply, parse
 from cc_bridge.requests import Answered, Requests
 from cc_bridge.run_buffer import SMALL_BYTES
 from cc_bridge.view import View, notice_from
+from cc_bridge.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 
 class RetryLaterError(Exception):
@@ -49,71 +49,22 @@ class Machine:
 
     def __init__(self) -> None:
         self.requests = Requests()
+        self.views = Views(self.requests)
         self.message_bytes: int | None = None
         """The maximum size of a request in bytes, once the bridge has said it."""
-        self._views: dict[str, View] = {}
 
     @property
     def is_idle(self) -> bool:
         """Whether the client needs no connection."""
-        return not self.requests and all(view.detached for view in self._views.values())
-
-    def views(self) -> list[View]:
-        """Return the views that the bridge sends messages for."""
-        return [view for view in self._views.values() if not view.detached]
-
-    # Orders of the program
-
-    def open(self, view: View, method: str, params: Mapping[str, Any]) -> None:
-        """Open a view with an execute or attach. An older view of the execution ends."""
-        older = self._views.get(view.execution_id)
-        if older is not None:
-            self._end(older, ClosedError("a newer run of this client views the same execution"))
-        if params.get("onDisconnect") == "cancel":
-            view.execute_again = params
-        view.opening = self.requests.add(method, params, view)
-        self._views[view.execution_id] = view
+        return not self.requests and not self.views.active()
 
     def request(self, method: str, params: Mapping[str, Any], answered: Answered) -> int:
         """Queue any other request. Return its id."""
         if method == "control" and params.get("type") == "CANCEL":
-            view = self._views.get(str(params.get("executionId")))
+            view = self.views.get(str(params.get("executionId")).lower())
             if view is not None:
                 view.cancel_sent = True
         return self.requests.add(method, params, answered)
-
-    def forget(self, view: View) -> None:
-        """End a view whose run was closed or dropped. The bridge stops its messages."""
-        view.buffer.clear()
-        if self._views.get(view.execution_id) is view:
-            needs_detach = not view.detached
-            self._remove(view)
-            if needs_detach:
-                self._detach(view)
-
-    def end(self, view: View, error: BridgeError) -> None:
-        """End a view with an error, which its run raises. The bridge stops its messages."""
-        if self._views.get(view.execution_id) is view:
-            self._end(view, error)
-            self._detach(view)
-
-    def suspend(self, view: View) -> None:
-        """Stop the messages of an accepted view. :meth:`wants_more` continues them."""
-        if self._views.get(view.execution_id) is view and view.accepted and not view.detached:
-            view.detached = True
-            if view.opening is not None:
-                self.requests.remove(view.opening)
-                view.opening = None
-            self._detach(view)
-
-    def wants_more(self, view: View) -> None:
-        """Attach a detached view again, because the program has read all waiting events."""
-        if self._views.get(view.execution_id) is view and view.detached:
-            view.detached = False
-            view.attaches_quietly = True
-            self._attach(view)
-
-    # The connection
 
     def next_request(self) -> str | None:
         """Return the text of the next request, or None. Fail requests that are too large."""
@@ -130,7 +81,7 @@ class Machine:
     def lost(self, reason: str, retry_in: float) -> None:
         """Handle a lost connection, or a failed attempt to connect."""
         self.requests.hold()
-        for view in self.views():
+        for view in self.views.active():
             if not view.buffer.is_full:
                 view.buffer.push(Disconnected(reason, retry_in))
 
@@ -144,18 +95,17 @@ class Machine:
                 self.requests.remove(request_id)
             elif not callable(view) and view.cancel_sent:
                 message = "the execute had no answer when it was cancelled; it is not repeated"
-                self._end(view, CancelledUnansweredError(message))
+                self.views.fail(view, CancelledUnansweredError(message))
         self.requests.repeat()
-        for view in self.views():
+        for view in self.views.active():
             if view.accepted:
                 if view.execute_again is not None:
                     self.requests.add("execute", view.execute_again, None)
-                self._attach(view)
+                self.views.attach(view)
 
     def fail(self, error: BridgeError) -> None:
         """Fail every request, and end every view, with this error."""
-        for view in list(self._views.values()):
-            self._end(view, copy(error))
+        self.views.fail_all(lambda: copy(error))
         for request in self.requests.take_all():
             if callable(request.receiver):
                 request.receiver(copy(error))
@@ -167,8 +117,6 @@ class Machine:
             self.fail(error)
         else:
             self._refuse(largest, error)
-
-    # Messages of the bridge
 
     def message(self, text: str, now: float = 0.0) -> bool:
         """Handle a message. Return whether it is progress: an answer, or part of a view.
@@ -186,22 +134,17 @@ class Machine:
                 self._notification(message, now)
         return True
 
-    def silence(self, now: float) -> float:
-        """Return the longest time since a message about a view arrived, in seconds."""
-        views = (view for view in self.views() if view.opening is None)
-        return max((now - view.last_heard for view in views), default=0.0)
-
     def _notification(self, message: Notification, now: float) -> None:
         if message.execution_id is None:
             if message.method == "notice":
-                for view in self.views():
-                    self._emit(view, notice_from(message.params), message.size)
+                for view in self.views.active():
+                    self.views.emit(view, notice_from(message.params), message.size)
             return
-        viewed = self._views.get(message.execution_id)
+        viewed = self.views.get(message.execution_id)
         if viewed is not None and viewed.opening is None and not viewed.detached:
             viewed.last_heard = now
             method, params = message.method, message.params
-            self._apply(viewed, lambda: viewed.notification(method, params), message.size)
+            self.views.apply(viewed, lambda: viewed.notification(method, params), message.size)
 
     def _reply(self, reply: Reply, now: float) -> None:
         outcome = reply.outcome
@@ -221,7 +164,7 @@ class Machine:
         if isinstance(outcome, RpcError):
             self._open_refused(view, outcome)
         else:
-            self._apply(view, lambda: view.answered(outcome), SMALL_BYTES)
+            self.views.apply(view, lambda: view.answered(outcome), SMALL_BYTES)
 
     def _open_refused(self, view: View, error: RpcError) -> None:
         """Handle the error of an execute or attach."""
@@ -230,25 +173,12 @@ class Machine:
         try:
             gap = view.refused(error)
         except BridgeError as final:
-            return self._end(view, final)
+            return self.views.fail(view, final)
         if gap is not None:
-            self._emit(view, gap, SMALL_BYTES)
+            self.views.emit(view, gap, SMALL_BYTES)
         if not view.detached:
-            self._attach(view)
+            self.views.attach(view)
         return None
-
-    # Helpers
-
-    def _attach(self, view: View) -> None:
-        params = {
-            "executionId": view.execution_id,
-            "offset": view.output.reached,
-            "onSlow": view.on_slow,
-        }
-        view.opening = self.requests.add("attach", params, view)
-
-    def _detach(self, view: View) -> None:
-        self.requests.add("detach", {"executionId": view.execution_id}, None)
 
     def _refuse(self, request_id: int, error: BridgeError) -> None:
         request = self.requests.remove(request_id)
@@ -257,32 +187,4 @@ class Machine:
         if callable(request.receiver):
             request.receiver(error)
         else:
-            self._end(request.receiver, error)
-
-    def _apply(self, view: View, handle: Callable[[], Event | None], size: int) -> None:
-        """Handle a message with a view. An error, or the end of the execution, ends the view."""
-        try:
-            event = handle()
-        except BridgeError as error:
-            return self.end(view, error)
-        if event is not None:
-            self._emit(view, event, size)
-        if isinstance(event, Ended):
-            self._remove(view)
-        return None
-
-    def _emit(self, view: View, event: Event, size: int) -> None:
-        view.buffer.push(event, size)
-        if view.buffer.is_full and not view.buffer.skips and not isinstance(event, Ended):
-            self.suspend(view)
-
-    def _end(self, view: View, error: BridgeError) -> None:
-        self._remove(view)
-        view.buffer.push(error)
-
-    def _remove(self, view: View) -> None:
-        if self._views.get(view.execution_id) is view:
-            del self._views[view.execution_id]
-        if view.opening is not None:
-            self.requests.remove(view.opening)
-            view.opening = None
+            self.views.fail(request.receiver, error)

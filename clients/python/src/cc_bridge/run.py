@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cc_bridge.bridge import Bridge
-    from cc_bridge.machine import Machine
     from cc_bridge.output_tracker import OutputCheck
     from cc_bridge.status import Status
     from cc_bridge.view import View
+    from cc_bridge.views import Views
 
 
 class Run:
@@ -43,9 +43,9 @@ class Run:
     reference to the run.
     """
 
-    def __init__(self, bridge: Bridge, machine: Machine, view: View, wake: asyncio.Event) -> None:
+    def __init__(self, bridge: Bridge, views: Views, view: View, wake: asyncio.Event) -> None:
         self._bridge = bridge
-        self._machine = machine
+        self._views = views
         self._view = view
         self._wake = wake
         self._status: Status | None = None
@@ -54,7 +54,7 @@ class Run:
         self.input = InputStream(bridge, view.execution_id)
         """Further messages for an execution that was started with ``input="stream"``."""
         loop = asyncio.get_running_loop()
-        finalizer = weakref.finalize(self, _dropped, loop, machine, view)
+        finalizer = weakref.finalize(self, _dropped, loop, views, view)
         finalizer.atexit = False
 
     def __repr__(self) -> str:
@@ -148,7 +148,7 @@ class Run:
         self._close()
 
     def _close(self) -> None:
-        self._machine.forget(self._view)
+        self._views.forget(self._view)
         if self._end is None:
             self._end = ClosedError("the run was detached")
             self._wake.set()
@@ -171,7 +171,7 @@ class Run:
         try:
             return await self._read()
         except asyncio.CancelledError:
-            self._machine.suspend(self._view)
+            self._views.suspend(self._view)
             raise
         finally:
             self._reading = False
@@ -186,7 +186,7 @@ class Run:
             item = self._view.buffer.pop()
             if item is not None:
                 break
-            self._machine.wants_more(self._view)
+            self._views.wants_more(self._view)
             await self._wake.wait()
         match item:
             case BridgeError():
@@ -216,7 +216,7 @@ class _Events:
         return event
 
 
-def _dropped(loop: asyncio.AbstractEventLoop, machine: Machine, view: View) -> None:
+def _dropped(loop: asyncio.AbstractEventLoop, views: Views, view: View) -> None:
     """Detach a run whose last reference was dropped, possibly by another thread."""
     if not loop.is_closed():
-        loop.call_soon_threadsafe(machine.forget, view)
+        loop.call_soon_threadsafe(views.forget, view)

@@ -133,7 +133,7 @@ class ClientTask:
             await asyncio.sleep(interval)
             if not await connection.is_alive(interval):
                 raise LostError(f"the bridge did not answer a ping within {interval:g} s")
-            silence = self._machine.silence(self._loop.time())
+            silence = self._machine.views.silence(self._loop.time())
             if silence > SILENT_HEARTBEATS * heartbeat:
                 raise LostError(f"a view was silent for {silence:.0f} s")
 
