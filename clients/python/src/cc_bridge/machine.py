@@ -105,10 +105,10 @@ class Machine:
 
     def fail(self, error: BridgeError) -> None:
         """Fail every request, and end every view, with this error."""
-        self.views.fail_all(lambda: copy(error))
+        self.views.fail_all(lambda: twin(error))
         for request in self.requests.take_all():
             if callable(request.receiver):
-                request.receiver(copy(error))
+                request.receiver(twin(error))
 
     def refuse_largest(self, error: BridgeError) -> None:
         """Fail the largest request, because the bridge closed with 1009 and names none."""
@@ -188,3 +188,10 @@ class Machine:
             request.receiver(error)
         else:
             self.views.fail(request.receiver, error)
+
+
+def twin(error: BridgeError) -> BridgeError:
+    """Return an equal error. Each receiver raises one of its own, with its own traceback."""
+    other = copy(error)
+    other.__cause__ = error.__cause__
+    return other
