@@ -79,7 +79,7 @@ class Peer:
         """Return the error for a handshake that the server refused with an HTTP status."""
         problem: Any = None
         with suppress(ValueError):
-            problem = json.loads(body)
+            problem = json.loads(self._clean(body.decode(errors="replace")))
         problem = problem if isinstance(problem, dict) else {}
         kind, detail = problem.get("type"), problem.get("detail")
         reason = f"{detail} (HTTP {status})" if isinstance(detail, str) else f"HTTP {status}"
