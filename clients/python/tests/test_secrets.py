@@ -95,7 +95,11 @@ class SecretTest(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(other.handshakes, [])
 
     async def test_a_server_that_does_not_answer_does_not_show_the_token(self) -> None:
-        server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+        async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(wait, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
             with self.assertRaises(UnreachableError) as raised:
