@@ -37,10 +37,10 @@ class Run:
     program has read everything that waits. No byte is lost. With ``on_slow="skip"`` the oldest
     output is dropped instead, and becomes a gap.
 
-    **Cancellation.** When a task is cancelled while it waits for a run, the bridge stops to send
-    the messages of the run; the execution continues. No byte is lost: a later read continues at
-    the same byte. ``async with run`` ends the view for good, and so does dropping the last
-    reference to the run.
+    **Cancellation.** When a task is cancelled while it waits for a run, the bridge stops sending
+    the messages of the run; the execution continues. No byte is lost: a later read continues at the
+    same byte. ``async with run`` ends the view for good, and so does dropping the last reference to
+    the run.
     """
 
     def __init__(self, bridge: Bridge, views: Views, view: View, wake: asyncio.Event) -> None:
