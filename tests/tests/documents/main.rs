@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use markdown::Document;
 
 /// The documents that a reader expects. The checks also read every other Markdown file.
-const EXPECTED: [&str; 10] = [
+const EXPECTED: [&str; 11] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -28,6 +28,7 @@ const EXPECTED: [&str; 10] = [
     "docs/mcp.md",
     "docs/operations.md",
     "docs/protocol.md",
+    "docs/python.md",
     "tests/README.md",
 ];
 

@@ -9,7 +9,15 @@ use crate::{documents, report, root};
 const PREFIXES: [&str; 3] = ["CCB_", "BRIDGE_", "CLAUDE_API_"];
 
 /// The folders and files that read or pass a variable. The files of Compose are added.
-const SOURCES: [&str; 6] = ["services", "tests", "fuzz", "scripts", ".ci", "Dockerfile"];
+const SOURCES: [&str; 7] = [
+    "services",
+    "clients",
+    "tests",
+    "fuzz",
+    "scripts",
+    ".ci",
+    "Dockerfile",
+];
 
 /// The names of variables in a text. A name that ends with `_` is a prefix and no variable.
 fn variables(text: &str) -> impl Iterator<Item = &str> {

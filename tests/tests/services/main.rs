@@ -41,6 +41,7 @@ mod metrics;
 mod pause;
 mod process_kills;
 mod prompt;
+mod python_client;
 mod queue;
 mod races;
 mod reconnect;

@@ -1,0 +1,73 @@
+"""The calls of a program's callback for the questions of one run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from cc_bridge.errors import BridgeError, QuestionCallbackError, WrongStateError
+from cc_bridge.events import Ended, QuestionAsked, QuestionEnded
+
+if TYPE_CHECKING:
+    from cc_bridge.questions import Answer, AnswerResult, Question, QuestionCallback
+    from cc_bridge.run_buffer import Item
+
+LOG = logging.getLogger("cc_bridge")
+
+SendAnswer = Callable[[str, str, "Answer"], Awaitable["AnswerResult"]]
+"""Sends the answer to a question: the execution, the question, the answer."""
+
+
+class QuestionDesk:
+    """Calls the callback once for each question, each in a task of its own.
+
+    The call is cancelled when the question is closed, for example because another client answers
+    first, and when the run ends. An exception of the callback ends the run, but not the execution.
+    """
+
+    def __init__(
+        self, callback: QuestionCallback, send: SendAnswer, fail: Callable[[BridgeError], None]
+    ) -> None:
+        self._callback = callback
+        self._send = send
+        self._fail = fail
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def handle(self, item: Item) -> None:
+        """Handle an event or the error of the run."""
+        match item:
+            case QuestionAsked(question):
+                task = asyncio.get_running_loop().create_task(self._answer(question))
+                self._tasks[question.question_id] = task
+            case QuestionEnded(closed):
+                if (asked := self._tasks.pop(closed.question_id, None)) is not None:
+                    asked.cancel()
+            case Ended() | BridgeError():
+                self.stop()
+            case _:
+                pass
+
+    def stop(self) -> None:
+        """Cancel all calls."""
+        tasks, self._tasks = self._tasks, {}
+        for task in tasks.values():
+            task.cancel()
+
+    async def _answer(self, question: Question) -> None:
+        try:
+            answer = await self._callback(question)
+            if answer is not None:
+                await self._send(question.execution_id, question.question_id, answer)
+        except WrongStateError as error:
+            LOG.debug("question %s was closed before: %s", question.question_id, error)
+        except Exception as error:  # noqa: BLE001 - any exception of the program is reported
+            name = question.title or question.tool
+            failure = QuestionCallbackError(
+                f"the callback failed for the question {name!r}: {error}"
+            )
+            failure.__cause__ = error
+            # This task ends on its own.
+            self._tasks.pop(question.question_id, None)
+            self._fail(failure)
