@@ -23,7 +23,7 @@ written_by_others() { (((8#$(stat -L -c '%a' "$1") & 2) != 0)); }
 # need_readable NAME PATH: checks that the services' user may read a file, or enter a folder, of the setting NAME.
 need_readable() {
   may_read "$2" || fail_with 64 "the services run as $CCB_UID:$CCB_GID and may not read $2 ($1)" \
-    "its owner is $(stat -L -c '%u:%g, its mode %a' "$2"): sudo chown $CCB_UID:$CCB_GID '$2'"
+    "its owner is $(stat -L -c '%u:%g, its mode %a' "$2"): sudo chown -R $CCB_UID:$CCB_GID '$2'"
 }
 
 # inside FOLDER OTHER: succeeds when FOLDER is OTHER or below it.
@@ -66,7 +66,7 @@ check_access() {
   secret_folder CCB_ACCESS_DIR
   file=$CCB_ACCESS_DIR/tokens.toml
   [ -f "$file" ] || fail_with 64 "there is no file tokens.toml in CCB_ACCESS_DIR=$CCB_ACCESS_DIR, so nobody could use the services" \
-    "make a first token: scripts/ccb token new admin --role admin --add '$file'" "$GUIDE"
+    "make a first token: scripts/ccb token new admin --role admin --out admin.token --add '$file'" "$GUIDE"
   need_readable CCB_ACCESS_DIR "$file"
   if written_by_others "$file"; then fail_with 64 "every user of this machine may write $file" "chmod o-w '$file'"; fi
 }
@@ -77,7 +77,7 @@ check_tls() {
   [ -n "${CCB_ACCESS_DIR:-}" ] || fail_with 64 "--tls opens the services to other machines, and there are no tokens: CCB_ACCESS_DIR is not set" \
     "everybody who reaches the port could run prompts. Make a folder with a token first:" \
     "  mkdir -p -m 0700 ~/.config/cc-bridge/access" \
-    "  scripts/ccb token new admin --role admin --add ~/.config/cc-bridge/access/tokens.toml" \
+    "  scripts/ccb token new admin --role admin --out admin.token --add ~/.config/cc-bridge/access/tokens.toml" \
     "  export CCB_ACCESS_DIR=~/.config/cc-bridge/access    # or put it into .env" "$GUIDE"
   case $PUBLISH in
     127.* | ::1 | '[::1]' | localhost) ;;
