@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -20,8 +19,8 @@ const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/python");
 #[derive(Debug)]
 pub(super) struct Environment {
     tools: PathBuf,
-    /// The environment with the installed wheel. The first test makes it.
-    installed: TempDir,
+    /// The Python of the environment with the installed wheel.
+    installed: PathBuf,
 }
 
 /// What a program has written.
@@ -52,8 +51,12 @@ impl Environment {
         let folder = run(&mut Command::new(script)).await.printed;
         let folder = Path::new(folder.trim());
         let tools = folder.join("tools/bin/python");
-        let installed = tempfile::tempdir().expect("a temporary folder");
-        let dist = installed.path().join("dist");
+        // A static is never dropped, so the folder has a fixed place and replaces the last one.
+        let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-client");
+        if fresh.exists() {
+            std::fs::remove_dir_all(&fresh).expect("the old environment can be removed");
+        }
+        let dist = fresh.join("dist");
         let pip = |python: &Path, arguments: &[&str]| {
             let mut command = Command::new("python3");
             command.args(["-m", "pip", "--python"]).arg(python);
@@ -62,17 +65,15 @@ impl Environment {
         };
         let build = ["wheel", "--no-deps", "--no-build-isolation", CLIENT];
         run(pip(&tools, &build).arg("--wheel-dir").arg(&dist)).await;
-        let venv = installed.path().join("venv");
+        let venv = fresh.join("venv");
         let create = ["-m", "venv", "--without-pip"];
         run(Command::new("python3").args(create).arg(&venv)).await;
-        let python = venv.join("bin/python");
-        let install = ["install", "cc-bridge", "--find-links"];
+        let installed = venv.join("bin/python");
+        let install = ["install", "cc-bridge"];
         let wheels = folder.join("wheels");
-        run(pip(&python, &install)
-            .arg(dist)
-            .arg("--find-links")
-            .arg(wheels))
-        .await;
+        let links = ["--find-links".as_ref(), dist.as_os_str()];
+        let more_links = ["--find-links".as_ref(), wheels.as_os_str()];
+        run(pip(&installed, &install).args(links).args(more_links)).await;
         Self { tools, installed }
     }
 
@@ -84,8 +85,7 @@ impl Environment {
 
     /// Returns a program that uses the installed wheel.
     pub(super) fn installed(&self, arguments: &[&str]) -> Script {
-        let python = self.installed.path().join("venv/bin/python");
-        Script::new(&python, "tests", arguments)
+        Script::new(&self.installed, "tests", arguments)
     }
 
     /// Returns a program that uses the sources of the client.
