@@ -7,6 +7,7 @@ use grants::{Answer, Endpoint, Usage};
 use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 
+use super::upload::Upload;
 use crate::prices::Prices;
 use crate::reports::Reports;
 use crate::table::OpenRequest;
@@ -24,11 +25,16 @@ pub struct Ledger {
 
 /// The record of a forwarded request. Dropping it charges the cost to the grant, and reports the
 /// request to claude-api, so that no end of a request is missed.
+///
+/// A request to `/v1/messages` costs what its answer reports, with an estimate for what the answer
+/// has not reported. It costs nothing before the API has the whole body, and after an error of the
+/// API. While the request is open, the same cost counts toward the limit of the grant.
 #[derive(Debug)]
 pub struct Record {
     ledger: Arc<Ledger>,
     open: OpenRequest,
     endpoint: Endpoint,
+    upload: Upload,
     started: Instant,
     status: Option<StatusCode>,
     first_byte_ms: Option<u64>,
@@ -40,13 +46,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Begins the record of a request that is forwarded now.
+    /// Begins the record of a request that is forwarded now. `upload` is the progress of its body.
     #[must_use]
-    pub fn new(ledger: Arc<Ledger>, open: OpenRequest, endpoint: Endpoint) -> Self {
+    pub fn new(ledger: Arc<Ledger>, open: OpenRequest, endpoint: Endpoint, upload: Upload) -> Self {
         Self {
             ledger,
             open,
             endpoint,
+            upload,
             started: Instant::now(),
             status: None,
             first_byte_ms: None,
@@ -68,6 +75,34 @@ impl Record {
         self.status = Some(status);
         self.first_byte_ms = u64::try_from(self.started.elapsed().as_millis()).ok();
         self.resets_at_ms = resets_at_ms(status, headers, SystemTime::now());
+        self.count(Facts::default());
+    }
+
+    /// Counts the cost of the request so far toward the limit of the grant. `reported` has the
+    /// facts that the answer has reported.
+    pub fn count(&mut self, reported: Facts) {
+        let facts = self.upload.sent().complete(reported);
+        let cost_usd = self.cost_usd(&facts);
+        self.open.count(cost_usd);
+    }
+
+    /// Returns whether the whole body was forwarded.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.upload.is_whole()
+    }
+
+    fn cost_usd(&self, facts: &Facts) -> f64 {
+        let has_cost = self.endpoint == Endpoint::Messages
+            && match self.status {
+                Some(status) => status.is_success(),
+                None => self.upload.is_whole(),
+            };
+        if has_cost {
+            self.ledger.prices.cost_usd(facts)
+        } else {
+            0.0
+        }
     }
 
     /// Ends the record with what the answer said. `is_complete` says whether its whole body
@@ -88,14 +123,13 @@ impl Drop for Record {
         if self.is_forgotten {
             return;
         }
-        let facts = std::mem::take(&mut self.facts);
-        let is_charged = self.endpoint == Endpoint::Messages
-            && self.status.is_some_and(|status| status.is_success());
-        let cost_usd = if is_charged {
-            self.ledger.prices.cost_usd(&facts)
-        } else {
-            0.0
-        };
+        let mut facts = std::mem::take(&mut self.facts);
+        if self.endpoint == Endpoint::Messages
+            && self.status.is_none_or(|status| status.is_success())
+        {
+            facts = self.upload.sent().complete(facts);
+        }
+        let cost_usd = self.cost_usd(&facts);
         let answer = Answer {
             execution_id: Some(self.open.execution_id().to_owned()),
             endpoint: self.endpoint,
@@ -117,7 +151,7 @@ fn usage(facts: &Facts) -> Usage {
     let counts = facts.counts;
     Usage {
         input_tokens: counts.input,
-        output_tokens: counts.output.max(facts.deltas),
+        output_tokens: counts.output,
         cache_read_tokens: counts.cache_read,
         cache_write_tokens: counts.cache_write,
     }
