@@ -80,6 +80,8 @@ pub struct Readiness {
     environment: Arc<Environment>,
     /// The service `credentials`; `None` if the CLI gets the credential of the environment.
     credentials: Option<Credentials>,
+    /// Whether commands of the model run in a container with this service.
+    is_boxed: bool,
     /// Wakes the periodic checks, so that the CLI is checked now.
     pub(crate) recheck: Arc<Notify>,
 }
@@ -87,8 +89,13 @@ pub struct Readiness {
 impl Readiness {
     /// Creates the state before the first check. Until then the obstacle `cli-unchecked` is
     /// reported, so the service is not ready. Without `credentials`, the CLI gets the credential of
-    /// `environment`.
-    pub(crate) fn new(environment: Arc<Environment>, credentials: Option<Credentials>) -> Self {
+    /// `environment`. `is_boxed` says that commands of the model run in a container with this
+    /// service.
+    pub(crate) fn new(
+        environment: Arc<Environment>,
+        credentials: Option<Credentials>,
+        is_boxed: bool,
+    ) -> Self {
         let cache = Cache {
             cli: Err(Obstacle::new(
                 "cli-unchecked",
@@ -112,6 +119,7 @@ impl Readiness {
             cache: Arc::new(Mutex::new(cache)),
             environment,
             credentials,
+            is_boxed,
             recheck: Arc::new(Notify::new()),
         }
     }
@@ -237,10 +245,14 @@ impl Readiness {
     }
 
     /// Returns the warning `credential-in-box` if the environment of this service has credentials,
-    /// although `credentials` should hold them.
+    /// although `credentials` holds them or could hold them. A service outside of a container has
+    /// no `credentials` beside it.
     pub(crate) fn credential_warning(&self) -> Option<Obstacle> {
-        self.credentials.as_ref()?;
-        credential::in_box(&self.environment.credentials_in_box())
+        let is_used = self.credentials.is_some();
+        if !is_used && !self.is_boxed {
+            return None;
+        }
+        credential::in_box(&self.environment.credentials_in_box(), is_used)
     }
 
     /// Returns whether a CLI that is started now would use its own login. Reads files.
@@ -373,7 +385,28 @@ mod tests {
 
     fn readiness(vars: &[(&str, &str)]) -> Readiness {
         let vars = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-        Readiness::new(Arc::new(Environment::new(vars, &[])), None)
+        Readiness::new(Arc::new(Environment::new(vars, &[])), None, false)
+    }
+
+    #[test]
+    fn a_credential_in_a_box_without_the_service_credentials_is_a_warning() {
+        let key = &[("ANTHROPIC_API_KEY", "key")][..];
+        for (vars, is_boxed, is_warned) in
+            [(key, true, true), (key, false, false), (&[], true, false)]
+        {
+            let readiness = Readiness {
+                is_boxed,
+                ..readiness(vars)
+            };
+            let warning = readiness.credential_warning();
+            assert_eq!(warning.is_some(), is_warned, "{vars:?} {is_boxed}");
+            if let Some(Obstacle { message, .. }) = warning {
+                assert!(
+                    message.contains("is not set: ANTHROPIC_API_KEY"),
+                    "{message}"
+                );
+            }
+        }
     }
 
     fn codes(readiness: &Readiness) -> Vec<&'static str> {

@@ -1,6 +1,6 @@
 //! Settings of the export of traces (OpenTelemetry).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use telemetry::Given;
@@ -36,6 +36,12 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
+    /// Returns the file with the headers. `None` without one; an empty path counts as none.
+    pub(crate) fn headers_file(&self) -> Option<&Path> {
+        let file = self.otlp_headers_file.as_deref();
+        file.filter(|file| !file.as_os_str().is_empty())
+    }
+
     /// Checks the settings. Returns `None` if no traces are exported. Adds a text to `mistakes` for
     /// each wrong setting.
     pub(super) fn check(&self, mistakes: &mut Vec<String>) -> Option<telemetry::Settings> {

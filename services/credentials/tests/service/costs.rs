@@ -1,6 +1,6 @@
 //! The cost of a request whose usage the API does not report, or reports in an unusual form.
 
-use grants::Answer;
+use grants::{Answer, Order, Report};
 use tokio::sync::mpsc;
 
 use crate::support::{Exchange, GRANT, Setup, soon};
@@ -86,8 +86,14 @@ async fn a_request_whose_body_is_not_complete_costs_nothing() {
         .await;
     soon("the request", received.recv()).await.unwrap();
     drop(client);
-    let report = setup.claude_api.answer().await;
-    assert_cost(&report, 0.0);
+    // The mistake is the client's, so there is no answer to report.
+    let execution_id = "e1".to_owned();
+    let order = Order::Revoke {
+        execution_id: execution_id.clone(),
+    };
+    setup.claude_api.send(&order).await;
+    let report = setup.claude_api.report().await;
+    assert_eq!(report, Report::Revoked { execution_id });
 }
 
 #[tokio::test]
