@@ -134,9 +134,9 @@ impl Forwarder {
             Ok(answer) => answer,
             Err(error) => {
                 if let Some(refusal) = upload.failure() {
-                    record.forget();
                     return Err(refusal);
                 }
+                record.fail();
                 tracing::warn!(%error, "could not get an answer from the API");
                 return Err(Refusal::bad_gateway(format!("cc-bridge: {error}")));
             }

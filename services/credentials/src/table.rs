@@ -141,6 +141,9 @@ impl OpenRequest {
     /// next call replaces the cost, and the end of the request forgets it.
     pub fn count(&mut self, cost_usd: f64) {
         let change = cost_usd - self.open_usd;
+        if change == 0.0 {
+            return;
+        }
         self.open_usd = cost_usd;
         let mut state = self.table.lock();
         state.count(&self.opened.execution_id, change);

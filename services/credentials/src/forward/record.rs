@@ -24,7 +24,8 @@ pub struct Ledger {
 }
 
 /// The record of a forwarded request. Dropping it charges the cost to the grant, and reports the
-/// request to claude-api, so that no end of a request is missed.
+/// request to claude-api, so that no end of a request is missed. A request whose body the client did
+/// not complete is reported only if the API answered it or could not be reached.
 ///
 /// A request to `/v1/messages` costs what its answer reports, with an estimate for what the answer
 /// has not reported. It costs nothing before the API has the whole body, and after an error of the
@@ -41,8 +42,8 @@ pub struct Record {
     resets_at_ms: Option<u64>,
     facts: Facts,
     is_complete: bool,
-    /// Whether the request is neither charged nor reported.
-    is_forgotten: bool,
+    /// Whether the API could not be reached, or broke off before the head of its answer.
+    has_failed: bool,
 }
 
 impl Record {
@@ -60,7 +61,7 @@ impl Record {
             resets_at_ms: None,
             facts: Facts::default(),
             is_complete: false,
-            is_forgotten: false,
+            has_failed: false,
         }
     }
 
@@ -81,8 +82,7 @@ impl Record {
     /// Counts the cost of the request so far toward the limit of the grant. `reported` has the
     /// facts that the answer has reported.
     pub fn count(&mut self, reported: Facts) {
-        let facts = self.upload.sent().complete(reported);
-        let cost_usd = self.cost_usd(&facts);
+        let (_, cost_usd) = self.charged(reported);
         self.open.count(cost_usd);
     }
 
@@ -92,17 +92,19 @@ impl Record {
         self.upload.is_whole()
     }
 
-    fn cost_usd(&self, facts: &Facts) -> f64 {
+    /// Returns the facts that are charged, and their cost in US dollars.
+    fn charged(&self, reported: Facts) -> (Facts, f64) {
         let has_cost = self.endpoint == Endpoint::Messages
             && match self.status {
                 Some(status) => status.is_success(),
                 None => self.upload.is_whole(),
             };
-        if has_cost {
-            self.ledger.prices.cost_usd(facts)
-        } else {
-            0.0
+        if !has_cost {
+            return (reported, 0.0);
         }
+        let facts = self.upload.sent().complete(reported);
+        let cost_usd = self.ledger.prices.cost_usd(&facts);
+        (facts, cost_usd)
     }
 
     /// Ends the record with what the answer said. `is_complete` says whether its whole body
@@ -112,24 +114,20 @@ impl Record {
         self.is_complete = is_complete;
     }
 
-    /// Ends the record without a report, because the request itself was refused.
-    pub fn forget(mut self) {
-        self.is_forgotten = true;
+    /// Ends the record of a request to an API that could not be reached, or that broke off before
+    /// the head of its answer.
+    pub fn fail(mut self) {
+        self.has_failed = true;
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.is_forgotten {
+        if self.status.is_none() && !self.has_failed && !self.upload.is_whole() {
             return;
         }
-        let mut facts = std::mem::take(&mut self.facts);
-        if self.endpoint == Endpoint::Messages
-            && self.status.is_none_or(|status| status.is_success())
-        {
-            facts = self.upload.sent().complete(facts);
-        }
-        let cost_usd = self.cost_usd(&facts);
+        let reported = std::mem::take(&mut self.facts);
+        let (facts, cost_usd) = self.charged(reported);
         let answer = Answer {
             execution_id: Some(self.open.execution_id().to_owned()),
             endpoint: self.endpoint,
