@@ -141,7 +141,7 @@ mod tests {
                 "{end:?}"
             );
             assert_eq!((found.deltas, found.is_final), (3, true));
-            assert_eq!(found.delta_bytes, 3 * 33);
+            assert_eq!(found.delta_bytes, 3 * 36);
         }
     }
 
