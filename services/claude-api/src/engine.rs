@@ -136,7 +136,8 @@ impl Engine {
         let credentials = credentials
             .transpose()
             .context("the addresses of this container cannot be read (--boxed)")?;
-        let readiness = Readiness::new(Arc::clone(&environment), credentials.clone());
+        let is_boxed = settings.args.network.boxed;
+        let readiness = Readiness::new(Arc::clone(&environment), credentials.clone(), is_boxed);
         let missing = sandbox::warnings(&settings.args, readiness.uses_login());
         let missing = missing.into_iter().chain(readiness.credential_warning());
         warnings.extend(missing.map(|missing| missing.message));

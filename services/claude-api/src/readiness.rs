@@ -40,6 +40,8 @@ pub struct Readiness {
     environment: Arc<Environment>,
     /// The service `credentials`; `None` if the CLI gets the credential of the environment.
     credentials: Option<Credentials>,
+    /// Whether commands of the model run in a container with this service.
+    is_boxed: bool,
     /// Wakes the periodic checks, so that the CLI is checked now.
     pub(crate) recheck: Arc<Notify>,
 }
@@ -47,12 +49,18 @@ pub struct Readiness {
 impl Readiness {
     /// Creates the state before the first check. Until then the obstacle `cli-unchecked` is
     /// reported, so the service is not ready. Without `credentials`, the CLI gets the credential of
-    /// `environment`.
-    pub(crate) fn new(environment: Arc<Environment>, credentials: Option<Credentials>) -> Self {
+    /// `environment`. `is_boxed` says that commands of the model run in a container with this
+    /// service.
+    pub(crate) fn new(
+        environment: Arc<Environment>,
+        credentials: Option<Credentials>,
+        is_boxed: bool,
+    ) -> Self {
         Self {
             cache: Arc::new(Mutex::new(Cache::unchecked())),
             environment,
             credentials,
+            is_boxed,
             recheck: Arc::new(Notify::new()),
         }
     }
@@ -164,10 +172,14 @@ impl Readiness {
     }
 
     /// Returns the warning `credential-in-box` if the environment of this service has credentials,
-    /// although `credentials` should hold them.
+    /// although `credentials` holds them or could hold them. A service outside of a container has
+    /// no `credentials` beside it.
     pub(crate) fn credential_warning(&self) -> Option<Obstacle> {
-        self.credentials.as_ref()?;
-        credential::in_box(&self.environment.credentials_in_box())
+        let is_used = self.credentials.is_some();
+        if !is_used && !self.is_boxed {
+            return None;
+        }
+        credential::in_box(&self.environment.credentials_in_box(), is_used)
     }
 
     /// Returns whether a CLI that is started now would use its own login. Reads files.

@@ -116,6 +116,13 @@ impl Policy {
             &policy.temporary.root,
             "temporary files of all executions",
         )?;
+        if let Some(file) = args.traces.headers_file() {
+            let what = "the headers for the Collector (CLAUDE_API_OTLP_HEADERS_FILE)";
+            let workspaces = std::iter::once(&args.workspace_root).chain(&args.default_workspace);
+            open.read_write.extend(workspaces.cloned());
+            open.read_write.push(policy.temporary.root.clone());
+            refuse_exposed(&open, file, what)?;
+        }
         Ok(Some(policy))
     }
 

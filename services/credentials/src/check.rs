@@ -1,63 +1,81 @@
-//! The check of the credential while nothing runs, so that a revoked credential is known before the
-//! next execution fails.
+//! The check of the credential by a request of the service itself. Its answer alone decides whether
+//! the credential is refused, because a command of the model can cause any answer to its own
+//! requests.
+//!
+//! - A check follows at once when the API refuses a request of an execution with 401 or 403.
+//! - A check is made while nothing runs, so that a revoked credential is known before the next
+//!   execution fails.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grants::{Answer, CredentialKind, Endpoint, Usage};
+use grants::{Answer, Endpoint, Usage};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
-use tokio::time::timeout;
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::forward::Forwarder;
 use crate::request::headers::{Added, forwarded};
 use crate::upstream::body::RequestBody;
+use crate::upstream::pool::Owner;
 use crate::usage::facts::FactReader;
 use crate::usage::limits::resets_at_ms;
 
 /// The path and query of the check. Such a request costs nothing.
 const PATH: &str = "/v1/models?limit=1";
+/// The pause between two checks. So a command of the model cannot cause a flood of them.
+const PAUSE: Duration = Duration::from_secs(10);
 /// The time for the whole check.
 const CHECK_TIME: Duration = Duration::from_secs(30);
 /// The maximum number of bytes of the answer that are read.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// Checks the credential whenever the API has sent no answer for `period`. Runs until the future is
-/// dropped.
-pub async fn run(forwarder: Arc<Forwarder>, period: Duration) {
-    let mut answers = forwarder.ledger.reports.answers();
+/// Checks the credential after each refusal of an execution's request, and whenever no request has
+/// succeeded for `period`; `None` turns the latter off. Two checks have a pause of 10 s between
+/// them. Runs until the future is dropped.
+pub async fn run(forwarder: Arc<Forwarder>, period: Option<Duration>) {
+    let reports = &forwarder.ledger.reports;
+    let (mut accepted, mut doubted) = (reports.accepted(), reports.doubted());
+    let mut last_check = None;
     loop {
-        // A new answer restarts the period.
-        match timeout(period, answers.changed()).await {
-            Ok(Ok(())) => {}
-            // The sender lives as long as the forwarder.
-            Ok(Err(_)) => return,
-            Err(_) => {
-                if let Some(answer) = check(&forwarder).await {
-                    forwarder.ledger.reports.push(answer);
+        let period_ends = async {
+            match period {
+                Some(period) => sleep(period).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            // A success restarts the period. The sender lives as long as the forwarder.
+            Ok(()) = accepted.changed() => continue,
+            Ok(()) = doubted.changed() => {
+                if let Some(last_check) = last_check {
+                    sleep_until(last_check + PAUSE).await;
                 }
             }
+            () = period_ends => {}
+        }
+        last_check = Some(tokio::time::Instant::now());
+        // A refusal during the check causes another one.
+        doubted.borrow_and_update();
+        if let Some(answer) = check(&forwarder).await {
+            reports.push(answer);
         }
     }
 }
 
-/// Makes one check. `None` if there is no credential to check.
+/// Makes one check. `None` if there is no credential to check, or if it was replaced meanwhile.
 async fn check(forwarder: &Forwarder) -> Option<Answer> {
     let credential = forwarder.secrets.credential().ok()?;
     let origin = forwarder.upstream.origin();
     let mut headers = HeaderMap::new();
     headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
     headers.insert("accept", HeaderValue::from_static("application/json"));
-    if credential.kind() == CredentialKind::OauthToken {
-        // The API accepts such a token only with this beta header.
-        headers.insert(
-            "anthropic-beta",
-            HeaderValue::from_static("oauth-2025-04-20"),
-        );
-    }
     let added = Added {
         host: &origin.host_header(),
         credential: credential.header(),
+        beta: credential.beta(),
         custom: &forwarder.custom,
     };
     let body: RequestBody = Empty::new().map_err(|never| match never {}).boxed_unsync();
@@ -80,13 +98,18 @@ async fn check(forwarder: &Forwarder) -> Option<Answer> {
     // After a timeout, `answer` keeps what has arrived so far.
     let _ = timeout(CHECK_TIME, ask(forwarder, request, &mut answer)).await;
     tracing::debug!(status = answer.status, "checked the credential");
-    Some(answer)
+    (forwarder.secrets.state() == credential.state()).then_some(answer)
 }
 
 /// Sends the request, and fills in `answer` as the parts of the response arrive.
 async fn ask(forwarder: &Forwarder, request: Request<RequestBody>, answer: &mut Answer) {
     let started = Instant::now();
-    let (response, lease) = match forwarder.upstream.send(request).await {
+    // The connection is not used again.
+    let owner = Owner {
+        execution_id: String::new(),
+        ended: CancellationToken::new(),
+    };
+    let (response, _lease) = match forwarder.upstream.send(request, &owner).await {
         Ok(sent) => sent,
         Err(error) => {
             tracing::warn!(%error, "could not check the credential");
@@ -103,6 +126,5 @@ async fn ask(forwarder: &Forwarder, request: Request<RequestBody>, answer: &mut 
         reader.push(&body.to_bytes());
         answer.error_type = reader.facts().error_type;
         answer.complete = true;
-        lease.release();
     }
 }

@@ -99,8 +99,8 @@ pub struct Config {
     #[arg(long, env = "NODE_EXTRA_CA_CERTS", value_name = "FILE")]
     #[arg(help_heading = API)]
     pub upstream_ca: Option<PathBuf>,
-    /// Time without an answer of the API, in milliseconds, after which a request that costs nothing
-    /// checks the credential; 0 turns the check off
+    /// Time without a success at the API, in milliseconds, after which a request that costs nothing
+    /// checks the credential; 0 turns this check off
     #[arg(long, env = "CREDENTIALS_CHECK_MS", default_value = "3600000")]
     #[arg(help_heading = API)]
     pub check_ms: String,
@@ -135,7 +135,8 @@ pub struct Settings {
     pub prices: Prices,
     /// The credential, and the connector to the API.
     pub access: ModelAccess,
-    /// The time without an answer after which the credential is checked. `None`: never.
+    /// The time without a success after which the credential is checked. `None` turns this check
+    /// off.
     pub check: Option<Duration>,
     /// The time for open requests to end when the service stops.
     pub shutdown_time: Duration,

@@ -3,19 +3,21 @@
 //!
 //! - [`request_body`] checks a body while it passes.
 //! - [`answer`] reads the cost of an answer while it passes, and cuts it when the grant is revoked.
-//! - [`record`] reports a request to claude-api.
+//! - [`upload`] is the progress of a body.
+//! - [`record`] charges and reports a request to claude-api.
 
 pub mod answer;
 pub mod record;
 pub mod request_body;
+pub mod upload;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use grants::Endpoint;
 use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -27,9 +29,12 @@ use crate::secret::{Credential, Secrets};
 use crate::table::OpenRequest;
 use crate::upstream::Upstream;
 use crate::upstream::body::RequestBody;
+use crate::upstream::pool::Owner;
+use crate::usage::facts::Facts;
 use answer::{AnswerBody, AnswerError};
 use record::{Ledger, Record};
 use request_body::CheckedBody;
+use upload::Upload;
 
 /// The body of an answer to a client.
 pub type ResponseBody = UnsyncBoxBody<Bytes, AnswerError>;
@@ -95,29 +100,43 @@ impl Forwarder {
                 "credentials has no usable credential; see its log and claude-api's",
             )
         })?;
-        let refusal = Arc::new(OnceLock::new());
+        let upload = Upload::default();
         let (parts, body) = request.into_parts();
         let body: RequestBody = if has_body {
             let check = BodyCheck::new(&self.allowed);
-            CheckedBody::new(body, check, Arc::clone(&refusal)).boxed_unsync()
+            CheckedBody::new(body, check, upload.clone()).boxed_unsync()
         } else {
+            upload.finish(None, false);
             Empty::new().map_err(|never| match never {}).boxed_unsync()
         };
+        let is_head = parts.method == Method::HEAD;
         let request = self.outgoing(parts.method, &path, &parts.headers, &credential, body)?;
-        let cut = open.cut().clone();
-        let mut record = Record::new(Arc::clone(&self.ledger), open, endpoint);
-        let sent = tokio::select! {
-            biased;
-            () = cut.cancelled() => return Err(Refusal::unauthorized()),
-            sent = self.upstream.send(request) => sent,
+        let owner = Owner {
+            execution_id: open.execution_id().to_owned(),
+            ended: open.cut().clone(),
+        };
+        let ledger = Arc::clone(&self.ledger);
+        let mut record = Record::new(ledger, open, endpoint, upload.clone());
+        let mut sending = std::pin::pin!(self.upstream.send(request, &owner));
+        let mut is_counted = false;
+        let sent = loop {
+            tokio::select! {
+                biased;
+                () = owner.ended.cancelled() => return Err(Refusal::unauthorized()),
+                sent = &mut sending => break sent,
+                () = upload.whole(), if !is_counted => {
+                    is_counted = true;
+                    record.count(Facts::default());
+                }
+            }
         };
         let (response, lease) = match sent {
             Ok(answer) => answer,
             Err(error) => {
-                if let Some(refusal) = refusal.get() {
-                    record.forget();
-                    return Err(refusal.clone());
+                if let Some(refusal) = upload.failure() {
+                    return Err(refusal);
                 }
+                record.fail();
                 tracing::warn!(%error, "could not get an answer from the API");
                 return Err(Refusal::bad_gateway(format!("cc-bridge: {error}")));
             }
@@ -125,27 +144,29 @@ impl Forwarder {
         let (parts, body) = response.into_parts();
         record.head(parts.status, &parts.headers);
         check_answer(parts.status, &parts.headers, endpoint)?;
-        let body = AnswerBody::new(body, &parts.headers, record, lease);
+        let body = AnswerBody::new(body, &parts.headers, is_head, record, lease);
         let mut response = Response::new(body.boxed_unsync());
         *response.status_mut() = parts.status;
-        *response.headers_mut() = answered(&parts.headers, credential.expose().as_bytes());
+        let secret = credential.expose().as_bytes();
+        *response.headers_mut() = answered(&parts.headers, secret, &self.custom);
         Ok(response)
     }
 
     /// Creates the request to the API.
     fn outgoing(
         &self,
-        method: http::Method,
+        method: Method,
         path: &str,
         headers: &HeaderMap,
         credential: &Credential,
         body: RequestBody,
     ) -> Result<Request<RequestBody>, Refusal> {
         let origin = self.upstream.origin();
-        let has_body = method == http::Method::POST;
+        let has_body = method == Method::POST;
         let added = Added {
             host: &origin.host_header(),
             credential: credential.header(),
+            beta: credential.beta(),
             custom: &self.custom,
         };
         let headers = forwarded(headers, added, has_body);

@@ -116,8 +116,7 @@ impl Prices {
         let long = counts.cache_write_1h.min(counts.cache_write);
         let parts = [
             (counts.input, price.input),
-            // An answer that was cut has no final count.
-            (counts.output.max(facts.deltas), price.output),
+            (counts.output, price.output),
             (counts.cache_read, price.cache_read),
             (counts.cache_write - long, price.cache_write_5m),
             (long, price.cache_write_1h),

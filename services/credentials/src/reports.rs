@@ -25,8 +25,11 @@ struct Inner {
     queue: Mutex<Queue>,
     /// Changes with each push.
     pushed: watch::Sender<()>,
-    /// Changes with each answer that has a status.
-    answered: watch::Sender<()>,
+    /// Changes with each success, which shows that the API accepts the credential.
+    accepted: watch::Sender<()>,
+    /// Changes when the API refuses a request of an execution with 401 or 403. The cause may be the
+    /// credential, or an odd request.
+    doubted: watch::Sender<()>,
 }
 
 /// The waiting reports. A plain value; its caller holds the lock.
@@ -42,7 +45,8 @@ impl Default for Reports {
         Self(Arc::new(Inner {
             queue: Mutex::default(),
             pushed: watch::Sender::new(()),
-            answered: watch::Sender::new(()),
+            accepted: watch::Sender::new(()),
+            doubted: watch::Sender::new(()),
         }))
     }
 }
@@ -54,7 +58,8 @@ impl Reports {
 
     /// Adds the report of an answer.
     pub fn push(&self, answer: Answer) {
-        let has_answered = answer.status.is_some();
+        let status = answer.status;
+        let is_check = answer.execution_id.is_none();
         let dropped = self.queue().push(answer);
         // Only powers of two are logged, so that a flood writes few lines.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
@@ -63,8 +68,10 @@ impl Reports {
                 "could not keep the reports of all answers; claude-api reads them too slowly"
             );
         }
-        if has_answered {
-            self.0.answered.send_replace(());
+        match status {
+            Some(200..300) => drop(self.0.accepted.send_replace(())),
+            Some(401 | 403) if !is_check => drop(self.0.doubted.send_replace(())),
+            _ => {}
         }
         self.0.pushed.send_replace(());
     }
@@ -91,10 +98,17 @@ impl Reports {
         }
     }
 
-    /// Returns a receiver that changes with each answer that has a status.
+    /// Returns a receiver that changes with each success of a request.
     #[must_use]
-    pub fn answers(&self) -> watch::Receiver<()> {
-        self.0.answered.subscribe()
+    pub fn accepted(&self) -> watch::Receiver<()> {
+        self.0.accepted.subscribe()
+    }
+
+    /// Returns a receiver that changes when the API refuses a request of an execution with 401 or
+    /// 403.
+    #[must_use]
+    pub fn doubted(&self) -> watch::Receiver<()> {
+        self.0.doubted.subscribe()
     }
 
     /// Puts back a report that could not be sent, at the front of the queue.
@@ -146,10 +160,10 @@ fn sum(one: Usage, other: Usage) -> Usage {
         cache_write_tokens,
     } = one;
     Usage {
-        input_tokens: input_tokens + other.input_tokens,
-        output_tokens: output_tokens + other.output_tokens,
-        cache_read_tokens: cache_read_tokens + other.cache_read_tokens,
-        cache_write_tokens: cache_write_tokens + other.cache_write_tokens,
+        input_tokens: input_tokens.saturating_add(other.input_tokens),
+        output_tokens: output_tokens.saturating_add(other.output_tokens),
+        cache_read_tokens: cache_read_tokens.saturating_add(other.cache_read_tokens),
+        cache_write_tokens: cache_write_tokens.saturating_add(other.cache_write_tokens),
     }
 }
 

@@ -135,6 +135,16 @@ impl Credential {
         (name, self.value.clone())
     }
 
+    /// Returns the beta without which the API refuses a credential of this kind. `None` if there is
+    /// none.
+    #[must_use]
+    pub fn beta(&self) -> Option<&'static str> {
+        match self.kind {
+            CredentialKind::OauthToken => Some("oauth-2025-04-20"),
+            CredentialKind::ApiKey | CredentialKind::AuthToken => None,
+        }
+    }
+
     /// Returns the secret itself, for the search in answers.
     #[must_use]
     pub fn expose(&self) -> &str {

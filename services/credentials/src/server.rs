@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use context::Context;
 use head_slots::HeadSlots;
+use linger::LingerPlaces;
 
 /// The pause after a failed accept(2), for example when no file descriptor is left (EMFILE).
 /// Without it the accept loop would spin.
@@ -32,6 +33,7 @@ pub async fn run(
 ) {
     let context = Arc::new(context);
     let slots = HeadSlots::default();
+    let places = LingerPlaces::default();
     let cut = CancellationToken::new();
     let tracker = TaskTracker::new();
     loop {
@@ -48,6 +50,7 @@ pub async fn run(
                     stream,
                     is_local(peer, local),
                     slots.take(),
+                    places.clone(),
                 );
                 tracker.spawn(cut.clone().run_until_cancelled_owned(task));
             }

@@ -85,10 +85,8 @@ pub async fn run(
     let (stop, stop_background) = (CancellationToken::new(), CancellationToken::new());
     let background = TaskTracker::new();
     background.spawn(control.run(stop_background.clone()));
-    if let Some(period) = check {
-        let checks = check::run(forwarder, period);
-        background.spawn(stop_background.clone().run_until_cancelled_owned(checks));
-    }
+    let checks = check::run(forwarder, check);
+    background.spawn(stop_background.clone().run_until_cancelled_owned(checks));
     background.close();
     let serving = server::run(context, listener, shutdown_time, stop.clone());
     let stopping = async {

@@ -22,7 +22,7 @@ use grants::Registration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use state::{Denied, OPEN_REQUESTS};
+pub use state::{Denied, GRANTS, OPEN_REQUESTS};
 use state::{Opened, State};
 
 /// The grants of one service. Clones share them.
@@ -46,6 +46,8 @@ pub struct Session {
 pub struct OpenRequest {
     table: Table,
     opened: Opened,
+    /// The cost of this request so far, in US dollars, which counts toward the limit of the grant.
+    open_usd: f64,
 }
 
 impl Table {
@@ -72,6 +74,7 @@ impl Table {
         Ok(OpenRequest {
             table: self.clone(),
             opened,
+            open_usd: 0.0,
         })
     }
 }
@@ -84,9 +87,12 @@ impl Session {
     }
 
     /// Registers a grant, or replaces the grant of the same execution. The open requests of a
-    /// replaced grant continue.
-    pub fn register(&self, registration: Registration) {
-        self.with(|state| state.register(registration));
+    /// replaced grant continue. Returns false if there are [`GRANTS`] grants already; this one is
+    /// then not in force.
+    #[must_use]
+    pub fn register(&self, registration: Registration) -> bool {
+        self.with(|state| state.register(registration))
+            .unwrap_or(true)
     }
 
     /// Puts the registered grants in force, and ends the executions that this connection has not
@@ -131,17 +137,33 @@ impl OpenRequest {
         &self.opened.cut
     }
 
-    /// Adds a cost in US dollars, and returns the cost of all requests of the execution so far.
-    pub fn charge(&self, cost_usd: f64) -> f64 {
-        self.table
-            .lock()
-            .charge(&self.opened.execution_id, cost_usd)
+    /// Counts the cost of this request so far, in US dollars, toward the limit of the grant. The
+    /// next call replaces the cost, and the end of the request forgets it.
+    pub fn count(&mut self, cost_usd: f64) {
+        let change = cost_usd - self.open_usd;
+        if change == 0.0 {
+            return;
+        }
+        self.open_usd = cost_usd;
+        let mut state = self.table.lock();
+        state.count(&self.opened.execution_id, change);
+    }
+
+    /// Adds the final cost of this request in US dollars, in place of the cost so far. Returns the
+    /// cost of all requests of the execution.
+    pub fn charge(&mut self, cost_usd: f64) -> f64 {
+        let mut state = self.table.lock();
+        state.count(&self.opened.execution_id, -self.open_usd);
+        self.open_usd = 0.0;
+        state.charge(&self.opened.execution_id, cost_usd)
     }
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.table.lock().close(&self.opened.execution_id);
+        let mut state = self.table.lock();
+        state.count(&self.opened.execution_id, -self.open_usd);
+        state.close(&self.opened.execution_id);
     }
 }
 

@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use body::RequestBody;
 use connect::{ConnectError, Connector};
 use origin::Origin;
-use pool::{Lease, Pool};
+use pool::{Lease, Owner, Pool};
 
 /// The reason why the API did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +61,8 @@ impl Upstream {
         self.0.connector.origin()
     }
 
-    /// Sends a request, and returns the head of its answer with the connection. The request target
-    /// must be a path. There is no time limit for the answer; dropping the future ends the request.
+    /// Sends a request of an execution, and returns the head of its answer with the connection. The
+    /// request target must be a path. There is no time limit for the answer; dropping the future ends the request.
     ///
     /// A request that could not be written to a connection of the pool, because the API had closed
     /// it, is sent again on another one.
@@ -72,14 +72,15 @@ impl Upstream {
     pub async fn send(
         &self,
         mut request: Request<RequestBody>,
+        owner: &Owner,
     ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
         loop {
-            let (mut sender, is_new) = match self.0.pool.take() {
-                Some(sender) => (sender, false),
-                None => (self.0.connector.open().await?, true),
+            let (mut connection, is_new) = match self.0.pool.take(&owner.execution_id) {
+                Some(connection) => (connection, false),
+                None => (self.0.connector.open(&owner.ended).await?, true),
             };
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, self.0.pool.lease(sender))),
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, self.0.pool.lease(connection, owner))),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) if !is_new => request = unsent,
                     _ => return Err(UpstreamError::Broken(error.into_error())),

@@ -1,10 +1,12 @@
 //! The cost that an answer of the API reports, read while the answer is forwarded. Everything here
 //! is pure, and its memory does not depend on the length of the answer.
 //!
+//! - [`estimate`] fills in what an answer does not report.
 //! - [`facts`] finds the counts in one JSON text.
 //! - [`events`] splits a stream of events into such texts.
 //! - [`limits`] reads the time at which a usage limit ends.
 
+pub mod estimate;
 pub mod events;
 pub mod facts;
 pub mod limits;
@@ -15,9 +17,20 @@ use http::header::CONTENT_TYPE;
 use events::EventReader;
 use facts::{FactReader, Facts};
 
-/// The reader of one answer, chosen by the answer's content type.
+/// The byte order mark in UTF-8, which may precede a text and is no part of it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The reader of one answer.
 #[derive(Debug)]
-pub enum AnswerReader {
+pub struct AnswerReader {
+    content: Content,
+    /// The part of a byte order mark that may still follow.
+    mark: &'static [u8],
+}
+
+/// The content of an answer, by its content type.
+#[derive(Debug)]
+enum Content {
     /// A stream of events (`text/event-stream`).
     Events(Box<EventReader>),
     /// One JSON text.
@@ -38,29 +51,43 @@ impl AnswerReader {
             .split(';')
             .next()
             .unwrap_or_default();
-        match kind.trim() {
-            "text/event-stream" => Self::Events(Box::default()),
-            "application/json" => Self::Json(Box::default()),
-            _ => Self::Other,
+        let content = match &kind.trim().to_ascii_lowercase()[..] {
+            "text/event-stream" => Content::Events(Box::default()),
+            "application/json" => Content::Json(Box::default()),
+            _ => Content::Other,
+        };
+        Self {
+            content,
+            mark: BYTE_ORDER_MARK,
         }
     }
 
     /// Reads the next piece of the body.
     pub fn push(&mut self, piece: &[u8]) {
-        match self {
-            Self::Events(reader) => reader.push(piece),
-            Self::Json(reader) => reader.push(piece),
-            Self::Other => {}
+        let mut piece = piece;
+        while let (Some((expected, mark)), Some((byte, rest))) =
+            (self.mark.split_first(), piece.split_first())
+        {
+            if byte != expected {
+                self.mark = &[];
+                break;
+            }
+            (self.mark, piece) = (mark, rest);
+        }
+        match &mut self.content {
+            Content::Events(reader) => reader.push(piece),
+            Content::Json(reader) => reader.push(piece),
+            Content::Other => {}
         }
     }
 
     /// Returns the facts that were read so far.
     #[must_use]
     pub fn facts(&self) -> Facts {
-        match self {
-            Self::Events(reader) => reader.facts(),
-            Self::Json(reader) => reader.facts(),
-            Self::Other => Facts::default(),
+        match &self.content {
+            Content::Events(reader) => reader.facts(),
+            Content::Json(reader) => reader.facts(),
+            Content::Other => Facts::default(),
         }
     }
 }

@@ -99,7 +99,8 @@ fn hint(status: u16) -> &'static str {
 impl AttemptError {
     /// Returns whether no later attempt can succeed.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::NotListed(_) | Self::Status(410))
+        // The operator may add a receiver to this service's list later, as to claude-api's before.
+        matches!(self, Self::Url(_) | Self::Status(410))
     }
 }
 

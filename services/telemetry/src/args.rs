@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -34,11 +34,11 @@ pub struct TraceArgs<V: TraceVariables> {
         help_heading = TRACES
     )]
     otlp_endpoint: String,
-    /// File with headers for the Collector, one `Name: value` a line; read at the start
+    /// File with headers for the Collector, one `Name: value` on each line; read at the start
     #[arg(long, env = V::HEADERS_FILE, help_heading = TRACES)]
     otlp_headers_file: Option<PathBuf>,
-    /// Part of the traces that begin here and are recorded, 0 to 1. A client's own trace is
-    /// recorded if the client records it
+    /// Fraction of the traces that begin in this service and are recorded, from 0 to 1. A client's
+    /// own trace is recorded if the client records it
     #[arg(long, env = V::SAMPLE_RATIO, default_value = "1", help_heading = TRACES)]
     otlp_sample_ratio: String,
     #[arg(skip)]
@@ -46,6 +46,13 @@ pub struct TraceArgs<V: TraceVariables> {
 }
 
 impl<V: TraceVariables> TraceArgs<V> {
+    /// Returns the file with the headers. `None` without one; an empty path counts as none.
+    #[must_use]
+    pub fn headers_file(&self) -> Option<&Path> {
+        let file = self.otlp_headers_file.as_deref();
+        file.filter(|file| !file.as_os_str().is_empty())
+    }
+
     /// Checks the settings. Returns `None` if no traces are exported. Reads the file with the
     /// headers, once.
     ///

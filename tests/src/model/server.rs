@@ -61,6 +61,7 @@ pub fn router(config: Config) -> Router {
     Router::new()
         .route("/v1/messages", post(messages))
         .route("/v1/messages/count_tokens", post(count_tokens))
+        .route("/v1/models", get(models))
         .route("/health", get(|| async { "ok\n" }))
         .route("/stats", get(stats))
         .fallback(async || problem(404, "no such resource"))
@@ -131,6 +132,15 @@ async fn stats(State(model): State<Model>) -> Json<Value> {
 
 async fn count_tokens(body: Bytes) -> Json<Value> {
     Json(json!({"input_tokens": body.len() / 4 + 1}))
+}
+
+/// Answers the check of a credential. A refused check is not counted, as it is no request of a CLI.
+async fn models(State(model): State<Model>, headers: HeaderMap) -> Response {
+    if model.accepts(&headers) {
+        Json(json!({"data": [], "has_more": false})).into_response()
+    } else {
+        problem(401, "invalid x-api-key")
+    }
 }
 
 async fn messages(State(model): State<Model>, headers: HeaderMap, body: Bytes) -> Response {

@@ -22,6 +22,16 @@ pub struct CredentialsArgs {
         default_value_t = 8006
     )]
     pub credentials_port: u16,
+    /// Whether Compose gives the credential to this container: 1, or empty. Only compose.yaml sets
+    /// it; this service checks its value, because Compose takes every text as a yes
+    #[arg(
+        long,
+        env = "CCB_CREDENTIAL_IN_BOX",
+        value_name = "1",
+        default_value = "",
+        hide = true
+    )]
+    credential_in_box: String,
 }
 
 /// The URL of `credentials`: `http://`, a host and usually a port.
@@ -82,6 +92,13 @@ impl CredentialsArgs {
         others: impl IntoIterator<Item = u16>,
         mistakes: &mut Vec<String>,
     ) -> Option<CredentialsUrl> {
+        if !matches!(&self.credential_in_box[..], "" | "1") {
+            mistakes.push(format!(
+                "CCB_CREDENTIAL_IN_BOX={:?} is neither 1 nor empty; unset it, so that only the \
+                 container credentials has the credential",
+                self.credential_in_box
+            ));
+        }
         let text = self.credentials_url.as_deref();
         let text = text.filter(|text| !text.trim().is_empty())?;
         let port = self.credentials_port;
@@ -141,6 +158,18 @@ mod tests {
     fn an_empty_url_counts_as_not_set() {
         for flags in [&[][..], &["--credentials-url="], &["--credentials-url= "]] {
             assert_eq!(check(flags).unwrap().credentials, None, "{flags:?}");
+        }
+    }
+
+    /// Compose takes every text that is not empty as a yes.
+    #[test]
+    fn the_credential_is_in_the_box_with_1_alone() {
+        for (value, is_valid) in [("", true), ("1", true), ("0", false), ("false", false)] {
+            let flag = format!("--credential-in-box={value}");
+            let checked = check(&[&flag]);
+            assert_eq!(checked.is_ok(), is_valid, "{value}");
+            let named = |mistakes: Vec<String>| mistakes[0].contains("CCB_CREDENTIAL_IN_BOX");
+            assert!(checked.err().is_none_or(named));
         }
     }
 

@@ -1,15 +1,17 @@
 //! The health of the credential: whether the API of the model accepts it. A plain value.
 //!
-//! A command of the model can send odd requests with its grant. One such request must not make the
-//! whole service count as refused. A refusal is therefore:
+//! A command of the model can send odd requests with its grant, and so cause any answer. One such
+//! request must not make the whole service count as refused. So the answer to a request of an
+//! execution is never a refusal of the credential. `credentials` makes a check of its own at once
+//! after such an answer, and its check is a refusal with:
 //!
-//! - a 401 at any endpoint;
-//! - a 403 with the error type `authentication_error`;
-//! - the second 403 in a row at `/v1/messages`, if the two are of different executions.
+//! - a 401;
+//! - a 403 with the error type `authentication_error`.
 //!
-//! A success ends the refusal, and so does another credential, which has not been used yet.
+//! A success of any request ends the refusal, and so does another credential, which has not been
+//! used yet.
 
-use grants::{Answer, Endpoint};
+use grants::Answer;
 use jiff::Timestamp;
 
 /// The error type of an answer that refuses the credential itself.
@@ -24,8 +26,6 @@ pub(crate) struct ApiHealth {
     pub(crate) last_refused_at: Option<Timestamp>,
     /// Whether the API refused the present credential, and has not accepted it since then.
     pub(crate) is_refused: bool,
-    /// The execution of the newest answer at `/v1/messages`, if that was a 403. `None` otherwise.
-    forbidden: Option<String>,
 }
 
 impl ApiHealth {
@@ -34,21 +34,13 @@ impl ApiHealth {
         let Some(status) = answer.status else {
             return;
         };
+        let is_check = answer.execution_id.is_none();
         let is_refusal = match status {
             401 => true,
-            403 if answer.error_type.as_deref() == Some(AUTHENTICATION_ERROR) => true,
-            403 if answer.endpoint == Endpoint::Messages => {
-                let before = self.forbidden.take();
-                let other = before.is_some_and(|id| Some(&id) != answer.execution_id.as_ref());
-                self.forbidden.clone_from(&answer.execution_id);
-                other
-            }
+            403 => answer.error_type.as_deref() == Some(AUTHENTICATION_ERROR),
             _ => false,
         };
-        if status != 403 && answer.endpoint == Endpoint::Messages {
-            self.forbidden = None;
-        }
-        if is_refusal {
+        if is_refusal && is_check {
             self.last_refused_at = Some(now);
             self.is_refused = true;
         } else if (200..300).contains(&status) {
@@ -60,24 +52,26 @@ impl ApiHealth {
     /// Forgets a refusal, because the credential has changed.
     pub(super) fn credential_changed(&mut self) {
         self.is_refused = false;
-        self.forbidden = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grants::Usage;
+    use grants::{Endpoint, Usage};
 
-    const MESSAGES: Endpoint = Endpoint::Messages;
-    const MODELS: Endpoint = Endpoint::Models;
-
-    fn health(answers: &[(&str, Endpoint, u16, Option<&str>)]) -> ApiHealth {
+    /// Returns the health after answers: each with its execution, its status and its error type.
+    /// `None` in place of an execution is a check.
+    fn health(answers: &[(Option<&str>, u16, Option<&str>)]) -> ApiHealth {
         let mut health = ApiHealth::default();
-        for (second, (execution, endpoint, status, error_type)) in answers.iter().enumerate() {
+        for (second, (execution, status, error_type)) in answers.iter().enumerate() {
             let answer = Answer {
-                execution_id: Some((*execution).to_owned()),
-                endpoint: *endpoint,
+                execution_id: execution.map(str::to_owned),
+                endpoint: if execution.is_some() {
+                    Endpoint::Messages
+                } else {
+                    Endpoint::Models
+                },
                 status: Some(*status),
                 error_type: error_type.map(str::to_owned),
                 complete: true,
@@ -94,51 +88,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_401_an_authentication_error_or_two_403_of_different_executions() {
+    fn only_a_check_of_the_service_itself_finds_a_refusal() {
         let auth = Some(AUTHENTICATION_ERROR);
         let denied = Some("permission_error");
+        let (a, b) = (Some("a"), Some("b"));
         for (answers, refused) in [
-            (&[("a", MESSAGES, 401, auth)][..], true),
-            (&[("a", MODELS, 401, None)], true),
-            (&[("a", MODELS, 403, auth)], true),
-            (&[("a", MESSAGES, 403, denied)], false),
-            (
-                &[("a", MESSAGES, 403, denied), ("a", MESSAGES, 403, denied)],
-                false,
-            ),
-            (
-                &[("a", MESSAGES, 403, denied), ("b", MESSAGES, 403, denied)],
-                true,
-            ),
-            (
-                &[("a", MODELS, 403, denied), ("b", MODELS, 403, denied)],
-                false,
-            ),
-            (
-                &[
-                    ("a", MESSAGES, 403, denied),
-                    ("c", MODELS, 200, None),
-                    ("b", MESSAGES, 403, denied),
-                ],
-                true,
-            ),
-            (
-                &[
-                    ("a", MESSAGES, 403, denied),
-                    ("c", MESSAGES, 429, None),
-                    ("b", MESSAGES, 403, denied),
-                ],
-                false,
-            ),
-            (&[("a", MESSAGES, 400, None)], false),
-            (
-                &[("a", MESSAGES, 401, auth), ("b", MESSAGES, 529, None)],
-                true,
-            ),
-            (
-                &[("a", MESSAGES, 401, auth), ("b", MODELS, 200, None)],
-                false,
-            ),
+            (&[(a, 401, auth), (b, 401, auth)][..], false),
+            (&[(a, 403, auth), (b, 403, auth)], false),
+            (&[(a, 403, denied), (b, 403, denied)], false),
+            (&[(None, 401, None)], true),
+            (&[(None, 403, auth)], true),
+            (&[(None, 403, denied)], false),
+            (&[(None, 529, None)], false),
+            (&[(None, 401, auth), (a, 529, None)], true),
+            (&[(None, 401, auth), (None, 529, None)], true),
+            (&[(None, 401, auth), (a, 200, None)], false),
+            (&[(None, 401, auth), (None, 200, None)], false),
         ] {
             assert_eq!(health(answers).is_refused, refused, "{answers:?}");
         }
@@ -146,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_times_of_the_last_success_and_refusal_stay_and_a_new_credential_is_not_refused() {
-        let mut health = health(&[("a", MESSAGES, 200, None), ("a", MESSAGES, 401, None)]);
+        let mut health = health(&[(Some("a"), 200, None), (None, 401, None)]);
         health.credential_changed();
         assert!(!health.is_refused);
         let at = |second| Timestamp::from_second(second).ok();

@@ -86,14 +86,18 @@ pub(super) fn of_credentials(known: &Known, own: Option<Obstacle>) -> Option<Obs
 }
 
 /// Returns the warning `credential-in-box` for these variables of this service. `None` if there are
-/// none.
-pub(super) fn in_box(variables: &[String]) -> Option<Obstacle> {
+/// none. `is_used` says whether the CLI gets the credential of the service `credentials`.
+pub(super) fn in_box(variables: &[String], is_used: bool) -> Option<Obstacle> {
+    let cause = if is_used {
+        ", although CLAUDE_API_CREDENTIALS_URL is set"
+    } else {
+        " that commands of the model can read, because CLAUDE_API_CREDENTIALS_URL is not set"
+    };
     (!variables.is_empty()).then(|| {
         Obstacle::new(
             "credential-in-box",
             format!(
-                "the environment of claude-api has credentials, although \
-                 CLAUDE_API_CREDENTIALS_URL is set: {}",
+                "the environment of claude-api has credentials{cause}: {}",
                 variables.join(", ")
             ),
             "set those of the model, and proxies with a password, for the service credentials \

@@ -2,7 +2,27 @@ use super::*;
 
 fn readiness(vars: &[(&str, &str)]) -> Readiness {
     let vars = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-    Readiness::new(Arc::new(Environment::new(vars, &[])), None)
+    Readiness::new(Arc::new(Environment::new(vars, &[])), None, false)
+}
+
+#[test]
+fn a_credential_in_a_box_without_the_service_credentials_is_a_warning() {
+    let key = &[("ANTHROPIC_API_KEY", "key")][..];
+    for (vars, is_boxed, is_warned) in [(key, true, true), (key, false, false), (&[], true, false)]
+    {
+        let readiness = Readiness {
+            is_boxed,
+            ..readiness(vars)
+        };
+        let warning = readiness.credential_warning();
+        assert_eq!(warning.is_some(), is_warned, "{vars:?} {is_boxed}");
+        if let Some(Obstacle { message, .. }) = warning {
+            assert!(
+                message.contains("is not set: ANTHROPIC_API_KEY"),
+                "{message}"
+            );
+        }
+    }
 }
 
 fn codes(readiness: &Readiness) -> Vec<&'static str> {

@@ -6,14 +6,24 @@ use super::*;
 use crate::config::Cli;
 
 fn policy(dir: &Path, home: &str, spool: &str) -> Result<Option<Policy>, String> {
+    policy_with(dir, home, spool, &[])
+}
+
+fn policy_with(
+    dir: &Path,
+    home: &str,
+    spool: &str,
+    flags: &[String],
+) -> Result<Option<Policy>, String> {
     let below = |name: &str| dir.join(name).display().to_string();
     std::fs::create_dir_all(dir.join(home)).unwrap();
-    let cli = Cli::parse_from([
+    let fixed = [
         "claude-api".to_owned(),
         "--sandbox=true".to_owned(),
         format!("--spool-dir={}", below(spool)),
         format!("--workspace-root={}", below("workspaces")),
-    ]);
+    ];
+    let cli = Cli::parse_from(fixed.iter().chain(flags));
     let variables = [
         ("HOME", below(home)),
         ("TMPDIR", below("tmp")),
@@ -104,6 +114,26 @@ fn a_sandbox_with_a_hole_is_refused() {
         let refused = policy(dir.path(), home, spool).unwrap_err();
         assert!(refused.contains(named), "{refused}");
         assert!(refused.starts_with("--sandbox: the spool"), "{refused}");
+    }
+}
+
+#[test]
+fn headers_of_the_collector_that_tools_may_read_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |path: &Path| [format!("--otlp-headers-file={}", path.display())];
+    let secret = dir.path().join("secret/headers");
+    assert!(policy_with(dir.path(), "home", "spool", &file(&secret)).is_ok());
+    std::fs::create_dir(dir.path().join("workspaces")).unwrap();
+    for open in [
+        Path::new("/etc/headers"),
+        &dir.path().join("home/headers"),
+        &dir.path().join("workspaces/headers"),
+    ] {
+        let refused = policy_with(dir.path(), "home", "spool", &file(open)).unwrap_err();
+        assert!(
+            refused.contains("CLAUDE_API_OTLP_HEADERS_FILE"),
+            "{refused}"
+        );
     }
 }
 

@@ -156,8 +156,11 @@ impl<'a> Connection<'a> {
             Order::Hello { .. } | Order::Beat => {}
             Order::Grant(registration) => {
                 let execution_id = registration.execution_id.clone();
-                session.register(registration);
-                self.send(&Report::Granted { execution_id }).await?;
+                if session.register(registration) {
+                    self.send(&Report::Granted { execution_id }).await?;
+                } else {
+                    tracing::warn!(execution_id, "too many grants; this one is not in force");
+                }
             }
             Order::Synced => session.synced(),
             Order::Revoke { execution_id } => self.revoke(session, execution_id),

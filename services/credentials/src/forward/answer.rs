@@ -30,6 +30,8 @@ pub enum AnswerError {
 pub struct AnswerBody {
     inner: Incoming,
     reader: AnswerReader,
+    /// Whether the answer belongs to a HEAD.
+    is_head: bool,
     /// `None` after the end.
     record: Option<Record>,
     /// `None` after the end.
@@ -38,12 +40,19 @@ pub struct AnswerBody {
 }
 
 impl AnswerBody {
-    /// Wraps the body of an answer with these headers.
+    /// Wraps the body of an answer with these headers. `is_head` says whether it belongs to a HEAD.
     #[must_use]
-    pub fn new(inner: Incoming, headers: &HeaderMap, record: Record, lease: Lease) -> Self {
+    pub fn new(
+        inner: Incoming,
+        headers: &HeaderMap,
+        is_head: bool,
+        record: Record,
+        lease: Lease,
+    ) -> Self {
         Self {
             inner,
             reader: AnswerReader::new(headers),
+            is_head,
             cut: Box::pin(record.cut().clone().cancelled_owned()),
             record: Some(record),
             lease: Some(lease),
@@ -51,14 +60,20 @@ impl AnswerBody {
     }
 
     /// Ends the record. A second call has no effect.
+    ///
+    /// The connection is closed unless the next request cannot mistake a byte on it for its own
+    /// answer: the upload is complete, the answer, too, and it has no body that only the API counts
+    /// as a part of it (HEAD).
     fn end(&mut self, is_complete: bool) {
-        let lease = self.lease.take().filter(|_| is_complete);
-        if let Some(lease) = lease {
+        let Some(record) = self.record.take() else {
+            return;
+        };
+        let may_reuse = is_complete && !self.is_head && record.is_sent();
+        // Dropping the lease ends an upload that is not complete.
+        if let Some(lease) = self.lease.take().filter(|_| may_reuse) {
             lease.release();
         }
-        if let Some(record) = self.record.take() {
-            record.end(self.reader.facts(), is_complete);
-        }
+        record.end(self.reader.facts(), is_complete);
     }
 }
 
@@ -88,6 +103,10 @@ impl Body for AnswerBody {
             };
             if let Ok(data) = frame.into_data() {
                 self.reader.push(&data);
+                let facts = self.reader.facts();
+                if let Some(record) = &mut self.record {
+                    record.count(facts);
+                }
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
         }

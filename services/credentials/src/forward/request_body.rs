@@ -1,12 +1,12 @@
 //! The body of a request while it is forwarded to the API.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::upload::Upload;
 use crate::request::body::BodyCheck;
 use crate::request::refusal::Refusal;
 use crate::upstream::body::BodyError;
@@ -16,41 +16,51 @@ use crate::upstream::body::BodyError;
 pub struct CheckedBody {
     inner: Incoming,
     check: BodyCheck,
-    /// The refusal of a piece. The forwarder reads it after the request has failed.
-    refusal: Arc<OnceLock<Refusal>>,
+    /// The progress, with the mistake of the client. The forwarder reads it after the request has
+    /// failed.
+    upload: Upload,
     is_finished: bool,
 }
 
 impl CheckedBody {
-    /// Wraps the body of a client. A refusal of `check` is stored in `refusal` before the body ends
-    /// with an error.
+    /// Wraps the body of a client. A mistake of the client is stored in `upload` before the body
+    /// ends with an error.
     #[must_use]
-    pub fn new(inner: Incoming, check: BodyCheck, refusal: Arc<OnceLock<Refusal>>) -> Self {
+    pub fn new(inner: Incoming, check: BodyCheck, upload: Upload) -> Self {
         Self {
             inner,
             check,
-            refusal,
+            upload,
             is_finished: false,
         }
     }
 
     fn refuse(&mut self, refusal: Refusal) -> BodyError {
         self.is_finished = true;
-        // The first refusal counts.
-        let _ = self.refusal.set(refusal);
+        self.upload.fail(refusal);
         BodyError::Refused
+    }
+
+    /// Ends the body after its last piece.
+    fn finish(&mut self) -> Result<(), BodyError> {
+        self.is_finished = true;
+        self.check
+            .finish()
+            .map_err(|refusal| self.refuse(refusal))?;
+        let price = self.check.price();
+        self.upload.finish(price.model.clone(), price.is_fast);
+        Ok(())
     }
 
     /// Checks a piece, and the whole body if the piece is the last one.
     fn check(&mut self, piece: &[u8]) -> Result<(), BodyError> {
         let checked = self.check.push(piece);
-        let checked = if self.inner.is_end_stream() {
-            self.is_finished = true;
-            checked.and_then(|()| self.check.finish())
-        } else {
-            checked
-        };
-        checked.map_err(|refusal| self.refuse(refusal))
+        checked.map_err(|refusal| self.refuse(refusal))?;
+        self.upload.pass(piece.len());
+        if self.inner.is_end_stream() {
+            self.finish()?;
+        }
+        Ok(())
     }
 }
 
@@ -65,14 +75,13 @@ impl Body for CheckedBody {
         loop {
             let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                None if self.is_finished => return Poll::Ready(None),
-                None => {
-                    self.is_finished = true;
-                    let finished = self.check.finish();
-                    let error = finished.err().map(|refusal| Err(self.refuse(refusal)));
-                    return Poll::Ready(error);
+                Some(Err(error)) => {
+                    let mistake = format!("the body did not arrive: {error}");
+                    self.upload.fail(Refusal::invalid(mistake));
+                    return Poll::Ready(Some(Err(error.into())));
                 }
+                None if self.is_finished => return Poll::Ready(None),
+                None => return Poll::Ready(self.finish().err().map(Err)),
             };
             if let Ok(data) = frame.into_data() {
                 let checked = self.check(&data);

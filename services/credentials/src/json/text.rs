@@ -8,8 +8,8 @@ const KEPT_BYTES: usize = 128;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
     bytes: Vec<u8>,
-    /// Whether more bytes followed than are kept.
-    is_cut: bool,
+    /// The number of bytes of the whole text.
+    length: u64,
 }
 
 impl Text {
@@ -17,7 +17,13 @@ impl Text {
     #[must_use]
     pub fn whole(&self) -> Option<&str> {
         let text = std::str::from_utf8(&self.bytes).ok();
-        text.filter(|_| !self.is_cut)
+        text.filter(|_| self.length == self.bytes.len() as u64)
+    }
+
+    /// Returns the number of bytes of the whole text, with those that are not kept.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// Returns whether the text equals `name`, which is in lower case. The comparison ignores case,
@@ -39,7 +45,7 @@ impl Text {
     /// Appends decoded bytes, as far as there is room.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let room = KEPT_BYTES.saturating_sub(self.bytes.len());
-        self.is_cut |= bytes.len() > room;
+        self.length += bytes.len() as u64;
         self.bytes.extend(bytes.iter().take(room));
     }
 
@@ -51,7 +57,7 @@ impl Text {
     /// Empties the text, and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        self.is_cut = false;
+        self.length = 0;
     }
 }
 
@@ -79,7 +85,7 @@ mod tests {
     #[test]
     fn a_long_text_is_no_name() {
         let long = "a".repeat(KEPT_BYTES + 1);
-        assert_eq!(text(&long).whole(), None);
+        assert_eq!((text(&long).whole(), text(&long).length()), (None, 129));
         assert_eq!(text(&long[1..]).whole(), Some(&long[1..]));
         assert!(!text(&long).is_name(&long));
     }

@@ -83,14 +83,13 @@ fn a_longer_name_precedes_its_beginning() {
 }
 
 #[test]
-fn an_answer_that_broke_off_costs_at_least_its_pieces() {
+fn fast_mode_costs_twice_as_much() {
     let facts = Facts {
         model: Some("claude-opus-5".to_owned()),
         counts: Counts {
-            output: 1,
+            output: 1_000_000,
             ..Counts::default()
         },
-        deltas: 1_000_000,
         ..Facts::default()
     };
     assert!((Prices::default().cost_usd(&facts) - 25.0).abs() < 1e-9);

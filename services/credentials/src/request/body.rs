@@ -85,6 +85,35 @@ pub struct BodyCheck {
     lexer: Lexer,
     refused: Vec<Field>,
     path: Path,
+    price: PriceFacts,
+}
+
+/// The members of a body that decide its price.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PriceFacts {
+    /// The model. `None` if the body has none, or more than one.
+    pub model: Option<String>,
+    /// Whether the body asks for fast mode.
+    pub is_fast: bool,
+    /// The number of members `model`.
+    models: usize,
+}
+
+impl PriceFacts {
+    fn note(&mut self, path: &Path, token: &Token<'_>) {
+        let (1, Token::String(text), Some(names)) = (path.depth(), token, path.names()) else {
+            return;
+        };
+        match names[..] {
+            ["model"] => {
+                self.models += 1;
+                let model = text.whole().map(str::to_owned);
+                self.model = model.filter(|_| self.models == 1);
+            }
+            ["speed"] => self.is_fast |= text.whole() == Some("fast"),
+            _ => {}
+        }
+    }
 }
 
 impl BodyCheck {
@@ -98,7 +127,14 @@ impl BodyCheck {
             lexer: Lexer::default(),
             refused: refused.collect(),
             path: Path::default(),
+            price: PriceFacts::default(),
         }
+    }
+
+    /// Returns the members that decide the price, as far as the body was read.
+    #[must_use]
+    pub fn price(&self) -> &PriceFacts {
+        &self.price
     }
 
     /// Checks the next piece of the body.
@@ -111,9 +147,14 @@ impl BodyCheck {
             lexer,
             refused,
             path,
+            price,
         } = self;
         lexer
-            .push(piece, |token| take(&token, refused, path))
+            .push(piece, |token| {
+                take(&token, refused, path)?;
+                price.note(path, &token);
+                Ok(())
+            })
             .map_err(refusal)
     }
 
@@ -126,6 +167,7 @@ impl BodyCheck {
             lexer,
             refused,
             path,
+            price: _,
         } = self;
         lexer
             .finish(|token| take(&token, refused, path))

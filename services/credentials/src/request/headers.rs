@@ -63,6 +63,12 @@ const FIXED: [&str; 13] = [
     "accept-encoding",
 ];
 
+/// The header with the betas that a request uses, separated by commas.
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+/// The shortest value of an operator's header that is looked for in answers. Shorter ones, such as
+/// `true`, are no secrets, and occur in answers by chance.
+const SECRET_BYTES: usize = 8;
+
 /// The headers that every request to the API gets.
 #[derive(Clone)]
 pub struct Added<'a> {
@@ -70,6 +76,8 @@ pub struct Added<'a> {
     pub host: &'a HeaderValue,
     /// The header with the credential.
     pub credential: (HeaderName, HeaderValue),
+    /// The beta that this credential needs.
+    pub beta: Option<&'static str>,
     /// The operator's own headers (`ANTHROPIC_CUSTOM_HEADERS`).
     pub custom: &'a HeaderMap,
 }
@@ -101,15 +109,35 @@ pub fn forwarded(received: &HeaderMap, added: Added<'_>, has_body: bool) -> Head
     if has_body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+    if let Some(beta) = added.beta {
+        add_beta(&mut headers, beta);
+    }
     let (name, value) = added.credential;
     headers.insert(name, value);
     headers
 }
 
-/// Returns the headers of an answer of the API as the client gets them. A header with the
-/// credential in it is dropped. `secret` is the credential.
+/// Adds a beta to those of a request, all in one line, unless it is among them.
+fn add_beta(headers: &mut HeaderMap, beta: &'static str) {
+    let lines = headers.get_all(BETA).iter().map(HeaderValue::as_bytes);
+    let mut all = lines.collect::<Vec<_>>().join(&b","[..]);
+    let mut names = all.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    if !names.any(|name| name == beta.as_bytes()) {
+        if !all.is_empty() {
+            all.push(b',');
+        }
+        all.extend(beta.as_bytes());
+    }
+    // The bytes of valid values are a valid value.
+    let value = HeaderValue::from_bytes(&all);
+    headers.insert(BETA, value.unwrap_or(HeaderValue::from_static(beta)));
+}
+
+/// Returns the headers of an answer of the API as the client gets them. A header is dropped if it
+/// has the credential in it, or the value of one of the operator's own headers. `secret` is the
+/// credential, and `custom` has the operator's headers.
 #[must_use]
-pub fn answered(received: &HeaderMap, secret: &[u8]) -> HeaderMap {
+pub fn answered(received: &HeaderMap, secret: &[u8], custom: &HeaderMap) -> HeaderMap {
     const DROPPED: [&str; 14] = [
         "connection",
         "keep-alive",
@@ -127,9 +155,14 @@ pub fn answered(received: &HeaderMap, secret: &[u8]) -> HeaderMap {
         "refresh",
     ];
     let named = named_by_connection(received);
+    let custom = custom.values().map(HeaderValue::as_bytes);
+    let custom = custom.filter(|value| value.len() >= SECRET_BYTES);
+    let secrets: Vec<_> = std::iter::once(secret).chain(custom).collect();
     let has_secret = |value: &HeaderValue| {
-        let mut windows = value.as_bytes().windows(secret.len().max(1));
-        windows.any(|window| window == secret)
+        secrets.iter().any(|secret| {
+            let mut windows = value.as_bytes().windows(secret.len().max(1));
+            windows.any(|window| window == *secret)
+        })
     };
     let kept = received.iter().filter(|(name, value)| {
         !(DROPPED.contains(&name.as_str())

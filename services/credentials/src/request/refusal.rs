@@ -95,6 +95,21 @@ impl Refusal {
         }
     }
 
+    /// Returns the answer for a grant whose open requests may reach its cost limit (429). The limit
+    /// is known to be reached, or not, once they have ended.
+    #[must_use]
+    pub fn open_costs() -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            kind: "rate_limit_error",
+            message:
+                "the open requests of this execution may reach its cost limit; wait until one \
+                      has ended"
+                    .to_owned(),
+            retry: Retry::AfterOneSecond,
+        }
+    }
+
     /// Returns the answer for a grant that has too many open requests (429).
     #[must_use]
     pub fn too_many_requests(most: usize) -> Self {

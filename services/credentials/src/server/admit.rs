@@ -53,6 +53,7 @@ fn open(context: &Context, head: &Head<'_>) -> Result<crate::table::OpenRequest,
             Denied::NotSynced => Refusal::unavailable("cc-bridge: claude-api is not connected"),
             Denied::Unknown => Refusal::unauthorized(),
             Denied::CostLimit => Refusal::cost_limit(),
+            Denied::OpenCosts => Refusal::open_costs(),
             Denied::TooMany => Refusal::too_many_requests(OPEN_REQUESTS),
         })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::admit::{Decision, decide};
 use super::context::Context;
 use super::head_slots::HeadSlot;
-use super::linger::linger;
+use super::linger::LingerPlaces;
 use crate::forward::{Admitted, refused};
 use crate::request::head::{HEAD_BYTES, length};
 use crate::request::refusal::Refusal;
@@ -45,6 +45,7 @@ pub(super) async fn handle(
     mut stream: TcpStream,
     is_local: bool,
     slot: HeadSlot,
+    places: LingerPlaces,
 ) {
     if let Err(error) = set_options(&stream) {
         tracing::debug!(%error, "could not set the options of a client's connection");
@@ -61,16 +62,27 @@ pub(super) async fn handle(
         Ok(Ok(None)) => Err(Refusal::invalid("the head is longer than 32 KiB")),
         Ok(Ok(Some(length))) => decide(&context, &received[..length], is_local),
     };
-    match decision {
+    let answer = match decision {
         Ok(Decision::Forward(admitted)) => {
             drop(slot);
-            serve(context, admitted, stream, received).await;
+            return serve(context, admitted, stream, received, places).await;
         }
-        Ok(Decision::Live) => answer(stream, LIVE).await,
+        Ok(Decision::Live) => LIVE.to_owned(),
         Err(refusal) => {
             tracing::debug!(%refusal, "refused a request of the sandbox");
-            answer(stream, &refusal.to_http()).await;
+            refusal.to_http()
         }
+    };
+    // A connection that lingers has no buffer of its head.
+    drop(received);
+    let written = tokio::select! {
+        biased;
+        () = slot.must_close() => return,
+        written = stream.write_all(answer.as_bytes()) => written,
+    };
+    drop(slot);
+    if written.is_ok() {
+        places.close(stream).await;
     }
 }
 
@@ -89,11 +101,13 @@ async fn read_head(
     stream: &mut TcpStream,
     received: &mut BytesMut,
 ) -> std::io::Result<Option<usize>> {
+    let mut searched = 0;
     loop {
-        if let Some(length) = length(received) {
+        if let Some(length) = length(received, searched) {
             return Ok((length <= HEAD_BYTES).then_some(length));
         }
-        if received.len() >= HEAD_BYTES {
+        searched = received.len();
+        if searched >= HEAD_BYTES {
             return Ok(None);
         }
         if stream.read_buf(received).await? == 0 {
@@ -102,15 +116,14 @@ async fn read_head(
     }
 }
 
-/// Sends an answer and closes the connection.
-async fn answer(mut stream: TcpStream, answer: &str) {
-    if stream.write_all(answer.as_bytes()).await.is_ok() {
-        linger(stream).await;
-    }
-}
-
 /// Forwards a request whose first bytes, at least its head, have been received.
-async fn serve(context: Arc<Context>, admitted: Admitted, stream: TcpStream, received: BytesMut) {
+async fn serve(
+    context: Arc<Context>,
+    admitted: Admitted,
+    stream: TcpStream,
+    received: BytesMut,
+    places: LingerPlaces,
+) {
     let cut = admitted.open.cut().clone();
     let must_end = async {
         cut.cancelled().await;
@@ -144,7 +157,13 @@ async fn serve(context: Arc<Context>, admitted: Admitted, stream: TcpStream, rec
         () = must_end => return,
     };
     match ended {
-        Ok(parts) => linger(parts.io.into_inner()).await,
+        Ok(parts) => {
+            // A connection that lingers has no buffer of its head, nor of what followed.
+            let Parts { io, .. } = parts;
+            let (read, write) = io.into_inner().into_inner();
+            let (_, read) = read.into_inner();
+            places.close(tokio::io::join(read, write)).await;
+        }
         Err(error) => tracing::debug!(%error, "the connection of a client ended with an error"),
     }
 }

@@ -10,6 +10,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// The maximum number of open requests of one grant. The CLI with its sub-agents opens about ten.
 pub const OPEN_REQUESTS: usize = 16;
 
+/// The maximum number of grants. claude-api registers one for each running execution; this bound
+/// does not depend on that. A grant takes a place when it is registered, and frees it at its end. A
+/// further one is not registered, so its requests get 401.
+pub const GRANTS: usize = 16 * 1024;
+
 /// The reason why a request is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
@@ -19,6 +24,8 @@ pub enum Denied {
     Unknown,
     /// The cost limit of the execution or of its principal is reached.
     CostLimit,
+    /// The open requests of the execution may reach its cost limit. Their final cost is not known.
+    OpenCosts,
     /// The grant has [`OPEN_REQUESTS`] open requests.
     TooMany,
 }
@@ -53,6 +60,8 @@ struct Entry {
     max_cost_usd: Option<f64>,
     /// What its requests have cost, in US dollars.
     spent_usd: f64,
+    /// What its open requests have cost so far, in US dollars.
+    open_usd: f64,
     /// Whether the budget of its principal is used up.
     is_exhausted: bool,
     open_requests: usize,
@@ -102,11 +111,12 @@ impl State {
         if entry.generation != self.generation {
             return Err(Denied::Unknown);
         }
-        let is_spent = entry
-            .max_cost_usd
-            .is_some_and(|most| entry.spent_usd >= most);
-        if is_spent || entry.is_exhausted {
+        let reaches_limit = |cost_usd| entry.max_cost_usd.is_some_and(|most| cost_usd >= most);
+        if reaches_limit(entry.spent_usd) || entry.is_exhausted {
             return Err(Denied::CostLimit);
+        }
+        if reaches_limit(entry.spent_usd + entry.open_usd) {
+            return Err(Denied::OpenCosts);
         }
         if entry.open_requests == OPEN_REQUESTS {
             return Err(Denied::TooMany);
@@ -123,6 +133,17 @@ impl State {
     pub(super) fn close(&mut self, execution_id: &str) {
         if let Some(entry) = self.executions.get_mut(execution_id) {
             entry.open_requests = entry.open_requests.saturating_sub(1);
+            if entry.open_requests == 0 {
+                // This removes the errors of the additions.
+                entry.open_usd = 0.0;
+            }
+        }
+    }
+
+    /// Changes the cost of the open requests of an execution by an amount in US dollars.
+    pub(super) fn count(&mut self, execution_id: &str, change_usd: f64) {
+        if let Some(entry) = self.executions.get_mut(execution_id) {
+            entry.open_usd = (entry.open_usd + change_usd).max(0.0);
         }
     }
 
@@ -138,8 +159,9 @@ impl State {
         }
     }
 
-    /// Registers a grant, or replaces the grant of the same execution.
-    pub(super) fn register(&mut self, registration: Registration) {
+    /// Registers a grant, or replaces the grant of the same execution. Returns false without a free
+    /// place.
+    pub(super) fn register(&mut self, registration: Registration) -> bool {
         let Registration {
             execution_id,
             hash,
@@ -147,6 +169,10 @@ impl State {
             max_cost_usd,
             spent_usd,
         } = registration;
+        let is_known = self.executions.contains_key(&execution_id);
+        if !is_known && self.executions.len() >= GRANTS {
+            return false;
+        }
         let generation = self.generation;
         let entry = self.executions.entry(execution_id.clone());
         let entry = entry.or_insert_with(|| Entry {
@@ -154,6 +180,7 @@ impl State {
             generation,
             max_cost_usd,
             spent_usd,
+            open_usd: 0.0,
             is_exhausted: false,
             open_requests: 0,
             tracker: TaskTracker::new(),
@@ -166,6 +193,7 @@ impl State {
         entry.is_exhausted = false;
         self.by_hash.remove(&replaced);
         self.by_hash.insert(hash, execution_id);
+        true
     }
 
     /// Puts the registered grants in force, and ends the executions that the newest connection has

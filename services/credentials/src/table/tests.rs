@@ -18,7 +18,7 @@ fn synced(executions: &[(&str, &str)]) -> (Table, Session) {
     let table = Table::default();
     let session = table.connect();
     for (execution, grant) in executions {
-        session.register(registration(execution, grant));
+        assert!(session.register(registration(execution, grant)));
     }
     session.synced();
     (table, session)
@@ -33,7 +33,7 @@ fn a_grant_is_in_force_only_while_a_connection_is_synced() {
     let table = Table::default();
     assert_eq!(denied(&table, "g"), Some(Denied::NotSynced));
     let session = table.connect();
-    session.register(registration("e", "g"));
+    assert!(session.register(registration("e", "g")));
     assert_eq!(denied(&table, "g"), Some(Denied::NotSynced));
     session.synced();
     assert_eq!(denied(&table, "g"), None);
@@ -50,7 +50,7 @@ fn a_new_connection_forgets_executions_that_it_does_not_register() {
     drop(session);
     assert!(!kept.cut().is_cancelled() && !ended.cut().is_cancelled());
     let session = table.connect();
-    session.register(registration("e", "g"));
+    assert!(session.register(registration("e", "g")));
     assert!(!ended.cut().is_cancelled());
     session.synced();
     assert!(!kept.cut().is_cancelled() && ended.cut().is_cancelled());
@@ -63,10 +63,10 @@ fn the_newest_connection_alone_counts() {
     let (table, old) = synced(&[("e", "g")]);
     let new = table.connect();
     assert_eq!(denied(&table, "g"), Some(Denied::NotSynced));
-    old.register(registration("e", "x"));
+    assert!(old.register(registration("e", "x")));
     old.synced();
     assert_eq!(denied(&table, "g"), Some(Denied::NotSynced));
-    new.register(registration("e", "g"));
+    assert!(new.register(registration("e", "g")));
     new.synced();
     drop(old);
     assert_eq!(denied(&table, "g"), None);
@@ -90,9 +90,9 @@ fn a_revoked_grant_cuts_its_open_requests() {
 #[test]
 fn a_replaced_grant_keeps_the_open_requests_and_the_cost() {
     let (table, session) = synced(&[("e", "g")]);
-    let request = table.open(Some("g")).unwrap();
+    let mut request = table.open(Some("g")).unwrap();
     request.charge(2.0);
-    session.register(registration("e", "new"));
+    assert!(session.register(registration("e", "new")));
     assert!(!request.cut().is_cancelled());
     assert_eq!(denied(&table, "g"), Some(Denied::Unknown));
     assert_eq!(table.open(Some("new")).unwrap().charge(1.0), 3.0);
@@ -106,12 +106,12 @@ fn requests_end_at_the_cost_limit() {
         spent_usd,
         ..registration("e", "g")
     };
-    session.register(limited(0.5));
-    let request = table.open(Some("g")).unwrap();
+    assert!(session.register(limited(0.5)));
+    let mut request = table.open(Some("g")).unwrap();
     assert_eq!(request.charge(0.25), 0.75);
     assert_eq!(denied(&table, "g"), None);
     // The larger sum counts.
-    session.register(limited(0.5));
+    assert!(session.register(limited(0.5)));
     assert_eq!(request.charge(0.25), 1.0);
     assert_eq!(denied(&table, "g"), Some(Denied::CostLimit));
     assert!(!request.cut().is_cancelled());
@@ -124,7 +124,7 @@ fn an_exhausted_principal_gets_no_further_request() {
     assert_eq!(denied(&table, "g"), Some(Denied::CostLimit));
     assert_eq!(denied(&table, "h"), None);
     // A new day: claude-api registers the grant again.
-    session.register(registration("e", "g"));
+    assert!(session.register(registration("e", "g")));
     assert_eq!(denied(&table, "g"), None);
 }
 
@@ -138,4 +138,43 @@ fn a_grant_has_a_limit_of_open_requests() {
     assert_eq!(denied(&table, "h"), None);
     open.pop();
     assert_eq!(denied(&table, "g"), None);
+}
+
+#[test]
+fn the_cost_of_open_requests_counts_toward_the_limit_until_they_end() {
+    let (table, session) = synced(&[]);
+    assert!(session.register(Registration {
+        max_cost_usd: Some(1.0),
+        ..registration("e", "g")
+    }));
+    let [mut one, mut other] = [0; 2].map(|_| table.open(Some("g")).unwrap());
+    one.count(0.5);
+    other.count(0.25);
+    assert_eq!(denied(&table, "g"), None);
+    one.count(0.75);
+    assert_eq!(denied(&table, "g"), Some(Denied::OpenCosts));
+    // The final cost replaces the estimate.
+    assert_eq!(one.charge(0.125), 0.125);
+    drop(one);
+    assert_eq!(denied(&table, "g"), None);
+    other.count(0.875);
+    assert_eq!(denied(&table, "g"), Some(Denied::OpenCosts));
+    drop(other);
+    assert_eq!(denied(&table, "g"), None);
+}
+
+#[test]
+fn grants_have_a_limit() {
+    let (table, session) = synced(&[]);
+    for number in 0..GRANTS {
+        let grant = number.to_string();
+        assert!(session.register(registration(&grant, &grant)));
+    }
+    assert!(!session.register(registration("new", "new")));
+    assert_eq!(denied(&table, "new"), Some(Denied::Unknown));
+    // A grant that is known is registered again.
+    assert!(session.register(registration("0", "other")));
+    drop(session.revoke("1"));
+    assert!(session.register(registration("new", "new")));
+    assert_eq!(denied(&table, "new"), None);
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt;
 use rustls::ClientConfig;
@@ -13,9 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
-use super::body::RequestBody;
 use super::origin::Origin;
+use super::pool::Connection;
 use super::proxy::{Proxy, TunnelError};
 
 /// The time for a whole connection, with the proxy and TLS.
@@ -92,11 +93,12 @@ impl Connector {
         &self.origin
     }
 
-    /// Opens a connection. A task drives it until both ends are done with it.
+    /// Opens a connection. A task drives it until the API closes it, the result is dropped, or
+    /// `ended` is cancelled.
     ///
     /// # Errors
     /// The host cannot be reached or trusted, or took longer than 10 s.
-    pub async fn open(&self) -> Result<SendRequest<RequestBody>, ConnectError> {
+    pub(super) async fn open(&self, ended: &CancellationToken) -> Result<Connection, ConnectError> {
         let host = || self.origin.host().to_owned();
         let stream = timeout(CONNECT_TIME, self.stream())
             .await
@@ -105,11 +107,13 @@ impl Connector {
             .max_buf_size(BUFFER_BYTES)
             .handshake(TokioIo::new(stream))
             .await?;
-        tokio::spawn(async move {
-            // The request on the connection fails with the same error.
-            let _ = connection.await;
-        });
-        Ok(sender)
+        let close = ended.child_token();
+        // The request on the connection fails with the same error.
+        tokio::spawn(close.clone().run_until_cancelled_owned(connection));
+        Ok(Connection {
+            sender,
+            _close: close.drop_guard(),
+        })
     }
 
     async fn stream(&self) -> Result<Box<dyn Stream>, ConnectError> {

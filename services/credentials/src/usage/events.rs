@@ -140,7 +140,8 @@ mod tests {
                 (10, 42, 3),
                 "{end:?}"
             );
-            assert_eq!(found.deltas, 3);
+            assert_eq!((found.deltas, found.is_final), (3, true));
+            assert_eq!(found.delta_bytes, 3 * 36);
         }
     }
 
@@ -150,7 +151,7 @@ mod tests {
         events.push(json!({"type": "error", "error": {"type": "overloaded_error"}}));
         let found = facts(stream(&events, "\n").as_bytes(), &[5]);
         assert_eq!(found.error_type.as_deref(), Some("overloaded_error"));
-        assert_eq!(found.counts.output, 1);
+        assert_eq!((found.counts.output, found.is_final), (1, false));
     }
 
     #[test]

@@ -9,8 +9,13 @@ use crate::json::{Lexer, Path, Token};
 pub struct Facts {
     /// The model that answered.
     pub model: Option<String>,
-    /// The numbers of tokens.
+    /// The numbers of tokens. A request with several iterations (a compaction by the API) has the
+    /// larger of the counts at the top and the sum of its iterations.
     pub counts: Counts,
+    /// Whether the number of the request's tokens was reported.
+    pub has_input: bool,
+    /// Whether `counts.output` is the final number: no delta follows the report.
+    pub is_final: bool,
     /// Whether the answer was made in fast mode, which costs more.
     pub is_fast: bool,
     /// The member `error.type`.
@@ -18,6 +23,8 @@ pub struct Facts {
     /// The number of the answer's events `content_block_delta`, each of which has at least one
     /// token.
     pub deltas: u64,
+    /// The number of bytes of text, thinking and tool input in these events.
+    pub delta_bytes: u64,
 }
 
 /// The numbers that a cost is computed from.
@@ -56,6 +63,24 @@ impl Counts {
         *web_searches = (*web_searches).max(other.web_searches);
     }
 
+    /// Adds each number of another iteration.
+    fn add(&mut self, other: Self) {
+        let Self {
+            input,
+            output,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            web_searches,
+        } = self;
+        *input = input.saturating_add(other.input);
+        *output = output.saturating_add(other.output);
+        *cache_read = cache_read.saturating_add(other.cache_read);
+        *cache_write = cache_write.saturating_add(other.cache_write);
+        *cache_write_1h = cache_write_1h.saturating_add(other.cache_write_1h);
+        *web_searches = web_searches.saturating_add(other.web_searches);
+    }
+
     /// Returns the number at a path below `usage`.
     fn at(&mut self, names: &[&str]) -> Option<&mut u64> {
         Some(match names {
@@ -76,15 +101,21 @@ impl Facts {
         let Self {
             model,
             counts,
+            has_input,
+            is_final,
             is_fast,
             error_type,
             deltas,
+            delta_bytes,
         } = other;
         self.model = self.model.take().or(model);
         self.counts.raise(counts);
+        self.has_input |= has_input;
+        self.is_final = is_final || (self.is_final && deltas == 0);
         self.is_fast |= is_fast;
         self.error_type = self.error_type.take().or(error_type);
         self.deltas += deltas;
+        self.delta_bytes += delta_bytes;
     }
 }
 
@@ -95,6 +126,8 @@ pub struct FactReader {
     lexer: Lexer,
     path: Path,
     facts: Facts,
+    /// The sum of the iterations so far.
+    iterations: Counts,
     is_malformed: bool,
 }
 
@@ -105,11 +138,15 @@ impl FactReader {
             return;
         }
         let Self {
-            lexer, path, facts, ..
+            lexer,
+            path,
+            facts,
+            iterations,
+            ..
         } = self;
         let pushed = lexer.push(piece, |token| {
             path.take(&token);
-            note(path, &token, facts);
+            note(path, &token, facts, iterations);
             Ok::<(), Infallible>(())
         });
         self.is_malformed = pushed.is_err();
@@ -118,26 +155,41 @@ impl FactReader {
     /// Returns the facts that were read so far.
     #[must_use]
     pub fn facts(&self) -> Facts {
-        self.facts.clone()
+        let mut facts = self.facts.clone();
+        facts.counts.raise(self.iterations);
+        facts
     }
 }
 
 /// Records a value at a path. The members are those of a message, of the event `message_start`,
 /// which has the message below `message`, and of the events `message_delta` and `error`.
-fn note(path: &Path, token: &Token<'_>, facts: &mut Facts) {
+fn note(path: &Path, token: &Token<'_>, facts: &mut Facts, iterations: &mut Counts) {
     let is_value = matches!(token, Token::String(_) | Token::Number(_));
     let Some(names) = path.names().filter(|_| is_value) else {
         return;
     };
-    let names = match &names[..] {
-        ["message", rest @ ..] => rest,
-        names => names,
+    // The event `message_start` has the first counts, and the others have the final ones.
+    let (names, is_first) = match &names[..] {
+        ["message", rest @ ..] => (rest, true),
+        names => (names, false),
     };
     match (names, token) {
-        (["usage", rest @ ..], Token::Number(number)) => {
-            if let Some(count) = facts.counts.at(rest) {
-                *count = number.parse().unwrap_or(*count);
+        (["usage", "iterations", "[]", rest @ ..], Token::Number(number)) => {
+            let mut iteration = Counts::default();
+            if let (Some(count), Some(number)) = (iteration.at(rest), whole(number)) {
+                *count = number;
+                iterations.add(iteration);
             }
+        }
+        (["usage", rest @ ..], Token::Number(number)) => {
+            if let (Some(count), Some(number)) = (facts.counts.at(rest), whole(number)) {
+                *count = number;
+                facts.has_input |= rest == ["input_tokens"];
+                facts.is_final |= !is_first && rest == ["output_tokens"];
+            }
+        }
+        (["delta", "text" | "thinking" | "partial_json"], Token::String(text)) => {
+            facts.delta_bytes += text.length();
         }
         (["usage", "speed"], Token::String(speed)) => {
             facts.is_fast |= speed.whole() == Some("fast");
@@ -155,80 +207,20 @@ fn note(path: &Path, token: &Token<'_>, facts: &mut Facts) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn facts(text: &[u8], piece: usize) -> Facts {
-        let mut reader = FactReader::default();
-        text.chunks(piece).for_each(|piece| reader.push(piece));
-        reader.facts()
-    }
-
-    #[test]
-    fn the_counts_of_a_message_are_found_among_others() {
-        let message = json!({
-            "id": "m", "type": "message", "model": "claude-x",
-            "content": [{"type": "tool_use", "input": {"usage": {"output_tokens": 9}, "model": "y",
-                "error": {"type": "z"}}}],
-            "usage": {
-                "input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 3,
-                "cache_creation_input_tokens": 7, "service_tier": "standard", "speed": "fast",
-                "cache_creation": {"ephemeral_1h_input_tokens": 4, "ephemeral_5m_input_tokens": 3},
-                "server_tool_use": {"web_search_requests": 6},
-            },
-        });
-        let expected = Facts {
-            model: Some("claude-x".to_owned()),
-            counts: Counts {
-                input: 1,
-                output: 2,
-                cache_read: 3,
-                cache_write: 7,
-                cache_write_1h: 4,
-                web_searches: 6,
-            },
-            is_fast: true,
-            ..Facts::default()
-        };
-        let text = message.to_string();
-        for piece in 1..text.len() {
-            assert_eq!(facts(text.as_bytes(), piece), expected, "by {piece}");
-        }
-        let started = json!({"type": "message_start", "message": message}).to_string();
-        assert_eq!(facts(started.as_bytes(), 11), expected);
-    }
-
-    #[test]
-    fn an_error_has_its_type() {
-        let text = json!({"type": "error", "error": {"message": "m", "type": "overloaded_error"}});
-        let found = facts(text.to_string().as_bytes(), 5);
-        assert_eq!(found.error_type.as_deref(), Some("overloaded_error"));
-    }
-
-    #[test]
-    fn a_damaged_text_has_the_facts_before_the_mistake() {
-        let text = br#"{"model":"m","usage":{"input_tokens":5,]"output_tokens":6}}"#;
-        let found = facts(text, 3);
-        assert_eq!((found.counts.input, found.counts.output), (5, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn pieces_do_not_change_the_facts(
-            input: u32, output: u32, model in ".{0,20}", noise in ".*", piece in 1..50_usize,
-        ) {
-            let text = json!({
-                "noise": noise, "model": model, "deep": [[{"usage": {"input_tokens": 1}}]],
-                "usage": {"input_tokens": input, "output_tokens": output, "x": Value::Null},
-            }).to_string();
-            let found = facts(text.as_bytes(), piece);
-            prop_assert_eq!(found.counts.input, u64::from(input));
-            prop_assert_eq!(found.counts.output, u64::from(output));
-            prop_assert_eq!(found.model, Some(model));
-        }
-    }
+/// Returns a number without its fraction, rounded up. `None` for a negative number. A number above
+/// the range of the result becomes the largest one.
+fn whole(number: &str) -> Option<u64> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the number is not negative, and the conversion saturates"
+    )]
+    let rounded = |number: f64| (number >= 0.0).then(|| number.ceil() as u64);
+    number
+        .parse()
+        .ok()
+        .or_else(|| number.parse().ok().and_then(rounded))
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,8 @@ pub struct WebhookArgs {
     /// File of the secrets that sign webhooks (TOML), by principal; read for each webhook
     #[arg(long, env = "CREDENTIALS_WEBHOOK_SECRETS_FILE", value_name = "FILE")]
     pub webhook_secrets_file: Option<PathBuf>,
-    /// PEM file with certificates to trust for receivers, in addition to those of this machine
+    /// PEM file with certificates of authorities (CA) to trust for receivers, in addition to those
+    /// of this machine. A receiver's own certificate is not trusted by it
     #[arg(long, env = "CREDENTIALS_WEBHOOK_CA", value_name = "FILE")]
     pub webhook_ca: Option<PathBuf>,
 }

@@ -114,3 +114,30 @@ async fn members_that_the_operator_allows_are_forwarded() {
         assert_eq!(client.answer().await.status, status, "{body}");
     }
 }
+
+/// The API is not at fault, so the metrics of its answers do not count such a request.
+#[tokio::test]
+async fn a_malformed_framing_of_a_body_is_a_mistake_of_the_client() {
+    let mut setup = Setup::start(async |mut api: Exchange| {
+        let head = api.head().await.unwrap_or_default();
+        if head.contains("content-length: 2\r\n") {
+            api.json("200 OK", "{}").await;
+        }
+        api.rest().await;
+    })
+    .await;
+    let mut client = setup.client().await;
+    client
+        .write(format!(
+            "POST /v1/messages HTTP/1.1\r\nHost: a\r\nx-api-key: {GRANT}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n1\r\n{{\r\nzz\r\n"
+        ))
+        .await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert_eq!(answer.error()["type"], "invalid_request_error");
+    let mut client = setup.client().await;
+    client.post("/v1/messages", GRANT, "{}").await;
+    assert_eq!(client.answer().await.status, 200);
+    assert_eq!(setup.claude_api.answer().await.status, Some(200));
+}

@@ -7,7 +7,10 @@
 
 mod api_faults;
 mod bodies;
+mod connections;
 mod control;
+mod costs;
+mod doubts;
 mod forwarding;
 mod grant_rules;
 mod hostile;

@@ -2,7 +2,7 @@
 
 use cc_tests::credentials::{FakeCredentials, answer, present, with_credentials};
 use cc_tests::harness::{Stack, StackOptions};
-use grants::{Answer, CredentialKind, CredentialState, Report};
+use grants::{Answer, CredentialKind, CredentialState, Endpoint, Report};
 use serde_json::{Value, json};
 
 use super::stack;
@@ -41,7 +41,7 @@ async fn a_service_that_is_away_is_a_reason_until_it_connects() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_the_api_is_a_reason_until_a_success_or_another_credential() {
+async fn a_check_that_the_api_refuses_is_a_reason_until_a_success_or_another_credential() {
     let stack = stack().await;
     let kind = present(CredentialKind::ApiKey);
     let mut fake = FakeCredentials::connect(&stack.api, kind).await;
@@ -49,9 +49,15 @@ async fn a_refusal_by_the_api_is_a_reason_until_a_success_or_another_credential(
         error_type: Some("permission_error".to_owned()),
         ..answer(id, 403)
     };
-    // Odd requests of one execution prove nothing.
-    for _ in 0..3 {
-        fake.report(&Report::Answer(denied("one"))).await;
+    let check = |status| Answer {
+        execution_id: None,
+        endpoint: Endpoint::Models,
+        ..answer("", status)
+    };
+    // Odd requests of executions prove nothing.
+    for id in ["one", "one", "two"] {
+        fake.report(&Report::Answer(denied(id))).await;
+        fake.report(&Report::Answer(answer(id, 401))).await;
     }
     fake.report(&Report::Answer(answer("one", 200))).await;
     let page = cc_tests::harness::until("the success", PATIENCE, async || {
@@ -63,13 +69,12 @@ async fn a_refusal_by_the_api_is_a_reason_until_a_success_or_another_credential(
     .await;
     assert_eq!(page["credential"]["lastRefusedAt"], Value::Null, "{page}");
 
-    fake.report(&Report::Answer(denied("one"))).await;
-    fake.report(&Report::Answer(denied("two"))).await;
+    fake.report(&Report::Answer(check(401))).await;
     let page = unready(&stack, "credential-refused").await;
     assert!(page["credential"]["lastRefusedAt"].is_string(), "{page}");
     fake.report(&Report::Answer(answer("one", 200))).await;
     ready(&stack).await;
-    fake.report(&Report::Answer(answer("one", 401))).await;
+    fake.report(&Report::Answer(check(401))).await;
     unready(&stack, "credential-refused").await;
     // A lost connection is no success.
     drop(fake);

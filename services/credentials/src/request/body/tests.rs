@@ -214,3 +214,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_model_and_the_speed_of_a_body_are_read() {
+    let price = |body: &str| {
+        let mut check = BodyCheck::new(&BTreeSet::new());
+        for piece in body.as_bytes().chunks(3) {
+            check.push(piece).unwrap();
+        }
+        check.finish().unwrap();
+        let PriceFacts { model, is_fast, .. } = check.price().clone();
+        (model, is_fast)
+    };
+    let model = |name: &str| Some(name.to_owned());
+    for (body, expected) in [
+        (r#"{"model":"a","speed":"fast"}"#, (model("a"), true)),
+        (
+            r#"{"speed":"standard","model":"\u0061"}"#,
+            (model("a"), false),
+        ),
+        (r#"{"x":{"model":"a","speed":"fast"}}"#, (None, false)),
+        (r#"{"model":"a","model":"b"}"#, (None, false)),
+        (r#"{"model":1}"#, (None, false)),
+    ] {
+        assert_eq!(price(body), expected, "{body}");
+    }
+}

@@ -116,6 +116,18 @@ fn the_grant_is_the_only_value_of_both_headers() {
 
 #[test]
 fn the_length_of_a_head_is_known_when_its_empty_line_has_arrived() {
-    assert_eq!(length(b"GET / HTTP/1.1\r\n\r"), None);
-    assert_eq!(length(b"GET / HTTP/1.1\r\n\r\nrest"), Some(18));
+    let head = b"GET / HTTP/1.1\r\n\r\nrest";
+    for end in 0..=head.len() {
+        for searched in 0..end.min(18) {
+            let expected = (end >= 18).then_some(18);
+            assert_eq!(
+                length(&head[..end], searched),
+                expected,
+                "{searched} of {end}"
+            );
+        }
+    }
+    assert_eq!(length(b"", 0), None);
+    // Bytes that were searched are not searched again.
+    assert_eq!(length(head, 22), None);
 }

@@ -15,6 +15,7 @@ fn sent(own: &[(&str, &str)], custom: &HeaderMap) -> HeaderMap {
             HeaderName::from_static("x-api-key"),
             HeaderValue::from_static("the-key"),
         ),
+        beta: None,
         custom,
     };
     forwarded(&map(own), added, true)
@@ -94,9 +95,12 @@ fn an_answer_keeps_no_header_of_the_connection_and_none_with_the_credential() {
         ("x-hop", "a"),
         ("set-cookie", "a"),
         ("x-echo", "key the-key"),
+        ("x-echo-of-the-gateway", "a token-of-the-operator"),
+        ("x-short", "shop"),
         ("transfer-encoding", "chunked"),
     ]);
-    let kept = answered(&own, b"the-key");
+    let custom = map(&[("x-gate", "token-of-the-operator"), ("x-team", "shop")]);
+    let kept = answered(&own, b"the-key", &custom);
     let mut names: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     let expected = [
@@ -105,6 +109,7 @@ fn an_answer_keeps_no_header_of_the_connection_and_none_with_the_credential() {
         "content-type",
         "request-id",
         "retry-after",
+        "x-short",
         "x-should-retry",
     ];
     assert_eq!(names, expected);
