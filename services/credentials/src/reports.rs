@@ -69,8 +69,8 @@ impl Reports {
             );
         }
         match status {
-            Some(200..300) => drop(self.0.accepted.send_replace(())),
-            Some(401 | 403) if !is_check => drop(self.0.doubted.send_replace(())),
+            Some(200..300) => self.0.accepted.send_replace(()),
+            Some(401 | 403) if !is_check => self.0.doubted.send_replace(()),
             _ => {}
         }
         self.0.pushed.send_replace(());

@@ -64,8 +64,10 @@ impl Drop for Cutter {
 }
 
 async fn proxied() -> Arc<Stack> {
-    let mut options = StackOptions::default();
-    options.proxy_clients = true;
+    let options = StackOptions {
+        proxy_clients: true,
+        ..StackOptions::default()
+    };
     Arc::new(Stack::with(options).await)
 }
 
@@ -90,7 +92,7 @@ async fn python_client_passes_its_own_tests_with_the_oldest_and_the_newest_webso
     let arguments = [&arguments[..], &["-s", "tests"]].concat();
     let installed = environment.installed(&arguments).output().await;
     assert!(installed.errors.contains("\nOK\n"), "{}", installed.errors);
-    let newest = environment.from_sources(&arguments).output().await;
+    let newest = environment.with_sources(&arguments).output().await;
     assert!(newest.errors.contains("\nOK\n"), "{}", newest.errors);
 }
 

@@ -89,7 +89,7 @@ impl Environment {
     }
 
     /// Returns a program that uses the sources of the client.
-    pub(super) fn from_sources(&self, arguments: &[&str]) -> Script {
+    pub(super) fn with_sources(&self, arguments: &[&str]) -> Script {
         Script::new(&self.tools, "src:tests", arguments)
     }
 }

@@ -47,13 +47,14 @@ fn context() -> Context {
 /// Puts the grant `g` in force. Dropping the result ends that.
 fn synced(context: &Context) -> Session {
     let session = context.table.connect();
-    session.register(Registration {
+    let is_registered = session.register(Registration {
         execution_id: "e".to_owned(),
         hash: GrantHash::of("g"),
         principal: None,
         max_cost_usd: Some(1.0),
         spent_usd: 0.0,
     });
+    assert!(is_registered);
     session.synced();
     session
 }
