@@ -41,7 +41,8 @@ async fn mcp_delete_of_a_session_abandons_its_calls_at_once() {
             .await;
         until(&stack, &execution, "running").await;
         let mut other = RawClient::open(&stack, LEGACY[3]).await;
-        let poll = json!({"executionId": execution, "maxSeconds": 0});
+        // Of an unknown execution: a view of this one would withdraw its cancel.
+        let poll = json!({"executionId": id(), "maxSeconds": 0});
         let refused = other.call("wait", poll.clone()).await;
         assert_eq!(refused["reason"], "too_many_calls");
 
