@@ -1,5 +1,5 @@
-//! A receiver of webhooks: an HTTPS server on a loopback address that records its requests, and whose
-//! port may be closed at first.
+//! A receiver of webhooks: an HTTPS server on a loopback address that records its requests, and
+//! whose port may be closed at first.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -9,8 +9,7 @@
 //!
 //! [`principals`] limits each principal to half of each budget, and [`principal_counts`] counts
 //! other resources for each principal. [`session_counts`] counts the sessions of principals and of
-//! shares. So no client can take all from the clients of another
-//! principal.
+//! shares. So no client can take all from the clients of another principal.
 //!
 //! The documentation of each module answers three questions: when is the budget charged, who waits
 //! for whom, and what bounds the other direction.

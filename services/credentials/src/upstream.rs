@@ -62,7 +62,8 @@ impl Upstream {
     }
 
     /// Sends a request of an execution, and returns the head of its answer with the connection. The
-    /// request target must be a path. There is no time limit for the answer; dropping the future ends the request.
+    /// request target must be a path. There is no time limit for the answer; dropping the future
+    /// ends the request.
     ///
     /// A request that could not be written to a connection of the pool, because the API had closed
     /// it, is sent again on another one.

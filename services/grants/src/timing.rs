@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Timing {
     /// The time between two beats of one side.
     pub beat: Duration,
-    /// The time without a line after which the other side counts as gone. It also limits each write:
-    /// a side that reads nothing for that long is gone, too.
+    /// The time without a line after which the other side counts as gone. It also limits each
+    /// write: a side that reads nothing for that long is gone, too.
     pub silence: Duration,
 }
 

@@ -258,9 +258,9 @@ impl Judge {
         Err(Judgement::NoAnswer)
     }
 
-    /// Returns the grant of the session of a redeemed ticket. It renews the session's token until it
-    /// is dropped. Nobody else gets this grant: whoever sends the same token gets one that does not
-    /// renew it.
+    /// Returns the grant of the session of a redeemed ticket. It renews the session's token until
+    /// it is dropped. Nobody else gets this grant: whoever sends the same token gets one that does
+    /// not renew it.
     ///
     /// # Errors
     /// [`Judgement::NoAnswer`] if claude-api sent a malformed secret.

@@ -24,8 +24,8 @@ pub struct SessionLease {
 }
 
 impl SessionLease {
-    /// Starts to renew a token, once in each `interval`. `renewal` is the secret that renews it, and
-    /// `upstream` a client for claude-api without a token.
+    /// Starts to renew a token, once in each `interval`. `renewal` is the secret that renews it,
+    /// and `upstream` a client for claude-api without a token.
     #[must_use]
     pub fn start(upstream: &Upstream, renewal: &Credential, interval: Duration) -> Self {
         let upstream = upstream.with_authorization(renewal.authorization());

@@ -90,8 +90,8 @@ impl Upstream {
             .await
     }
 
-    /// Ends the token of a session. The token of this client is the renewal secret. A broken attempt
-    /// is retried within `callMs`.
+    /// Ends the token of a session. The token of this client is the renewal secret. A broken
+    /// attempt is retried within `callMs`.
     ///
     /// # Errors
     /// Returns the last failure.

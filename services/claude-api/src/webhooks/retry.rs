@@ -1,6 +1,6 @@
-//! The delays between the attempts to deliver an event. The number of an attempt is on disk, and its delay
-//! is computed from that number; the crate `retries` counts failures in memory. Only this module of
-//! claude-api uses the `backoff` crate, which is unmaintained (RUSTSEC-2025-0012).
+//! The delays between the attempts to deliver an event. The number of an attempt is on disk, and
+//! its delay is computed from that number; the crate `retries` counts failures in memory. Only this
+//! module of claude-api uses the `backoff` crate, which is unmaintained (RUSTSEC-2025-0012).
 
 use std::time::Duration;
 

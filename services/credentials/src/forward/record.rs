@@ -24,8 +24,8 @@ pub struct Ledger {
 }
 
 /// The record of a forwarded request. Dropping it charges the cost to the grant, and reports the
-/// request to claude-api, so that no end of a request is missed. A request whose body the client did
-/// not complete is reported only if the API answered it or could not be reached.
+/// request to claude-api, so that no end of a request is missed. A request whose body the client
+/// did not complete is reported only if the API answered it or could not be reached.
 ///
 /// A request to `/v1/messages` costs what its answer reports, with an estimate for what the answer
 /// has not reported. It costs nothing before the API has the whole body, and after an error of the

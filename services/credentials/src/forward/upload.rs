@@ -43,7 +43,6 @@ impl Upload {
     /// Records that the body is whole, and what it asks for.
     pub fn finish(&self, model: Option<String>, is_fast: bool) {
         let mut progress = self.progress();
-        progress.sent.is_whole = true;
         progress.sent.model = model;
         progress.sent.is_fast = is_fast;
         drop(progress);

@@ -11,8 +11,6 @@ const TOKEN_BYTES: u64 = 4;
 pub struct Sent {
     /// The number of bytes of the body that were forwarded.
     pub bytes: u64,
-    /// Whether these are the whole body. The API begins no answer before it has the whole body.
-    pub is_whole: bool,
     /// The member `model` of the body. `None` if it has none, or more than one.
     pub model: Option<String>,
     /// Whether the body asks for fast mode.
@@ -56,7 +54,6 @@ mod tests {
     fn sent() -> Sent {
         Sent {
             bytes: 41,
-            is_whole: true,
             model: Some("asked".to_owned()),
             is_fast: true,
         }

@@ -79,8 +79,8 @@ async fn both_sides_give_signs_of_life() {
     setup.claude_api.barrier().await;
 }
 
-/// A silence far longer than a beat, so that a slow machine does not lose a connection whose peer is
-/// alive.
+/// A silence far longer than a beat, so that a slow machine does not lose a connection whose peer
+/// is alive.
 const SHORT: Timing = Timing {
     beat: Duration::from_millis(50),
     silence: Duration::from_secs(6),

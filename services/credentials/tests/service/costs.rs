@@ -27,7 +27,10 @@ fn assert_cost(report: &Answer, expected: f64) {
     );
 }
 
-const STARTED: &str = r#"{"type":"message_start","message":{"model":"claude-opus-5","usage":{"input_tokens":10,"output_tokens":1}}}"#;
+const STARTED: &str = concat!(
+    r#"{"type":"message_start","message":{"model":"claude-opus-5","#,
+    r#""usage":{"input_tokens":10,"output_tokens":1}}}"#
+);
 
 /// Returns the event of a delta with 1000 bytes, by the type of its member.
 fn delta(kind: &str, member: &str) -> String {

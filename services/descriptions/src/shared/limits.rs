@@ -27,7 +27,8 @@ pub fn texts() -> &'static [(&'static str, &'static str)] {
             "executions of one principal that wait, ids that it burned included",
         ),
         ("sessions", "WebSocket sessions at the same time"),
-        ("sessionsPerPrincipal", "WebSocket sessions of the tokens of one principal at the same time; its shares have half as many of their own"),
+        ("sessionsPerPrincipal", "WebSocket sessions of the tokens of one principal at the same time; its \
+            shares have half as many of their own"),
         ("connectionsPerPeer", "open connections of one peer, to each service"),
         (
             "framesPerSecond",

@@ -8,9 +8,9 @@
 //!   longest time ends. Its client gets 404 (Not Found) and begins a new session. If no session is
 //!   idle, the `initialize` is refused with 503 (Service Unavailable). A session is idle while it
 //!   has no open response and no running request.
-//! - Each principal has a limit of its own, and so have its shares. An idle session may be ended for a new one of the same
-//!   principal. It is ended for a new one of another principal only if its own principal has more
-//!   sessions than that one.
+//! - Each principal has a limit of its own, and so have its shares. An idle session may be ended
+//!   for a new one of the same principal. It is ended for a new one of another principal only if
+//!   its own principal has more sessions than that one.
 //! - A session belongs to the principal that began it. For everybody else it does not exist.
 //! - A session queues 16 messages in each direction. A client that does not read one of its streams
 //!   delays only its own session.

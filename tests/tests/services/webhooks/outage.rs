@@ -16,8 +16,8 @@ use crate::support::{accept, ended, id};
 
 /// How long the receiver refuses connections.
 const OUTAGE: Duration = Duration::from_secs(61);
-/// The time limit for all events to arrive after the outage. A try may fail just before its end, and
-/// the next one follows after 80 s, and a quarter of that as jitter.
+/// The time limit for all events to arrive after the outage. An attempt may fail just before
+/// its end, and the next one follows after 80 s, and a quarter of that as jitter.
 const ARRIVAL: Duration = Duration::from_secs(180);
 /// The time limit of all other waits for a delivery. The third try follows 10 s after the second,
 /// with jitter.
@@ -136,8 +136,8 @@ impl World {
     }
 }
 
-/// Executions end before and after each of the kills. The events have no order: each is retried after
-/// delays of its own.
+/// Executions end before and after each of the kills. The events have no order: each is retried
+/// after delays of its own.
 #[tokio::test]
 async fn every_event_of_an_outage_of_a_minute_with_kills_arrives_exactly_once_and_signed() {
     let mut world = World::start().await;

@@ -138,7 +138,8 @@ impl Table {
     /// Removes an idle session for a new one of this owner, and returns its id. It is the session
     /// that has been idle for the longest time, of the principal with the most sessions. With
     /// `only_own`, it is a session that counts for the same limit as the new one. If no other
-    /// principal has more sessions than this one, it is a session of the same principal. `None` if there is no such session.
+    /// principal has more sessions than this one, it is a session of the same principal. `None` if
+    /// there is no such session.
     pub(super) fn remove_idle(&self, owner: &Owner, only_own: bool) -> Option<SessionId> {
         let mut open = self.lock();
         let mut counts: HashMap<Option<&Arc<str>>, usize> = HashMap::new();

@@ -93,8 +93,8 @@ fn tickets(world: &World) -> Vec<Attempt> {
     all
 }
 
-/// A session token is 32 bytes that the service cannot be made to accept otherwise. Only its renewal
-/// secret renews and ends it.
+/// A session token is 32 bytes that the service cannot be made to accept otherwise. Only its
+/// renewal secret renews and ends it.
 fn forged(world: &World) -> Vec<Attempt> {
     let text = world
         .session
