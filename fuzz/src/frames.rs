@@ -219,6 +219,15 @@ fn taken(request: &Request, method: Option<&str>, params: &Value) {
                     .is_none_or(|n| (1..=30 * 24 * 3600).contains(&n))
             );
         }
+        Request::Answer(answer) => {
+            assert_eq!(method, "answer");
+            assert_eq!(Some(answer.execution_id.to_string()), id("executionId"));
+            assert!(params["questionId"].is_string(), "{params}");
+            assert_eq!(Some(answer.decision.as_str()), params["decision"].as_str());
+            assert_eq!(answer.message.as_deref(), params["message"].as_str());
+            let interrupt = params["interrupt"].as_bool().unwrap_or(false);
+            assert_eq!(answer.interrupt, interrupt);
+        }
         Request::Ping => assert_eq!(method, "ping"),
     }
 }

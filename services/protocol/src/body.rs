@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::json::{integer_or_null, or_default};
+use crate::question::PermissionPrompts;
 use crate::webhook::Webhook;
 use crate::{ExecutionId, TraceContext};
 pub use check::{
@@ -109,6 +110,10 @@ pub struct Body {
     pub disallowed_tools: Option<Vec<String>>,
     #[serde(default)]
     pub permission_mode: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub permission_prompts: PermissionPrompts,
+    #[serde(default)]
+    pub question_timeout_seconds: Option<f64>,
     #[serde(default, deserialize_with = "integer_or_null")]
     pub max_turns: Option<u32>,
     #[serde(default)]
@@ -171,6 +176,8 @@ impl Body {
             allowed_tools: None,
             disallowed_tools: None,
             permission_mode: None,
+            permission_prompts: PermissionPrompts::default(),
+            question_timeout_seconds: None,
             max_turns: None,
             max_budget_usd: None,
             conversation: None,

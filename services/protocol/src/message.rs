@@ -52,8 +52,8 @@ pub use json_text::JsonText;
 pub use method::Method;
 pub use notification::Notification;
 pub use params::{
-    AttachParams, Control, ControlParams, DetachParams, EventsParams, InputParams, ListParams,
-    PingParams, ShareParams, StatusParams,
+    AnswerParams, AttachParams, Control, ControlParams, DetachParams, EventsParams, InputParams,
+    ListParams, PingParams, ShareParams, StatusParams,
 };
 pub use reply::Reply;
 pub use request::Request;

@@ -22,6 +22,9 @@ pub mod method {
     pub const LIST: &str = "list";
     pub const EVENTS: &str = "events";
     pub const SHARE: &str = "share";
+    pub const ANSWER: &str = "answer";
+    pub const QUESTION: &str = "question";
+    pub const QUESTION_CLOSED: &str = "questionClosed";
     pub const PING: &str = "ping";
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::question::OpenQuestion;
 use crate::webhook::WebhookStatus;
 use crate::{ExecutionId, Reason, State};
 
@@ -110,6 +111,10 @@ pub struct Status {
     pub usage: Option<Value>,
     pub cost_usd: Option<f64>,
     pub permission_denials: Vec<Value>,
+    #[serde(default)]
+    pub questions: Vec<OpenQuestion>,
+    #[serde(default)]
+    pub questions_open: u64,
     pub restarts: u64,
     pub noise_lines: u64,
     pub warnings: Vec<Warning>,
@@ -150,6 +155,8 @@ impl Status {
             usage: None,
             cost_usd: None,
             permission_denials: Vec::new(),
+            questions: Vec::new(),
+            questions_open: 0,
             restarts: 0,
             noise_lines: 0,
             warnings: Vec::new(),
@@ -218,6 +225,7 @@ impl Status {
         }
         self.stderr_tail.drain(..cut);
         keep_within(&mut self.permission_denials, share);
+        keep_within(&mut self.questions, share);
         keep_within(&mut self.warnings, share);
         if let Some(error) = &mut self.error {
             let mut end = error.message.len().min(share.max(256));
@@ -296,7 +304,8 @@ mod tests {
         let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 \
             createdAt startedAt endedAt durationMs queuePosition activity stalled principal \
             workspace lane conversation continues continuedBy notBefore model usage costUsd \
-            permissionDenials restarts noiseLines warnings stderrTail metadata webhook";
+            permissionDenials questions questionsOpen restarts noiseLines warnings stderrTail \
+            metadata webhook";
         let mut expected: Vec<_> = names.split_whitespace().collect();
         expected.sort_unstable();
         let mut present: Vec<_> = json

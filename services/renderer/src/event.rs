@@ -235,6 +235,21 @@ pub(crate) struct Hook<'a> {
     pub(crate) output: Option<Raw<'a>>,
 }
 
+/// The id in a `control_request` or `control_cancel_request` line, with which the CLI asks
+/// something of the program that started it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ControlId<'a> {
+    #[serde(borrow)]
+    pub(crate) request_id: Raw<'a>,
+}
+
+/// The content of a `control_request` line. Unlike the members of other lines, it is read with all
+/// its strings, so a damaged string makes it unreadable.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ControlRequest {
+    pub(crate) request: serde_json::Value,
+}
+
 /// A `rate_limit_event` line, with which the CLI reports the state of a subscription's usage limit.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimitEvent<'a> {

@@ -63,6 +63,21 @@ pub enum Fact {
         /// the event lacks are null.
         denial: Value,
     },
+    /// The CLI asks something of the program that started it, and waits for the answer on its stdin
+    /// (event `control_request`).
+    ControlRequested {
+        /// The CLI's id of the request, which the answer repeats.
+        request_id: String,
+        /// The request, such as `{"subtype":"can_use_tool",...}`. `None` if it cannot be read as
+        /// JSON with valid strings.
+        request: Option<Value>,
+    },
+    /// The CLI does not need the answer to an earlier request any more (event
+    /// `control_cancel_request`).
+    ControlWithdrawn {
+        /// The CLI's id of the request.
+        request_id: String,
+    },
     /// A hook, which is a program that the CLI's settings run at certain events, has failed.
     HookFailed {
         /// The name of the hook and its output, shortened to 1000 characters.
@@ -106,6 +121,8 @@ pub enum Activity {
     Writing,
     /// The tool with this name is being called or is running.
     Tool(String),
+    /// A person must answer before the tool with this name runs.
+    Waiting(String),
     /// A request to the model has failed, and the CLI waits before it retries. The value is the
     /// HTTP status; `None` if the connection broke.
     Retrying(Option<u16>),
@@ -118,6 +135,7 @@ impl fmt::Display for Activity {
             Self::Thinking => f.write_str("thinking"),
             Self::Writing => f.write_str("writing"),
             Self::Tool(name) => write!(f, "tool: {name}"),
+            Self::Waiting(name) => write!(f, "waiting: {name}"),
             Self::Retrying(Some(status)) => write!(f, "retrying: {status}"),
             Self::Retrying(None) => f.write_str("retrying"),
         }

@@ -27,6 +27,7 @@ use crate::{
 mod access;
 mod cancel;
 mod lease;
+mod questions;
 mod reading;
 mod status;
 mod tracks;

@@ -1,6 +1,6 @@
 //! The folder of one execution on disk, with its three files: `record` (request body and statuses),
-//! `output`, and `events` (the exact stdout of the CLI). A fourth one, `shares`, exists after the
-//! first share; see `store::shares`.
+//! `output`, and `events` (the exact stdout of the CLI). Two more exist after their first use:
+//! `shares` (see `store::shares`) and `questions` (see `store::questions`).
 
 use std::{
     fs::File,
@@ -19,6 +19,8 @@ use crate::{
 pub(crate) const OUTPUT: &str = "output";
 /// The name of the file with the exact stdout of the CLI, or with the patches that rebuild it.
 pub(crate) const EVENTS: &str = "events";
+/// The name of the file with the questions of the execution, see `store::questions`.
+pub(crate) const QUESTIONS: &str = "questions";
 
 /// Returns the path of the record in an execution's folder. The record is the file with the request
 /// body, the statuses and the checkpoints.
@@ -74,13 +76,15 @@ pub(crate) fn is_whole(folder: &Path) -> io::Result<bool> {
     Ok(slots.is_some() && body.is_some() && has_track_files)
 }
 
-/// Returns the disk space that the record, output and events of an execution use, in bytes. Freed
+/// Returns the disk space that the record, output, events and questions of an execution use, in
+/// bytes. Freed
 /// ranges do not count, and a missing file counts as 0. Shares are too small to count.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     [
         record_path(folder),
         folder.join(OUTPUT),
         folder.join(EVENTS),
+        folder.join(QUESTIONS),
     ]
     .iter()
     .filter_map(|path| path.metadata().ok())

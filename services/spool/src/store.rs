@@ -20,11 +20,13 @@ mod acceptance;
 mod burned;
 mod open;
 mod probe;
+mod questions;
 mod repair_index;
 mod rows;
 mod shares;
 mod tombstones;
 
+pub use questions::QUESTIONS_BYTES_MAX;
 pub use shares::SHARES_BYTES_MAX;
 pub use tombstones::Tombstone;
 

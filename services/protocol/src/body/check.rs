@@ -4,6 +4,7 @@
 use super::Body;
 use super::error::BodyError;
 use crate::Limits;
+use crate::question::PermissionPrompts;
 
 /// The maximum size of `metadata`, in bytes of all names and values together.
 pub const METADATA_BYTES: usize = 4 * 1024;
@@ -213,6 +214,29 @@ impl Body {
                     format!("must be more than 0 and at most {max}"),
                 ));
             }
+        }
+        if let Some(seconds) = self.question_timeout_seconds {
+            if !(0.0..=SECONDS_MAX).contains(&seconds) {
+                return Err(field(
+                    "questionTimeoutSeconds",
+                    format!("must be 0 (no limit) to {SECONDS_MAX}"),
+                ));
+            }
+            if self.permission_prompts == PermissionPrompts::Deny {
+                return Err(field(
+                    "questionTimeoutSeconds",
+                    "needs \"permissionPrompts\": \"ask\"; without it there are no questions",
+                ));
+            }
+        }
+        let asks = self.permission_prompts == PermissionPrompts::Ask;
+        if let Some(mode @ ("dontAsk" | "bypassPermissions")) = self.permission_mode.as_deref()
+            && asks
+        {
+            return Err(field(
+                "permissionMode",
+                format!("{mode} asks nobody; leave it out with \"permissionPrompts\": \"ask\""),
+            ));
         }
         if self.max_turns == Some(0) {
             return Err(field("maxTurns", "must be at least 1"));

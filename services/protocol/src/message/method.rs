@@ -5,11 +5,12 @@ use serde::de::DeserializeOwned;
 
 use super::execute::ExecuteParams;
 use super::params::{
-    AttachParams, ControlParams, DetachParams, EventsParams, InputParams, ListParams, PingParams,
-    ShareParams, StatusParams,
+    AnswerParams, AttachParams, ControlParams, DetachParams, EventsParams, InputParams, ListParams,
+    PingParams, ShareParams, StatusParams,
 };
 use super::results::{Accepted, Empty};
 use crate::access::Share;
+use crate::question::Answered;
 use crate::rpc::method;
 use crate::{Events, Page, Status};
 
@@ -42,5 +43,6 @@ methods! {
     EventsParams, EVENTS -> Events;
     InputParams, INPUT -> Accepted;
     ShareParams, SHARE -> Share;
+    AnswerParams, ANSWER -> Answered;
     PingParams, PING -> Empty;
 }

@@ -1,11 +1,16 @@
 //! The parameters of all JSON-RPC requests except `execute`, with one type for each method
 //! (docs/protocol.md, "Request parameters").
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::ExecutionId;
 use crate::access::ShareRole;
 use crate::json::{integer, integer_or_null, or_default};
+use crate::question::{Answer, Decision};
 use crate::rpc::OnSlow;
 
 /// An action of a client on an execution that has not ended (docs/protocol.md, "Controls").
@@ -167,6 +172,90 @@ pub struct InputParams {
     /// Whether this is the last input. If true, the CLI's stdin is closed after `data`.
     #[serde(default, deserialize_with = "or_default")]
     pub eof: bool,
+}
+
+/// The parameters of the request `answer`, which answers a question of an execution. The same
+/// answer again has no further effect and is no error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AnswerParams {
+    /// The id of the execution.
+    pub execution_id: ExecutionId,
+    /// The id of the question, from `question` or from the status.
+    pub question_id: Uuid,
+    /// As in [`Answer`].
+    pub decision: Decision,
+    /// As in [`Answer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// As in [`Answer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_input: Option<Map<String, Value>>,
+    /// As in [`Answer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<BTreeMap<String, String>>,
+    /// As in [`Answer`].
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub remember: Vec<String>,
+    /// As in [`Answer`].
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub interrupt: bool,
+}
+
+impl AnswerParams {
+    /// Creates the parameters that answer this question of this execution.
+    #[must_use]
+    pub fn new(execution_id: ExecutionId, question_id: Uuid, answer: Answer) -> Self {
+        let Answer {
+            decision,
+            message,
+            updated_input,
+            answers,
+            remember,
+            interrupt,
+        } = answer;
+        Self {
+            execution_id,
+            question_id,
+            decision,
+            message,
+            updated_input,
+            answers,
+            remember,
+            interrupt,
+        }
+    }
+
+    /// Returns the answer without the ids.
+    #[must_use]
+    pub fn answer(self) -> Answer {
+        let Self {
+            execution_id: _,
+            question_id: _,
+            decision,
+            message,
+            updated_input,
+            answers,
+            remember,
+            interrupt,
+        } = self;
+        Answer {
+            decision,
+            message,
+            updated_input,
+            answers,
+            remember,
+            interrupt,
+        }
+    }
 }
 
 /// The parameters of the request `share`, which creates a token for one execution.

@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::execute::ExecuteParams;
 use super::method::Method;
 use super::params::{
-    AttachParams, ControlParams, DetachParams, EventsParams, InputParams, ListParams, PingParams,
-    ShareParams, StatusParams,
+    AnswerParams, AttachParams, ControlParams, DetachParams, EventsParams, InputParams, ListParams,
+    PingParams, ShareParams, StatusParams,
 };
 
 macro_rules! requests {
@@ -82,6 +82,8 @@ requests! {
     Input(InputParams);
     /// Creates a token that opens one execution to somebody else.
     Share(ShareParams);
+    /// Answers a question of an execution.
+    Answer(AnswerParams);
     /// Asks the bridge for an empty answer, to check that it is alive.
     Ping(PingParams);
 }

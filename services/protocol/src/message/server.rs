@@ -14,6 +14,7 @@ use super::request_id::RequestId;
 use super::status_update::{RejectedExecute, StatusUpdate};
 use super::view::{Gap, Notice, Output, OutputType};
 use crate::Reason;
+use crate::question::{QuestionAsked, QuestionClosed};
 use crate::rpc::{RpcError, method};
 
 /// The maximum length of the quoted beginning of a faulty message in an error, in characters.
@@ -39,6 +40,10 @@ pub enum ServerMessage {
     /// An incident that does not change the state of an execution, such as a retry of the model's
     /// API.
     Notice(Box<Notice>),
+    /// A question of an execution, which this or another client may answer.
+    Question(Box<QuestionAsked>),
+    /// The end of a question.
+    QuestionClosed(Box<QuestionClosed>),
     /// The answer to one request, with its result or error.
     Reply(Reply),
     /// The answers to a batch of requests, which the bridge sends in one message.
@@ -97,6 +102,8 @@ impl ServerMessage {
             method::GAP => Self::Gap(serde_json::from_str(params)?),
             method::STATUS_UPDATE => status_update(params, text)?,
             method::NOTICE => Self::Notice(serde_json::from_str(params)?),
+            method::QUESTION => Self::Question(serde_json::from_str(params)?),
+            method::QUESTION_CLOSED => Self::QuestionClosed(serde_json::from_str(params)?),
             method::CONNECTED => Self::Connected(serde_json::from_str(params)?),
             _ => Self::Other(JsonText::parse(text)?),
         })
@@ -112,6 +119,8 @@ impl ServerMessage {
             Self::Output(params) => params.to_message(),
             Self::Gap(params) => params.to_message(),
             Self::Notice(params) => params.to_message(),
+            Self::Question(params) => params.to_message(),
+            Self::QuestionClosed(params) => params.to_message(),
             Self::Reply(reply) => reply.to_message(),
             Self::Batch(replies) => serde_json::to_string(replies).unwrap_or_default(),
             Self::Other(text) => text.as_str().to_owned(),

@@ -102,6 +102,8 @@ impl WebhookData {
             stderr_tail: _,
             metadata,
             webhook: _,
+            questions: _,
+            questions_open: _,
         } = status;
         Self {
             execution_id: *execution_id,

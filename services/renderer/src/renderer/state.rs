@@ -95,6 +95,19 @@ impl State {
                 });
             }
             b"result" => self.result(&read(line)?, out),
+            b"control_request" => {
+                let id: event::ControlId<'_> = read(line)?;
+                let request = read::<event::ControlRequest>(line).ok();
+                out.facts.push(Fact::ControlRequested {
+                    request_id: id.request_id.text(),
+                    request: request.map(|line| line.request),
+                });
+            }
+            b"control_cancel_request" => {
+                let id: event::ControlId<'_> = read(line)?;
+                let request_id = id.request_id.text();
+                out.facts.push(Fact::ControlWithdrawn { request_id });
+            }
             _ => {}
         }
         Ok(())

@@ -228,7 +228,7 @@ fn a_connected_has_the_capabilities_and_the_limits() {
     let capabilities = r#"{"batch":true,"control":["PAUSE","RESUME","CANCEL"],
         "formats":["text","events"],"input":true,
         "methods":["execute","control","attach","detach","status","list","events","input",
-        "share","ping"],
+        "share","answer","ping"],
         "onDisconnect":["continue","cancel"],"onSlow":["wait","skip"]}"#;
     let params = |limits: &str| {
         let versions = r#""protocol":1,"version":"0.1.0""#;

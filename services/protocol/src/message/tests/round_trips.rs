@@ -12,8 +12,8 @@ use crate::rpc::{OnDisconnect, OnSlow, RpcError};
 use crate::status::ErrorInfo;
 use crate::webhook::{WebhookEvent, WebhookStatus};
 use crate::{
-    Body, Events, ExecutionId, Format, InputMode, Limits, OnInterrupt, OnUsageLimit, Page,
-    PromptMode, Reason, State, Status, Warning, Webhook,
+    Answer, Body, Events, ExecutionId, Format, InputMode, Limits, OnInterrupt, OnUsageLimit, Page,
+    PermissionPrompts, PromptMode, Reason, State, Status, Warning, Webhook,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -80,6 +80,9 @@ fn body() -> impl Strategy<Value = Body> {
             allowed_tools: tools.clone(),
             disallowed_tools: tools,
             permission_mode: name,
+            permission_prompts: [PermissionPrompts::Deny, PermissionPrompts::Ask]
+                [usize::from(waits)],
+            question_timeout_seconds: number,
             max_turns: number.map(|n| n as u32),
             max_budget_usd: number,
             conversation: continues.then(ExecutionId::random),
@@ -145,8 +148,25 @@ fn request() -> impl Strategy<Value = Request> {
             eof
         }
         .into()),
+        answer().prop_map(Request::from),
         Just(PingParams {}.into()),
     ]
+}
+
+fn answer() -> impl Strategy<Value = AnswerParams> {
+    let texts = (of(text()), of(btree_map(text(), text(), 0..3)));
+    (id(), id(), texts, vec(text(), 0..3), any::<bool>()).prop_map(
+        |(execution_id, question, (message, answers), remember, interrupt)| {
+            let answer = Answer {
+                message,
+                answers,
+                remember,
+                interrupt,
+                ..Answer::deny()
+            };
+            AnswerParams::new(execution_id, question.uuid(), answer)
+        },
+    )
 }
 
 fn client_message() -> impl Strategy<Value = ClientMessage> {
@@ -237,6 +257,8 @@ fn status() -> impl Strategy<Value = Status> {
                 })
                 .collect(),
             permission_denials: values,
+            questions: Vec::new(),
+            questions_open: numbers.0,
             restarts: numbers.0,
             noise_lines: numbers.0,
             stderr_tail: text,

@@ -1,0 +1,80 @@
+//! The questions of an execution on disk.
+
+use std::io;
+
+use super::Entry;
+
+impl Entry {
+    /// Appends a line about a question, and waits until it is on disk. `line` has no line feed.
+    /// Needs free disk space, unlike a status. The caller orders its own calls.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the questions are longer than [`crate::QUESTIONS_BYTES_MAX`], `NotFound`
+    /// if the execution was deleted, or the error of the operating system. The line may then
+    /// survive a power cut or not.
+    pub fn append_question(&self, line: &[u8]) -> io::Result<()> {
+        let store = &self.inner.store;
+        // A deletion of the execution has either finished before the write, or begins after it.
+        let _busy = store.hold(self.id());
+        self.ensure_not_deleted()?;
+        store.append_question(self.id(), line)
+    }
+
+    /// Reads the lines about questions, in the order in which they were written. A crash may have
+    /// torn the last one. Empty if the execution has none.
+    ///
+    /// # Errors
+    /// `NotFound` if the execution was deleted, or the error of the operating system.
+    pub fn questions(&self) -> io::Result<Vec<u8>> {
+        self.ensure_not_deleted()?;
+        self.inner.store.questions(self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use crate::{Owner, QUESTIONS_BYTES_MAX, Spool, SpoolLimits};
+
+    fn entry(dir: &std::path::Path) -> crate::Entry {
+        let limits = SpoolLimits {
+            kept_bytes: 1 << 20,
+            kept_lines: 0,
+            events_bytes: 1 << 20,
+            retention: Duration::from_secs(3600),
+            retention_bytes: 1 << 40,
+        };
+        let (spool, _) = Spool::open(dir, limits).unwrap();
+        let id = Uuid::from_u128(1);
+        spool
+            .create(id, b"body", [1; 32], b"{}", Owner::NONE)
+            .unwrap()
+    }
+
+    #[test]
+    fn lines_about_questions_are_read_in_the_order_of_their_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = entry(dir.path());
+        assert_eq!(entry.questions().unwrap(), b"");
+        entry.append_question(b"{\"asked\":1}").unwrap();
+        entry.append_question(b"{\"closed\":1}").unwrap();
+        assert_eq!(
+            entry.questions().unwrap(),
+            b"{\"asked\":1}\n{\"closed\":1}\n"
+        );
+    }
+
+    #[test]
+    fn questions_beyond_their_limit_are_refused_and_change_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = entry(dir.path());
+        entry.append_question(b"{}").unwrap();
+        let long = vec![b'x'; QUESTIONS_BYTES_MAX as usize];
+        let error = entry.append_question(&long).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(entry.questions().unwrap(), b"{}\n");
+    }
+}
