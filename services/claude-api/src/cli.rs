@@ -45,11 +45,19 @@ pub fn arguments(
         "--include-partial-messages",
         "--verbose",
         "--strict-mcp-config",
-        "--permission-prompts=none",
     ]
     .map(str::to_owned)
     .to_vec();
     let mut flag = |name: &str, value: &str| args.push(format!("--{name}={value}"));
+    match &permissions.answers {
+        None => flag("permission-prompts", "none"),
+        Some(ceiling) => {
+            flag("permission-prompt-tool", "stdio");
+            if let Some(tools) = ceiling.offered_tools() {
+                flag("tools", &tools.join(","));
+            }
+        }
+    }
     flag("permission-mode", &permissions.mode);
     match kind {
         Conversation::New => flag("session-id", conversation),
@@ -101,11 +109,18 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     line
 }
 
-/// Returns whether the CLI's stdin is closed after the first message. True unless the client asked
-/// for `"input": "stream"`, which lets it send more messages.
+/// Returns the environment variables for an execution that asks. Without this one, the CLI offers
+/// the tool `ExitPlanMode` only after a search for it (seen with 2.1.329).
 #[must_use]
-pub fn closes_stdin(body: &Body) -> bool {
-    body.input == InputMode::None
+pub fn question_variables(permissions: &Permissions) -> Option<(String, String)> {
+    let asks = permissions.answers.is_some();
+    asks.then(|| ("ENABLE_TOOL_SEARCH".to_owned(), "false".to_owned()))
+}
+
+/// Returns whether clients may send more messages after the prompt.
+#[must_use]
+pub fn takes_input(body: &Body) -> bool {
+    body.input == InputMode::Stream
 }
 
 /// Creates a folder and its missing parents with mode 0700, because executions write private data

@@ -5,6 +5,7 @@
 //! A constant that an operator may change is a setting here. The constants of the protocol are in
 //! [`protocol::limits`]. Every other constant is beside the code that uses it.
 
+mod answer_ceiling;
 mod connections;
 mod credentials;
 mod hooks;
@@ -22,6 +23,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use answer_ceiling::AnswerCeiling;
+pub(crate) use answer_ceiling::{has_rule, has_tool};
 pub use connections::ConnectionArgs;
 pub use credentials::{CredentialsArgs, CredentialsUrl};
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};

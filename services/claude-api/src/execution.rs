@@ -29,6 +29,7 @@ pub(crate) mod owner;
 pub(crate) mod phase;
 pub mod policy;
 pub(crate) mod progress;
+pub mod questions;
 pub(crate) mod task;
 pub(crate) mod trace;
 pub mod verdict;

@@ -12,6 +12,7 @@ mod input;
 mod metrics;
 pub(crate) mod output;
 mod query;
+mod questions;
 mod refusals;
 mod reply;
 mod trace;
@@ -64,6 +65,11 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/executions/{id}/output", get(output::output))
         .route("/v1/executions/{id}/events", get(events::events))
         .route("/v1/executions/{id}/input", post(input::input))
+        .route("/v1/executions/{id}/questions", get(questions::list))
+        .route(
+            "/v1/executions/{id}/questions/{questionId}",
+            get(questions::question).post(questions::answer),
+        )
         .route("/v1/executions/{id}/pause", post(executions::pause))
         .route("/v1/executions/{id}/resume", post(executions::resume))
         .route("/v1/executions/{id}/cancel", post(executions::cancel))

@@ -16,6 +16,7 @@ mod gauges;
 mod labels;
 mod model_requests;
 mod per_principal;
+mod questions;
 mod usage;
 
 use std::sync::atomic::AtomicU64;
@@ -34,6 +35,7 @@ use gauges::StateGauges;
 use labels::{EndLabels, KindLabel, ReasonLabel, WebhookLabels};
 pub(crate) use model_requests::ModelRequests;
 use per_principal::PerPrincipal;
+pub(crate) use questions::QuestionCounters;
 use usage::{TOKENS, positive_cost, token_count};
 
 /// The metrics of one service, which the page `/metrics` shows. Counting costs little more than an
@@ -76,6 +78,8 @@ pub(crate) struct Metrics {
     pub(crate) output: OutputCounters,
     /// The requests to the model's API, as the service `credentials` reports them.
     pub(crate) model_requests: ModelRequests,
+    /// Counts the questions to a person.
+    pub(crate) questions: QuestionCounters,
     /// Counts the spans that were exported or dropped.
     pub(crate) spans: telemetry::Counters,
     /// Counts the attempts to deliver webhooks, by event and result.

@@ -17,6 +17,7 @@ mod input;
 mod list;
 mod metrics;
 mod ownerless;
+mod questions;
 mod recover;
 mod removal;
 mod share;

@@ -18,6 +18,9 @@ pub struct LimitArgs {
     /// Maximum CLIs that start at the same time (default: 2 per core)
     #[arg(long, env = "CLAUDE_API_SIMULTANEOUS_STARTS", value_name = "N")]
     pub simultaneous_starts: Option<u64>,
+    /// Maximum executions that wait for the answer of a person beyond the running ones
+    #[arg(long, env = "CLAUDE_API_WAITING_EXECUTIONS", value_name = "N")]
+    pub waiting_executions: Option<u64>,
     /// Maximum executions in the queue
     #[arg(long, env = "CLAUDE_API_QUEUED", value_name = "N")]
     pub queued: Option<u64>,
@@ -82,6 +85,7 @@ impl LimitArgs {
         let Self {
             running_executions,
             simultaneous_starts,
+            waiting_executions,
             queued,
             queued_per_lane,
             queued_per_principal,
@@ -105,6 +109,7 @@ impl LimitArgs {
         for (given, limit) in [
             (running_executions, &mut limits.running_executions),
             (simultaneous_starts, &mut limits.simultaneous_starts),
+            (waiting_executions, &mut limits.waiting_executions),
             (queued, &mut limits.queued),
             (queued_per_lane, &mut limits.queued_per_lane),
             (queued_per_principal, &mut limits.queued_per_principal),

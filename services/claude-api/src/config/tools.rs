@@ -3,6 +3,9 @@
 
 use clap::{Args, ValueEnum};
 use protocol::Body;
+use protocol::PermissionPrompts;
+
+use super::AnswerCeiling;
 
 /// The CLI's permission modes, which decide what happens when a tool needs a permission. Ordered
 /// from the strictest to the one that permits everything.
@@ -47,6 +50,16 @@ impl PermissionMode {
     }
 }
 
+/// The most that a client may choose for permission prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum PromptsCeiling {
+    /// Nobody is asked
+    Deny,
+    /// Executions with `"permissionPrompts": "ask"` ask their viewers
+    #[default]
+    Ask,
+}
+
 /// The flags for tools.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tools")]
@@ -73,6 +86,14 @@ pub struct ToolArgs {
     /// Tools that never run, separated by commas
     #[arg(long, env = "CLAUDE_API_DISALLOWED_TOOLS", default_value = "")]
     pub disallowed_tools: String,
+    /// Whether clients may choose that a person is asked for permissions
+    #[arg(
+        long,
+        env = "CLAUDE_API_PERMISSION_PROMPTS",
+        value_enum,
+        default_value = "ask"
+    )]
+    pub permission_prompts: PromptsCeiling,
 }
 
 /// The operator's rules for the CLI's tools: the permissions of an execution that sets none, and
@@ -89,6 +110,8 @@ pub struct ToolPolicy {
     tools_ceiling: Vec<String>,
     /// The tools that never run in any execution.
     disallowed: Vec<String>,
+    /// Whether clients may choose that a person is asked.
+    prompts: PromptsCeiling,
 }
 
 /// The permissions of the CLI's tools in one execution. They are computed once, when the execution
@@ -102,6 +125,9 @@ pub struct Permissions {
     /// The tools that never run: the values of the CLI's `--disallowedTools`. The operator's are
     /// always among them.
     pub disallowed: Vec<String>,
+    /// The most that answers may allow, if the execution asks. `None` if nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<AnswerCeiling>,
 }
 
 impl ToolPolicy {
@@ -157,6 +183,7 @@ impl ToolPolicy {
                 allowed,
                 tools_ceiling,
                 disallowed,
+                prompts: args.permission_prompts,
             })
         } else {
             Err(mistakes)
@@ -170,18 +197,34 @@ impl ToolPolicy {
     /// The body asks for a mode or a tool beyond the operator's ceiling, or an entry is malformed.
     /// The text is for the client.
     pub fn resolve(&self, body: &Body) -> Result<Permissions, String> {
+        let asks = body.permission_prompts == PermissionPrompts::Ask;
+        if asks && self.prompts == PromptsCeiling::Deny {
+            return Err(
+                "permissionPrompts \"ask\" is not allowed here; the operator allows \"deny\""
+                    .to_owned(),
+            );
+        }
+        // In the mode `default` a person decides what `dontAsk` would deny, within the same
+        // ceiling of tools.
+        let ceiling = match self.ceiling {
+            PermissionMode::DontAsk if asks => PermissionMode::Default,
+            ceiling => ceiling,
+        };
         let mode = match body.permission_mode.as_deref() {
+            None if asks => ceiling.min(PermissionMode::Default),
             None => self.mode,
             Some(name) => PermissionMode::parse(name)
-                .filter(|mode| *mode <= self.ceiling)
+                .filter(|mode| *mode <= ceiling)
                 .ok_or_else(|| {
                     format!(
                         "permissionMode {name:?} is not allowed here; the most is {:?}",
-                        self.ceiling.as_str()
+                        ceiling.as_str()
                     )
                 })?,
         };
         let allowed = match &body.allowed_tools {
+            // Otherwise the model would not have to ask.
+            None if asks => Vec::new(),
             None => self.allowed.clone(),
             Some(tools) => {
                 for tool in tools {
@@ -199,10 +242,16 @@ impl ToolPolicy {
             }
             disallowed.push(tool.clone());
         }
+        let answers = asks.then(|| AnswerCeiling {
+            tools: self.tools_ceiling.clone(),
+            denied: disallowed.clone(),
+            accepts_plans: ceiling > PermissionMode::Plan,
+        });
         Ok(Permissions {
             mode: mode.as_str().to_owned(),
             allowed,
             disallowed,
+            answers,
         })
     }
 
@@ -272,6 +321,7 @@ mod tests {
             allowed_tools: allowed.into(),
             tools_ceiling: ceiling.map(Into::into),
             disallowed_tools: "WebFetch".into(),
+            permission_prompts: PromptsCeiling::Ask,
         })
         .unwrap()
     }
@@ -292,7 +342,8 @@ mod tests {
             Permissions {
                 mode: "dontAsk".into(),
                 allowed: vec!["Bash(git log, -1)".into(), "Edit".into()],
-                disallowed: vec!["WebFetch".into()]
+                disallowed: vec!["WebFetch".into()],
+                answers: None,
             }
         );
     }
@@ -339,5 +390,40 @@ mod tests {
         );
         assert!(policy.resolve(&body(&["Bash(git push)"])).is_err());
         assert!(policy.resolve(&body(&["Bash"])).is_err());
+    }
+
+    #[test]
+    fn an_execution_that_asks_allows_nothing_by_itself() {
+        let policy = policy(PermissionMode::DontAsk, "Bash,Edit", None);
+        let asks = |mode: Option<&str>| {
+            policy.resolve(&Body {
+                permission_prompts: PermissionPrompts::Ask,
+                permission_mode: mode.map(Into::into),
+                ..Body::new("x")
+            })
+        };
+        let permissions = asks(None).unwrap();
+        assert_eq!(permissions.mode, "default");
+        assert!(permissions.allowed.is_empty());
+        let answers = permissions.answers.unwrap();
+        assert_eq!(answers.tools, ["Bash", "Edit"]);
+        assert_eq!(answers.denied, ["WebFetch"]);
+        assert!(answers.accepts_plans);
+        assert_eq!(asks(Some("plan")).unwrap().mode, "plan");
+        assert!(asks(Some("acceptEdits")).is_err());
+    }
+
+    #[test]
+    fn nobody_is_asked_if_the_operator_does_not_allow_it() {
+        let mut policy = policy(PermissionMode::Plan, "Bash", None);
+        let body = Body {
+            permission_prompts: PermissionPrompts::Ask,
+            ..Body::new("x")
+        };
+        let permissions = policy.resolve(&body).unwrap();
+        assert_eq!(permissions.mode, "plan", "the ceiling plan stays");
+        assert!(!permissions.answers.unwrap().accepts_plans);
+        policy.prompts = PromptsCeiling::Deny;
+        assert!(policy.resolve(&body).unwrap_err().contains("deny"));
     }
 }

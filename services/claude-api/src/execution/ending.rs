@@ -147,6 +147,9 @@ pub(super) async fn ended(owner: &mut Owner, finished: FinishedRun) -> Ended {
         );
         owner.engine.start_sweeping();
     }
+    if let Some(questions) = &owner.questions {
+        questions.end(owner.times.now()).await;
+    }
     let running = machine.running_time(Instant::now());
     let is_granted = owner.held.is_some();
     if let Some(held) = owner.held.take() {
@@ -282,6 +285,8 @@ fn apply_verdict(status: &mut Status, at: jiff::Timestamp, facts: &Facts<'_>) {
     status.activity = None;
     status.stalled = false;
     status.queue_position = None;
+    status.questions.clear();
+    status.questions_open = 0;
 }
 
 /// Formats a SHA-256 digest as 64 lower-case hexadecimal digits, as a status contains it.

@@ -14,6 +14,7 @@
 mod buffer;
 mod rules;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct Gate {
     // inside.
     inner: Mutex<(GateState, Buffer)>,
     changed: watch::Sender<()>,
+    /// Whether the task that writes stdin has ended, so that nothing reaches the CLI any more.
+    is_fed: AtomicBool,
     /// The rules that each line must obey, such as the allowed control requests.
     rules: Rules,
     /// The longest time that an offer waits for the start of the execution, or for room in the
@@ -72,9 +75,42 @@ impl Gate {
         Self {
             inner: Mutex::new((GateState::Waiting, Buffer::new(limit))),
             changed: watch::Sender::new(()),
+            is_fed: AtomicBool::new(false),
             rules,
             patience,
         }
+    }
+
+    /// Creates the input queue of an execution that takes no input of clients but may ask
+    /// questions. Only claude-api writes to it ([`Gate::push`]).
+    #[must_use]
+    pub fn for_answers(rules: Rules) -> Self {
+        let gate = Self::new(0, rules, Duration::ZERO);
+        gate.change(|_, buffer| buffer.end());
+        gate
+    }
+
+    /// Queues a message of claude-api itself for the CLI, such as the answer to a question, behind
+    /// the lines that are queued already. Has no effect after [`Gate::close`].
+    pub(crate) fn push(&self, message: &serde_json::Value) {
+        let mut line = protocol::json::to_vec(message).unwrap_or_default();
+        line.push(b'\n');
+        self.change(|state, buffer| {
+            if *state != GateState::Closed {
+                buffer.push(&line);
+            }
+        });
+    }
+
+    /// Returns whether the CLI's stdin is closed, so that no message reaches the CLI any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_fed.load(Ordering::SeqCst)
+    }
+
+    /// Sets whether stdin stays open after the last line of clients, because the CLI may still ask
+    /// questions in its present turn.
+    pub(crate) fn hold_open(&self, held_open: bool) {
+        self.change(|_, buffer| buffer.hold_open(held_open));
     }
 
     /// Changes the state and the buffer under the lock, then wakes all waiting offers and the
@@ -160,6 +196,11 @@ impl Gate {
     /// input (`eof`), when the gate is closed, or when a write fails because the CLI closed its
     /// stdin. The caller closes `stdin` by dropping it.
     pub async fn feed(&self, stdin: &mut (impl AsyncWrite + Unpin)) {
+        self.feed_lines(stdin).await;
+        self.is_fed.store(true, Ordering::SeqCst);
+    }
+
+    async fn feed_lines(&self, stdin: &mut (impl AsyncWrite + Unpin)) {
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::control::Control;
 use super::input::Gate;
+use super::questions::Questions;
 use super::views::Views;
 use super::wish::{AnswerAfter, Wishes};
 use crate::times::millis;
@@ -51,6 +52,8 @@ pub struct Live {
     pub(crate) views: Arc<Views>,
     /// The queue for input to the CLI's stdin. `None` if the execution takes only its prompt.
     pub(crate) input: Option<Arc<Gate>>,
+    /// The questions of the CLI. `None` if the execution does not ask.
+    pub(crate) questions: Option<Arc<Questions>>,
 }
 
 impl Live {

@@ -5,6 +5,7 @@
 mod charges;
 mod facts;
 mod pause;
+mod questions;
 
 use std::time::{Duration, Instant};
 
@@ -41,10 +42,10 @@ pub(crate) struct Machine {
     /// The end of the linger grace. `None` while the CLI has reported no result since its last
     /// activity.
     linger_at: Option<Instant>,
-    /// Whether the CLI's stdin is open, so that clients may send more messages.
+    /// Whether the CLI's stdin is open, so that more messages or answers may follow.
     stdin_open: bool,
-    /// Whether stdin was open at the start. A client's later message may be unanswered, so such an
-    /// execution never counts as answered.
+    /// Whether clients may send messages after the prompt. One of these may be unanswered, so such
+    /// an execution never counts as answered.
     accepted_input: bool,
     /// The tools of the model that are running now.
     tools: Vec<StartedTool>,
@@ -60,6 +61,10 @@ pub(crate) struct Machine {
     charges: Charges,
     /// Whether the CLI has written any byte to stdout.
     has_output: bool,
+    /// Whether a question waits for a person. The execution is then neither stalled nor idle.
+    is_asking: bool,
+    /// The activity that the CLI reported last. The status shows it unless a question is open.
+    activity: Option<String>,
 }
 
 /// A running tool of the model, and when it was started.
@@ -73,8 +78,8 @@ struct StartedTool {
 
 impl Machine {
     /// Creates the state of an execution whose runner is being started. `tool_limit` is the time
-    /// limit of a Bash call that names none, and `stdin_open` says whether clients may send more
-    /// messages.
+    /// limit of a Bash call that names none. `stdin_open` says whether the CLI's stdin stays open
+    /// after the prompt, and `takes_input` whether clients may send more messages.
     pub(crate) fn new(
         status: Status,
         timers: Timers,
@@ -82,7 +87,9 @@ impl Machine {
         limits: &Limits,
         tool_limit: Duration,
         stdin_open: bool,
+        takes_input: bool,
     ) -> Self {
+        let activity = status.activity.clone();
         Self {
             phase: Phase::Starting,
             kill_grace: Duration::from_millis(limits.kill_ms),
@@ -95,7 +102,7 @@ impl Machine {
             linger: Duration::from_millis(limits.linger_ms),
             linger_at: None,
             stdin_open,
-            accepted_input: stdin_open,
+            accepted_input: takes_input,
             tools: Vec::new(),
             paused: None,
             tool_limit,
@@ -103,6 +110,8 @@ impl Machine {
             cli_cost_usd: None,
             charges: Charges::default(),
             has_output: false,
+            is_asking: false,
+            activity,
         }
     }
 

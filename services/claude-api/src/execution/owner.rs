@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::input::Gate;
 use super::live::Published;
+use super::questions::Questions;
 use super::wish::Wishes;
 use crate::credentials::Held;
 use crate::engine::Engine;
@@ -44,8 +45,10 @@ pub(crate) struct Owner {
     /// The credential of this service's environment with which the CLI was started. `None` before
     /// the start, and with a grant.
     pub(crate) credential: Option<crate::cli::Credential>,
-    /// The queue for input to the CLI's stdin. `None` if the execution takes only its prompt.
+    /// The queue for input to the CLI's stdin. `None` if nothing follows the prompt.
     pub(crate) input: Option<Arc<Gate>>,
+    /// The questions of the CLI. `None` if the execution does not ask.
+    pub(crate) questions: Option<Arc<Questions>>,
     /// The length in bytes of the CLI's transcript before the start. Every answer makes it longer,
     /// so an unchanged length at the end means that the transcript was not written.
     pub(crate) transcript_bytes: u64,
@@ -69,6 +72,7 @@ impl Owner {
         publish: watch::Sender<Published>,
         wishes: Arc<Wishes>,
         input: Option<Arc<Gate>>,
+        questions: Option<Arc<Questions>>,
     ) -> Self {
         let times = Times::following(&publish.borrow().status);
         let prompt_bytes = std::mem::take(&mut accepted.body.prompt).len();
@@ -84,6 +88,7 @@ impl Owner {
             held: None,
             credential: None,
             input,
+            questions,
             transcript_bytes: 0,
             folders: None,
             first_output: None,

@@ -15,7 +15,7 @@ use crate::access::Caller;
 use crate::access::guarded::AuditRecord;
 
 /// The words of this service's paths, which an audit line shows.
-const WORDS: [&str; 21] = [
+const WORDS: [&str; 22] = [
     "box",
     "cancel",
     "events",
@@ -29,6 +29,7 @@ const WORDS: [&str; 21] = [
     "openapi.json",
     "output",
     "pause",
+    "questions",
     "ready",
     "redeem",
     "resume",

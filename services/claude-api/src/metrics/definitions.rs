@@ -12,7 +12,7 @@ use super::gauges::StateGauges;
 use super::labels::{EndLabels, KindLabel, ReasonLabel, TrackLabel, WebhookLabels};
 use super::per_principal::PerPrincipal;
 use super::usage::TOKENS;
-use super::{Metrics, ModelRequests, OutputCounters};
+use super::{Metrics, ModelRequests, OutputCounters, QuestionCounters};
 
 /// All pairs of state and reason with which an execution can end. Each is a series from the start
 /// of the service, so that a rate can be computed for its first occurrence.
@@ -121,6 +121,7 @@ impl Metrics {
         );
         let events_lost = counter("events_lost", "Events of the CLI that could not be read");
         let model_requests = ModelRequests::register(&mut registry);
+        let questions = QuestionCounters::register(&mut registry);
         let spans = telemetry::Counters::default();
         spans.register(&mut registry);
         Self {
@@ -143,6 +144,7 @@ impl Metrics {
             events_lost,
             output,
             model_requests,
+            questions,
             webhooks,
         }
     }

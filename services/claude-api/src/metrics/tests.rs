@@ -7,6 +7,7 @@ use protocol::{ExecutionId, Limits, Reason, State};
 use serde_json::json;
 
 use super::definitions::ENDS;
+use super::questions::CAUSES;
 use super::*;
 use crate::access::spending::Budgets;
 use crate::readiness::{Conditions, OBSTACLES, WARNINGS};
@@ -113,6 +114,10 @@ fn every_series_exists_from_the_start() {
             metrics.webhook(event, outcome);
         }
     }
+    for cause in CAUSES {
+        metrics.questions.asked();
+        metrics.questions.closed(cause, 2);
+    }
     metrics.output.dropped_events.inc();
     let gauges = Gauges {
         queued: 1,
@@ -150,6 +155,8 @@ fn every_series_exists_from_the_start() {
         "claude_api_spool_bytes 9223372036854775807",
         "claude_api_webhooks_pending 5",
         r#"claude_api_webhook_deliveries_total{event="ended",result="expired"} 1"#,
+        "claude_api_questions_asked_total 4",
+        r#"claude_api_questions_closed_total{cause="withdrawn"} 2"#,
         r#"claude_api_dropped_bytes_total{track="events"} 1"#,
         r#"claude_api_requests_refused_total{reason="queue_full"} 1"#,
     ] {

@@ -254,6 +254,15 @@ impl Ticket {
             inner.grant();
         });
     }
+
+    /// Reports to the queue whether this execution waits for the answer of a person. While it does,
+    /// another one may run in its place; its lane and its conversation stay occupied.
+    pub fn set_asking(&self, asks: bool) {
+        self.admission.with(|inner| {
+            inner.queue.set_asking(self.id, asks);
+            inner.grant();
+        });
+    }
 }
 
 impl Drop for Ticket {

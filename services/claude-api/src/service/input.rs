@@ -14,8 +14,8 @@ use crate::registry::record::Accepted;
 const OFFER_WAIT: Duration = Duration::from_secs(2);
 
 impl Service {
-    /// Creates the gate of an execution, the bounded buffer between the input of clients and the
-    /// CLI's stdin. Returns `None` unless the execution was requested with `"input": "stream"`.
+    /// Creates the gate of an execution, the bounded buffer before the CLI's stdin. Returns `None`
+    /// if nothing follows the prompt: neither input of clients nor answers to questions.
     ///
     /// The buffer has room for the largest request. It accepts lines only while the execution runs,
     /// so `runningExecutions` bounds the memory of all gates.
@@ -28,7 +28,16 @@ impl Service {
             conversation: accepted.conversation.clone(),
             content_bytes: limit,
         };
-        takes_input.then(|| Arc::new(Gate::new(line_bytes(limit), rules(), OFFER_WAIT)))
+        let asks = accepted.permissions.answers.is_some();
+        let gate = match (takes_input, asks) {
+            (true, _) => Gate::new(line_bytes(limit), rules(), OFFER_WAIT),
+            (false, true) => Gate::for_answers(rules()),
+            (false, false) => return None,
+        };
+        if asks {
+            gate.hold_open(true);
+        }
+        Some(Arc::new(gate))
     }
 
     /// Returns the maximum size of a request with input, in bytes. It follows from the limit

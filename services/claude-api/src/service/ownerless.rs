@@ -257,6 +257,8 @@ fn terminal_status(ownerless: &Ownerless, reason: Reason) -> std::io::Result<(St
     status.activity = None;
     status.stalled = false;
     status.queue_position = None;
+    status.questions.clear();
+    status.questions_open = 0;
     status.output_bytes = marks.len;
     status.kept_from = marks.kept_from;
     status.crc32 = Some(crc32_text(marks.crc32));

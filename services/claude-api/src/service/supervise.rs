@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::Service;
 use super::after_hooks::run_after;
 use super::digest::digest_later;
+use crate::cli;
 use crate::execution::ending::{Ended, cancelled};
 use crate::execution::live::{Live, Published};
 use crate::execution::owner::Owner;
@@ -55,7 +56,8 @@ impl Service {
             before: Duration::ZERO,
             since: None,
         });
-        let input = self.gate(&accepted);
+        let gate = self.gate(&accepted);
+        let questions = self.questions(&accepted, &entry, gate.as_ref());
         let live = Live {
             id,
             entry: entry.clone(),
@@ -63,14 +65,15 @@ impl Service {
             wishes: Arc::clone(&wishes),
             is_cancel_noted: Arc::default(),
             views: Arc::default(),
-            input: input.clone(),
+            input: gate.clone().filter(|_| cli::takes_input(&accepted.body)),
+            questions: questions.clone(),
         };
         self.live
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, live.clone());
         let engine = Arc::clone(&self.engine);
-        let owner = Owner::new(engine, accepted, entry, publish, wishes, input);
+        let owner = Owner::new(engine, accepted, entry, publish, wishes, gate, questions);
         tokio::spawn(Arc::clone(self).supervise(owner, ticket, OWNER_WORK));
         live
     }

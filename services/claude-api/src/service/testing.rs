@@ -146,7 +146,7 @@ pub(crate) fn owner(
     }
     let ticket = service.engine.registry.restore(id, &accepted, false);
     let engine = Arc::clone(&service.engine);
-    let owner = Owner::new(engine, accepted, entry, publish, wishes, None);
+    let owner = Owner::new(engine, accepted, entry, publish, wishes, None, None);
     (owner, ticket)
 }
 

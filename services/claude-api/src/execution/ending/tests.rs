@@ -32,6 +32,7 @@ async fn a_cancel_before_the_end_is_recorded_also_cancels_the_continuation() {
             limits,
             second,
             false,
+            false,
         );
         let now = Instant::now();
         machine.apply(Input::Wished(Some(EndWish::Stop)), now);

@@ -55,6 +55,16 @@ pub enum Refusal {
     },
 }
 
+/// The lines of a request that obey the rules.
+struct Checked {
+    /// The complete lines, in the form that the CLI gets.
+    lines: Vec<u8>,
+    /// The beginning of an incomplete last line.
+    held: Vec<u8>,
+    /// Whether one of the complete lines is a message, which begins a turn.
+    has_message: bool,
+}
+
 /// The next action of the task that writes to the CLI's stdin.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -82,6 +92,11 @@ pub(super) struct Buffer {
     writing: usize,
     /// Whether a request with `eof` was accepted.
     ended: bool,
+    /// Whether the CLI may ask questions, whose answers follow the lines of clients.
+    asks: bool,
+    /// Whether stdin stays open after the last line, because the CLI may still ask in its present
+    /// turn.
+    held_open: bool,
 }
 
 impl Buffer {
@@ -95,6 +110,8 @@ impl Buffer {
             ready: Vec::new(),
             writing: 0,
             ended: false,
+            asks: false,
+            held_open: false,
         }
     }
 
@@ -144,10 +161,17 @@ impl Buffer {
         if full(new.len()) {
             return Err(Refusal::Full { accepted });
         }
-        let (lines, held) = self.check_lines(new, offer.eof, rules)?;
+        let Checked {
+            lines,
+            held,
+            has_message,
+        } = self.check_lines(new, offer.eof, rules)?;
         if waiting > 0 && waiting + lines.len() > self.limit {
             return Err(Refusal::Full { accepted });
         }
+        // A further message begins a turn, in which the CLI may ask. A control request begins none,
+        // so that no result would close stdin.
+        self.held_open |= self.asks && has_message;
         self.ready.extend_from_slice(&lines);
         self.held = held;
         self.accepted += new.len() as u64;
@@ -155,17 +179,30 @@ impl Buffer {
         Ok(self.accepted)
     }
 
-    /// Splits the new bytes into lines and checks them. Returns the complete lines in the form that
-    /// the CLI gets, and the beginning of an incomplete last line. With `eof`, the last line counts
-    /// as complete. Blank lines are dropped.
-    fn check_lines(
-        &mut self,
-        new: &[u8],
-        eof: bool,
-        rules: &Rules,
-    ) -> Result<(Vec<u8>, Vec<u8>), Refusal> {
+    /// Appends a line of claude-api itself, with its line feed, also beyond the limit. It stands
+    /// between two lines of clients.
+    pub(super) fn push(&mut self, line: &[u8]) {
+        self.ready.extend_from_slice(line);
+    }
+
+    /// Ends the input of clients: no line of a client is accepted any more.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Sets whether stdin stays open after the last line of clients. Until the first call, it does
+    /// not.
+    pub(super) fn hold_open(&mut self, held_open: bool) {
+        self.asks = true;
+        self.held_open = held_open;
+    }
+
+    /// Splits the new bytes into lines and checks them. With `eof`, the last line counts as complete.
+    /// Blank lines are dropped.
+    fn check_lines(&mut self, new: &[u8], eof: bool, rules: &Rules) -> Result<Checked, Refusal> {
         let limit = self.limit;
         let mut out = Vec::new();
+        let mut has_message = false;
         let mut parts = new.split(|byte| *byte == b'\n').peekable();
         let mut number = 0;
         let mut line = self.held.clone();
@@ -183,7 +220,10 @@ impl Buffer {
             }
             if !line.iter().all(u8::is_ascii_whitespace) {
                 match rules.check(&line) {
-                    Ok(message) => out.extend_from_slice(&message),
+                    Ok(checked) => {
+                        out.extend_from_slice(&checked.bytes);
+                        has_message |= checked.is_message;
+                    }
                     Err(fault) => {
                         self.drop_held(number);
                         return Err(Refusal::Line {
@@ -196,7 +236,11 @@ impl Buffer {
             }
             line.clear();
         }
-        Ok((out, line))
+        Ok(Checked {
+            lines: out,
+            held: line,
+            has_message,
+        })
     }
 
     /// Discards the buffered beginning of a line if the bad line is the first of a request
@@ -216,7 +260,11 @@ impl Buffer {
             self.writing = lines.len();
             return Next::Lines(lines);
         }
-        if self.ended { Next::End } else { Next::Wait }
+        if self.ended && !self.held_open {
+            Next::End
+        } else {
+            Next::Wait
+        }
     }
 
     /// Records that the lines from [`Self::next`] were written, so their room is free.
@@ -389,5 +437,48 @@ mod tests {
             prop_assert_eq!(texts(&got), words);
             prop_assert_eq!(buffer.next(), Next::End);
         }
+    }
+
+    #[test]
+    fn stdin_stays_open_for_questions_until_the_turn_of_the_last_line_has_ended() {
+        let mut buffer = Buffer::new(1000);
+        buffer.hold_open(true);
+        let message = line("a");
+        let total = offer(&mut buffer, 0, &message, true).unwrap();
+        drained(&mut buffer);
+        assert_eq!(buffer.next(), Next::Wait, "the CLI may ask");
+        buffer.push(b"an answer\n");
+        assert_eq!(buffer.next(), Next::Lines(b"an answer\n".to_vec()));
+        buffer.note_written();
+        buffer.hold_open(false);
+        assert_eq!(buffer.next(), Next::End);
+        assert_eq!(offer(&mut buffer, 0, &message, true), Ok(total));
+    }
+
+    #[test]
+    fn a_message_after_a_result_begins_a_turn_with_an_open_stdin() {
+        let mut buffer = Buffer::new(1000);
+        buffer.hold_open(false);
+        offer(&mut buffer, 0, &line("a"), true).unwrap();
+        drained(&mut buffer);
+        assert_eq!(buffer.next(), Next::Wait);
+        buffer.hold_open(false);
+        assert_eq!(buffer.next(), Next::End);
+        let mut plain = Buffer::new(1000);
+        offer(&mut plain, 0, &line("a"), true).unwrap();
+        drained(&mut plain);
+        assert_eq!(plain.next(), Next::End, "an execution that does not ask");
+    }
+
+    #[test]
+    fn a_control_request_after_a_result_does_not_keep_stdin_open() {
+        let interrupt = "{\"type\":\"control_request\",\"request_id\":\"r\",\
+            \"request\":{\"subtype\":\"interrupt\"}}\n";
+        let mut buffer = Buffer::new(1000);
+        buffer.hold_open(false);
+        offer(&mut buffer, 0, interrupt, true).unwrap();
+        assert!(matches!(buffer.next(), Next::Lines(_)));
+        buffer.note_written();
+        assert_eq!(buffer.next(), Next::End);
     }
 }

@@ -70,6 +70,15 @@ pub struct Rules {
     pub content_bytes: usize,
 }
 
+/// A line of a client that obeys the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CheckedLine {
+    /// The line for the CLI, with its newline.
+    pub(super) bytes: Vec<u8>,
+    /// Whether it is a message, which begins a turn. A control request begins none.
+    pub(super) is_message: bool,
+}
+
 /// Returns the fault of a malformed line. `what` completes a sentence about the line.
 fn bad<T>(what: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Bad(what.into()))
@@ -88,27 +97,27 @@ impl Rules {
         }
     }
 
-    /// Checks one line of a client and returns the line for the CLI, with its newline. Only user
-    /// messages and allowed control requests pass. Malformed JSON, other kinds of messages and
-    /// content that is too large give a fault.
-    pub(super) fn check(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
+    /// Checks one line of a client and returns the line for the CLI. Only user messages and allowed
+    /// control requests pass. Malformed JSON, other kinds of messages and content that is too large
+    /// give a fault.
+    pub(super) fn check(&self, line: &[u8]) -> Result<CheckedLine, Fault> {
         let value: Value = match protocol::json::from_slice(line) {
             Ok(value) => value,
             Err(error) => return bad(format!("is not JSON: {error}")),
         };
-        let message = match value.get("type").and_then(Value::as_str) {
-            Some("user") => self.user(value)?,
-            Some("control_request") => self.control(value)?,
+        let (message, is_message) = match value.get("type").and_then(Value::as_str) {
+            Some("user") => (self.user(value)?, true),
+            Some("control_request") => (self.control(value)?, false),
             _ => {
                 return bad(
                     "is neither a `user` message nor a `control_request`; `type` says which",
                 );
             }
         };
-        let mut line = protocol::json::to_vec(&message)
+        let mut bytes = protocol::json::to_vec(&message)
             .map_err(|error| Fault::Bad(format!("cannot be passed on: {error}")))?;
-        line.push(b'\n');
-        Ok(line)
+        bytes.push(b'\n');
+        Ok(CheckedLine { bytes, is_message })
     }
 
     /// Checks a user message and builds the message for the CLI from its content.
@@ -195,7 +204,8 @@ mod tests {
     use super::*;
 
     fn checked(line: &str) -> Result<Value, Fault> {
-        Rules::for_tests().check(line.as_bytes()).map(|out| {
+        Rules::for_tests().check(line.as_bytes()).map(|checked| {
+            let out = checked.bytes;
             assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
             serde_json::from_slice(&out).unwrap()
         })

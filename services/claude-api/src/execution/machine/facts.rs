@@ -87,7 +87,7 @@ impl Machine {
                 self.activity(&activity);
             }
             Fact::ToolsRunning(tools) => {
-                self.timers.tools(now, !tools.is_empty());
+                self.timers.tools(now, self.is_asking || !tools.is_empty());
                 let previous = std::mem::take(&mut self.tools);
                 let started = |tool: RunningTool| {
                     let known = previous.iter().find(|known| known.tool.id == tool.id);
@@ -101,6 +101,8 @@ impl Machine {
             Fact::Noise { lines } => self.status.noise_lines += lines,
             Fact::EventLost => self.event_lost(),
             Fact::ToolDenied { denial } => self.denied(denial),
+            // The execution's task handles them: questions are on disk before they are shown.
+            Fact::ControlRequested { .. } | Fact::ControlWithdrawn { .. } => {}
             Fact::HookFailed { message } => {
                 self.warn("hook_failed", message, serde_json::Value::Null)
             }
@@ -130,9 +132,8 @@ impl Machine {
 
     /// Sets the activity in the status, such as `writing`.
     fn activity(&mut self, activity: &Activity) {
-        let text = Some(short(&activity.to_string()));
-        self.changed |= self.status.activity != text;
-        self.status.activity = text;
+        self.activity = Some(short(&activity.to_string()));
+        self.show_activity();
     }
 
     /// Takes over a result of the CLI: usage, cost, denials and the reset of a usage limit. Starts
@@ -148,7 +149,8 @@ impl Machine {
         self.outcome = Some(outcome);
         if self.stdin_open {
             // The CLI waits for the client's input.
-            self.status.activity = None;
+            self.activity = None;
+            self.show_activity();
         }
         self.changed = true;
         self.linger_at = Some(now + self.linger);
@@ -156,6 +158,6 @@ impl Machine {
 }
 
 /// Cuts a name from the CLI to the maximum length for a status.
-fn short(name: &str) -> String {
+pub(super) fn short(name: &str) -> String {
     name.chars().take(NAME_CHARS).collect()
 }

@@ -22,17 +22,17 @@ impl Machine {
     }
 
     /// Records that the process tree was continued with SIGCONT. The timers run again. Adds a
-    /// warning for each tool whose time limit passed during the pause. Has no effect if the
-    /// execution was not paused.
-    pub(crate) fn resumed(&mut self, now: Instant) {
+    /// warning for each tool whose time limit passed during the pause. Returns the length of the
+    /// pause. Has no effect if the execution was not paused.
+    pub(crate) fn resumed(&mut self, now: Instant) -> Duration {
         if self.status.state != State::Paused {
-            return;
+            return Duration::ZERO;
         }
         self.status.state = State::Running;
         self.timers.resume(now);
         self.changed = true;
         let Some(since) = self.paused.take() else {
-            return;
+            return Duration::ZERO;
         };
         let length = now.saturating_duration_since(since);
         self.linger_at = self.linger_at.map(|at| at + length);
@@ -49,6 +49,7 @@ impl Machine {
                 json!({ "tool": tool, "pausedMs": millis(length), "limitMs": millis(limit) }),
             );
         }
+        length
     }
 
     /// Returns the running tools whose time limit passed between `from` and `to`. The CLI's clock
@@ -67,7 +68,9 @@ impl Machine {
                 limit,
             })
         };
-        self.tools.iter().filter_map(passed).collect()
+        // A tool that waits for a permission has not been started.
+        let started = self.tools.iter().filter(|_| !self.is_asking);
+        started.filter_map(passed).collect()
     }
 }
 

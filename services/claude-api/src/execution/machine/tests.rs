@@ -28,7 +28,7 @@ fn machine(now: Instant) -> Machine {
     let times = Times::following(&status);
     let tool_limit = Duration::from_secs(120);
     let limits = Limits::default();
-    Machine::new(status, timers, times, &limits, tool_limit, false)
+    Machine::new(status, timers, times, &limits, tool_limit, false, false)
 }
 
 fn ended_by(machine: Machine) -> EndedBy {

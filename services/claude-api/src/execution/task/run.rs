@@ -6,6 +6,7 @@ mod clock;
 mod count;
 mod drain;
 mod events;
+mod questions;
 mod running;
 mod start;
 mod waits;
@@ -97,7 +98,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     );
     // The time of the hook counts towards the deadline, but is no silence of the CLI.
     timers.output(Instant::now());
-    let closes_stdin = cli::closes_stdin(&owner.accepted.body);
+    let takes_input = cli::takes_input(&owner.accepted.body);
     let tool_limit = owner.engine.tool_limit();
     let machine = Machine::new(
         status,
@@ -105,7 +106,8 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
         owner.times,
         limits,
         tool_limit,
-        !closes_stdin,
+        owner.input.is_some(),
+        takes_input,
     );
     let counters = owner.engine.metrics.output.clone();
     let in_place = Arc::clone(&owner.engine.in_place);
@@ -148,6 +150,8 @@ enum Step {
     Recorded(Option<std::io::Result<()>>),
     /// The charges of the CLI's grant have changed.
     Charged(Charges),
+    /// The questions of the execution have changed.
+    Questions,
     /// A time limit may have passed, or a command must be sent again.
     Clock,
 }
@@ -201,8 +205,13 @@ impl<'a> Running<'a> {
         // Controls from before the start count as well.
         wish.mark_changed();
         let charges = owner.held.as_ref().map(Held::charges);
+        let question_changes = owner
+            .questions
+            .as_ref()
+            .map(|questions| questions.changes());
         Self {
             charges,
+            question_changes,
             owner,
             machine,
             output,
@@ -249,6 +258,7 @@ impl<'a> Running<'a> {
                         tokio::select! {
                             _ = self.wish.changed() => Step::Wish,
                             charges = changed(&mut self.charges) => Step::Charged(charges),
+                            () = changed(&mut self.question_changes) => Step::Questions,
                             sampled = finished(&mut self.sample) => Step::Sampled(sampled),
                             recorded = finished(&mut self.recording) => Step::Recorded(recorded),
                             n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
@@ -303,6 +313,8 @@ impl<'a> Running<'a> {
                     }
                 }
                 Step::Charged(charges) => self.machine.charged(&charges),
+                // Every step shows the open questions at its end.
+                Step::Questions => {}
                 Step::Clock => self.sample_cpu(),
             }
             let paused = self.machine.is_paused();
@@ -312,7 +324,7 @@ impl<'a> Running<'a> {
                 woke_others = true;
                 ticket.started();
             }
-            self.finish_step();
+            self.finish_step(ticket);
         }
         self.drain(out_open, err_open, &mut out).await;
         self.finish().await
@@ -336,6 +348,7 @@ impl<'a> Running<'a> {
             if let renderer::Fact::Init { .. } = &fact {
                 self.begun_due = true;
             }
+            self.question(&fact, now);
             self.machine.fact(fact, now);
         }
         if let Some(lost) = self.output.take_disk_full() {

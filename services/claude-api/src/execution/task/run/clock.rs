@@ -7,6 +7,7 @@ use super::running::Running;
 use super::waits::finished;
 use crate::execution::phase::{Input, Order};
 use crate::execution::policy::was_asked;
+use crate::registry::Ticket;
 use crate::times::now;
 use spool::blocking::Work;
 
@@ -25,7 +26,9 @@ impl Running<'_> {
         };
         let resend = self.owner.wishes.is_unsent().then(|| now + RESEND);
         let kill_runner_at = self.machine.kill_runner_at();
-        [next, kill_runner_at, resend].into_iter().flatten().min()
+        let question = self.next_question_expiry(now);
+        let times = [next, kill_runner_at, resend, question];
+        times.into_iter().flatten().min()
     }
 
     /// Starts to measure the CPU time of the process tree on a blocking thread if the execution is
@@ -45,9 +48,10 @@ impl Running<'_> {
     /// time limits, and publishes a changed status. The status is written to the spool at most once
     /// a second. It is written at once if the execution was paused, the model was asked for the
     /// first time, or the cost of a principal's execution has changed.
-    pub(super) fn finish_step(&mut self) {
+    pub(super) fn finish_step(&mut self, ticket: &Ticket) {
         let now = Instant::now();
         self.follow_wish(now);
+        self.show_questions(ticket, now);
         let was_stalled = self.machine.status().stalled;
         // A sample under way may turn a silence into progress, so the check waits for it.
         if self.sample.is_none() {

@@ -37,6 +37,8 @@ impl Running<'_> {
                 | Fact::ToolsRunning(_)
                 | Fact::Noise { .. }
                 | Fact::ToolDenied { .. }
+                | Fact::ControlRequested { .. }
+                | Fact::ControlWithdrawn { .. }
                 | Fact::HookFailed { .. }
                 | Fact::RateLimit { .. }
                 | Fact::Result(_) => {}

@@ -65,7 +65,12 @@ impl Running<'_> {
                 }
             }
             Event::Paused { .. } => self.machine.paused(now),
-            Event::Resumed => self.machine.resumed(now),
+            Event::Resumed => {
+                let pause = self.machine.resumed(now);
+                if let Some(questions) = &self.owner.questions {
+                    questions.delay(pause);
+                }
+            }
             Event::Exited { code, signal } => {
                 // The wish is applied before the exit: a wish whose signal was sent first is the
                 // cause.

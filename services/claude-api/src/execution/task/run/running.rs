@@ -38,6 +38,8 @@ pub(super) struct Running<'a> {
     pub(super) wish: watch::Receiver<Wish>,
     /// Receives the charges of the CLI's grant. `None` without one.
     pub(super) charges: Option<watch::Receiver<Charges>>,
+    /// Wakes after each change of the questions. `None` if the execution does not ask.
+    pub(super) question_changes: Option<watch::Receiver<()>>,
     /// The reason in words why the runner died. `None` while it is alive or the reason is unknown.
     pub(super) runner_failure: Option<String>,
     /// The processes of the tree that still exist after SIGKILL.

@@ -145,6 +145,7 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         .environment
         .for_execution(&accepted.body.env, granted);
     env.extend(cli::repository_variables(repository, granted.is_some()));
+    env.extend(cli::question_variables(&accepted.permissions));
     let id = owner.entry.id().into();
     if let Some(trace) = trace::context(&engine.tracer, id, accepted.trace.as_ref()) {
         // A client's own variables of these names would name a span of another trace.

@@ -14,8 +14,10 @@ impl Queue {
     /// Chooses at most `free` waiting executions that may start now.
     pub(super) fn choose(&self, free: u64) -> Vec<ExecutionId> {
         let mut running: RunningByOwner = HashMap::new();
-        for held in self.running.values() {
-            *running.entry(held.owner).or_default() += 1;
+        for (id, held) in &self.running {
+            let count = running.entry(held.owner).or_default();
+            // A principal whose executions all wait for a person may start another one.
+            *count += u64::from(!self.asking.contains(id));
         }
         // Per owner, in the order of acceptance.
         let mut eligible: HashMap<Owner, VecDeque<(usize, ExecutionId)>> = HashMap::new();

@@ -1,0 +1,85 @@
+//! The operator's ceiling over the answers to permission prompts, as it is stored with each
+//! execution that asks.
+
+use serde::{Deserialize, Serialize};
+
+/// The most that an answer may allow in one execution. It is computed at acceptance and stored with
+/// the execution, so later changes of the settings do not affect it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnswerCeiling {
+    /// The entries of the operator's ceiling, such as `Edit` or `Bash(git status)`; `*` for every
+    /// tool.
+    pub tools: Vec<String>,
+    /// The entries of tools that never run, of the operator and of the client.
+    pub denied: Vec<String>,
+    /// Whether the operator's ceiling for the permission mode is above `plan`, so that a plan may
+    /// be accepted.
+    pub accepts_plans: bool,
+}
+
+impl AnswerCeiling {
+    /// Returns the names of the tools that the CLI may offer, for its option `--tools`. `None` for
+    /// every tool.
+    pub(crate) fn offered_tools(&self) -> Option<Vec<String>> {
+        if has_tool(&self.tools, "*") {
+            return None;
+        }
+        let mut names: Vec<String> = Vec::new();
+        let of_ceiling = self.tools.iter().map(|entry| name(entry));
+        for name in of_ceiling.chain(UNASKED_TOOLS).chain(QUESTION_TOOLS) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        Some(names)
+    }
+}
+
+/// The tools with which the model asks a person.
+const QUESTION_TOOLS: [&str; 3] = ["AskUserQuestion", "EnterPlanMode", "ExitPlanMode"];
+
+/// The tools that the CLI runs without a permission in every mode. An execution that does not ask
+/// has them too. A use of them that needs a permission, such as a file elsewhere, is denied unasked
+/// unless the ceiling has the tool.
+const UNASKED_TOOLS: [&str; 5] = ["Glob", "Grep", "Read", "Task", "TodoWrite"];
+
+/// Returns the name of the tool in an entry such as `Bash(git status)`.
+fn name(entry: &str) -> &str {
+    entry.split_once('(').map_or(entry, |(name, _)| name)
+}
+
+/// Returns whether an entry of the list is the whole tool.
+pub(crate) fn has_tool(list: &[String], tool: &str) -> bool {
+    list.iter().any(|entry| entry == tool)
+}
+
+/// Returns whether an entry of the list is a rule about some uses of the tool.
+pub(crate) fn has_rule(list: &[String], tool: &str) -> bool {
+    list.iter()
+        .any(|entry| entry != tool && name(entry) == tool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ceiling(tools: &[&str]) -> AnswerCeiling {
+        AnswerCeiling {
+            tools: tools.iter().map(ToString::to_string).collect(),
+            ..AnswerCeiling::default()
+        }
+    }
+
+    #[test]
+    fn the_cli_offers_the_tools_of_the_ceiling_and_those_that_need_no_permission() {
+        assert_eq!(ceiling(&["*"]).offered_tools(), None);
+        let tools = ceiling(&["Bash(ls)", "Bash(cat)", "Read"])
+            .offered_tools()
+            .unwrap();
+        assert_eq!(tools.iter().filter(|tool| *tool == "Bash").count(), 1);
+        assert_eq!(tools.iter().filter(|tool| *tool == "Read").count(), 1);
+        assert!(tools.contains(&"AskUserQuestion".to_owned()));
+        assert!(!tools.contains(&"Write".to_owned()));
+    }
+}

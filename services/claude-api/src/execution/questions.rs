@@ -1,0 +1,341 @@
+//! The questions of an execution: permission prompts of its CLI that a person answers
+//! (docs/protocol.md, "Questions").
+//!
+//! ```text
+//! the CLI's stdout ──▶ prompt ──▶ ceiling ──▶ disk ──▶ table ──▶ status ──▶ viewers
+//!                                    │ denied unasked                          │
+//! the CLI's stdin ◀──────────────────┴──────── disk ◀── check ◀── answer ◀─────┘
+//! ```
+//!
+//! A question is on disk before a viewer sees it, and an answer before its client is told. So
+//! questions do not depend on a viewer or a bridge. They end with their execution, at the latest
+//! when claude-api ends.
+
+mod ceiling;
+mod check;
+mod journal;
+mod prompt;
+mod table;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use protocol::Answer;
+use protocol::question::{
+    Answered, ClosedBy, ClosedQuestion, OpenQuestion, Question, QuestionList,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub use check::BadAnswer;
+pub(crate) use journal::Journal;
+pub use table::Refused;
+
+use super::input::Gate;
+use crate::config::AnswerCeiling;
+use crate::metrics::QuestionCounters;
+use ceiling::Judgement;
+use check::denial;
+use journal::Line;
+use prompt::Prompt;
+use table::{Asked, Begun, Closed, Table};
+
+/// The largest input of a prompt that becomes a question, in bytes of JSON (1 MiB). A larger one is
+/// denied unasked: nobody could read it.
+const INPUT_BYTES_MAX: usize = 1 << 20;
+
+/// The questions of one execution that asks, shared by its task and by the requests of clients.
+///
+/// - An entry is taken when the CLI asks, and freed by an answer, a withdrawal, the timeout or the
+///   end of the execution. 32 questions with 4 MiB of inputs may be open at once.
+/// - Nobody waits for an entry: a prompt that does not fit is denied unasked.
+/// - Answers of one execution are written to the disk one at a time. The end of the execution waits
+///   for an answer that is being written.
+pub(crate) struct Questions {
+    /// A lock, because every change is short. No await and no disk access happens inside.
+    table: Mutex<Table>,
+    /// Held while an answer is written to the disk, and taken for the end.
+    answering: tokio::sync::Mutex<()>,
+    /// Wakes the execution's task after each change.
+    changed: watch::Sender<()>,
+    /// The input of the CLI, which gets the answers.
+    gate: Arc<Gate>,
+    /// The files of the execution.
+    entry: spool::Entry,
+    /// The most that an answer may allow.
+    ceiling: AnswerCeiling,
+    /// The running time after which a question is denied. `None` without a limit.
+    timeout: Option<Duration>,
+    /// Counts the questions of all executions.
+    counters: QuestionCounters,
+}
+
+impl Questions {
+    /// Creates the questions of an execution that has not started.
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        entry: spool::Entry,
+        ceiling: AnswerCeiling,
+        timeout: Option<Duration>,
+        counters: QuestionCounters,
+    ) -> Self {
+        Self {
+            table: Mutex::default(),
+            answering: tokio::sync::Mutex::default(),
+            changed: watch::Sender::new(()),
+            gate,
+            entry,
+            ceiling,
+            timeout,
+            counters,
+        }
+    }
+
+    /// Runs `act` on the table while holding its lock.
+    fn with<T>(&self, act: impl FnOnce(&mut Table) -> T) -> T {
+        act(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns a receiver that wakes after each change of the questions.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Handles a control request of the CLI: asks a question, or answers the CLI at once if nobody
+    /// may be asked. `request` is `None` if the request could not be read. `running` is the running
+    /// time of the execution. Blocks on the disk.
+    pub(crate) fn requested(
+        &self,
+        request_id: &str,
+        request: Option<&Value>,
+        at: Timestamp,
+        running: Duration,
+    ) {
+        let Some(prompt) = request.and_then(|request| Prompt::read(request_id, request)) else {
+            let message = "cc-bridge answers permission prompts only";
+            self.gate.push(&error_response(request_id, message));
+            return;
+        };
+        if let Err(reason) = self.ask(prompt, at, running) {
+            self.respond(request_id, &denial(&format!("Nobody was asked: {reason}.")));
+        }
+    }
+
+    /// Turns a prompt into an open question. Fails with the reason for the model if the prompt must
+    /// be denied unasked. Blocks on the disk.
+    fn ask(&self, prompt: Prompt, at: Timestamp, running: Duration) -> Result<(), String> {
+        if self.gate.has_ended() {
+            // The CLI denies the prompt itself, because its stdin is closed.
+            return Err("the input of the CLI has ended".to_owned());
+        }
+        let input_is_fixed = match self.ceiling.judge(&prompt) {
+            Judgement::Ask { input_is_fixed } => input_is_fixed,
+            Judgement::Deny(reason) => return Err(reason),
+        };
+        let expires = self.timeout.map(|timeout| running.saturating_add(timeout));
+        let expires_at = self
+            .timeout
+            .and_then(|timeout| at.saturating_add(timeout).ok());
+        let rememberable = self.ceiling.rememberable(&prompt);
+        let question = prompt.question(Uuid::new_v4(), &rememberable, at, expires_at);
+        let input_bytes = question.input_bytes;
+        if input_bytes > INPUT_BYTES_MAX as u64 {
+            return Err(format!(
+                "the input has {input_bytes} bytes; at most {INPUT_BYTES_MAX}"
+            ));
+        }
+        if let Some(reason) = self.with(|table| table.is_full(input_bytes)) {
+            return Err(reason);
+        }
+        let line = Line::Asked(Box::new(question.clone())).to_json();
+        if let Err(error) = self.entry.append_question(&line) {
+            tracing::warn!(
+                execution = %self.entry.id(),
+                %error,
+                "could not write a question to the spool; the tool is denied"
+            );
+            return Err("the question cannot be stored".to_owned());
+        }
+        let asked = Asked {
+            question,
+            prompt,
+            rememberable,
+            input_is_fixed,
+            expires,
+        };
+        self.with(|table| table.ask(asked));
+        self.counters.asked();
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Closes the question of a prompt that the CLI has withdrawn. Blocks on the disk.
+    pub(crate) fn withdrawn(&self, request_id: &str, at: Timestamp) {
+        if let Some(closed) = self.with(|table| table.withdraw(request_id, at)) {
+            self.record(closed);
+        }
+    }
+
+    /// Denies the questions whose timeout has passed at this running time. Blocks on the disk.
+    pub(crate) fn expire(&self, running: Duration, at: Timestamp) {
+        for (closed, request_id, response) in self.with(|table| table.expire(running, at)) {
+            self.record(closed);
+            self.respond(&request_id, &response);
+        }
+    }
+
+    /// Returns the running time at which [`Questions::expire`] must be called next. `None` if no
+    /// question has a timeout.
+    pub(crate) fn next_expiry(&self) -> Option<Duration> {
+        self.with(|table| table.next_expiry())
+    }
+
+    /// Moves the shown times of the timeouts after a pause of this length.
+    pub(crate) fn delay(&self, pause: Duration) {
+        self.with(|table| table.delay(pause));
+        self.changed.send_replace(());
+    }
+
+    /// Answers a question. When this returns, the answer is on disk, and the CLI gets it as soon as
+    /// it reads its stdin. The work completes even if the caller is dropped.
+    ///
+    /// # Errors
+    /// See [`Refused`]. The question stays open unless it was closed before.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        id: Uuid,
+        answer: Answer,
+        principal: Option<String>,
+    ) -> Result<Answered, Refused> {
+        let questions = Arc::clone(self);
+        let work = tokio::spawn(async move {
+            let _turn = questions.answering.lock().await;
+            questions.answer_in_turn(id, answer, principal).await
+        });
+        work.await.unwrap_or(Err(Refused::Unwritable))
+    }
+
+    async fn answer_in_turn(
+        self: &Arc<Self>,
+        id: Uuid,
+        answer: Answer,
+        principal: Option<String>,
+    ) -> Result<Answered, Refused> {
+        let (request_id, response) = match self.with(|table| table.begin_answer(id, &answer))? {
+            Begun::Repeated(answered) => return Ok(answered),
+            Begun::New {
+                request_id,
+                response,
+            } => (request_id, response),
+        };
+        let decision = answer.decision;
+        let closed = ClosedQuestion {
+            question_id: id,
+            closed_by: ClosedBy::Answer,
+            decision: Some(decision),
+            principal: principal.clone(),
+            closed_at: Timestamp::now(),
+        };
+        let line = Line::Closed {
+            closed: closed.clone(),
+            answer: Some(answer.clone()),
+        };
+        let entry = self.entry.clone();
+        let written = spool::blocking::run_io(move || entry.append_question(&line.to_json()));
+        if let Err(error) = written.await {
+            self.with(|table| table.abandon_answer(id));
+            tracing::warn!(
+                execution = %self.entry.id(),
+                %error,
+                "could not write an answer to the spool; the question stays open"
+            );
+            return Err(Refused::Unwritable);
+        }
+        self.with(|table| {
+            table.finish_answer(Closed {
+                closed,
+                answer: Some(answer),
+            });
+        });
+        self.counters.closed(ClosedBy::Answer, 1);
+        self.respond(&request_id, &response);
+        self.changed.send_replace(());
+        Ok(Answered {
+            question_id: id,
+            decision,
+            principal,
+        })
+    }
+
+    /// Closes all open questions at the end of the execution. Waits for an answer that is being
+    /// written.
+    pub(crate) async fn end(&self, at: Timestamp) {
+        let _turn = self.answering.lock().await;
+        let open = self.with(|table| table.end(at));
+        self.counters.closed(ClosedBy::End, open);
+        self.changed.send_replace(());
+    }
+
+    /// Returns an open question with its whole input.
+    pub(crate) fn find(&self, id: Uuid) -> Option<Question> {
+        self.with(|table| table.find(id))
+    }
+
+    /// Returns the list for clients.
+    pub(crate) fn list(&self) -> QuestionList {
+        self.with(|table| table.list())
+    }
+
+    /// Returns the questions for the status, and the number of all open questions.
+    pub(crate) fn for_status(&self) -> (Vec<OpenQuestion>, u64) {
+        self.with(|table| table.for_status())
+    }
+
+    /// Writes how a question was closed. A failed write changes nothing for clients of a live
+    /// execution; later the question counts as closed by the end.
+    fn record(&self, closed: ClosedQuestion) {
+        self.counters.closed(closed.closed_by, 1);
+        let line = Line::Closed {
+            closed,
+            answer: None,
+        };
+        if let Err(error) = self.entry.append_question(&line.to_json()) {
+            tracing::warn!(
+                execution = %self.entry.id(),
+                %error,
+                "could not write the end of a question to the spool"
+            );
+        }
+        self.changed.send_replace(());
+    }
+
+    /// Sends the CLI the answer to its prompt.
+    fn respond(&self, request_id: &str, response: &Value) {
+        let inner = json!({
+            "subtype": "success", "request_id": request_id, "response": response,
+        });
+        self.gate
+            .push(&json!({ "type": "control_response", "response": inner }));
+    }
+}
+
+/// Returns the control response that refuses a control request of the CLI.
+fn error_response(request_id: &str, error: &str) -> Value {
+    let inner = json!({ "subtype": "error", "request_id": request_id, "error": error });
+    json!({ "type": "control_response", "response": inner })
+}
+
+/// Answers a question of an execution that has ended: the answer that closed it gets the same
+/// result again.
+///
+/// # Errors
+/// See [`Refused`].
+pub(crate) fn answer_ended(
+    journal: &Journal,
+    id: Uuid,
+    answer: &Answer,
+) -> Result<Answered, Refused> {
+    table::repeat(journal.closed(id).ok_or(Refused::Unknown(id))?, answer)
+}

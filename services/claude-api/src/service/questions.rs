@@ -1,0 +1,189 @@
+//! Questions of executions: the list, one question with its whole input, and answers
+//! (docs/protocol.md, "Questions").
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::question::{Answered, ClosedQuestion, Question, QuestionList};
+use protocol::{Answer, ExecutionId, Problem, ProblemType};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{FoundExecution, Service, deleted, spool_unwritable};
+use crate::access::Caller;
+use crate::execution::input::Gate;
+use crate::execution::questions::{BadAnswer, Journal, Questions, Refused, answer_ended};
+use crate::registry::record::Accepted;
+
+/// The time after which a question is denied, if its body names none: an hour.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// One question, as `GET /v1/executions/{id}/questions/{questionId}` returns it.
+#[derive(Debug, Serialize)]
+pub(crate) struct FoundQuestion {
+    /// The question, with its whole input.
+    #[serde(flatten)]
+    question: Question,
+    /// How it was closed. `None` while it is open.
+    closed: Option<ClosedQuestion>,
+}
+
+impl Service {
+    /// Creates the questions of an execution. `None` unless its body has
+    /// `"permissionPrompts": "ask"`. `gate` is the input of its CLI.
+    pub(super) fn questions(
+        &self,
+        accepted: &Accepted,
+        entry: &spool::Entry,
+        gate: Option<&Arc<Gate>>,
+    ) -> Option<Arc<Questions>> {
+        let ceiling = accepted.permissions.answers.clone()?;
+        let timeout = match accepted.body.question_timeout_seconds {
+            None => Some(DEFAULT_TIMEOUT),
+            Some(seconds) if seconds > 0.0 => Some(Duration::from_secs_f64(seconds)),
+            Some(_) => None,
+        };
+        let gate = Arc::clone(gate?);
+        Some(Arc::new(Questions::new(
+            gate,
+            entry.clone(),
+            ceiling,
+            timeout,
+            self.engine.metrics.questions.clone(),
+        )))
+    }
+
+    /// Returns the open questions of an execution, and those that were closed last.
+    ///
+    /// # Errors
+    /// 500 `internal` after a disk error; 410 `deleted` if the execution was just deleted.
+    pub(crate) async fn list_questions(
+        self: &Arc<Self>,
+        view: &FoundExecution,
+    ) -> Result<QuestionList, Problem> {
+        match view {
+            FoundExecution::Live(live) => {
+                let questions = live.questions.as_ref();
+                Ok(questions
+                    .map(|questions| questions.list())
+                    .unwrap_or_default())
+            }
+            FoundExecution::Ended(_) => Ok(self.journal(view).await?.list()),
+        }
+    }
+
+    /// Returns a question of an execution with its whole input.
+    ///
+    /// # Errors
+    /// 404 `not-found` for an unknown question, and the errors of [`Self::list_questions`].
+    pub(crate) async fn question(
+        self: &Arc<Self>,
+        view: &FoundExecution,
+        id: Uuid,
+    ) -> Result<FoundQuestion, Problem> {
+        if let FoundExecution::Live(live) = view
+            && let Some(questions) = &live.questions
+            && let Some(question) = questions.find(id)
+        {
+            return Ok(FoundQuestion {
+                question,
+                closed: None,
+            });
+        }
+        // A live execution has its closed questions on disk, too.
+        let journal = self.journal(view).await?;
+        let (question, closed) = journal.find(id).ok_or_else(|| unknown(id))?;
+        Ok(FoundQuestion {
+            question: question.clone(),
+            closed: Some(closed.clone()),
+        })
+    }
+
+    /// Answers a question of an execution. When this returns, the answer is on disk. The first
+    /// valid answer counts, and the same one again gets the same result.
+    ///
+    /// # Errors
+    /// - 404 `not-found` for an unknown question.
+    /// - 400 `invalid-body` or 403 `not-allowed` for an answer that does not fit the question.
+    /// - 409 `wrong-state` if it was closed before, with how it was closed.
+    /// - 507 `spool-unwritable` if the answer cannot be stored, and the errors of
+    ///   [`Self::list_questions`].
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        caller: &Caller,
+        view: &FoundExecution,
+        id: Uuid,
+        answer: Answer,
+    ) -> Result<Answered, Problem> {
+        let execution = view.entry().id();
+        let principal = caller.principal().map(str::to_owned);
+        let answered = match view {
+            FoundExecution::Live(live) => match &live.questions {
+                Some(questions) => questions.answer(id, answer, principal.clone()).await,
+                None => Err(Refused::Unknown(id)),
+            },
+            FoundExecution::Ended(_) => answer_ended(&self.journal(view).await?, id, &answer),
+        };
+        let answered = answered.map_err(problem)?;
+        let decision = answered.decision.as_str();
+        tracing::info!(
+            %execution,
+            question = %id,
+            decision,
+            principal,
+            "a question was answered"
+        );
+        Ok(answered)
+    }
+
+    /// Reads the questions of an execution from the disk. A question without an end there counts as
+    /// closed by the end of the execution.
+    async fn journal(self: &Arc<Self>, view: &FoundExecution) -> Result<Journal, Problem> {
+        let ended_at = self.whole_status(view).await?.ended_at;
+        let entry = view.entry().clone();
+        let id = ExecutionId::from(entry.id());
+        match spool::blocking::run_io(move || entry.questions()).await {
+            Ok(lines) => Ok(Journal::read(&lines, ended_at.unwrap_or_default())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(deleted(id)),
+            Err(error) => {
+                tracing::error!(
+                    execution = %id,
+                    %error,
+                    "could not read the questions of an execution; the request fails"
+                );
+                let detail = "the questions cannot be read; the log of claude-api says why";
+                Err(Problem::new(ProblemType::Internal, detail))
+            }
+        }
+    }
+}
+
+fn unknown(id: Uuid) -> Problem {
+    let detail = format!("the execution has no question {id}; its status lists the open ones");
+    Problem::new(ProblemType::NotFound, detail)
+}
+
+/// Returns the problem for an answer that was refused.
+fn problem(refused: Refused) -> Problem {
+    match refused {
+        Refused::Unknown(id) => unknown(id),
+        Refused::Closed(closed) => {
+            let detail = format!(
+                "the question was closed before ({}); this answer has no effect",
+                closed.closed_by.as_str()
+            );
+            let decision = closed.decision.map(|decision| decision.as_str());
+            Problem::new(ProblemType::WrongState, detail)
+                .with("closedBy", closed.closed_by.as_str())
+                .with("decision", decision)
+                .with("principal", closed.principal)
+        }
+        // Answers of one execution take turns, so this cannot happen to a request.
+        Refused::Answering => Problem::new(ProblemType::Internal, "two answers at once"),
+        Refused::Bad(BadAnswer::Invalid(detail)) => Problem::new(ProblemType::InvalidBody, detail),
+        Refused::Bad(BadAnswer::NotAllowed(detail)) => {
+            Problem::new(ProblemType::NotAllowed, detail)
+        }
+        Refused::Unwritable => spool_unwritable(),
+    }
+}
