@@ -202,7 +202,7 @@ struct Session<T> {
     /// most as many as the session may view. Empty without the export of traces, unless clients
     /// name traces.
     traces: BTreeMap<ExecutionId, TraceContext>,
-    /// The memory charges for inputs (lines for a CLI's stdin) that claude-api has not answered, by
+    /// The memory charges for inputs (lines for a CLI's stdin) and answers without a reply, by
     /// the token of the request. They count in the budget for incoming messages.
     inputs: HashMap<Token, Arc<InboundCharge>>,
     /// This session's own limits within the memory budget for incoming messages. `None` before the

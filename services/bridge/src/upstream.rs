@@ -7,6 +7,7 @@
 //! - [`call_span`]: the span of a client's request
 //! - [`access`]: to whom a token belongs, tickets, shares, and the limits
 //! - [`cancel`]: cancels that the bridge sends on its own
+//! - [`questions`]: the questions that a view announces, and the answers of clients
 //! - [`follow`], [`output`]: the streams of a view. `dedicated_stream` is a GET on its own
 //!   connection.
 //! - `request`: a request with its span
@@ -23,6 +24,7 @@ pub mod errors;
 pub mod events;
 pub mod follow;
 pub mod output;
+pub mod questions;
 mod request;
 mod response;
 pub mod retry;
@@ -36,6 +38,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
 use protocol::{ExecutionId, TraceContext};
 use telemetry::{Span, Tracer};
+use tokio::sync::Semaphore;
 
 use crate::metrics::Retries;
 use request::Request;
@@ -96,6 +99,8 @@ pub struct Upstream {
     trace: Option<TraceContext>,
     /// The time limits of calls and streams.
     pub times: Times,
+    /// Bounds the number of lists of questions that are read at the same time. All clones share it.
+    question_lists: Arc<Semaphore>,
     /// How often claude-api repeats a status, in milliseconds. 0 while claude-api has not said it.
     heartbeat_ms: Arc<AtomicU64>,
     /// Counts the requests that were sent again after a failure, for `/metrics`.
@@ -130,6 +135,7 @@ impl Upstream {
             tracer: Tracer::default(),
             trace: None,
             times,
+            question_lists: Arc::new(Semaphore::new(questions::SIMULTANEOUS_LISTS)),
             heartbeat_ms: Arc::default(),
             retries: Retries::default(),
         })

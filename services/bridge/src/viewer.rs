@@ -6,6 +6,7 @@ pub mod buffer;
 mod elapsed;
 pub mod notices;
 pub mod order;
+pub mod questions;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 use crate::upstream::follow::{FollowItem, FollowStream};
 use crate::upstream::output::{OutputItem, OutputStream};
+use crate::upstream::questions::{FetchItem, QuestionFetch};
 use buffer::Skip;
 use order::Order;
 
@@ -48,7 +50,7 @@ pub struct ViewStart {
     pub on_slow: OnSlow,
 }
 
-/// One message of a view for its client: a status, output, a gap or a notice. It is sent in a
+/// One message of a view for its client, such as a status, output or a question. It is sent in a
 /// `Box`, because tokio allocates a channel in blocks of 32 items, and every idle session has a
 /// channel.
 #[derive(Debug)]
@@ -132,6 +134,7 @@ pub async fn run(
     let mut order = Order::new(start.status, start.offset, skip, status_bytes);
     let mut follow = FollowStream::new(upstream.clone(), id);
     let mut output = OutputStream::new(upstream.clone(), id, order.read_from());
+    let mut questions = QuestionFetch::new(upstream.clone(), id);
     let heartbeat = upstream.times.heartbeat;
     let mut next_heartbeat = std::pin::pin!(sleep(heartbeat));
     let mut check = tokio::time::interval(upstream.times.stall);
@@ -166,6 +169,10 @@ pub async fn run(
             && order.has_more_upstream()
         {
             output.open();
+        }
+        let needs_list = order.questions().needs_list();
+        if needs_list && has_room {
+            questions.begin(order.questions().begin_fetch());
         }
         let reads = has_room && order.wants_bytes();
         if !reads {
@@ -217,6 +224,18 @@ pub async fn run(
                 }
                 FollowItem::Gone => order.on_gone(clock.now()),
             },
+            item = questions.next() => match item {
+                FetchItem::List(list) => order.on_questions(*list, clock.now()),
+                // Until the execution has ended, the follow stream reports failures.
+                FetchItem::Failed { .. } if !order.is_terminal() => {}
+                FetchItem::Failed { is_transient: false, .. } => {
+                    questions.stop();
+                    order.questions().on_gone(clock.now());
+                }
+                FetchItem::Failed { attempts, .. } => if attempts > 1 {
+                    order.on_unreachable();
+                },
+            },
             item = output.next(), if reads => match item {
                 OutputItem::Bytes(bytes) => {
                     if share.has_room() || !share.is_short() {
@@ -248,7 +267,7 @@ pub async fn run(
                 order.on_heartbeat();
                 next_heartbeat.as_mut().reset(Instant::now() + heartbeat);
             }
-            () = share.room(), if needs_room => {}
+            () = share.room(), if !has_room && (needs_room || needs_list) => {}
             _ = check.tick(), if reads || needs_room => {
                 if needs_room {
                     checks_without_room += 1;

@@ -246,8 +246,8 @@ impl Machine {
         self.take_actions()
     }
 
-    /// Returns the inputs (lines for a CLI's stdin) that are not answered yet, by request, each
-    /// with its length in bytes. The session charges their memory.
+    /// Returns the inputs (lines for a CLI's stdin) and the answers to questions that have no reply
+    /// yet, by request, each with its length in bytes. The session charges their memory.
     #[must_use]
     pub fn inputs(&self) -> &HashMap<Token, usize> {
         self.inputs.unanswered()

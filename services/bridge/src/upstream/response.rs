@@ -41,7 +41,18 @@ pub(super) async fn collect(
 pub(super) async fn json<T: serde::de::DeserializeOwned>(
     response: reqwest::Response,
 ) -> Result<T, Failure> {
-    parse(&success(response).await?)
+    json_within(response, ANSWER_BYTES).await
+}
+
+/// Reads a value of type `T` from the JSON body of an HTTP answer of at most `limit` bytes.
+///
+/// # Errors
+/// Returns an error as [`json`] does, or if the body is longer.
+pub(super) async fn json_within<T: serde::de::DeserializeOwned>(
+    response: reqwest::Response,
+    limit: usize,
+) -> Result<T, Failure> {
+    parse(&success_within(response, limit).await?)
 }
 
 /// Returns the body of an HTTP answer with a success status (2xx).
@@ -50,10 +61,15 @@ pub(super) async fn json<T: serde::de::DeserializeOwned>(
 /// Returns an error if the status is not a success, the connection breaks, or the body has more
 /// than 72 MiB.
 pub(super) async fn success(response: reqwest::Response) -> Result<Bytes, Failure> {
+    success_within(response, ANSWER_BYTES).await
+}
+
+/// Returns the body of an HTTP answer with a success status (2xx), of at most `limit` bytes.
+async fn success_within(response: reqwest::Response, limit: usize) -> Result<Bytes, Failure> {
     if !response.status().is_success() {
         return Err(failure(response).await);
     }
-    collect(response, ANSWER_BYTES).await
+    collect(response, limit).await
 }
 
 /// Parses the JSON body of an HTTP answer as a value of type `T`.

@@ -1,10 +1,11 @@
 //! Decides in which order a view sends its messages to the client (docs/protocol.md, "Order"). It
-//! is a pure state machine: statuses, notices and bytes go in, messages come out.
+//! is a pure state machine: statuses, notices, questions and bytes go in, messages come out.
 //!
 //! ```text
 //! one status with the state of the answer (omitted if terminal)
-//!   -> statuses, notices, output, gaps
-//!   -> (terminal status known, every byte up to its outputBytes sent) -> terminal status -> done
+//!   -> statuses, questions and their ends, notices, output, gaps
+//!   -> (terminal status known, every byte up to its outputBytes sent, every announced question
+//!       closed) -> terminal status -> done
 //! ```
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use jiff::Timestamp;
 use protocol::message::{Gap, Notice, Notification, Output, StatusUpdate, StatusWord, Upstream};
+use protocol::question::QuestionList;
 use protocol::trailers::crc32_text;
 use protocol::{Reason, State, Status};
 use serde_json::{Value, json};
@@ -19,6 +21,7 @@ use serde_json::{Value, json};
 use super::buffer::{Buffer, Piece, Skip};
 use super::elapsed::elapsed_ms;
 use super::notices::{self, notice};
+use super::questions::Questions;
 
 /// The most unsent statuses of a view. Of consecutive statuses with the same state only the newest
 /// is kept. Beyond the limit the second oldest is dropped, because the oldest has the state of the
@@ -35,7 +38,8 @@ const READ_AHEAD_BYTES: usize = 32 * 1024;
 /// Returns the approximate memory of an unsent status, in bytes.
 fn weight(status: &Status) -> usize {
     const ITEM_BYTES: usize = 256;
-    let items = status.warnings.len() + status.permission_denials.len() + status.metadata.len();
+    let lists = status.warnings.len() + status.permission_denials.len() + status.questions.len();
+    let items = lists + status.metadata.len();
     1024 + status.stderr_tail.len() + items * ITEM_BYTES
 }
 
@@ -63,10 +67,12 @@ pub struct Order {
     unsent_statuses: VecDeque<UnsentStatus>,
     /// Unsent notices, as JSON text.
     notices: VecDeque<String>,
+    /// The questions that the client knows, and unsent messages about them.
+    questions: Questions,
     /// Unsent output.
     buffer: Buffer,
-    /// The terminal status, which is sent after all output; `None` while the execution has not
-    /// ended.
+    /// The terminal status, which is sent after all output and the ends of all questions; `None`
+    /// while the execution has not ended.
     terminal: Option<Status>,
     /// Whether claude-api no longer has the execution although no terminal status was received.
     /// Later bytes are ignored.
@@ -107,6 +113,7 @@ impl Order {
             live: None,
             unsent_statuses: VecDeque::new(),
             notices: VecDeque::new(),
+            questions: Questions::new(&status),
             buffer,
             terminal: None,
             is_lost: false,
@@ -174,8 +181,13 @@ impl Order {
         }
     }
 
+    /// Returns the questions of the view, to fetch their list if it is needed.
+    pub fn questions(&mut self) -> &mut Questions {
+        &mut self.questions
+    }
+
     /// Returns the memory that the unsent messages of the view need, in bytes. It counts output
-    /// with the stream's read-ahead, notices and statuses.
+    /// with the stream's read-ahead, notices, questions and statuses.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let output = match self.buffer.held() {
@@ -187,7 +199,7 @@ impl Order {
         let notices: usize = self.notices.iter().map(String::len).sum();
         let statuses = self.unsent_statuses.iter();
         let statuses: usize = statuses.map(|unsent| weight(&unsent.status)).sum();
-        output + notices + statuses
+        output + notices + self.questions.held_bytes() + statuses
     }
 
     /// Drops the oldest unsent output beyond 32 KiB, because the session has used up its memory.
@@ -213,6 +225,7 @@ impl Order {
             ..status.clone()
         };
         if known == self.newest && !self.is_unreachable {
+            self.questions.on_status(&status);
             self.live = Some(status.clone());
             self.newest = status;
         } else {
@@ -227,6 +240,7 @@ impl Order {
             return;
         }
         self.is_unreachable = false;
+        self.questions.on_status(&status);
         for notice in notices::for_change(&self.newest, &status) {
             self.notify(&notice);
         }
@@ -282,9 +296,9 @@ impl Order {
 
     /// Handles that claude-api cannot be reached. Queues one notice, and repeats the last status at
     /// each heartbeat, until claude-api answers again. After the end of the execution, does so only
-    /// while bytes of output are missing.
+    /// while bytes of output or ends of questions are missing.
     pub fn on_unreachable(&mut self) {
-        if self.is_done || self.is_unreachable || self.is_read() {
+        if self.is_done || self.is_unreachable || self.is_complete() {
             return;
         }
         self.is_unreachable = true;
@@ -306,9 +320,11 @@ impl Order {
 
     /// Queues the last status again, because none was sent for more than a heartbeat. It shows the
     /// client that its connection and the bridge still work. After the end of the execution, a
-    /// status is repeated only while claude-api is unreachable and bytes of output are missing.
+    /// status is repeated only while claude-api is unreachable and bytes of output or ends of
+    /// questions are missing.
     pub fn on_heartbeat(&mut self) {
-        if self.is_done || (self.terminal.is_some() && (!self.is_unreachable || self.is_read())) {
+        let is_unneeded = !self.is_unreachable || self.is_complete();
+        if self.is_done || (self.terminal.is_some() && is_unneeded) {
             return;
         }
         if let Some(live) = &self.live {
@@ -320,6 +336,7 @@ impl Order {
     /// for the missing bytes. Otherwise the execution counts as ended at `now`, in the state
     /// interrupted with the reason `lost`.
     pub fn on_gone(&mut self, now: Timestamp) {
+        self.questions.on_gone(now);
         if let Some(end) = &self.terminal {
             self.buffer.freed(end.output_bytes);
             return;
@@ -353,6 +370,15 @@ impl Order {
         }
     }
 
+    /// Handles a list of the execution's questions, which was fetched at `now`.
+    pub fn on_questions(&mut self, list: QuestionList, now: Timestamp) {
+        self.questions.on_list(list, now);
+        if self.terminal.is_some() {
+            // Until the terminal status, only a status shows that claude-api can be reached.
+            self.is_unreachable = false;
+        }
+    }
+
     /// Handles that claude-api has deleted all output before the offset `kept`. The client gets a
     /// gap for the bytes that were not read yet.
     pub fn on_freed(&mut self, kept: u64) {
@@ -366,7 +392,13 @@ impl Order {
             .is_some_and(|end| self.buffer.read_from() >= end.output_bytes)
     }
 
-    /// Returns true if the next message is a status. Statuses are sent before notices and output.
+    /// Returns true if nothing but the terminal status and unsent messages is missing: the
+    /// execution has ended, all of its output was read, and the ends of its questions are known.
+    fn is_complete(&self) -> bool {
+        self.is_read() && self.questions.are_settled()
+    }
+
+    /// Returns true if the next message is a status. Statuses are sent before all other messages.
     #[must_use]
     pub fn is_status_next(&self) -> bool {
         !self.unsent_statuses.is_empty()
@@ -378,8 +410,9 @@ impl Order {
         !self.is_done
             && (!self.notices.is_empty()
                 || !self.unsent_statuses.is_empty()
+                || self.questions.have_message()
                 || self.buffer.has_piece(self.is_read())
-                || self.is_read())
+                || self.is_complete())
     }
 
     /// Returns the number of gap messages so far.
@@ -411,12 +444,14 @@ impl Order {
             };
             return Some(update.to_message_within(limit));
         }
+        if let Some(question) = self.questions.take() {
+            return Some(question);
+        }
         if let Some(notice) = self.notices.pop_front() {
             return Some(notice);
         }
         let id = self.newest.execution_id;
-        let is_complete = self.is_read();
-        match self.buffer.take(is_complete) {
+        match self.buffer.take(self.is_read()) {
             Some(Piece::Text(offset, text)) => {
                 return Some(Output::new(id, offset, &*text).to_message());
             }
@@ -433,7 +468,7 @@ impl Order {
             }
             None => {}
         }
-        if !is_complete {
+        if !self.is_complete() {
             return None;
         }
         let end = self.terminal.clone()?;

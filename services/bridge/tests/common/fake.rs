@@ -15,12 +15,17 @@ use axum::{Json, Router};
 use futures::stream;
 use jiff::Timestamp;
 use protocol::access::{Redeem, Redeemed, Share, ShareRequest, Ticket, TicketRequest};
+use protocol::question::{
+    Answered, ClosedBy, ClosedQuestion, Decision, Question, QuestionKind, QuestionList,
+    STATUS_QUESTIONS_MAX,
+};
 use protocol::{
-    Body, ExecutionId, Limits, Me, Page, Problem, ProblemType, Reason, Role, State, Status,
+    Answer, Body, ExecutionId, Limits, Me, Page, Problem, ProblemType, Reason, Role, State, Status,
 };
 use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// The fault of one PUT.
 #[derive(Debug, Clone)]
@@ -50,6 +55,28 @@ pub struct Execution {
     pub status: Status,
     pub output: Vec<u8>,
     pub body: Body,
+    /// The questions, whose open ones the status shows.
+    pub questions: QuestionList,
+}
+
+impl Execution {
+    fn close(&mut self, question_id: Uuid, closed_by: ClosedBy, decision: Option<Decision>) {
+        self.questions.open.retain(|q| q.question_id != question_id);
+        self.questions.closed.push(ClosedQuestion {
+            question_id,
+            closed_by,
+            decision,
+            principal: None,
+            closed_at: Timestamp::now(),
+        });
+        self.show_questions();
+    }
+
+    fn show_questions(&mut self) {
+        let oldest = self.questions.open.iter().take(STATUS_QUESTIONS_MAX);
+        self.status.questions = oldest.map(Question::open).collect();
+        self.status.questions_open = self.questions.open.len() as u64;
+    }
 }
 
 /// The state of the fake: what it knows, which requests it has received, and its faults.
@@ -112,6 +139,14 @@ pub struct World {
     pub questions: usize,
     /// Questions to whom a token belongs are not answered.
     pub no_judgement: bool,
+    /// The number of requests for a list of questions.
+    pub question_lists: usize,
+    /// Requests for a list of questions are answered with 502.
+    pub no_questions: bool,
+    /// Requests for a list of questions are answered when this is false again.
+    pub stuck_questions: bool,
+    /// The connection breaks after so many more answers are recorded.
+    pub cut_answers: usize,
     /// The token of each request about executions, with its method and path.
     pub authorizations: Vec<(String, Option<String>)>,
 }
@@ -152,6 +187,11 @@ impl Fake {
             .route("/v1/executions/{id}/{verb}", post(control))
             .route("/v1/executions", get(list))
             .route("/v1/executions/{id}/share", post(share))
+            .route("/v1/executions/{id}/questions", get(questions))
+            .route(
+                "/v1/executions/{id}/questions/{question}",
+                get(question).post(answer),
+            )
             .route("/v1/me", get(me))
             .route("/v1/tickets", post(ticket))
             .route("/v1/tickets/redeem", post(redeem))
@@ -193,6 +233,10 @@ impl Fake {
 
     pub fn end(&self, id: ExecutionId, state: State) {
         self.set(id, |e| {
+            let open = e.questions.open.iter().map(|q| q.question_id);
+            for question in open.collect::<Vec<_>>() {
+                e.close(question, ClosedBy::End, None);
+            }
             e.status.state = state;
             e.status.exit_code = (state == State::Completed).then_some(0);
             e.status.reason = (state == State::Failed).then_some(Reason::NoResult);
@@ -200,6 +244,36 @@ impl Fake {
             let crc = crc32fast::hash(&e.output);
             e.status.crc32 = Some(protocol::trailers::crc32_text(crc));
         });
+    }
+
+    /// Asks a question with an input of so many bytes. Returns its id.
+    pub fn ask(&self, id: ExecutionId, bytes: usize) -> Uuid {
+        let question = Question {
+            question_id: Uuid::new_v4(),
+            kind: QuestionKind::Permission,
+            tool: "Bash".into(),
+            display_name: None,
+            title: "rm x".into(),
+            description: None,
+            input: Some(serde_json::json!({ "command": "x".repeat(bytes) })),
+            input_bytes: bytes as u64,
+            suggestions: Vec::new(),
+            agent_id: None,
+            asked_at: Timestamp::now(),
+            expires_at: None,
+        };
+        let question_id = question.question_id;
+        self.set(id, |e| {
+            e.questions.open.push(question);
+            e.show_questions();
+        });
+        question_id
+    }
+
+    /// Closes a question for this cause.
+    pub fn close(&self, id: ExecutionId, question: Uuid, closed_by: ClosedBy) {
+        let decision = (closed_by == ClosedBy::Timeout).then_some(Decision::Deny);
+        self.set(id, |e| e.close(question, closed_by, decision));
     }
 
     /// Adds a token of this principal and role, named like its text.
@@ -345,6 +419,7 @@ fn insert(world: &mut World, id: ExecutionId, body: Body) -> Status {
         status: status.clone(),
         output: Vec::new(),
         body,
+        questions: QuestionList::default(),
     };
     world.executions.insert(id, execution);
     status
@@ -761,6 +836,99 @@ async fn share(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>, body: Bytes) -
         expires: Timestamp::now() + jiff::SignedDuration::from_secs(seconds),
     };
     (http::StatusCode::CREATED, Json(share)).into_response()
+}
+
+/// The newest 2 closed questions are in the list, so that tests reach the end of it.
+async fn questions(Ctx(fake): Ctx<Fake>, Path(id): Path<ExecutionId>) -> Response {
+    let no_questions = fake.change(|w| {
+        w.question_lists += 1;
+        w.no_questions
+    });
+    if no_questions {
+        return http::StatusCode::BAD_GATEWAY.into_response();
+    }
+    let mut changed = fake.changed.subscribe();
+    while fake.world().stuck_questions {
+        changed.changed().await.unwrap();
+    }
+    let world = fake.world();
+    let Some(execution) = world.executions.get(&id) else {
+        return missing(&world, id);
+    };
+    let mut list = execution.questions.clone();
+    let old = list.closed.len().saturating_sub(2);
+    list.closed.drain(..old);
+    Json(list).into_response()
+}
+
+async fn question(
+    Ctx(fake): Ctx<Fake>,
+    Path((id, question)): Path<(ExecutionId, Uuid)>,
+) -> Response {
+    let world = fake.world();
+    let Some(execution) = world.executions.get(&id) else {
+        return missing(&world, id);
+    };
+    let mut closed = execution.questions.closed.iter();
+    match closed.find(|closed| closed.question_id == question) {
+        Some(closed) => Json(serde_json::json!({ "closed": closed })).into_response(),
+        None => problem(&Problem::new(ProblemType::NotFound, "no such question")),
+    }
+}
+
+/// Answers with the decision that closed the question, if it is the same one.
+async fn answer(
+    Ctx(fake): Ctx<Fake>,
+    Path((id, question)): Path<(ExecutionId, Uuid)>,
+    body: Bytes,
+) -> Response {
+    let answer: Answer = serde_json::from_slice(&body).unwrap();
+    let is_cut = fake.change(|w| {
+        let cut = w.cut_answers.checked_sub(1);
+        w.cut_answers = cut.unwrap_or_default();
+        cut.is_some()
+    });
+    let (is_open, closed) = {
+        let world = fake.world();
+        let Some(execution) = world.executions.get(&id) else {
+            return missing(&world, id);
+        };
+        let questions = &execution.questions;
+        let mut closed = questions.closed.iter();
+        (
+            questions.open.iter().any(|q| q.question_id == question),
+            closed
+                .find(|closed| closed.question_id == question)
+                .cloned(),
+        )
+    };
+    match closed {
+        Some(closed) if closed.decision != Some(answer.decision) => {
+            let decision = closed.decision.map(Decision::as_str);
+            return problem(
+                &Problem::new(ProblemType::WrongState, "the question was closed before")
+                    .with("closedBy", closed.closed_by.as_str())
+                    .with("decision", decision)
+                    .with("principal", closed.principal),
+            );
+        }
+        None if !is_open => {
+            return problem(&Problem::new(ProblemType::NotFound, "no such question"));
+        }
+        None => fake.set(id, |e| {
+            e.close(question, ClosedBy::Answer, Some(answer.decision));
+        }),
+        Some(_) => {}
+    }
+    if is_cut {
+        return broken();
+    }
+    Json(Answered {
+        question_id: question,
+        decision: answer.decision,
+        principal: None,
+    })
+    .into_response()
 }
 
 async fn limits(Ctx(fake): Ctx<Fake>) -> Response {

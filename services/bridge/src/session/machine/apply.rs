@@ -96,6 +96,9 @@ impl Machine {
             }
             Ok(CallReply::Events(part)) => self.answer(token, Answer::Events(part), Vec::new()),
             Ok(CallReply::Share(share)) => self.answer(token, Answer::Share(share), Vec::new()),
+            Ok(CallReply::Answered(answered)) => {
+                self.answer(token, Answer::Answered(answered), Vec::new());
+            }
             Ok(CallReply::Page(page)) => self.answer(token, Answer::Page(page), Vec::new()),
             Ok(CallReply::Status(status)) => {
                 if status.state.is_terminal() {

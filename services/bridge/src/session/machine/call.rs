@@ -4,8 +4,10 @@
 use bytes::Bytes;
 use protocol::access::Share;
 use protocol::message::{AttachParams, Control, EventsParams, ListParams, ShareParams};
+use protocol::question::Answered;
 use protocol::rpc::method;
 use protocol::{ExecutionId, Status};
+use uuid::Uuid;
 
 use crate::session::wire::events_part::EventsPart;
 use crate::session::wire::list_page::ListPage;
@@ -36,6 +38,15 @@ pub enum Call {
     Events(EventsParams),
     /// Creates a share of an execution.
     Share(ShareParams),
+    /// Answers a question of an execution.
+    Answer {
+        /// The execution that asks.
+        execution_id: ExecutionId,
+        /// The question.
+        question_id: Uuid,
+        /// The answer as JSON, which is the body of the HTTP request.
+        answer: Bytes,
+    },
     /// Reads the status with which a view of an execution begins. Fails if the client named an
     /// offset of which the output is no longer kept.
     Attach(AttachParams),
@@ -66,6 +77,7 @@ impl Call {
             Self::List(_) => method::LIST,
             Self::Events(_) => method::EVENTS,
             Self::Share(_) => method::SHARE,
+            Self::Answer { .. } => method::ANSWER,
             Self::Attach(_) => method::ATTACH,
             Self::Detach(_) => method::DETACH,
             Self::Input { .. } => method::INPUT,
@@ -87,6 +99,7 @@ impl Call {
             Self::Attach(attach) => Some(attach.execution_id),
             Self::Events(events) => Some(events.execution_id),
             Self::Share(share) => Some(share.execution_id),
+            Self::Answer { execution_id, .. } => Some(*execution_id),
             Self::List(_) | Self::Status(_) | Self::Control(..) | Self::Input { .. } => None,
         }
     }
@@ -103,13 +116,14 @@ impl Call {
             | Self::List(_)
             | Self::Events(_)
             | Self::Share(_)
+            | Self::Answer { .. }
             | Self::Input { .. } => None,
         }
     }
 
     /// Returns the same call with another target. Used for requests without an `executionId` once
-    /// their execution is known. A list, events, a share, an attach and a detach have no target and
-    /// are returned unchanged.
+    /// their execution is known. A call without a target is returned unchanged, such as a list, a
+    /// share or an attach.
     #[must_use]
     pub fn about(self, target: Target) -> Self {
         match self {
@@ -129,6 +143,7 @@ impl Call {
             other @ (Self::List(_)
             | Self::Events(_)
             | Self::Share(_)
+            | Self::Answer { .. }
             | Self::Attach(_)
             | Self::Detach(_)) => other,
         }
@@ -149,7 +164,11 @@ impl Call {
     pub fn needs_no_answer(&self) -> bool {
         matches!(
             self,
-            Self::Status(_) | Self::Control(..) | Self::Events(_) | Self::Share(_)
+            Self::Status(_)
+                | Self::Control(..)
+                | Self::Events(_)
+                | Self::Share(_)
+                | Self::Answer { .. }
         )
     }
 
@@ -175,6 +194,8 @@ pub enum CallReply {
     Attach(Box<Status>, AttachParams),
     /// The new share of the execution.
     Share(Box<Share>),
+    /// The question is closed by the answer, which is stored.
+    Answered(Answered),
     /// The number of input bytes that claude-api has accepted for the execution in total.
     Input(u64),
     /// All candidates of the call's `Target::FirstLive` have ended. The machine submits the call

@@ -1,17 +1,18 @@
 //! The queue of a session's inputs, which are lines for the stdin of a CLI. They are sent to
 //! claude-api one at a time and in the order received, because each begins at the offset where the
-//! previous one ended. Their bytes and their number are bounded. Does no I/O.
+//! previous one ended. Their bytes and their number are bounded. Answers to questions count within
+//! the same bounds, but wait for nothing here. Does no I/O.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::call::Call;
 use super::open_requests::Token;
 
-/// The most bytes of inputs in one session that claude-api has not answered (16 MiB). An input
+/// The most bytes of inputs and answers in one session that claude-api has not answered (16 MiB). An input
 /// beyond that is refused with -32004 (queue full, `too_many_unanswered`). A single input is always
 /// admitted.
 pub(super) const UNANSWERED_BYTES: usize = 16 * 1024 * 1024;
-/// The most inputs in one session that claude-api has not answered. At this limit the session stops
+/// The most inputs and answers in one session that claude-api has not answered. At this limit the session stops
 /// reading requests. The limit is needed besides the one on bytes, because even an empty input
 /// costs memory.
 const UNANSWERED: usize = 1024;
@@ -24,14 +25,14 @@ pub(super) struct Inputs {
     open: Option<Token>,
     /// The calls of inputs that are ready but wait for the previous input, oldest first.
     queue: VecDeque<(Token, Call)>,
-    /// All unanswered inputs, sent or waiting, each with its length in bytes.
+    /// All unanswered inputs and answers, sent or waiting, each with its length in bytes.
     unanswered: HashMap<Token, usize>,
 }
 
 impl Inputs {
-    /// Records a new input of `bytes` bytes, and returns true. Returns false without recording it
-    /// if the unanswered inputs would exceed `UNANSWERED_BYTES`. Then the caller must refuse the
-    /// request. An input is always admitted when no other one is unanswered.
+    /// Records a new input or answer of `bytes` bytes, and returns true. Returns false without
+    /// recording it if the unanswered ones would exceed `UNANSWERED_BYTES`. Then the caller must
+    /// refuse the request. One is always admitted when no other one is unanswered.
     pub(super) fn admit(&mut self, token: Token, bytes: usize) -> bool {
         let all: usize = self.unanswered.values().sum();
         let has_room = self.unanswered.is_empty() || all.saturating_add(bytes) <= UNANSWERED_BYTES;
@@ -41,12 +42,17 @@ impl Inputs {
         has_room
     }
 
+    /// Returns whether this request is an unanswered input or answer.
+    pub(super) fn has(&self, token: Token) -> bool {
+        self.unanswered.contains_key(&token)
+    }
+
     /// Returns whether so many inputs are unanswered that the session must stop reading requests.
     pub(super) fn is_full(&self) -> bool {
         self.unanswered.len() >= UNANSWERED
     }
 
-    /// Returns all unanswered inputs by request, each with its length in bytes.
+    /// Returns all unanswered inputs and answers by request, each with its length in bytes.
     pub(super) fn unanswered(&self) -> &HashMap<Token, usize> {
         &self.unanswered
     }
@@ -55,7 +61,7 @@ impl Inputs {
     /// flight, so the caller must start it now. Returns `None` if it has to wait, or if its request
     /// was refused in the meantime.
     pub(super) fn queue(&mut self, token: Token, call: Call) -> Option<(Token, Call)> {
-        if !self.unanswered.contains_key(&token) {
+        if !self.has(token) {
             // The input was refused while it waited.
             return None;
         }
@@ -67,7 +73,7 @@ impl Inputs {
         Some((token, call))
     }
 
-    /// Removes an answered input, and returns the call of the next input, which the caller must
+    /// Removes an answered input or answer, and returns the call of the next input, which the caller must
     /// start. Returns `None` if no input follows, if another input is still in flight, or if
     /// `token` is not an input.
     pub(super) fn answered(&mut self, token: Token) -> Option<(Token, Call)> {

@@ -3,7 +3,8 @@
 //! that it needs are available.
 
 use protocol::ExecutionId;
-use protocol::message::{Empty, InputParams};
+use protocol::message::{AnswerParams, Empty, InputParams};
+use protocol::question::ANSWER_BYTES_MAX;
 use protocol::rpc::{OnDisconnect, RpcError, code, method};
 
 use super::action::Action;
@@ -29,6 +30,7 @@ impl Machine {
             Ok(Request::List(list)) => self.submit(token, Call::List(list)),
             Ok(Request::Events(events)) => self.submit(token, Call::Events(events)),
             Ok(Request::Share(share)) => self.submit(token, Call::Share(share)),
+            Ok(Request::Answer(answer)) => self.on_answer(token, *answer),
             Ok(Request::Attach(attach)) => self.submit(token, Call::Attach(attach)),
             Ok(Request::Detach(id)) => self.submit(token, Call::Detach(id)),
             Ok(Request::Input(input)) => self.on_input(token, input),
@@ -95,6 +97,8 @@ impl Machine {
         }
         let call = match call {
             input @ Call::Input { .. } => self.inputs.queue(token, input),
+            // An answer may have been refused while it waited for an execute.
+            Call::Answer { .. } if !self.inputs.has(token) => None,
             other => Some((token, other)),
         };
         self.start(call);
@@ -151,13 +155,8 @@ impl Machine {
             data,
             eof,
         } = input;
-        if !self.inputs.admit(token, data.len()) {
-            let message = format!(
-                "unanswered input of this session would exceed {UNANSWERED_BYTES} bytes (the \
-                 limit); wait for an answer"
-            );
-            let error = full("too_many_unanswered", UNANSWERED_BYTES, message);
-            return self.refuse(token, None, &error);
+        if !self.admit(token, data.len()) {
+            return;
         }
         self.submit_about(token, execution_id, |target| Call::Input {
             target,
@@ -165,6 +164,47 @@ impl Machine {
             offset,
             eof,
         });
+    }
+
+    /// Handles an `answer` request. Refuses it with -32602 (invalid params, `too_large`) if the
+    /// answer is longer than claude-api accepts. Its bytes count as those of an input.
+    fn on_answer(&mut self, token: Token, answer: AnswerParams) {
+        let (execution_id, question_id) = (answer.execution_id, answer.question_id);
+        let answer = match serde_json::to_vec(&answer.answer()) {
+            Ok(answer) => answer,
+            Err(error) => return self.refuse(token, None, &internal(&error)),
+        };
+        if answer.len() > ANSWER_BYTES_MAX {
+            let message = format!(
+                "the answer has {} bytes of JSON; send at most {ANSWER_BYTES_MAX}",
+                answer.len()
+            );
+            let error = RpcError::new(code::INVALID_PARAMS, "too_large", message);
+            return self.refuse(token, None, &error.with("limit", ANSWER_BYTES_MAX));
+        }
+        if self.admit(token, answer.len()) {
+            let call = Call::Answer {
+                execution_id,
+                question_id,
+                answer: answer.into(),
+            };
+            self.submit(token, call);
+        }
+    }
+
+    /// Counts the bytes of an input or an answer. Refuses the request with -32004 (queue full,
+    /// `too_many_unanswered`) and returns false if the session has too many unanswered ones.
+    fn admit(&mut self, token: Token, bytes: usize) -> bool {
+        let is_admitted = self.inputs.admit(token, bytes);
+        if !is_admitted {
+            let message = format!(
+                "unanswered input of this session would exceed {UNANSWERED_BYTES} bytes (the \
+                 limit); wait for an answer"
+            );
+            let error = full("too_many_unanswered", UNANSWERED_BYTES, message);
+            self.refuse(token, None, &error);
+        }
+        is_admitted
     }
 
     /// Handles an `execute` request, and hands it over to the executor. Refuses it with -32004

@@ -3,6 +3,7 @@ mod random;
 use jiff::Timestamp;
 use protocol::State;
 use protocol::message::{AttachParams, Control};
+use protocol::question::{Answered, Decision};
 use protocol::rpc::OnSlow;
 use serde_json::{Value, json};
 
@@ -354,6 +355,74 @@ fn bytes_of_unanswered_input_are_bounded() {
 }
 
 /// An empty input costs memory too.
+/// Returns the tokens of the answers among these actions.
+fn answers(actions: &[Action]) -> Vec<Token> {
+    let answer = |action: &Action| match action {
+        Action::Call(token, Call::Answer { .. }) => Some(*token),
+        _ => None,
+    };
+    actions.iter().filter_map(answer).collect()
+}
+
+fn answer(id: ExecutionId, message: &str) -> Value {
+    json!({"executionId": id, "questionId": uuid::Uuid::nil(), "decision": "deny",
+        "message": message})
+}
+
+fn answered() -> Result<CallReply, RpcError> {
+    Ok(CallReply::Answered(Answered {
+        question_id: uuid::Uuid::nil(),
+        decision: Decision::Deny,
+        principal: None,
+    }))
+}
+
+#[test]
+fn answers_to_questions_wait_for_no_other_call_and_their_bytes_are_bounded() {
+    let mut machine = machine();
+    let id = run(&mut machine, 1);
+    let input = json!({"executionId": id, "offset": 0, "data": "{}"});
+    assert_eq!(inputs(&request(&mut machine, 2, "input", input)).len(), 1);
+    let megabyte = "x".repeat((1 << 20) - 64);
+    let mut open = Vec::new();
+    for number in 0..16 {
+        let actions = request(&mut machine, 10 + number, "answer", answer(id, &megabyte));
+        open.append(&mut answers(&actions));
+    }
+    assert_eq!(open.len(), 16);
+    let actions = request(&mut machine, 30, "answer", answer(id, &megabyte));
+    let error = &sent(&actions[0])["error"];
+    assert_eq!(
+        (&error["code"], &error["data"]["reason"]),
+        (&json!(-32004), &json!("too_many_unanswered"))
+    );
+    for token in open {
+        let actions = machine.on_called(token, answered(), &[]);
+        assert_eq!(sent(&actions[0])["result"]["decision"], "deny");
+    }
+    assert_eq!(machine.inputs().len(), 1, "only the input is unanswered");
+    let actions = request(&mut machine, 31, "answer", answer(id, &megabyte));
+    assert_eq!(answers(&actions).len(), 1);
+}
+
+#[test]
+fn an_answer_waits_for_its_execute_and_is_not_sent_once_it_is_refused() {
+    let mut machine = machine();
+    let id = ExecutionId::random();
+    let params = json!({"prompt": "x", "executionId": id});
+    let job = job(&request(&mut machine, 1, "execute", params));
+    assert!(request(&mut machine, 2, "answer", answer(id, "no")).is_empty());
+    assert!(request(&mut machine, 3, "answer", answer(id, "no")).is_empty());
+    let mut waiting: Vec<_> = machine.inputs().keys().copied().collect();
+    waiting.sort_unstable();
+    // The session has no memory for the first one.
+    let error = RpcError::new(code::QUEUE_FULL, "inbound_bytes", "full");
+    let actions = machine.on_called(waiting[0], Err(error), &[]);
+    assert_eq!(sent(&actions[0])["error"]["code"], -32004);
+    let actions = machine.on_executed(job.token, Ok(status(id, State::Running, 1)));
+    assert_eq!(answers(&actions), [waiting[1]]);
+}
+
 #[test]
 fn a_session_with_many_unanswered_inputs_is_not_read_further() {
     let mut machine = machine();

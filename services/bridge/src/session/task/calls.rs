@@ -28,7 +28,7 @@ use crate::upstream::call_span::note_result;
 ///
 /// `grant` is the one of the session, whose token the call sends. `turns` lets a list or an events
 /// request wait until the session's previous one is read. `charge` is the memory charge of an
-/// input, and is released when the call ends.
+/// input or an answer, and is released when the call ends.
 pub(super) fn start(
     shared: &Arc<Shared>,
     grant: &Arc<Grant>,
@@ -192,6 +192,14 @@ async fn about_one(upstream: &Upstream, call: Call) -> Result<CallReply, RpcErro
             };
             let share = upstream.share(execution_id, request).await?;
             Ok(CallReply::Share(Box::new(share)))
+        }
+        Call::Answer {
+            execution_id,
+            question_id,
+            answer,
+        } => {
+            let answered = upstream.answer(execution_id, question_id, answer).await?;
+            Ok(CallReply::Answered(answered))
         }
         // The machine makes no such call.
         Call::List(_)

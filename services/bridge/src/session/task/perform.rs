@@ -22,12 +22,12 @@ use crate::viewer;
 use crate::viewer::ViewStart;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
-    /// Reserves memory for the inputs that were just read (lines for a CLI's stdin), in the budget
-    /// for incoming messages. An input in a message over 64 KiB takes its part of the memory of
-    /// that message.
+    /// Reserves memory for the inputs (lines for a CLI's stdin) and answers that were just read, in
+    /// the budget for incoming messages. One in a message over 64 KiB takes its part of the memory
+    /// of that message.
     ///
-    /// An input that does not fit is refused with -32004 (queue full, `inbound_bytes`), and its
-    /// call is removed from `actions`. Also releases the memory of inputs that are answered.
+    /// One that does not fit is refused with -32004 (queue full, `inbound_bytes`), and its call is
+    /// removed from `actions`. Also releases the memory of those that claude-api has answered.
     pub(in crate::session) fn charge_inputs(&mut self, actions: &mut Vec<Action>) {
         let unanswered = self.machine.inputs();
         self.inputs
@@ -71,7 +71,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 Action::StopRetrying(token) => self.executor.stop(token),
                 Action::Execute(token, handover) => self.hand_over(token, handover),
                 Action::Call(token, call) => {
-                    // Only an input has a charge.
+                    // Only an input and an answer have a charge.
                     let charge = self.inputs.get(&token).cloned();
                     let turns = self.lists.turns();
                     let (shared, completions) = (&self.shared, &self.completion_sender);

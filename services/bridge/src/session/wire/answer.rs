@@ -4,6 +4,7 @@
 use protocol::Status;
 use protocol::access::Share;
 use protocol::message::{Accepted, Empty};
+use protocol::question::Answered;
 use protocol::rpc::RpcError;
 use serde_json::json;
 
@@ -25,6 +26,8 @@ pub enum Answer {
     Events(Box<EventsPart>),
     /// The new share of an execution.
     Share(Box<Share>),
+    /// The question that was answered, with the decision.
+    Answered(Answered),
     /// The number of input bytes that claude-api has accepted in total.
     Accepted(Accepted),
     /// An empty object, which is the result of a ping or a detach.
@@ -46,6 +49,7 @@ pub(in crate::session) fn encode(
         Ok(Answer::Events(part)) => part.to_json(room),
         Ok(Answer::Accepted(accepted)) => json!(accepted).to_string(),
         Ok(Answer::Share(share)) => json!(share).to_string(),
+        Ok(Answer::Answered(answered)) => json!(answered).to_string(),
         Ok(Answer::Empty(empty)) => json!(empty).to_string(),
         Ok(Answer::Status(status)) => {
             let json = status.to_json(status_bytes.min(room));
@@ -74,6 +78,9 @@ pub(in crate::session) fn shorten_error(error: &RpcError, limit: usize) -> RpcEr
         "executionId",
         "accepted",
         "state",
+        "closedBy",
+        "decision",
+        "principal",
         "keptFrom",
         "limit",
         "resetsAt",

@@ -295,3 +295,66 @@ fn an_unfinished_character_is_not_charged_with_read_ahead() {
     assert!(!order.has_message());
     assert!(order.held_bytes() <= 3, "{}", order.held_bytes());
 }
+
+/// Returns an open question, and a list that has it.
+fn question() -> QuestionList {
+    let question = serde_json::from_value(json!({
+        "questionId": "018f4e2a-7b3c-7def-8123-456789abcdef", "kind": "permission", "tool": "Bash",
+        "displayName": null, "title": "ls", "description": null, "input": {"command": "ls"},
+        "inputBytes": 16, "suggestions": [], "agentId": null, "askedAt": "2026-01-02T03:04:05Z",
+        "expiresAt": null,
+    }));
+    QuestionList {
+        open: vec![question.unwrap()],
+        closed: Vec::new(),
+    }
+}
+
+/// Returns a view that has announced a question.
+fn asking() -> Order {
+    let mut first = status(State::Running);
+    first.questions = vec![question().open[0].open()];
+    first.questions_open = 1;
+    let mut order = Order::new(first, None, None, 64 * 1024);
+    assert!(order.questions().needs_list());
+    order.questions().begin_fetch();
+    order.on_questions(question(), Timestamp::UNIX_EPOCH);
+    assert!(order.held_bytes() > 1024);
+    assert_eq!(words(&mut order), ["RUNNING", "question"]);
+    order
+}
+
+fn completed(order: &Order) -> Status {
+    with(order, |s| {
+        s.state = State::Completed;
+        s.questions.clear();
+        s.questions_open = 0;
+    })
+}
+
+#[test]
+fn the_terminal_status_waits_for_the_ends_of_announced_questions() {
+    let mut order = asking();
+    let end = completed(&order);
+    order.on_status(end);
+    assert!(!order.has_message());
+    assert_eq!(words(&mut order), Vec::<String>::new());
+    assert!(order.questions().needs_list());
+    order.questions().begin_fetch();
+    // The client still gets heartbeats while claude-api cannot be reached.
+    order.on_unreachable();
+    assert_eq!(words(&mut order), ["RUNNING", "upstream_unreachable"]);
+    order.on_heartbeat();
+    assert_eq!(words(&mut order), ["RUNNING"]);
+    order.on_questions(QuestionList::default(), Timestamp::UNIX_EPOCH);
+    order.on_heartbeat();
+    assert_eq!(words(&mut order), ["questionClosed", "COMPLETED"]);
+    assert!(order.is_done());
+}
+
+#[test]
+fn a_lost_execution_closes_its_questions() {
+    let mut order = asking();
+    order.on_gone(Timestamp::UNIX_EPOCH);
+    assert_eq!(words(&mut order), ["questionClosed", "INTERRUPTED"]);
+}

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 use protocol::access::{Share, ShareRole};
+use protocol::question::{Answered, Decision};
 use uuid::Uuid;
 
 use super::*;
@@ -81,6 +82,12 @@ impl Model {
             }
             Request::Events(n) => ("events", about(n), None),
             Request::Share(n) => ("share", about(n), None),
+            Request::Answer(n) => {
+                let mut params = about(n);
+                params["questionId"] = Uuid::nil().to_string().into();
+                params["decision"] = "allow".into();
+                ("answer", params, None)
+            }
             Request::List => ("list", json!({}), None),
             Request::Ping => ("ping", json!({}), None),
             Request::Nonsense => ("nonsense", json!({}), None),
@@ -314,6 +321,11 @@ fn reply_to(call: Call) -> (Result<CallReply, RpcError>, Vec<ExecutionId>) {
             role: ShareRole::View,
             expires: jiff::Timestamp::UNIX_EPOCH,
         })),
+        Call::Answer { question_id, .. } => CallReply::Answered(Answered {
+            question_id,
+            decision: Decision::Allow,
+            principal: None,
+        }),
         Call::Attach(attach) => CallReply::Attach(Box::new(running(attach.execution_id)), attach),
         Call::Input { data, offset, .. } => CallReply::Input(offset + data.len() as u64),
         Call::Status(Target::FirstLive(ref ids)) | Call::Control(_, Target::FirstLive(ref ids)) => {

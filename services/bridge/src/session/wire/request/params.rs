@@ -3,8 +3,8 @@
 
 use protocol::access::ShareRequest;
 use protocol::message::{
-    AttachParams, Control, ControlParams, DetachParams, EventsParams, ExecuteParams, InputParams,
-    ListParams, PingParams, ShareParams, StatusParams,
+    AnswerParams, AttachParams, Control, ControlParams, DetachParams, EventsParams, ExecuteParams,
+    InputParams, ListParams, PingParams, ShareParams, StatusParams,
 };
 use protocol::rpc::{OnDisconnect, OnSlow, RpcError, code, method};
 use protocol::{Body, BodyError, ExecutionId, Limits, Page, ProblemType};
@@ -33,6 +33,8 @@ pub enum Request {
     Input(InputParams),
     /// Creates a share, which opens one execution to somebody without a token.
     Share(ShareParams),
+    /// Answers a question of an execution.
+    Answer(Box<AnswerParams>),
     /// Checks that the session works. The bridge answers it without a call to claude-api.
     Ping,
 }
@@ -114,6 +116,7 @@ pub(super) fn read_request(
             }
             Ok(Request::Share(share))
         }
+        method::ANSWER => deserialize(params).map(|answer| Request::Answer(Box::new(answer))),
         method::PING => deserialize(params).map(|PingParams {}| Request::Ping),
         other => {
             let short: String = other.chars().take(64).collect();

@@ -16,6 +16,7 @@ pub(super) enum Request {
     Input(u8),
     Events(u8),
     Share(u8),
+    Answer(u8),
     List,
     Ping,
     Nonsense,
@@ -31,8 +32,8 @@ pub(super) enum Step {
 
 fn request() -> impl Strategy<Value = Request> {
     use Request::{
-        Attach, Cancel, Detach, Events, Execute, ExecuteNotification, Input, List, Nonsense, Ping,
-        Share,
+        Answer, Attach, Cancel, Detach, Events, Execute, ExecuteNotification, Input, List,
+        Nonsense, Ping, Share,
     };
     let id = 0..4_u8;
     prop_oneof![
@@ -44,7 +45,8 @@ fn request() -> impl Strategy<Value = Request> {
         1 => prop::option::of(id.clone()).prop_map(Request::Status),
         1 => id.clone().prop_map(Input),
         1 => id.clone().prop_map(Events),
-        1 => id.prop_map(Share),
+        1 => id.clone().prop_map(Share),
+        1 => id.prop_map(Answer),
         1 => Just(List),
         1 => Just(Ping),
         1 => Just(Nonsense),
