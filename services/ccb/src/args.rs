@@ -2,6 +2,7 @@
 
 mod access;
 mod help;
+mod question;
 mod webhook;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use protocol::ExecutionId;
 use crate::access::Access;
 use crate::values;
 pub(crate) use access::{NewTokenArgs, ShareArgs, TokenArgs, TokenCommand};
+pub(crate) use question::{AnswerArgs, DecisionArg, QuestionsArgs};
 pub(crate) use webhook::{SecretCommand, VerifyArgs, WebhookArgs, WebhookCommand};
 
 /// The headings that group the options in the help texts, in the order in which `exec --help` shows
@@ -127,6 +129,12 @@ pub(crate) enum Command {
         /// Id of the execution
         id: ExecutionId,
     },
+    /// Show the open questions of one execution, or of all
+    #[command(after_help = help::QUESTIONS)]
+    Questions(QuestionsArgs),
+    /// Answer a question of an execution
+    #[command(after_help = help::ANSWER)]
+    Answer(Box<AnswerArgs>),
     /// Make a token that opens one execution for somebody who has no token
     #[command(after_help = help::SHARE)]
     Share(ShareArgs),
@@ -239,6 +247,20 @@ pub(crate) struct ExecArgs {
     /// Permission mode of the CLI, up to what the operator allows
     #[arg(long, value_name = "MODE", help_heading = heading::PERMISSIONS)]
     pub(crate) permission_mode: Option<String>,
+    /// Ask on the terminal whenever the CLI needs a permission; without a terminal, print how to
+    /// answer
+    #[arg(long, help_heading = heading::PERMISSIONS)]
+    pub(crate) ask: bool,
+    /// Running time after which an unanswered question is denied, in seconds or like 15m; `never`
+    /// waits without a limit. The default is an hour
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = values::question_seconds,
+        requires = "ask",
+        help_heading = heading::PERMISSIONS
+    )]
+    pub(crate) question_timeout: Option<f64>,
     /// Maximum model turns
     #[arg(long, value_name = "N", help_heading = heading::LIMITS)]
     pub(crate) max_turns: Option<u32>,
@@ -300,6 +322,9 @@ pub(crate) struct AttachArgs {
     /// Byte offset in the output to begin at
     #[arg(long, value_name = "N", help_heading = heading::OUTPUT)]
     pub(crate) offset: Option<u64>,
+    /// Ask its open questions on the terminal, and those that follow
+    #[arg(long, help_heading = heading::PERMISSIONS)]
+    pub(crate) ask: bool,
     /// What happens when stdout is read too slowly: wait for its reader, or skip the oldest output
     /// and report it
     #[arg(long, value_enum, default_value_t = OnSlow::Wait, help_heading = heading::OUTPUT)]

@@ -1,13 +1,15 @@
 //! The commands `ccb exec` and `ccb attach`, which stream the output of an execution to stdout.
 
+mod asker;
 mod ctrl_c;
 mod stream;
+mod terminal;
 
 use std::io::{IsTerminal, Read};
 
 use client::{AttachParams, Client, Error, ExecuteParams, Options};
 use protocol::rpc::code;
-use protocol::{Body, ExecutionId, Limits, TraceContext};
+use protocol::{Body, ExecutionId, Limits, PermissionPrompts, TraceContext};
 
 use crate::args::{AttachArgs, Common, ExecArgs, OnDisconnect};
 use crate::exit::{self, Exit};
@@ -20,8 +22,14 @@ pub(crate) enum Task {
         id: ExecutionId,
         execute: Box<ExecuteParams>,
         detach: bool,
+        /// Whether questions are asked on the terminal.
+        ask: bool,
     },
-    Attach(AttachParams),
+    Attach {
+        attach: AttachParams,
+        /// Whether questions are asked on the terminal.
+        ask: bool,
+    },
 }
 
 impl Task {
@@ -60,21 +68,25 @@ impl Task {
             id: execute.ensure_id(),
             execute: Box::new(execute),
             detach,
+            ask: args.ask,
         })
     }
 
     pub(crate) fn attach(args: &AttachArgs) -> Self {
-        Self::Attach(AttachParams {
-            execution_id: args.id,
-            offset: args.offset,
-            on_slow: args.on_slow.into(),
-        })
+        Self::Attach {
+            attach: AttachParams {
+                execution_id: args.id,
+                offset: args.offset,
+                on_slow: args.on_slow.into(),
+            },
+            ask: args.ask,
+        }
     }
 
     fn id(&self) -> ExecutionId {
         match self {
             Self::Execute { id, .. } => *id,
-            Self::Attach(attach) => attach.execution_id,
+            Self::Attach { attach, .. } => attach.execution_id,
         }
     }
 }
@@ -91,6 +103,10 @@ fn body(prompt: String, args: &ExecArgs) -> Body {
     body.allowed_tools = values::tools(&args.allowed_tools);
     body.disallowed_tools = values::tools(&args.disallowed_tools);
     body.permission_mode.clone_from(&args.permission_mode);
+    if args.ask {
+        body.permission_prompts = PermissionPrompts::Ask;
+    }
+    body.question_timeout_seconds = args.question_timeout;
     body.max_turns = args.max_turns;
     body.max_budget_usd = args.max_budget_usd;
     body.conversation = args.conversation;
@@ -182,10 +198,26 @@ pub(crate) fn explain(error: &Error) -> String {
             code::QUEUE_FULL => "; nothing was recorded; try again later",
             code::TOO_MANY_SESSIONS => "; try again later",
             code::OFFSET_NOT_KEPT => "; omit --offset to get all output that is kept",
+            code::WRONG_STATE if e.data["closedBy"].is_string() => {
+                return format!("{error}; {}", closed(&e.data));
+            }
             code::ID_IN_USE => "; omit --id to get a new id",
             _ => "",
         },
         _ => "",
     };
     format!("{error}{advice}")
+}
+
+/// Returns how a question was closed, from the details of an error, for example `ann decided deny`.
+fn closed(data: &serde_json::Value) -> String {
+    let by = data["closedBy"].as_str().unwrap_or_default();
+    let decision = data["decision"].as_str();
+    match (by, decision, data["principal"].as_str()) {
+        ("answer", Some(decision), Some(principal)) => format!("{principal} decided {decision}"),
+        ("answer", Some(decision), None) => format!("the decision was {decision}"),
+        ("timeout", ..) => "nobody answered in time, so it was denied".to_owned(),
+        ("end", ..) => "the execution has ended".to_owned(),
+        _ => "the CLI needs no answer any more".to_owned(),
+    }
 }

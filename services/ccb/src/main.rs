@@ -10,6 +10,8 @@ mod failure;
 mod mcp_server;
 mod progress;
 mod query;
+mod question;
+mod questions;
 mod secret_output;
 mod show;
 mod stdout;
@@ -17,6 +19,7 @@ mod stop;
 mod token;
 mod values;
 mod webhook;
+mod whole_input;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -25,6 +25,10 @@ pub(crate) struct Progress {
     at_line_start: bool,
     /// Whether the progress line is visible on the terminal now.
     drawn: bool,
+    /// Whether a question waits for an answer on the terminal, so that no progress line is drawn.
+    held: bool,
+    /// Whether the last line on the terminal is a prompt, which has no newline yet.
+    prompt_open: bool,
     /// The text of the last progress line, so that an unchanged line is not printed again.
     last: String,
 }
@@ -37,6 +41,8 @@ impl Progress {
             shared: std::io::stdout().is_terminal(),
             at_line_start: true,
             drawn: false,
+            held: false,
+            prompt_open: false,
             last: String::new(),
         }
     }
@@ -82,14 +88,51 @@ impl Progress {
     /// `--quiet`.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
-        let newline = if self.shared && self.terminal && !self.at_line_start {
-            "\n"
-        } else {
-            ""
-        };
-        // A message ends the output's line only if stderr is the terminal.
-        self.at_line_start |= self.terminal;
+        self.end_prompt();
+        let newline = self.newline();
         put(&format!("{newline}ccb: {}\n", show::message(text)));
+    }
+
+    /// Returns the newline that ends the line of the output, if a message would follow it there. A
+    /// message ends that line only if stderr is the terminal.
+    fn newline(&mut self) -> &'static str {
+        let is_needed = self.shared && self.terminal && !self.at_line_start;
+        self.at_line_start |= self.terminal;
+        if is_needed { "\n" } else { "" }
+    }
+
+    /// Ends the line of a prompt, so that other text does not look like what the person typed.
+    fn end_prompt(&mut self) {
+        if std::mem::take(&mut self.prompt_open) {
+            put("\n");
+        }
+    }
+
+    /// Shows the line that asks for input, without a newline behind it. No progress line is drawn
+    /// until [`Self::release`].
+    pub(crate) fn prompt(&mut self, text: &str) {
+        self.clear();
+        self.end_prompt();
+        self.held = true;
+        let newline = self.newline();
+        // The space at the end of the text is removed by the formatting.
+        put(&format!("{newline}ccb: {} ", show::message(text)));
+        self.prompt_open = true;
+    }
+
+    /// Notes that the person has ended the line of the prompt.
+    pub(crate) fn line_entered(&mut self) {
+        self.prompt_open = false;
+    }
+
+    /// Allows progress lines again after a prompt.
+    pub(crate) fn release(&mut self) {
+        self.held = false;
+    }
+
+    /// Returns whether output and prompts appear on the same terminal.
+    pub(crate) fn shares_terminal(&self) -> bool {
+        self.shared && self.terminal
     }
 
     /// Clears the progress line if stdout is a terminal, so that output can be written there.
@@ -97,6 +140,7 @@ impl Progress {
     pub(crate) fn before_output(&mut self, bytes: &[u8]) {
         if self.shared {
             self.clear();
+            self.end_prompt();
             if let Some(last) = bytes.last() {
                 self.at_line_start = *last == b'\n';
             }
@@ -108,6 +152,7 @@ impl Progress {
     /// additional newline.
     pub(crate) fn finish(mut self) {
         self.clear();
+        self.end_prompt();
         if self.shared && !self.at_line_start {
             // Errors do not matter: a closed terminal needs no newline.
             let _ = std::io::stdout().write_all(b"\n");
@@ -123,7 +168,7 @@ impl Progress {
     }
 
     fn draw(&mut self, text: &str) {
-        if self.shared && !self.at_line_start {
+        if self.held || self.shared && !self.at_line_start {
             return;
         }
         let text: String = text.chars().take(WIDTH).collect();

@@ -1,5 +1,5 @@
-//! The commands that print one answer of the bridge: `list`, `status`, `pause`, `resume`, `cancel`
-//! and `share`.
+//! The commands that print one answer of the bridge: `list`, `status`, `pause`, `resume`, `cancel`,
+//! `questions`, `answer` and `share`.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use protocol::message::ShareParams;
 
 use crate::args::{Command, Common, ShareArgs};
 use crate::exit::{self, Exit};
-use crate::{complain, exec, show};
+use crate::{complain, exec, questions, show};
 
 pub(crate) async fn run(command: Command, common: &Common) -> Exit {
     match answer(command, common).await {
@@ -64,6 +64,8 @@ async fn answer(command: Command, common: &Common) -> Result<(String, Exit), Err
         Command::Resume { id } => control(&client, id, Control::Resume, common).await,
         Command::Cancel { id } => control(&client, id, Control::Cancel, common).await,
         Command::Share(args) => share(&client, args, common).await,
+        Command::Questions(args) => questions::list(&client, &args, common).await,
+        Command::Answer(args) => questions::answer(&client, *args, common).await,
         Command::Exec(_)
         | Command::Attach(_)
         | Command::Doctor(_)

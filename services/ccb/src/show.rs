@@ -7,6 +7,8 @@ use jiff::tz::TimeZone;
 use jiff::{SpanRound, Timestamp, Unit};
 use protocol::{Page, Status};
 
+use crate::question;
+
 /// Returns whether a character can change how a terminal shows other text. These are control
 /// characters other than newline and tab, and characters that set the direction of text.
 fn is_active(c: char) -> bool {
@@ -167,6 +169,10 @@ pub(crate) fn details(status: &Status) -> String {
     row("continued by", status.continued_by.map(|id| id.to_string()));
     row("model", status.model.clone());
     row("cost", status.cost_usd.map(|usd| format!("{usd:.4} USD")));
+    for question in &status.questions {
+        let text = question::one_line(&question.tool, &question.title);
+        row("question", Some(format!("{} {text}", question.question_id)));
+    }
     row(
         "denied tools",
         (!status.permission_denials.is_empty())
@@ -252,7 +258,7 @@ pub(crate) fn local(at: Timestamp) -> String {
 }
 
 /// Formats how long before `now` a point in time was, for example `5 m ago`.
-fn ago(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let rounded = SpanRound::new().largest(Unit::Hour).smallest(Unit::Second);
     let seconds = (now - at)
         .round(rounded)

@@ -65,6 +65,22 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses the time that a question waits as [`seconds`] does. `never` and `0` are 0, which is no
+/// limit.
+pub(crate) fn question_seconds(text: &str) -> Result<f64, String> {
+    match text {
+        "never" | "0" => Ok(0.0),
+        text => seconds(text).map_err(|mistake| format!("{mistake}, or never")),
+    }
+}
+
+/// Parses a JSON object, the value of `--input`.
+pub(crate) fn json_object(
+    text: &str,
+) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("give a JSON object: {error}"))
+}
+
 /// Parses a duration as [`seconds`] does. More than ten years is read as ten years, because a
 /// `Duration` cannot hold every number.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -193,6 +209,16 @@ mod tests {
             assert!(seconds(bad).is_err(), "{bad}");
         }
         assert!(duration("1e300").is_ok());
+    }
+
+    #[test]
+    fn a_question_may_wait_without_a_limit() {
+        assert_eq!(question_seconds("never"), Ok(0.0));
+        assert_eq!(question_seconds("0"), Ok(0.0));
+        assert_eq!(question_seconds("15m"), Ok(900.0));
+        assert!(question_seconds("-1").is_err() && question_seconds("soon").is_err());
+        assert!(json_object(r#"{"command": "ls"}"#).is_ok());
+        assert!(json_object("[1]").is_err() && json_object("ls").is_err());
     }
 
     #[test]

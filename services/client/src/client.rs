@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::access::Share;
 use protocol::message::{
-    AttachParams, Connected, Control, ControlParams, EventsParams, ExecuteParams, ListParams,
-    Method, PingParams, Request, ShareParams, StatusParams,
+    AnswerParams, AttachParams, Connected, Control, ControlParams, EventsParams, ExecuteParams,
+    ListParams, Method, PingParams, Request, ShareParams, StatusParams,
 };
+use protocol::question::Answered;
 use protocol::rpc::OnSlow;
-use protocol::{Events, ExecutionId, Page, Status};
+use protocol::{Answer, Events, ExecutionId, Page, Status};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use uuid::Uuid;
 
 use crate::command::Command;
 use crate::live_connection::{LiveConnection, message_bytes};
@@ -197,6 +199,26 @@ impl Client {
     /// As [`Client::control`].
     pub async fn share(&self, share: ShareParams) -> Result<Share, Error> {
         self.request(share).await
+    }
+
+    /// Answers a question of an execution. Any client may answer, not only one with a [`Run`] of the
+    /// execution. The answer is stored when this returns.
+    ///
+    /// If the connection is lost before the result, the request is repeated. The same answer again
+    /// has no further effect.
+    ///
+    /// # Errors
+    /// As [`Client::control`]. The code is -32008 if the question was closed before by another
+    /// decision; `closedBy`, `decision` and `principal` in the data say how. It is -32602 or -32002
+    /// if the answer does not fit the question, and -32005 with the reason `spool_unwritable` if
+    /// the answer could not be stored, so that the question is still open.
+    pub async fn answer(
+        &self,
+        id: ExecutionId,
+        question: Uuid,
+        answer: Answer,
+    ) -> Result<Answered, Error> {
+        self.request(AnswerParams::new(id, question, answer)).await
     }
 
     /// Stops the stream of an execution's output, and returns when the bridge has confirmed it. The

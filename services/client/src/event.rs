@@ -6,13 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::Status;
 use protocol::message::{Notice, StatusUpdate};
+use protocol::question::{ClosedQuestion, Question};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use uuid::Uuid;
 
 use crate::{Error, OutputCheck};
 
 /// One event in the life of an execution, as a [`Run`](crate::Run) yields it. The first is
-/// [`Event::Answer`] and the last is [`Event::Terminal`]. Statuses, notices, output and gaps are in
-/// between (docs/protocol.md, "Order").
+/// [`Event::Answer`] and the last is [`Event::Terminal`]. Statuses, notices, questions, output and
+/// gaps are in between (docs/protocol.md, "Order").
 #[derive(Debug, Clone)]
 pub enum Event {
     /// The JSON text of a message from the bridge, before the event that this message causes. A run
@@ -37,6 +39,19 @@ pub enum Event {
     /// An incident that does not change the execution's state, such as a retry of the model's API
     /// (docs/protocol.md, "Notices").
     Notice(Box<Notice>),
+    /// The execution asks a question, which [`Client::answer`](crate::Client::answer) answers. Open
+    /// questions are also yielded when the run begins. A run yields each question once, also after
+    /// a reconnect. A question without `input` has a large one, which only the HTTP API returns.
+    Question(Box<Question>),
+    /// A question that the run has yielded was closed, so it must not be answered any more. A run
+    /// yields this event once for each of its questions, and before [`Event::Terminal`].
+    QuestionClosed {
+        /// The question.
+        question_id: Uuid,
+        /// The cause and the decision. `None` if the question was closed after a lost connection,
+        /// before the run was attached again: the bridge then only shows that it is not open.
+        closed: Option<Box<ClosedQuestion>>,
+    },
     /// The connection to the bridge is lost, and the client will try to reconnect. The event is
     /// repeated before each attempt until [`Event::Reconnected`]. The program need not do anything.
     Disconnected {

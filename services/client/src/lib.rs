@@ -122,6 +122,44 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Answer questions
+//!
+//! With `"permissionPrompts": "ask"` the execution asks before it uses a tool that needs a
+//! permission (docs/questions.md). A run yields each question, and its end, also if another client
+//! answers.
+//!
+//! ```
+//! # mod fake { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/fake.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), client::Error> {
+//! # let bridge = fake::Fake::start(fake::Plan::asking("done")).await;
+//! # let url = bridge.url();
+//! use client::{Client, Event, ExecuteParams, Options};
+//! use protocol::{Answer, PermissionPrompts};
+//!
+//! let client = Client::connect(&url, Options::default()).await?;
+//! let mut execute = ExecuteParams::prompt("tidy up");
+//! execute.body.permission_prompts = PermissionPrompts::Ask;
+//! let mut run = client.execute(execute)?;
+//! # let mut closes = 0;
+//! while let Some(event) = run.next().await? {
+//!     match event {
+//!         Event::Question(question) => {
+//!             println!("{}: {}", question.tool, question.title);
+//!             let id = question.question_id;
+//!             client.answer(run.id(), id, Answer::allow()).await?;
+//!         }
+//!         Event::QuestionClosed { question_id, closed } => {
+//!             println!("{question_id} is closed: {closed:?}");
+//! #           closes += 1;
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//! # assert_eq!(closes, 1);
+//! # Ok(()) }
+//! ```
+//!
 //! # Status and list
 //!
 //! ```

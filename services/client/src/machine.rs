@@ -15,17 +15,19 @@
 //! always be read, because pings have to be answered. When the run has read the waiting events, the
 //! view attaches again at the offset reached.
 
+mod open_questions;
 mod view;
 mod waiting_events;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use protocol::ExecutionId;
 use protocol::message::{
     AttachParams, ClientMessage, DetachParams, Gap, JsonText, Reply, Request, ServerMessage,
 };
+use protocol::question::{QuestionAsked, QuestionClosed};
 use protocol::rpc::{OnSlow, RpcError, code};
+use protocol::{ExecutionId, Status};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -382,6 +384,7 @@ impl Machine {
             ServerMessage::Reply(reply) => return self.reply(reply),
             ServerMessage::StatusUpdate(update) => {
                 let id = update.status.execution_id;
+                self.close_questions(&update.status);
                 self.handle_notification(id, bytes, |view| view.status(update));
             }
             ServerMessage::Output(output) => {
@@ -397,6 +400,22 @@ impl Machine {
                 }
                 None => self.emit_all(&Event::Notice(notice), bytes),
             },
+            ServerMessage::Question(asked) => {
+                let QuestionAsked {
+                    execution_id,
+                    question,
+                } = *asked;
+                self.handle_notification(execution_id, bytes, |view| Ok(view.question(question)));
+            }
+            ServerMessage::QuestionClosed(notification) => {
+                let QuestionClosed {
+                    execution_id,
+                    closed,
+                } = *notification;
+                self.handle_notification(execution_id, bytes, |view| {
+                    Ok(view.question_closed(closed))
+                });
+            }
             // This client sends no batch and no request without an id.
             ServerMessage::Connected(_)
             | ServerMessage::RejectedExecute(_)
@@ -422,6 +441,24 @@ impl Machine {
     ) {
         if self.views.get(&id).is_some_and(|view| !view.detached) {
             self.handle(id, bytes, apply);
+        }
+    }
+
+    /// Queues the ends of questions that were closed while a view was not attached, as this status
+    /// of the execution shows.
+    fn close_questions(&mut self, status: &Status) {
+        let id = status.execution_id;
+        if self.is_opening(id) {
+            return;
+        }
+        let view = self.views.get_mut(&id).filter(|view| !view.detached);
+        let closed = view.map(|view| view.questions.closed_unseen(status));
+        for question_id in closed.into_iter().flatten() {
+            let event = Event::QuestionClosed {
+                question_id,
+                closed: None,
+            };
+            self.emit(id, Ok(event), SMALL_BYTES);
         }
     }
 

@@ -10,6 +10,8 @@ Examples:
   ccb attach ID                              print all output so far, then follow it
   ccb status                                 show the newest execution
   ccb cancel ID                              end an execution with every process it started
+  ccb exec --ask \"Tidy up the repository\"   decide on this terminal what the model may do
+  ccb questions                              show what executions ask; answer with ccb answer
   ccb share ID                               make a token that opens one execution for others
   ccb token new NAME --add tokens.toml       make a token for a user of your service
   ccb list --url wss://bridge.example --token-file ~/token
@@ -52,11 +54,17 @@ Examples:
   ccb exec -q \"Write a haiku\" > haiku.txt        only the answer; nothing on stderr but errors
   ccb exec --workspace shop --allowed-tools 'Read,Bash(git log:*)' \"What changed this week?\"
   ccb exec --max-turns 20 --deadline 30m --max-budget-usd 2 - < task.md
+  ccb exec --ask \"Remove what nobody uses\"       ask before each tool that changes something
   ccb exec --conversation ID \"And in French?\"    continue a conversation that `ccb status` names
   ccb exec --url wss://bridge.example --token-file ~/token \"prompt\"
                                                  a bridge on another machine
   id=$(ccb exec --detach \"a long task\"); ccb attach \"$id\"
   ccb exec -- \"--help is a flag: explain it\"     a prompt that begins with a dash
+
+With --ask nothing is allowed beforehand but what --allowed-tools names. A question is printed on
+stderr, and the answer is read from the terminal: y allows, n denies, r also allows further uses, a
+number or a text answers a choice. Everybody who sees the execution may answer; the first answer
+counts. A question survives this command: `ccb attach --ask ID` asks it again.
 
 Exit code: 0 when the execution completed, the CLI's own code when it failed. That code may collide
 with the codes 64 to 77, 124 and 130 of ccb, which `ccb --help` lists. `ccb status ID` shows the
@@ -66,6 +74,7 @@ pub(super) const ATTACH: &str = "\
 Examples:
   ccb attach ID                  all output from the beginning, then what follows
   ccb attach ID --offset 4096    skip the first 4096 bytes, for example those of an earlier attach
+  ccb attach ID --ask            also answer its questions on this terminal
 
 The exit code is that of `ccb exec`. Ctrl-C exits; the execution continues.";
 
@@ -134,3 +143,26 @@ Examples:
 
 stdout has only the token. The receiver saves it in a file of mode 600 and runs:
   ccb attach ID --url URL --token-file FILE";
+
+pub(super) const QUESTIONS: &str = "\
+Examples:
+  ccb questions                  every open question that this token can see, one a line
+  ccb questions ID               the questions of one execution, each with its whole input
+  ccb questions ID --json        the same for programs
+
+An execution asks if it was started with `ccb exec --ask`, or with \"permissionPrompts\": \"ask\".
+`ccb answer` answers a question. An unanswered one is denied after its time.";
+
+pub(super) const ANSWER: &str = "\
+Examples:
+  ccb answer ID QUESTION allow
+  ccb answer ID QUESTION deny --message \"keep the build folder\"
+  ccb answer ID QUESTION allow --remember 'Bash(rm -r build)'
+                                 allow this use for the rest of the execution, too
+  ccb answer ID QUESTION allow --input '{\"command\": \"ls build\"}'
+                                 run the tool with another input
+  ccb answer ID QUESTION allow --choice 'Which database?=SQLite' --choice 2=yes
+                                 answer the questions of a choice, by text or by number
+
+`ccb questions` shows the ids. The first answer counts. The same answer again is no error; if
+somebody has decided otherwise, the exit code is 1, and stderr says who and how.";

@@ -9,6 +9,7 @@ use protocol::rpc::code;
 use protocol::{ExecutionId, State, Status};
 
 use super::Task;
+use super::asker::Asker;
 use super::ctrl_c::{CancelRequest, cancelled, interrupted};
 use crate::args::Common;
 use crate::exit::{self, Exit};
@@ -30,6 +31,8 @@ struct Stream {
     stdout: StdoutWriter,
     progress: Progress,
     cancel: CancelRequest,
+    /// The open questions of the execution.
+    asker: Asker,
     accepted: bool,
     /// Whether the output had no gap so far, so that stdout has every requested byte.
     whole: bool,
@@ -54,11 +57,14 @@ pub(super) async fn stream(
     stop: Stop,
 ) -> Result<Exit, Error> {
     let (id, owns) = (task.id(), matches!(task, Task::Execute { .. }));
-    let (mut run, detach) = match task {
+    let (mut run, detach, ask) = match task {
         Task::Execute {
-            execute, detach, ..
-        } => (client.execute(*execute)?, detach),
-        Task::Attach(attach) => (client.attach(attach), false),
+            execute,
+            detach,
+            ask,
+            ..
+        } => (client.execute(*execute)?, detach, ask),
+        Task::Attach { attach, ask } => (client.attach(attach), false, ask),
     };
     let mut stream = Stream {
         client: Arc::new(client),
@@ -70,6 +76,7 @@ pub(super) async fn stream(
         stdout: StdoutWriter::new(),
         progress: Progress::new(common.quiet),
         cancel: CancelRequest::Nothing,
+        asker: Asker::new(id, ask && !detach),
         accepted: false,
         whole: true,
     };
@@ -121,6 +128,11 @@ impl Stream {
                     self.cancel_answered(answer);
                     continue;
                 }
+                activity = self.asker.next() => {
+                    let Self { client, asker, progress, .. } = self;
+                    asker.handle(activity, client, progress);
+                    continue;
+                }
                 event = run.next() => event?,
             };
             let Some(event) = event else { return Ok(None) };
@@ -138,7 +150,11 @@ impl Stream {
                 self.progress.status(&update);
                 None
             }
-            Event::Output { bytes, .. } if !self.json => self.write(&bytes).await,
+            Event::Output { bytes, .. } if !self.json => {
+                let end = self.write(&bytes).await;
+                self.asker.output_written(&self.progress);
+                end
+            }
             Event::Output { .. } => None,
             Event::Gap(missing) => {
                 self.whole = false;
@@ -167,6 +183,29 @@ impl Stream {
             }
             Event::Reconnected => {
                 self.progress.activity("reconnected".to_owned(), None);
+                None
+            }
+            Event::Question(question) => {
+                let Self {
+                    client,
+                    asker,
+                    progress,
+                    ..
+                } = self;
+                asker.asked(*question, client, progress);
+                None
+            }
+            Event::QuestionClosed {
+                question_id,
+                closed,
+            } => {
+                let Self {
+                    client,
+                    asker,
+                    progress,
+                    ..
+                } = self;
+                asker.closed(question_id, closed.as_deref(), client, progress);
                 None
             }
             Event::Terminal { update, verdict } => {
@@ -244,6 +283,7 @@ impl Stream {
     /// of `ccb`.
     fn ended(&mut self, update: &StatusUpdate, verdict: OutputCheck) -> Exit {
         let status = &update.status;
+        self.progress.release();
         self.progress.clear();
         if let Some(error) = &status.error {
             self.progress.say(&error.message);

@@ -12,5 +12,7 @@ mod ccb;
 mod fake;
 #[path = "../../../client/tests/suite/front.rs"]
 mod front;
+mod questions;
+mod terminal;
 mod token;
 mod webhook;

@@ -3,10 +3,12 @@
 
 use bytes::Bytes;
 use protocol::message::{Gap, JsonText, Output, StatusUpdate};
+use protocol::question::{ClosedQuestion, Question};
 use protocol::rpc::OnSlow;
 use protocol::{Reason, Status};
 use tokio::sync::mpsc;
 
+use super::open_questions::OpenQuestions;
 use crate::Error;
 use crate::event::{Event, Item};
 use crate::output_tracker::{OutputCheck, OutputTracker};
@@ -25,6 +27,8 @@ pub(crate) struct View {
     /// Whether the client has asked the bridge to stop the messages about this execution, because
     /// the run does not read its events. It attaches again when the run has read them.
     pub(crate) detached: bool,
+    /// The questions that the run has yielded, and not their ends.
+    pub(super) questions: OpenQuestions,
     /// The number of output bytes that the client dropped for a slow run with `onSlow: "skip"`.
     pub(crate) skipped: u64,
 }
@@ -38,6 +42,7 @@ impl View {
             on_slow,
             accepted: false,
             detached: false,
+            questions: OpenQuestions::default(),
             skipped: 0,
         }
     }
@@ -52,6 +57,7 @@ impl View {
         let first = !std::mem::replace(&mut self.accepted, true);
         // A run does not see that the client detached it and attached it again.
         let was_detached = std::mem::take(&mut self.detached);
+        self.questions.attached();
         Ok(match (first, was_detached) {
             (true, _) => Some(Event::Answer(status)),
             (false, true) => None,
@@ -80,6 +86,23 @@ impl View {
             .accept(output.offset, Bytes::from(output.content))?;
         let offset = self.output.reached() - new.len() as u64;
         Ok((!new.is_empty()).then_some(Event::Output { offset, bytes: new }))
+    }
+
+    /// Handles an announced question. `None` if the run knows it from before a reconnect.
+    pub(crate) fn question(&mut self, question: Question) -> Option<Event> {
+        let is_new = self.questions.asked(question.question_id);
+        is_new.then(|| Event::Question(Box::new(question)))
+    }
+
+    /// Handles the end of a question. `None` if the run has not yielded the question, or has
+    /// yielded its end.
+    pub(crate) fn question_closed(&mut self, closed: ClosedQuestion) -> Option<Event> {
+        let question_id = closed.question_id;
+        let is_new = self.questions.closed(question_id);
+        is_new.then(|| Event::QuestionClosed {
+            question_id,
+            closed: Some(Box::new(closed)),
+        })
     }
 
     pub(crate) fn gap(&mut self, gap: Gap) -> Result<Option<Event>, Error> {

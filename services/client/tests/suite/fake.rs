@@ -2,6 +2,7 @@
 // examples in the documentation of the library include this file, so it has no inner comments.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use protocol::access::Share;
 use protocol::message::{
     Capabilities, ClientMessage, Connected, Control, Empty, Notification, Output, Reply, Request,
     RequestId, StatusUpdate, StatusWord,
+};
+use protocol::question::{
+    Answered, ClosedBy, ClosedQuestion, Question, QuestionAsked, QuestionClosed, QuestionKind,
 };
 use protocol::rpc::{RpcError, code};
 use protocol::{Events, ExecutionId, Page, State, Status};
@@ -40,6 +44,8 @@ pub(crate) enum Fault {
     Wrong,
     /// The TCP connection ends immediately.
     Refuse,
+    /// The connection ends after the question.
+    CutAfterQuestion,
 }
 
 /// The behaviour of the fake bridge.
@@ -57,6 +63,12 @@ pub(crate) struct Plan {
     pub(crate) until_cancel: bool,
     /// A cancel is answered, but the execution never ends.
     pub(crate) stubborn: bool,
+    /// The question of the execution. The output follows its answer.
+    pub(crate) question: Option<Question>,
+    /// Somebody else answers the question while no client is connected.
+    pub(crate) answered_unseen: bool,
+    /// The error of every answer.
+    pub(crate) refuse_answer: Option<RpcError>,
     /// The error of every execute.
     pub(crate) refuse: Option<RpcError>,
     /// A larger message is answered with a close of code 1009.
@@ -77,10 +89,35 @@ impl Plan {
             end: (State::Completed, Some(0), None),
             until_cancel: false,
             stubborn: false,
+            question: None,
+            answered_unseen: false,
+            refuse_answer: None,
             refuse: None,
             message_bytes: usize::MAX,
             limits: Value::Null,
             close_reason: "restarting",
+        }
+    }
+
+    /// A plan whose execution first asks whether it may run `rm x`.
+    pub(crate) fn asking(output: &str) -> Self {
+        let question = Question {
+            question_id: "018f4e2a-7b3c-7def-8123-456789abcdef".parse().unwrap(),
+            kind: QuestionKind::Permission,
+            tool: "Bash".into(),
+            display_name: None,
+            title: "rm x".into(),
+            description: None,
+            input: Some(serde_json::json!({"command": "rm x"})),
+            input_bytes: 18,
+            suggestions: Vec::new(),
+            agent_id: None,
+            asked_at: "2026-01-02T03:04:06Z".parse().unwrap(),
+            expires_at: None,
+        };
+        Self {
+            question: Some(question),
+            ..Self::of(output)
         }
     }
 
@@ -106,6 +143,7 @@ impl Fake {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (tx, unread) = mpsc::unbounded_channel();
         let log = requests.clone();
+        let answered = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(async move {
             let mut connections = 0;
             let mut served = tokio::task::JoinSet::new();
@@ -119,6 +157,7 @@ impl Fake {
                     plan: plan.clone(),
                     fault,
                     log: log.clone(),
+                    answered: answered.clone(),
                     unread: tx.clone(),
                 };
                 served.spawn(connection.serve(stream));
@@ -172,6 +211,8 @@ struct Connection {
     plan: Plan,
     fault: Fault,
     log: Arc<Mutex<Vec<Value>>>,
+    /// The question of the plan was answered, on any connection.
+    answered: Arc<AtomicBool>,
     unread: mpsc::UnboundedSender<Value>,
 }
 
@@ -264,6 +305,12 @@ impl Connection {
                 }
                 Request::Events(events) => {
                     let offset = events.offset.unwrap_or(0) as usize;
+                    if offset > plan.output.len() {
+                        let error = RpcError::new(code::INVALID_PARAMS, "offset_beyond_end", "no")
+                            .with("length", plan.output.len());
+                        send(&mut socket, &Reply::<Empty>::error(id, error)).await;
+                        continue;
+                    }
                     let next = plan.output.len().min(offset + events.max_bytes.unwrap());
                     let part = Events {
                         execution_id: events.execution_id,
@@ -284,6 +331,33 @@ impl Connection {
                     .unwrap();
                     send(&mut socket, &Reply::result(id, share)).await;
                 }
+                Request::Answer(_) if plan.refuse_answer.is_some() => {
+                    let error = plan.refuse_answer.clone().unwrap();
+                    send(&mut socket, &Reply::<Empty>::error(id, error)).await;
+                }
+                Request::Answer(answer) => {
+                    let answered = Answered {
+                        question_id: answer.question_id,
+                        decision: answer.decision,
+                        principal: None,
+                    };
+                    self.answered.store(true, Ordering::Relaxed);
+                    send(&mut socket, &Reply::result(id, answered)).await;
+                    let closed = QuestionClosed {
+                        execution_id: answer.execution_id,
+                        closed: ClosedQuestion {
+                            question_id: answer.question_id,
+                            closed_by: ClosedBy::Answer,
+                            decision: Some(answer.decision),
+                            principal: None,
+                            closed_at: "2026-01-02T03:04:07Z".parse().unwrap(),
+                        },
+                    };
+                    try_send(&mut socket, closed.to_message()).await;
+                    if !self.rest(&mut socket, answer.execution_id, 0).await {
+                        return;
+                    }
+                }
                 Request::Detach(_) | Request::Input(_) | Request::Ping(_) => {
                     send(&mut socket, &Reply::result(id, Empty {})).await;
                 }
@@ -303,6 +377,27 @@ impl Connection {
         let status = self.status(execution, State::Queued);
         send(socket, &Reply::result(id, status)).await;
         self.update(socket, execution, State::Running).await;
+        let Some(question) = self.open_question() else {
+            return self.rest(socket, execution, offset).await;
+        };
+        let asked = QuestionAsked {
+            execution_id: execution,
+            question,
+        };
+        try_send(socket, asked.to_message()).await;
+        self.fault != Fault::CutAfterQuestion
+    }
+
+    /// Returns the question of the plan while it is open.
+    fn open_question(&self) -> Option<Question> {
+        let by_others = self.plan.answered_unseen && self.fault == Fault::None;
+        let is_answered = by_others || self.answered.load(Ordering::Relaxed);
+        self.plan.question.clone().filter(|_| !is_answered)
+    }
+
+    /// Sends the output from an offset, and the end. Returns false if the fault ended the
+    /// connection.
+    async fn rest(&self, socket: &mut Socket, execution: ExecutionId, offset: usize) -> bool {
         if !self.output(socket, execution, offset).await {
             return false;
         }
@@ -352,6 +447,12 @@ impl Connection {
         let created = "2026-01-02T03:04:05Z".parse().unwrap();
         let mut status = Status::queued(execution, created, "default".into());
         status.state = state;
+        if !state.is_terminal()
+            && let Some(question) = self.open_question()
+        {
+            status.questions = vec![question.open()];
+            status.questions_open = 1;
+        }
         if state.is_terminal() {
             let (_, exit_code, error) = self.plan.end;
             status.exit_code = exit_code;

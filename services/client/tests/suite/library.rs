@@ -6,8 +6,9 @@ use client::{
     AttachParams, Client, Control, Error, Event, ExecuteParams, Options, OutputCheck, OutputError,
     Run,
 };
+use protocol::question::Decision;
 use protocol::rpc::{RpcError, code};
-use protocol::{ExecutionId, State};
+use protocol::{Answer, ExecutionId, State};
 
 use crate::fake::{Fake, Fault, Plan, unused_address};
 
@@ -385,4 +386,74 @@ async fn events_are_read_in_parts() {
     let requests = fake.params("events");
     assert!(requests[0].get("offset").is_none() && requests[1]["offset"] == 30);
     client.close().await;
+}
+
+/// Reads a run to its end. Answers its question after so many reconnects, or never for `None`.
+/// Returns the events about questions, in order.
+async fn questions(plan: Plan, answer_after: Option<usize>) -> (Fake, Vec<String>) {
+    let fake = Fake::start(plan).await;
+    let client = Client::connect(&fake.url(), hasty()).await.unwrap();
+    let mut run = client.execute(ExecuteParams::prompt("p")).unwrap();
+    let (mut seen, mut question, mut reconnects) = (Vec::new(), None, 0);
+    let read = async {
+        while let Some(event) = run.next().await.unwrap() {
+            match event {
+                Event::Question(asked) => {
+                    seen.push(asked.title.clone());
+                    question = Some(asked.question_id);
+                }
+                Event::Reconnected => reconnects += 1,
+                Event::QuestionClosed { closed, .. } => {
+                    let cause = closed.map_or("unseen", |closed| closed.closed_by.as_str());
+                    seen.push(cause.to_owned());
+                }
+                Event::Terminal { .. } => seen.push("terminal".to_owned()),
+                _ => {}
+            }
+            if answer_after == Some(reconnects)
+                && let Some(question) = question.take()
+            {
+                let answered = client.answer(run.id(), question, Answer::allow()).await;
+                assert_eq!(answered.unwrap().decision, Decision::Allow);
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), read)
+        .await
+        .unwrap();
+    (fake, seen)
+}
+
+#[tokio::test]
+async fn a_question_is_answered_and_its_end_is_yielded() {
+    let (fake, seen) = questions(Plan::asking(TEXT), Some(0)).await;
+    assert_eq!(seen, ["rm x", "answer", "terminal"]);
+    assert_eq!(fake.params("answer")[0]["decision"], "allow");
+}
+
+#[tokio::test]
+async fn a_question_is_yielded_once_although_each_connection_announces_it() {
+    let cut = Fault::CutAfterQuestion;
+    let plan = Plan::asking(TEXT).faults(&[cut, cut, Fault::None]);
+    let (_fake, seen) = questions(plan, Some(2)).await;
+    assert_eq!(seen, ["rm x", "answer", "terminal"]);
+}
+
+#[tokio::test]
+async fn an_answer_is_sent_again_after_a_lost_connection() {
+    let plan = Plan::asking(TEXT).faults(&[Fault::CutAfterQuestion, Fault::None]);
+    let (fake, seen) = questions(plan, Some(0)).await;
+    // The run is attached again after the answer, so its bridge announces no end.
+    assert_eq!(seen, ["rm x", "unseen", "terminal"]);
+    assert_eq!(fake.params("answer").len(), 1);
+}
+
+#[tokio::test]
+async fn the_end_of_a_question_is_yielded_although_nobody_announced_it() {
+    let plan = Plan {
+        answered_unseen: true,
+        ..Plan::asking(TEXT).faults(&[Fault::CutAfterQuestion, Fault::None])
+    };
+    let (_fake, seen) = questions(plan, None).await;
+    assert_eq!(seen, ["rm x", "unseen", "terminal"]);
 }

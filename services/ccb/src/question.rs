@@ -1,0 +1,12 @@
+//! Questions of an execution to a person (docs/protocol.md, "Questions"): their text for a terminal,
+//! and the dialog that turns what the person types into an answer. No code here does I/O.
+
+mod choice;
+mod dialog;
+mod pages;
+mod view;
+mod wrap;
+
+pub(crate) use choice::{Choice, parse_choices};
+pub(crate) use dialog::{Dialog, Reply};
+pub(crate) use view::{Size, details, one_line};
