@@ -7,6 +7,7 @@ mod access;
 mod bodies;
 mod executions;
 mod operation;
+mod questions;
 mod service;
 mod streams;
 
@@ -40,6 +41,7 @@ fn operations() -> Vec<Operation> {
     let parts = [
         executions::operations(),
         streams::operations(),
+        questions::operations(),
         access::operations(),
         service::operations(),
     ];
@@ -99,6 +101,7 @@ fn tags() -> Value {
     json!([
         { "name": "executions", "description": "Accept, read, control and delete executions." },
         { "name": "streams", "description": "Output and events, from any byte that is kept." },
+        { "name": "questions", "description": "What an execution asks of a person, and answers." },
         { "name": "access", "description": "Who the client is; shares and tickets." },
         { "name": "service", "description": "Limits, health, metrics and descriptions." },
     ])

@@ -6,12 +6,14 @@ mod ids;
 mod limits;
 mod page;
 pub mod problems;
+mod question;
 mod status;
 
 pub(crate) use access::{expires_seconds, share_role};
 pub(crate) use body::{body_fields, prompt};
 pub use limits::texts as limit_texts;
 pub(crate) use limits::{limits, limits_fields};
+pub(crate) use question::{answer_fields, closed_fields, question_fields, question_id};
 pub(crate) use status::{WARNINGS, status_fields};
 
 use serde_json::{Map, Value};
@@ -26,6 +28,9 @@ pub(crate) fn schemas() -> Map<String, Value> {
         ("Page", page::page()),
         ("Accepted", page::accepted()),
         ("Share", access::share()),
+        ("Question", question::question()),
+        ("OpenQuestion", question::open_question()),
+        ("Answered", question::answered()),
         ("Obstacle", problems::obstacle()),
     ];
     let all = all.into_iter();

@@ -2,6 +2,7 @@
 //! requests.
 
 use client::{Control, ExecuteParams};
+use protocol::message::AnswerParams;
 use protocol::rpc::OnDisconnect;
 use protocol::{Body, ExecutionId, InputMode};
 use rmcp::model::JsonObject;
@@ -105,6 +106,13 @@ impl Arguments {
         Ok(execute)
     }
 
+    /// Parses the arguments of the tool `answer`, which are the parameters of the WebSocket request.
+    /// A missing, unknown or malformed argument is a failure that names it.
+    pub(crate) fn answer(self) -> Result<AnswerParams, Failure> {
+        AnswerParams::deserialize(Value::Object(self.0))
+            .map_err(|error| Failure::arguments(quoted(&error)))
+    }
+
     /// Parses the arguments of the tool `start`, which are the arguments of `execute`.
     /// `onDisconnect: "cancel"` is refused, because this call returns before the execution ends and
     /// would cancel it. A missing, unknown or malformed argument is a failure that names it.
@@ -167,6 +175,8 @@ mod tests {
         let started = arguments(json!({"prompt": "p", "onDisconnect": "cancel"}));
         assert!(refusal(started.start().unwrap_err()).contains("onDisconnect"));
         assert!(refusal(arguments(json!({"x": 1})).finish().unwrap_err()).contains("`x`"));
+        let answer = json!({"executionId": ExecutionId::random(), "decision": "maybe"});
+        assert!(refusal(arguments(answer).answer().unwrap_err()).contains("maybe"));
         let mut seconds = arguments(json!({"maxSeconds": 51}));
         let failure = seconds.number("maxSeconds", 0..=50).unwrap_err();
         assert_eq!(refusal(failure), "maxSeconds must be 0 to 50");

@@ -18,12 +18,14 @@
 
 mod arguments;
 mod caller;
+mod elicitation;
 mod failure;
 pub mod http;
 pub mod message;
 mod methods;
 mod owner_counts;
 mod progress;
+mod questions;
 mod requests;
 mod resources;
 mod results;

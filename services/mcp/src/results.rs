@@ -1,7 +1,8 @@
 //! The results of MCP tool calls. Each has a text for the model, and the same as JSON for programs.
 
 use client::OutputCheck;
-use protocol::{Page, State, Status};
+use protocol::question::Answered;
+use protocol::{Page, Question, State, Status};
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Value, json};
 
@@ -27,23 +28,60 @@ pub(crate) fn ended(text: &Text, status: &Status, verdict: OutputCheck) -> CallT
 
 /// Creates the tool result with the output of an execution so far and its present status. The
 /// execution may still be running.
-pub(crate) fn output(text: &Text, status: &Status) -> CallToolResult {
+pub(crate) fn output(text: &Text, status: &Status, questions: &[Question]) -> CallToolResult {
     let mut result = described(text, status);
     result["ended"] = status.state.is_terminal().into();
+    result["status"] = with_questions(status, questions);
     let state = format!(
         "{}; output continues at offset {}",
         described_state(status),
         text.next()
     );
-    let content = vec![ContentBlock::text(text.text()), ContentBlock::text(state)];
+    let mut content = vec![ContentBlock::text(text.text()), ContentBlock::text(state)];
+    content.extend(open_questions(status, questions).map(ContentBlock::text));
     let mut answer = CallToolResult::success(content);
     answer.structured_content = Some(result);
     answer
 }
 
-/// Creates the tool result with the status of an execution.
-pub(crate) fn status(status: &Status) -> CallToolResult {
-    CallToolResult::structured(json!(status))
+/// Creates the tool result with the status of an execution. Its questions are whole, as far as they
+/// are known.
+pub(crate) fn status(status: &Status, questions: &[Question]) -> CallToolResult {
+    CallToolResult::structured(with_questions(status, questions))
+}
+
+/// Creates the tool result of an answer to a question.
+pub(crate) fn answered(answered: &Answered) -> CallToolResult {
+    CallToolResult::structured(json!(answered))
+}
+
+/// Returns a status as JSON, with the known questions in place of their short forms.
+fn with_questions(status: &Status, questions: &[Question]) -> Value {
+    let mut json = json!(status);
+    if !questions.is_empty() {
+        json["questions"] = json!(questions);
+    }
+    json
+}
+
+/// Returns a text for the model about the questions that wait for an answer. `None` if there are
+/// none.
+fn open_questions(status: &Status, questions: &[Question]) -> Option<String> {
+    if status.questions_open == 0 {
+        return None;
+    }
+    let details = match questions.is_empty() {
+        true => json!(status.questions),
+        false => json!(questions),
+    };
+    Some(format!(
+        "{} open; the execution waits for the user's decision, which the tool `answer` sends: \
+         {details}",
+        match status.questions_open {
+            1 => "1 question is".to_owned(),
+            many => format!("{many} questions are"),
+        }
+    ))
 }
 
 /// Creates the tool result with one page of the list of executions.

@@ -5,8 +5,10 @@ use client::{Control, Event, ExecuteParams};
 use protocol::rpc::OnDisconnect;
 use protocol::{ExecutionId, Status};
 use rmcp::model::CallToolResult;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::elicitation::Change;
 use crate::failure::Failure;
 use crate::http::Charge;
 use crate::progress::Progress;
@@ -15,13 +17,26 @@ use crate::running_calls::Signals;
 use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
+/// The parts of one call of the tool `execute` that its MCP client decides about.
+pub(crate) struct ExecuteCall {
+    /// The progress notifications of the call.
+    pub(crate) progress: Progress,
+    /// The signals that end the call early.
+    pub(crate) signals: Signals,
+    /// A token that is cancelled when the response stream is closed. The call then no longer counts
+    /// against the limit on concurrent calls.
+    pub(crate) stream_closed: CancellationToken,
+    /// The memory of the request's body. It is released when the execution is accepted.
+    pub(crate) charge: Option<Charge>,
+    /// The receiver of the questions of the execution.
+    pub(crate) questions: mpsc::UnboundedSender<Change>,
+}
+
 /// Runs a prompt until its execution has ended, and returns the output. Sends progress
 /// notifications to the MCP client meanwhile. It is the tool `execute`.
 ///
-/// The future must not be dropped. Use `signals` to end it early, so that a cancel reaches the
-/// bridge. When `stream_closed` is cancelled, the call no longer counts against the limit on
-/// concurrent calls. When the execution is accepted, the memory of the request's body (`charge`) is
-/// released.
+/// The future must not be dropped. Use the signals of the call to end it early, so that a cancel
+/// reaches the bridge.
 ///
 /// # Errors
 /// The bridge refuses the execution or is lost, too many calls run already, or a signal ended the
@@ -29,11 +44,15 @@ use crate::text::Text;
 pub(crate) async fn to_end(
     slots: Slots,
     mut execute: ExecuteParams,
-    mut progress: Progress,
-    signals: Signals,
-    stream_closed: CancellationToken,
-    charge: Option<Charge>,
+    call: ExecuteCall,
 ) -> Result<CallToolResult, Failure> {
+    let ExecuteCall {
+        mut progress,
+        signals,
+        stream_closed,
+        charge,
+        questions,
+    } = call;
     let id = execute.ensure_id();
     // With `onDisconnect: "continue"`, an abandoned call still waits for the acceptance.
     let mut may_abandon = execute.on_disconnect == OnDisconnect::Cancel;
@@ -84,6 +103,11 @@ pub(crate) async fn to_end(
             }
             Event::Output { offset, bytes } => text.push(offset, &bytes),
             Event::Gap(missing) => text.gap(missing),
+            // Nobody may listen, because the client cannot ask its user.
+            Event::Question(question) => drop(questions.send(Change::Asked(question))),
+            Event::QuestionClosed { question_id, .. } => {
+                drop(questions.send(Change::Closed(question_id)));
+            }
             Event::Terminal { update, verdict } => {
                 drop(run);
                 call.client.close().await;

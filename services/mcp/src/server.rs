@@ -22,13 +22,14 @@ use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::running_calls::RunningCalls;
 use crate::slots::Slots;
-use crate::{Settings, methods, resources, tasks, tools};
-use calls::control;
+use crate::{Settings, elicitation, methods, resources, tasks, tools};
+use calls::{Repeated, control};
 
 const INSTRUCTIONS: &str = "Runs prompts with the Claude CLI on the machine of cc-bridge. \
     `execute` runs a prompt to its end. For work that takes longer than your client waits for one \
     call, use `start`, then `wait` with the `nextOffset` of the previous answer until `ended` is \
-    true.";
+    true. With permissionPrompts \"ask\" the execution asks before it uses a tool that is not allowed: \
+    show its questions to the user, and send the decision with `answer`.";
 
 /// The MCP server of one MCP session, which runs prompts through the bridge. [`Server::session`]
 /// creates the server of a further session. All of them share one limit on concurrent calls.
@@ -119,7 +120,11 @@ impl ServerHandler for Server {
             self.count_refusal(Failure::arguments(message.clone()));
             return Err(ErrorData::invalid_params(message, None));
         }
-        let response = self.call(&request.name, arguments, context).await;
+        let repeated = Repeated {
+            state: request.request_state,
+            responses: request.input_responses.unwrap_or_default(),
+        };
+        let response = self.call(&request.name, arguments, repeated, context).await;
         Ok(response.unwrap_or_else(|failure| self.count_refusal(failure).into_result().into()))
     }
 
@@ -162,7 +167,8 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
         let slots = self.slots_of(&context.extensions);
-        let task = tasks::get(&slots, &request.task_id).await;
+        let asks = elicitation::is_supported(&context);
+        let task = tasks::get(&slots, &request.task_id, asks).await;
         task.map(GetTaskResult::new)
             .map_err(|failure| self.task_error(failure))
     }
@@ -173,10 +179,9 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let slots = self.slots_of(&context.extensions);
-        // No execution requests input, so there is nothing to update; an unknown task is an error.
         let id = tasks::id(&request.task_id).map_err(|failure| self.task_error(failure))?;
-        let status = tasks::status(&slots, id).await;
-        status.map(drop).map_err(|failure| self.task_error(failure))
+        let sent = elicitation::respond(&slots, id, request.input_responses).await;
+        sent.map_err(|failure| self.task_error(failure))
     }
 
     async fn cancel_task(

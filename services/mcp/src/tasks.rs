@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::slots::Slots;
-use crate::{progress, results, views};
+use crate::{elicitation, progress, questions, results, views};
 
 /// The interval at which clients are asked to poll a task, in milliseconds.
 const POLL_MS: u64 = 2000;
@@ -33,14 +33,22 @@ pub(crate) async fn status(slots: &Slots, id: ExecutionId) -> Result<Status, Fai
 }
 
 /// Returns the present state of an MCP task. If its execution has ended and was not cancelled, the
-/// state includes the result that the tool `execute` would have returned.
+/// state includes the result that the tool `execute` would have returned. With `asks` it includes
+/// the forms of the open questions.
 ///
 /// # Errors
 /// As [`status`], or the text is not an execution id.
-pub(crate) async fn get(slots: &Slots, task_id: &str) -> Result<DetailedTask, Failure> {
+pub(crate) async fn get(slots: &Slots, task_id: &str, asks: bool) -> Result<DetailedTask, Failure> {
     let id = id(task_id)?;
-    let status = status(slots, id).await?;
+    let (status, questions) = match asks {
+        true => questions::with_status(slots, id).await?,
+        false => (status(slots, id).await?, Vec::new()),
+    };
+    let input_requests = elicitation::forms(questions.iter());
     let payload = match status.state {
+        State::Queued | State::Running | State::Paused if !input_requests.is_empty() => {
+            TaskPayload::InputRequired { input_requests }
+        }
         State::Queued | State::Running | State::Paused => TaskPayload::Working,
         State::Cancelled => TaskPayload::Cancelled,
         // A tool that ran and failed is a completed task whose result is an error.

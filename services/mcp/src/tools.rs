@@ -13,6 +13,7 @@ pub(crate) const STATUS: &str = "status";
 pub(crate) const OUTPUT: &str = "output";
 pub(crate) const LIST: &str = "list";
 pub(crate) const CONTROL: &str = "control";
+pub(crate) const ANSWER: &str = "answer";
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(define);
 
@@ -44,7 +45,7 @@ fn define() -> Vec<Tool> {
         tool(
             WAIT,
             "Returns the output of an execution from `offset`, when the execution has ended or \
-             after maxSeconds. Pass the `nextOffset` of the answer as the next `offset`, until \
+             after maxSeconds. While a question is open, it returns after 5 s. Pass the `nextOffset` of the answer as the next `offset`, until \
              `ended` is true.",
             object(
                 json!({
@@ -59,7 +60,7 @@ fn define() -> Vec<Tool> {
         ),
         tool(
             STATUS,
-            "Returns the status of an execution.",
+            "Returns the status of an execution, with its open questions.",
             object(json!({"executionId": id()}), &["executionId"]),
             reads(),
         ),
@@ -106,7 +107,40 @@ fn define() -> Vec<Tool> {
             ),
             writes().idempotent(true),
         ),
+        tool(
+            ANSWER,
+            "Answers a question of an execution that runs with permissionPrompts \"ask\". `status` \
+             and `wait` return the open questions. Ask the user before you allow anything. The \
+             first answer counts; the same answer again changes nothing.",
+            answer(),
+            writes().idempotent(true),
+        ),
     ]
+}
+
+/// Returns the JSON schema of the arguments of `answer`.
+fn answer() -> JsonObject {
+    object(
+        json!({
+            "executionId": id(),
+            "questionId": {"type": "string", "format": "uuid", "description": "The question"},
+            "decision": {"type": "string", "enum": ["allow", "deny"]},
+            "message": {"type": "string",
+                        "description": "With \"deny\": the reason, which the model reads"},
+            "answers": {"type": "object", "additionalProperties": {"type": "string"},
+                        "description": "With \"allow\" of a choice: for the text of each question \
+                                        the label of an option, or a text of your own"},
+            "remember": {"type": "array", "items": {"type": "string"},
+                         "description": "With \"allow\" of a permission: entries of its \
+                                         `suggestions`, which allow further uses in this execution"},
+            "updatedInput": {"type": "object",
+                             "description": "With \"allow\" of a permission: the input with which \
+                                             the tool runs, in place of its own"},
+            "interrupt": {"type": "boolean", "default": false,
+                          "description": "With \"deny\": also ends the model's turn"},
+        }),
+        &["executionId", "questionId", "decision"],
+    )
 }
 
 fn tool(
@@ -176,6 +210,14 @@ fn execution(waits: bool) -> JsonObject {
         "allowedTools": names("Tools that run without asking, like Read or Bash(git log:*)"),
         "disallowedTools": names("Tools that may not run"),
         "permissionMode": string("The CLI's permission mode, up to what the operator allows"),
+        "permissionPrompts": choice(
+            &["deny", "ask"],
+            "\"ask\": what the permissions do not allow becomes a question, which the tool `answer` \
+             answers",
+        ),
+        "questionTimeoutSeconds": {"type": "number", "minimum": 0,
+            "description": "Running time after which an unanswered question is denied; the \
+                            default is an hour, 0 is no limit"},
         "maxTurns": {"type": "integer", "minimum": 1, "description": "Maximum model turns"},
         "maxBudgetUsd": positive("Budget in US dollars"),
         "conversation": id("The conversation to continue, from the status of an execution"),

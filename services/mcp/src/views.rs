@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use client::{AttachParams, Event, OutputCheck, Run};
 use protocol::rpc::OnSlow;
-use protocol::{ExecutionId, Status};
+use protocol::{ExecutionId, Question, Status};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::questions::OpenQuestions;
 use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
-/// Waits for output of an execution, and returns it with the present status. It stops when the
-/// execution ends, `time` is over, or one result is full. The output begins at `offset`, or, with
+/// The time after which [`wait`] returns while a question is open. A program that calls it again and
+/// again without an answer then does not call it too often.
+const QUESTION_WAIT: Duration = Duration::from_secs(5);
+
+/// Waits for output of an execution, and returns it with the present status and the open questions.
+/// It stops when the execution ends, `time` is over, one result is full, or a question is open. The output begins at `offset`, or, with
 /// `None`, at the oldest byte that is kept.
 ///
 /// When `stream_closed` is cancelled, the call no longer counts against the limit on concurrent
@@ -30,8 +35,10 @@ pub(crate) async fn wait(
     time: Duration,
     mut progress: Progress,
     stream_closed: CancellationToken,
-) -> Result<(Text, Status), Failure> {
-    let end = Instant::now() + time;
+) -> Result<(Text, Status, Vec<Question>), Failure> {
+    let started = Instant::now();
+    let mut end = started + time;
+    let mut questions = OpenQuestions::default();
     let mut call = slots.call(Purpose::View).await?;
     let mut run = attach(&call, id, offset);
     let mut text = Text::new(offset.unwrap_or(0), slots.settings().text_bytes);
@@ -51,13 +58,18 @@ pub(crate) async fn wait(
         };
         let Some(event) = event else { break };
         progress.update(&event);
+        if questions.event(&event) {
+            end = end.min(started + QUESTION_WAIT);
+        }
         if let Some((status, _)) = collect(event, &mut text) {
             terminal = Some(status);
             break;
         }
     }
     drop(run);
-    finish(call, id, text, terminal).await
+    let (text, status) = finish(call, id, text, terminal).await?;
+    let questions = questions.of(&status);
+    Ok((text, status, questions))
 }
 
 /// Returns the output of an execution that exists now, at most `max` bytes, with the present

@@ -3,6 +3,7 @@
 use protocol::{Role, State};
 use serde_json::{Map, Value, json};
 
+use super::questions;
 use crate::names::{one_of, word};
 use crate::schema::{Object, count, described, exactly, list, or_null, reference, text, time};
 use crate::shared::{body_fields, expires_seconds, limits, prompt, share_role};
@@ -13,6 +14,10 @@ pub(super) fn schemas() -> Map<String, Value> {
     let all = [
         ("Body", body()),
         ("Burned", burned()),
+        ("QuestionList", questions::list()),
+        ("FoundQuestion", questions::found()),
+        ("ClosedQuestion", questions::closed()),
+        ("QuestionAnswer", questions::answer()),
         ("ShareRequest", share_request()),
         ("Me", me()),
         ("Limits", limits()),

@@ -32,11 +32,12 @@ const OF_ACCEPTANCE: [P; 18] = [
 ];
 
 /// The operations that use the id in the answer to an acceptance.
-const ON_AN_EXECUTION: [&str; 9] = [
+const ON_AN_EXECUTION: [&str; 10] = [
     "getExecution",
     "getOutput",
     "getEvents",
     "sendInput",
+    "listQuestions",
     "pauseExecution",
     "resumeExecution",
     "cancelExecution",

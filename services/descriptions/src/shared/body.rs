@@ -8,7 +8,7 @@ use protocol::body::{
     SECONDS_MAX, TOOL_BYTES, TOOLS_MAX, WORKSPACE_CHARS,
 };
 use protocol::webhook::{URL_BYTES, WebhookEvent};
-use protocol::{Format, InputMode, OnInterrupt, OnUsageLimit, PromptMode};
+use protocol::{Format, InputMode, OnInterrupt, OnUsageLimit, PermissionPrompts, PromptMode};
 use serde_json::{Value, json};
 
 use super::status::strings;
@@ -94,6 +94,13 @@ fn modes(object: Object) -> Object {
                 json!(InputMode::default()),
             ),
         )
+        .setting(
+            "permissionPrompts",
+            with_default(
+                word::<PermissionPrompts>("`ask`: a permission prompt of the CLI is a question."),
+                json!(PermissionPrompts::default()),
+            ),
+        )
 }
 
 /// Adds the fields with one text or number.
@@ -157,7 +164,15 @@ fn settings(object: Object) -> Object {
                 "The maximum running time in seconds, without pauses.",
             ),
         )
+        .setting("questionTimeoutSeconds", question_timeout())
         .setting("workspace", workspace())
+}
+
+fn question_timeout() -> Value {
+    let schema = json!({ "type": "number", "minimum": 0, "maximum": SECONDS_MAX });
+    let text = "The running time after which a question is denied; an hour if absent, never if 0. \
+        Only with `permissionPrompts` `ask`.";
+    described(schema, text)
 }
 
 fn workspace() -> Value {

@@ -20,6 +20,7 @@ pub fn texts() -> &'static [(&'static str, &'static str)] {
         ("tokens", "whether clients need a token"),
         ("runningExecutions", "executions that run at the same time"),
         ("simultaneousStarts", "CLIs that start at the same time"),
+        ("waitingExecutions", "executions that wait for the answer of a person, beyond `runningExecutions`"),
         ("queued", "executions that wait, burned ids included"),
         ("queuedPerLane", "executions that wait in one lane"),
         (

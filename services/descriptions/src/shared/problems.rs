@@ -1,10 +1,11 @@
 //! The problem types, each with its meaning and its members (docs/protocol.md, "Problem types").
 
+use protocol::question::{ClosedBy, Decision};
 use protocol::{ProblemType, State};
 use serde_json::{Map, Value};
 
 use crate::names::word;
-use crate::schema::{Object, count, described, exactly, list, reference, text, time};
+use crate::schema::{Object, count, described, exactly, list, or_null, reference, text, time};
 
 /// The problem types that claude-api never answers: one is reserved, and one belongs to the bridge.
 pub const ELSEWHERE: [ProblemType; 2] =
@@ -70,6 +71,9 @@ fn members(kind: ProblemType) -> &'static [Member] {
             Sometimes("state"),
             Sometimes("continuedBy"),
             Sometimes("accepted"),
+            Sometimes("closedBy"),
+            Sometimes("decision"),
+            Sometimes("principal"),
         ],
         P::BudgetSpent => &[Always("resetsAt")],
         P::TooManyAttempts => &[Always("retryAfterSeconds")],
@@ -110,6 +114,9 @@ pub(crate) fn member_schema(name: &str) -> Value {
         "length" => count("The present length in bytes; of a queue, its executions."),
         "state" => word::<State>("The state of the execution."),
         "continuedBy" => described(reference("ExecutionId"), "The execution that continues it."),
+        "closedBy" => word::<ClosedBy>("The cause for which the question was closed before."),
+        "decision" => or_null(word::<Decision>("The decision of that answer.")),
+        "principal" => or_null(text("Who gave it.")),
         "resetsAt" => time("When the next budget begins."),
         "retryAfterSeconds" => count("The pause before the next attempt, in seconds."),
         "limit" => count("The limit that is reached."),

@@ -1,5 +1,6 @@
 //! The status object and its parts (docs/protocol.md, "Status object").
 
+use protocol::question::STATUS_QUESTIONS_MAX;
 use protocol::status::{MAX_DENIALS, MAX_WARNINGS};
 use protocol::webhook::{WebhookEvent, WebhookOutcome};
 use protocol::{Reason, State};
@@ -44,8 +45,8 @@ pub(crate) fn status_fields(object: Object) -> Object {
         .field(
             "activity",
             or_null(text(
-                "The present activity: starting, thinking, writing, `tool: NAME`, retrying or \
-                 `retrying: STATUS`.",
+                "The present activity: starting, thinking, writing, `tool: NAME`, `waiting: NAME`, \
+                 retrying or `retrying: STATUS`.",
             )),
         )
         .field("stalled", flag("No progress for `stalledMs`."))
@@ -62,6 +63,8 @@ pub(crate) fn status_fields(object: Object) -> Object {
             or_null(described(json!({ "type": "number" }), "US dollars.")),
         )
         .field("permissionDenials", denials())
+        .field("questions", open_questions())
+        .field("questionsOpen", count("How many questions are open."))
         .field(
             "restarts",
             count("How often the model's answer was started again."),
@@ -175,6 +178,12 @@ fn denials() -> Value {
     );
     denials["maxItems"] = MAX_DENIALS.into();
     denials
+}
+
+fn open_questions() -> Value {
+    let mut questions = list(reference("OpenQuestion"), "The oldest open questions.");
+    questions["maxItems"] = STATUS_QUESTIONS_MAX.into();
+    questions
 }
 
 fn warnings() -> Value {

@@ -83,6 +83,7 @@ fn result(name: &str) -> Value {
         method::EVENTS => reference("Events"),
         method::INPUT => reference("Accepted"),
         method::SHARE => reference("Share"),
+        method::ANSWER => reference("Answered"),
         // The results of `detach` and `ping` have no members.
         _ => Object::new("An empty object.").build(),
     }

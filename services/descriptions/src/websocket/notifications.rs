@@ -10,7 +10,7 @@ use crate::names::{one_of, word};
 use crate::schema::{
     Object, any_object, count, described, exactly, flag, list, or_null, reference, text,
 };
-use crate::shared::{WARNINGS, limits_fields, status_fields};
+use crate::shared::{WARNINGS, closed_fields, limits_fields, status_fields};
 
 /// The word of the first status after a pause, in place of `RUNNING`.
 const RESUMED: &str = "RESUMED";
@@ -43,19 +43,29 @@ pub(super) fn notice_codes() -> Vec<&'static str> {
 
 /// Returns the names of all notifications.
 #[must_use]
-pub fn names() -> [&'static str; 5] {
+pub fn names() -> [&'static str; 7] {
     [
         method::CONNECTED,
         method::STATUS_UPDATE,
         method::OUTPUT,
         method::GAP,
         method::NOTICE,
+        method::QUESTION,
+        method::QUESTION_CLOSED,
     ]
 }
 
 /// Returns the schemas of all notifications, by name.
 pub(super) fn schemas() -> Map<String, Value> {
-    let params = [connected(), status_update(), output(), gap(), notice()];
+    let params = [
+        connected(),
+        status_update(),
+        output(),
+        gap(),
+        notice(),
+        question(),
+        question_closed(),
+    ];
     let all = names().into_iter().zip(params);
     all.map(|(name, params)| {
         let schema = Object::new("")
@@ -150,11 +160,26 @@ fn notice() -> Value {
         .build()
 }
 
+fn question() -> Value {
+    Object::new("An execution of a view asks; also for each open question when a view begins.")
+        .field("executionId", reference("ExecutionId"))
+        .field("question", reference("Question"))
+        .build()
+}
+
+fn question_closed() -> Value {
+    let object = Object::new("A question of a view was closed.")
+        .field("executionId", reference("ExecutionId"));
+    closed_fields(object).build()
+}
+
 #[cfg(test)]
 mod tests {
     use protocol::message::{
         Capabilities, Connected, ConnectedLimits, Gap, Notice, Output, RejectedExecute,
     };
+
+    use protocol::question::{ClosedQuestion, QuestionAsked};
 
     use super::*;
     use crate::names::fields;
@@ -167,6 +192,11 @@ mod tests {
         assert_fields(&output(), fields::<Output>());
         assert_fields(&gap(), fields::<Gap>());
         assert_fields(&notice(), fields::<Notice>());
+        assert_fields(&question(), fields::<QuestionAsked>());
+        // The type has the fields of the closed question in place of a member.
+        let mut closed = vec!["executionId"];
+        closed.extend(fields::<ClosedQuestion>());
+        assert_fields(&question_closed(), &closed);
         assert_fields(&status_update()["anyOf"][1], fields::<RejectedExecute>());
     }
 

@@ -11,7 +11,7 @@ use crate::names::word;
 use crate::schema::{
     Object, count, described, exactly, flag, range, reference, text, with_default,
 };
-use crate::shared::{body_fields, expires_seconds, prompt, share_role};
+use crate::shared::{answer_fields, body_fields, expires_seconds, prompt, question_id, share_role};
 
 /// Returns the schemas of all requests, by name.
 pub(super) fn schemas() -> Map<String, Value> {
@@ -91,6 +91,10 @@ fn params(method: &str) -> Value {
             .setting("role", share_role())
             .setting("expiresSeconds", expires_seconds())
             .build(),
+        method::ANSWER => {
+            let object = of_execution().field("questionId", question_id("The question."));
+            answer_fields(object).build()
+        }
         // `ping` has no parameters.
         _ => Object::new("").closed().build(),
     }
@@ -176,6 +180,7 @@ fn meaning(name: &str) -> &'static str {
         method::EVENTS => "Returns a part of the CLI's stdout, in whole lines.",
         method::INPUT => "Sends lines to the CLI's stdin.",
         method::SHARE => "Returns a token that opens one execution.",
+        method::ANSWER => "Answers a question of an execution. The first valid answer counts.",
         _ => "Checks that the bridge answers.",
     }
 }
@@ -183,8 +188,8 @@ fn meaning(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use protocol::message::{
-        AttachParams, ControlParams, DetachParams, EventsParams, InputParams, ListParams,
-        PingParams, ShareParams, StatusParams,
+        AnswerParams, AttachParams, ControlParams, DetachParams, EventsParams, InputParams,
+        ListParams, PingParams, ShareParams, StatusParams,
     };
 
     use super::*;
@@ -201,6 +206,7 @@ mod tests {
         assert_fields(&params("events"), fields::<EventsParams>());
         assert_fields(&params("input"), fields::<InputParams>());
         assert_fields(&params("share"), fields::<ShareParams>());
+        assert_fields(&params("answer"), fields::<AnswerParams>());
         assert!(fields::<PingParams>().is_empty());
         assert_eq!(params("ping")["properties"], json!({}));
     }

@@ -229,11 +229,8 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<(), Self::Error> {
-        match message {
-            // The server sends no requests, so a response is unexpected and ignored.
-            ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => Ok(()),
-            message => self.inner.accept_message(id, message).await,
-        }
+        // A response to an `elicitation/create`. The library ignores others.
+        self.inner.accept_message(id, message).await
     }
 
     async fn create_standalone_stream(

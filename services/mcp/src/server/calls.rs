@@ -3,23 +3,27 @@
 use std::time::Duration;
 
 use client::{Client, Control};
-use protocol::ExecutionId;
 use protocol::rpc::OnDisconnect;
-use rmcp::model::{CallToolResponse, CreateTaskResult, Extensions, RequestId, RequestMetaObject};
+use protocol::{ExecutionId, PermissionPrompts};
+use rmcp::model::{
+    CallToolResponse, CreateTaskResult, Extensions, InputResponses, RequestId, RequestMetaObject,
+};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use crate::arguments::Arguments;
 use crate::caller::Caller;
+use crate::elicitation::RepeatedCall;
 use crate::failure::Failure;
 use crate::http::Charge;
 use crate::progress::Progress;
 use crate::requests::Handled;
 use crate::running_calls::StreamClosed;
 use crate::slots::Slots;
-use crate::{resources, results, run, tasks, tools, views};
+use crate::{elicitation, questions, resources, results, run, tasks, tools, views};
 
 /// The maximum time of one call of the tool `wait`, in seconds. It is below 60 s, after which some
 /// MCP clients abort every call.
@@ -33,6 +37,15 @@ const UNCHARGED_ID_BYTES: usize = 1024;
 /// UTF-8 character: with less, a reader could never advance past such a character.
 const MIN_OUTPUT_BYTES: u64 = 4;
 
+/// The parts of a request that repeats a call which ended with forms.
+#[derive(Debug, Default)]
+pub(super) struct Repeated {
+    /// The state from the end of that call. `None` for a first call.
+    pub(super) state: Option<String>,
+    /// The forms that the user has filled in.
+    pub(super) responses: InputResponses,
+}
+
 impl Server {
     /// Calls the tool of this name with the arguments of the request, and returns its result for
     /// the MCP client. Wrong arguments and refusals by the bridge are a [`Failure`].
@@ -40,12 +53,13 @@ impl Server {
         &self,
         name: &str,
         mut arguments: Arguments,
+        repeated: Repeated,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Failure> {
         let slots = &self.slots_of(&context.extensions);
         let result = match name {
-            tools::EXECUTE => return self.execute(arguments, context).await,
-            tools::START => results::status(&run::start(slots, arguments.start()?).await?),
+            tools::EXECUTE => return self.execute(arguments, repeated, context).await,
+            tools::START => results::status(&run::start(slots, arguments.start()?).await?, &[]),
             tools::WAIT => {
                 let id = arguments.execution_id()?;
                 let offset = arguments.take("offset")?;
@@ -56,12 +70,12 @@ impl Server {
                 let stream_closed = stream_closed(&context);
                 let wait = views::wait(slots, id, offset, time, progress, stream_closed);
                 let session_ended = session_ended(&context);
-                let (text, status) = tokio::select! {
+                let (text, status, questions) = tokio::select! {
                     biased;
                     () = session_ended.cancelled() => return Err(Failure::cancelled()),
                     result = self.until_stopped(&context, id, wait) => result?,
                 };
-                results::output(&text, &status)
+                results::output(&text, &status, &questions)
             }
             tools::OUTPUT => {
                 let id = arguments.execution_id()?;
@@ -72,12 +86,13 @@ impl Server {
                 let max = max.map_or(limit, |max| usize::try_from(max).unwrap_or(limit));
                 let output = views::output(slots, id, offset, max);
                 let (text, status) = self.until_stopped(&context, id, output).await?;
-                results::output(&text, &status)
+                results::output(&text, &status, &[])
             }
             tools::STATUS => {
                 let id = arguments.execution_id()?;
                 arguments.finish()?;
-                results::status(&tasks::status(slots, id).await?)
+                let (status, questions) = questions::with_status(slots, id).await?;
+                results::status(&status, &questions)
             }
             tools::LIST => {
                 let limit = arguments.number("limit", 1..=1000)?.unwrap_or(LIST);
@@ -88,7 +103,12 @@ impl Server {
             tools::CONTROL => {
                 let (id, action) = (arguments.execution_id()?, arguments.action()?);
                 arguments.finish()?;
-                results::status(&control(slots, id, action).await?)
+                results::status(&control(slots, id, action).await?, &[])
+            }
+            tools::ANSWER => {
+                let answer = arguments.answer()?;
+                let request = async |client: &Client| client.request(answer).await;
+                results::answered(&slots.request(request).await?)
             }
             // `call_tool` has refused unknown tools.
             other => {
@@ -107,11 +127,23 @@ impl Server {
     async fn execute(
         &self,
         arguments: Arguments,
+        repeated: Repeated,
         mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, Failure> {
         let slots = self.slots_of(&context.extensions);
         let mut execute = arguments.execute()?;
+        let repeated = match repeated.state.as_deref().map(RepeatedCall::read) {
+            Some(state) => {
+                let mut state = state?;
+                // The arguments are those of the first call, so the prompt does not run again.
+                execute.execution_id = Some(state.id);
+                state.respond(&slots, repeated.responses).await?;
+                Some(state)
+            }
+            None => None,
+        };
         let id = execute.ensure_id();
+        let repeated = repeated.unwrap_or_else(|| RepeatedCall::first(id));
         let ends_with_call = execute.on_disconnect == OnDisconnect::Cancel;
         let capabilities = context.client_capabilities();
         if capabilities.is_some_and(|c| c.supports_tasks()) && !ends_with_call {
@@ -128,9 +160,20 @@ impl Server {
             signals = signals.with_stream_closed(stream_closed.clone());
         }
         let charge = charge(&context);
+        let asks = execute.body.permission_prompts == PermissionPrompts::Ask
+            && elicitation::is_supported(&context);
+        let asks_with_result = elicitation::asks_with_result(&context);
         // The client chooses the size of the metadata, and the call may take hours.
         context.meta = RequestMetaObject::new();
-        let run = run::to_end(slots, execute, progress, signals, stream_closed, charge);
+        let (questions, changes) = mpsc::unbounded_channel();
+        let call = run::ExecuteCall {
+            progress,
+            signals,
+            stream_closed,
+            charge,
+            questions,
+        };
+        let run = run::to_end(slots.clone(), execute, call);
         // Checked after the registration: an earlier cancel is seen here, a later one reaches the
         // entry.
         if context.ct.is_cancelled() {
@@ -138,6 +181,16 @@ impl Server {
             return Err(Failure::cancelled());
         }
         let call = self.calls.spawn(run);
+        // In this task, because the library sends its requests on the stream of this call.
+        let ask = async {
+            match asks_with_result {
+                // The end of the call would cancel the execution.
+                true if asks && !ends_with_call => return repeated.forms(changes).await,
+                false if asks => elicitation::ask_all(&context.peer, &slots, id, changes).await,
+                _ => {}
+            }
+            std::future::pending().await
+        };
         let result = tokio::select! {
             biased;
             // The entry stays: `on_cancelled` removes it, or it is dropped with the session.
@@ -145,6 +198,11 @@ impl Server {
             // The execution continues: `RunningCalls` abandons the call when its session ends.
             () = self.stop.cancelled() => return Err(Failure::stopping(id)),
             result = call => result,
+            // The execution continues: the call leaves, as if its session had ended.
+            forms = ask => {
+                self.running.leave(&context.id);
+                return Ok(forms);
+            }
         };
         self.running.leave(&context.id);
         match result {
