@@ -2,8 +2,7 @@
 
 usage: examples.py DOCUMENT URL
 
-The prompts become directives of the stand-in CLI. The program with questions runs against a fake
-bridge, because the services ask none yet.
+The prompts become directives of the stand-in CLI. The operator must allow Bash.
 """
 
 import asyncio
@@ -12,25 +11,13 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
-
-from fake_bridge import FakeBridge, Plan
-
 PROMPTS = {
     '"Say hello"': '"@say hello"',
     '"Say hello, world"': '"@say hello, world"',
     '"Write a book"': '"@say begun\\n@silence 60"',
     '"Say one"': '"@say one"',
     '"Say two"': '"@say two"',
-    '"Run make"': '"@say x"',
-}
-QUESTION = {
-    "questionId": "q1",
-    "kind": "permission",
-    "tool": "Bash",
-    "title": "Run a command",
-    "input": {"command": "make"},
-    "askedAt": "2026-01-01T00:00:00Z",
+    '"Run make"': """'@ask Bash {"command":"make"}\\n@say done'""",
 }
 # The last lines of what each program prints, in order; None for one that depends on the run.
 EXPECTED = [
@@ -43,7 +30,7 @@ EXPECTED = [
     None,
     "-32003 not_found",
     "hello",
-    "hello, world",
+    'Bash: make\nallowed {"command":"make"}\ndone',
 ]
 
 
@@ -70,11 +57,7 @@ async def main(text: str, url: str) -> None:
     unused = [prompt for prompt in PROMPTS if prompt not in text]
     assert not unused, f"the page does not have the prompts {unused}"
     for program, expected in zip(programs, EXPECTED, strict=True):
-        if "on_question" in program:
-            async with FakeBridge(Plan(text="hello, world", question=QUESTION)) as fake:
-                printed = await run(program, fake.url)
-        else:
-            printed = await run(program, url)
+        printed = await run(program, url)
         assert expected is None or printed.endswith(expected), f"{printed!r} of:\n{program}"
     print(f"{len(programs)} programs")
 

@@ -28,6 +28,8 @@ class FakeBridge:
         """The close codes that clients have sent."""
         self.cancelled: set[str] = set()
         self.release = asyncio.Event()
+        self.waits = False
+        """Whether the execution has asked its question."""
         self.answers: list[Json] = []
         self.answered = asyncio.Event()
         self.decision: str | None = None

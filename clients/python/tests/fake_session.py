@@ -41,6 +41,10 @@ class Plan:
     kept_from: int = 0
     question: Json | None = None
     """A question that the execution asks before its last piece of output."""
+    unstored_answers: int = 0
+    """So many answers to the question cannot be stored."""
+    invalid_answers: bool = False
+    """Whether every answer is refused, because it does not fit the question."""
     heartbeat_ms: int = 15_000
 
 
@@ -134,12 +138,23 @@ class Session:
         return {}
 
     def answer(self, params: Json) -> Json | tuple[int, Json]:
-        if self.fake.decision not in (None, params["decision"]):
-            return -32008, {"reason": "wrong_state", "state": "running"}
         self.fake.answers.append(params)
+        if self.plan.unstored_answers > 0:
+            self.plan.unstored_answers -= 1
+            return -32005, {"reason": "spool_unwritable"}
+        if self.plan.invalid_answers:
+            return -32602, {"reason": "invalid_params"}
+        decision = self.fake.decision
+        if decision not in (None, params["decision"]):
+            closed = {"closedBy": "answer", "decision": decision, "principal": None}
+            return -32008, {"reason": "wrong_state", "state": "running", **closed}
         self.fake.decision = params["decision"]
         self.fake.answered.set()
-        return {"questionId": params["questionId"], "decision": params["decision"]}
+        return {
+            "questionId": params["questionId"],
+            "decision": params["decision"],
+            "principal": None,
+        }
 
     async def view(self, execution: str, offset: int) -> None:
         """Send the messages of a view, until the end or a cut."""
@@ -148,7 +163,11 @@ class Session:
 
     async def play(self, execution: str, offset: int) -> None:
         content = self.plan.text.encode()
-        await self.update(execution, "running")
+        question = self.plan.question
+        if question is not None and self.fake.waits and self.fake.decision is None:
+            await self.ask(execution, question)
+        else:
+            await self.update(execution, "running")
         if offset < self.plan.kept_from:
             await self.notify(
                 "gap", executionId=execution, **{"from": offset, "to": self.plan.kept_from}
@@ -159,8 +178,8 @@ class Session:
             rest = content[offset : offset + 4 * self.plan.piece]
             piece = rest.decode(errors="ignore")[: self.plan.piece]
             is_last = offset + len(piece.encode()) == len(content)
-            if self.plan.question is not None and is_last:
-                await self.ask(execution, self.plan.question)
+            if question is not None and is_last and self.fake.decision is None:
+                await self.ask(execution, question)
             common = {"executionId": execution, "type": "stdout"}
             await self.notify("output", **common, offset=offset, content=piece)
             offset += len(piece.encode())
@@ -173,12 +192,21 @@ class Session:
         await self.update(execution, state, outputBytes=offset, crc32=digest)
 
     async def ask(self, execution: str, question: Json) -> None:
-        if self.fake.decision is None:
-            await self.notify("question", executionId=execution, question=question)
+        """Ask, and wait for the answer."""
+        self.fake.waits = True
+        names = ("questionId", "kind", "tool", "title", "askedAt", "expiresAt")
+        listed = {name: question[name] for name in names}
+        await self.update(execution, "running", questions=[listed], questionsOpen=1)
+        await self.notify("question", executionId=execution, question=question)
         await self.fake.answered.wait()
-        closed = {"questionId": question["questionId"], "closedBy": "answer"}
         await self.notify(
-            "questionClosed", executionId=execution, **closed, decision=self.fake.decision
+            "questionClosed",
+            executionId=execution,
+            questionId=question["questionId"],
+            closedBy="answer",
+            decision=self.fake.decision,
+            principal=None,
+            closedAt="2026-01-01T00:00:01Z",
         )
 
     async def update(self, execution: str, state: str, **members: object) -> None:

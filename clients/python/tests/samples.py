@@ -42,6 +42,8 @@ def status(state: str = "running", execution_id: str = ID, **members: object) ->
         "usage": None,
         "costUsd": None,
         "permissionDenials": [],
+        "questions": [],
+        "questionsOpen": 0,
         "restarts": 0,
         "noiseLines": 0,
         "warnings": [],
@@ -74,23 +76,47 @@ def ended(text: str, execution_id: str = ID, **members: object) -> str:
     return update("completed", execution_id, **{**digest, **members})
 
 
-def question(question_id: str = "q1", **members: object) -> str:
-    asked = {
+def asked(question_id: str = "q1", **members: object) -> dict[str, Any]:
+    """Return a whole question object."""
+    return {
         "questionId": question_id,
         "kind": "permission",
         "tool": "Bash",
         "displayName": "Bash",
-        "title": "Run a command",
+        "title": "make",
         "description": None,
         "input": {"command": "make"},
         "inputBytes": 18,
-        "suggestions": [],
+        "suggestions": ["Bash(make)"],
         "agentId": None,
         "askedAt": "2026-01-01T00:00:00Z",
         "expiresAt": None,
         **members,
     }
-    return notification("question", executionId=ID, question=asked)
+
+
+def question(question_id: str = "q1", **members: object) -> str:
+    return notification("question", executionId=ID, question=asked(question_id, **members))
+
+
+def closed(question_id: str = "q1", decision: str = "allow") -> str:
+    """Return the end of a question by an answer."""
+    return notification(
+        "questionClosed",
+        executionId=ID,
+        questionId=question_id,
+        closedBy="answer",
+        decision=decision,
+        principal="ann",
+        closedAt="2026-01-01T00:00:01Z",
+    )
+
+
+def listing(*question_ids: str, opened: int | None = None) -> dict[str, Any]:
+    """Return the members of a status that lists these questions."""
+    names = ("questionId", "kind", "tool", "title", "askedAt", "expiresAt")
+    listed = [{name: asked(one)[name] for name in names} for one in question_ids]
+    return {"questions": listed, "questionsOpen": len(listed) if opened is None else opened}
 
 
 def result(request_id: object, value: object) -> str:

@@ -12,7 +12,9 @@ from cc_bridge import (
     OutputCheck,
     OutputError,
     ProtocolError,
+    Question,
     QuestionAsked,
+    QuestionClosed,
     QuestionEnded,
     StatusChanged,
     TooLargeError,
@@ -24,13 +26,14 @@ from samples import (
     ID,
     OTHER_ID,
     Played,
+    closed,
     ended,
     error,
+    listing,
     notification,
     output,
     question,
     result,
-    status,
     update,
 )
 
@@ -172,29 +175,89 @@ class RequestsTest(unittest.TestCase):
 
 
 class QuestionTest(unittest.TestCase):
-    def test_a_question_is_shown_once_also_after_a_reconnect(self) -> None:
+    def reconnected(self, *before: str) -> Played:
+        """Return a view that has these messages, and is attached again after a cut."""
         played = Played()
         played.accept()
-        played.play(question("q1"))
+        played.play(*before)
         played.machine.lost("cut", 0.2)
         played.machine.connected(1000)
-        [attach] = played.sent()
-        closed = notification(
-            "questionClosed",
-            executionId=ID,
-            questionId="q1",
-            closedBy="answer",
-            decision="allow",
-            principal="ann",
-        )
-        played.play(result(attach["id"], status()), question("q1"), question("q2"), closed)
-        items = played.read()
-        asked = [item.question for item in items if isinstance(item, QuestionAsked)]
-        self.assertEqual([item.question_id for item in asked], ["q1", "q2"])
-        self.assertEqual(asked[0].input, {"command": "make"})
-        last = items[-1]
+        played.accept()
+        played.read()
+        return played
+
+    def test_a_question_and_its_end_have_the_members_of_the_protocol(self) -> None:
+        played = Played()
+        played.accept()
+        played.play(question("q1"), closed("q1"))
+        _, first, last = played.read()
+        assert isinstance(first, QuestionAsked)
         assert isinstance(last, QuestionEnded)
-        self.assertEqual((last.closed.closed_by, last.closed.decision), ("answer", "allow"))
+        self.assertEqual(
+            first.question,
+            Question(
+                execution_id=ID,
+                question_id="q1",
+                kind="permission",
+                tool="Bash",
+                display_name="Bash",
+                title="make",
+                description=None,
+                input={"command": "make"},
+                input_bytes=18,
+                suggestions=("Bash(make)",),
+                agent_id=None,
+                asked_at="2026-01-01T00:00:00Z",
+                expires_at=None,
+            ),
+        )
+        expected = QuestionClosed("q1", "answer", "allow", "ann", "2026-01-01T00:00:01Z")
+        self.assertEqual(last.closed, expected)
+
+    def test_a_status_lists_open_questions(self) -> None:
+        played = Played()
+        played.accept()
+        played.play(update(**listing("q1", opened=2)))
+        *_, changed = played.read()
+        assert isinstance(changed, StatusChanged)
+        self.assertEqual(changed.status.questions_open, 2)
+        [listed] = changed.status.questions
+        self.assertEqual((listed.question_id, listed.title), ("q1", "make"))
+
+    def test_a_question_is_shown_once_also_after_a_reconnect(self) -> None:
+        played = self.reconnected(question("q1"))
+        played.play(update(**listing("q1", "q2")), question("q1"), question("q2"), closed("q1"))
+        _, asked, last = played.read()
+        assert isinstance(asked, QuestionAsked)
+        assert isinstance(last, QuestionEnded)
+        self.assertEqual((asked.question.question_id, last.closed.question_id), ("q2", "q1"))
+
+    def test_a_question_that_is_gone_after_a_reconnect_has_ended(self) -> None:
+        played = self.reconnected(question("q1"), question("q2"))
+        # The list may be shorter than the count of open questions.
+        played.play(update(**listing("q2", opened=17)))
+        [changed] = played.read()
+        self.assertIsInstance(changed, StatusChanged)
+        for _ in range(2):
+            played.play(update(**listing("q2")))
+        first, *others = played.read()
+        assert isinstance(first, QuestionEnded)
+        self.assertEqual(first.closed, QuestionClosed("q1", None, None, None, None))
+        self.assertEqual([type(event) for event in others], [StatusChanged, StatusChanged])
+        # The bridge announces the end of a question that this view has announced.
+        played.play(question("q2"), update(), closed("q2"))
+        _, last = played.read()
+        assert isinstance(last, QuestionEnded)
+        self.assertEqual(last.closed.closed_by, "answer")
+
+    def test_the_end_of_an_execution_ends_its_questions(self) -> None:
+        # A bridge that has lost the execution repeats its last status, and announces no end.
+        for again in ([], [question("q1")]):
+            played = self.reconnected(question("q1"))
+            played.play(*again, ended("", reason="lost", **listing("q1")))
+            first, last = played.read()
+            self.assertIsInstance(first, QuestionEnded)
+            self.assertIsInstance(last, Ended)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Questions against a fake bridge. The real services do not ask questions yet."""
+"""Questions against a fake bridge, with the faults that the services hardly ever have."""
 
 import asyncio
 import unittest
@@ -7,6 +7,7 @@ from typing import Any
 from cc_bridge import (
     Answer,
     Bridge,
+    InvalidParamsError,
     NotFoundError,
     Options,
     Question,
@@ -15,16 +16,10 @@ from cc_bridge import (
     QuestionEnded,
 )
 from fake_bridge import FakeBridge, Plan
+from samples import asked
 
 FAST = Options(first_delay=0.01, max_delay=0.05)
-QUESTION = {
-    "questionId": "q1",
-    "kind": "permission",
-    "tool": "Bash",
-    "title": "Run make",
-    "input": {"command": "make"},
-    "askedAt": "2026-01-01T00:00:00Z",
-}
+QUESTION = asked()
 
 
 def asking(**members: Any) -> FakeBridge:
@@ -43,7 +38,7 @@ class QuestionTest(unittest.IsolatedAsyncioTestCase):
             run = await bridge.execute("p", permission_prompts="ask", on_question=allow)
             self.assertEqual(await run.text(), "hello, world")
             self.assertEqual(fake.requests[0]["params"]["permissionPrompts"], "ask")
-            self.assertEqual([q.title for q in seen], ["Run make"])
+            self.assertEqual([q.title for q in seen], ["make"])
             [answer] = fake.answers
             expected = {"executionId": run.id, "questionId": "q1", "decision": "allow"}
             self.assertEqual(answer, expected)
@@ -91,6 +86,60 @@ class QuestionTest(unittest.IsolatedAsyncioTestCase):
                     self.assertEqual(event.closed.decision, "allow")
             async with asyncio.timeout(1):
                 await cancelled.wait()
+
+    async def test_an_answer_during_a_cut_cancels_the_callback(self) -> None:
+        calls, cancelled = 0, asyncio.Event()
+
+        async def think(_question: Question) -> Answer | None:
+            nonlocal calls
+            calls += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+            return None
+
+        async with asking() as fake, Bridge(fake.url, token=None, options=FAST) as bridge:
+            run = await bridge.execute("p", on_question=think)
+            ends = []
+            async for event in run.events():
+                if isinstance(event, QuestionAsked):
+                    await asyncio.sleep(0.05)
+                    # The answer of another client, which this one is not told.
+                    fake.decision = "deny"
+                    fake.cut_all()
+                if isinstance(event, QuestionEnded):
+                    ends.append(event.closed)
+            self.assertEqual([(end.question_id, end.closed_by) for end in ends], [("q1", None)])
+            async with asyncio.timeout(1):
+                await cancelled.wait()
+            self.assertEqual((calls, fake.answers), (1, []))
+
+    async def test_an_answer_that_cannot_be_stored_is_sent_again(self) -> None:
+        async def allow(_question: Question) -> Answer:
+            return Answer.allow()
+
+        async with (
+            asking(unstored_answers=2) as fake,
+            Bridge(fake.url, token=None, options=FAST) as bridge,
+        ):
+            run = await bridge.execute("p", on_question=allow)
+            self.assertEqual(await run.text(), "hello, world")
+            self.assertEqual([answer["decision"] for answer in fake.answers], ["allow"] * 3)
+
+    async def test_an_answer_that_does_not_fit_ends_the_run(self) -> None:
+        async def allow(_question: Question) -> Answer:
+            return Answer.allow(answers={"Which?": "A"})
+
+        async with (
+            asking(invalid_answers=True) as fake,
+            Bridge(fake.url, token=None, options=FAST) as bridge,
+        ):
+            run = await bridge.execute("p", on_question=allow)
+            with self.assertRaisesRegex(QuestionCallbackError, "Bash: make") as raised:
+                await run
+            self.assertIsInstance(raised.exception.__cause__, InvalidParamsError)
+            self.assertEqual(len(fake.answers), 1)
 
     async def test_a_late_answer_is_no_error(self) -> None:
         async def allow_late(_question: Question) -> Answer:

@@ -127,10 +127,14 @@ class ParametersTest(unittest.TestCase):
             Answer.deny("no").params("e", "q"),
             {"executionId": "e", "questionId": "q", "decision": "deny", "message": "no"},
         )
-        answer = Answer("allow", answers={"Which?": "A"}, remember=({"rule": 1},), interrupt=True)
-        params = answer.params("e", "q")
-        self.assertEqual(params["remember"], [{"rule": 1}])
-        self.assertEqual((params["answers"], params["interrupt"]), ({"Which?": "A"}, True))
+        ids = {"executionId": "e", "questionId": "q"}
+        allowed = Answer.allow(answers={"Which?": "A"}, remember=("Bash(ls)",))
+        expected = {"decision": "allow", "answers": {"Which?": "A"}, "remember": ["Bash(ls)"]}
+        self.assertEqual(allowed.params("e", "q"), {**ids, **expected})
+        changed = Answer.allow(updated_input={"command": "ls"}).params("e", "q")
+        self.assertEqual(changed["updatedInput"], {"command": "ls"})
+        stopped = Answer.deny(interrupt=True).params("e", "q")
+        self.assertEqual(stopped, {**ids, "decision": "deny", "interrupt": True})
 
 
 class BackoffTest(unittest.TestCase):

@@ -66,7 +66,14 @@ from cc_bridge.input_stream import InputStream
 from cc_bridge.options import Options
 from cc_bridge.output_tracker import OutputCheck, OutputTracker
 from cc_bridge.parameters import ExecuteOptions
-from cc_bridge.questions import Answer, AnswerResult, Question, QuestionCallback, QuestionClosed
+from cc_bridge.questions import (
+    Answer,
+    AnswerResult,
+    OpenQuestion,
+    Question,
+    QuestionCallback,
+    QuestionClosed,
+)
 from cc_bridge.results import Events, Greeting, Me, Page, Share
 from cc_bridge.run import Run
 from cc_bridge.status import ExecutionError, State, Status
@@ -109,6 +116,7 @@ __all__ = [
     "NotFoundError",
     "Notice",
     "OffsetNotKeptError",
+    "OpenQuestion",
     "Options",
     "Output",
     "OutputCheck",

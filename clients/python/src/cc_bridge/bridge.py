@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, Unpack
+from urllib.parse import quote
 
-from cc_bridge import fields
+from cc_bridge import claude_api, fields
 from cc_bridge.client import Client
-from cc_bridge.me import read_me
 from cc_bridge.options import tls_context
 from cc_bridge.parameters import ExecuteOptions, execute_params
-from cc_bridge.questions import Answer, AnswerResult, QuestionCallback, answer_result_from
-from cc_bridge.results import Events, Me, Page, Share, events_from, page_from, share_from
+from cc_bridge.questions import (
+    Answer,
+    AnswerResult,
+    Question,
+    QuestionCallback,
+    answer_result_from,
+    question_from,
+)
+from cc_bridge.results import Events, Me, Page, Share, events_from, me_from, page_from, share_from
 from cc_bridge.run import Run
 from cc_bridge.status import Status, status_from
 
@@ -169,7 +176,11 @@ class Bridge(Client):
         return share_from(await self.request("share", params))
 
     async def answer(self, execution_id: str, question_id: str, answer: Answer) -> AnswerResult:
-        """Answer a question. Raises :class:`WrongStateError` if another answer was first."""
+        """Answer a question. The answer is on disk when this returns.
+
+        The same answer again gets the same result. Raises :class:`WrongStateError` if the question
+        was closed otherwise: ``data`` has ``closedBy``, ``decision`` and ``principal``.
+        """
         params = answer.params(execution_id, question_id)
         return answer_result_from(await self.request("answer", params))
 
@@ -179,9 +190,23 @@ class Bridge(Client):
         A bridge does not forward this call. So the client calls the claude-api at this address,
         for example ``http://127.0.0.1:8002``, and sends it the token.
         """
+        return me_from(await self._get(api_url, "/v1/me"))
+
+    async def question(self, api_url: str, execution_id: str, question_id: str) -> Question:
+        """Return a question with its whole input, also after it was closed.
+
+        A message leaves out an input of more than 16 KiB. So the client calls the claude-api at
+        this address, as :meth:`me` does. Raises :class:`NotFoundError` without such a question.
+        """
+        identity = quote(execution_id.lower(), safe="")
+        path = f"/v1/executions/{identity}/questions/{quote(question_id, safe='')}"
+        return question_from(identity, await self._get(api_url, path))
+
+    async def _get(self, api_url: str, path: str) -> fields.Json:
         tls = tls_context(self._ca) if api_url.startswith("https:") else None
         timeout = self.options.connect_timeout
-        return await asyncio.to_thread(read_me, api_url, self._target.token, tls, timeout)
+        call = claude_api.get
+        return await asyncio.to_thread(call, api_url, path, self._target.token, tls, timeout)
 
     async def ping(self) -> None:
         """Return when the bridge has answered a ping."""

@@ -239,7 +239,8 @@ class GapError(BridgeError):
 
 
 class QuestionCallbackError(BridgeError):
-    """The callback for questions raised an exception, which is the cause of this one.
+    """The callback for questions raised an exception, or its answer was not accepted.
 
+    The exception of the callback, or the error of the bridge, is the cause of this one.
     The question stays open, and other clients can answer it.
     """

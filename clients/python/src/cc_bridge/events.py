@@ -70,7 +70,10 @@ class QuestionAsked:
 
 @dataclass(frozen=True, slots=True)
 class QuestionEnded:
-    """A question was answered, by anybody, or is no longer open for another reason."""
+    """A question was answered, by anybody, or is no longer open for another reason.
+
+    Yielded once for each question of the run, before :class:`Ended`.
+    """
 
     closed: QuestionClosed
 

@@ -71,6 +71,14 @@ def objects(members: Mapping[str, Any], name: str) -> tuple[Json, ...]:
     return tuple(value)
 
 
+def texts(members: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return a required list of strings."""
+    value = members.get(name)
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise wrong(name, "a list of strings", value)
+    return tuple(value)
+
+
 def optional_text(members: Mapping[str, Any], name: str) -> str | None:
     """Return a string, or None if it is null or absent."""
     return None if members.get(name) is None else text(members, name)

@@ -20,7 +20,7 @@ class ExecuteOptions(TypedDict, total=False):
     allowed_tools: Sequence[str] | None
     disallowed_tools: Sequence[str] | None
     permission_mode: str | None
-    permission_prompts: Literal["deny", "ask", "client"] | None
+    permission_prompts: Literal["deny", "ask"] | None
     max_turns: int | None
     max_budget_usd: float | None
     conversation: str | None

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from cc_bridge.errors import BridgeError, QuestionCallbackError, WrongStateError
+from cc_bridge.backoff import Backoff
+from cc_bridge.errors import BridgeError, NoAnswerError, QuestionCallbackError, WrongStateError
 from cc_bridge.events import Ended, QuestionAsked, QuestionEnded
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from cc_bridge.run_buffer import Item
 
 LOG = logging.getLogger("cc_bridge")
+FIRST_DELAY, MAX_DELAY = 0.2, 5.0
+"""The delays before an answer is sent again that the services could not take, in seconds."""
 
 SendAnswer = Callable[[str, str, "Answer"], Awaitable["AnswerResult"]]
 """Sends the answer to a question: the execution, the question, the answer."""
@@ -56,18 +59,42 @@ class QuestionDesk:
             task.cancel()
 
     async def _answer(self, question: Question) -> None:
+        name = f"{question.tool}: {question.title}"
         try:
             answer = await self._callback(question)
+        except Exception as error:  # noqa: BLE001 - any exception of the program is reported
+            self._failed(question, f"the callback failed for the question {name!r}: {error}", error)
+            return
+        try:
             if answer is not None:
-                await self._send(question.execution_id, question.question_id, answer)
+                await self._deliver(question, answer)
         except WrongStateError as error:
             LOG.debug("question %s was closed before: %s", question.question_id, error)
-        except Exception as error:  # noqa: BLE001 - any exception of the program is reported
-            name = question.title or question.tool
-            failure = QuestionCallbackError(
-                f"the callback failed for the question {name!r}: {error}"
-            )
-            failure.__cause__ = error
-            # This task ends on its own.
-            self._tasks.pop(question.question_id, None)
-            self._fail(failure)
+        except Exception as error:  # noqa: BLE001 - also an answer of a wrong type
+            text = f"the answer to the question {name!r} was not accepted: {error}"
+            self._failed(question, text, error)
+
+    async def _deliver(self, question: Question, answer: Answer) -> None:
+        """Send an answer until the bridge accepts it, or refuses it for good.
+
+        The same answer again has no further effect. This task is cancelled when the question is
+        closed.
+        """
+        backoff = Backoff(FIRST_DELAY, MAX_DELAY)
+        while True:
+            try:
+                await self._send(question.execution_id, question.question_id, answer)
+                return
+            except BridgeError as error:
+                if not error.is_transient and not isinstance(error, NoAnswerError):
+                    raise
+                LOG.debug("the answer to %s is sent again: %s", question.question_id, error)
+                delay = max(backoff.next_delay(), error.retry_after or 0.0)
+            await asyncio.sleep(delay)
+
+    def _failed(self, question: Question, text: str, cause: Exception) -> None:
+        failure = QuestionCallbackError(text)
+        failure.__cause__ = cause
+        # This task ends on its own.
+        self._tasks.pop(question.question_id, None)
+        self._fail(failure)

@@ -28,18 +28,33 @@ class Question:
     tool: str
     """The name of the tool that the CLI wants to use."""
     display_name: str | None
-    title: str | None
+    title: str
+    """One line that says what the tool would do, such as the command of Bash."""
     description: str | None
+    """The model's own description of the use, or the CLI's reason to ask."""
     input: fields.Json | None
-    """The input of the tool. None if it is too large for a notification."""
-    input_bytes: int | None
-    """The size of the input in bytes."""
-    suggestions: tuple[fields.Json, ...]
-    """The rules that an answer with ``remember`` can accept."""
+    """The input of the tool. None if it has more than 16 KiB; :meth:`Bridge.question` reads it."""
+    input_bytes: int
+    """The size of the input, in bytes of JSON."""
+    suggestions: tuple[str, ...]
+    """The rules that an answer with ``remember`` can accept, such as ``Bash(git status)``."""
     agent_id: str | None
+    """The sub-agent that asks; None in the main conversation."""
     asked_at: str
     expires_at: str | None
     """The time at which the question is denied; None if it waits without a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """An open question in a status: enough to list it, not to decide it."""
+
+    question_id: str
+    kind: str
+    tool: str
+    title: str
+    asked_at: str
+    expires_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +62,17 @@ class QuestionClosed:
     """The end of a question."""
 
     question_id: str
-    closed_by: str
-    """``answer``, ``timeout``, ``end`` or ``withdrawn``."""
+    closed_by: str | None
+    """``answer``, ``timeout``, ``end`` or ``withdrawn``.
+
+    None if the question was closed while the client had no view of the execution. The decision is
+    then not known either.
+    """
     decision: str | None
     """``allow`` or ``deny``; None if nobody decided."""
     principal: str | None
+    """The principal of the person who answered; None without tokens."""
+    closed_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +81,31 @@ class Answer:
 
     decision: Literal["allow", "deny"]
     message: str | None = None
-    """The text for the model, for example why a tool is denied."""
+    """The reason for a denial, which the model reads."""
     updated_input: Mapping[str, Any] | None = None
-    """Another input for the tool."""
+    """The input with which the tool runs instead. Only for an allowed permission."""
     answers: Mapping[str, str] | None = None
-    """For a choice: the label or a free text, by the text of the question."""
-    remember: Sequence[Mapping[str, Any]] | None = None
-    """Suggested rules that hold for the rest of the execution."""
+    """For an allowed choice: the label of an option, or a text, by the text of each question."""
+    remember: Sequence[str] = ()
+    """Entries of ``suggestions`` that hold for the rest of the execution."""
     interrupt: bool = False
-    """Whether a denial also interrupts the turn."""
+    """Whether the CLI also ends its turn. Only for a denial."""
 
     @classmethod
-    def allow(cls) -> Answer:
-        """Return the answer that allows the tool as it was asked."""
-        return cls("allow")
+    def allow(
+        cls,
+        *,
+        updated_input: Mapping[str, Any] | None = None,
+        answers: Mapping[str, str] | None = None,
+        remember: Sequence[str] = (),
+    ) -> Answer:
+        """Return the answer that allows the tool. Without arguments, it runs as it was asked."""
+        return cls("allow", updated_input=updated_input, answers=answers, remember=remember)
 
     @classmethod
-    def deny(cls, message: str | None = None) -> Answer:
-        """Return the answer that denies the tool, with a text for the model."""
-        return cls("deny", message=message)
+    def deny(cls, message: str | None = None, *, interrupt: bool = False) -> Answer:
+        """Return the answer that denies the tool, with a reason for the model."""
+        return cls("deny", message=message, interrupt=interrupt)
 
     def params(self, execution_id: str, question_id: str) -> fields.Json:
         """Return the params of the request ``answer``."""
@@ -91,7 +118,7 @@ class Answer:
             "message": self.message,
             "updatedInput": self.updated_input,
             "answers": self.answers,
-            "remember": None if self.remember is None else [*self.remember],
+            "remember": [*self.remember] or None,
             "interrupt": self.interrupt or None,
         }
         params.update((name, value) for name, value in optional.items() if value is not None)
@@ -113,19 +140,30 @@ QuestionCallback = Callable[[Question], Awaitable[Answer | None]]
 
 def question_from(execution_id: str, raw: Mapping[str, Any]) -> Question:
     """Return the question that the member ``question`` of a notification describes."""
-    suggestions = raw.get("suggestions")
     return Question(
         execution_id=execution_id,
         question_id=fields.text(raw, "questionId"),
         kind=fields.text(raw, "kind"),
         tool=fields.text(raw, "tool"),
         display_name=fields.optional_text(raw, "displayName"),
-        title=fields.optional_text(raw, "title"),
+        title=fields.text(raw, "title"),
         description=fields.optional_text(raw, "description"),
         input=fields.optional_object(raw, "input"),
-        input_bytes=fields.optional_integer(raw, "inputBytes"),
-        suggestions=() if suggestions is None else fields.objects(raw, "suggestions"),
+        input_bytes=fields.integer(raw, "inputBytes"),
+        suggestions=fields.texts(raw, "suggestions"),
         agent_id=fields.optional_text(raw, "agentId"),
+        asked_at=fields.text(raw, "askedAt"),
+        expires_at=fields.optional_text(raw, "expiresAt"),
+    )
+
+
+def open_question_from(raw: Mapping[str, Any]) -> OpenQuestion:
+    """Return the question that an entry of ``questions`` in a status describes."""
+    return OpenQuestion(
+        question_id=fields.text(raw, "questionId"),
+        kind=fields.text(raw, "kind"),
+        tool=fields.text(raw, "tool"),
+        title=fields.text(raw, "title"),
         asked_at=fields.text(raw, "askedAt"),
         expires_at=fields.optional_text(raw, "expiresAt"),
     )
@@ -138,6 +176,7 @@ def closed_from(raw: Mapping[str, Any]) -> QuestionClosed:
         closed_by=fields.text(raw, "closedBy"),
         decision=fields.optional_text(raw, "decision"),
         principal=fields.optional_text(raw, "principal"),
+        closed_at=fields.text(raw, "closedAt"),
     )
 
 

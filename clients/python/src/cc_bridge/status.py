@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cc_bridge import fields
+from cc_bridge.questions import OpenQuestion, open_question_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,10 @@ class Status:
     usage: fields.Json | None
     cost_usd: float | None
     permission_denials: tuple[fields.Json, ...]
+    questions: tuple[OpenQuestion, ...]
+    """The oldest 16 open questions."""
+    questions_open: int
+    """The count of open questions."""
     restarts: int
     noise_lines: int
     warnings: tuple[fields.Json, ...]
@@ -138,6 +143,8 @@ def status_from(raw: Mapping[str, Any]) -> Status:
         usage=fields.optional_object(raw, "usage"),
         cost_usd=fields.optional_number(raw, "costUsd"),
         permission_denials=fields.objects(raw, "permissionDenials"),
+        questions=tuple(map(open_question_from, fields.objects(raw, "questions"))),
+        questions_open=fields.integer(raw, "questionsOpen"),
         restarts=fields.integer(raw, "restarts"),
         noise_lines=fields.integer(raw, "noiseLines"),
         warnings=fields.objects(raw, "warnings"),

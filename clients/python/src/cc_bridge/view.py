@@ -21,8 +21,9 @@ from cc_bridge.events import (
     Reconnected,
     StatusChanged,
 )
+from cc_bridge.open_questions import OpenQuestions
 from cc_bridge.output_tracker import OutputCheck, OutputTracker
-from cc_bridge.questions import closed_from, question_from
+from cc_bridge.questions import QuestionClosed, closed_from, question_from
 from cc_bridge.status import status_from
 
 if TYPE_CHECKING:
@@ -69,16 +70,17 @@ class View:
         """Whether a cancel was sent. An execute without an answer is then not repeated."""
         self.last_heard: float = 0.0
         """The time of the last message about the view, on the caller's clock, in seconds."""
-        self._questions: set[str] = set()
+        self._questions = OpenQuestions()
 
-    def answered(self, result: Mapping[str, Any]) -> Event | None:
+    def answered(self, result: Mapping[str, Any]) -> list[Event]:
         """Handle the result of the execute or attach, which is a status object."""
         status = status_from(result)
+        self._questions.attached()
         first, self.accepted = not self.accepted, True
         quiet, self.attaches_quietly = self.attaches_quietly, False
         if first:
-            return Accepted(status)
-        return None if quiet else Reconnected()
+            return [Accepted(status)]
+        return [] if quiet else [Reconnected()]
 
     def refused(self, error: RpcError) -> Gap | None:
         """Handle the error of an execute or attach. If it is not raised, attach again.
@@ -97,8 +99,8 @@ class View:
             return None
         raise error
 
-    def notification(self, method: str, params: Mapping[str, Any]) -> Event | None:
-        """Handle a notification about the execution. Return the event for the run, or None.
+    def notification(self, method: str, params: Mapping[str, Any]) -> list[Event]:
+        """Handle a notification about the execution. Return the events for the run.
 
         Raises :class:`OutputError` if bytes were lost or changed, and :class:`ProtocolError` if
         the bridge broke the protocol.
@@ -109,19 +111,23 @@ class View:
             case "gap":
                 start, end = fields.integer(params, "from"), fields.integer(params, "to")
                 missing = self.output.gap(start, end)
-                return Gap(*missing) if missing else None
+                return [Gap(*missing)] if missing else []
             case "statusUpdate":
                 return self._status(params)
             case "notice":
-                return notice_from(params)
+                return [notice_from(params)]
             case "question":
-                return self._question(params)
+                question = question_from(self.execution_id, fields.obj(params, "question"))
+                is_new = self._questions.asked(question.question_id)
+                return [QuestionAsked(question)] if is_new else []
             case "questionClosed":
-                return QuestionEnded(closed_from(params))
+                closed = closed_from(params)
+                is_known = self._questions.closed(closed.question_id)
+                return [QuestionEnded(closed)] if is_known else []
             case _:
-                return None
+                return []
 
-    def _output(self, params: Mapping[str, Any]) -> Event | None:
+    def _output(self, params: Mapping[str, Any]) -> list[Event]:
         offset = fields.integer(params, "offset")
         try:
             content = fields.text(params, "content").encode()
@@ -129,7 +135,7 @@ class View:
             raise ProtocolError(f"an output has a lone surrogate: {error}") from None
         new = self.output.accept(offset, content)
         if not new:
-            return None
+            return []
         try:
             text = new.decode()
         except UnicodeDecodeError as error:
@@ -137,29 +143,27 @@ class View:
                 f"the output at byte {self.output.reached - len(new)} begins inside a character "
                 f"that was received differently: {error}"
             ) from None
-        return Output(self.output.reached - len(new), text)
+        return [Output(self.output.reached - len(new), text)]
 
-    def _status(self, params: Mapping[str, Any]) -> Event:
+    def _status(self, params: Mapping[str, Any]) -> list[Event]:
         status = status_from(params)
+        events: list[Event] = [
+            QuestionEnded(QuestionClosed(question_id, None, None, None, None))
+            for question_id in self._questions.closed_unseen(status)
+        ]
         if not status.is_terminal:
-            return StatusChanged(
+            changed = StatusChanged(
                 status=status,
                 word=fields.text(params, "status"),
                 elapsed_ms=fields.integer(params, "elapsedMs"),
                 upstream_unreachable=params.get("upstream") == "unreachable",
             )
+            return [*events, changed]
         # claude-api no longer knows the execution, so the bridge does not know the length.
         if status.reason == "lost":
-            return Ended(status, OutputCheck.UNKNOWN)
-        return Ended(status, self.output.finish(status.output_bytes, status.crc32))
-
-    def _question(self, params: Mapping[str, Any]) -> Event | None:
-        question = question_from(self.execution_id, fields.obj(params, "question"))
-        # Each new view repeats the open questions.
-        if question.question_id in self._questions:
-            return None
-        self._questions.add(question.question_id)
-        return QuestionAsked(question)
+            return [*events, Ended(status, OutputCheck.UNKNOWN)]
+        check = self.output.finish(status.output_bytes, status.crc32)
+        return [*events, Ended(status, check)]
 
 
 def notice_from(params: Mapping[str, Any]) -> Notice:

@@ -94,14 +94,14 @@ class Views:
         }
         view.opening = self._requests.add("attach", params, view)
 
-    def apply(self, view: View, handle: Callable[[], Event | None], size: int) -> None:
+    def apply(self, view: View, handle: Callable[[], list[Event]], size: int) -> None:
         """Handle a message with a view. An error, or the end of the execution, ends the view."""
         try:
-            event = handle()
+            events = handle()
         except BridgeError as error:
             self.end(view, error)
             return
-        if event is not None:
+        for event in events:
             self.emit(view, event, size)
 
     def emit(self, view: View, event: Event, size: int) -> None:

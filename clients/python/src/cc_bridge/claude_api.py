@@ -1,4 +1,4 @@
-"""The call ``GET /v1/me`` of claude-api, which a bridge does not forward."""
+"""Calls to the HTTP API of claude-api, which a bridge does not forward."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cc_bridge.errors import ConnectError, ProtocolError, SettingsError
+from cc_bridge.errors import BridgeError, ConnectError, NotFoundError, ProtocolError, SettingsError
 from cc_bridge.refusal import Peer
-from cc_bridge.results import Me, me_from
 
 if TYPE_CHECKING:
     import ssl
 
+    from cc_bridge import fields
     from cc_bridge.token import Token
 
-MAX_ANSWER_BYTES = 64 * 1024
+NOT_FOUND_CODE = -32003
+"""The code over WebSocket for an execution or a question that does not exist."""
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""The most bytes of an answer that are read. A question has at most 1 MiB of input."""
 
 
-def read_me(url: str, token: Token | None, tls: ssl.SSLContext | None, timeout: float) -> Me:
-    """Return the client as the claude-api at this address sees it. Blocks; uses no proxy.
+def get(
+    url: str, path: str, token: Token | None, tls: ssl.SSLContext | None, timeout: float
+) -> fields.Json:
+    """Return the JSON object at a path of the claude-api at this address. Blocks; uses no proxy.
 
-    Raises :class:`ConnectError` if the server refuses or does not answer.
+    Raises :class:`ConnectError` if the server refuses or does not answer, and
+    :class:`NotFoundError` if it does not know the execution or the question.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
@@ -38,7 +44,7 @@ def read_me(url: str, token: Token | None, tls: ssl.SSLContext | None, timeout: 
     )
     result: tuple[int, http.client.HTTPMessage, bytes] | ConnectError
     try:
-        connection.request("GET", "/v1/me", headers=headers)
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         result = response.status, response.headers, response.read(MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as error:
@@ -50,11 +56,20 @@ def read_me(url: str, token: Token | None, tls: ssl.SSLContext | None, timeout: 
         raise result
     status, answer_headers, body = result
     if status != http.client.OK:
-        raise peer.refused(status, dict(answer_headers.items()), body)
+        raise refused(peer, status, dict(answer_headers.items()), body)
     try:
         raw = json.loads(body)
     except ValueError:
         raw = None
     if not isinstance(raw, dict):
         raise ProtocolError(f"the answer of {peer.url} is not an object")
-    return me_from(raw)
+    return raw
+
+
+def refused(peer: Peer, status: int, headers: dict[str, str], body: bytes) -> BridgeError:
+    """Return the error for an answer with another status than 200."""
+    error = peer.refused(status, headers, body)
+    if status == http.client.NOT_FOUND and error.data.get("type") == "not-found":
+        detail = str(error.data.get("detail"))
+        return NotFoundError(NOT_FOUND_CODE, detail, {"reason": "not_found"})
+    return error
