@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import anyio
 from mcp import Client, StdioServerParameters
-from mcp_types import Request, Result
+from mcp_types import ElicitResult, Request, Result
 from pydantic import TypeAdapter
 
 TASKS = "io.modelcontextprotocol/tasks"
@@ -49,7 +49,8 @@ async def until(client, execution, state):
 async def tools(client):
     """Lists and calls every tool."""
     listed = {tool.name for tool in (await client.list_tools()).tools}
-    assert listed == {"execute", "start", "wait", "status", "output", "list", "control"}, listed
+    names = {"execute", "start", "wait", "status", "output", "list", "control", "answer"}
+    assert listed == names, listed
 
     result = await client.call_tool("execute", {"prompt": "@say caf\u00e9 \u20ac done"})
     assert not result.is_error and result.content[0].text == "caf\u00e9 \u20ac done", result
@@ -138,6 +139,45 @@ async def progress(client):
     assert len(values) >= 8, seen
     messages = {message for _, message in seen}
     assert any("Bash" in message for message in messages), messages
+
+
+ASKING = {"prompt": '@ask Bash {"command": "rm x"}', "permissionPrompts": "ask"}
+
+
+async def questions(client):
+    """A question is in the results, and the tool `answer` answers it."""
+    for decision, said in [("allow", "allowed"), ("deny", "denied")]:
+        execution = (await call(client, "start", **ASKING))["executionId"]
+        with anyio.fail_after(20):
+            while not (await call(client, "status", executionId=execution))["questions"]:
+                await anyio.sleep(0.02)
+        seen = await call(client, "wait", executionId=execution)
+        asked = seen["status"]["questions"][0]
+        assert asked["input"] == {"command": "rm x"} and not seen["ended"], seen
+        chosen = {"executionId": execution, "questionId": asked["questionId"], "decision": decision}
+        assert (await call(client, "answer", **chosen))["decision"] == decision
+        ended = await call(client, "wait", executionId=execution, maxSeconds=20)
+        assert ended["ended"] and ended["text"].startswith(said), ended
+
+
+FORMS = []
+
+
+async def fill_in(_context, params):
+    """The user of the client: allows the first question, and denies the second."""
+    FORMS.append(params)
+    decision = "allow" if len(FORMS) == 1 else "deny"
+    return ElicitResult(action="accept", content={"decision": decision, "message": "no"})
+
+
+async def form(client):
+    """The user of the client decides with a form, during the call."""
+    prompt = ASKING["prompt"] + '\n@ask Bash {"command": "ls"}'
+    result = await call(client, "execute", prompt=prompt, permissionPrompts="ask")
+    said = result["text"].split("\n")
+    assert said[0] == 'allowed {"command":"rm x"}' and said[-2] == "denied no", result
+    assert len(FORMS) == 2 and "rm x" in FORMS[0].message, FORMS
+    assert FORMS[0].requested_schema["required"] == ["decision"], FORMS[0]
 
 
 async def cancel(client, path):
@@ -276,6 +316,8 @@ def task_extension():
 
 async def main(transport, target, name, *arguments):
     more = {"extensions": [task_extension()]} if name == "tasks" else {}
+    if name == "form":
+        more["elicitation_callback"] = fill_in
     async with connect(transport, target, **more) as client:
         version = client.session.protocol_version
         assert (version < "2026") == (transport == "legacy"), version

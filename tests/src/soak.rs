@@ -14,6 +14,10 @@
 //! soak checks that no two executions of one conversation run at the same time. It has no full
 //! disk.
 //!
+//! Some executions ask. The clients answer in every way: over both services, twice, at the same time
+//! with different answers, after the end, or never. The output must have the outcome of the answer
+//! that was confirmed.
+//!
 //! The clients belong to three principals, which use the same names of lanes and workspaces. All
 //! that a client receives is searched for what belongs to the other principals, and each count of
 //! waiting executions is compared with the principal's own. Clients also make requests about
@@ -27,6 +31,7 @@ mod attack;
 mod audit;
 mod chaos;
 mod deeds;
+mod dialogue;
 mod exchange;
 mod execution;
 mod family;
@@ -39,6 +44,8 @@ mod pages;
 mod plan;
 mod plant;
 mod principal;
+mod questions;
+mod rescue;
 mod stuck;
 mod survey;
 mod view;
@@ -59,8 +66,9 @@ use crate::harness::{Stack, StackOptions, Tokens};
 
 /// claude-api frees older output beyond this size, which makes gaps.
 const KEPT_BYTES: u64 = 3 << 20;
-/// The time for all executions and clients to end after the last fault.
-const SETTLE: Duration = Duration::from_secs(60);
+/// The time for all executions and clients to end after the last fault. The soak itself leaves
+/// questions open in the first part of it.
+const SETTLE: Duration = Duration::from_secs(60).saturating_add(rescue::HOLD);
 
 /// The options of a run.
 #[derive(Debug, Clone)]
@@ -138,7 +146,13 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
         return world.finish(&stack);
     }
     world.set_phase(Phase::Settle);
-    world.say("the faults are over; waiting for all executions and clients to end");
+    world.say("the faults are over; the bridge is restarted while questions are open");
+    let restart = chaos::ends::restart_while_asking(&world, &mut stack.bridge);
+    if let Err(panic) = AssertUnwindSafe(restart).catch_unwind().await {
+        world.violate("the services", panic_message(panic.as_ref()));
+    }
+    world.begin_calm();
+    world.say("waiting for all executions and clients to end");
     let settled = tokio::time::timeout(SETTLE, async {
         for actor in actors {
             if let Err(error) = actor.await {
@@ -150,7 +164,9 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
     if settled.is_err() {
         world.violate(
             "the run",
-            "a minute after the last fault, clients still wait for the end of executions",
+            &format!(
+                "{SETTLE:?} after the last fault, clients still wait for the end of executions"
+            ),
         );
     }
     audit::all_ended(&world).await;
@@ -182,6 +198,8 @@ fn stack_options(tokens: Option<Tokens>) -> StackOptions {
     options
         .proxies()
         .api(format!("--kept-bytes={KEPT_BYTES}"))
+        // The ceiling of the tools that executions may ask for.
+        .api("--allowed-tools=Bash")
         .api("--kill-ms=500")
         .api("--drain-ms=500")
         .api("--linger-ms=1000")

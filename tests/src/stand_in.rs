@@ -9,6 +9,8 @@
 //! * refuses an unknown flag (code 1, text on stderr), a blank prompt, a `--session-id` that is in
 //!   use, and an unknown `--resume` (it keeps a file per session in its configuration directory);
 //! * answers each `user` line as a turn with its own `result`, and ends at the end of stdin;
+//! * asks for a permission with a `control_request` and waits (`@ask`), if it was started with
+//!   `--permission-prompt-tool=stdio`;
 //! * exits with 143 on SIGTERM (unless `@ignore-term`);
 //! * treats a prompt that starts with `/` as a local command, unless `client_composed` is true.
 //!
@@ -18,6 +20,7 @@
 //!
 //! The model's name selects behaviour before the prompt: `--model=never-read-stdin` never reads.
 
+mod ask;
 pub mod flags;
 mod lines;
 mod output;
@@ -25,6 +28,7 @@ mod processes;
 mod run;
 pub mod script;
 mod session;
+mod stdin;
 mod turn;
 
 pub use run::main;

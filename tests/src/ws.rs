@@ -5,6 +5,7 @@
 pub mod checker;
 mod client;
 pub(crate) mod closing;
+mod questions;
 pub mod raw;
 mod reader;
 pub mod status;

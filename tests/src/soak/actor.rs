@@ -8,6 +8,7 @@ mod births;
 mod feed;
 mod link;
 mod nuisances;
+pub(super) mod questions;
 mod reads;
 mod received;
 
@@ -44,9 +45,10 @@ pub(super) async fn run(world: Arc<World>, number: usize, seed: u64) {
         link: None,
         views: HashMap::new(),
         burns: 0,
+        has_asked: false,
     };
     while actor.world.phase() < Phase::Over {
-        if actor.world.phase() == Phase::Settle && actor.is_done() {
+        if actor.world.calm_since().is_some() && actor.is_done() {
             return actor.leave().await;
         }
         actor.step().await;
@@ -63,6 +65,8 @@ struct Actor {
     views: HashMap<String, View>,
     /// The ids of other principals that it has burned.
     burns: u32,
+    /// Whether it has asked after the last fault.
+    has_asked: bool,
 }
 
 impl Actor {
@@ -85,10 +89,16 @@ impl Actor {
                 Err(rule) => return self.lost(rule),
             }
         }
+        if let Err(rule) = self.check_announcements() {
+            return self.lost_with(&rule);
+        }
         if self.world.under_fire() {
             self.act().await;
         } else {
             self.view_again().await;
+            if self.world.phase() == Phase::Settle {
+                self.ask_at_the_end().await;
+            }
         }
     }
 
@@ -108,7 +118,10 @@ impl Actor {
             self.violate(&rule);
         }
         self.link = None;
-        self.views.values_mut().for_each(|view| view.active = false);
+        for view in self.views.values_mut() {
+            view.active = false;
+            view.attached_at = None;
+        }
     }
 
     fn violate(&self, rule: &str) {

@@ -23,6 +23,8 @@ pub(super) enum Attack {
     Input,
     Events,
     Share,
+    /// An answer to a question.
+    Answer,
     /// A list that begins behind the execution.
     ListBefore,
     /// A new execution that continues it.
@@ -35,7 +37,7 @@ pub(super) enum Attack {
     Conflict,
 }
 
-const ATTACKS: [Attack; 14] = [
+const ATTACKS: [Attack; 15] = [
     Attack::Status,
     Attack::Attach,
     Attack::Detach,
@@ -45,6 +47,7 @@ const ATTACKS: [Attack; 14] = [
     Attack::Input,
     Attack::Events,
     Attack::Share,
+    Attack::Answer,
     Attack::ListBefore,
     Attack::Continue,
     Attack::Converse,
@@ -68,12 +71,14 @@ impl Attack {
     }
 
     /// Returns the method and the parameters of the request about an execution. `new` is an id for
-    /// an execution that would be created, and `offset` that of the input.
+    /// an execution that would be created, `question` that of the answered question, and `offset`
+    /// that of the input.
     pub(super) fn request(
         self,
         id: &str,
         victim: &Execution,
         new: &str,
+        question: &str,
         offset: u64,
     ) -> (&'static str, Value) {
         let about = json!({"executionId": id});
@@ -91,6 +96,10 @@ impl Attack {
             ),
             Self::Events => ("events", about),
             Self::Share => ("share", json!({"executionId": id, "role": "control"})),
+            Self::Answer => (
+                "answer",
+                json!({"executionId": id, "questionId": question, "decision": "allow"}),
+            ),
             Self::ListBefore => ("list", json!({"before": id})),
             Self::Continue => (
                 "execute",

@@ -2,6 +2,7 @@
 //! once, and it left no process.
 
 mod late;
+mod questions;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -154,6 +155,7 @@ async fn read_again(world: &World, execution: &Execution) -> Result<(), String> 
         ));
     }
     world.judge(execution, &status, !deleted)?;
+    questions::read_again(world, execution).await?;
     let kept = status["keptFrom"].as_u64().unwrap_or_default();
     let answer = read(format!("{path}/output?offset={kept}")).await?;
     if answer.code != 200 {
@@ -203,6 +205,9 @@ fn deltas(execution: &Execution, output: &[u8], status: &Value) -> Result<(), St
                     .as_bytes(),
             );
         }
+    }
+    if execution.dialogue().is_some() {
+        return execution.follows_answers(&text, false, Some(status), &execution.facts());
     }
     let whole = status["state"] == "completed";
     let good = |due: &[u8]| due.starts_with(&text) && (!whole || due.len() == text.len());

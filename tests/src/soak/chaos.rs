@@ -1,7 +1,7 @@
 //! Makes the faults on each hop and to the processes, each from its own stream of random choices.
 //! Only faults with an effect count.
 
-mod ends;
+pub(super) mod ends;
 
 use std::time::Duration;
 

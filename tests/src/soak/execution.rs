@@ -10,7 +10,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{input::Input, known::Known, plan::Plan};
+use super::{dialogue::Dialogue, input::Input, known::Known, plan::Plan, questions::Questions};
+
 /// The changing facts about an execution: what clients did to it, and what they received.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -37,6 +38,8 @@ pub(super) struct Facts {
     pub(super) continued_by: Option<String>,
     /// The input of its clients, if it has any.
     pub(super) input: Option<Input>,
+    /// Its questions, if it asks.
+    pub(super) questions: Questions,
     /// For each plan, whether the received output contradicts it.
     ruled_out: Vec<bool>,
     known: Known,
@@ -77,6 +80,12 @@ impl Execution {
         }
         if plan.input.is_some() {
             params["input"] = "stream".into();
+        }
+        if let Some(dialogue) = &plan.dialogue {
+            params["permissionPrompts"] = "ask".into();
+            if let Some(timeout) = dialogue.timeout {
+                params["questionTimeoutSeconds"] = timeout.into();
+            }
         }
         let facts = Facts {
             may_cancel: extra["onDisconnect"] == "cancel",
@@ -161,6 +170,17 @@ impl Execution {
     pub(super) fn is_done(&self) -> bool {
         let facts = self.facts();
         facts.terminal.is_some() || facts.refused
+    }
+
+    /// Returns the id of a question that a client has seen; `None` without any.
+    pub(super) fn any_question(&self) -> Option<String> {
+        let facts = self.facts();
+        facts.questions.all().first().map(|one| one.id.clone())
+    }
+
+    /// Returns what the CLI may ask; `None` if it asks nothing.
+    pub(super) fn dialogue(&self) -> Option<&Dialogue> {
+        self.plans.iter().find_map(|plan| plan.dialogue.as_deref())
     }
 
     pub(super) fn events(&self) -> bool {

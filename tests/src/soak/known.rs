@@ -10,6 +10,12 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Returns the bytes from the first one on, up to an unknown one.
+    pub(super) fn beginning(&self) -> &[u8] {
+        let end = self.seen.iter().position(|seen| !seen);
+        &self.bytes[..end.unwrap_or(self.bytes.len())]
+    }
+
     /// Adds the bytes that a viewer received at an offset.
     ///
     /// # Errors
@@ -43,7 +49,9 @@ mod tests {
     fn a_byte_that_differs_between_viewers_is_found() {
         let mut known = Known::default();
         assert_eq!(known.take(4, b"efgh"), Ok(()));
+        assert_eq!(known.beginning(), b"");
         assert_eq!(known.take(0, b"abcdef"), Ok(()));
+        assert_eq!(known.beginning(), b"abcdefgh");
         assert_eq!(known.take(6, b"gX"), Err(7));
     }
 }

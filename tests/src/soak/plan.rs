@@ -1,12 +1,14 @@
 //! A random prompt for the stand-in, and the known result of its run. Derived from the stand-in's
 //! table of directives, not from the code under test.
 
+mod asking;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
+use super::dialogue::{Dialogue, Fit, Outcome};
 use writer::Writer;
 
 /// The answer when a policy continues a conversation: claude-api's prompt has no directive, so the
@@ -30,10 +32,12 @@ pub(super) struct Plan {
     pub(super) input: Option<Arc<str>>,
     /// Whether the output is event lines instead of text.
     pub(super) events: bool,
-    /// The whole output in format `text`.
+    /// The whole output in format `text`. Empty if it asks.
     pub(super) text: Arc<[u8]>,
-    /// The joined deltas: the text without the separators between blocks.
+    /// The joined deltas: the text without the separators between blocks. Empty if it asks.
     pub(super) deltas: Arc<[u8]>,
+    /// The text and the questions of a plan that asks; `None` for others.
+    pub(super) dialogue: Option<Arc<Dialogue>>,
     pub(super) ending: Ending,
     /// The limit in seconds of running time.
     pub(super) deadline: Option<u64>,
@@ -109,6 +113,7 @@ impl Plan {
             events,
             text: writer.text.into(),
             deltas: writer.deltas.into(),
+            dialogue: None,
             ending,
             deadline,
             longest: deadline.map_or(longest, Duration::from_secs),
@@ -121,9 +126,24 @@ impl Plan {
             prompt: String::new(),
             text: CONTINUED.as_bytes().into(),
             deltas: CONTINUED.as_bytes().into(),
+            dialogue: None,
             ending: Ending::Completed,
             longest: Duration::ZERO,
             ..self.clone()
+        }
+    }
+
+    /// Compares a text with the plan. `outcomes` are the possible ones of each question.
+    /// `separated`: the text has a blank line between blocks, as in format `text`.
+    pub(super) fn fit(&self, text: &[u8], separated: bool, outcomes: &[Vec<Outcome>]) -> Fit {
+        if let Some(dialogue) = &self.dialogue {
+            return dialogue.fit(text, separated, outcomes);
+        }
+        let due = if separated { &self.text } else { &self.deltas };
+        Fit {
+            begins: due.starts_with(text),
+            whole: **due == *text,
+            cut: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{
     principal::{MARKS, Principal},
+    view::View,
     world::World,
 };
 
@@ -26,6 +27,11 @@ pub enum Plant {
     TwoAtOnce,
     /// `continuedBy` is missing.
     LostLink,
+    /// The CLI gets another answer than the one that is confirmed, with the same decision.
+    AnswerTwice,
+    /// After its restart, the bridge does not announce to a view the questions that are open
+    /// already.
+    QuestionLost,
     /// A status has the id of an execution of another principal.
     ForeignId,
     /// A position in the queue counts an execution of another principal.
@@ -88,6 +94,51 @@ pub(super) fn leak(
         _ => return None,
     }
     Some(message.to_string())
+}
+
+/// Returns the answer that claude-api gets in place of one. Without the bug it is the same.
+pub(super) fn second_answer(world: &World, answer: &Value) -> Value {
+    let mut answer = answer.clone();
+    if world.plant() != Some(Plant::AnswerTwice) {
+        return answer;
+    }
+    if answer["decision"] == "deny" && answer["interrupt"] != true {
+        answer["message"] = "another message".into();
+    } else if answer["updatedInput"].is_object() {
+        answer["updatedInput"] = serde_json::json!({"command": "another one"});
+    }
+    answer
+}
+
+/// Returns whether a bridge with the bug would not have sent a notification. `view` returns the
+/// client's view of an execution.
+pub(super) fn is_forgotten<'a>(
+    world: &World,
+    message: &Value,
+    view: impl Fn(&str) -> Option<&'a View>,
+) -> bool {
+    let is_planted = world.plant() == Some(Plant::QuestionLost) && world.bridge_was_restarted();
+    let params = &message["params"];
+    let Some(view) = params["executionId"]
+        .as_str()
+        .filter(|_| is_planted)
+        .and_then(view)
+    else {
+        return false;
+    };
+    match message["method"].as_str() {
+        Some("question") => {
+            let asked = params["question"]["askedAt"].as_str();
+            let asked = asked.and_then(|at| at.parse::<jiff::Timestamp>().ok());
+            asked.is_some_and(|asked| asked < view.began)
+        }
+        // No client is told the end of a question that it does not know.
+        Some("questionClosed") => {
+            let id = params["questionId"].as_str().unwrap_or_default();
+            !view.announced.contains(id)
+        }
+        _ => false,
+    }
 }
 
 /// Changes a status as the bug would.

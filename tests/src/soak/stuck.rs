@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SLOTS: usize = 8;
 /// The slots of each of several principals (docs/protocol.md, "Token file", `running`).
 const SLOTS_EACH: usize = SLOTS / 2;
+/// The default of `waitingExecutions`: so many that wait for a person need no slot.
+const WAITING: usize = 16;
 
 /// Since when each execution is queued without a reason, under this claude-api.
 #[derive(Debug, Default)]
@@ -52,12 +54,14 @@ impl Stuck {
 /// principals is two lanes. The list is sorted, newest first.
 fn idle(list: &[Value]) -> Vec<&str> {
     let runs = |one: &Value| matches!(one["state"].as_str(), Some("running" | "paused"));
+    let asks = |one: &Value| one["questionsOpen"].as_u64().is_some_and(|open| open > 0);
     let queued = |one: &Value| one["state"] == "queued";
-    if list.iter().filter(|one| runs(one)).count() >= SLOTS {
+    let waiting = list.iter().filter(|one| asks(one)).count().min(WAITING);
+    if list.iter().filter(|one| runs(one)).count() >= SLOTS + waiting {
         return Vec::new();
     }
     let is_full = |principal: &Value| {
-        let own = |one: &&Value| runs(one) && one["principal"] == *principal;
+        let own = |one: &&Value| runs(one) && !asks(one) && one["principal"] == *principal;
         principal.is_string() && list.iter().filter(own).count() >= SLOTS_EACH
     };
     let waits_for = |(at, one): (usize, &Value), (place, other): (usize, &Value)| {
@@ -121,6 +125,12 @@ mod tests {
         assert!(
             idle(&part).is_empty(),
             "all slots of the principal are in use"
+        );
+        part[0]["questionsOpen"] = 1.into();
+        assert_eq!(
+            idle(&part),
+            ["first"],
+            "an execution that asks needs no slot"
         );
         let mut later = first.clone();
         later["notBefore"] = "2030-01-01T00:00:00Z".into();

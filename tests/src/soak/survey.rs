@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     exchange::Call,
     execution::Execution,
-    family,
+    family, rescue,
     stuck::Stuck,
     world::{Phase, World},
 };
@@ -154,7 +154,7 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
         .is_some_and(|at| at <= Instant::now());
     let path = format!("/v1/executions/{}", execution.id);
     let owner = world.owner(execution);
-    let asked = Timestamp::now();
+    let (asked, sent) = (Timestamp::now(), Instant::now());
     let resumed = if due {
         let call = Call::own(Method::POST, format!("{path}/resume"));
         let answer = world.exchange(owner, &call).await;
@@ -181,6 +181,7 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
         );
     }
     overdue(world, execution, &status);
+    rescue::tend(world, execution, &status, sent).await;
     if status["state"] == "running" && execution.born.elapsed() > UNFED {
         feed(world, execution).await;
     }

@@ -1,7 +1,8 @@
 //! One client's view of one execution, joined over all its connections.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::execution::Execution;
@@ -23,6 +24,14 @@ pub(super) struct View {
     last_gap: u64,
     /// Whether the next output is the first after an attach from an offset.
     pub(super) resumed: bool,
+    /// When the present view of this connection began; `None` before its answer.
+    pub(super) attached_at: Option<Instant>,
+    /// The same on the clock of claude-api.
+    pub(super) began: Timestamp,
+    /// The questions that the present view has announced.
+    pub(super) announced: HashSet<String>,
+    /// Those of them whose end it has told.
+    pub(super) closed: HashSet<String>,
 }
 
 impl View {
@@ -37,12 +46,20 @@ impl View {
             skip,
             last_gap: 0,
             resumed: false,
+            attached_at: None,
+            began: Timestamp::MIN,
+            announced: HashSet::new(),
+            closed: HashSet::new(),
         }
     }
 
     /// Handles the answer to an attach: the output begins at this offset, or a few bytes before it.
     pub(super) fn attached(&mut self, offset: Option<u64>) {
         let offset = offset.unwrap_or(0);
+        self.attached_at = Some(Instant::now());
+        self.began = Timestamp::now();
+        self.announced.clear();
+        self.closed.clear();
         self.resumed = offset > 0;
         self.ended = false;
         if offset > self.reach {

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -80,6 +80,10 @@ pub(super) struct World {
     pub(super) full_lanes: AtomicU64,
     /// Requests about executions of other principals that were refused as they must be.
     pub(super) attacks: AtomicU64,
+    /// The number of restarts of the bridge.
+    pub(super) bridge_restarts: AtomicU64,
+    /// When the last fault was over, and the last restart of the bridge.
+    calm_since: OnceLock<Instant>,
     /// Starts of claude-api after which all earlier executions got their end in time.
     pub(super) recoveries: AtomicU64,
     /// The services' process ids, 0 while one is down.
@@ -131,6 +135,8 @@ impl World {
             unavailable: AtomicU64::new(0),
             full_lanes: AtomicU64::new(0),
             attacks: AtomicU64::new(0),
+            bridge_restarts: AtomicU64::new(0),
+            calm_since: OnceLock::new(),
             recoveries: AtomicU64::new(0),
             api_pid: AtomicI32::new(stack.api.pid()),
             bridge_pid: AtomicI32::new(stack.bridge.pid()),
@@ -145,6 +151,21 @@ impl World {
 
     pub(super) fn set_phase(&self, phase: Phase) {
         self.phase.send_replace(phase);
+    }
+
+    /// Records that no fault and no restart follows.
+    pub(super) fn begin_calm(&self) {
+        self.calm_since.get_or_init(Instant::now);
+    }
+
+    /// Returns since when there are no more faults and restarts; `None` while they are made.
+    pub(super) fn calm_since(&self) -> Option<Instant> {
+        self.calm_since.get().copied()
+    }
+
+    /// Returns whether the bridge was restarted.
+    pub(super) fn bridge_was_restarted(&self) -> bool {
+        self.bridge_restarts.load(Ordering::Relaxed) > 0
     }
 
     /// Returns whether the run needs more faults. It needs none after an injected bug is found.

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-const WITH_VALUE: [&str; 24] = [
+const WITH_VALUE: [&str; 25] = [
     "input-format",
     "output-format",
     "setting-sources",
     "permission-mode",
     "permission-prompts",
+    "permission-prompt-tool",
     "allowedTools",
     "allowed-tools",
     "disallowedTools",

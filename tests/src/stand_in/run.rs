@@ -1,7 +1,7 @@
 //! One run of the stand-in: flags, stdin, the turns, the end.
 
 use std::{
-    io::{BufRead, Write},
+    io::Write,
     process::ExitCode,
     sync::{
         Arc,
@@ -13,12 +13,14 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
+    ask,
     flags::Flags,
     lines::{self, Lines},
     output::Output,
     processes,
     script::{self, ResultKind, Script, Step},
     session::{Refused, Session},
+    stdin::{Messages, Read},
     turn::Turn,
 };
 
@@ -58,6 +60,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         flags: &flags,
         obeys_term,
         out: Output::default(),
+        messages: Messages::new(),
         results: 0,
     };
     match Session::open(&flags) {
@@ -87,6 +90,7 @@ struct Life<'a> {
     flags: &'a Flags,
     obeys_term: Arc<AtomicBool>,
     out: Output,
+    messages: Messages,
     results: u64,
 }
 
@@ -109,13 +113,11 @@ impl Life<'_> {
             }
             return ExitCode::from(self.turn(session, &lines, &text, false));
         }
-        for line in std::io::stdin().lock().split(b'\n') {
-            let Ok(line) = line else { break };
-            let Ok(message) = serde_json::from_slice::<Value>(&line) else {
-                if line.iter().all(u8::is_ascii_whitespace) {
-                    continue;
-                }
-                return complain("Error parsing streaming input line");
+        loop {
+            let message = match self.messages.next() {
+                Read::Message(message) => message,
+                Read::Malformed => return complain("Error parsing streaming input line"),
+                Read::End => break,
             };
             match message["type"].as_str() {
                 Some("user") => {
@@ -177,11 +179,27 @@ impl Life<'_> {
                 &format!("A stand-in's answer to a prompt of {} bytes.", prompt.len()),
             );
         }
+        let asks = self.flags.get("permission-prompt-tool") == Some("stdio");
+        let mut is_interrupted = false;
         for step in &script.steps {
-            perform(&mut turn, step, &context);
+            if let Step::Ask { name, inputs } = step {
+                is_interrupted = !ask::ask(&mut turn, &mut self.messages, asks, name, inputs);
+            } else {
+                perform(&mut turn, step, &context);
+            }
+            if is_interrupted {
+                break;
+            }
         }
         turn.end_message("end_turn");
         let last = std::mem::take(&mut turn.last);
+        if is_interrupted {
+            let ending = json!({"subtype": "error_during_execution", "is_error": true,
+                "terminal_reason": "aborted_tools"});
+            self.out.line(&lines.result(self.results, ending));
+            self.results += 1;
+            return 1;
+        }
         self.end(lines, &script, &last)
     }
 
@@ -371,6 +389,8 @@ fn perform(turn: &mut Turn<'_>, step: &Step, context: &Context<'_>) {
         Step::Daemon(file) => processes::daemon(context.session, file.as_deref()),
         Step::Tree { count, file } => processes::tree(context.session, *count, file.as_deref()),
         Step::HoldStdout(time) => processes::hold_stdout(context.session, *time),
+        // It needs stdin, so the caller handles it.
+        Step::Ask { .. } => {}
         Step::Touch(file) => {
             let opened = std::fs::OpenOptions::new()
                 .create(true)

@@ -42,6 +42,7 @@
 //! | `@daemon [FILE]` | leaves a daemon (own session, double fork, no environment), may count |
 //! | `@tree N [FILE]` | leaves a tree of N processes, the first in its own session; one counts |
 //! | `@hold-stdout SECONDS` | a grandchild keeps stdout open for that long |
+//! | `@ask TOOL JSON` | uses TOOL with this input, which needs a permission; says the decision. With a list of inputs, uses TOOL with each of them at the same time |
 //! | `@touch FILE` | appends a line to FILE, as a mark of progress |
 //!
 //! After its break, `@restart same` answers `alpha beta gamma delta`, `other` answers `quite other
@@ -114,6 +115,11 @@ pub enum Step {
         file: Option<String>,
     },
     HoldStdout(Duration),
+    Ask {
+        name: String,
+        /// The inputs of uses at the same time.
+        inputs: Vec<serde_json::Value>,
+    },
     Touch(String),
 }
 
@@ -228,6 +234,16 @@ fn directive(line: &str, script: &mut Script) -> Option<()> {
             file: file(second),
         },
         "hold-stdout" => Step::HoldStdout(seconds(first)?),
+        "ask" => {
+            let (name, input) = rest.split_once(' ')?;
+            Step::Ask {
+                name: name.to_owned(),
+                inputs: match serde_json::from_str(input).ok()? {
+                    serde_json::Value::Array(inputs) => inputs,
+                    input => vec![input],
+                },
+            }
+        }
         "touch" => Step::Touch(first?.to_owned()),
         _ => return setting(name, first, script),
     };

@@ -211,6 +211,13 @@ impl Checker {
                     return Err(format!("events from {offset} to {next}: {result}"));
                 }
             }
+            "answer" => {
+                let decision = result["decision"].as_str();
+                let is_known = matches!(decision, Some("allow" | "deny"));
+                if !is_known || !result["questionId"].is_string() {
+                    return Err(format!("answer answered {result}"));
+                }
+            }
             "ping" if *result != serde_json::json!({}) => {
                 return Err(format!("ping answered {result}"));
             }
@@ -229,6 +236,11 @@ impl Checker {
             "connected" => check_connected(params),
             "output" => self.viewer(params, "output")?.output(params),
             "gap" => self.viewer(params, "gap")?.gap(params),
+            "question" => self.viewer(params, "question")?.question(params),
+            "questionClosed" => {
+                let viewer = self.viewer(params, "questionClosed")?;
+                viewer.question_closed(params)
+            }
             "statusUpdate" if params.get("executionId").is_none_or(Value::is_null) => {
                 self.rejected(params)
             }

@@ -30,6 +30,8 @@ pub(super) struct Inner {
     pub(super) gaps: HashMap<String, Vec<(u64, u64)>>,
     /// By execution (`""` for rejections): the params of the statusUpdates, in order.
     pub(super) updates: HashMap<String, Vec<Value>>,
+    /// By execution: the params of `question` and `questionClosed` in the current view, in order.
+    pub(super) questions: HashMap<String, Vec<Value>>,
     pub(super) notices: Vec<Value>,
     /// The close code of the socket: 1005 for none, 1006 for a broken connection.
     pub(super) closed: Option<u16>,
@@ -227,6 +229,7 @@ impl Inner {
         match method {
             "connected" => self.connected = Some(params),
             "statusUpdate" => self.updates.entry(id).or_default().push(params),
+            "question" | "questionClosed" => self.questions.entry(id).or_default().push(params),
             "notice" => self.notices.push(params),
             "gap" => {
                 let number = |name: &str| params[name].as_u64().unwrap_or_default();
@@ -255,5 +258,6 @@ impl Inner {
         self.received.remove(execution);
         self.gaps.remove(execution);
         self.updates.remove(execution);
+        self.questions.remove(execution);
     }
 }

@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// The fields: name, kind, and whether the value may be null.
-const FIELDS: [(&str, Kind, bool); 32] = [
+const FIELDS: [(&str, Kind, bool); 34] = [
     ("executionId", Kind::Text, false),
     ("state", Kind::Text, false),
     ("reason", Kind::Text, true),
@@ -56,6 +56,8 @@ const FIELDS: [(&str, Kind, bool); 32] = [
     ("usage", Kind::Any, true),
     ("costUsd", Kind::Number, true),
     ("permissionDenials", Kind::List, false),
+    ("questions", Kind::List, false),
+    ("questionsOpen", Kind::Count, false),
     ("restarts", Kind::Count, false),
     ("noiseLines", Kind::Count, false),
     ("warnings", Kind::List, false),
@@ -170,7 +172,7 @@ pub(crate) mod tests {
             "conversation": null,
             "continues": null,
             "continuedBy": null, "notBefore": null, "model": null, "usage": null, "costUsd": null,
-            "permissionDenials": [], "restarts": 0, "noiseLines": 0, "warnings": [],
+            "permissionDenials": [], "questions": [], "questionsOpen": 0, "restarts": 0, "noiseLines": 0, "warnings": [],
             "stderrTail": "",
             "metadata": {},
             "webhook": null,

@@ -3,10 +3,12 @@
 //! ```text
 //! answer -> (the answer's state, unless terminal) -> output, gap, statusUpdate ... -> terminal
 //! ```
+//!
+//! A `question` follows a statusUpdate that shows it; `questions` has its rules.
 
 use serde_json::Value;
 
-use super::status;
+use super::{questions::Questions, status};
 
 /// The maximum content of one `output`.
 const OUTPUT_BYTES: usize = 64 * 1024;
@@ -40,6 +42,7 @@ pub(super) struct Viewer {
     rank: u8,
     last_status: String,
     created_at: Option<String>,
+    questions: Questions,
 }
 
 fn rank(state: &str) -> u8 {
@@ -77,6 +80,7 @@ impl Viewer {
             rank,
             last_status: String::new(),
             created_at: None,
+            questions: Questions::default(),
         }
     }
 
@@ -143,6 +147,16 @@ impl Viewer {
         self.open("notice")
     }
 
+    pub(super) fn question(&mut self, params: &Value) -> Result<(), String> {
+        self.open("question")?;
+        self.questions.asked(&params["question"])
+    }
+
+    pub(super) fn question_closed(&mut self, params: &Value) -> Result<(), String> {
+        self.open("questionClosed")?;
+        self.questions.closed(params)
+    }
+
     pub(super) fn status_update(&mut self, params: &Value) -> Result<(), String> {
         status::check(params)?;
         let state = params["state"].as_str().unwrap_or_default();
@@ -177,7 +191,9 @@ impl Viewer {
         self.rank = rank(state);
         shown.clone_into(&mut self.last_status);
         self.phase = Phase::Open;
+        self.questions.shown(params);
         if status::is_terminal(state) {
+            self.questions.ended()?;
             self.end(params)?;
             self.phase = Phase::Done;
         }

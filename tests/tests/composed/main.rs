@@ -11,6 +11,7 @@ mod counts;
 mod credentials;
 mod deployment;
 mod hallucination;
+mod questions;
 mod resilience;
 mod sandbox;
 mod stress;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use markdown::Document;
 
 /// The documents that a reader expects. The checks also read every other Markdown file.
-const EXPECTED: [&str; 11] = [
+const EXPECTED: [&str; 12] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -26,6 +26,7 @@ const EXPECTED: [&str; 11] = [
     "docs/architecture.md",
     "docs/development.md",
     "docs/mcp.md",
+    "docs/questions.md",
     "docs/operations.md",
     "docs/protocol.md",
     "docs/python.md",

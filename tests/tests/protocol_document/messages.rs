@@ -8,10 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::access::{Share, ShareRole};
 use protocol::message::{
-    Accepted, AttachParams, Capabilities, Connected, Control, ControlParams, DetachParams, Empty,
-    EventsParams, ExecuteParams, Gap, InputParams, ListParams, Method, Notice, Notification,
-    Output, OutputType, PingParams, RejectedExecute, ShareParams, StatusParams, StatusUpdate,
-    StatusWord, Upstream,
+    Accepted, AnswerParams, AttachParams, Capabilities, Connected, Control, ControlParams,
+    DetachParams, Empty, EventsParams, ExecuteParams, Gap, InputParams, ListParams, Method, Notice,
+    Notification, Output, OutputType, PingParams, RejectedExecute, ShareParams, StatusParams,
+    StatusUpdate, StatusWord, Upstream,
+};
+use protocol::question::{
+    Answered, ClosedBy, ClosedQuestion, Decision, Question, QuestionAsked, QuestionClosed,
+    QuestionKind,
 };
 use protocol::rpc::{OnDisconnect, OnSlow, RpcError};
 use protocol::{Body, Events, ExecutionId, Page, State, Status};
@@ -92,6 +96,16 @@ fn request_fields() -> BTreeSet<Field> {
         role: ShareRole::View,
         expires_seconds: Some(1),
     };
+    let answer = AnswerParams {
+        execution_id,
+        question_id: uuid::Uuid::nil(),
+        decision: Decision::Allow,
+        message: Some("m".to_owned()),
+        updated_input: Some(serde_json::Map::new()),
+        answers: Some(BTreeMap::new()),
+        remember: vec!["r".to_owned()],
+        interrupt: true,
+    };
     let all = [
         parameters(&execute),
         parameters(&control),
@@ -102,6 +116,7 @@ fn request_fields() -> BTreeSet<Field> {
         parameters(&events),
         parameters(&input),
         parameters(&share),
+        parameters(&answer),
         parameters(&PingParams {}),
     ];
     let mut all: BTreeSet<Field> = all.into_iter().flatten().collect();
@@ -161,6 +176,34 @@ fn notification_fields() -> BTreeSet<Field> {
         message: String::new(),
         data: Value::Null,
     };
+    let question = Question {
+        question_id: uuid::Uuid::nil(),
+        kind: QuestionKind::Permission,
+        tool: String::new(),
+        display_name: None,
+        title: String::new(),
+        description: None,
+        input: None,
+        input_bytes: 0,
+        suggestions: Vec::new(),
+        agent_id: None,
+        asked_at: jiff::Timestamp::UNIX_EPOCH,
+        expires_at: None,
+    };
+    let question = QuestionAsked {
+        execution_id,
+        question,
+    };
+    let closed = QuestionClosed {
+        execution_id,
+        closed: ClosedQuestion {
+            question_id: uuid::Uuid::nil(),
+            closed_by: ClosedBy::Answer,
+            decision: Some(Decision::Allow),
+            principal: None,
+            closed_at: jiff::Timestamp::UNIX_EPOCH,
+        },
+    };
     let all = [
         params_of(&connected),
         params_of(&update),
@@ -168,6 +211,8 @@ fn notification_fields() -> BTreeSet<Field> {
         params_of(&output),
         params_of(&gap),
         params_of(&notice),
+        params_of(&question),
+        params_of(&closed),
     ];
     let mut all: BTreeSet<Field> = all.into_iter().flatten().collect();
     // The page has the fields of the status object in a table of their own.
@@ -241,6 +286,11 @@ fn results_of_requests_agree() {
         role: ShareRole::View,
         expires: jiff::Timestamp::UNIX_EPOCH,
     };
+    let answered = Answered {
+        question_id: uuid::Uuid::nil(),
+        decision: Decision::Deny,
+        principal: None,
+    };
     /// Returns a method's name and the fields of its result.
     fn result<P: Method>(result: &P::Result) -> (String, BTreeSet<String>) {
         (P::NAME.to_owned(), members(result))
@@ -255,6 +305,7 @@ fn results_of_requests_agree() {
         result::<EventsParams>(&events),
         result::<InputParams>(&Accepted { accepted: 0 }),
         result::<ShareParams>(&share),
+        result::<AnswerParams>(&answered),
         result::<PingParams>(&Empty {}),
     ]);
     let page = page::Page::read();

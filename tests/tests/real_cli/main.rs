@@ -9,6 +9,7 @@ mod hooks;
 mod interrupt;
 mod mcp;
 mod pause;
+mod questions;
 mod repository;
 mod sandbox;
 mod traces;

@@ -8,6 +8,7 @@ mod lost_streams;
 mod malformed_messages;
 mod partial_post;
 mod python_sdk;
+mod questions;
 mod raw_client;
 mod request_ids;
 mod restart;

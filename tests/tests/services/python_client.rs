@@ -2,6 +2,7 @@
 //! of its own with the oldest `websockets` that it supports.
 
 mod environment;
+mod questions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +118,8 @@ async fn python_client_makes_every_request_of_the_protocol() {
 
 #[tokio::test]
 async fn programs_of_the_page_about_python_run() {
-    let stack = Stack::start().await;
+    // One program asks for Bash.
+    let stack = Stack::with(StackOptions::default().api("--allowed-tools=Bash")).await;
     let environment = Environment::get().await;
     let output = environment
         .installed(&["e2e/examples.py", "../../docs/python.md", &url(&stack)])

@@ -17,7 +17,7 @@ use crate::soak::execution::Execution;
 impl Actor {
     /// Takes one random action.
     pub(super) async fn act(&mut self) {
-        let good = match self.rng.random_range(0..100) {
+        let good = match self.rng.random_range(0..110) {
             0..21 => self.execute_new().await,
             21..24 => self.execute_further().await,
             24..32 => self.execute_known().await,
@@ -51,6 +51,7 @@ impl Actor {
             91..94 => self.delete().await,
             94..97 => self.attack().await,
             97..99 => self.attack_over_http().await,
+            99..109 => self.answer().await,
             _ => self.read_over_http().await,
         };
         if !good {

@@ -31,6 +31,9 @@ impl Actor {
         if let RequestKind::Attack(attack) = request.what {
             return self.attack_answered(attack, &request, answer);
         }
+        if request.what == RequestKind::Answer {
+            return self.answer_replied(&request, answer);
+        }
         if let Some(error) = answer.get("error") {
             let code = error["code"].as_i64().unwrap_or_default();
             return self

@@ -55,9 +55,11 @@ impl Actor {
             return true;
         }
         let new = self.principal.new_id(&mut self.rng);
+        let question = victim.any_question().unwrap_or_else(|| new.clone());
         let offset = victim.taken().unwrap_or_default();
-        let (method, params) = attack.request(&id, &victim, &new, offset);
-        self.send(method, params, Request::attack(attack, vec![id, new]))
+        let (method, params) = attack.request(&id, &victim, &new, &question, offset);
+        let asked = vec![id, new, question];
+        self.send(method, params, Request::attack(attack, asked))
             .await
     }
 

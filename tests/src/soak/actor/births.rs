@@ -17,12 +17,13 @@ const LIVE: usize = 24;
 const LIVE_EACH: usize = 12;
 /// The number of lanes with a name.
 const LANES: usize = 6;
+/// The share of the executions that ask.
+const ASKING: f64 = 0.2;
 /// The limit of one client's concurrent views.
 const VIEWS: usize = 16;
 
 impl Actor {
     fn new_execution(&mut self, mut extra: Value, conversation: Option<String>) -> Arc<Execution> {
-        let id = self.principal.new_id(&mut self.rng);
         let mark = self.principal.mark();
         match self.rng.random_range(0..10) {
             0 => extra["onDisconnect"] = "cancel".into(),
@@ -35,11 +36,26 @@ impl Actor {
         if !mark.is_empty() && self.rng.random() {
             extra["metadata"] = json!({"owner": mark});
         }
-        let mut plan = Plan::random(&mut self.rng, mark);
+        let plan = if self.rng.random_bool(ASKING) {
+            Plan::asking(&mut self.rng, mark)
+        } else {
+            Plan::random(&mut self.rng, mark)
+        };
         // No policy for an execution with input: its clients would have to send the input again.
         if plan.input.is_none() && self.rng.random_bool(0.2) {
             extra["onInterrupt"] = "continue".into();
         }
+        self.add_execution(plan, extra, conversation)
+    }
+
+    /// Adds an execution with a plan to the run, which is not sent yet.
+    pub(super) fn add_execution(
+        &mut self,
+        mut plan: Plan,
+        extra: Value,
+        conversation: Option<String>,
+    ) -> Arc<Execution> {
+        let id = self.principal.new_id(&mut self.rng);
         let starts = self.world.starts.join(&id);
         plan.prompt
             .push_str(&format!("@spawn-log {}\n", starts.display()));

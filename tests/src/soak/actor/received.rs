@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::atomic::Ordering};
 use serde_json::Value;
 
 use super::{Actor, link::RequestKind};
-use crate::soak::{isolation::Exempt, plant};
+use crate::soak::{execution::Execution, isolation::Exempt, plant};
 
 impl Actor {
     /// Checks a message: first what it shows of other principals, then the rules of order, then its
@@ -29,6 +29,9 @@ impl Actor {
         if let Err(rule) = self.check_isolation(&message, text) {
             return self.lost_with(&rule);
         }
+        if plant::is_forgotten(&self.world, &message, |id| self.views.get(id)) {
+            return;
+        }
         for _ in 0..plant::spoil(self.world.plant(), &mut message, resumed) {
             let Some(link) = &mut self.link else { return };
             if let Err(rule) = link.check(&message, text.len()) {
@@ -42,7 +45,7 @@ impl Actor {
 
     /// Reports a violation and drops the connection: later messages would only repeat the
     /// violation.
-    fn lost_with(&mut self, rule: &str) {
+    pub(super) fn lost_with(&mut self, rule: &str) {
         self.violate(rule);
         self.lost(None);
     }
@@ -87,6 +90,9 @@ impl Actor {
                 .map_err(|rule| format!("{id}: {rule}"))?;
             self.world.note_position(&execution, params, None);
         }
+        if let Some(execution) = self.world.find(id) {
+            question(&execution, message).map_err(|rule| format!("{id}: {rule}"))?;
+        }
         // The checker handles messages about executions that this client does not view.
         let Some(view) = self.views.get_mut(id) else {
             return Ok(());
@@ -102,8 +108,34 @@ impl Actor {
             Some("statusUpdate") if params["crc32"].is_string() || params["reason"] == "lost" => {
                 view.end(params)
             }
+            Some("question") => {
+                let question = params["question"]["questionId"].as_str();
+                view.announced.extend(question.map(str::to_owned));
+                Ok(())
+            }
+            Some("questionClosed") => {
+                let question = params["questionId"].as_str();
+                view.closed.extend(question.map(str::to_owned));
+                Ok(())
+            }
             _ => Ok(()),
         };
         done.map_err(|rule| format!("{id}: {rule}"))
+    }
+}
+
+/// Checks the notification of a question or of its end.
+fn question(execution: &Execution, message: &Value) -> Result<(), String> {
+    let params = &message["params"];
+    let mut facts = execution.facts();
+    match message["method"].as_str() {
+        Some("question") => match execution.dialogue() {
+            Some(dialogue) => facts.questions.shown(dialogue, &params["question"]),
+            None => Err(format!("it asks, but its CLI does not: {params}")),
+        },
+        // The bridge takes a deleted execution for an ended one.
+        Some("questionClosed") if facts.deleted && params["closedBy"] == "end" => Ok(()),
+        Some("questionClosed") => facts.questions.closed(params),
+        _ => Ok(()),
     }
 }

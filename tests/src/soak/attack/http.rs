@@ -25,6 +25,10 @@ impl HttpAttack {
     /// Returns a random request about an execution; `id` is its id, or one that never existed.
     pub(in crate::soak) fn random(id: &str, victim: &Execution, rng: &mut StdRng) -> Self {
         let path = format!("/v1/executions/{id}");
+        let question = victim.any_question().unwrap_or_else(|| {
+            let id = uuid::Builder::from_random_bytes(rng.random());
+            id.into_uuid().to_string()
+        });
         let hidden = (404, "not-found");
         let calls = [
             (Method::GET, "", "", hidden),
@@ -39,6 +43,9 @@ impl HttpAttack {
             (Method::POST, "/cancel?ifUnviewedForMs=0", "", hidden),
             (Method::DELETE, "", "", hidden),
             (Method::POST, "/share", "share", hidden),
+            (Method::GET, "/questions", "", hidden),
+            (Method::GET, "/questions/ID", "", hidden),
+            (Method::POST, "/questions/ID", "answer", hidden),
             (Method::GET, "before", "", hidden),
             (Method::POST, "/cancel?ifUnknown=burn", "", hidden),
             (Method::PUT, "", "same", (409, "id-in-use")),
@@ -50,16 +57,18 @@ impl HttpAttack {
             method: method.clone(),
             path: match *rest {
                 "before" => format!("/v1/executions?before={id}"),
+                "/questions/ID" => format!("{path}/questions/{question}"),
                 rest => format!("{path}{rest}"),
             },
             body: match *body {
                 "input" => input_line(),
+                "answer" => json!({"decision": "allow"}).to_string(),
                 "share" => json!({"role": "control"}).to_string(),
                 "same" => http_body(victim).to_string(),
                 "other" => json!({"prompt": PROMPT}).to_string(),
                 none => none.to_owned(),
             },
-            asked: vec![id.to_owned()],
+            asked: vec![id.to_owned(), question],
         };
         Self {
             name: format!("{method} {rest}"),
@@ -72,7 +81,9 @@ impl HttpAttack {
     /// Returns the same call about another id.
     pub(in crate::soak) fn about(mut self, id: &str, other: &str) -> Self {
         self.call.path = self.call.path.replace(id, other);
-        self.call.asked = vec![other.to_owned()];
+        if let Some(asked) = self.call.asked.first_mut() {
+            other.clone_into(asked);
+        }
         self
     }
 

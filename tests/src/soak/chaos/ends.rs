@@ -16,12 +16,14 @@ use crate::{
         Service,
         processes::{self, Process},
     },
-    soak::{deeds::Deed, family::conversation, survey::brief, world::World},
+    soak::{deeds::Deed, execution::Execution, family::conversation, survey::brief, world::World},
 };
 
 /// The time after a start of claude-api in which it records what it interrupted (docs/protocol.md,
 /// "State names").
 const RECOVERY: Duration = Duration::from_secs(5);
+/// The time for a question of each principal after the last fault.
+const ASKED: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Ends processes until the run has enough faults.
@@ -43,11 +45,44 @@ pub(super) async fn run(world: &World, api: &mut Service, bridge: &mut Service, 
     }
 }
 
+/// Restarts the bridge while questions are open, after the last fault: every view that resumes must
+/// announce them again.
+///
+/// # Panics
+/// If the bridge does not start.
+pub(in crate::soak) async fn restart_while_asking(world: &World, bridge: &mut Service) {
+    let due = Instant::now() + ASKED;
+    let is_asking = |execution: &Execution| {
+        let facts = execution.facts();
+        facts.terminal.is_none() && facts.questions.older_than(Duration::ZERO).is_some()
+    };
+    let open = loop {
+        let all = world.executions();
+        let mut open = vec![0; world.principals.len()];
+        for execution in all.iter().filter(|one| is_asking(one)) {
+            open[execution.principal] += 1;
+        }
+        if open.iter().all(|count| *count > 0) || Instant::now() > due {
+            break open;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    };
+    world.bridge_pid.store(0, Ordering::SeqCst);
+    end(world, "bridge", bridge, true).await;
+    bridge.start_again().await;
+    world.bridge_restarts.fetch_add(1, Ordering::Relaxed);
+    world.bridge_pid.store(bridge.pid(), Ordering::SeqCst);
+    world.remark(format!(
+        "open questions of each principal at the last restart of the bridge: {open:?}"
+    ));
+}
+
 async fn end_bridge(world: &World, bridge: &mut Service, rng: &mut StdRng, hard: bool) {
     world.bridge_pid.store(0, Ordering::SeqCst);
     end(world, "bridge", bridge, hard).await;
     world.fault(if hard { "kill bridge" } else { "stop bridge" });
     restart(world, rng, bridge).await;
+    world.bridge_restarts.fetch_add(1, Ordering::Relaxed);
     world.bridge_pid.store(bridge.pid(), Ordering::SeqCst);
 }
 

@@ -40,11 +40,12 @@ impl Execution {
                 status["outputBytes"]
             ));
         }
-        if self.events() {
-            return facts
+        if self.events() || self.dialogue().is_some() {
+            facts
                 .known
                 .take(offset, content)
-                .map_err(|at| format!("two viewers saw byte {at} differently"));
+                .map_err(|at| format!("two viewers saw byte {at} differently"))?;
+            return self.said(&facts);
         }
         let mut ruled_out = facts.ruled_out.clone();
         let mut broken = String::new();
@@ -82,6 +83,7 @@ impl Execution {
         if !facts.deleted {
             kept(status)?;
         }
+        self.asks(status, &mut facts)?;
         if state == "paused" && !facts.may_pause {
             return Err("it is paused, but no client of its principal requested that".into());
         }
@@ -147,6 +149,7 @@ impl Execution {
             ));
         }
         let plans = || self.possible(facts);
+        let may_end_turn = self.may_end_turn(facts);
         let failed = |due| state == "failed" && reason == Some(due);
         // The CLI's last result was a success, and a stop ended the CLI before it could fail.
         let stopped = allowed_ends.stop && state == "completed" && reason == Some("lingered");
@@ -158,12 +161,14 @@ impl Execution {
             Ending::Failed(due) => failed(due),
             Ending::Deadline => state == "timed_out" && reason == Some("deadline"),
         };
+        // An answer or an interrupt may have ended the last turn.
+        let cut = |plan: &Plan| plan.dialogue.is_some() && failed("cli_error") && may_end_turn;
         let good = match state {
             "cancelled" => facts.may_cancel,
             _ if facts.must_cancel => false,
             "failed" if allowed_ends.die && reason == Some("killed_by_signal") => true,
             "interrupted" => allowed_ends.interrupt,
-            _ => plans().any(due),
+            _ => plans().any(|plan| due(plan) || cut(plan)),
         };
         if !good {
             let endings: Vec<_> = plans().map(|plan| plan.ending).collect();
@@ -173,8 +178,10 @@ impl Execution {
                 status["startedAt"], status["endedAt"], facts.may_cancel, facts.must_cancel
             ));
         }
-        let by_itself =
-            state == "completed" || state == "failed" && reason != Some("killed_by_signal");
+        if self.dialogue().is_some() {
+            return self.said(facts);
+        }
+        let by_itself = ended_by_itself(status);
         let lengths: Vec<_> = plans()
             .filter(|plan| due(plan))
             .map(|plan| plan.text.len() as u64)
@@ -187,11 +194,97 @@ impl Execution {
         Ok(())
     }
 
+    /// Checks the questions in a status: its CLI asks one at a time, and none is open at the end.
+    fn asks(&self, status: &Value, facts: &mut Facts) -> Result<(), String> {
+        let listed = status["questions"].as_array().map(Vec::as_slice);
+        let listed = listed.unwrap_or_default();
+        let open = status["questionsOpen"].as_u64().unwrap_or_default();
+        if open != listed.len() as u64 || open > 1 {
+            return Err(format!(
+                "{open} questions are open, and the status has {listed:?}"
+            ));
+        }
+        let Some(question) = listed.first() else {
+            return Ok(());
+        };
+        if is_terminal(status["state"].as_str().unwrap_or_default()) {
+            return Err(format!("a question is open after the end: {question}"));
+        }
+        let activity = format!("waiting: {}", question["tool"].as_str().unwrap_or_default());
+        if status["activity"] != activity.as_str() {
+            return Err(format!(
+                "the activity is {} while a question is open: {question}",
+                status["activity"]
+            ));
+        }
+        match self.dialogue() {
+            Some(dialogue) => facts.questions.shown(dialogue, question),
+            None => Err(format!("it asks, but its CLI does not: {question}")),
+        }
+    }
+
+    /// Returns whether an answer or an interrupt may have ended a turn of the CLI.
+    fn may_end_turn(&self, facts: &Facts) -> bool {
+        let has_interrupt = self.dialogue().is_some_and(|all| all.has_interrupt);
+        has_interrupt || facts.questions.may_end_turn()
+    }
+
+    /// Checks the known beginning of the text of an execution that asks: the CLI has said the
+    /// outcome of each question, as it was answered. Checks the whole text if it is known.
+    fn said(&self, facts: &Facts) -> Result<(), String> {
+        if self.events() {
+            return Ok(());
+        }
+        let text = facts.known.beginning();
+        let end = facts.terminal.as_ref().map(|(status, _)| status);
+        let end = end.filter(|end| end["outputBytes"].as_u64() == Some(text.len() as u64));
+        self.follows_answers(text, true, end, facts)
+    }
+
+    /// Checks a text against the plans and the answers. With `end`, the terminal status, the text
+    /// is all that the CLI has written before that end.
+    pub(in crate::soak) fn follows_answers(
+        &self,
+        text: &[u8],
+        separated: bool,
+        end: Option<&Value>,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        let outcomes = self.dialogue().map(|all| facts.questions.outcomes(all));
+        let outcomes = outcomes.unwrap_or_default();
+        let end = end.filter(|end| ended_by_itself(end));
+        let is_aborted = end.is_some_and(|end| end["reason"] == "cli_error");
+        let good = self.plans.iter().any(|plan| {
+            let fit = plan.fit(text, separated, &outcomes);
+            let by_error = plan.ending == Ending::Failed("cli_error");
+            match end {
+                None => fit.begins,
+                Some(_) if is_aborted => fit.cut || by_error && fit.whole,
+                Some(_) => fit.whole,
+            }
+        });
+        if good {
+            return Ok(());
+        }
+        let shown = &text[text.len().saturating_sub(300)..];
+        Err(format!(
+            "the output differs from the answers: {:?} after {outcomes:?} (end {:?})",
+            String::from_utf8_lossy(shown),
+            end.map(|end| &end["reason"])
+        ))
+    }
+
     /// Returns the plans that the received output does not contradict.
     fn possible<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a Plan> {
         let all = self.plans.iter().zip(&facts.ruled_out);
         all.filter(|(_, out)| !**out).map(|(plan, _)| plan)
     }
+}
+
+/// Returns whether the CLI of a terminal status ended by itself, so that its output is whole.
+fn ended_by_itself(status: &Value) -> bool {
+    let is_killed = status["reason"] == "killed_by_signal";
+    status["state"] == "completed" || status["state"] == "failed" && !is_killed
 }
 
 /// Checks that claude-api frees no output below the cap.

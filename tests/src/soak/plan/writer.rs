@@ -5,7 +5,7 @@ use serde_json::json;
 
 /// The stand-in's default length of a text block.
 const BLOCK_BYTES: usize = 1 << 20;
-const WORDS: [&str; 8] = [
+pub(super) const WORDS: [&str; 8] = [
     "plain",
     "words",
     "\u{e9}t\u{e9}",
@@ -177,7 +177,7 @@ impl Writer {
 }
 
 /// Returns the filling of a delta of a volume: the stand-in repeats the word as often as it fits.
-fn filling(bytes: usize, word: &str) -> String {
+pub(super) fn filling(bytes: usize, word: &str) -> String {
     let mut filling = word.repeat(bytes.checked_div(word.len()).unwrap_or(0));
     filling.push_str(&"x".repeat(bytes - filling.len()));
     filling

@@ -1,6 +1,10 @@
 //! The summary of a run.
 
-use std::{collections::HashMap, fs, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{World, lock};
 use crate::{
@@ -62,11 +66,12 @@ impl World {
             .iter()
             .map(|remark| format!("\n{remark}"))
             .collect();
+        let questions = questions(&all);
         let taken: u64 = all.iter().filter_map(|one| one.taken()).sum();
         format!(
             "faults: {}\nexecutions: {}\ncontinued: {} by request, {} by policy, \
              {} more in a conversation; input: {} executions, {} KB; \
-             a full disk is tested elsewhere (the service tests)\n\
+             a full disk is tested elsewhere (the service tests)\n{questions}\n\
              {} messages, {} MB of output compared; -32005 {} times, a full lane {} times; \
              {} principals, {} requests about executions of others refused; \
              peak memory: claude-api {} MiB, bridge {} MiB, both {} MiB\n\
@@ -90,4 +95,28 @@ impl World {
             self.recoveries.load(Ordering::Relaxed)
         )
     }
+}
+
+/// Returns a line about the questions of all executions.
+fn questions(executions: &[Arc<Execution>]) -> String {
+    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut asked, mut losers, mut repeats) = (0, 0, 0);
+    for execution in executions {
+        let facts = execution.facts();
+        for question in facts.questions.all() {
+            asked += 1;
+            let end = question.closed_by().unwrap_or("unknown");
+            *ends.entry(end.to_owned()).or_default() += 1;
+        }
+        losers += facts.questions.losers;
+        repeats += facts.questions.repeats;
+    }
+    let ends: Vec<_> = ends
+        .iter()
+        .map(|(end, count)| format!("{count} {end}"))
+        .collect();
+    format!(
+        "{asked} questions, closed by: {}; {losers} answers came too late, {repeats} were repeated",
+        ends.join(", ")
+    )
 }

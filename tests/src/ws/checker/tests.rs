@@ -411,3 +411,90 @@ fn a_batch_is_one_message_and_its_views_begin_after_it() {
     );
     bad("an empty batch", &batch, &[json!([])]);
 }
+
+const QUESTION: &str = "0190c0de-0000-7000-8000-000000000007";
+
+/// Returns a statusUpdate RUNNING that lists the question, if it is `listed`, of `open` open ones.
+fn asking(listed: bool, open: u64) -> Value {
+    let mut update = update("RUNNING");
+    let listed = listed.then(|| json!({"questionId": QUESTION}));
+    update["params"]["questions"] = listed.into_iter().collect();
+    update["params"]["questionsOpen"] = open.into();
+    update
+}
+
+fn question() -> Value {
+    let question = json!({
+        "questionId": QUESTION, "kind": "permission", "tool": "Bash", "displayName": null,
+        "title": "ls", "description": null, "input": {"command": "ls"}, "inputBytes": 16,
+        "suggestions": [], "agentId": null, "askedAt": "2026-01-01T00:00:00Z", "expiresAt": null,
+    });
+    json!({"jsonrpc": "2.0", "method": "question", "params": {"executionId": ID,
+        "question": question}})
+}
+
+fn closed(cause: &str, decision: Value) -> Value {
+    json!({"jsonrpc": "2.0", "method": "questionClosed", "params": {"executionId": ID,
+        "questionId": QUESTION, "closedBy": cause, "decision": decision, "principal": null,
+        "closedAt": "2026-01-01T00:00:00Z"}})
+}
+
+#[test]
+fn questions_are_announced_and_closed_in_order() {
+    let start = || [answer("running"), asking(true, 1)];
+    let view = |messages: &[Value]| [start().as_slice(), messages].concat();
+    let end_of = || closed("answer", json!("allow"));
+    good(&execute(), &view(&[question(), end_of(), end("")]));
+    good(&execute(), &view(&[end("")]));
+    good(
+        &execute(),
+        &[
+            answer("running"),
+            asking(false, 1),
+            question(),
+            end_of(),
+            end(""),
+        ],
+    );
+    for (rule, messages) in [
+        (
+            "question 0190c0de-0000-7000-8000-000000000007 twice",
+            vec![question(), question()],
+        ),
+        ("which was not announced", vec![end_of()]),
+        ("twice", vec![question(), end_of(), end_of()]),
+        ("no questionClosed of", vec![question(), end("")]),
+        ("question after the terminal", vec![end(""), question()]),
+        (
+            "questionClosed after the terminal",
+            vec![question(), end_of(), end(""), end_of()],
+        ),
+        ("does not show", vec![asking(false, 0), question()]),
+        (
+            "questionClosed has",
+            vec![question(), closed("answer", json!(null))],
+        ),
+        (
+            "questionClosed has",
+            vec![question(), closed("end", json!("deny"))],
+        ),
+        (
+            "questionClosed has",
+            vec![question(), closed("other", json!(null))],
+        ),
+    ] {
+        bad(rule, &execute(), &view(&messages));
+    }
+    bad(
+        "question before the statusUpdate",
+        &execute(),
+        &[answer("running"), question()],
+    );
+    let mut without_input = question();
+    without_input["params"]["question"]["input"] = Value::Null;
+    bad("inputBytes differ", &execute(), &view(&[without_input]));
+    let mut without_tool = question();
+    let object = without_tool["params"]["question"].as_object_mut();
+    object.expect("an object").remove("tool");
+    bad("without tool", &execute(), &view(&[without_tool]));
+}

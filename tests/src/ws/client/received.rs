@@ -34,6 +34,24 @@ impl Client {
         of(&self.shared.lock().updates, execution)
     }
 
+    /// Returns the questions that the current view has announced so far, in order.
+    #[must_use]
+    pub fn questions(&self, execution: impl Display) -> Vec<Value> {
+        let messages = of(&self.shared.lock().questions, execution);
+        let questions = messages
+            .into_iter()
+            .map(|mut params| params["question"].take());
+        questions.filter(|question| !question.is_null()).collect()
+    }
+
+    /// Returns the params of the current view's `questionClosed` so far, in order.
+    #[must_use]
+    pub fn closed_questions(&self, execution: impl Display) -> Vec<Value> {
+        let mut messages = of(&self.shared.lock().questions, execution);
+        messages.retain(|params| params.get("question").is_none());
+        messages
+    }
+
     /// Returns the params of all notices so far, in order.
     #[must_use]
     pub fn notices(&self) -> Vec<Value> {

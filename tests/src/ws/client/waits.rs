@@ -140,6 +140,37 @@ impl Client {
         .await
     }
 
+    /// Waits until the current view has announced `count` questions, and returns these, the oldest
+    /// first.
+    ///
+    /// # Panics
+    /// If they do not arrive in time.
+    pub async fn wait_questions(&self, execution: impl Display, count: usize) -> Vec<Value> {
+        let execution = execution.to_string();
+        self.until(&format!("{count} questions of {execution}"), |inner| {
+            let messages = inner.questions.get(&execution)?.iter();
+            let questions = messages.filter_map(|params| params.get("question"));
+            let questions: Vec<_> = questions.take(count).cloned().collect();
+            (questions.len() == count).then_some(questions)
+        })
+        .await
+    }
+
+    /// Waits until the current view has been told the end of this question. Returns the params of
+    /// `questionClosed`.
+    ///
+    /// # Panics
+    /// If it does not arrive in time.
+    pub async fn wait_closed_question(&self, execution: impl Display, question: &Value) -> Value {
+        let execution = execution.to_string();
+        let id = &question["questionId"];
+        self.until(&format!("the end of question {id}"), |inner| {
+            let mut messages = inner.questions.get(&execution)?.iter();
+            messages.find(|params| params["questionId"] == *id).cloned()
+        })
+        .await
+    }
+
     /// Waits for a notice with this code, and returns the first one of the session.
     ///
     /// # Panics

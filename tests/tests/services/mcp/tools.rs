@@ -16,6 +16,24 @@ async fn mcp_every_tool_answers_over_every_transport() {
 }
 
 #[tokio::test]
+async fn mcp_questions_are_answered_over_every_transport() {
+    let stack = Stack::with(StackOptions::default().api("--allowed-tools=Bash")).await;
+    for transport in ALL {
+        run(&stack, transport, &["questions"]).await;
+    }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
+async fn mcp_the_user_of_the_official_client_decides_with_a_form() {
+    let stack = Stack::with(StackOptions::default().api("--allowed-tools=Bash")).await;
+    for transport in ALL {
+        run(&stack, transport, &["form"]).await;
+    }
+    stack.assert_quiet();
+}
+
+#[tokio::test]
 async fn mcp_resources_are_listed_and_read_over_every_transport() {
     let stack = Stack::start().await;
     for transport in ALL {

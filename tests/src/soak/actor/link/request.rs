@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::soak::{attack::Attack, execution::Execution, input::Offer};
+use crate::soak::{attack::Attack, execution::Execution, input::Offer, questions::Sent};
 
 /// A pending request, and what was known of its execution when it was sent.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(in crate::soak::actor) struct Request {
     pub(in crate::soak::actor) sent: Timestamp,
     /// The ids in the request that do not exist for the client: the answer may repeat them.
     pub(in crate::soak::actor) asked: Vec<String>,
+    /// The answer to a question, if it is one.
+    pub(in crate::soak::actor) answer: Option<Sent>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(in crate::soak::actor) enum RequestKind {
     Control,
     Cancel,
     Input(Offer),
+    /// An answer to a question.
+    Answer,
     List,
     /// A request about an execution of another principal.
     Attack(Attack),
@@ -57,6 +61,15 @@ impl Request {
             ended: facts.terminal.is_some(),
             sent: Timestamp::now(),
             asked: Vec::new(),
+            answer: None,
+        }
+    }
+
+    /// Creates the request with an answer to a question of an execution.
+    pub(in crate::soak::actor) fn answer(execution: &Arc<Execution>, answer: Sent) -> Self {
+        Self {
+            answer: Some(answer),
+            ..Self::about(RequestKind::Answer, execution)
         }
     }
 
@@ -68,6 +81,7 @@ impl Request {
             ended: false,
             sent: Timestamp::now(),
             asked: Vec::new(),
+            answer: None,
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::api::{listed, session};
 use super::super::hostile::world::World;
-use crate::support::{ended, id, path, send};
+use crate::support::{ended, id as new_id, path, send};
 
 /// The methods that control or change an execution, with their parameters.
 fn controls(id: &str) -> Vec<(&'static str, Value)> {
@@ -15,6 +15,11 @@ fn controls(id: &str) -> Vec<(&'static str, Value)> {
     all.push((
         "input",
         json!({"executionId": id, "offset": 0, "data": "", "eof": true}),
+    ));
+    all.push((
+        "answer",
+        json!({"executionId": id, "questionId": new_id(),
+            "decision": "allow"}),
     ));
     all
 }
@@ -62,7 +67,7 @@ fn of_others(world: &World) -> Vec<Attempt> {
             -32003,
         ));
     }
-    all.push(("bob", "status", json!({ "executionId": id() }), -32003));
+    all.push(("bob", "status", json!({ "executionId": new_id() }), -32003));
     all.push(("narrow", "execute", json!({"prompt": "x"}), -32002));
     all.push((
         "narrow",

@@ -22,7 +22,7 @@ async fn mcp_tools_are_listed_with_valid_schemas_in_one_order() {
             .iter()
             .map(|tool| tool["name"].as_str().expect("a name"))
             .collect();
-        assert_eq!(names.len(), 7, "{names:?}");
+        assert_eq!(names.len(), 8, "{names:?}");
         for tool in &tools {
             let name = tool["name"].as_str().expect("a name");
             let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);

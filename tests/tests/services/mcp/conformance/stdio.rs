@@ -14,7 +14,7 @@ async fn mcp_stdio_answers_one_message_a_line_and_ends_with_stdin() {
     for version in VERSIONS {
         let mut program = StdioClient::open(&stack, version).await;
         let tools = program.ask(2, "tools/list", json!({})).await;
-        assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(7));
+        assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(8));
         // A text with line ends stays one line.
         let call = json!({"name": "execute", "arguments": {"prompt": "@say a\\nb\u{2028}c"}});
         let answer = program.ask(3, "tools/call", call).await;
