@@ -16,6 +16,7 @@
 mod browser;
 mod case;
 pub mod docker;
+mod documented;
 mod idle_proxy;
 pub mod liar;
 mod machine;
@@ -28,6 +29,7 @@ mod tree;
 
 pub use browser::Browser;
 pub use case::{Case, Use, case};
+pub use documented::Documented;
 pub use idle_proxy::IdleProxy;
 pub use machine::Machine;
 pub use operator::{Operator, PUBLIC_NAME};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use cc_tests::composed::{Plan, Project, Use, case, until};
+use cc_tests::composed::{Documented, Plan, Project, Use, case, until};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -131,14 +131,6 @@ async fn git_works_in_a_linked_worktree() {
     .await;
 }
 
-/// Returns the indented block after the line of docs/operations.md that ends with `mark`.
-fn block_of_the_documentation(mark: &str) -> String {
-    let text = std::fs::read_to_string(root().join("docs/operations.md")).expect("the page");
-    let lines = text.lines().skip_while(|line| !line.ends_with(mark));
-    let block = lines.skip(2).map_while(|line| line.strip_prefix("    "));
-    block.map(|line| format!("{line}\n")).collect()
-}
-
 /// An image that is removed on drop; its containers must be gone by then.
 struct Removed<'a>(&'a str);
 
@@ -154,7 +146,7 @@ impl Drop for Removed<'_> {
 #[tokio::test]
 async fn a_dockerfile_on_top_of_the_image_adds_tools() {
     case(LIMIT + BUILD, Use::Own, async |_| {
-        let dockerfile = block_of_the_documentation("`tools.Dockerfile`:");
+        let dockerfile = Documented::ToolsDockerfile.text();
         assert_eq!(dockerfile.lines().count(), 6, "{dockerfile}");
         let or = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.into());
         let name = format!("{}/claude-api", or("CCB_IMAGES", "cc-bridge"));
@@ -166,7 +158,7 @@ async fn a_dockerfile_on_top_of_the_image_adds_tools() {
         let mut build = Command::new("docker");
         build.args(["build", "--quiet", "-t", &image, "-"]);
         output(&mut build, &dockerfile, BUILD).await;
-        let overlay = block_of_the_documentation("then run `scripts/up`:");
+        let overlay = Documented::ToolsOverride.text();
         let overlay = overlay.replace("cc-bridge/claude-api:tools", &image);
         assert!(overlay.contains(&image), "{overlay}");
         let project = Project::up("tools", &Plan::default().overlay(overlay)).await;
@@ -188,8 +180,7 @@ async fn a_dockerfile_on_top_of_the_image_adds_tools() {
 #[tokio::test]
 async fn the_tools_need_no_network_but_the_inner_one() {
     case(LIMIT, Use::Own, async |_| {
-        let networks = block_of_the_documentation("a second one, in `compose.override.yaml`:");
-        assert!(networks.contains("internal: true"), "{networks}");
+        let networks = Documented::Networks.text();
         let model = "services:\n  scripted-model:\n    networks: !override [outer]\n";
         let plan = Plan::default().overlay(networks).overlay(model);
         let project = Project::up("internal", &plan).await;
