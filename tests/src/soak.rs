@@ -14,9 +14,9 @@
 //! soak checks that no two executions of one conversation run at the same time. It has no full
 //! disk.
 //!
-//! Some executions ask. The clients answer in every way: over both services, twice, at the same time
-//! with different answers, after the end, or never. The output must have the outcome of the answer
-//! that was confirmed.
+//! Some executions ask. The clients answer in every way: over both services, twice, at the same
+//! time with different answers, after the end, or never. The output must have the outcome of the
+//! answer that was confirmed.
 //!
 //! The clients belong to three principals, which use the same names of lanes and workspaces. All
 //! that a client receives is searched for what belongs to the other principals, and each count of

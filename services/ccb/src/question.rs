@@ -1,5 +1,5 @@
-//! Questions of an execution to a person (docs/protocol.md, "Questions"): their text for a terminal,
-//! and the dialog that turns what the person types into an answer. No code here does I/O.
+//! Questions of an execution to a person (docs/protocol.md, "Questions"): their text for a
+//! terminal, and the dialog that turns what the person types into an answer. No code here does I/O.
 
 mod choice;
 mod dialog;

@@ -201,8 +201,8 @@ impl Client {
         self.request(share).await
     }
 
-    /// Answers a question of an execution. Any client may answer, not only one with a [`Run`] of the
-    /// execution. The answer is stored when this returns.
+    /// Answers a question of an execution. Any client may answer, not only one with a [`Run`] of
+    /// the execution. The answer is stored when this returns.
     ///
     /// If the connection is lost before the result, the request is repeated. The same answer again
     /// has no further effect.

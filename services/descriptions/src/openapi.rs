@@ -27,8 +27,8 @@ const INTRODUCTION: &str = "claude-api runs the Claude CLI. `PUT /v1/executions/
     - Each `GET` path answers `HEAD` too. `OPTIONS` is for preflight requests of pages (CORS).\n\
     - Errors are problems of RFC 9457. A request that is not HTTP, or whose head is too large, \
       gets 400 or 431 without a problem.\n\
-    - A path that does not exist is 404 `unknown-path`. A method that a path does not accept is 405 \
-      `method-not-allowed`, with the header `Allow`.\n\
+    - A path that does not exist is 404 `unknown-path`. A method that a path does not accept is \
+      405 `method-not-allowed`, with the header `Allow`.\n\
     - `Host` and `Origin` are checked first: a foreign one is 403.\n\
     - A token is needed when the operator has a token file; the limit `tokens` says so.\n\
     - A stream is chunked and needs HTTP/1.1. A clean end means complete. A stream that fails ends \

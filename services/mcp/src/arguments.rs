@@ -106,8 +106,8 @@ impl Arguments {
         Ok(execute)
     }
 
-    /// Parses the arguments of the tool `answer`, which are the parameters of the WebSocket request.
-    /// A missing, unknown or malformed argument is a failure that names it.
+    /// Parses the arguments of the tool `answer`, which are the parameters of the WebSocket
+    /// request. A missing, unknown or malformed argument is a failure that names it.
     pub(crate) fn answer(self) -> Result<AnswerParams, Failure> {
         AnswerParams::deserialize(Value::Object(self.0))
             .map_err(|error| Failure::arguments(quoted(&error)))

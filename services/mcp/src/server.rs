@@ -28,8 +28,8 @@ use calls::{Repeated, control};
 const INSTRUCTIONS: &str = "Runs prompts with the Claude CLI on the machine of cc-bridge. \
     `execute` runs a prompt to its end. For work that takes longer than your client waits for one \
     call, use `start`, then `wait` with the `nextOffset` of the previous answer until `ended` is \
-    true. With permissionPrompts \"ask\" the execution asks before it uses a tool that is not allowed: \
-    show its questions to the user, and send the decision with `answer`.";
+    true. With permissionPrompts \"ask\" the execution asks before it uses a tool that is not \
+    allowed: show its questions to the user, and send the decision with `answer`.";
 
 /// The MCP server of one MCP session, which runs prompts through the bridge. [`Server::session`]
 /// creates the server of a further session. All of them share one limit on concurrent calls.

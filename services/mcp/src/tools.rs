@@ -45,8 +45,8 @@ fn define() -> Vec<Tool> {
         tool(
             WAIT,
             "Returns the output of an execution from `offset`, when the execution has ended or \
-             after maxSeconds. While a question is open, it returns after 5 s. Pass the `nextOffset` of the answer as the next `offset`, until \
-             `ended` is true.",
+             after maxSeconds. While a question is open, it returns after 5 s. Pass the \
+             `nextOffset` of the answer as the next `offset`, until `ended` is true.",
             object(
                 json!({
                     "executionId": id(),
@@ -132,7 +132,8 @@ fn answer() -> JsonObject {
                                         the label of an option, or a text of your own"},
             "remember": {"type": "array", "items": {"type": "string"},
                          "description": "With \"allow\" of a permission: entries of its \
-                                         `suggestions`, which allow further uses in this execution"},
+                                         `suggestions`, which allow further uses in this \
+                                         execution"},
             "updatedInput": {"type": "object",
                              "description": "With \"allow\" of a permission: the input with which \
                                              the tool runs, in place of its own"},
@@ -212,8 +213,8 @@ fn execution(waits: bool) -> JsonObject {
         "permissionMode": string("The CLI's permission mode, up to what the operator allows"),
         "permissionPrompts": choice(
             &["deny", "ask"],
-            "\"ask\": what the permissions do not allow becomes a question, which the tool `answer` \
-             answers",
+            "\"ask\": what the permissions do not allow becomes a question, which the tool \
+             `answer` answers",
         ),
         "questionTimeoutSeconds": {"type": "number", "minimum": 0,
             "description": "Running time after which an unanswered question is denied; the \

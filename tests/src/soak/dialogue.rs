@@ -2,8 +2,8 @@
 //! plan knows it beforehand. Pure.
 //!
 //! The stand-in says the outcome of each question as a line: `allowed INPUT` or `denied MESSAGE`
-//! (`tests/src/stand_in/ask.rs`). So the text is a fixed sequence of parts, with the outcome of each
-//! question in between. [`Dialogue::fit`] compares a text with all outcomes that are possible.
+//! (`tests/src/stand_in/ask.rs`). So the text is a fixed sequence of parts, with the outcome of
+//! each question in between. [`Dialogue::fit`] compares a text with all outcomes that are possible.
 
 mod ask;
 

@@ -10,7 +10,8 @@ use super::{
 
 /// The texts that the real CLI gives the model.
 const INTERRUPTED: &str = "The user doesn't want to proceed with this tool use.";
-const CLOSED: &str = "Tool permission request failed: AbortError: Tool permission stream closed before response received";
+const CLOSED: &str = "Tool permission request failed: AbortError: Tool permission stream closed \
+    before response received";
 
 /// A use of a tool that needs a permission.
 struct Use<'a> {
@@ -69,7 +70,9 @@ pub(super) fn ask(
 
 impl Use<'_> {
     fn write_block(&self, turn: &mut Turn<'_>) {
-        let block = |input: &Value| json!({"type": "tool_use", "id": self.tool_use_id, "name": self.name, "input": input});
+        let (id, name) = (&self.tool_use_id, self.name);
+        let block =
+            |input: &Value| json!({"type": "tool_use", "id": id, "name": name, "input": input});
         let text = self.input.to_string();
         turn.block(block(&json!({})), block(self.input), |delta| {
             delta(json!({"type": "input_json_delta", "partial_json": text}));

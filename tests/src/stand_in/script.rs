@@ -42,7 +42,7 @@
 //! | `@daemon [FILE]` | leaves a daemon (own session, double fork, no environment), may count |
 //! | `@tree N [FILE]` | leaves a tree of N processes, the first in its own session; one counts |
 //! | `@hold-stdout SECONDS` | a grandchild keeps stdout open for that long |
-//! | `@ask TOOL JSON` | uses TOOL with this input, which needs a permission; says the decision. With a list of inputs, uses TOOL with each of them at the same time |
+//! | `@ask TOOL JSON` | uses TOOL with this input, or with each of a list; says the decision |
 //! | `@touch FILE` | appends a line to FILE, as a mark of progress |
 //!
 //! After its break, `@restart same` answers `alpha beta gamma delta`, `other` answers `quite other

@@ -14,8 +14,8 @@ use tokio::net::unix::pipe;
 
 use crate::question::Size;
 
-/// The pause before `ccb` checks again whether it has the terminal. A job in the background has not,
-/// and is stopped if it reads.
+/// The pause before `ccb` checks again whether it has the terminal. A job in the background has
+/// not, and is stopped if it reads.
 const FOREGROUND_PAUSE: Duration = Duration::from_millis(200);
 /// The longest line. The kernel's own limit is 4096 bytes; a longer text is another program's.
 const LINE_BYTES: usize = 16 * 1024;

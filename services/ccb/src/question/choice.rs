@@ -74,8 +74,8 @@ impl Choice {
     }
 }
 
-/// Parses numbers from 1 to `max`, with commas or blanks between them. `None` if any word is no such
-/// number, or if there is none.
+/// Parses numbers from 1 to `max`, with commas or blanks between them. `None` if any word is no
+/// such number, or if there is none.
 pub(super) fn numbers(text: &str, max: usize) -> Option<Vec<usize>> {
     let words = text.split([',', ' ']).filter(|word| !word.is_empty());
     let mut numbers = Vec::new();

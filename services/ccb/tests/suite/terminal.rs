@@ -24,7 +24,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `ccb` with stdin, stdout and stderr on a new terminal, on which this was typed before.
+    /// Starts `ccb` with stdin, stdout and stderr on a new terminal, on which this was typed
+    /// before.
     pub(crate) fn start(command: &Command, typed: &str) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();

@@ -34,10 +34,8 @@ const STARTED: &str = concat!(
 
 /// Returns the event of a delta with 1000 bytes, by the type of its member.
 fn delta(kind: &str, member: &str) -> String {
-    let text = "y".repeat(1000);
-    format!(
-        r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"{kind}","{member}":"{text}"}}}}"#
-    )
+    let delta = format!(r#"{{"type":"{kind}","{member}":"{}"}}"#, "y".repeat(1000));
+    format!(r#"{{"type":"content_block_delta","index":0,"delta":{delta}}}"#)
 }
 
 #[tokio::test]
@@ -181,7 +179,8 @@ async fn an_unusual_form_of_a_successful_answer_is_read() {
     let usage = r#"{"model":"claude-opus-5","usage":{"input_tokens":1000000.0,"output_tokens":0}}"#;
     let marked = "\u{feff}{\"model\":\"claude-opus-5\",\"usage\":{\"input_tokens\":1e6,\
                   \"output_tokens\":0}}";
-    let events = "\u{feff}data: {\"type\":\"message_start\",\"message\":{\"model\":\"claude-opus-5\",\
+    let events = "\u{feff}data: {\"type\":\"message_start\",\
+                  \"message\":{\"model\":\"claude-opus-5\",\
                   \"usage\":{\"input_tokens\":1000000,\"output_tokens\":0}}}\n\n";
     for (kind, content) in [
         ("Application/JSON; charset=utf-8", usage),

@@ -20,7 +20,10 @@ pub fn texts() -> &'static [(&'static str, &'static str)] {
         ("tokens", "whether clients need a token"),
         ("runningExecutions", "executions that run at the same time"),
         ("simultaneousStarts", "CLIs that start at the same time"),
-        ("waitingExecutions", "executions that wait for the answer of a person, beyond `runningExecutions`"),
+        (
+            "waitingExecutions",
+            "executions that wait for the answer of a person, beyond `runningExecutions`",
+        ),
         ("queued", "executions that wait, burned ids included"),
         ("queuedPerLane", "executions that wait in one lane"),
         (
@@ -28,8 +31,11 @@ pub fn texts() -> &'static [(&'static str, &'static str)] {
             "executions of one principal that wait, ids that it burned included",
         ),
         ("sessions", "WebSocket sessions at the same time"),
-        ("sessionsPerPrincipal", "WebSocket sessions of the tokens of one principal at the same time; its \
-            shares have half as many of their own"),
+        (
+            "sessionsPerPrincipal",
+            "WebSocket sessions of the tokens of one principal at the same time; its shares have \
+             half as many of their own",
+        ),
         ("connectionsPerPeer", "open connections of one peer, to each service"),
         (
             "framesPerSecond",

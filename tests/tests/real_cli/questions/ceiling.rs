@@ -74,7 +74,10 @@ async fn none_succeeds(world: World, attempts: Vec<Attempt>) {
 async fn no_answer_allows_another_input_or_a_wider_rule_than_the_operator() {
     let denied = [("CLAUDE_API_DISALLOWED_TOOLS", "Bash(touch:*)")];
     let world = world("Bash", &denied).await;
-    let other = |command: &str| json!({"decision": "allow", "updatedInput": {"command": command, "description": "d"}});
+    let other = |command: &str| {
+        let input = json!({"command": command, "description": "d"});
+        json!({"decision": "allow", "updatedInput": input})
+    };
     let remember = |entry: &str| json!({"decision": "allow", "remember": [entry]});
     let member = |name: &str, value: Value| {
         let mut answer = allow();

@@ -8,13 +8,13 @@ use std::collections::{HashMap, VecDeque};
 use super::call::Call;
 use super::open_requests::Token;
 
-/// The most bytes of inputs and answers in one session that claude-api has not answered (16 MiB). An input
-/// beyond that is refused with -32004 (queue full, `too_many_unanswered`). A single input is always
-/// admitted.
+/// The most bytes of inputs and answers in one session that claude-api has not answered (16 MiB).
+/// An input beyond that is refused with -32004 (queue full, `too_many_unanswered`). A single input
+/// is always admitted.
 pub(super) const UNANSWERED_BYTES: usize = 16 * 1024 * 1024;
-/// The most inputs and answers in one session that claude-api has not answered. At this limit the session stops
-/// reading requests. The limit is needed besides the one on bytes, because even an empty input
-/// costs memory.
+/// The most inputs and answers in one session that claude-api has not answered. At this limit the
+/// session stops reading requests. The limit is needed besides the one on bytes, because even an
+/// empty input costs memory.
 const UNANSWERED: usize = 1024;
 
 /// The inputs of one session that claude-api has not answered. One of them is being sent, and the
@@ -73,9 +73,9 @@ impl Inputs {
         Some((token, call))
     }
 
-    /// Removes an answered input or answer, and returns the call of the next input, which the caller must
-    /// start. Returns `None` if no input follows, if another input is still in flight, or if
-    /// `token` is not an input.
+    /// Removes an answered input or answer, and returns the call of the next input, which the
+    /// caller must start. Returns `None` if no input follows, if another input is still in flight,
+    /// or if `token` is not an input.
     pub(super) fn answered(&mut self, token: Token) -> Option<(Token, Call)> {
         self.unanswered.remove(&token)?;
         if self.open != Some(token) {

@@ -197,8 +197,8 @@ impl Buffer {
         self.held_open = held_open;
     }
 
-    /// Splits the new bytes into lines and checks them. With `eof`, the last line counts as complete.
-    /// Blank lines are dropped.
+    /// Splits the new bytes into lines and checks them. With `eof`, the last line counts as
+    /// complete. Blank lines are dropped.
     fn check_lines(&mut self, new: &[u8], eof: bool, rules: &Rules) -> Result<Checked, Refusal> {
         let limit = self.limit;
         let mut out = Vec::new();

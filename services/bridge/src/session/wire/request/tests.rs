@@ -138,7 +138,8 @@ fn wrong_parameters_are_refused_with_their_code_and_execution() {
         ("answer", "{}", -32602),
         (
             "answer",
-            r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","questionId":"x","decision":"allow"}"#,
+            r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef",
+                "questionId":"x","decision":"allow"}"#,
             -32602,
         ),
         (
