@@ -7,6 +7,11 @@ trap 'rm -rf "$REPORT"' EXIT
 
 passed() { PASSED=$((PASSED + 1)); ran "$1" 1 "${2:-0}"; printf 'ok      %s%s\n' "$1" "${2:+ ($2 s)}"; }
 failed() { FAILED=$((FAILED + 1)); FAILURES+=("$1"); ran "$1" 0 "${2:-0}"; printf 'FAILED  %s%s\n' "$1" "${2:+ ($2 s)}"; }
+# because: adds the lines of stdin to the last failure, for the summary at the end of a long run.
+because() {
+  local line
+  while IFS= read -r line; do FAILURES[-1]+=$'\n'"      ${line:0:300}"; done
+}
 # For the table of repeated runs.
 ran() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$REPORT/runs"; }
 
@@ -44,6 +49,9 @@ check() {
   failed "$name" $((SECONDS - began))
   [ "$code" -ne 124 ] || echo "        it took longer than its limit of $limit s"
   tail -n 60 "$REPORT/check" | sed 's/^/        /'
+  if [ "$code" -eq 124 ]; then because <<<"it took longer than its limit of $limit s"
+  elif grep -q '^error: ' "$REPORT/check"; then because < <(grep -A2 '^error: ' "$REPORT/check" | head -n 6)
+  else because < <(tail -n 3 "$REPORT/check"); fi
   return 1
 }
 
@@ -104,6 +112,7 @@ cargo_tests() {
     if [ "$code" -eq 124 ]; then failed "cargo test $*: longer than its limit of $limit s"
     elif [ "$FAILED" -eq "$failures" ]; then failed "cargo test $*: exit code $code"; fi
     grep -vE '^test .* ok$|^ *(Compiling|Running|Doc-tests|Finished)|^running |^$' "$REPORT/cargo" | tail -n 150 | sed 's/^/        /'
+    because < <(grep -A3 -E "^thread '.*' .*panicked at |^error: could not compile" "$REPORT/cargo" | head -n 24)
   elif [ "$PASSED" -eq "$before" ]; then failed "cargo test $*: no test ran"; fi
 }
 
