@@ -3,6 +3,7 @@
 //! ```text
 //! acceptance ─▶ Subscription ─┐
 //! stall ──────▶ stalled ──────┤
+//! questions ──▶ question ─────┤
 //! end ────────▶ ended ────────┤
 //!                             ▼
 //!                  ledger of the execution ◀── settle ──┐
@@ -27,8 +28,9 @@
 //!    id, by which the receiver recognises it.
 //! 5. The counts are added to the terminal status, and the ledger is removed.
 //!
-//! An event `stalled` is written when the stall is noticed. A crash before that write loses it: the
-//! execution is then interrupted, which `ended` reports.
+//! An event `stalled` or `question` is written when the stall is noticed or the execution begins to
+//! wait for a person. A crash before that write loses it: the execution is then interrupted, which
+//! `ended` reports.
 //!
 //! Bounds: at most 4096 ledgers, of which one principal may have 1024 (see `table`). A further
 //! execution with a webhook is refused; nobody waits. Each ledger has at most one event of each

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use check::BadAnswer;
-pub(crate) use journal::Journal;
+pub(crate) use journal::{Recorded, closed_by_end, ended_list};
 pub use table::Refused;
 
 use super::input::Gate;
@@ -40,7 +40,7 @@ use ceiling::Judgement;
 use check::denial;
 use journal::Line;
 use prompt::Prompt;
-use table::{Asked, Begun, Closed, Table};
+use table::{Asked, Begun, Table};
 
 /// The largest input of a prompt that becomes a question, in bytes of JSON (1 MiB). A larger one is
 /// denied unasked: nobody could read it.
@@ -223,13 +223,10 @@ impl Questions {
         answer: Answer,
         principal: Option<String>,
     ) -> Result<Answered, Refused> {
-        let (request_id, response) = match self.with(|table| table.begin_answer(id, &answer))? {
-            Begun::Repeated(answered) => return Ok(answered),
-            Begun::New {
-                request_id,
-                response,
-            } => (request_id, response),
-        };
+        let Begun {
+            request_id,
+            response,
+        } = self.with(|table| table.begin_answer(id, &answer))?;
         let decision = answer.decision;
         let closed = ClosedQuestion {
             question_id: id,
@@ -240,7 +237,7 @@ impl Questions {
         };
         let line = Line::Closed {
             closed: closed.clone(),
-            answer: Some(answer.clone()),
+            answer: Some(answer),
         };
         let entry = self.entry.clone();
         let written = spool::blocking::run_io(move || entry.append_question(&line.to_json()));
@@ -253,12 +250,7 @@ impl Questions {
             );
             return Err(Refused::Unwritable);
         }
-        self.with(|table| {
-            table.finish_answer(Closed {
-                closed,
-                answer: Some(answer),
-            });
-        });
+        self.with(|table| table.finish_answer(closed));
         self.counters.closed(ClosedBy::Answer, 1);
         self.respond(&request_id, &response);
         self.changed.send_replace(());
@@ -281,6 +273,11 @@ impl Questions {
     /// Returns an open question with its whole input.
     pub(crate) fn find(&self, id: Uuid) -> Option<Question> {
         self.with(|table| table.find(id))
+    }
+
+    /// Returns how a question was closed. `None` if it is not closed, or not among the newest 64.
+    pub(crate) fn closed(&self, id: Uuid) -> Option<ClosedQuestion> {
+        self.with(|table| table.closed(id))
     }
 
     /// Returns the list for clients.
@@ -325,17 +322,4 @@ impl Questions {
 fn error_response(request_id: &str, error: &str) -> Value {
     let inner = json!({ "subtype": "error", "request_id": request_id, "error": error });
     json!({ "type": "control_response", "response": inner })
-}
-
-/// Answers a question of an execution that has ended: the answer that closed it gets the same
-/// result again.
-///
-/// # Errors
-/// See [`Refused`].
-pub(crate) fn answer_ended(
-    journal: &Journal,
-    id: Uuid,
-    answer: &Answer,
-) -> Result<Answered, Refused> {
-    table::repeat(journal.closed(id).ok_or(Refused::Unknown(id))?, answer)
 }

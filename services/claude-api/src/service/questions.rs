@@ -1,10 +1,12 @@
 //! Questions of executions: the list, one question with its whole input, and answers
 //! (docs/protocol.md, "Questions").
 
+use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::question::{Answered, ClosedQuestion, Question, QuestionList};
+use jiff::Timestamp;
+use protocol::question::{Answered, ClosedBy, ClosedQuestion, Question, QuestionList};
 use protocol::{Answer, ExecutionId, Problem, ProblemType};
 use serde::Serialize;
 use uuid::Uuid;
@@ -12,7 +14,9 @@ use uuid::Uuid;
 use super::{FoundExecution, Service, deleted, spool_unwritable};
 use crate::access::Caller;
 use crate::execution::input::Gate;
-use crate::execution::questions::{BadAnswer, Journal, Questions, Refused, answer_ended};
+use crate::execution::questions::{
+    BadAnswer, Questions, Recorded, Refused, closed_by_end, ended_list,
+};
 use crate::registry::record::Accepted;
 
 /// The time after which a question is denied, if its body names none: an hour.
@@ -68,7 +72,10 @@ impl Service {
                     .map(|questions| questions.list())
                     .unwrap_or_default())
             }
-            FoundExecution::Ended(_) => Ok(self.journal(view).await?.list()),
+            FoundExecution::Ended(_) => {
+                let ended_at = self.ended_at(view).await?;
+                read(view, move |lines| ended_list(lines, ended_at)).await
+            }
         }
     }
 
@@ -81,21 +88,28 @@ impl Service {
         view: &FoundExecution,
         id: Uuid,
     ) -> Result<FoundQuestion, Problem> {
-        if let FoundExecution::Live(live) = view
-            && let Some(questions) = &live.questions
-            && let Some(question) = questions.find(id)
-        {
+        let questions = match view {
+            FoundExecution::Live(live) => live.questions.as_ref(),
+            FoundExecution::Ended(_) => None,
+        };
+        if let Some(question) = questions.and_then(|questions| questions.find(id)) {
             return Ok(FoundQuestion {
                 question,
                 closed: None,
             });
         }
-        // A live execution has its closed questions on disk, too.
-        let journal = self.journal(view).await?;
-        let (question, closed) = journal.find(id).ok_or_else(|| unknown(id))?;
+        let known = questions.and_then(|questions| questions.closed(id));
+        let recorded = read(view, move |lines| Recorded::read(lines, id)).await?;
+        let question = recorded.question.ok_or_else(|| unknown(id))?;
+        let closed = match (known.or(recorded.closed), view) {
+            (Some(closed), _) => closed,
+            // It is on disk, but is not shown yet.
+            (None, FoundExecution::Live(_)) => return Err(unknown(id)),
+            (None, FoundExecution::Ended(_)) => closed_by_end(id, self.ended_at(view).await?),
+        };
         Ok(FoundQuestion {
-            question: question.clone(),
-            closed: Some(closed.clone()),
+            question,
+            closed: Some(closed),
         })
     }
 
@@ -119,10 +133,21 @@ impl Service {
         let principal = caller.principal().map(str::to_owned);
         let answered = match view {
             FoundExecution::Live(live) => match &live.questions {
-                Some(questions) => questions.answer(id, answer, principal.clone()).await,
+                Some(questions) => {
+                    let first = answer.clone();
+                    match questions.answer(id, first, principal.clone()).await {
+                        Err(Refused::Closed(closed)) if closed.closed_by != ClosedBy::Answer => {
+                            Err(Refused::Closed(closed))
+                        }
+                        Err(Refused::Closed(_) | Refused::Unknown(_)) => {
+                            self.repeat(view, id, &answer).await?
+                        }
+                        answered => answered,
+                    }
+                }
                 None => Err(Refused::Unknown(id)),
             },
-            FoundExecution::Ended(_) => answer_ended(&self.journal(view).await?, id, &answer),
+            FoundExecution::Ended(_) => self.repeat(view, id, &answer).await?,
         };
         let answered = answered.map_err(problem)?;
         let decision = answered.decision.as_str();
@@ -136,24 +161,53 @@ impl Service {
         Ok(answered)
     }
 
-    /// Reads the questions of an execution from the disk. A question without an end there counts as
-    /// closed by the end of the execution.
-    async fn journal(self: &Arc<Self>, view: &FoundExecution) -> Result<Journal, Problem> {
-        let ended_at = self.whole_status(view).await?.ended_at;
-        let entry = view.entry().clone();
-        let id = ExecutionId::from(entry.id());
-        match spool::blocking::run_io(move || entry.questions()).await {
-            Ok(lines) => Ok(Journal::read(&lines, ended_at.unwrap_or_default())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(deleted(id)),
-            Err(error) => {
-                tracing::error!(
-                    execution = %id,
-                    %error,
-                    "could not read the questions of an execution; the request fails"
-                );
-                let detail = "the questions cannot be read; the log of claude-api says why";
-                Err(Problem::new(ProblemType::Internal, detail))
+    /// Returns the result of an answer to a question that was closed before: the answer that closed
+    /// it gets the same result again. Fails only if the disk cannot be read.
+    async fn repeat(
+        self: &Arc<Self>,
+        view: &FoundExecution,
+        id: Uuid,
+        answer: &Answer,
+    ) -> Result<Result<Answered, Refused>, Problem> {
+        let recorded = read(view, move |lines| Recorded::read(lines, id)).await?;
+        if let Some(answered) = recorded.repeat(answer) {
+            return Ok(Ok(answered));
+        }
+        let closed = match (recorded.closed, recorded.question, view) {
+            (Some(closed), _, _) => closed,
+            (None, Some(_), FoundExecution::Ended(_)) => {
+                closed_by_end(id, self.ended_at(view).await?)
             }
+            _ => return Ok(Err(Refused::Unknown(id))),
+        };
+        Ok(Err(Refused::Closed(closed)))
+    }
+
+    /// Returns when an execution ended.
+    async fn ended_at(self: &Arc<Self>, view: &FoundExecution) -> Result<Timestamp, Problem> {
+        let ended_at = self.whole_status(view).await?.ended_at;
+        Ok(ended_at.unwrap_or_default())
+    }
+}
+
+/// Reads the lines about the questions of an execution, on a thread that may block.
+async fn read<T: Send + 'static>(
+    view: &FoundExecution,
+    read: impl FnOnce(Box<dyn BufRead>) -> io::Result<T> + Send + 'static,
+) -> Result<T, Problem> {
+    let entry = view.entry().clone();
+    let id = ExecutionId::from(entry.id());
+    match spool::blocking::run_io(move || read(entry.questions()?)).await {
+        Ok(result) => Ok(result),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(deleted(id)),
+        Err(error) => {
+            tracing::error!(
+                execution = %id,
+                %error,
+                "could not read the questions of an execution; the request fails"
+            );
+            let detail = "the questions cannot be read; the log of claude-api says why";
+            Err(Problem::new(ProblemType::Internal, detail))
         }
     }
 }

@@ -28,6 +28,9 @@ pub(super) struct Ledger {
     is_closed: bool,
     /// The number of `stalled` events so far.
     stalls: u64,
+    /// The number of `question` events so far. Ledgers of earlier versions have none.
+    #[serde(default)]
+    questions: u64,
     /// The number of events that were delivered.
     delivered: u64,
     /// The number of events that were given up.
@@ -79,6 +82,7 @@ impl Ledger {
             webhook: webhook.clone(),
             is_closed: false,
             stalls: 0,
+            questions: 0,
             delivered: 0,
             failed: 0,
             last: None,
@@ -103,22 +107,35 @@ impl Ledger {
         url.map_or_else(|_| String::new(), |url: WebhookUrl| url.authority())
     }
 
-    /// Adds the event `stalled`, unless the webhook does not list it or the execution has ended. A
-    /// stall is not reported again while an earlier one is not delivered. This bounds the ledger.
+    /// Adds the event `stalled` (see [`Self::repeatable`]).
     pub(super) fn stall(&mut self, status: &Status, now: Timestamp) {
-        let is_reported = |event: &PendingEvent| event.kind == WebhookEvent::Stalled;
-        if self.is_closed || self.pending.iter().any(is_reported) {
-            return;
+        if self.repeatable(WebhookEvent::Stalled) {
+            self.stalls += 1;
+            let number = format!("_{}", self.stalls);
+            self.add(WebhookEvent::Stalled, &number, now, now, status);
         }
-        self.stalls += 1;
-        let number = self.stalls;
-        self.add(
-            WebhookEvent::Stalled,
-            &format!("_{number}"),
-            now,
-            now,
-            status,
-        );
+    }
+
+    /// Adds the event `question` (see [`Self::repeatable`]).
+    pub(super) fn ask(&mut self, status: &Status, now: Timestamp) {
+        if self.repeatable(WebhookEvent::Question) {
+            self.questions += 1;
+            let number = format!("_{}", self.questions);
+            self.add(WebhookEvent::Question, &number, now, now, status);
+        }
+    }
+
+    /// Returns whether an event that can happen several times may be added: the webhook lists it,
+    /// the execution has not ended, and no earlier one of this kind waits for its delivery. This
+    /// bounds the ledger.
+    fn repeatable(&self, kind: WebhookEvent) -> bool {
+        let mut pending = self.pending.iter();
+        !self.is_closed && self.lists(kind) && !pending.any(|event| event.kind == kind)
+    }
+
+    /// Returns whether the webhook lists a kind of event.
+    fn lists(&self, kind: WebhookEvent) -> bool {
+        self.webhook.events.contains(&kind)
     }
 
     /// Adds the event `ended`, unless the webhook does not list it or it was added before.
@@ -144,7 +161,7 @@ impl Ledger {
         now: Timestamp,
         status: &Status,
     ) {
-        if !self.webhook.events.contains(&kind) {
+        if !self.lists(kind) {
             return;
         }
         let payload = WebhookPayload::new(kind, at, status);

@@ -100,6 +100,12 @@ impl Webhooks {
         self.change(status.execution_id, |ledger| ledger.stall(status, now));
     }
 
+    /// Adds the event `question` of an execution that has begun to wait for a person, if the client
+    /// asked for it. A failed write is logged. Blocks on the disk.
+    pub(crate) fn asking(&self, status: &Status, now: Timestamp) {
+        self.change(status.execution_id, |ledger| ledger.ask(status, now));
+    }
+
     /// Adds the event `ended` of an execution whose terminal status is on disk, if the client asked
     /// for it. A repeated call has no effect. A failed write is logged, and the next start repeats
     /// it. Blocks on the disk.

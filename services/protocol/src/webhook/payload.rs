@@ -43,6 +43,9 @@ pub struct WebhookData {
     pub ended_at: Option<Timestamp>,
     pub duration_ms: Option<u64>,
     pub cost_usd: Option<f64>,
+    /// Absent from the payloads of earlier versions.
+    #[serde(default)]
+    pub questions_open: u64,
     pub workspace: String,
     pub lane: Option<String>,
     pub conversation: Option<String>,
@@ -103,7 +106,7 @@ impl WebhookData {
             metadata,
             webhook: _,
             questions: _,
-            questions_open: _,
+            questions_open,
         } = status;
         Self {
             execution_id: *execution_id,
@@ -117,6 +120,7 @@ impl WebhookData {
             ended_at: *ended_at,
             duration_ms: *duration_ms,
             cost_usd: *cost_usd,
+            questions_open: *questions_open,
             workspace: workspace.clone(),
             lane: lane.clone(),
             conversation: conversation.clone(),

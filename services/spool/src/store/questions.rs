@@ -7,7 +7,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
 };
 
@@ -55,19 +55,16 @@ impl Store {
         }
     }
 
-    /// Reads the questions of an execution. Empty if it has none, does not exist or was deleted.
+    /// Opens the questions of an execution. Empty if it has none, does not exist or was deleted.
     ///
     /// # Errors
     /// The error of the operating system.
-    pub(crate) fn questions(&self, id: Uuid) -> io::Result<Vec<u8>> {
-        let file = match File::open(self.questions_path(id)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = Vec::new();
-        file.take(QUESTIONS_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok(bytes)
+    pub(crate) fn questions(&self, id: Uuid) -> io::Result<Box<dyn BufRead>> {
+        match File::open(self.questions_path(id)) {
+            Ok(file) => Ok(Box::new(BufReader::new(file.take(QUESTIONS_BYTES_MAX)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Box::new(io::empty())),
+            Err(error) => Err(error),
+        }
     }
 
     fn questions_path(&self, id: Uuid) -> PathBuf {

@@ -1,9 +1,10 @@
 //! Answers: allow, deny, a choice, a plan, two at once, and those that are refused.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{answer, ask, list, output, question, question_path, stack, start};
-use crate::support::{accept, assert_problem, ended, id, path, until};
+use crate::support::{accept, assert_problem, ended, id, path, send, until};
 
 #[tokio::test]
 async fn an_allowed_tool_runs_with_its_input_and_every_byte_is_shown_once() {
@@ -106,6 +107,47 @@ async fn of_two_answers_at_once_one_wins_and_the_other_learns_which() {
         let allowed = text.contains("allowed");
         assert_eq!(allowed, decision == "allow", "{text}");
     }
+}
+
+/// The service has the newest 64 closed questions in memory, and all on disk.
+#[tokio::test]
+async fn an_answer_to_the_oldest_of_many_questions_gets_the_same_result_again() {
+    let stack = stack(&[]).await;
+    let http = stack.http();
+    let prompt = "@ask Bash {\"command\":\"rm x\"}\n".repeat(66);
+    let execution = start(&http, &prompt, json!({})).await;
+    let allow = json!({"decision": "allow"});
+    let first = question(&http, &execution).await;
+    let (code, _, answered) = answer(&http, &execution, &first, allow.clone()).await;
+    assert_eq!(code, 200, "{answered}");
+    let mut last = first["questionId"].clone();
+    for _ in 0..65 {
+        let status = until(&http, &execution, "asking again", |status| {
+            status["questionsOpen"] == 1 && status["questions"][0]["questionId"] != last
+        })
+        .await;
+        let open = &status["questions"][0];
+        last = open["questionId"].clone();
+        let (code, _, body) = answer(&http, &execution, open, allow.clone()).await;
+        assert_eq!(code, 200, "{body}");
+        if list(&http, &execution).await["closed"][0]["questionId"] != first["questionId"] {
+            break;
+        }
+    }
+    let again = async || answer(&http, &execution, &first, allow.clone()).await;
+    let (code, _, repeated) = again().await;
+    assert_eq!((code, &repeated), (200, &answered), "while it runs");
+    let other = answer(&http, &execution, &first, json!({"decision": "deny"})).await;
+    assert_problem(&other, 409, "wrong-state", "another answer");
+    let (_, whole) = http
+        .get(&question_path(&execution, &first))
+        .await
+        .expect("an answer");
+    assert_eq!(whole["closed"]["closedBy"], "answer", "{whole}");
+    send(&http, Method::POST, &path(&execution, "/cancel"), "").await;
+    ended(&http, &execution).await;
+    let (code, _, repeated) = again().await;
+    assert_eq!((code, &repeated), (200, &answered), "after the end");
 }
 
 #[tokio::test]

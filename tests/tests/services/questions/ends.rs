@@ -46,6 +46,23 @@ async fn an_open_question_is_neither_stalled_nor_idle() {
 }
 
 #[tokio::test]
+async fn an_execution_that_waits_for_a_person_is_reported_to_its_webhook() {
+    let stack = stack(&["--webhook-hosts=hooks.example"]).await;
+    let http = stack.http();
+    let webhook = json!({"url": "https://hooks.example/", "events": ["question"]});
+    let execution = ask(&http, json!({"webhook": webhook})).await;
+    let open = question(&http, &execution).await;
+    let status = until(&http, &execution, "reported", |status| {
+        status["webhook"]["pending"] == 1
+    })
+    .await;
+    assert_eq!(status["webhook"]["events"], json!(["question"]), "{status}");
+    answer(&http, &execution, &open, json!({"decision": "allow"})).await;
+    let end = ended(&http, &execution).await;
+    assert_eq!(end["webhook"]["pending"], 1, "it is reported once: {end}");
+}
+
+#[tokio::test]
 async fn a_cancel_closes_the_question_and_ends_the_cli() {
     let stack = stack(&[]).await;
     let http = stack.http();

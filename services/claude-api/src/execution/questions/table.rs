@@ -13,8 +13,7 @@
 //!   execution closes it.
 //! - **answering**: an answer was accepted and is being written to the disk. Nothing else closes
 //!   the question meanwhile, so at most one decision reaches the CLI.
-//! - **closed**: never changes again. The newest 64 are remembered, so that a repeated answer gets
-//!   the same result.
+//! - **closed**: never changes again. The table has the newest 64, and the disk has all.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,8 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use protocol::Answer;
 use protocol::question::{
-    Answered, ClosedBy, ClosedQuestion, Decision, OpenQuestion, Question, QuestionList,
-    STATUS_QUESTIONS_MAX,
+    ClosedBy, ClosedQuestion, Decision, OpenQuestion, Question, QuestionList, STATUS_QUESTIONS_MAX,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -46,7 +44,7 @@ pub(super) struct Table {
     /// The open questions, the oldest first.
     open: Vec<Open>,
     /// The newest closed questions, the oldest first.
-    closed: VecDeque<Closed>,
+    closed: VecDeque<ClosedQuestion>,
     /// The number of questions asked so far.
     asked: u64,
     /// Whether the execution has ended, so that nothing is asked any more.
@@ -64,14 +62,6 @@ struct Open {
     expires: Option<Duration>,
     /// Whether an answer is being written to the disk.
     is_answering: bool,
-}
-
-/// A closed question, with the answer that closed it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Closed {
-    pub(super) closed: ClosedQuestion,
-    /// The answer of a person. `None` if the question was closed otherwise.
-    pub(super) answer: Option<Answer>,
 }
 
 /// A prompt that becomes a question, as the caller has judged it.
@@ -105,18 +95,13 @@ pub enum Refused {
     Unwritable,
 }
 
-/// What must happen to an answer.
+/// An accepted answer, which must be written to the disk and then sent to the CLI.
 #[derive(Debug, PartialEq)]
-pub(super) enum Begun {
-    /// It repeats the answer that closed the question. Nothing must happen.
-    Repeated(Answered),
-    /// It must be written to the disk, and then sent to the CLI.
-    New {
-        /// The CLI's id of the prompt.
-        request_id: String,
-        /// The `response` for the CLI.
-        response: Value,
-    },
+pub(super) struct Begun {
+    /// The CLI's id of the prompt.
+    pub(super) request_id: String,
+    /// The `response` for the CLI.
+    pub(super) response: Value,
 }
 
 impl Table {
@@ -174,11 +159,8 @@ impl Table {
             .iter_mut()
             .find(|open| open.question.question_id == id)
         else {
-            let closed = self
-                .closed
-                .iter()
-                .find(|closed| closed.closed.question_id == id);
-            return repeat(closed.ok_or(Refused::Unknown(id))?, answer).map(Begun::Repeated);
+            let closed = self.closed.iter().find(|one| one.question_id == id);
+            return Err(closed.map_or(Refused::Unknown(id), |one| Refused::Closed(one.clone())));
         };
         if open.is_answering {
             return Err(Refused::Answering);
@@ -190,7 +172,7 @@ impl Table {
             open.input_is_fixed,
         )?;
         open.is_answering = true;
-        Ok(Begun::New {
+        Ok(Begun {
             request_id: open.prompt.request_id.clone(),
             response,
         })
@@ -208,9 +190,9 @@ impl Table {
     }
 
     /// Closes a question by the answer that was written to the disk.
-    pub(super) fn finish_answer(&mut self, closed: Closed) {
+    pub(super) fn finish_answer(&mut self, closed: ClosedQuestion) {
         self.open
-            .retain(|open| open.question.question_id != closed.closed.question_id);
+            .retain(|open| open.question.question_id != closed.question_id);
         self.remember(closed);
     }
 
@@ -294,18 +276,23 @@ impl Table {
             principal: None,
             closed_at,
         };
-        self.remember(Closed {
-            closed: closed.clone(),
-            answer: None,
-        });
+        self.remember(closed.clone());
         closed
     }
 
-    fn remember(&mut self, closed: Closed) {
+    fn remember(&mut self, closed: ClosedQuestion) {
         self.closed.push_back(closed);
         while self.closed.len() > QuestionList::CLOSED_MAX {
             self.closed.pop_front();
         }
+    }
+
+    /// Returns how a question was closed. `None` if it is not closed, or not among the newest 64.
+    pub(super) fn closed(&self, id: Uuid) -> Option<ClosedQuestion> {
+        self.closed
+            .iter()
+            .find(|closed| closed.question_id == id)
+            .cloned()
     }
 
     /// Returns an open question with its whole input.
@@ -325,11 +312,7 @@ impl Table {
                 .iter()
                 .map(|open| open.question.clone().shortened())
                 .collect(),
-            closed: self
-                .closed
-                .iter()
-                .map(|closed| closed.closed.clone())
-                .collect(),
+            closed: self.closed.iter().cloned().collect(),
         }
     }
 
@@ -345,19 +328,6 @@ impl Table {
 
 /// The message that the model reads if nobody has answered in time.
 const TIMED_OUT: &str = "Nobody answered in time, so this was denied. Go on without it.";
-
-/// Returns the result of an answer to a closed question: the same again if it repeats the answer
-/// that closed it.
-pub(super) fn repeat(closed: &Closed, answer: &Answer) -> Result<Answered, Refused> {
-    match (&closed.answer, closed.closed.decision) {
-        (Some(first), Some(decision)) if first == answer => Ok(Answered {
-            question_id: closed.closed.question_id,
-            decision,
-            principal: closed.closed.principal.clone(),
-        }),
-        _ => Err(Refused::Closed(closed.closed.clone())),
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -66,6 +66,37 @@ fn an_execution_that_stalls_often_has_a_bounded_ledger() {
 }
 
 #[test]
+fn a_question_is_reported_again_when_the_receiver_has_accepted_the_last_one() {
+    let (mut ledger, mut status) = ledger(&[WebhookEvent::Question]);
+    let id = status.execution_id;
+    status.questions_open = 2;
+    ledger.ask(&status, at(1));
+    ledger.ask(&status, at(2));
+    ledger.stall(&status, at(2));
+    let [first] = ledger.pending.as_slice() else {
+        panic!("{ledger:?}");
+    };
+    assert_eq!(first.id, format!("evt_{id}_question_1"));
+    assert_eq!(first.payload["type"], "execution.question");
+    assert_eq!(first.payload["data"]["questionsOpen"], 2);
+    let first = first.id.clone();
+    ledger.settle(&first, AttemptResult::Accepted, at(3));
+    ledger.ask(&status, at(4));
+    assert_eq!(ledger.pending[0].id, format!("evt_{id}_question_2"));
+    ledger.end(&status, at(5));
+    ledger.ask(&status, at(6));
+    assert_eq!(ledger.pending.len(), 1);
+}
+
+#[test]
+fn a_ledger_of_an_earlier_version_is_read() {
+    let (ledger, _) = ledger(&WebhookEvent::ALL);
+    let mut json: Value = serde_json::from_slice(&ledger.encode()).unwrap();
+    json.as_object_mut().unwrap().remove("questions").unwrap();
+    assert_eq!(serde_json::from_value::<Ledger>(json).unwrap(), ledger);
+}
+
+#[test]
 fn a_failed_event_is_tried_for_a_day_and_then_given_up() {
     let (mut ledger, status) = ledger(&[WebhookEvent::Ended]);
     ledger.end(&status, at(0));

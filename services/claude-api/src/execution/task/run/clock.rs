@@ -3,13 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use protocol::Status;
+use spool::blocking::Work;
+
 use super::running::Running;
 use super::waits::finished;
 use crate::execution::phase::{Input, Order};
 use crate::execution::policy::was_asked;
 use crate::registry::Ticket;
 use crate::times::now;
-use spool::blocking::Work;
+use crate::webhooks::Webhooks;
 
 /// The wait before a command is sent again that the runner's full socket refused.
 const RESEND: Duration = Duration::from_millis(100);
@@ -60,7 +64,7 @@ impl Running<'_> {
         }
         if self.machine.status().stalled && !was_stalled {
             self.owner.engine.metrics.stalls.inc();
-            self.report_stall();
+            self.report(Webhooks::stalled);
         }
         self.input(Input::Tick, now);
         if self.machine.take_changed() {
@@ -85,14 +89,14 @@ impl Running<'_> {
         self.record();
     }
 
-    /// Adds the event `stalled` to the queue of webhooks on a blocking thread, if the execution has
-    /// a webhook. The loop does not wait for the disk.
-    fn report_stall(&self) {
+    /// Adds an event to the queue of webhooks on a blocking thread, if the execution has a webhook.
+    /// The loop does not wait for the disk.
+    pub(super) fn report(&self, event: fn(&Webhooks, &Status, Timestamp)) {
         let engine = std::sync::Arc::clone(&self.owner.engine);
         let status = self.machine.status();
         if engine.webhooks.has(status.execution_id) {
             let status = status.clone();
-            drop(Work::begin(move || engine.webhooks.stalled(&status, now())));
+            drop(Work::begin(move || event(&engine.webhooks, &status, now())));
         }
     }
 

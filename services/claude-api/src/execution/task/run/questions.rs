@@ -8,6 +8,7 @@ use renderer::Fact;
 
 use super::running::Running;
 use crate::registry::Ticket;
+use crate::webhooks::Webhooks;
 
 impl Running<'_> {
     /// Handles a fact that concerns questions: a prompt of the CLI, its withdrawal, or the begin or
@@ -73,6 +74,9 @@ impl Running<'_> {
         self.machine.questions(open, count, now);
         if self.machine.is_asking() != was_asking {
             ticket.set_asking(self.machine.is_asking());
+            if self.machine.is_asking() {
+                self.report(Webhooks::asking);
+            }
         }
     }
 }
