@@ -9,13 +9,13 @@ use protocol::{Answer, ExecutionId, Problem, ProblemType};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{FoundExecution, Service, deleted, spool_unwritable};
+use super::{FoundExecution, Service, deleted};
 use crate::access::Caller;
 use crate::execution::input::Gate;
-use crate::execution::questions::{BadAnswer, Journal, Questions, Refused, answer_ended};
+use crate::execution::questions::{AnswerRefusal, BadAnswer, Journal, Questions, answer_ended};
 use crate::registry::record::Accepted;
 
-/// The time after which a question is denied, if its body names none: an hour.
+/// The time after which a question is denied if the body of its execution sets none: an hour.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// One question, as `GET /v1/executions/{id}/questions/{questionId}` returns it.
@@ -100,7 +100,8 @@ impl Service {
     }
 
     /// Answers a question of an execution. When this returns, the answer is on disk. The first
-    /// valid answer counts, and the same one again gets the same result.
+    /// valid answer counts, and the same one again gets the same result. If the caller is dropped,
+    /// the answer is stored all the same.
     ///
     /// # Errors
     /// - 404 `not-found` for an unknown question.
@@ -120,7 +121,7 @@ impl Service {
         let answered = match view {
             FoundExecution::Live(live) => match &live.questions {
                 Some(questions) => questions.answer(id, answer, principal.clone()).await,
-                None => Err(Refused::Unknown(id)),
+                None => Err(AnswerRefusal::Unknown(id)),
             },
             FoundExecution::Ended(_) => answer_ended(&self.journal(view).await?, id, &answer),
         };
@@ -136,8 +137,8 @@ impl Service {
         Ok(answered)
     }
 
-    /// Reads the questions of an execution from the disk. A question without an end there counts as
-    /// closed by the end of the execution.
+    /// Reads the questions of an execution from the disk. A question that was not closed there
+    /// counts as closed by the end of the execution.
     async fn journal(self: &Arc<Self>, view: &FoundExecution) -> Result<Journal, Problem> {
         let ended_at = self.whole_status(view).await?.ended_at;
         let entry = view.entry().clone();
@@ -159,15 +160,18 @@ impl Service {
 }
 
 fn unknown(id: Uuid) -> Problem {
-    let detail = format!("the execution has no question {id}; its status lists the open ones");
+    let detail = format!(
+        "the execution has no question {id}, or it was closed long ago; GET .../questions lists \
+         the open ones and the 64 closed last"
+    );
     Problem::new(ProblemType::NotFound, detail)
 }
 
 /// Returns the problem for an answer that was refused.
-fn problem(refused: Refused) -> Problem {
+fn problem(refused: AnswerRefusal) -> Problem {
     match refused {
-        Refused::Unknown(id) => unknown(id),
-        Refused::Closed(closed) => {
+        AnswerRefusal::Unknown(id) => unknown(id),
+        AnswerRefusal::Closed(closed) => {
             let detail = format!(
                 "the question was closed before ({}); this answer has no effect",
                 closed.closed_by.as_str()
@@ -178,12 +182,21 @@ fn problem(refused: Refused) -> Problem {
                 .with("decision", decision)
                 .with("principal", closed.principal)
         }
-        // Answers of one execution take turns, so this cannot happen to a request.
-        Refused::Answering => Problem::new(ProblemType::Internal, "two answers at once"),
-        Refused::Bad(BadAnswer::Invalid(detail)) => Problem::new(ProblemType::InvalidBody, detail),
-        Refused::Bad(BadAnswer::NotAllowed(detail)) => {
+        // Answers of one execution take turns, so no request gets this refusal.
+        AnswerRefusal::Answering => {
+            let detail = "another answer to this question is being stored; send the answer again";
+            Problem::new(ProblemType::Internal, detail)
+        }
+        AnswerRefusal::Bad(BadAnswer::Invalid(detail)) => {
+            Problem::new(ProblemType::InvalidBody, detail)
+        }
+        AnswerRefusal::Bad(BadAnswer::NotAllowed(detail)) => {
             Problem::new(ProblemType::NotAllowed, detail)
         }
-        Refused::Unwritable => spool_unwritable(),
+        AnswerRefusal::Unwritable => {
+            let detail = "the answer could not be stored, and the question stays open; free disk \
+                          space or see the log of claude-api, then send the answer again";
+            Problem::new(ProblemType::SpoolUnwritable, detail)
+        }
     }
 }

@@ -13,8 +13,7 @@
 //!   execution closes it.
 //! - **answering**: an answer was accepted and is being written to the disk. Nothing else closes
 //!   the question meanwhile, so at most one decision reaches the CLI.
-//! - **closed**: never changes again. The newest 64 are remembered, so that a repeated answer gets
-//!   the same result.
+//! - **closed**: final. The newest 64 are kept, so that a repeated answer gets the same result.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,19 +31,19 @@ use super::check::{self, BadAnswer, denial};
 use super::prompt::{Prompt, Rule};
 
 /// The maximum number of questions of one execution that are open at the same time. Only sub-agents
-/// ask several at once. Further prompts are denied unasked.
+/// ask several at once. Further prompts are denied without a question.
 const OPEN_MAX: usize = 32;
 /// The maximum size of the inputs of all open questions of one execution together, in bytes of
-/// JSON. A prompt that does not fit is denied unasked.
+/// JSON. A prompt that does not fit is denied without a question.
 const OPEN_BYTES_MAX: u64 = 4 << 20;
-/// The maximum number of questions of one execution. Further prompts are denied unasked.
+/// The maximum number of questions of one execution. Further prompts are denied without a question.
 const ASKED_MAX: u64 = 10_000;
 
-/// The questions of one execution. See the module for the states of a question.
+/// The open and the newest closed questions of one execution.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     /// The open questions, the oldest first.
-    open: Vec<Open>,
+    open: Vec<OpenEntry>,
     /// The newest closed questions, the oldest first.
     closed: VecDeque<Closed>,
     /// The number of questions asked so far.
@@ -55,7 +54,7 @@ pub(super) struct Table {
 
 /// A question that is open or being answered.
 #[derive(Debug)]
-struct Open {
+struct OpenEntry {
     question: Question,
     prompt: Prompt,
     rememberable: Vec<Rule>,
@@ -76,7 +75,7 @@ pub(super) struct Closed {
 
 /// A prompt that becomes a question, as the caller has judged it.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct NewQuestion {
     pub(super) question: Question,
     pub(super) prompt: Prompt,
     pub(super) rememberable: Vec<Rule>,
@@ -87,15 +86,15 @@ pub(super) struct Asked {
 
 /// The reason why an answer is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Refused {
-    /// The execution has no question with this id, or none that is remembered.
+pub enum AnswerRefusal {
+    /// The execution has no question with this id, or the question is no longer kept.
     #[error("the execution has no question {0}")]
     Unknown(Uuid),
     /// The question was closed before, by another decision than this answer's.
     #[error("the question was closed before")]
     Closed(ClosedQuestion),
     /// Another answer is being written to the disk at this moment.
-    #[error("another answer is being recorded")]
+    #[error("another answer is being stored")]
     Answering,
     /// The answer does not fit the question.
     #[error("{0}")]
@@ -105,12 +104,12 @@ pub enum Refused {
     Unwritable,
 }
 
-/// What must happen to an answer.
+/// The next step for an answer.
 #[derive(Debug, PartialEq)]
-pub(super) enum Begun {
-    /// It repeats the answer that closed the question. Nothing must happen.
+pub(super) enum AnswerStep {
+    /// The answer repeats the one that closed the question; nothing is stored.
     Repeated(Answered),
-    /// It must be written to the disk, and then sent to the CLI.
+    /// The answer must be stored, then sent to the CLI.
     New {
         /// The CLI's id of the prompt.
         request_id: String,
@@ -144,11 +143,11 @@ impl Table {
     }
 
     /// Adds an open question, unless the execution has ended meanwhile.
-    pub(super) fn ask(&mut self, asked: Asked) {
+    pub(super) fn ask(&mut self, asked: NewQuestion) {
         if self.has_ended {
             return;
         }
-        let Asked {
+        let NewQuestion {
             question,
             prompt,
             rememberable,
@@ -156,7 +155,7 @@ impl Table {
             expires,
         } = asked;
         self.asked += 1;
-        self.open.push(Open {
+        self.open.push(OpenEntry {
             question,
             prompt,
             rememberable,
@@ -168,7 +167,11 @@ impl Table {
 
     /// Checks an answer to an open question, which then is `answering` until
     /// [`Table::finish_answer`] or [`Table::abandon_answer`].
-    pub(super) fn begin_answer(&mut self, id: Uuid, answer: &Answer) -> Result<Begun, Refused> {
+    pub(super) fn begin_answer(
+        &mut self,
+        id: Uuid,
+        answer: &Answer,
+    ) -> Result<AnswerStep, AnswerRefusal> {
         let Some(open) = self
             .open
             .iter_mut()
@@ -178,10 +181,11 @@ impl Table {
                 .closed
                 .iter()
                 .find(|closed| closed.closed.question_id == id);
-            return repeat(closed.ok_or(Refused::Unknown(id))?, answer).map(Begun::Repeated);
+            return repeat(closed.ok_or(AnswerRefusal::Unknown(id))?, answer)
+                .map(AnswerStep::Repeated);
         };
         if open.is_answering {
-            return Err(Refused::Answering);
+            return Err(AnswerRefusal::Answering);
         }
         let response = check::check(
             answer,
@@ -190,7 +194,7 @@ impl Table {
             open.input_is_fixed,
         )?;
         open.is_answering = true;
-        Ok(Begun::New {
+        Ok(AnswerStep::New {
             request_id: open.prompt.request_id.clone(),
             response,
         })
@@ -211,7 +215,7 @@ impl Table {
     pub(super) fn finish_answer(&mut self, closed: Closed) {
         self.open
             .retain(|open| open.question.question_id != closed.closed.question_id);
-        self.remember(closed);
+        self.keep_closed(closed);
     }
 
     /// Closes the open question of a prompt that the CLI has withdrawn. Returns how it was closed;
@@ -233,7 +237,7 @@ impl Table {
         at: Timestamp,
     ) -> Vec<(ClosedQuestion, String, Value)> {
         let is_due =
-            |open: &&Open| !open.is_answering && open.expires.is_some_and(|e| e <= running);
+            |open: &&OpenEntry| !open.is_answering && open.expires.is_some_and(|e| e <= running);
         let due: Vec<_> = self
             .open
             .iter()
@@ -294,14 +298,15 @@ impl Table {
             principal: None,
             closed_at,
         };
-        self.remember(Closed {
+        self.keep_closed(Closed {
             closed: closed.clone(),
             answer: None,
         });
         closed
     }
 
-    fn remember(&mut self, closed: Closed) {
+    /// Keeps a closed question, and drops the oldest one beyond the limit.
+    fn keep_closed(&mut self, closed: Closed) {
         self.closed.push_back(closed);
         while self.closed.len() > QuestionList::CLOSED_MAX {
             self.closed.pop_front();
@@ -348,14 +353,14 @@ const TIMED_OUT: &str = "Nobody answered in time, so this was denied. Go on with
 
 /// Returns the result of an answer to a closed question: the same again if it repeats the answer
 /// that closed it.
-pub(super) fn repeat(closed: &Closed, answer: &Answer) -> Result<Answered, Refused> {
+pub(super) fn repeat(closed: &Closed, answer: &Answer) -> Result<Answered, AnswerRefusal> {
     match (&closed.answer, closed.closed.decision) {
         (Some(first), Some(decision)) if first == answer => Ok(Answered {
             question_id: closed.closed.question_id,
             decision,
             principal: closed.closed.principal.clone(),
         }),
-        _ => Err(Refused::Closed(closed.closed.clone())),
+        _ => Err(AnswerRefusal::Closed(closed.closed.clone())),
     }
 }
 
