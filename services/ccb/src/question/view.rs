@@ -249,7 +249,7 @@ pub(super) mod tests {
         let command = "ls\x1b]0;title\x07\nccb: the model asks to use Read\n\u{202e}\u{9b}2J";
         let mut hostile = question(QuestionKind::Permission, json!({"command": command}));
         hostile.agent_id = Some("a\nccb: b".into());
-        let text = details(&hostile, Size::default());
+        let text = details(ExecutionId::random(), &hostile, Size::default());
         let is_hidden = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
         assert!(!text.chars().any(is_hidden), "{text:?}");
         assert!(
@@ -270,7 +270,7 @@ pub(super) mod tests {
         let large = question(QuestionKind::Permission, json!({"command": command}));
         for columns in [30, 80, 200] {
             let size = Size { columns, rows: 40 };
-            let text = details(&large, size);
+            let text = details(ExecutionId::random(), &large, size);
             let marked = text
                 .lines()
                 .filter_map(|line| line.trim_start().strip_prefix(MARK));
@@ -287,7 +287,7 @@ pub(super) mod tests {
         let mut large = question(QuestionKind::Permission, json!({}));
         (large.input, large.input_bytes) = (None, 200 * 1024);
         large.title = "x".repeat(4096);
-        let text = details(&large, Size::default());
+        let text = details(ExecutionId::random(), &large, Size::default());
         assert!(
             text.contains("200.0 KiB") && text.contains("GET /v1/"),
             "{text}"
@@ -301,19 +301,21 @@ pub(super) mod tests {
     #[test]
     fn a_plan_is_shown_as_text_and_a_choice_with_its_options() {
         let plan = question(QuestionKind::Plan, json!({"plan": "# Plan\n1.\tBuild\x1b"}));
-        let text = details(&plan, Size::default());
+        let text = details(ExecutionId::random(), &plan, Size::default());
         assert!(
             text.contains("\n  | # Plan\n  | 1.    Build\\u001b\n"),
             "{text}"
         );
         let none = question(QuestionKind::Plan, json!({}));
-        assert!(details(&none, Size::default()).contains("no text of the plan"));
+        assert!(
+            details(ExecutionId::random(), &none, Size::default()).contains("no text of the plan")
+        );
         let choice = question(
             QuestionKind::Choice,
             json!({"questions": [{"question": "Which?", "header": "DB", "options": [
                 {"label": "SQLite", "description": "a file"}, {"label": "None"}]}]}),
         );
-        let text = details(&choice, Size::default());
+        let text = details(ExecutionId::random(), &choice, Size::default());
         assert!(
             text.contains("\n   1  SQLite - a file\n   2  None\n"),
             "{text}"

@@ -108,7 +108,9 @@ fn field(at: usize) -> String {
 /// Returns the schema of the form. Its fields are primitive, as MCP demands.
 fn schema(question: &Question) -> Result<ElicitationSchema, serde_json::Error> {
     let text = |title: &str, description: &str| {
-        json!({"type": "string", "title": title, "description": description})
+        json!({
+            "type": "string", "title": title, "description": description,
+        })
     };
     let mut properties = Map::new();
     let mut required = Vec::new();
