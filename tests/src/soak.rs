@@ -38,6 +38,7 @@ mod family;
 mod input;
 mod isolation;
 mod known;
+mod leftover_questions;
 mod lists;
 mod marks;
 mod pages;
@@ -45,7 +46,6 @@ mod plan;
 mod plant;
 mod principal;
 mod questions;
-mod rescue;
 mod stuck;
 mod survey;
 mod view;
@@ -68,7 +68,7 @@ use crate::harness::{Stack, StackOptions, Tokens};
 const KEPT_BYTES: u64 = 3 << 20;
 /// The time for all executions and clients to end after the last fault. The soak itself leaves
 /// questions open in the first part of it.
-const SETTLE: Duration = Duration::from_secs(60).saturating_add(rescue::HOLD);
+const SETTLE: Duration = Duration::from_secs(60).saturating_add(leftover_questions::CALM_HOLD);
 
 /// The options of a run.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ from cc_bridge import (
     Answer,
     AnswerResult,
     Bridge,
+    ClosedQuestion,
     InvalidParamsError,
     NotAllowedError,
     NotFoundError,
@@ -19,7 +20,6 @@ from cc_bridge import (
     QuestionAsked,
     QuestionCallbackError,
     QuestionClosed,
-    QuestionEnded,
     Run,
     StatusChanged,
     WrongStateError,
@@ -51,11 +51,11 @@ class QuestionsTest(unittest.IsolatedAsyncioTestCase):
                 return event.question
         raise AssertionError("the run has ended without a question")
 
-    async def closed(self, run: Run) -> QuestionClosed:
+    async def closed(self, run: Run) -> ClosedQuestion:
         """Read a run up to the next end of a question."""
         async for event in run.events():
-            if isinstance(event, QuestionEnded):
-                return event.closed
+            if isinstance(event, QuestionClosed):
+                return event.question
         raise AssertionError("the run has ended without the end of a question")
 
     async def test_the_callback_allows_a_tool(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from cc_bridge import (
     Accepted,
     BridgeError,
+    ClosedQuestion,
     Ended,
     GaveUpError,
     NotFoundError,
@@ -15,7 +16,6 @@ from cc_bridge import (
     Question,
     QuestionAsked,
     QuestionClosed,
-    QuestionEnded,
     StatusChanged,
     TooLargeError,
 )
@@ -192,7 +192,7 @@ class QuestionTest(unittest.TestCase):
         played.play(question("q1"), closed("q1"))
         _, first, last = played.read()
         assert isinstance(first, QuestionAsked)
-        assert isinstance(last, QuestionEnded)
+        assert isinstance(last, QuestionClosed)
         self.assertEqual(
             first.question,
             Question(
@@ -211,8 +211,8 @@ class QuestionTest(unittest.TestCase):
                 expires_at=None,
             ),
         )
-        expected = QuestionClosed("q1", "answer", "allow", "ann", "2026-01-01T00:00:01Z")
-        self.assertEqual(last.closed, expected)
+        expected = ClosedQuestion("q1", "answer", "allow", "ann", "2026-01-01T00:00:01Z")
+        self.assertEqual(last.question, expected)
 
     def test_a_status_lists_open_questions(self) -> None:
         played = Played()
@@ -229,8 +229,8 @@ class QuestionTest(unittest.TestCase):
         played.play(update(**listing("q1", "q2")), question("q1"), question("q2"), closed("q1"))
         _, asked, last = played.read()
         assert isinstance(asked, QuestionAsked)
-        assert isinstance(last, QuestionEnded)
-        self.assertEqual((asked.question.question_id, last.closed.question_id), ("q2", "q1"))
+        assert isinstance(last, QuestionClosed)
+        self.assertEqual((asked.question.question_id, last.question.question_id), ("q2", "q1"))
 
     def test_a_question_that_is_gone_after_a_reconnect_has_ended(self) -> None:
         played = self.reconnected(question("q1"), question("q2"))
@@ -241,14 +241,14 @@ class QuestionTest(unittest.TestCase):
         for _ in range(2):
             played.play(update(**listing("q2")))
         first, *others = played.read()
-        assert isinstance(first, QuestionEnded)
-        self.assertEqual(first.closed, QuestionClosed("q1", None, None, None, None))
+        assert isinstance(first, QuestionClosed)
+        self.assertEqual(first.question, ClosedQuestion("q1", None, None, None, None))
         self.assertEqual([type(event) for event in others], [StatusChanged, StatusChanged])
         # The bridge announces the end of a question that this view has announced.
         played.play(question("q2"), update(), closed("q2"))
         _, last = played.read()
-        assert isinstance(last, QuestionEnded)
-        self.assertEqual(last.closed.closed_by, "answer")
+        assert isinstance(last, QuestionClosed)
+        self.assertEqual(last.question.closed_by, "answer")
 
     def test_the_end_of_an_execution_ends_its_questions(self) -> None:
         # A bridge that has lost the execution repeats its last status, and announces no end.
@@ -256,7 +256,7 @@ class QuestionTest(unittest.TestCase):
             played = self.reconnected(question("q1"))
             played.play(*again, ended("", reason="lost", **listing("q1")))
             first, last = played.read()
-            self.assertIsInstance(first, QuestionEnded)
+            self.assertIsInstance(first, QuestionClosed)
             self.assertIsInstance(last, Ended)
 
 

@@ -13,7 +13,7 @@ from cc_bridge import (
     Question,
     QuestionAsked,
     QuestionCallbackError,
-    QuestionEnded,
+    QuestionClosed,
 )
 from fake_bridge import FakeBridge, Plan
 from samples import asked
@@ -82,8 +82,8 @@ class QuestionTest(unittest.IsolatedAsyncioTestCase):
                 if isinstance(event, QuestionAsked):
                     async with Bridge(fake.url, token=None, options=FAST) as other:
                         await other.answer(run.id, "q1", Answer.allow())
-                if isinstance(event, QuestionEnded):
-                    self.assertEqual(event.closed.decision, "allow")
+                if isinstance(event, QuestionClosed):
+                    self.assertEqual(event.question.decision, "allow")
             async with asyncio.timeout(1):
                 await cancelled.wait()
 
@@ -108,8 +108,8 @@ class QuestionTest(unittest.IsolatedAsyncioTestCase):
                     # The answer of another client, which this one is not told.
                     fake.decision = "deny"
                     fake.cut_all()
-                if isinstance(event, QuestionEnded):
-                    ends.append(event.closed)
+                if isinstance(event, QuestionClosed):
+                    ends.append(event.question)
             self.assertEqual([(end.question_id, end.closed_by) for end in ends], [("q1", None)])
             async with asyncio.timeout(1):
                 await cancelled.wait()

@@ -129,7 +129,7 @@ pub(crate) enum Command {
         /// Id of the execution
         id: ExecutionId,
     },
-    /// Show the open questions of one execution, or of all
+    /// Show the open questions of one execution, or the oldest 16 of each
     #[command(after_help = help::QUESTIONS)]
     Questions(QuestionsArgs),
     /// Answer a question of an execution

@@ -8,13 +8,15 @@ mod terminal;
 use std::io::{IsTerminal, Read};
 
 use client::{AttachParams, Client, Error, ExecuteParams, Options};
+use protocol::question::{ClosedBy, Decision};
 use protocol::rpc::code;
 use protocol::{Body, ExecutionId, Limits, PermissionPrompts, TraceContext};
+use serde::Deserialize;
 
 use crate::args::{AttachArgs, Common, ExecArgs, OnDisconnect};
 use crate::exit::{self, Exit};
 use crate::stop::Stop;
-use crate::{complain, values};
+use crate::{complain, question, values};
 
 /// The execution whose output is streamed, either a new one (`exec`) or an existing one (`attach`).
 pub(crate) enum Task {
@@ -199,7 +201,7 @@ pub(crate) fn explain(error: &Error) -> String {
             code::TOO_MANY_SESSIONS => "; try again later",
             code::OFFSET_NOT_KEPT => "; omit --offset to get all output that is kept",
             code::WRONG_STATE if e.data["closedBy"].is_string() => {
-                return format!("{error}; {}", closed(&e.data));
+                return format!("{error}; {}", closing(&e.data));
             }
             code::ID_IN_USE => "; omit --id to get a new id",
             _ => "",
@@ -209,15 +211,11 @@ pub(crate) fn explain(error: &Error) -> String {
     format!("{error}{advice}")
 }
 
-/// Returns how a question was closed, from the details of an error, for example `ann decided deny`.
-fn closed(data: &serde_json::Value) -> String {
-    let by = data["closedBy"].as_str().unwrap_or_default();
-    let decision = data["decision"].as_str();
-    match (by, decision, data["principal"].as_str()) {
-        ("answer", Some(decision), Some(principal)) => format!("{principal} decided {decision}"),
-        ("answer", Some(decision), None) => format!("the decision was {decision}"),
-        ("timeout", ..) => "nobody answered in time, so it was denied".to_owned(),
-        ("end", ..) => "the execution has ended".to_owned(),
-        _ => "the CLI needs no answer any more".to_owned(),
-    }
+/// Returns how a question was closed, from the details of an error.
+fn closing(data: &serde_json::Value) -> String {
+    let Ok(closed_by) = ClosedBy::deserialize(&data["closedBy"]) else {
+        return "the question was closed".to_owned();
+    };
+    let decision = Decision::deserialize(&data["decision"]).ok();
+    question::describe_closing(closed_by, decision, data["principal"].as_str())
 }

@@ -27,8 +27,8 @@ pub(crate) struct Progress {
     drawn: bool,
     /// Whether a question waits for an answer on the terminal, so that no progress line is drawn.
     held: bool,
-    /// Whether the last line on the terminal is a prompt, which has no newline yet.
-    prompt_open: bool,
+    /// Whether the last line on the terminal is an input line, which has no newline yet.
+    input_line_open: bool,
     /// The text of the last progress line, so that an unchanged line is not printed again.
     last: String,
 }
@@ -42,7 +42,7 @@ impl Progress {
             at_line_start: true,
             drawn: false,
             held: false,
-            prompt_open: false,
+            input_line_open: false,
             last: String::new(),
         }
     }
@@ -88,7 +88,7 @@ impl Progress {
     /// `--quiet`.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
-        self.end_prompt();
+        self.end_input_line();
         let newline = self.newline();
         put(&format!("{newline}ccb: {}\n", show::message(text)));
     }
@@ -101,36 +101,36 @@ impl Progress {
         if is_needed { "\n" } else { "" }
     }
 
-    /// Ends the line of a prompt, so that other text does not look like what the person typed.
-    fn end_prompt(&mut self) {
-        if std::mem::take(&mut self.prompt_open) {
+    /// Ends the input line, so that other text does not look like what the person typed.
+    fn end_input_line(&mut self) {
+        if std::mem::take(&mut self.input_line_open) {
             put("\n");
         }
     }
 
     /// Shows the line that asks for input, without a newline behind it. No progress line is drawn
     /// until [`Self::release`].
-    pub(crate) fn prompt(&mut self, text: &str) {
+    pub(crate) fn show_input_line(&mut self, text: &str) {
         self.clear();
-        self.end_prompt();
+        self.end_input_line();
         self.held = true;
         let newline = self.newline();
         // The space at the end of the text is removed by the formatting.
         put(&format!("{newline}ccb: {} ", show::message(text)));
-        self.prompt_open = true;
+        self.input_line_open = true;
     }
 
-    /// Notes that the person has ended the line of the prompt.
+    /// Notes that the person has ended the input line.
     pub(crate) fn line_entered(&mut self) {
-        self.prompt_open = false;
+        self.input_line_open = false;
     }
 
-    /// Allows progress lines again after a prompt.
+    /// Allows progress lines again after an input line.
     pub(crate) fn release(&mut self) {
         self.held = false;
     }
 
-    /// Returns whether output and prompts appear on the same terminal.
+    /// Returns whether output and input lines appear on the same terminal.
     pub(crate) fn shares_terminal(&self) -> bool {
         self.shared && self.terminal
     }
@@ -140,7 +140,7 @@ impl Progress {
     pub(crate) fn before_output(&mut self, bytes: &[u8]) {
         if self.shared {
             self.clear();
-            self.end_prompt();
+            self.end_input_line();
             if let Some(last) = bytes.last() {
                 self.at_line_start = *last == b'\n';
             }
@@ -152,7 +152,7 @@ impl Progress {
     /// additional newline.
     pub(crate) fn finish(mut self) {
         self.clear();
-        self.end_prompt();
+        self.end_input_line();
         if self.shared && !self.at_line_start {
             // Errors do not matter: a closed terminal needs no newline.
             let _ = std::io::stdout().write_all(b"\n");

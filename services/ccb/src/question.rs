@@ -7,6 +7,6 @@ mod pages;
 mod view;
 mod wrap;
 
-pub(crate) use choice::{Choice, parse_choices};
-pub(crate) use dialog::{Dialog, Reply};
-pub(crate) use view::{Size, details, one_line};
+pub(crate) use choice::{ChoicePart, parse_choices};
+pub(crate) use dialog::{Dialog, LineEffect};
+pub(crate) use view::{Size, describe_closing, details, one_line};

@@ -13,19 +13,19 @@ use uuid::Uuid;
 
 use crate::args::{AnswerArgs, Common, DecisionArg, QuestionsArgs};
 use crate::exit::{self, Exit};
-use crate::question::{self, Choice, Size, parse_choices};
+use crate::question::{self, ChoicePart, Size, parse_choices};
 use crate::{complain, show, whole_input};
 
-/// The maximum time to wait for the open questions of an execution. They follow the answer to an
-/// attach at once.
-const QUESTIONS_WAIT: Duration = Duration::from_secs(10);
+/// The maximum time to wait for the announcements of an execution's open questions. They follow the
+/// reply to an attach at once.
+const ANNOUNCEMENTS_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of executions on one page of the list.
 const PAGE: u32 = 200;
 
 /// An open question with its execution, as `--json` prints it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked<Q> {
+struct ListedQuestion<Q> {
     execution_id: ExecutionId,
     question: Q,
 }
@@ -43,15 +43,18 @@ pub(crate) async fn list(
                 questions.push(whole_input::with_input(client, id, question).await);
             }
             match common.json {
-                true => json(questions.into_iter().map(|question| asked(id, question))),
-                false => details(&questions),
+                true => json(questions.into_iter().map(|question| listed(id, question))),
+                false => details(id, &questions),
             }
         }
         None => {
-            let questions = all(client).await?;
+            let Listed { questions, more } = all(client).await?;
+            if common.json && !common.quiet && !more.is_empty() {
+                complain(more_lines(&more).trim_end());
+            }
             match common.json {
                 true => json(questions),
-                false => table(&questions, Timestamp::now()),
+                false => table(&questions, Timestamp::now()) + &more_lines(&more),
             }
         }
     };
@@ -61,33 +64,52 @@ pub(crate) async fn list(
     Ok((text, exit::OK))
 }
 
-fn asked<Q>(execution_id: ExecutionId, question: Q) -> Asked<Q> {
-    Asked {
+fn listed<Q>(execution_id: ExecutionId, question: Q) -> ListedQuestion<Q> {
+    ListedQuestion {
         execution_id,
         question,
     }
 }
 
-fn json<Q: Serialize>(questions: impl IntoIterator<Item = Asked<Q>>) -> String {
+fn json<Q: Serialize>(questions: impl IntoIterator<Item = ListedQuestion<Q>>) -> String {
     let questions: Vec<_> = questions.into_iter().collect();
     let json = serde_json::to_string(&questions).unwrap_or_default();
     crate::stdout::json_line(&json)
 }
 
-/// Returns the open questions of all executions, of those with the newest first. A status has the
-/// oldest 16 questions of its execution.
-async fn all(client: &Client) -> Result<Vec<Asked<OpenQuestion>>, Error> {
-    let mut questions = Vec::new();
+/// The open questions of all executions, as their statuses list them.
+#[derive(Debug, Default)]
+struct Listed {
+    /// The oldest 16 open questions of each execution, the newest execution first.
+    questions: Vec<ListedQuestion<OpenQuestion>>,
+    /// The executions with more open questions, and how many more.
+    more: Vec<(ExecutionId, u64)>,
+}
+
+impl Listed {
+    /// Adds the open questions of one execution.
+    fn add(&mut self, id: ExecutionId, open: Vec<OpenQuestion>, count: u64) {
+        let more = count.saturating_sub(open.len() as u64);
+        if more > 0 {
+            self.more.push((id, more));
+        }
+        self.questions
+            .extend(open.into_iter().map(|open| listed(id, open)));
+    }
+}
+
+/// Returns the open questions of all executions.
+async fn all(client: &Client) -> Result<Listed, Error> {
+    let mut all = Listed::default();
     let mut before = None;
     loop {
         let page = client.list(PAGE, before).await?;
         for status in page.executions {
-            let id = status.execution_id;
-            questions.extend(status.questions.into_iter().map(|open| asked(id, open)));
+            all.add(status.execution_id, status.questions, status.questions_open);
         }
         before = page.next;
         if before.is_none() {
-            return Ok(questions);
+            return Ok(all);
         }
     }
 }
@@ -120,17 +142,21 @@ async fn open(client: &Client, id: ExecutionId) -> Result<Vec<Question>, Error> 
         Ok::<_, Error>(())
     };
     // A question that was closed meanwhile is not announced.
-    match tokio::time::timeout(QUESTIONS_WAIT, announced).await {
+    match tokio::time::timeout(ANNOUNCEMENTS_TIMEOUT, announced).await {
         Ok(result) => result?,
-        Err(_) => complain("some questions were closed meanwhile"),
+        Err(_) => complain(&format!(
+            "not every open question arrived within {} s; run the command again to see what is \
+             still open",
+            ANNOUNCEMENTS_TIMEOUT.as_secs()
+        )),
     }
     Ok(questions)
 }
 
 /// Returns one line for each question.
-fn table(questions: &[Asked<OpenQuestion>], now: Timestamp) -> String {
+fn table(questions: &[ListedQuestion<OpenQuestion>], now: Timestamp) -> String {
     let mut text = String::new();
-    for Asked {
+    for ListedQuestion {
         execution_id,
         question,
     } in questions
@@ -152,11 +178,19 @@ fn table(questions: &[Asked<OpenQuestion>], now: Timestamp) -> String {
     }
 }
 
-/// Returns the questions with their whole inputs.
-fn details(questions: &[Question]) -> String {
+/// Returns a line for each execution with open questions that the table does not have.
+fn more_lines(more: &[(ExecutionId, u64)]) -> String {
+    let lines = more.iter();
+    lines
+        .map(|(id, count)| format!("{count} more are open in {id}; see: ccb questions {id}\n"))
+        .collect()
+}
+
+/// Returns the questions of an execution with their whole inputs.
+fn details(id: ExecutionId, questions: &[Question]) -> String {
     let texts = questions.iter();
     let texts: Vec<_> = texts
-        .map(|question| question::details(question, Size::default()))
+        .map(|question| question::details(id, question, Size::default()))
         .collect();
     texts.join("\n")
 }
@@ -168,11 +202,11 @@ pub(crate) async fn answer(
     common: &Common,
 ) -> Result<(String, Exit), Error> {
     let (execution, id) = (args.id, args.question);
-    let choices = match args.choice.is_empty() {
+    let parts = match args.choice.is_empty() {
         true => Vec::new(),
-        false => known_choices(client, execution, id).await?,
+        false => known_parts(client, execution, id).await?,
     };
-    let answer = match answer_of(args, &choices) {
+    let answer = match answer_of(args, &parts) {
         Ok(answer) => answer,
         Err(mistake) => {
             complain(&mistake);
@@ -187,12 +221,12 @@ pub(crate) async fn answer(
     Ok((format!("{} {id}\n", answered.decision.as_str()), exit::OK))
 }
 
-/// Returns the questions of a choice. Empty if the question is no choice, or is not open any more.
-async fn known_choices(
+/// Returns the parts of a choice. Empty if the question is no choice, or is not open any more.
+async fn known_parts(
     client: &Client,
     execution: ExecutionId,
     id: Uuid,
-) -> Result<Vec<Choice>, Error> {
+) -> Result<Vec<ChoicePart>, Error> {
     let questions = open(client, execution).await?;
     let question = questions.into_iter().find(|open| open.question_id == id);
     let question = match question {
@@ -200,14 +234,14 @@ async fn known_choices(
         None => None,
     };
     let choice = question.filter(|question| question.kind == QuestionKind::Choice);
-    Ok(choice.map_or_else(Vec::new, |question| Choice::all(&question)))
+    Ok(choice.map_or_else(Vec::new, |question| ChoicePart::all(&question)))
 }
 
 /// Creates the answer from the arguments.
 ///
 /// # Errors
 /// The arguments do not fit together. The text is the message for the user.
-fn answer_of(args: AnswerArgs, choices: &[Choice]) -> Result<Answer, String> {
+fn answer_of(args: AnswerArgs, parts: &[ChoicePart]) -> Result<Answer, String> {
     let AnswerArgs {
         id: _,
         question: _,
@@ -234,11 +268,13 @@ fn answer_of(args: AnswerArgs, choices: &[Choice]) -> Result<Answer, String> {
             DecisionArg::Allow => "deny",
             DecisionArg::Deny => "allow",
         };
-        return Err(format!("{option} goes with {other} only"));
+        return Err(format!(
+            "{option} is only for {other}; leave it out, or decide {other}"
+        ));
     }
     let answers = match choice.is_empty() {
         true => None,
-        false => Some(parse_choices(&choice, choices)?),
+        false => Some(parse_choices(&choice, parts)?),
     };
     Ok(Answer {
         decision: decision.into(),
@@ -314,13 +350,30 @@ mod tests {
             asked_at: Timestamp::UNIX_EPOCH,
             expires_at: None,
         };
-        let questions = [asked(ExecutionId::random(), open)];
-        let text = table(&questions, Timestamp::UNIX_EPOCH);
+        let id = ExecutionId::random();
+        let mut all = Listed::default();
+        all.add(id, vec![open], 1);
+        assert_eq!(more_lines(&all.more), "");
+        let text = table(&all.questions, Timestamp::UNIX_EPOCH);
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(
             text.contains("0 s ago  Bash: rm\\nccb: x\\u001b\n"),
             "{text}"
         );
         assert_eq!(table(&[], Timestamp::UNIX_EPOCH), "");
+    }
+
+    #[test]
+    fn open_questions_beyond_the_listed_ones_are_counted_by_execution() {
+        let (first, second) = (ExecutionId::random(), ExecutionId::random());
+        let mut all = Listed::default();
+        all.add(first, Vec::new(), 3);
+        all.add(ExecutionId::random(), Vec::new(), 0);
+        all.add(second, Vec::new(), 1);
+        let expected = format!(
+            "3 more are open in {first}; see: ccb questions {first}\n\
+             1 more are open in {second}; see: ccb questions {second}\n"
+        );
+        assert_eq!(more_lines(&all.more), expected);
     }
 }

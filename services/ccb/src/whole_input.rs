@@ -13,8 +13,8 @@ const SEARCHED_BYTES: u64 = 4 * 1024 * 1024;
 /// proxy may use, has no larger integers.
 const BEYOND_EVERY_END: u64 = (1 << 53) - 1;
 
-/// Adds the input of a question whose message left it out. Without success the question stays as it
-/// is, and says so when it is shown.
+/// Adds the input of a question whose message left it out. Leaves the question unchanged if the
+/// input cannot be read.
 pub(crate) async fn with_input(
     client: &Client,
     id: ExecutionId,
@@ -63,7 +63,9 @@ fn find(lines: &str, question: &Question) -> Option<Value> {
         .lines()
         .filter(|line| line.contains("can_use_tool"))
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|mut event| is_of(&event, question).then(|| event["request"]["input"].take()))
+        .filter_map(|mut event| {
+            is_prompt_of(&event, question).then(|| event["request"]["input"].take())
+        })
         .collect();
     inputs.dedup();
     match inputs.len() {
@@ -73,7 +75,7 @@ fn find(lines: &str, question: &Question) -> Option<Value> {
 }
 
 /// Returns whether an event of the CLI is the prompt from which a question was made.
-fn is_of(event: &Value, question: &Question) -> bool {
+fn is_prompt_of(event: &Value, question: &Question) -> bool {
     let request = &event["request"];
     let input = &request["input"];
     let bytes = serde_json::to_vec(input).map_or(0, |json| json.len() as u64);

@@ -41,7 +41,10 @@ pub enum Event {
     Notice(Box<Notice>),
     /// The execution asks a question, which [`Client::answer`](crate::Client::answer) answers. Open
     /// questions are also yielded when the run begins. A run yields each question once, also after
-    /// a reconnect. A question without `input` has a large one, which only the HTTP API returns.
+    /// a reconnect.
+    ///
+    /// `input` is absent if it has more than 16 KiB; the HTTP API and the events of the execution
+    /// have it.
     Question(Box<Question>),
     /// A question that the run has yielded was closed, so it must not be answered any more. A run
     /// yields this event once for each of its questions, and before [`Event::Terminal`].

@@ -1,13 +1,13 @@
 //! Questions to the person behind an MCP client, during a call of the tool `execute`
 //! (`elicitation/create` in form mode; MCP 2025-06-18, "Elicitation").
 //!
-//! Up to MCP 2025-11-25 the server sends requests, one question at a time. From 2026-07-28 on it
-//! cannot: the call ends with the forms of all open questions (`input_required`), and the client
-//! repeats it with the filled-in forms. A task asks in the same way (`tasks/get`, `tasks/update`).
+//! Up to MCP 2025-11-25 the server sends requests, one question at a time. From 2026-07-28 on, the
+//! call returns the forms of all open questions (`input_required`), and the client repeats it with
+//! the filled-in forms. A task asks in the same way (`tasks/get`, `tasks/update`).
 //!
-//! The decision of the person is sent to the bridge as the tool
-//! `answer` would. A form that the person dismisses leaves its question open for others, and a
-//! question that somebody else answers is withdrawn from the client.
+//! The server sends the decision of the person to the bridge as the tool `answer` would. A
+//! dismissed form leaves its question open for others. The form is cancelled when the question is
+//! closed.
 
 mod form;
 
@@ -29,7 +29,8 @@ use crate::questions;
 use crate::questions::OpenQuestions;
 use crate::slots::Slots;
 
-/// The maximum number of questions that wait for their turn. An execution has fewer.
+/// The maximum number of questions that wait for their form. Further ones stay open for others; an
+/// execution has at most 32 open.
 const QUEUE_MAX: usize = 256;
 /// The first version in which the server sends no requests. A result of a call then asks instead.
 const WITHOUT_REQUESTS: ProtocolVersion = ProtocolVersion::V_2026_07_28;
@@ -129,7 +130,7 @@ impl RepeatedCall {
                 continue;
             }
             let is_new = |question: &&Question| !self.asked.contains(&question.question_id);
-            let forms = forms(open.questions().iter().filter(is_new));
+            let forms = forms(self.id, open.questions().iter().filter(is_new));
             if !forms.is_empty() {
                 return InputRequiredResult::new(Some(forms), Some(self.text())).into();
             }
@@ -137,10 +138,13 @@ impl RepeatedCall {
     }
 }
 
-/// Returns the forms of questions, by the ids of the questions.
-pub(crate) fn forms<'a>(questions: impl Iterator<Item = &'a Question>) -> InputRequests {
+/// Returns the forms of questions of an execution, by the ids of the questions.
+pub(crate) fn forms<'a>(
+    id: ExecutionId,
+    questions: impl Iterator<Item = &'a Question>,
+) -> InputRequests {
     let forms = questions.filter_map(|question| {
-        let params = form::form(question).ok()?;
+        let params = form::form(id, question).ok()?;
         let request = InputRequest::Elicitation(ElicitRequest::new(params));
         Some((question.question_id.to_string(), request))
     });
@@ -190,7 +194,7 @@ pub(crate) async fn ask_all(
         if shown.is_none()
             && let Some(question) = waiting.pop_front()
         {
-            match show(peer, &question).await {
+            match show(peer, id, &question).await {
                 Ok(request) => shown = Some(Form { question, request }),
                 Err(error) => {
                     tracing::debug!(
@@ -213,7 +217,7 @@ pub(crate) async fn ask_all(
                 Some(Change::Closed(closed)) => {
                     waiting.retain(|question| question.question_id != closed);
                     if let Some(form) = shown.take_if(|form| form.question.question_id == closed) {
-                        let reason = "the question was answered elsewhere".to_owned();
+                        let reason = "the question was closed; no answer is needed".to_owned();
                         let _ = form.request.cancel(Some(reason)).await;
                     }
                 }
@@ -244,9 +248,10 @@ async fn decided(shown: &mut Option<Form>) -> (Question, Option<ElicitResult>) {
 
 async fn show(
     peer: &Peer<RoleServer>,
+    id: ExecutionId,
     question: &Question,
 ) -> Result<RequestHandle<RoleServer>, ServiceError> {
-    let params = form::form(question).map_err(|error| {
+    let params = form::form(id, question).map_err(|error| {
         ServiceError::McpError(rmcp::ErrorData::internal_error(error.to_string(), None))
     })?;
     let request = ServerRequest::ElicitRequest(ElicitRequest::new(params));

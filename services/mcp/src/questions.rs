@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::failure::Failure;
 use crate::slots::{Purpose, Slots};
 
-/// The maximum time to wait for the open questions of an execution. They follow the answer to an
-/// attach at once; one that was closed meanwhile does not.
-const QUESTIONS_WAIT: Duration = Duration::from_secs(2);
+/// The maximum time to wait for the announcements of an execution's open questions. They follow the
+/// reply to an attach at once. A question that was closed meanwhile is not announced.
+const ANNOUNCEMENTS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The questions that a view has announced and that are still open.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ pub(crate) async fn with_status(
             }
             Ok::<_, client::Error>(())
         };
-        if let Ok(result) = tokio::time::timeout(QUESTIONS_WAIT, announced).await {
+        if let Ok(result) = tokio::time::timeout(ANNOUNCEMENTS_TIMEOUT, announced).await {
             result?;
         }
         drop(run);

@@ -28,7 +28,9 @@ pub(crate) struct ExecuteCall {
     pub(crate) stream_closed: CancellationToken,
     /// The memory of the request's body. It is released when the execution is accepted.
     pub(crate) charge: Option<Charge>,
-    /// The receiver of the questions of the execution.
+    /// The sender of changes of the open questions. An execution asks at most 10,000 questions,
+    /// each message at most about 40 KiB; without a client that can ask its user, the receiver is
+    /// dropped.
     pub(crate) questions: mpsc::UnboundedSender<Change>,
 }
 
@@ -103,7 +105,7 @@ pub(crate) async fn to_end(
             }
             Event::Output { offset, bytes } => text.push(offset, &bytes),
             Event::Gap(missing) => text.gap(missing),
-            // Nobody may listen, because the client cannot ask its user.
+            // There is no receiver if the client cannot ask its user.
             Event::Question(question) => drop(questions.send(Change::Asked(question))),
             Event::QuestionClosed { question_id, .. } => {
                 drop(questions.send(Change::Closed(question_id)));

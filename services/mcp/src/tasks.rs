@@ -44,7 +44,7 @@ pub(crate) async fn get(slots: &Slots, task_id: &str, asks: bool) -> Result<Deta
         true => questions::with_status(slots, id).await?,
         false => (status(slots, id).await?, Vec::new()),
     };
-    let input_requests = elicitation::forms(questions.iter());
+    let input_requests = elicitation::forms(id, questions.iter());
     let payload = match status.state {
         State::Queued | State::Running | State::Paused if !input_requests.is_empty() => {
             TaskPayload::InputRequired { input_requests }

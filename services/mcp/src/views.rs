@@ -15,13 +15,14 @@ use crate::questions::OpenQuestions;
 use crate::slots::{Call, Purpose, Slots};
 use crate::text::Text;
 
-/// The time after which [`wait`] returns while a question is open. A program that calls it again
-/// and again without an answer then does not call it too often.
-const QUESTION_WAIT: Duration = Duration::from_secs(5);
+/// The time since the begin of [`wait`] after which it returns while a question is open. So a
+/// program that repeats the call without an answer does not repeat it too often.
+const OPEN_QUESTION_WAIT: Duration = Duration::from_secs(5);
 
 /// Waits for output of an execution, and returns it with the present status and the open questions.
-/// It stops when the execution ends, `time` is over, one result is full, or a question is open. The
-/// output begins at `offset`, or, with `None`, at the oldest byte that is kept.
+/// It stops when the execution ends, `time` is over, one result is full, or a question is open and
+/// 5 s have passed since the call began. The output begins at `offset`, or, with `None`, at the
+/// oldest byte that is kept.
 ///
 /// When `stream_closed` is cancelled, the call no longer counts against the limit on concurrent
 /// calls. Dropping the future only stops the messages; the execution continues.
@@ -59,7 +60,7 @@ pub(crate) async fn wait(
         let Some(event) = event else { break };
         progress.update(&event);
         if questions.event(&event) {
-            end = end.min(started + QUESTION_WAIT);
+            end = end.min(started + OPEN_QUESTION_WAIT);
         }
         if let Some((status, _)) = collect(event, &mut text) {
             terminal = Some(status);

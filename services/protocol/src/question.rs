@@ -1,8 +1,8 @@
 //! Questions: decisions that the CLI asks of a person while it runs (docs/protocol.md,
 //! "Questions"). A question is a permission to use a tool, a choice of the model, or a plan.
 //!
-//! An execution with `"permissionPrompts": "ask"` asks. Every viewer sees its questions, and the
-//! first valid answer closes one.
+//! An execution with `"permissionPrompts": "ask"` asks. Every viewer sees its questions. The first
+//! valid answer closes a question.
 
 mod answer;
 mod closed;
@@ -23,22 +23,22 @@ use crate::rpc::method;
 
 /// The largest input of a tool in a [`Question`] of a notification or a list, in bytes of JSON. A
 /// larger one is left out; `GET .../questions/{questionId}` has it.
-pub const INPUT_BYTES_MAX: usize = 16 * 1024;
+pub const MESSAGE_INPUT_BYTES_MAX: usize = 16 * 1024;
 /// The maximum number of questions in a status, the oldest ones.
 pub const STATUS_QUESTIONS_MAX: usize = 16;
 /// The maximum length of the title of a question in a status, in bytes.
 pub const TITLE_BYTES_MAX: usize = 200;
 
-/// Who decides when the CLI asks for a permission during an execution.
+/// The treatment of the CLI's permission prompts.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum PermissionPrompts {
-    /// Nobody: the CLI refuses at once what the permissions do not allow.
+    /// Each prompt is denied at once.
     #[default]
     Deny,
-    /// The viewers of the execution: each prompt becomes a question.
+    /// Each prompt becomes a question, which any client with the role `control` may answer.
     Ask,
 }
 
@@ -53,7 +53,7 @@ impl PermissionPrompts {
     }
 }
 
-/// What a question asks for. The kind says which members of an answer matter.
+/// The kind of a question, which decides which members an answer may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionKind {
@@ -62,7 +62,7 @@ pub enum QuestionKind {
     /// One or more questions of the model, with options to choose from (the tool
     /// `AskUserQuestion`). The answer has `answers`.
     Choice,
-    /// Approval of the model's plan, after which the model may act (the tool `ExitPlanMode`).
+    /// Approval of the model's plan, which the model then carries out (the tool `ExitPlanMode`).
     Plan,
 }
 
@@ -72,18 +72,19 @@ pub enum QuestionKind {
 pub struct Question {
     /// The id of the question, which its answer names.
     pub question_id: Uuid,
-    /// What the question asks for.
+    /// The kind of the question.
     pub kind: QuestionKind,
     /// The name of the tool, such as `Bash`.
     pub tool: String,
     /// The name of the tool for people. `None` if the CLI gave none.
     pub display_name: Option<String>,
-    /// One line that says what the tool would do, such as the command of Bash.
+    /// The command, path, address, query, plan or first question, else the description or the tool:
+    /// at most 4 KiB. It may have line feeds and control characters; [`visible`] escapes them.
     pub title: String,
     /// The model's own description of the use, or the CLI's reason to ask. `None` if there is none.
     pub description: Option<String>,
-    /// The input of the tool. `None` if it is larger than [`INPUT_BYTES_MAX`] and the message must
-    /// be short.
+    /// The input of the tool. `None` if it is larger than [`MESSAGE_INPUT_BYTES_MAX`] and the
+    /// message must be short.
     pub input: Option<Value>,
     /// The size of the input, in bytes of JSON.
     pub input_bytes: u64,
@@ -92,18 +93,18 @@ pub struct Question {
     pub suggestions: Vec<String>,
     /// The id of the sub-agent that asks. `None` in the main conversation.
     pub agent_id: Option<String>,
-    /// When the CLI asked.
+    /// The time at which the CLI asked.
     pub asked_at: Timestamp,
-    /// When the question is denied unless it is answered before. A pause delays it. `None` if it
-    /// waits without a limit.
+    /// The time at which the question is denied without an answer. A pause delays it. `None`
+    /// without a limit.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Question {
-    /// Leaves out the input if it is larger than [`INPUT_BYTES_MAX`].
+    /// Leaves out the input if it is larger than [`MESSAGE_INPUT_BYTES_MAX`].
     #[must_use]
     pub fn shortened(mut self) -> Self {
-        if self.input_bytes > INPUT_BYTES_MAX as u64 {
+        if self.input_bytes > MESSAGE_INPUT_BYTES_MAX as u64 {
             self.input = None;
         }
         self
@@ -129,15 +130,16 @@ impl Question {
 pub struct OpenQuestion {
     /// The id of the question, which its answer names.
     pub question_id: Uuid,
-    /// What the question asks for.
+    /// The kind of the question.
     pub kind: QuestionKind,
     /// The name of the tool, such as `Bash`.
     pub tool: String,
-    /// One line that says what the tool would do, at most [`TITLE_BYTES_MAX`] bytes.
+    /// The beginning of the title, at most [`TITLE_BYTES_MAX`] bytes. It may have line feeds and
+    /// control characters.
     pub title: String,
-    /// When the CLI asked.
+    /// The time at which the CLI asked.
     pub asked_at: Timestamp,
-    /// When the question is denied unless it is answered before. `None` without a limit.
+    /// The time at which the question is denied without an answer. `None` without a limit.
     pub expires_at: Option<Timestamp>,
 }
 

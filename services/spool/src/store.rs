@@ -64,8 +64,8 @@ pub(crate) struct Store {
 
 impl Store {
     /// Reserves the id of an execution for the calling task. Other tasks that accept, refuse
-    /// (burn), repair or delete the same id wait until the returned value is dropped. Blocks the
-    /// thread.
+    /// (burn), repair, delete or append to the same id wait until the returned value is dropped.
+    /// Blocks the thread.
     pub(crate) fn hold(&self, id: Uuid) -> Busy<'_> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         while !busy.insert(id) {

@@ -36,12 +36,12 @@ pub(super) struct Dialogue {
 /// How a text fits a dialogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Fit {
-    /// It is a beginning of the dialogue.
-    pub(super) begins: bool,
-    /// It is the whole dialogue, and the last turn ran to its end.
-    pub(super) whole: bool,
-    /// It is the whole dialogue, and an answer or an interrupt ended the last turn.
-    pub(super) cut: bool,
+    /// Whether the text is a beginning of the dialogue.
+    pub(super) is_prefix: bool,
+    /// Whether the text is the whole dialogue, and the last turn ran to its end.
+    pub(super) is_complete: bool,
+    /// Whether the text is the whole dialogue, and an answer or an interrupt ended the last turn.
+    pub(super) is_cut_short: bool,
 }
 
 impl Dialogue {
@@ -96,7 +96,7 @@ impl<'a> Walk<'a> {
     fn follow(&mut self, from: usize, mut place: Place<'a>) {
         let parts = self.parts;
         for (at, part) in parts.iter().enumerate().skip(from) {
-            self.fit.begins |= place.rest.is_empty();
+            self.fit.is_prefix |= place.rest.is_empty();
             match part {
                 Part::NewBlock => place.open = false,
                 Part::NextTurn => (place.open, place.cut) = (false, false),
@@ -115,9 +115,9 @@ impl<'a> Walk<'a> {
             }
         }
         if place.rest.is_empty() {
-            self.fit.begins = true;
-            self.fit.whole |= !place.cut;
-            self.fit.cut |= place.cut;
+            self.fit.is_prefix = true;
+            self.fit.is_complete |= !place.cut;
+            self.fit.is_cut_short |= place.cut;
         }
     }
 
@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
                         let rest = &place.rest[end + 1..];
                         self.follow(next, Place { rest, ..place });
                     }
-                    None => self.fit.begins = true,
+                    None => self.fit.is_prefix = true,
                 }
             }
             Outcome::EndsTurn => {
@@ -157,7 +157,7 @@ impl<'a> Walk<'a> {
         let mut rest = place.rest;
         for due in [separator.as_bytes(), text.as_bytes()] {
             if rest.len() < due.len() {
-                self.fit.begins |= due.starts_with(rest);
+                self.fit.is_prefix |= due.starts_with(rest);
                 return None;
             }
             rest = rest.strip_prefix(due)?;

@@ -141,9 +141,9 @@ impl Plan {
         }
         let due = if separated { &self.text } else { &self.deltas };
         Fit {
-            begins: due.starts_with(text),
-            whole: **due == *text,
-            cut: false,
+            is_prefix: due.starts_with(text),
+            is_complete: **due == *text,
+            is_cut_short: false,
         }
     }
 }

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::dialogue::{Dialogue, Outcome, Patience};
 
-/// The time in which a status may still show a question that was closed.
-const SHOWN: Duration = Duration::from_secs(3);
+/// The time for which a status may still show a question that was closed.
+const STATUS_LAG: Duration = Duration::from_secs(3);
 
 /// How a question was closed, in the words of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +101,8 @@ pub(super) struct Sent {
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     all: Vec<Question>,
-    /// The answers that were refused because another one had closed the question.
-    pub(super) losers: u64,
+    /// The number of answers that were refused because another one had closed the question.
+    pub(super) refused_late: u64,
     /// The answers that were confirmed again.
     pub(super) repeats: u64,
 }
@@ -169,7 +169,7 @@ impl Questions {
         let Some(question) = self.find(id) else {
             return Ok(());
         };
-        let slack = if is_list { Duration::ZERO } else { SHOWN };
+        let slack = if is_list { Duration::ZERO } else { STATUS_LAG };
         if question.ended.is_some_and(|ended| ended + slack < sent) {
             return Err(format!(
                 "question {id} is open after its end: {:?}",
@@ -249,7 +249,7 @@ impl Questions {
             }
             Reply::Closed(closed) => {
                 question.close(End::read(closed))?;
-                self.losers += 1;
+                self.refused_late += 1;
                 Ok(())
             }
             Reply::Invalid if sent.is_valid => broken("a valid answer was refused"),

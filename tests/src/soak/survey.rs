@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     exchange::Call,
     execution::Execution,
-    family, rescue,
+    family, leftover_questions,
     stuck::Stuck,
     world::{Phase, World},
 };
@@ -181,7 +181,7 @@ async fn tend(world: &World, execution: &Execution) -> Option<Value> {
         );
     }
     overdue(world, execution, &status);
-    rescue::tend(world, execution, &status, sent).await;
+    leftover_questions::answer_or_cancel(world, execution, &status, sent).await;
     if status["state"] == "running" && execution.born.elapsed() > UNFED {
         feed(world, execution).await;
     }

@@ -1,5 +1,5 @@
-//! The step `@ask`: a tool that needs a permission, which the program that started the stand-in
-//! decides about.
+//! The step `@ask`: the use of a tool that needs a permission. The program that started the
+//! stand-in decides.
 
 use serde_json::{Value, json};
 
@@ -8,8 +8,9 @@ use super::{
     turn::Turn,
 };
 
-/// The texts that the real CLI gives the model.
+/// The real CLI's text for the model after an interrupt.
 const INTERRUPTED: &str = "The user doesn't want to proceed with this tool use.";
+/// The real CLI's text for the model after the end of stdin.
 const CLOSED: &str = "Tool permission request failed: AbortError: Tool permission stream closed \
     before response received";
 
@@ -19,14 +20,15 @@ struct Use<'a> {
     input: &'a Value,
     tool_use_id: String,
     request_id: String,
-    /// The input with which the tool runs, or the message of the denial. `None` while it is open.
+    /// The input with which the tool runs, or the message of the denial. `None` while the prompt is
+    /// open.
     outcome: Option<Result<Value, String>>,
 }
 
-/// Uses a tool with each of these inputs at the same time, which needs a permission each. Says the
+/// Uses a tool with each of these inputs at the same time. Each use needs a permission. Says the
 /// outcomes in order: `allowed INPUT`, or `denied MESSAGE`. Returns whether the turn continues.
-/// `asks` says whether the stand-in was started with `--permission-prompt-tool=stdio`; without it
-/// the tool is denied at once.
+/// `asks` is true if the stand-in was started with `--permission-prompt-tool=stdio`. Otherwise the
+/// tool is denied at once.
 pub(super) fn ask(
     turn: &mut Turn<'_>,
     messages: &mut Messages,

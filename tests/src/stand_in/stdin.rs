@@ -93,7 +93,7 @@ impl Messages {
             {
                 return (0, Answer::Interrupted(message["request_id"].clone()));
             }
-            // The answer to another prompt comes too late, and is ignored like the CLI does.
+            // A late answer to another prompt is ignored, as by the CLI.
             if message["type"] != "control_response" {
                 self.kept.push_back(message);
             }

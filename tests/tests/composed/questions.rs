@@ -214,7 +214,7 @@ impl Asked {
         self.assert_done(project, viewer).await;
         // The same answer again is fine, and another one is late.
         self.assert_answers(project, &["allow"]).await;
-        self.assert_late(project, &["deny"], "the decision was allow")
+        self.assert_late(project, &["deny"], "somebody decided: allow")
             .await;
         self.assert_ran(project, 1).await;
     }

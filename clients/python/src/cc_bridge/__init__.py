@@ -58,7 +58,7 @@ from cc_bridge.events import (
     Notice,
     Output,
     QuestionAsked,
-    QuestionEnded,
+    QuestionClosed,
     Reconnected,
     StatusChanged,
 )
@@ -69,10 +69,10 @@ from cc_bridge.parameters import ExecuteOptions
 from cc_bridge.questions import (
     Answer,
     AnswerResult,
+    ClosedQuestion,
     OpenQuestion,
     Question,
     QuestionCallback,
-    QuestionClosed,
 )
 from cc_bridge.results import Events, Greeting, Me, Page, Share
 from cc_bridge.run import Run
@@ -90,6 +90,7 @@ __all__ = [
     "BusyError",
     "CancelledUnansweredError",
     "ClosedError",
+    "ClosedQuestion",
     "ConnectError",
     "Disconnected",
     "Ended",
@@ -130,7 +131,6 @@ __all__ = [
     "QuestionCallback",
     "QuestionCallbackError",
     "QuestionClosed",
-    "QuestionEnded",
     "Reconnected",
     "RefusedError",
     "RpcError",

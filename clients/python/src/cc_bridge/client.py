@@ -11,7 +11,7 @@ from cc_bridge.connection import Connection, Target, open_connection
 from cc_bridge.errors import BridgeError, ClosedError, NoAnswerError
 from cc_bridge.machine import Machine
 from cc_bridge.options import Options, tls_context
-from cc_bridge.question_desk import QuestionDesk
+from cc_bridge.question_callbacks import QuestionCallbacks
 from cc_bridge.run_buffer import RunBuffer
 from cc_bridge.task import ClientTask
 from cc_bridge.token import FROM_ENVIRONMENT, FromEnvironment, Token, find_token
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cc_bridge import fields
-    from cc_bridge.question_desk import SendAnswer
+    from cc_bridge.question_callbacks import SendAnswer
     from cc_bridge.questions import QuestionCallback
     from cc_bridge.results import Greeting
     from cc_bridge.run_buffer import Item
@@ -151,14 +151,14 @@ class Client:
         view = View(params["executionId"], buffer, offset=offset, on_slow=on_slow)
         wake = asyncio.Event()
         callback = on_question or self._on_question
-        desk = callback and QuestionDesk(
+        callbacks = callback and QuestionCallbacks(
             callback, send_answer, lambda error: self._machine.views.end(view, error)
         )
 
         def arrived(item: Item) -> None:
             wake.set()
-            if desk is not None:
-                desk.handle(item)
+            if callbacks is not None:
+                callbacks.handle(item)
 
         buffer.on_item = arrived
         self._machine.views.open(view, method, params)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cc_bridge.output_tracker import OutputCheck
-    from cc_bridge.questions import Question, QuestionClosed
+    from cc_bridge.questions import ClosedQuestion, Question
     from cc_bridge.status import Status
 
 
@@ -69,13 +69,13 @@ class QuestionAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionEnded:
+class QuestionClosed:
     """A question was answered, by anybody, or is no longer open for another reason.
 
     Yielded once for each question of the run, before :class:`Ended`.
     """
 
-    closed: QuestionClosed
+    question: ClosedQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ Event = (
     | Gap
     | Notice
     | QuestionAsked
-    | QuestionEnded
+    | QuestionClosed
     | Disconnected
     | Reconnected
     | Ended

@@ -1,8 +1,8 @@
 """Questions of an execution, and the answers to them.
 
 An execution with ``permission_prompts="ask"`` asks its clients before it uses a tool that needs a
-permission. A callback answers: it gets a :class:`Question`, and returns an :class:`Answer`, or None
-to leave the question to other clients.
+permission. A callback gets a :class:`Question` and returns an :class:`Answer`. A callback that
+returns None leaves the question to other clients.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class Question:
     """The name of the tool that the CLI wants to use."""
     display_name: str | None
     title: str
-    """One line that says what the tool would do, such as the command of Bash."""
+    """The command, path, address, query, plan or first question, else the description or the tool.
+
+    It may have line feeds and control characters: escape them.
+    """
     description: str | None
     """The model's own description of the use, or the CLI's reason to ask."""
     input: fields.Json | None
@@ -58,8 +61,8 @@ class OpenQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionClosed:
-    """The end of a question."""
+class ClosedQuestion:
+    """How a question was closed."""
 
     question_id: str
     closed_by: str | None
@@ -135,7 +138,7 @@ class AnswerResult:
 
 
 QuestionCallback = Callable[[Question], Awaitable[Answer | None]]
-"""The function that answers questions. It is cancelled if somebody else answers first."""
+"""The function that answers questions. Its call is cancelled when the question is closed."""
 
 
 def question_from(execution_id: str, raw: Mapping[str, Any]) -> Question:
@@ -169,9 +172,9 @@ def open_question_from(raw: Mapping[str, Any]) -> OpenQuestion:
     )
 
 
-def closed_from(raw: Mapping[str, Any]) -> QuestionClosed:
-    """Return the end of a question that the notification ``questionClosed`` describes."""
-    return QuestionClosed(
+def closed_from(raw: Mapping[str, Any]) -> ClosedQuestion:
+    """Return how a question was closed, from the notification ``questionClosed``."""
+    return ClosedQuestion(
         question_id=fields.text(raw, "questionId"),
         closed_by=fields.text(raw, "closedBy"),
         decision=fields.optional_text(raw, "decision"),

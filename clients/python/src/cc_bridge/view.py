@@ -17,13 +17,13 @@ from cc_bridge.events import (
     Notice,
     Output,
     QuestionAsked,
-    QuestionEnded,
+    QuestionClosed,
     Reconnected,
     StatusChanged,
 )
 from cc_bridge.open_questions import OpenQuestions
 from cc_bridge.output_tracker import OutputCheck, OutputTracker
-from cc_bridge.questions import QuestionClosed, closed_from, question_from
+from cc_bridge.questions import ClosedQuestion, closed_from, question_from
 from cc_bridge.status import status_from
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class View:
             case "questionClosed":
                 closed = closed_from(params)
                 is_known = self._questions.closed(closed.question_id)
-                return [QuestionEnded(closed)] if is_known else []
+                return [QuestionClosed(closed)] if is_known else []
             case _:
                 return []
 
@@ -148,7 +148,7 @@ class View:
     def _status(self, params: Mapping[str, Any]) -> list[Event]:
         status = status_from(params)
         events: list[Event] = [
-            QuestionEnded(QuestionClosed(question_id, None, None, None, None))
+            QuestionClosed(ClosedQuestion(question_id, None, None, None, None))
             for question_id in self._questions.closed_unseen(status)
         ]
         if not status.is_terminal:

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Upstream;
 use super::errors::Failure;
 use super::request::Request;
-use super::response::{ANSWER_BYTES, collect, failure, json};
+use super::response::{REPLY_BYTES, collect, failure, json};
 use super::retry::delays;
 
 /// How long claude-api's readiness page may take (2 s). The probes that request it through the
@@ -107,7 +107,7 @@ impl Upstream {
         let get = async {
             let response = self.get(&url).send().await?;
             let status = response.status().as_u16();
-            Ok((status, collect(response, ANSWER_BYTES).await?))
+            Ok((status, collect(response, REPLY_BYTES).await?))
         };
         match tokio::time::timeout(READY_TIMEOUT, get).await {
             Ok(result) => result,

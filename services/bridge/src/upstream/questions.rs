@@ -32,10 +32,9 @@ const LIST_BYTES: usize = 8 * 1024 * 1024;
 /// - Views wait for each other, in the order of their requests. They wait for no client.
 pub(super) const SIMULTANEOUS_LISTS: usize = 8;
 
-/// How one question was closed, of `GET .../questions/{questionId}`. The question itself is not
-/// read.
+/// The body of `GET .../questions/{questionId}`. Only how the question was closed is read.
 #[derive(Deserialize)]
-struct FoundQuestion {
+struct QuestionDetails {
     closed: Option<ClosedQuestion>,
 }
 
@@ -64,9 +63,9 @@ impl Upstream {
         .await
     }
 
-    /// Requests the list of an execution's questions once. `tracked` are the questions whose end
-    /// the caller must learn. The list has only the newest ends, so the others are requested one by
-    /// one.
+    /// Requests the list of an execution's questions once. `tracked` are the questions of which the
+    /// caller must learn how they were closed. The list has only those closed last, so the others
+    /// are requested one by one.
     ///
     /// # Errors
     /// Returns the failure if claude-api refuses the request, does not answer within `callMs`, or
@@ -80,9 +79,9 @@ impl Upstream {
             let mut list: QuestionList = json_within(response, LIST_BYTES).await?;
             for question in tracked {
                 let is_open = list.open.iter().any(|open| open.question_id == *question);
-                let mut ends = list.closed.iter();
-                if !is_open && !ends.any(|closed| closed.question_id == *question) {
-                    list.closed.extend(self.end_of(id, *question).await?);
+                let mut closed = list.closed.iter();
+                if !is_open && !closed.any(|closed| closed.question_id == *question) {
+                    list.closed.extend(self.closing_of(id, *question).await?);
                 }
             }
             Ok(list)
@@ -94,7 +93,7 @@ impl Upstream {
     }
 
     /// Requests how a question was closed. `None` if it is open, or unknown.
-    async fn end_of(
+    async fn closing_of(
         &self,
         id: ExecutionId,
         question: Uuid,
@@ -104,15 +103,15 @@ impl Upstream {
         if response.status() == http::StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let found: FoundQuestion = json_within(response, LIST_BYTES).await?;
-        Ok(found.closed)
+        let details: QuestionDetails = json_within(response, LIST_BYTES).await?;
+        Ok(details.closed)
     }
 }
 
 /// The result of an attempt to fetch a list.
 #[derive(Debug)]
 pub enum FetchItem {
-    /// The list, with the end of each question that the caller named.
+    /// The list. It has each question that the caller named, open or closed.
     List(Box<QuestionList>),
     /// An attempt failed. The fetch continues after a delay.
     Failed {
@@ -123,7 +122,7 @@ pub enum FetchItem {
     },
 }
 
-/// A request for a list whose answer has not arrived yet.
+/// A request for a list whose reply has not arrived yet.
 type Fetching = Pin<Box<dyn Future<Output = Result<QuestionList, Failure>> + Send>>;
 
 /// The state of a fetch: none is needed, one is in progress, or the next attempt waits.
@@ -138,7 +137,7 @@ enum FetchState {
 pub struct QuestionFetch {
     upstream: Upstream,
     id: ExecutionId,
-    /// The questions whose end the list must have.
+    /// The questions that the list must have, open or closed.
     tracked: Vec<Uuid>,
     state: FetchState,
     delays: Delays,
@@ -157,8 +156,8 @@ impl QuestionFetch {
         }
     }
 
-    /// Begins to fetch the list. `tracked` are the questions whose end the list must have. Must not
-    /// be called while a fetch is in progress.
+    /// Begins to fetch the list. `tracked` are the questions that the list must have, open or
+    /// closed. Must not be called while a fetch is in progress.
     pub fn begin(&mut self, tracked: Vec<Uuid>) {
         self.tracked = tracked;
         self.request();
@@ -208,7 +207,7 @@ impl QuestionFetch {
         tracing::debug!(
             execution = %self.id,
             error = failure.logged(),
-            "the questions of an execution could not be fetched; retrying after a delay"
+            "could not fetch the questions of an execution; retrying after a delay"
         );
         let delay = self.delays.next_delay(failure.retry_after());
         self.state = FetchState::Waiting(Instant::now() + delay);

@@ -10,7 +10,7 @@ use super::retry::retry_after;
 
 /// The longest HTTP answer that is read (72 MiB). It is more than a list of 1000 statuses of 64 KiB
 /// each.
-pub(super) const ANSWER_BYTES: usize = 72 * 1024 * 1024;
+pub(super) const REPLY_BYTES: usize = 72 * 1024 * 1024;
 /// The longest body of a refusal that is read (256 KiB). A problem object is much shorter.
 const PROBLEM_BYTES: usize = 256 * 1024;
 
@@ -41,7 +41,7 @@ pub(super) async fn collect(
 pub(super) async fn json<T: serde::de::DeserializeOwned>(
     response: reqwest::Response,
 ) -> Result<T, Failure> {
-    json_within(response, ANSWER_BYTES).await
+    json_within(response, REPLY_BYTES).await
 }
 
 /// Reads a value of type `T` from the JSON body of an HTTP answer of at most `limit` bytes.
@@ -61,7 +61,7 @@ pub(super) async fn json_within<T: serde::de::DeserializeOwned>(
 /// Returns an error if the status is not a success, the connection breaks, or the body has more
 /// than 72 MiB.
 pub(super) async fn success(response: reqwest::Response) -> Result<Bytes, Failure> {
-    success_within(response, ANSWER_BYTES).await
+    success_within(response, REPLY_BYTES).await
 }
 
 /// Returns the body of an HTTP answer with a success status (2xx), of at most `limit` bytes.

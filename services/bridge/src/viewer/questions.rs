@@ -10,7 +10,11 @@
 //!    ^                                          ^                      |  |
 //!    |                                          +--a status meanwhile--+  |
 //!    +---------------------------- on_list -------------------------------+
+//!    |                                                                    |
+//!    +- cut <-- on_list, without room for all questions ------------------+
 //! ```
+//!
+//! From cut, the next list is fetched when the unsent questions are sent.
 //!
 //! The life of one question in the view:
 //!
@@ -75,25 +79,52 @@ impl Shown {
     }
 }
 
-/// The questions of one view. The module has the states.
+/// The state of the list of questions that the view knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ListState {
+    /// No status shows other questions than the last list.
+    Current,
+    /// The last list had questions for which [`UNSENT_BYTES`] left no room.
+    Cut,
+    /// A status shows other questions than the last list.
+    Stale,
+    /// A list is being fetched.
+    Fetching {
+        /// Whether a status since then shows other questions.
+        is_stale: bool,
+    },
+}
+
+impl ListState {
+    /// Returns the state after a status that shows other questions, or no longer does.
+    fn after_status(self, is_stale: bool) -> Self {
+        match self {
+            Self::Fetching { .. } => Self::Fetching { is_stale },
+            _ if is_stale => Self::Stale,
+            _ => Self::Current,
+        }
+    }
+
+    fn is_stale(self) -> bool {
+        matches!(self, Self::Stale | Self::Fetching { is_stale: true })
+    }
+}
+
+/// The questions of one view: those that its client must learn, and those that it knows.
 #[derive(Debug)]
 pub struct Questions {
     execution: ExecutionId,
     /// The questions in the newest status.
     shown: Shown,
-    /// Whether the list must be fetched, because a status shows other questions.
-    is_stale: bool,
-    /// Whether the last list had questions for which [`UNSENT_BYTES`] left no room.
-    is_cut: bool,
-    /// Whether a list is being fetched.
-    is_fetching: bool,
+    /// The state of the list from which questions are announced.
+    list: ListState,
     /// The questions whose `question` was sent, without those that are known to be closed. A client
     /// is sent at most as many as can be open at the same time.
     announced: Vec<Uuid>,
     /// Unsent `question` messages, oldest first.
     unsent: VecDeque<Unsent>,
-    /// Unsent `questionClosed` messages as JSON text, oldest first. Each is about a question that
-    /// was announced.
+    /// Unsent `questionClosed` messages as JSON text, oldest first. At most one for each announced
+    /// question, so at most 32 with 400 bytes each.
     unsent_closed: VecDeque<String>,
     /// Whether the execution has ended, so that no question is open.
     has_ended: bool,
@@ -106,9 +137,7 @@ impl Questions {
         let mut questions = Self {
             execution: status.execution_id,
             shown: Shown::default(),
-            is_stale: false,
-            is_cut: false,
-            is_fetching: false,
+            list: ListState::Current,
             announced: Vec::new(),
             unsent: VecDeque::new(),
             unsent_closed: VecDeque::new(),
@@ -126,14 +155,14 @@ impl Questions {
         if status.state.is_terminal() {
             self.has_ended = true;
             self.unsent.clear();
-            self.is_cut = false;
-            self.is_stale = !self.announced.is_empty();
+            self.list = self.list.after_status(!self.announced.is_empty());
             return;
         }
         let shown = Shown::of(status);
         // A change of hidden questions is not visible, so they may change with every status.
         if shown != self.shown || shown.has_hidden() {
-            self.is_stale = shown.open > 0 || !self.announced.is_empty();
+            let is_stale = shown.open > 0 || !self.announced.is_empty();
+            self.list = self.list.after_status(is_stale);
         }
         self.unsent.retain(|unsent| shown.may_include(unsent.id));
         self.shown = shown;
@@ -143,14 +172,17 @@ impl Questions {
     /// most one request at a time.
     #[must_use]
     pub fn needs_list(&self) -> bool {
-        !self.is_fetching && (self.is_stale || (self.is_cut && self.unsent.is_empty()))
+        match self.list {
+            ListState::Stale => true,
+            ListState::Cut => self.unsent.is_empty(),
+            ListState::Current | ListState::Fetching { .. } => false,
+        }
     }
 
-    /// Records that a list is being fetched. Returns the questions whose end the client must be
-    /// told. The fetched list must say of each that it is open or how it was closed.
+    /// Records that a list is being fetched. Returns the questions that the client knows or is
+    /// about to know. The fetched list must say of each that it is open, or how it was closed.
     pub fn begin_fetch(&mut self) -> Vec<Uuid> {
-        self.is_fetching = true;
-        self.is_stale = false;
+        self.list = ListState::Fetching { is_stale: false };
         self.announced
             .iter()
             .copied()
@@ -158,18 +190,21 @@ impl Questions {
             .collect()
     }
 
-    /// Handles the list that was fetched at `now`. Queues the ends of announced questions, and the
-    /// questions that the client does not know.
+    /// Handles the list that was fetched at `now`. Queues how announced questions were closed, and
+    /// the questions that the client does not know.
     pub fn on_list(&mut self, list: QuestionList, now: Timestamp) {
         let QuestionList { open, closed } = list;
-        self.is_fetching = false;
-        self.is_cut = false;
+        let is_stale = self.list.is_stale();
+        self.list = match is_stale {
+            true => ListState::Stale,
+            false => ListState::Current,
+        };
         // A list that was fetched before the end may show questions that are closed now.
-        let is_final = self.has_ended && !self.is_stale;
+        let is_final = self.has_ended && !is_stale;
         for id in std::mem::take(&mut self.announced) {
             match closed.iter().find(|closed| closed.question_id == id) {
                 Some(closed) => self.close(closed.clone()),
-                None if is_final => self.close(ended(id, now)),
+                None if is_final => self.close(closed_by_end(id, now)),
                 None => self.announced.push(id),
             }
         }
@@ -179,21 +214,23 @@ impl Questions {
         self.unsent
             .retain(|unsent| open.iter().any(|q| q.question_id == unsent.id));
         for question in open {
-            self.announce(question);
-            if self.is_cut {
+            if !self.announce(question) {
+                if !is_stale {
+                    self.list = ListState::Cut;
+                }
                 return;
             }
         }
     }
 
     /// Queues the `question` of an open question, unless the client knows it or no status shows it
-    /// yet.
-    fn announce(&mut self, question: Question) {
+    /// yet. Returns false if [`UNSENT_BYTES`] leaves no room.
+    fn announce(&mut self, question: Question) -> bool {
         let id = question.question_id;
         let is_known =
             self.announced.contains(&id) || self.unsent.iter().any(|unsent| unsent.id == id);
         if is_known || !self.shown.may_include(id) {
-            return;
+            return true;
         }
         let asked = QuestionAsked {
             execution_id: self.execution,
@@ -201,10 +238,10 @@ impl Questions {
         };
         let text = asked.to_message();
         if !self.unsent.is_empty() && self.unsent_bytes() + text.len() > UNSENT_BYTES {
-            self.is_cut = true;
-            return;
+            return false;
         }
         self.unsent.push_back(Unsent { id, text });
+        true
     }
 
     /// Handles that no list can be fetched any more, because claude-api no longer has the execution
@@ -212,12 +249,10 @@ impl Questions {
     /// `now`.
     pub fn on_gone(&mut self, now: Timestamp) {
         self.has_ended = true;
-        self.is_stale = false;
-        self.is_cut = false;
-        self.is_fetching = false;
+        self.list = ListState::Current;
         self.unsent.clear();
         for id in std::mem::take(&mut self.announced) {
-            self.close(ended(id, now));
+            self.close(closed_by_end(id, now));
         }
     }
 
@@ -230,8 +265,8 @@ impl Questions {
         self.unsent_closed.push_back(closed.to_message());
     }
 
-    /// Returns true if the client knows the end of every question that was announced to it, or the
-    /// end is queued. Only then may the terminal status be sent.
+    /// Returns true if no announced question is open: each `questionClosed` was sent or is queued.
+    /// Only then may the terminal status be sent.
     #[must_use]
     pub fn are_settled(&self) -> bool {
         self.announced.is_empty()
@@ -265,8 +300,8 @@ impl Questions {
     }
 }
 
-/// Returns the end of a question that nothing but the end of its execution has closed.
-fn ended(question_id: Uuid, closed_at: Timestamp) -> ClosedQuestion {
+/// Returns how a question was closed that nothing but the end of its execution has closed.
+fn closed_by_end(question_id: Uuid, closed_at: Timestamp) -> ClosedQuestion {
     ClosedQuestion {
         question_id,
         closed_by: ClosedBy::End,

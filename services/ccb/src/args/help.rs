@@ -62,9 +62,10 @@ Examples:
   ccb exec -- \"--help is a flag: explain it\"     a prompt that begins with a dash
 
 With --ask nothing is allowed beforehand but what --allowed-tools names. A question is printed on
-stderr, and the answer is read from the terminal: y allows, n denies, r also allows further uses, a
-number or a text answers a choice. Everybody who sees the execution may answer; the first answer
-counts. A question survives this command: `ccb attach --ask ID` asks it again.
+stderr, and the answer is read from the terminal: y allows, n denies, r also allows further uses,
+m shows more, s leaves it open. A number or a text answers a choice, in which =n is the text n.
+Every token that may control the execution may answer; the first valid answer counts. A question
+survives this command: `ccb attach --ask ID` asks it again.
 
 Exit code: 0 when the execution completed, the CLI's own code when it failed. That code may collide
 with the codes 64 to 77, 124 and 130 of ccb, which `ccb --help` lists. `ccb status ID` shows the
@@ -146,8 +147,8 @@ stdout has only the token. The receiver saves it in a file of mode 600 and runs:
 
 pub(super) const QUESTIONS: &str = "\
 Examples:
-  ccb questions                  every open question that this token can see, one a line
-  ccb questions ID               the questions of one execution, each with its whole input
+  ccb questions                  the oldest 16 open questions of each execution, one a line
+  ccb questions ID               all open questions of one execution, each with its whole input
   ccb questions ID --json        the same for programs
 
 An execution asks if it was started with `ccb exec --ask`, or with \"permissionPrompts\": \"ask\".
@@ -162,7 +163,7 @@ Examples:
   ccb answer ID QUESTION allow --input '{\"command\": \"ls build\"}'
                                  run the tool with another input
   ccb answer ID QUESTION allow --choice 'Which database?=SQLite' --choice 2=yes
-                                 answer the questions of a choice, by text or by number
+                                 answer the parts of a choice, each named by text or number
 
 `ccb questions` shows the ids. The first answer counts. The same answer again is no error; if
 somebody has decided otherwise, the exit code is 1, and stderr says who and how.";

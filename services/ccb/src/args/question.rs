@@ -20,7 +20,7 @@ pub(crate) struct AnswerArgs {
     pub(crate) id: ExecutionId,
     /// Id of the question, as `ccb questions` shows it
     pub(crate) question: Uuid,
-    /// Whether the CLI may do what it asks for
+    /// Decision about the question
     #[arg(value_enum)]
     pub(crate) decision: DecisionArg,
     /// Reason for the model; only with deny
@@ -29,8 +29,8 @@ pub(crate) struct AnswerArgs {
     /// Input with which the tool runs, in place of its own; only with allow
     #[arg(long, value_name = "JSON", value_parser = values::json_object)]
     pub(crate) input: Option<Map<String, Value>>,
-    /// Answer to a question of a choice, named by its text or its number; repeatable
-    #[arg(long, value_name = "QUESTION=ANSWER")]
+    /// Answer to one part of a choice, named by its text or number; repeatable
+    #[arg(long, value_name = "PART=ANSWER")]
     pub(crate) choice: Vec<String>,
     /// Suggested rule that allows further uses in this execution; repeatable
     #[arg(long, value_name = "RULE")]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, Error};
-use protocol::question::{Answered, ClosedBy, ClosedQuestion, Decision};
+use protocol::question::{Answered, ClosedQuestion, Decision, QuestionKind};
 use protocol::rpc::code;
 use protocol::{Answer, ExecutionId, Question};
 use tokio::task::JoinHandle;
@@ -23,12 +23,13 @@ use uuid::Uuid;
 
 use super::terminal::Terminal;
 use crate::progress::Progress;
-use crate::question::{Dialog, Reply, one_line};
+use crate::question::{Dialog, LineEffect, describe_closing, one_line};
 use crate::whole_input;
 
-/// The pause of the output after which the prompt is shown again.
+/// The pause of the output after which the input line is shown again.
 const QUIET: Duration = Duration::from_millis(400);
-/// The maximum number of questions that wait for their turn. An execution has fewer.
+/// The maximum number of questions that wait to be shown. Further ones are not shown here and stay
+/// open for others; an execution has at most 32 open.
 const QUEUE_MAX: usize = 256;
 
 /// The questions of one execution, and the dialog about the oldest of them.
@@ -43,19 +44,19 @@ pub(super) struct Asker {
     /// The question whose large input is being read, before it is shown.
     reading: Option<(Uuid, JoinHandle<Question>)>,
     sending: Option<JoinHandle<Result<Answered, Error>>>,
-    /// When the prompt is shown again, after output has pushed it away.
+    /// The time at which the input line is shown again, after output has pushed it away.
     show_again: Option<Instant>,
 }
 
-/// Something that the asker waits for.
-pub(super) enum Activity {
+/// An event for which the asker waits.
+pub(super) enum AskerEvent {
     /// The person typed a line, or the terminal is gone.
     Line(io::Result<String>),
     /// A question has its input, as far as that could be read.
     Read(Option<Question>),
-    /// The bridge has answered an answer.
+    /// The bridge has replied to an answer.
     Answered(Result<Answered, Error>),
-    /// The output has paused, so that the prompt can be shown again.
+    /// The output has paused, so that the input line can be shown again.
     Quiet,
 }
 
@@ -80,12 +81,11 @@ impl Asker {
         client: &Arc<Client>,
         progress: &mut Progress,
     ) {
-        let id = question.question_id;
         if self.terminal.is_none() {
             let text = format!(
-                "{}\nanswer with: ccb answer {} {id} allow|deny",
+                "{}\nanswer it with: {}",
                 one_line(&question.tool, &question.title),
-                self.execution
+                answer_command(self.execution, &question)
             );
             match self.asks {
                 true => progress.say(&text),
@@ -99,7 +99,7 @@ impl Asker {
         self.show_next(client, progress);
     }
 
-    /// Handles the end of a question, by whoever closed it. `closed` is `None` if that is unknown.
+    /// Handles a question that was closed. `closed` is `None` if the cause is unknown.
     pub(super) fn closed(
         &mut self,
         id: Uuid,
@@ -116,7 +116,14 @@ impl Asker {
         if self.shown() == Some(id) && self.sending.is_none() {
             self.dialog = None;
             progress.release();
-            progress.say(&how(closed));
+            progress.say(&match closed {
+                Some(closed) => describe_closing(
+                    closed.closed_by,
+                    closed.decision,
+                    closed.principal.as_deref(),
+                ),
+                None => "the question was closed meanwhile".to_owned(),
+            });
             self.show_next(client, progress);
         }
     }
@@ -150,30 +157,35 @@ impl Asker {
         let Some(terminal) = &mut self.terminal else {
             return;
         };
-        let (dialog, text) = Dialog::new(question, self.waiting.len(), terminal.size());
+        let (dialog, text) = Dialog::new(
+            self.execution,
+            question,
+            self.waiting.len(),
+            terminal.size(),
+        );
         progress.say(&text);
-        // What was typed before the question was shown is no answer to it.
+        // Input typed before the question was shown is no answer to it.
         terminal.forget_input();
-        progress.prompt(&dialog.prompt());
+        progress.show_input_line(&dialog.input_line());
         self.dialog = Some(dialog);
         self.show_again = None;
     }
 
-    /// Handles output that was written to the terminal, and may have pushed the prompt away.
+    /// Handles output that was written to the terminal, and may have pushed the input line away.
     pub(super) fn output_written(&mut self, progress: &Progress) {
         if self.dialog.is_some() && self.sending.is_none() && progress.shares_terminal() {
             self.show_again = Some(Instant::now() + QUIET);
         }
     }
 
-    /// Waits for something that needs [`Self::handle`]. Waits forever without a question.
+    /// Waits for the next event for [`Self::handle`]. Waits forever without a question.
     /// Cancel-safe.
-    pub(super) async fn next(&mut self) -> Activity {
+    pub(super) async fn next(&mut self) -> AskerEvent {
         if let Some(sending) = &mut self.sending {
-            return Activity::Answered(sending.await.unwrap_or(Err(Error::Closed)));
+            return AskerEvent::Answered(sending.await.unwrap_or(Err(Error::Closed)));
         }
         if let Some((_, reading)) = &mut self.reading {
-            return Activity::Read(reading.await.ok());
+            return AskerEvent::Read(reading.await.ok());
         }
         let (Some(terminal), Some(_)) = (&mut self.terminal, &self.dialog) else {
             return std::future::pending().await;
@@ -186,27 +198,27 @@ impl Asker {
             }
         };
         tokio::select! {
-            line = terminal.line() => Activity::Line(line),
-            () = quiet => Activity::Quiet,
+            line = terminal.line() => AskerEvent::Line(line),
+            () = quiet => AskerEvent::Quiet,
         }
     }
 
-    /// Handles what [`Self::next`] returned.
+    /// Handles an event from [`Self::next`].
     pub(super) fn handle(
         &mut self,
-        activity: Activity,
+        event: AskerEvent,
         client: &Arc<Client>,
         progress: &mut Progress,
     ) {
-        match activity {
-            Activity::Quiet => {
+        match event {
+            AskerEvent::Quiet => {
                 self.show_again = None;
-                self.show_prompt(progress);
+                self.show_input_line(progress);
             }
-            Activity::Line(Ok(line)) => self.line(&line, client, progress),
-            Activity::Line(Err(error)) => self.terminal_lost(&error, progress),
-            Activity::Answered(result) => self.answered(result, client, progress),
-            Activity::Read(question) => {
+            AskerEvent::Line(Ok(line)) => self.line(&line, client, progress),
+            AskerEvent::Line(Err(error)) => self.terminal_lost(&error, progress),
+            AskerEvent::Answered(result) => self.answered(result, client, progress),
+            AskerEvent::Read(question) => {
                 self.reading = None;
                 match question {
                     Some(question) => self.show(question, progress),
@@ -216,11 +228,11 @@ impl Asker {
         }
     }
 
-    fn show_prompt(&self, progress: &mut Progress) {
+    fn show_input_line(&self, progress: &mut Progress) {
         if let Some(dialog) = &self.dialog {
             let question = dialog.question();
             let about = one_line(&question.tool, &question.title);
-            progress.prompt(&format!("{about}\n{}", dialog.prompt()));
+            progress.show_input_line(&format!("{about}\n{}", dialog.input_line()));
         }
     }
 
@@ -230,22 +242,21 @@ impl Asker {
         };
         progress.line_entered();
         match dialog.line(line, terminal.size()) {
-            Reply::Again(text) => {
+            LineEffect::Again(text) => {
                 if !text.is_empty() {
                     progress.say(&text);
                 }
-                progress.prompt(&dialog.prompt());
+                progress.show_input_line(&dialog.input_line());
             }
-            Reply::Answer(answer) => {
+            LineEffect::Answer(answer) => {
                 let question = dialog.question().question_id;
                 self.sending = Some(send(client, self.execution, question, answer));
             }
-            Reply::LeaveOpen => {
-                let id = dialog.question().question_id;
+            LineEffect::LeaveOpen => {
+                let command = answer_command(self.execution, dialog.question());
                 self.dialog = None;
                 progress.release();
-                let text = format!("left open; ccb answer {} {id} allow|deny", self.execution);
-                progress.note(&text);
+                progress.note(&format!("left open; answer it later with: {command}"));
                 self.show_next(client, progress);
             }
         }
@@ -291,20 +302,14 @@ impl Asker {
     }
 }
 
-/// Returns how a question was closed, for the person who was about to answer it.
-fn how(closed: Option<&ClosedQuestion>) -> String {
-    let Some(closed) = closed else {
-        return "the question was closed meanwhile".to_owned();
-    };
-    match closed.closed_by {
-        ClosedBy::Answer => {
-            let decision = closed.decision.map_or("answered", Decision::as_str);
-            let who = closed.principal.as_deref().unwrap_or("somebody");
-            format!("{who} decided: {decision}")
+/// Returns the command that answers a question, with a remark for a person about the decision.
+fn answer_command(execution: ExecutionId, question: &Question) -> String {
+    let id = question.question_id;
+    match question.kind {
+        QuestionKind::Choice => format!("ccb answer {execution} {id} allow --choice 1=ANSWER"),
+        QuestionKind::Permission | QuestionKind::Plan => {
+            format!("ccb answer {execution} {id} allow (or deny)")
         }
-        ClosedBy::Timeout => "nobody answered in time; denied".to_owned(),
-        ClosedBy::End => "the execution has ended".to_owned(),
-        ClosedBy::Withdrawn => "the CLI needs no answer any more".to_owned(),
     }
 }
 

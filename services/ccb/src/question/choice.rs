@@ -1,14 +1,14 @@
-//! The questions of a choice: what the model asks with its tool `AskUserQuestion`.
+//! The parts of a choice, each a text with options (the CLI's tool `AskUserQuestion`).
 
 use std::collections::BTreeMap;
 
 use protocol::Question;
 use serde_json::Value;
 
-/// One question of a choice, with its options.
+/// One part of a choice: a text with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Choice {
-    /// The text of the question, by which an answer names it.
+pub(crate) struct ChoicePart {
+    /// The text of the part, by which an answer names it.
     pub(crate) text: String,
     /// A word about the subject. Empty if there is none.
     pub(crate) header: String,
@@ -18,8 +18,8 @@ pub(crate) struct Choice {
     pub(crate) takes_several: bool,
 }
 
-impl Choice {
-    /// Reads the questions from the input of a choice. Members of an unexpected type count as
+impl ChoicePart {
+    /// Reads the parts from the input of a choice. Members of an unexpected type count as
     /// absent. Empty if the message left the input out.
     pub(crate) fn all(question: &Question) -> Vec<Self> {
         let list = question
@@ -43,14 +43,14 @@ impl Choice {
                 takes_several: value.get("multiSelect") == Some(&Value::Bool(true)),
             })
         };
-        let mut choices: Vec<Self> = Vec::new();
-        for choice in list.into_iter().flatten().filter_map(read) {
-            // An answer names its question by the text, so a second one cannot have its own.
-            if choices.iter().all(|known| known.text != choice.text) {
-                choices.push(choice);
+        let mut parts: Vec<Self> = Vec::new();
+        for part in list.into_iter().flatten().filter_map(read) {
+            // An answer names its part by the text, so a second one cannot have its own.
+            if parts.iter().all(|known| known.text != part.text) {
+                parts.push(part);
             }
         }
-        choices
+        parts
     }
 
     /// Turns what a person typed into the answer: numbers of options become their labels, and `=`
@@ -91,53 +91,54 @@ pub(super) fn numbers(text: &str, max: usize) -> Option<Vec<usize>> {
     Some(numbers).filter(|numbers| !numbers.is_empty())
 }
 
-/// Parses the values of `--choice`, each `QUESTION=ANSWER`. QUESTION is the text of a question, or
-/// its number in `choices`. With one question it may be left out, with the `=` before the answer.
-/// `choices` is empty if the questions are not known; then the first `=` divides.
+/// Parses the values of `--choice`, each `PART=ANSWER`. PART is the text of a part, or its number
+/// in `parts`. With one part it may be left out, with the `=` before the answer. `parts` is empty
+/// if the parts are not known; then the first `=` divides.
 ///
 /// # Errors
-/// A value fits no question. The text says what to give.
+/// A value fits no part. The text says what to give.
 pub(crate) fn parse_choices(
     values: &[String],
-    choices: &[Choice],
+    parts: &[ChoicePart],
 ) -> Result<BTreeMap<String, String>, String> {
     let mut answers = BTreeMap::new();
     for value in values {
-        let (question, answer) = parse_choice(value, choices)?;
+        let (question, answer) = parse_choice(value, parts)?;
         if answers.insert(question.clone(), answer).is_some() {
-            return Err(format!("--choice answers {question:?} twice"));
+            return Err(format!(
+                "--choice answers {question:?} twice; give one answer"
+            ));
         }
     }
     Ok(answers)
 }
 
-fn parse_choice(value: &str, choices: &[Choice]) -> Result<(String, String), String> {
-    let of_text = |choice: &Choice| {
-        let answer = value.strip_prefix(&choice.text)?.strip_prefix('=')?;
-        Some((choice.text.clone(), answer.to_owned()))
+fn parse_choice(value: &str, parts: &[ChoicePart]) -> Result<(String, String), String> {
+    let of_text = |part: &ChoicePart| {
+        let answer = value.strip_prefix(&part.text)?.strip_prefix('=')?;
+        Some((part.text.clone(), answer.to_owned()))
     };
-    if let Some(found) = choices.iter().find_map(of_text) {
+    if let Some(found) = parts.iter().find_map(of_text) {
         return Ok(found);
     }
     let (question, answer) = value
         .split_once('=')
-        .ok_or_else(|| format!("--choice {value:?}: give QUESTION=ANSWER"))?;
+        .ok_or_else(|| format!("--choice {value:?}: give PART=ANSWER"))?;
     let number = question.trim().parse::<usize>().ok();
-    let choice = match (choices, number) {
+    let part = match (parts, number) {
         ([], _) if !question.trim().is_empty() => {
             return Ok((question.to_owned(), answer.to_owned()));
         }
         ([only], None) if question.trim().is_empty() => Some(only),
-        (_, Some(number)) => number.checked_sub(1).and_then(|at| choices.get(at)),
+        (_, Some(number)) => number.checked_sub(1).and_then(|at| parts.get(at)),
         _ => None,
     };
-    match choice {
-        Some(choice) => Ok((choice.text.clone(), answer.to_owned())),
+    match part {
+        Some(part) => Ok((part.text.clone(), answer.to_owned())),
         None => {
-            let known: Vec<_> = choices.iter().map(|choice| choice.text.as_str()).collect();
+            let known: Vec<_> = parts.iter().map(|part| part.text.as_str()).collect();
             Err(format!(
-                "--choice {value:?}: no such question; the questions are {known:?}, and their \
-                 numbers do as well"
+                "--choice {value:?} names no question; name one of {known:?}, or its number"
             ))
         }
     }
@@ -147,9 +148,9 @@ fn parse_choice(value: &str, choices: &[Choice]) -> Result<(String, String), Str
 mod tests {
     use super::*;
 
-    fn choice(text: &str, takes_several: bool) -> Choice {
+    fn choice(text: &str, takes_several: bool) -> ChoicePart {
         let option = |label: &str| (label.to_owned(), String::new());
-        Choice {
+        ChoicePart {
             text: text.to_owned(),
             header: String::new(),
             options: ["SQLite", "Postgres", "None"].map(option).into(),
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn a_choice_on_the_command_line_names_its_question() {
         let two = [choice("Is a=b?", false), choice("Why?", false)];
-        let parse = |values: &[&str], choices: &[Choice]| {
+        let parse = |values: &[&str], choices: &[ChoicePart]| {
             let values: Vec<_> = values.iter().map(|value| (*value).to_owned()).collect();
             parse_choices(&values, choices)
         };

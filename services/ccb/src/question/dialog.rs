@@ -1,25 +1,25 @@
-//! The dialog about one question: what is shown, and what each typed line means.
+//! The dialog about one question: the shown text, and the effect of each typed line.
 //!
 //! ```text
 //! deciding --y--> allow          --n--> reason --any line--> deny
 //!    |  \--r--> remember --numbers--> allow with rules
 //!    |  \--m--> more input           \--s--> left open
-//! choosing --number or text--> the next question, or allow with answers
+//! choosing --number or text--> the next part, or allow with answers
 //! ```
 
 use std::collections::BTreeMap;
 
 use protocol::question::QuestionKind;
-use protocol::{Answer, Question};
+use protocol::{Answer, ExecutionId, Question};
 
-use super::choice::{Choice, numbers};
+use super::choice::{ChoicePart, numbers};
 use super::pages::Pages;
 use super::view::{self, Size};
 
 /// The effect of a typed line.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Reply {
-    /// The text is shown, then the prompt again. The text may be empty.
+pub(crate) enum LineEffect {
+    /// The text is shown, then the input line again. The text may be empty.
     Again(String),
     /// The question is answered.
     Answer(Answer),
@@ -34,8 +34,8 @@ pub(crate) struct Dialog {
     size: Size,
     /// The input, as far as it was not shown.
     input: Pages,
-    /// The questions of a choice.
-    choices: Vec<Choice>,
+    /// The parts of a choice.
+    parts: Vec<ChoicePart>,
     step: Step,
 }
 
@@ -48,23 +48,28 @@ enum Step {
     Remember,
     /// The reason for a denial.
     Reason,
-    /// The answer to the next question of a choice, behind those that have an answer.
+    /// The answer to the next part of a choice, behind those that have an answer.
     Choose(BTreeMap<String, String>),
 }
 
 impl Dialog {
     /// Creates the dialog, and returns it with the text of the question. `more` is the number of
     /// further open questions.
-    pub(crate) fn new(mut question: Question, more: usize, size: Size) -> (Self, String) {
+    pub(crate) fn new(
+        execution: ExecutionId,
+        mut question: Question,
+        more: usize,
+        size: Size,
+    ) -> (Self, String) {
         if question.kind != QuestionKind::Permission {
             // An answer to another kind remembers nothing.
             question.suggestions.clear();
         }
-        let choices = match question.kind {
-            QuestionKind::Choice => Choice::all(&question),
+        let parts = match question.kind {
+            QuestionKind::Choice => ChoicePart::all(&question),
             QuestionKind::Permission | QuestionKind::Plan => Vec::new(),
         };
-        let step = match choices.is_empty() {
+        let step = match parts.is_empty() {
             true => Step::Decide,
             false => Step::Choose(BTreeMap::new()),
         };
@@ -73,12 +78,12 @@ impl Dialog {
             input: Pages::new(view::body(&question)),
             question,
             size,
-            choices,
+            parts,
             step,
         };
         lines.extend(dialog.input.next(size));
-        lines.extend(view::missing(&dialog.question));
-        lines.extend(dialog.next_choice());
+        lines.extend(view::missing(execution, &dialog.question));
+        lines.extend(dialog.next_part());
         if !dialog.question.suggestions.is_empty() {
             lines.push("r would remember for the rest of this execution:".to_owned());
             lines.extend(view::suggestions(&dialog.question, size));
@@ -86,13 +91,13 @@ impl Dialog {
         (dialog, lines.join("\n"))
     }
 
-    /// The question of this dialog.
+    /// Returns the question of this dialog.
     pub(crate) fn question(&self) -> &Question {
         &self.question
     }
 
     /// Returns the line that asks for input.
-    pub(crate) fn prompt(&self) -> String {
+    pub(crate) fn input_line(&self) -> String {
         let more = match self.input.is_empty() {
             true => "",
             false => ", m show more",
@@ -104,9 +109,9 @@ impl Dialog {
                 format!("remember which? 1 to {max}, several as 1,2 > ")
             }
             Step::Choose(answers) => {
-                let choice = &self.choices[answers.len()];
-                let max = choice.options.len();
-                let several = if choice.takes_several {
+                let part = &self.parts[answers.len()];
+                let max = part.options.len();
+                let several = if part.takes_several {
                     ", several as 1,2"
                 } else {
                     ""
@@ -129,13 +134,13 @@ impl Dialog {
     }
 
     /// Handles a typed line. `size` is the present size of the terminal.
-    pub(crate) fn line(&mut self, typed: &str, size: Size) -> Reply {
+    pub(crate) fn line(&mut self, typed: &str, size: Size) -> LineEffect {
         let typed = typed.trim();
         self.size = size;
         match &self.step {
             Step::Decide => self.decide(typed),
             Step::Remember => self.remember(typed),
-            Step::Reason => Reply::Answer(Answer {
+            Step::Reason => LineEffect::Answer(Answer {
                 message: Some(typed.to_owned()).filter(|text| !text.is_empty()),
                 ..Answer::deny()
             }),
@@ -143,89 +148,89 @@ impl Dialog {
         }
     }
 
-    fn decide(&mut self, typed: &str) -> Reply {
+    fn decide(&mut self, typed: &str) -> LineEffect {
         let is_choice = self.question.kind == QuestionKind::Choice;
         match typed.to_ascii_lowercase().as_str() {
-            "" => Reply::Again(String::new()),
-            "y" | "yes" | "allow" if !is_choice => Reply::Answer(Answer::allow()),
+            "" => LineEffect::Again(String::new()),
+            "y" | "yes" | "allow" if !is_choice => LineEffect::Answer(Answer::allow()),
             "n" | "no" | "deny" => self.refuse(),
-            "s" | "skip" => Reply::LeaveOpen,
-            "m" | "more" => Reply::Again(self.input.next(self.size).join("\n")),
+            "s" | "skip" => LineEffect::LeaveOpen,
+            "m" | "more" => LineEffect::Again(self.input.next(self.size).join("\n")),
             "r" | "remember" => match self.question.suggestions.as_slice() {
-                [] => Reply::Again("there is no rule to remember".to_owned()),
+                [] => LineEffect::Again("there is no rule to remember".to_owned()),
                 [only] => remembering(vec![only.clone()]),
                 _ => {
                     self.step = Step::Remember;
-                    Reply::Again(String::new())
+                    LineEffect::Again(String::new())
                 }
             },
-            _ => Reply::Again(
+            _ => LineEffect::Again(
                 "type one of the letters and Enter; n lets you give a reason".to_owned(),
             ),
         }
     }
 
-    fn refuse(&mut self) -> Reply {
+    fn refuse(&mut self) -> LineEffect {
         self.step = Step::Reason;
-        Reply::Again(String::new())
+        LineEffect::Again(String::new())
     }
 
-    fn remember(&mut self, typed: &str) -> Reply {
+    fn remember(&mut self, typed: &str) -> LineEffect {
         let suggestions = &self.question.suggestions;
         if typed.is_empty() {
             self.step = Step::Decide;
-            return Reply::Again("nothing was decided".to_owned());
+            return LineEffect::Again("nothing was decided".to_owned());
         }
         match numbers(typed, suggestions.len()) {
             Some(numbers) => {
                 let rules = numbers.into_iter().map(|at| suggestions[at - 1].clone());
                 remembering(rules.collect())
             }
-            None => Reply::Again("type numbers of the rules, or Enter to go back".to_owned()),
+            None => LineEffect::Again("type numbers of the rules, or Enter to go back".to_owned()),
         }
     }
 
-    fn choose(&mut self, typed: &str) -> Reply {
+    fn choose(&mut self, typed: &str) -> LineEffect {
         match typed {
             "n" => return self.refuse(),
-            "s" => return Reply::LeaveOpen,
+            "s" => return LineEffect::LeaveOpen,
             _ => {}
         }
         let Step::Choose(answers) = &mut self.step else {
-            return Reply::Again(String::new());
+            return LineEffect::Again(String::new());
         };
-        let choice = &self.choices[answers.len()];
-        let Some(answer) = choice.answer(typed) else {
-            return Reply::Again(String::new());
+        let part = &self.parts[answers.len()];
+        let Some(answer) = part.answer(typed) else {
+            return LineEffect::Again(String::new());
         };
-        answers.insert(choice.text.clone(), answer);
-        if answers.len() < self.choices.len() {
-            return Reply::Again(self.next_choice().join("\n"));
+        answers.insert(part.text.clone(), answer);
+        if answers.len() < self.parts.len() {
+            return LineEffect::Again(self.next_part().join("\n"));
         }
         let answers = std::mem::take(answers);
-        Reply::Answer(Answer {
+        LineEffect::Answer(Answer {
             answers: Some(answers),
             ..Answer::allow()
         })
     }
 
-    /// Returns the question of a choice that is answered next. Empty for other kinds.
-    fn next_choice(&self) -> Vec<String> {
+    /// Returns the part of a choice that is answered next. Empty for other kinds.
+    fn next_part(&self) -> Vec<String> {
         let Step::Choose(answers) = &self.step else {
             return Vec::new();
         };
         let mut lines = Vec::new();
-        if self.choices.len() > 1 {
-            let (at, all) = (answers.len() + 1, self.choices.len());
+        if self.parts.len() > 1 {
+            let (at, all) = (answers.len() + 1, self.parts.len());
             lines.push(format!("{at} of {all}:"));
         }
-        lines.extend(view::choice(&self.choices[answers.len()], self.size));
+        lines.extend(view::choice_part(&self.parts[answers.len()], self.size));
         lines
     }
 }
 
-fn remembering(remember: Vec<String>) -> Reply {
-    Reply::Answer(Answer {
+fn remembering(remember: Vec<String>) -> LineEffect {
+    LineEffect::Answer(Answer {
         remember,
         ..Answer::allow()
     })
@@ -241,6 +246,7 @@ mod tests {
     fn bash() -> (Dialog, String) {
         let input = json!({"command": "rm -r build"});
         Dialog::new(
+            ExecutionId::random(),
             question(QuestionKind::Permission, input),
             1,
             Size::default(),
@@ -249,7 +255,7 @@ mod tests {
 
     fn text(dialog: &mut Dialog, line: &str) -> String {
         match dialog.line(line, Size::default()) {
-            Reply::Again(text) => text,
+            LineEffect::Again(text) => text,
             reply => panic!("{line:?}: {reply:?}"),
         }
     }
@@ -266,14 +272,14 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
-        assert!(dialog.prompt().starts_with("y allow, n deny, r allow"));
+        assert!(dialog.input_line().starts_with("y allow, n deny, r allow"));
         assert_eq!(
             dialog.line("Y ", Size::default()),
-            Reply::Answer(Answer::allow())
+            LineEffect::Answer(Answer::allow())
         );
         assert_eq!(text(&mut dialog, ""), "");
         assert!(text(&mut dialog, "yn").contains("letters"));
-        assert_eq!(dialog.line("s", Size::default()), Reply::LeaveOpen);
+        assert_eq!(dialog.line("s", Size::default()), LineEffect::LeaveOpen);
     }
 
     #[test]
@@ -281,12 +287,15 @@ mod tests {
         for (typed, message) in [("", None), ("keep it ", Some("keep it")), ("y", Some("y"))] {
             let (mut dialog, _) = bash();
             assert_eq!(text(&mut dialog, "n"), "");
-            assert!(dialog.prompt().contains("reason"));
+            assert!(dialog.input_line().contains("reason"));
             let answer = Answer {
                 message: message.map(str::to_owned),
                 ..Answer::deny()
             };
-            assert_eq!(dialog.line(typed, Size::default()), Reply::Answer(answer));
+            assert_eq!(
+                dialog.line(typed, Size::default()),
+                LineEffect::Answer(answer)
+            );
         }
     }
 
@@ -307,11 +316,11 @@ mod tests {
         );
         let mut one = question(QuestionKind::Permission, json!({}));
         one.suggestions.truncate(1);
-        let (mut dialog, _) = Dialog::new(one.clone(), 0, Size::default());
+        let (mut dialog, _) = Dialog::new(ExecutionId::random(), one.clone(), 0, Size::default());
         assert_eq!(dialog.line("r", Size::default()), remember(&["Bash(rm:*)"]));
         one.suggestions.clear();
-        let (mut dialog, _) = Dialog::new(one, 0, Size::default());
-        assert!(!dialog.prompt().contains("remember"));
+        let (mut dialog, _) = Dialog::new(ExecutionId::random(), one, 0, Size::default());
+        assert!(!dialog.input_line().contains("remember"));
         assert!(text(&mut dialog, "r").contains("no rule"));
     }
 
@@ -319,12 +328,12 @@ mod tests {
     fn a_long_input_is_shown_page_by_page_with_the_rest_counted() {
         let command = "x".repeat(10_000);
         let long = question(QuestionKind::Permission, json!({"command": command}));
-        let (mut dialog, shown) = Dialog::new(long, 0, Size::default());
+        let (mut dialog, shown) = Dialog::new(ExecutionId::random(), long, 0, Size::default());
         assert!(shown.lines().count() < 24, "{shown}");
         assert!(shown.contains("more lines with"), "{shown}");
-        assert!(dialog.prompt().contains("m show more"));
+        assert!(dialog.input_line().contains("m show more"));
         let mut all = String::new();
-        while dialog.prompt().contains("m show more") {
+        while dialog.input_line().contains("m show more") {
             all.push_str(&text(&mut dialog, "m"));
         }
         assert!(all.contains('}'));
@@ -332,14 +341,15 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_is_answered_question_by_question() {
+    fn a_choice_is_answered_part_by_part() {
         let options = json!([{"label": "SQLite"}, {"label": "Postgres"}]);
         let input = json!({"questions": [
             {"question": "Which?", "options": options},
             {"question": "Where?", "options": options, "multiSelect": true},
         ]});
         let two = question(QuestionKind::Choice, input);
-        let (mut dialog, shown) = Dialog::new(two.clone(), 0, Size::default());
+        let (mut dialog, shown) =
+            Dialog::new(ExecutionId::random(), two.clone(), 0, Size::default());
         assert!(
             shown.contains("1 of 2:") && shown.contains("Which?"),
             "{shown}"
@@ -347,27 +357,30 @@ mod tests {
         assert!(!shown.contains("Where?"), "{shown}");
         assert_eq!(text(&mut dialog, " "), "");
         assert!(text(&mut dialog, "2").contains("Where?"));
-        assert!(dialog.prompt().contains("several"));
+        assert!(dialog.input_line().contains("several"));
         let answers = [("Which?", "Postgres"), ("Where?", "SQLite, Postgres")];
         let answers = answers.map(|(question, answer)| (question.to_owned(), answer.to_owned()));
         let expected = Answer {
             answers: Some(answers.into()),
             ..Answer::allow()
         };
-        assert_eq!(dialog.line("1,2", Size::default()), Reply::Answer(expected));
-        let (mut dialog, _) = Dialog::new(two, 0, Size::default());
+        assert_eq!(
+            dialog.line("1,2", Size::default()),
+            LineEffect::Answer(expected)
+        );
+        let (mut dialog, _) = Dialog::new(ExecutionId::random(), two, 0, Size::default());
         assert_eq!(text(&mut dialog, "n"), "");
         let answer = dialog.line("", Size::default());
-        assert_eq!(answer, Reply::Answer(Answer::deny()));
+        assert_eq!(answer, LineEffect::Answer(Answer::deny()));
     }
 
     #[test]
     fn a_choice_without_its_input_can_only_be_denied() {
         let mut large = question(QuestionKind::Choice, json!({}));
         (large.input, large.suggestions) = (None, Vec::new());
-        let (mut dialog, shown) = Dialog::new(large, 0, Size::default());
-        assert!(shown.contains("too much"), "{shown}");
-        assert!(dialog.prompt().starts_with("n deny"));
+        let (mut dialog, shown) = Dialog::new(ExecutionId::random(), large, 0, Size::default());
+        assert!(shown.contains("could not be read here"), "{shown}");
+        assert!(dialog.input_line().starts_with("n deny"));
         assert!(text(&mut dialog, "y").contains("letters"));
     }
 }

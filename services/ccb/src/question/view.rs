@@ -1,10 +1,10 @@
 //! The text of a question for a terminal.
 
-use protocol::Question;
-use protocol::question::{QuestionKind, visible};
+use protocol::question::{ClosedBy, Decision, QuestionKind, visible};
+use protocol::{ExecutionId, Question};
 use serde_json::Value;
 
-use super::choice::Choice;
+use super::choice::ChoicePart;
 use super::wrap::wrap;
 use crate::show;
 
@@ -61,7 +61,7 @@ pub(super) fn heading(question: &Question, more: usize, size: Size) -> Vec<Strin
     let asks = match question.kind {
         QuestionKind::Permission => format!("the model asks to use {tool}"),
         QuestionKind::Choice => "the model asks you to choose".to_owned(),
-        QuestionKind::Plan => "the model asks to act by this plan".to_owned(),
+        QuestionKind::Plan => "the model asks to carry out this plan".to_owned(),
     };
     let agent = question.agent_id.as_deref().map(visible);
     let agent = agent.map(|agent| format!(" (the sub-agent {agent})"));
@@ -105,7 +105,7 @@ pub(super) fn marked(line: &str) -> String {
 }
 
 /// Returns everything that a person needs to decide, as lines of any length: the input as JSON, or
-/// the text of the plan. Empty for a choice, whose questions are shown one by one, and if there is
+/// the text of the plan. Empty for a choice, whose parts are shown one by one, and if there is
 /// nothing to show.
 pub(super) fn body(question: &Question) -> Vec<String> {
     match (&question.input, question.kind) {
@@ -125,11 +125,11 @@ pub(super) fn body(question: &Question) -> Vec<String> {
 }
 
 /// Returns why the input or the plan is not shown. `None` if it is.
-pub(super) fn missing(question: &Question) -> Option<String> {
+pub(super) fn missing(execution: ExecutionId, question: &Question) -> Option<String> {
     match (&question.input, question.kind) {
         (None, _) => Some(format!(
-            "the input has {}, which is too much for this message; read it with\n\
-             GET /v1/executions/ID/questions/{} of claude-api before you allow it",
+            "the input has {} and could not be read here; before you allow it, read\n\
+             GET /v1/executions/{execution}/questions/{} of claude-api",
             show::size(question.input_bytes),
             question.question_id
         )),
@@ -145,14 +145,32 @@ pub(super) fn suggestions(question: &Question, size: Size) -> Vec<String> {
     numbered(question.suggestions.iter().map(String::as_str), size)
 }
 
-/// Returns one question of a choice with its numbered options.
-pub(super) fn choice(choice: &Choice, size: Size) -> Vec<String> {
-    let mut lines = Vec::new();
-    if !choice.header.is_empty() {
-        lines.extend(texts(&choice.header, size, true));
+/// Returns how a question was closed, for a person, for example `ann decided: deny`.
+pub(crate) fn describe_closing(
+    closed_by: ClosedBy,
+    decision: Option<Decision>,
+    principal: Option<&str>,
+) -> String {
+    match closed_by {
+        ClosedBy::Answer => {
+            let principal = principal.unwrap_or("somebody");
+            let decision = decision.map_or("answered", Decision::as_str);
+            format!("{principal} decided: {decision}")
+        }
+        ClosedBy::Timeout => "nobody answered in time, so it was denied".to_owned(),
+        ClosedBy::End => "the execution has ended".to_owned(),
+        ClosedBy::Withdrawn => "the CLI needs no answer any more".to_owned(),
     }
-    lines.extend(texts(&choice.text, size, true));
-    let options = choice
+}
+
+/// Returns one part of a choice with its numbered options.
+pub(super) fn choice_part(part: &ChoicePart, size: Size) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !part.header.is_empty() {
+        lines.extend(texts(&part.header, size, true));
+    }
+    lines.extend(texts(&part.text, size, true));
+    let options = part
         .options
         .iter()
         .map(|(label, description)| match description.is_empty() {
@@ -179,15 +197,15 @@ fn numbered<'a>(texts: impl Iterator<Item = &'a str>, size: Size) -> Vec<String>
 }
 
 /// Returns a question with its whole input, for `ccb questions ID`.
-pub(crate) fn details(question: &Question, size: Size) -> String {
+pub(crate) fn details(execution: ExecutionId, question: &Question, size: Size) -> String {
     let mut lines = heading(question, 0, size);
     let wrapped = |line: String| wrap(&line, size.width());
     let body = body(question).into_iter().flat_map(wrapped);
     lines.extend(body.map(|line| marked(&line)));
-    lines.extend(missing(question));
+    lines.extend(missing(execution, question));
     if question.kind == QuestionKind::Choice {
-        for one in Choice::all(question) {
-            lines.extend(choice(&one, size));
+        for part in ChoicePart::all(question) {
+            lines.extend(choice_part(&part, size));
         }
     }
     if !question.suggestions.is_empty() {
@@ -231,7 +249,7 @@ pub(super) mod tests {
         let command = "ls\x1b]0;title\x07\nccb: the model asks to use Read\n\u{202e}\u{9b}2J";
         let mut hostile = question(QuestionKind::Permission, json!({"command": command}));
         hostile.agent_id = Some("a\nccb: b".into());
-        let text = details(&hostile, Size::default());
+        let text = details(ExecutionId::random(), &hostile, Size::default());
         let is_hidden = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
         assert!(!text.chars().any(is_hidden), "{text:?}");
         assert!(
@@ -252,7 +270,7 @@ pub(super) mod tests {
         let large = question(QuestionKind::Permission, json!({"command": command}));
         for columns in [30, 80, 200] {
             let size = Size { columns, rows: 40 };
-            let text = details(&large, size);
+            let text = details(ExecutionId::random(), &large, size);
             let marked = text
                 .lines()
                 .filter_map(|line| line.trim_start().strip_prefix(MARK));
@@ -269,7 +287,7 @@ pub(super) mod tests {
         let mut large = question(QuestionKind::Permission, json!({}));
         (large.input, large.input_bytes) = (None, 200 * 1024);
         large.title = "x".repeat(4096);
-        let text = details(&large, Size::default());
+        let text = details(ExecutionId::random(), &large, Size::default());
         assert!(
             text.contains("200.0 KiB") && text.contains("GET /v1/"),
             "{text}"
@@ -283,19 +301,21 @@ pub(super) mod tests {
     #[test]
     fn a_plan_is_shown_as_text_and_a_choice_with_its_options() {
         let plan = question(QuestionKind::Plan, json!({"plan": "# Plan\n1.\tBuild\x1b"}));
-        let text = details(&plan, Size::default());
+        let text = details(ExecutionId::random(), &plan, Size::default());
         assert!(
             text.contains("\n  | # Plan\n  | 1.    Build\\u001b\n"),
             "{text}"
         );
         let none = question(QuestionKind::Plan, json!({}));
-        assert!(details(&none, Size::default()).contains("no text of the plan"));
+        assert!(
+            details(ExecutionId::random(), &none, Size::default()).contains("no text of the plan")
+        );
         let choice = question(
             QuestionKind::Choice,
             json!({"questions": [{"question": "Which?", "header": "DB", "options": [
                 {"label": "SQLite", "description": "a file"}, {"label": "None"}]}]}),
         );
-        let text = details(&choice, Size::default());
+        let text = details(ExecutionId::random(), &choice, Size::default());
         assert!(
             text.contains("\n   1  SQLite - a file\n   2  None\n"),
             "{text}"

@@ -159,7 +159,7 @@ async fn an_input_that_was_left_out_is_read_from_the_events() {
     plan.output = b"{}\n".to_vec();
     let fake = Fake::start(plan).await;
     let mut terminal = exec(&fake, &[]);
-    terminal.wait_for("200.0 KiB, which is too much").await;
+    terminal.wait_for("200.0 KiB and could not be read").await;
     terminal.wait_for("n deny").await;
     terminal.type_in("y\n");
     assert_eq!(terminal.exit_code().await, 0);
@@ -186,7 +186,9 @@ async fn a_question_may_be_left_to_others() {
     terminal.wait_for("s leave open").await;
     terminal.type_in("s\n");
     terminal
-        .wait_for(&format!("left open; ccb answer {ID} {QUESTION}"))
+        .wait_for(&format!(
+            "left open; answer it later with: ccb answer {ID} {QUESTION}"
+        ))
         .await;
     terminal.type_in("\x03");
     assert_eq!(terminal.exit_code().await, 130);
@@ -207,7 +209,7 @@ async fn without_a_terminal_a_question_is_announced_with_its_id() {
         let mut child = ccb(&fake.url(), arguments).spawn().unwrap();
         let mut text = Vec::new();
         let expected =
-            format!("Bash: rm x\n     answer with: ccb answer {ID} {QUESTION} allow|deny");
+            format!("Bash: rm x\n     answer it with: ccb answer {ID} {QUESTION} allow (or deny)");
         let stderr = child.stderr.as_mut().unwrap();
         while !String::from_utf8_lossy(&text).contains(&expected) {
             let read = timeout(Duration::from_secs(10), stderr.read_buf(&mut text)).await;
@@ -311,9 +313,9 @@ async fn an_answer_after_another_one_says_who_decided() {
     let fake = Fake::start(plan).await;
     let (exit, _, err) = run(&fake.url(), &["answer", ID, QUESTION, "allow"]).await;
     assert_eq!(exit, 1, "{err}");
-    assert!(err.contains("ann decided deny"), "{err}");
+    assert!(err.contains("ann decided: deny"), "{err}");
     let mut terminal = exec(&fake, &[]);
     terminal.wait_for("n deny").await;
     terminal.type_in("y\n");
-    terminal.wait_for("ann decided deny").await;
+    terminal.wait_for("ann decided: deny").await;
 }

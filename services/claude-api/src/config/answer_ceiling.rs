@@ -27,7 +27,10 @@ impl AnswerCeiling {
         }
         let mut names: Vec<String> = Vec::new();
         let of_ceiling = self.tools.iter().map(|entry| name(entry));
-        for name in of_ceiling.chain(UNASKED_TOOLS).chain(QUESTION_TOOLS) {
+        for name in of_ceiling
+            .chain(TOOLS_WITHOUT_PERMISSION)
+            .chain(QUESTION_TOOLS)
+        {
             if !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }
@@ -40,9 +43,9 @@ impl AnswerCeiling {
 const QUESTION_TOOLS: [&str; 3] = ["AskUserQuestion", "EnterPlanMode", "ExitPlanMode"];
 
 /// The tools that the CLI runs without a permission in every mode. An execution that does not ask
-/// has them too. A use of them that needs a permission, such as a file elsewhere, is denied unasked
-/// unless the ceiling has the tool.
-const UNASKED_TOOLS: [&str; 5] = ["Glob", "Grep", "Read", "Task", "TodoWrite"];
+/// has them too. A use of them that needs a permission, such as a file elsewhere, is denied without
+/// a question unless the ceiling has the tool.
+const TOOLS_WITHOUT_PERMISSION: [&str; 5] = ["Glob", "Grep", "Read", "Task", "TodoWrite"];
 
 /// Returns the name of the tool in an entry such as `Bash(git status)`.
 fn name(entry: &str) -> &str {

@@ -18,7 +18,8 @@ pub struct LimitArgs {
     /// Maximum CLIs that start at the same time (default: 2 per core)
     #[arg(long, env = "CLAUDE_API_SIMULTANEOUS_STARTS", value_name = "N")]
     pub simultaneous_starts: Option<u64>,
-    /// Maximum executions that wait for the answer of a person beyond the running ones
+    /// Maximum executions that wait for a person and do not count as running; a further one keeps
+    /// its place among the running ones. Each keeps its CLI in memory
     #[arg(long, env = "CLAUDE_API_WAITING_EXECUTIONS", value_name = "N")]
     pub waiting_executions: Option<u64>,
     /// Maximum executions in the queue

@@ -50,12 +50,12 @@ impl PermissionMode {
     }
 }
 
-/// The most that a client may choose for permission prompts.
+/// Whether clients may request that a person is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum PromptsCeiling {
+pub enum PromptsSwitch {
     /// Nobody is asked
     Deny,
-    /// Executions with `"permissionPrompts": "ask"` ask their viewers
+    /// Executions with `"permissionPrompts": "ask"` ask a person
     #[default]
     Ask,
 }
@@ -79,21 +79,21 @@ pub struct ToolArgs {
     /// `Bash(git status),Edit` (default: none)
     #[arg(long, env = "CLAUDE_API_ALLOWED_TOOLS", default_value = "")]
     pub allowed_tools: String,
-    /// Tools that clients may allow, separated by commas; `*` for every tool (default:
-    /// --allowed-tools)
+    /// Tools that clients, and people who answer questions, may allow, separated by commas; `*` for
+    /// every tool (default: --allowed-tools)
     #[arg(long, env = "CLAUDE_API_TOOLS_CEILING")]
     pub tools_ceiling: Option<String>,
     /// Tools that never run, separated by commas
     #[arg(long, env = "CLAUDE_API_DISALLOWED_TOOLS", default_value = "")]
     pub disallowed_tools: String,
-    /// Whether clients may choose that a person is asked for permissions
+    /// Whether clients may request that a person is asked
     #[arg(
         long,
         env = "CLAUDE_API_PERMISSION_PROMPTS",
         value_enum,
         default_value = "ask"
     )]
-    pub permission_prompts: PromptsCeiling,
+    pub permission_prompts: PromptsSwitch,
 }
 
 /// The operator's rules for the CLI's tools: the permissions of an execution that sets none, and
@@ -110,8 +110,8 @@ pub struct ToolPolicy {
     tools_ceiling: Vec<String>,
     /// The tools that never run in any execution.
     disallowed: Vec<String>,
-    /// Whether clients may choose that a person is asked.
-    prompts: PromptsCeiling,
+    /// Whether clients may request that a person is asked.
+    prompts: PromptsSwitch,
 }
 
 /// The permissions of the CLI's tools in one execution. They are computed once, when the execution
@@ -198,7 +198,7 @@ impl ToolPolicy {
     /// The text is for the client.
     pub fn resolve(&self, body: &Body) -> Result<Permissions, String> {
         let asks = body.permission_prompts == PermissionPrompts::Ask;
-        if asks && self.prompts == PromptsCeiling::Deny {
+        if asks && self.prompts == PromptsSwitch::Deny {
             return Err(
                 "permissionPrompts \"ask\" is not allowed here; the operator allows \"deny\""
                     .to_owned(),
@@ -321,7 +321,7 @@ mod tests {
             allowed_tools: allowed.into(),
             tools_ceiling: ceiling.map(Into::into),
             disallowed_tools: "WebFetch".into(),
-            permission_prompts: PromptsCeiling::Ask,
+            permission_prompts: PromptsSwitch::Ask,
         })
         .unwrap()
     }
@@ -423,7 +423,7 @@ mod tests {
         let permissions = policy.resolve(&body).unwrap();
         assert_eq!(permissions.mode, "plan", "the ceiling plan stays");
         assert!(!permissions.answers.unwrap().accepts_plans);
-        policy.prompts = PromptsCeiling::Deny;
+        policy.prompts = PromptsSwitch::Deny;
         assert!(policy.resolve(&body).unwrap_err().contains("deny"));
     }
 }

@@ -1,10 +1,15 @@
-//! The input of a running CLI: lines of JSON that clients append by `POST .../input`. A client
-//! names the offset of its first byte, so a repeated request appends nothing twice. Each line is
-//! checked, and buffered until the CLI reads it.
+//! The input of a running CLI: lines of JSON that clients append by `POST .../input`, and answers
+//! to questions. A client names the offset of its first byte, so a repeated request appends nothing
+//! twice. Each line is checked, and buffered until the CLI reads it.
 //!
 //! ```text
-//! POST .../input ──▶ Gate ──▶ Buffer (whole, checked lines; bounded) ──▶ feed ──▶ the CLI's stdin
+//! POST .../input ───────▶ Gate::offer ──┐
+//!                                       ├──▶ Buffer (whole lines) ──▶ feed ──▶ the CLI's stdin
+//! answers to questions ─▶ Gate::push ───┘
 //! ```
+//!
+//! The lines of clients are bounded. A line of claude-api itself always has room, because the CLI
+//! waits for it. The bound is the number of the CLI's prompts: see [`Gate::push`].
 //!
 //! No input is accepted before the execution runs, because accepted bytes are only in memory while
 //! a queued execution survives a restart of this process. A paused execution accepts as much as its
@@ -57,8 +62,8 @@ pub struct Gate {
     // inside.
     inner: Mutex<(GateState, Buffer)>,
     changed: watch::Sender<()>,
-    /// Whether the task that writes stdin has ended, so that nothing reaches the CLI any more.
-    is_fed: AtomicBool,
+    /// Whether the task that writes stdin has ended, so that no message reaches the CLI any more.
+    is_stdin_closed: AtomicBool,
     /// The rules that each line must obey, such as the allowed control requests.
     rules: Rules,
     /// The longest time that an offer waits for the start of the execution, or for room in the
@@ -75,7 +80,7 @@ impl Gate {
         Self {
             inner: Mutex::new((GateState::Waiting, Buffer::new(limit))),
             changed: watch::Sender::new(()),
-            is_fed: AtomicBool::new(false),
+            is_stdin_closed: AtomicBool::new(false),
             rules,
             patience,
         }
@@ -92,6 +97,11 @@ impl Gate {
 
     /// Queues a message of claude-api itself for the CLI, such as the answer to a question, behind
     /// the lines that are queued already. Has no effect after [`Gate::close`].
+    ///
+    /// The limit of the buffer does not apply. Each message replies to one control request of the
+    /// CLI. At most 32 questions are open, and their answers have about 2 MiB each. A CLI that
+    /// reads its stdin thus leaves at most about 64 MiB unread. Nothing bounds the replies to a CLI
+    /// that keeps asking and reads none.
     pub(crate) fn push(&self, message: &serde_json::Value) {
         let mut line = protocol::json::to_vec(message).unwrap_or_default();
         line.push(b'\n');
@@ -104,7 +114,7 @@ impl Gate {
 
     /// Returns whether the CLI's stdin is closed, so that no message reaches the CLI any more.
     pub(crate) fn has_ended(&self) -> bool {
-        self.is_fed.load(Ordering::SeqCst)
+        self.is_stdin_closed.load(Ordering::SeqCst)
     }
 
     /// Sets whether stdin stays open after the last line of clients, because the CLI may still ask
@@ -197,7 +207,7 @@ impl Gate {
     /// stdin. The caller closes `stdin` by dropping it.
     pub async fn feed(&self, stdin: &mut (impl AsyncWrite + Unpin)) {
         self.feed_lines(stdin).await;
-        self.is_fed.store(true, Ordering::SeqCst);
+        self.is_stdin_closed.store(true, Ordering::SeqCst);
     }
 
     async fn feed_lines(&self, stdin: &mut (impl AsyncWrite + Unpin)) {

@@ -62,7 +62,7 @@ pub(crate) struct Machine {
     /// Whether the CLI has written any byte to stdout.
     has_output: bool,
     /// Whether a question waits for a person. The execution is then neither stalled nor idle.
-    is_asking: bool,
+    is_waiting_for_person: bool,
     /// The activity that the CLI reported last. The status shows it unless a question is open.
     activity: Option<String>,
 }
@@ -110,7 +110,7 @@ impl Machine {
             cli_cost_usd: None,
             charges: Charges::default(),
             has_output: false,
-            is_asking: false,
+            is_waiting_for_person: false,
             activity,
         }
     }

@@ -3,13 +3,13 @@
 //!
 //! ```text
 //! the CLI's stdout ──▶ prompt ──▶ ceiling ──▶ disk ──▶ table ──▶ status ──▶ viewers
-//!                                    │ denied unasked                          │
+//!                                    │ denied without a question               │
 //! the CLI's stdin ◀──────────────────┴──────── disk ◀── check ◀── answer ◀─────┘
 //! ```
 //!
-//! A question is on disk before a viewer sees it, and an answer before its client is told. So
-//! questions do not depend on a viewer or a bridge. They end with their execution, at the latest
-//! when claude-api ends.
+//! A question is on disk before a viewer sees it, and an answer before it is confirmed. So
+//! questions do not depend on a viewer or a bridge. All are closed at the end of their execution,
+//! at the latest when claude-api ends.
 
 mod ceiling;
 mod check;
@@ -31,28 +31,30 @@ use uuid::Uuid;
 
 pub use check::BadAnswer;
 pub(crate) use journal::{Recorded, closed_by_end, ended_list};
-pub use table::Refused;
+pub use table::AnswerRefusal;
 
 use super::input::Gate;
 use crate::config::AnswerCeiling;
 use crate::metrics::QuestionCounters;
-use ceiling::Judgement;
+use ceiling::PromptVerdict;
 use check::denial;
 use journal::Line;
 use prompt::Prompt;
-use table::{Asked, Begun, Table};
+use table::{AcceptedAnswer, NewQuestion, Table};
 
 /// The largest input of a prompt that becomes a question, in bytes of JSON (1 MiB). A larger one is
-/// denied unasked: nobody could read it.
-const INPUT_BYTES_MAX: usize = 1 << 20;
+/// denied without a question: nobody could read it.
+const ASKED_INPUT_BYTES_MAX: usize = 1 << 20;
 
 /// The questions of one execution that asks, shared by its task and by the requests of clients.
 ///
 /// - An entry is taken when the CLI asks, and freed by an answer, a withdrawal, the timeout or the
 ///   end of the execution. 32 questions with 4 MiB of inputs may be open at once.
-/// - Nobody waits for an entry: a prompt that does not fit is denied unasked.
-/// - Answers of one execution are written to the disk one at a time. The end of the execution waits
-///   for an answer that is being written.
+/// - Nobody waits for an entry: a prompt that does not fit is denied without a question.
+/// - Answers of one execution are stored one at a time, in the order in which they arrive. A
+///   waiting answer is at most 1 MiB; the client's quota of request bodies bounds them while it is
+///   connected.
+/// - The end of the execution waits for an answer that is being stored.
 pub(crate) struct Questions {
     /// A lock, because every change is short. No await and no disk access happens inside.
     table: Mutex<Table>,
@@ -103,9 +105,9 @@ impl Questions {
         self.changed.subscribe()
     }
 
-    /// Handles a control request of the CLI: asks a question, or answers the CLI at once if nobody
-    /// may be asked. `request` is `None` if the request could not be read. `running` is the running
-    /// time of the execution. Blocks on the disk.
+    /// Handles a control request of the CLI: asks a question, or denies it at once if nobody may be
+    /// asked. `request` is `None` if the request could not be read. `running` is the running time
+    /// of the execution. Blocks on the disk.
     pub(crate) fn requested(
         &self,
         request_id: &str,
@@ -124,15 +126,15 @@ impl Questions {
     }
 
     /// Turns a prompt into an open question. Fails with the reason for the model if the prompt must
-    /// be denied unasked. Blocks on the disk.
+    /// be denied without a question. Blocks on the disk.
     fn ask(&self, prompt: Prompt, at: Timestamp, running: Duration) -> Result<(), String> {
         if self.gate.has_ended() {
             // The CLI denies the prompt itself, because its stdin is closed.
             return Err("the input of the CLI has ended".to_owned());
         }
         let input_is_fixed = match self.ceiling.judge(&prompt) {
-            Judgement::Ask { input_is_fixed } => input_is_fixed,
-            Judgement::Deny(reason) => return Err(reason),
+            PromptVerdict::Ask { input_is_fixed } => input_is_fixed,
+            PromptVerdict::Deny(reason) => return Err(reason),
         };
         let expires = self.timeout.map(|timeout| running.saturating_add(timeout));
         let expires_at = self
@@ -141,16 +143,16 @@ impl Questions {
         let rememberable = self.ceiling.rememberable(&prompt);
         let question = prompt.question(Uuid::new_v4(), &rememberable, at, expires_at);
         let input_bytes = question.input_bytes;
-        if input_bytes > INPUT_BYTES_MAX as u64 {
+        if input_bytes > ASKED_INPUT_BYTES_MAX as u64 {
             return Err(format!(
-                "the input has {input_bytes} bytes; at most {INPUT_BYTES_MAX}"
+                "the input has {input_bytes} bytes; at most {ASKED_INPUT_BYTES_MAX}"
             ));
         }
         if let Some(reason) = self.with(|table| table.is_full(input_bytes)) {
             return Err(reason);
         }
         let line = Line::Asked(Box::new(question.clone())).to_json();
-        if let Err(error) = self.entry.append_question(&line) {
+        if let Err(error) = self.entry.append_question_line(&line) {
             tracing::warn!(
                 execution = %self.entry.id(),
                 %error,
@@ -158,7 +160,7 @@ impl Questions {
             );
             return Err("the question cannot be stored".to_owned());
         }
-        let asked = Asked {
+        let asked = NewQuestion {
             question,
             prompt,
             rememberable,
@@ -202,19 +204,19 @@ impl Questions {
     /// it reads its stdin. The work completes even if the caller is dropped.
     ///
     /// # Errors
-    /// See [`Refused`]. The question stays open unless it was closed before.
+    /// See [`AnswerRefusal`]. The question stays open unless it was closed before.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         id: Uuid,
         answer: Answer,
         principal: Option<String>,
-    ) -> Result<Answered, Refused> {
+    ) -> Result<Answered, AnswerRefusal> {
         let questions = Arc::clone(self);
         let work = tokio::spawn(async move {
             let _turn = questions.answering.lock().await;
             questions.answer_in_turn(id, answer, principal).await
         });
-        work.await.unwrap_or(Err(Refused::Unwritable))
+        work.await.unwrap_or(Err(AnswerRefusal::Unwritable))
     }
 
     async fn answer_in_turn(
@@ -222,8 +224,8 @@ impl Questions {
         id: Uuid,
         answer: Answer,
         principal: Option<String>,
-    ) -> Result<Answered, Refused> {
-        let Begun {
+    ) -> Result<Answered, AnswerRefusal> {
+        let AcceptedAnswer {
             request_id,
             response,
         } = self.with(|table| table.begin_answer(id, &answer))?;
@@ -240,7 +242,7 @@ impl Questions {
             answer: Some(answer),
         };
         let entry = self.entry.clone();
-        let written = spool::blocking::run_io(move || entry.append_question(&line.to_json()));
+        let written = spool::blocking::run_io(move || entry.append_question_line(&line.to_json()));
         if let Err(error) = written.await {
             self.with(|table| table.abandon_answer(id));
             tracing::warn!(
@@ -248,7 +250,7 @@ impl Questions {
                 %error,
                 "could not write an answer to the spool; the question stays open"
             );
-            return Err(Refused::Unwritable);
+            return Err(AnswerRefusal::Unwritable);
         }
         self.with(|table| table.finish_answer(closed));
         self.counters.closed(ClosedBy::Answer, 1);
@@ -291,18 +293,18 @@ impl Questions {
     }
 
     /// Writes how a question was closed. A failed write changes nothing for clients of a live
-    /// execution; later the question counts as closed by the end.
+    /// execution. After its end, the question counts as closed by the end.
     fn record(&self, closed: ClosedQuestion) {
         self.counters.closed(closed.closed_by, 1);
         let line = Line::Closed {
             closed,
             answer: None,
         };
-        if let Err(error) = self.entry.append_question(&line.to_json()) {
+        if let Err(error) = self.entry.append_question_line(&line.to_json()) {
             tracing::warn!(
                 execution = %self.entry.id(),
                 %error,
-                "could not write the end of a question to the spool"
+                "could not write to the spool how a question was closed"
             );
         }
         self.changed.send_replace(());

@@ -1,5 +1,5 @@
 //! `GET .../questions`, `GET .../questions/{questionId}` and `POST .../questions/{questionId}`:
-//! what the CLI asks of a person, and the answers.
+//! the questions of the CLI to a person, and the answers.
 
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -64,7 +64,8 @@ pub(super) async fn answer(
 /// Parses the id of a question in a path.
 fn question_id(text: &str) -> Result<Uuid, Problem> {
     Uuid::try_parse(text).map_err(|_| {
-        let detail = "the id of a question is a UUID; the status of the execution lists them";
+        let detail =
+            format!("{text:?} is not the id of a question (a UUID); GET .../questions lists them");
         Problem::new(ProblemType::InvalidId, detail)
     })
 }

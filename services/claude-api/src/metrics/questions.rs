@@ -1,4 +1,4 @@
-//! The counters of questions: how many executions have asked, and how they were closed.
+//! The counters of questions: how many were asked, and how many were closed by each cause.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

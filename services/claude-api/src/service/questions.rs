@@ -11,20 +11,20 @@ use protocol::{Answer, ExecutionId, Problem, ProblemType};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{FoundExecution, Service, deleted, spool_unwritable};
+use super::{FoundExecution, Service, deleted};
 use crate::access::Caller;
 use crate::execution::input::Gate;
 use crate::execution::questions::{
-    BadAnswer, Questions, Recorded, Refused, closed_by_end, ended_list,
+    AnswerRefusal, BadAnswer, Questions, Recorded, closed_by_end, ended_list,
 };
 use crate::registry::record::Accepted;
 
-/// The time after which a question is denied, if its body names none: an hour.
+/// The time after which a question is denied if the body of its execution sets none: an hour.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// One question, as `GET /v1/executions/{id}/questions/{questionId}` returns it.
 #[derive(Debug, Serialize)]
-pub(crate) struct FoundQuestion {
+pub(crate) struct QuestionDetails {
     /// The question, with its whole input.
     #[serde(flatten)]
     question: Question,
@@ -87,13 +87,13 @@ impl Service {
         self: &Arc<Self>,
         view: &FoundExecution,
         id: Uuid,
-    ) -> Result<FoundQuestion, Problem> {
+    ) -> Result<QuestionDetails, Problem> {
         let questions = match view {
             FoundExecution::Live(live) => live.questions.as_ref(),
             FoundExecution::Ended(_) => None,
         };
         if let Some(question) = questions.and_then(|questions| questions.find(id)) {
-            return Ok(FoundQuestion {
+            return Ok(QuestionDetails {
                 question,
                 closed: None,
             });
@@ -107,14 +107,15 @@ impl Service {
             (None, FoundExecution::Live(_)) => return Err(unknown(id)),
             (None, FoundExecution::Ended(_)) => closed_by_end(id, self.ended_at(view).await?),
         };
-        Ok(FoundQuestion {
+        Ok(QuestionDetails {
             question,
             closed: Some(closed),
         })
     }
 
     /// Answers a question of an execution. When this returns, the answer is on disk. The first
-    /// valid answer counts, and the same one again gets the same result.
+    /// valid answer counts, and the same one again gets the same result. If the caller is dropped,
+    /// the answer is stored all the same.
     ///
     /// # Errors
     /// - 404 `not-found` for an unknown question.
@@ -136,16 +137,18 @@ impl Service {
                 Some(questions) => {
                     let first = answer.clone();
                     match questions.answer(id, first, principal.clone()).await {
-                        Err(Refused::Closed(closed)) if closed.closed_by != ClosedBy::Answer => {
-                            Err(Refused::Closed(closed))
+                        Err(AnswerRefusal::Closed(closed))
+                            if closed.closed_by != ClosedBy::Answer =>
+                        {
+                            Err(AnswerRefusal::Closed(closed))
                         }
-                        Err(Refused::Closed(_) | Refused::Unknown(_)) => {
+                        Err(AnswerRefusal::Closed(_) | AnswerRefusal::Unknown(_)) => {
                             self.repeat(view, id, &answer).await?
                         }
                         answered => answered,
                     }
                 }
-                None => Err(Refused::Unknown(id)),
+                None => Err(AnswerRefusal::Unknown(id)),
             },
             FoundExecution::Ended(_) => self.repeat(view, id, &answer).await?,
         };
@@ -168,7 +171,7 @@ impl Service {
         view: &FoundExecution,
         id: Uuid,
         answer: &Answer,
-    ) -> Result<Result<Answered, Refused>, Problem> {
+    ) -> Result<Result<Answered, AnswerRefusal>, Problem> {
         let recorded = read(view, move |lines| Recorded::read(lines, id)).await?;
         if let Some(answered) = recorded.repeat(answer) {
             return Ok(Ok(answered));
@@ -178,9 +181,9 @@ impl Service {
             (None, Some(_), FoundExecution::Ended(_)) => {
                 closed_by_end(id, self.ended_at(view).await?)
             }
-            _ => return Ok(Err(Refused::Unknown(id))),
+            _ => return Ok(Err(AnswerRefusal::Unknown(id))),
         };
-        Ok(Err(Refused::Closed(closed)))
+        Ok(Err(AnswerRefusal::Closed(closed)))
     }
 
     /// Returns when an execution ended.
@@ -213,15 +216,18 @@ async fn read<T: Send + 'static>(
 }
 
 fn unknown(id: Uuid) -> Problem {
-    let detail = format!("the execution has no question {id}; its status lists the open ones");
+    let detail = format!(
+        "the execution has no question {id}; GET .../questions lists the open ones and the 64 \
+         closed last"
+    );
     Problem::new(ProblemType::NotFound, detail)
 }
 
 /// Returns the problem for an answer that was refused.
-fn problem(refused: Refused) -> Problem {
+fn problem(refused: AnswerRefusal) -> Problem {
     match refused {
-        Refused::Unknown(id) => unknown(id),
-        Refused::Closed(closed) => {
+        AnswerRefusal::Unknown(id) => unknown(id),
+        AnswerRefusal::Closed(closed) => {
             let detail = format!(
                 "the question was closed before ({}); this answer has no effect",
                 closed.closed_by.as_str()
@@ -232,12 +238,21 @@ fn problem(refused: Refused) -> Problem {
                 .with("decision", decision)
                 .with("principal", closed.principal)
         }
-        // Answers of one execution take turns, so this cannot happen to a request.
-        Refused::Answering => Problem::new(ProblemType::Internal, "two answers at once"),
-        Refused::Bad(BadAnswer::Invalid(detail)) => Problem::new(ProblemType::InvalidBody, detail),
-        Refused::Bad(BadAnswer::NotAllowed(detail)) => {
+        // Answers of one execution take turns, so no request gets this refusal.
+        AnswerRefusal::Answering => {
+            let detail = "another answer to this question is being stored; send the answer again";
+            Problem::new(ProblemType::Internal, detail)
+        }
+        AnswerRefusal::Bad(BadAnswer::Invalid(detail)) => {
+            Problem::new(ProblemType::InvalidBody, detail)
+        }
+        AnswerRefusal::Bad(BadAnswer::NotAllowed(detail)) => {
             Problem::new(ProblemType::NotAllowed, detail)
         }
-        Refused::Unwritable => spool_unwritable(),
+        AnswerRefusal::Unwritable => {
+            let detail = "the answer could not be stored, and the question stays open; free disk \
+                          space or see the log of claude-api, then send the answer again";
+            Problem::new(ProblemType::SpoolUnwritable, detail)
+        }
     }
 }

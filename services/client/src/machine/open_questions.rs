@@ -1,17 +1,18 @@
 //! The questions that a run has yielded and that are open as far as the client knows. It decides
-//! which messages about questions a run sees, so that it sees each question and each end once.
+//! which messages about questions a run sees, so that it sees each question and its closing once.
 
 use std::collections::BTreeMap;
 
 use protocol::Status;
 use uuid::Uuid;
 
-/// What the present connection has said of a question.
+/// The connection that has announced a question: the present one or an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
-    /// The bridge has announced it on this connection, so the bridge will announce its end.
+    /// The bridge has announced the question on this connection, so it will announce how the
+    /// question was closed.
     Announced,
-    /// Only an earlier connection has announced it, so its end may be missed.
+    /// Only an earlier connection has announced the question, so it may be closed unseen.
     Earlier,
 }
 
@@ -26,8 +27,8 @@ impl OpenQuestions {
         self.0.insert(id, Seen::Announced).is_none()
     }
 
-    /// Handles the end of a question that the bridge announces. Returns true if the run has yielded
-    /// the question, and not its end.
+    /// Handles a question that was closed, as the bridge announces. Returns true if the run has
+    /// yielded the question as open.
     pub(super) fn closed(&mut self, id: Uuid) -> bool {
         self.0.remove(&id).is_some()
     }

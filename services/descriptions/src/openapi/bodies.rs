@@ -15,7 +15,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         ("Body", body()),
         ("Burned", burned()),
         ("QuestionList", questions::list()),
-        ("FoundQuestion", questions::found()),
+        ("QuestionDetails", questions::details()),
         ("ClosedQuestion", questions::closed()),
         ("QuestionAnswer", questions::answer()),
         ("ShareRequest", share_request()),

@@ -32,7 +32,7 @@ fn list_questions() -> Operation {
 fn get_question() -> Operation {
     let text = "Returns a question with its whole input.";
     of_question(Operation::new(("GET", PATH), "getQuestion", TAG, text))
-        .json(200, "The question.", reference("FoundQuestion"))
+        .json(200, "The question.", reference("QuestionDetails"))
         .problems(&[P::InvalidQuery, P::NotFound, P::Deleted])
 }
 
@@ -77,7 +77,7 @@ pub(super) fn list() -> Value {
 }
 
 /// Returns the schema of a question with how it was closed.
-pub(super) fn found() -> Value {
+pub(super) fn details() -> Value {
     let closed = described(
         or_null(reference("ClosedQuestion")),
         "How it was closed; null while it is open.",

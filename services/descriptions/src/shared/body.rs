@@ -97,7 +97,7 @@ fn modes(object: Object) -> Object {
         .setting(
             "permissionPrompts",
             with_default(
-                word::<PermissionPrompts>("`ask`: a permission prompt of the CLI is a question."),
+                word::<PermissionPrompts>("Deny a permission prompt at once, or ask a person."),
                 json!(PermissionPrompts::default()),
             ),
         )

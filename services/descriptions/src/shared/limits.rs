@@ -18,11 +18,16 @@ pub fn texts() -> &'static [(&'static str, &'static str)] {
             "whether `claude-api` runs in a container whose addresses may not use the services",
         ),
         ("tokens", "whether clients need a token"),
-        ("runningExecutions", "executions that run at the same time"),
+        (
+            "runningExecutions",
+            "executions that run at the same time; more, until some have ended, when a person has \
+             answered several",
+        ),
         ("simultaneousStarts", "CLIs that start at the same time"),
         (
             "waitingExecutions",
-            "executions that wait for the answer of a person, beyond `runningExecutions`",
+            "executions that wait for a person and do not count as running. A further one keeps \
+             its place among the running ones. Each keeps its CLI in memory",
         ),
         ("queued", "executions that wait, burned ids included"),
         ("queuedPerLane", "executions that wait in one lane"),

@@ -48,9 +48,12 @@ pub(super) fn open_question() -> Value {
 fn brief(object: Object) -> Object {
     object
         .field("questionId", question_id("The id, which an answer names."))
-        .field("kind", word::<QuestionKind>("What is asked for."))
+        .field("kind", word::<QuestionKind>("The kind of the question."))
         .field("tool", text("The name of the tool."))
-        .field("title", text("One line: what the tool would do."))
+        .field(
+            "title",
+            text("The command, path or other subject; it may have line feeds."),
+        )
         .field("askedAt", time("When the CLI asked."))
         .field(
             "expiresAt",
@@ -72,7 +75,7 @@ pub(crate) fn closed_fields(object: Object) -> Object {
 pub(crate) fn answer_fields(object: Object) -> Object {
     let message = json!({ "type": "string", "maxLength": MESSAGE_BYTES_MAX });
     object
-        .field("decision", word::<Decision>("Whether it may be done."))
+        .field("decision", word::<Decision>("Allow it or deny it."))
         .setting(
             "message",
             described(
@@ -86,7 +89,7 @@ pub(crate) fn answer_fields(object: Object) -> Object {
         )
         .setting(
             "answers",
-            strings("For each question of a choice the label of an option, or a text."),
+            strings("For each part of a choice the label of an option, or a text."),
         )
         .setting("remember", {
             let entries = list(text(""), "Entries of `suggestions` that apply from now on.");

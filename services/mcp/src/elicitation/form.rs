@@ -3,34 +3,37 @@
 use std::collections::BTreeMap;
 
 use protocol::question::{QuestionKind, visible};
-use protocol::{Answer, Question};
+use protocol::{Answer, ExecutionId, Question};
 use rmcp::model::{ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema};
 use serde_json::{Map, Value, json};
 
 /// The maximum length of the input in the text of a form, in bytes.
-const INPUT_BYTES: usize = 16 * 1024;
+const FORM_INPUT_BYTES_MAX: usize = 16 * 1024;
 
 /// Returns the form that asks a question.
 ///
 /// # Errors
 /// The question cannot be written as a form.
-pub(super) fn form(question: &Question) -> Result<ElicitRequestParams, serde_json::Error> {
+pub(super) fn form(
+    execution: ExecutionId,
+    question: &Question,
+) -> Result<ElicitRequestParams, serde_json::Error> {
     Ok(ElicitRequestParams::FormElicitationParams {
         meta: None,
-        message: message(question),
+        message: message(execution, question),
         requested_schema: schema(question)?,
     })
 }
 
 /// Returns the text of the form.
-fn message(question: &Question) -> String {
+fn message(execution: ExecutionId, question: &Question) -> String {
     let tool = visible(&question.tool);
     let mut text = match question.kind {
         QuestionKind::Permission => {
             format!("May the model use {tool}?\n{}", visible(&question.title))
         }
         QuestionKind::Choice => "The model asks:".to_owned(),
-        QuestionKind::Plan => "May the model act by this plan?".to_owned(),
+        QuestionKind::Plan => "May the model carry out this plan?".to_owned(),
     };
     if let Some(description) = &question.description {
         text.push('\n');
@@ -39,7 +42,8 @@ fn message(question: &Question) -> String {
     let input = match (question.kind, &question.input) {
         (QuestionKind::Choice, _) => return text,
         (_, None) => format!(
-            "The input has {} bytes, which is too much to show here.",
+            "The input has {} bytes, too many for this form. Read it with: ccb questions \
+             {execution}",
             question.input_bytes
         ),
         (QuestionKind::Plan, Some(input)) => {
@@ -57,17 +61,17 @@ fn message(question: &Question) -> String {
         }
     };
     text.push_str("\n\n");
-    text.push_str(protocol::question::cut(&input, INPUT_BYTES));
-    if input.len() > INPUT_BYTES {
+    text.push_str(protocol::question::cut(&input, FORM_INPUT_BYTES_MAX));
+    if input.len() > FORM_INPUT_BYTES_MAX {
         text.push_str(&format!(
             "\n... and {} bytes more",
-            input.len() - INPUT_BYTES
+            input.len() - FORM_INPUT_BYTES_MAX
         ));
     }
     text
 }
 
-/// Returns the questions of a choice: the text, and a description with the options.
+/// Returns the parts of a choice: the text, and a description with the options.
 fn choices(question: &Question) -> Vec<(String, String)> {
     let list = question
         .input
@@ -96,14 +100,18 @@ fn choices(question: &Question) -> Vec<(String, String)> {
     list.filter_map(read).collect()
 }
 
-/// Returns the name of the form's field for a question of a choice, from 0.
+/// Returns the field name of the question at an index: `answer1` for 0.
 fn field(at: usize) -> String {
     format!("answer{}", at + 1)
 }
 
 /// Returns the schema of the form. Its fields are primitive, as MCP demands.
 fn schema(question: &Question) -> Result<ElicitationSchema, serde_json::Error> {
-    let text = |title: &str, description: &str| json!({"type": "string", "title": title, "description": description});
+    let text = |title: &str, description: &str| {
+        json!({
+            "type": "string", "title": title, "description": description,
+        })
+    };
     let mut properties = Map::new();
     let mut required = Vec::new();
     if question.kind == QuestionKind::Choice {
@@ -112,16 +120,21 @@ fn schema(question: &Question) -> Result<ElicitationSchema, serde_json::Error> {
             required.push(field(at));
         }
     } else {
-        let mut decision = text("Decision", "Whether it may be done");
+        let mut decision = text("Decision", "Allow or deny it");
         decision["enum"] = json!(["allow", "deny"]);
         properties.insert("decision".to_owned(), decision);
         required.push("decision".to_owned());
-        let reason = text("Reason", "With deny: why, for the model");
+        let reason = text(
+            "Reason",
+            "Only with deny: the reason, which the model reads",
+        );
         properties.insert("message".to_owned(), reason);
         if let (QuestionKind::Permission, [rule, ..]) =
             (question.kind, question.suggestions.as_slice())
         {
-            let description = format!("Also allow further uses of {}", visible(rule));
+            let rule = visible(rule);
+            let description =
+                format!("Also allow further uses that match {rule}, until the execution ends");
             let remember = json!({
                 "type": "boolean", "title": "Remember", "description": description,
                 "default": false,
@@ -133,7 +146,7 @@ fn schema(question: &Question) -> Result<ElicitationSchema, serde_json::Error> {
     serde_json::from_value(schema)
 }
 
-/// Turns what the person did with the form into an answer. `None` leaves the question open.
+/// Turns the result of a form into an answer. `None` leaves the question open.
 pub(super) fn answer(question: &Question, result: &ElicitResult) -> Option<Answer> {
     match result.action {
         ElicitationAction::Accept => {}
@@ -193,7 +206,7 @@ mod tests {
     #[test]
     fn a_permission_is_a_form_with_a_decision() {
         let bash = question("permission", json!({"command": "rm\u{202e}"}));
-        let text = message(&bash);
+        let text = message(ExecutionId::random(), &bash);
         assert!(text.contains("use Bash?\nrm\\u001b"), "{text}");
         assert!(text.contains(r#""command": "rm\u202e""#), "{text}");
         let form = serde_json::to_value(schema(&bash).unwrap()).unwrap();
@@ -220,7 +233,7 @@ mod tests {
         let plan = question("plan", json!({"plan": "1.\n2."}));
         let form = serde_json::to_value(schema(&plan).unwrap()).unwrap();
         assert_eq!(form["properties"]["remember"], Value::Null);
-        assert!(message(&plan).ends_with("plan?\n\n1.\n2."));
+        assert!(message(ExecutionId::random(), &plan).ends_with("plan?\n\n1.\n2."));
         let decline = ElicitResult::new(ElicitationAction::Decline);
         assert_eq!(answer(&plan, &decline), Some(Answer::deny()));
         let cancel = ElicitResult::new(ElicitationAction::Cancel);
@@ -246,7 +259,7 @@ mod tests {
     #[test]
     fn a_long_input_is_cut_with_the_rest_counted() {
         let long = question("permission", json!({"command": "x".repeat(20_000)}));
-        let text = message(&long);
+        let text = message(ExecutionId::random(), &long);
         assert!(
             text.len() < 17_000 && text.contains("bytes more"),
             "{}",

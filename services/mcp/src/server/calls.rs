@@ -187,7 +187,8 @@ impl Server {
                 // The end of the call would cancel the execution.
                 true if asks && !ends_with_call => return repeated.forms(changes).await,
                 false if asks => elicitation::ask_all(&context.peer, &slots, id, changes).await,
-                _ => {}
+                // Otherwise the questions of the execution would be queued until its end.
+                _ => drop(changes),
             }
             std::future::pending().await
         };

@@ -183,25 +183,25 @@ pub struct AnswerParams {
     pub execution_id: ExecutionId,
     /// The id of the question, from `question` or from the status.
     pub question_id: Uuid,
-    /// As in [`Answer`].
+    /// The decision: allow or deny.
     pub decision: Decision,
-    /// As in [`Answer`].
+    /// The reason for a denial, as in [`Answer::message`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// As in [`Answer`].
+    /// The changed input of the tool, as in [`Answer::updated_input`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_input: Option<Map<String, Value>>,
-    /// As in [`Answer`].
+    /// The answers to a choice, as in [`Answer::answers`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<BTreeMap<String, String>>,
-    /// As in [`Answer`].
+    /// The rules to remember, as in [`Answer::remember`].
     #[serde(
         default,
         deserialize_with = "or_default",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub remember: Vec<String>,
-    /// As in [`Answer`].
+    /// Whether the CLI also ends its present turn, as in [`Answer::interrupt`].
     #[serde(
         default,
         deserialize_with = "or_default",

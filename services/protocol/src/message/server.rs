@@ -42,7 +42,7 @@ pub enum ServerMessage {
     Notice(Box<Notice>),
     /// A question of an execution, which this or another client may answer.
     Question(Box<QuestionAsked>),
-    /// The end of a question.
+    /// How a question was closed.
     QuestionClosed(Box<QuestionClosed>),
     /// The answer to one request, with its result or error.
     Reply(Reply),

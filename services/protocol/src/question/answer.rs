@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use crate::json::or_default;
 
-/// The largest body of an answer, in bytes of JSON. It is larger than the largest input of a tool
-/// that a person would edit.
+/// The maximum length of an answer, in bytes of JSON (1 MiB). An answer may carry a whole input of
+/// a tool.
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The maximum length of `message` in an answer, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
-/// Whether the CLI may do what it asked for.
+/// The decision of a person about a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
@@ -40,7 +40,7 @@ impl Decision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Answer {
-    /// Whether the CLI may do what it asked for.
+    /// The decision: allow or deny.
     pub decision: Decision,
     /// The reason for a denial, which the model reads. Only with `deny`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

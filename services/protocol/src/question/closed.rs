@@ -1,4 +1,4 @@
-//! The end of a question.
+//! How a question was closed.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ pub struct ClosedQuestion {
     pub decision: Option<Decision>,
     /// The principal of the person who answered. `None` without an answer, and without tokens.
     pub principal: Option<String>,
-    /// When the question was closed.
+    /// The time at which the question was closed.
     pub closed_at: Timestamp,
 }
 

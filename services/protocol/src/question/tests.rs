@@ -31,7 +31,7 @@ fn a_title_in_the_status_is_cut_between_characters() {
 fn a_large_input_is_left_out_of_messages() {
     assert!(question().shortened().input.is_some());
     let mut large = question();
-    large.input_bytes = INPUT_BYTES_MAX as u64 + 1;
+    large.input_bytes = MESSAGE_INPUT_BYTES_MAX as u64 + 1;
     assert_eq!(large.shortened().input, None);
 }
 

@@ -1,4 +1,5 @@
-//! Text of a model that a person decides by: nothing in it may be hidden or out of order.
+//! The escapes for text of a model, so that no part of it is hidden or out of order when a person
+//! reads it.
 
 use std::fmt::Write;
 

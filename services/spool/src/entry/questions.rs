@@ -6,18 +6,20 @@ use super::Entry;
 
 impl Entry {
     /// Appends a line about a question, and waits until it is on disk. `line` has no line feed.
-    /// Needs free disk space, unlike a status. The caller orders its own calls.
+    /// Needs free disk space, unlike a status.
+    ///
+    /// Calls for one execution run one at a time; a deletion waits for them. Blocks the thread.
     ///
     /// # Errors
     /// `InvalidInput` if the questions are longer than [`crate::QUESTIONS_BYTES_MAX`], `NotFound`
     /// if the execution was deleted, or the error of the operating system. The line may then
     /// survive a power cut or not.
-    pub fn append_question(&self, line: &[u8]) -> io::Result<()> {
+    pub fn append_question_line(&self, line: &[u8]) -> io::Result<()> {
         let store = &self.inner.store;
         // A deletion of the execution has either finished before the write, or begins after it.
         let _busy = store.hold(self.id());
         self.ensure_not_deleted()?;
-        store.append_question(self.id(), line)
+        store.append_question_line(self.id(), line)
     }
 
     /// Returns a reader of the lines about questions, in the order in which they were written. A
@@ -65,8 +67,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let entry = entry(dir.path());
         assert_eq!(read(&entry), b"");
-        entry.append_question(b"{\"asked\":1}").unwrap();
-        entry.append_question(b"{\"closed\":1}").unwrap();
+        entry.append_question_line(b"{\"asked\":1}").unwrap();
+        entry.append_question_line(b"{\"closed\":1}").unwrap();
         assert_eq!(read(&entry), b"{\"asked\":1}\n{\"closed\":1}\n");
     }
 
@@ -74,9 +76,9 @@ mod tests {
     fn questions_beyond_their_limit_are_refused_and_change_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let entry = entry(dir.path());
-        entry.append_question(b"{}").unwrap();
+        entry.append_question_line(b"{}").unwrap();
         let long = vec![b'x'; QUESTIONS_BYTES_MAX as usize];
-        let error = entry.append_question(&long).unwrap_err();
+        let error = entry.append_question_line(&long).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
         assert_eq!(read(&entry), b"{}\n");
     }

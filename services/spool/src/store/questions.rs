@@ -29,7 +29,7 @@ impl Store {
     /// # Errors
     /// `InvalidInput` if the file would be longer than [`QUESTIONS_BYTES_MAX`], or the error of the
     /// operating system. The line may then be there or not.
-    pub(crate) fn append_question(&self, id: Uuid, line: &[u8]) -> io::Result<()> {
+    pub(crate) fn append_question_line(&self, id: Uuid, line: &[u8]) -> io::Result<()> {
         let path = self.questions_path(id);
         let is_new = !path.exists();
         let mut file = private().create(true).append(true).open(&path)?;

@@ -22,20 +22,20 @@ use crate::soak::{
 
 /// The limit for the announcement of an open question to a view while faults are made: a request of
 /// the bridge may be lost again and again.
-const ANNOUNCED: Duration = Duration::from_secs(20);
-/// The same after the last fault.
-const ANNOUNCED_IN_CALM: Duration = Duration::from_secs(8);
+const ANNOUNCEMENT_LIMIT: Duration = Duration::from_secs(20);
+/// The limit for the announcement after the last fault.
+const CALM_ANNOUNCEMENT_LIMIT: Duration = Duration::from_secs(8);
 /// The share of the answers to questions that were closed before.
-const LATE: f64 = 0.2;
+const LATE_SHARE: f64 = 0.2;
 /// The share of the answers that repeat an earlier one.
-const REPEATED: f64 = 0.2;
+const REPEATED_SHARE: f64 = 0.2;
 /// The share of the answers that do not fit their question.
-const INVALID: f64 = 0.05;
+const INVALID_SHARE: f64 = 0.05;
 
 impl Actor {
     /// Answers some question, or reads the questions of an execution.
     pub(super) async fn answer(&mut self) -> bool {
-        let is_late = self.rng.random_bool(LATE);
+        let is_late = self.rng.random_bool(LATE_SHARE);
         let execution = self.any_own_that(|one| {
             let facts = one.facts();
             let Some(dialogue) = one.dialogue().filter(|_| !facts.deleted) else {
@@ -110,10 +110,10 @@ impl Actor {
             facts.questions.ripe(dialogue)
         }?;
         let ask = &dialogue.asks[question.number];
-        let is_valid = !rng.random_bool(INVALID);
+        let is_valid = !rng.random_bool(INVALID_SHARE);
         let earlier = question
             .any_offer(rng)
-            .filter(|_| rng.random_bool(REPEATED));
+            .filter(|_| rng.random_bool(REPEATED_SHARE));
         let answer = match earlier {
             _ if !is_valid => ask.invalid_answer(rng),
             Some(answer) => answer,
@@ -188,8 +188,8 @@ impl Actor {
         }
         let calm_since = self.world.calm_since();
         let limit = match calm_since {
-            Some(_) => ANNOUNCED_IN_CALM,
-            None => ANNOUNCED,
+            Some(_) => CALM_ANNOUNCEMENT_LIMIT,
+            None => ANNOUNCEMENT_LIMIT,
         };
         for view in self.views.values().filter(|view| view.active) {
             let Some(since) = view.attached_at else {

@@ -1,29 +1,29 @@
-//! One question of a dialogue, the answers that it takes, and their outcomes.
+//! One question of a dialogue, its valid answers, and their outcomes.
 
 use std::time::Duration;
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 
-/// The line of the CLI after a timeout begins so; claude-api chooses the rest.
+/// The beginning of the CLI's line after a timeout. claude-api chooses the rest.
 const TIMED_OUT: &str = "denied Nobody answered in time";
-/// The line of the CLI after a denial without a message begins so.
+/// The beginning of the CLI's line after a denial without a message.
 const DENIED: &str = "denied The user denied this";
-/// The line of the CLI after a prompt that claude-api has denied unasked begins so.
+/// The beginning of the CLI's line after a prompt that claude-api has denied without a question.
 const NOT_ASKED: &str = "denied Nobody was asked";
-/// The line of the CLI begins so if it asks after the end of its stdin.
+/// The beginning of the CLI's line after a prompt that follows the end of its stdin.
 const STDIN_CLOSED: &str = "denied Tool permission request failed";
 /// The longest title whose question certainly suggests a rule, in bytes.
 const RULE_BYTES: usize = 1000;
 /// The labels of the options of a choice.
 const LABELS: [&str; 3] = ["one", "the other", "\u{6f22}\u{5b57}"];
 
-/// How long the clients leave a question open.
+/// The time for which the clients leave a question open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::soak) enum Patience {
-    /// Clients answer it after this time.
+    /// Clients answer the question after this time.
     For(Duration),
-    /// No client answers it. It ends by its timeout or with its execution.
+    /// No client answers the question. Its timeout or the end of its execution closes it.
     Endless,
 }
 
@@ -36,7 +36,7 @@ pub(in crate::soak) struct Ask {
     pub(in crate::soak) title: String,
     pub(in crate::soak) input: Value,
     pub(in crate::soak) patience: Patience,
-    /// Whether it is in a later turn than the first: stdin may be closed before.
+    /// Whether the question is in a later turn than the first: stdin may be closed before.
     pub(in crate::soak) is_late: bool,
 }
 
@@ -128,7 +128,7 @@ impl Ask {
         answers.choose(rng).cloned().unwrap_or_default()
     }
 
-    /// Returns what the CLI does after an answer.
+    /// Returns the outcome of an answer.
     pub(in crate::soak) fn outcome(&self, answer: &Value) -> Outcome {
         if answer["decision"] == "allow" {
             let mut input = answer.get("updatedInput").unwrap_or(&self.input).clone();
@@ -145,14 +145,14 @@ impl Ask {
     }
 }
 
-/// What the CLI does after a question.
+/// The output of the CLI after a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::soak) enum Outcome {
-    /// It says this line.
+    /// The CLI says this line.
     Says(String),
-    /// It says a line that begins so.
+    /// The CLI says a line with this beginning.
     SaysLike(&'static str),
-    /// It says nothing more in this turn.
+    /// The CLI says nothing more in this turn.
     EndsTurn,
 }
 

@@ -35,9 +35,12 @@ fn a_text_fits_if_it_has_one_possible_outcome_of_each_question() {
     let fit = |text: &str| dialogue().fit(text.as_bytes(), true, &outcomes);
     for end in 0..whole.len() {
         let fit = fit(&whole[..end]);
-        assert!(fit.begins && !fit.whole && !fit.cut, "{end}: {fit:?}");
+        assert!(
+            fit.is_prefix && !fit.is_complete && !fit.is_cut_short,
+            "{end}: {fit:?}"
+        );
     }
-    assert!(fit(whole).whole);
+    assert!(fit(whole).is_complete);
     for other in [
         whole.replace("allowed x", "allowed z"),
         whole.replace("allowed x\n", "allowed x\nallowed x\n"),
@@ -47,15 +50,19 @@ fn a_text_fits_if_it_has_one_possible_outcome_of_each_question() {
         assert_eq!(fit(&other), Fit::default(), "{other}");
     }
     let deltas = whole.replace("\n\n", "");
-    assert!(dialogue().fit(deltas.as_bytes(), false, &outcomes).whole);
+    assert!(
+        dialogue()
+            .fit(deltas.as_bytes(), false, &outcomes)
+            .is_complete
+    );
 }
 
 #[test]
 fn nothing_follows_an_open_question() {
     let outcomes = [says("allowed x"), Vec::new()];
     let fit = |text: &str| dialogue().fit(text.as_bytes(), true, &outcomes);
-    assert!(fit("before\n\nallowed x\nbetween").begins);
-    assert!(!fit("before\n\nallowed x\nbetween\n\nafter").begins);
+    assert!(fit("before\n\nallowed x\nbetween").is_prefix);
+    assert!(!fit("before\n\nallowed x\nbetween\n\nafter").is_prefix);
 }
 
 #[test]
@@ -63,10 +70,10 @@ fn an_ended_turn_continues_with_the_next_one_or_cuts_the_dialogue() {
     let outcomes = [vec![Outcome::EndsTurn], says("never")];
     let mut dialogue = dialogue();
     let fit = dialogue.fit(b"before\n\nafter", true, &outcomes);
-    assert!(fit.whole && !fit.cut, "{fit:?}");
+    assert!(fit.is_complete && !fit.is_cut_short, "{fit:?}");
     dialogue.parts.truncate(4);
     let fit = dialogue.fit(b"before", true, &outcomes);
-    assert!(fit.cut && !fit.whole, "{fit:?}");
+    assert!(fit.is_cut_short && !fit.is_complete, "{fit:?}");
 }
 
 #[test]

@@ -258,9 +258,9 @@ impl Execution {
             let fit = plan.fit(text, separated, &outcomes);
             let by_error = plan.ending == Ending::Failed("cli_error");
             match end {
-                None => fit.begins,
-                Some(_) if is_aborted => fit.cut || by_error && fit.whole,
-                Some(_) => fit.whole,
+                None => fit.is_prefix,
+                Some(_) if is_aborted => fit.is_cut_short || by_error && fit.is_complete,
+                Some(_) => fit.is_complete,
             }
         });
         if good {

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::soak::dialogue::{Ask, Dialogue, Part, Patience};
 
-/// The time after which a question is answered at the latest, in seconds.
-const ANSWERED: f64 = 25.0;
+/// The time within which a question is answered, in seconds.
+const ANSWERED_WITHIN_SECONDS: f64 = 25.0;
 /// A line of input that interrupts a turn.
 const INTERRUPT: &str =
     r#"{"type":"control_request","request_id":"soak","request":{"subtype":"interrupt"}}"#;
@@ -181,7 +181,7 @@ impl Script {
         self.line(&ask.step());
         self.part(Part::Ask(number));
         self.dialogue.asks.push(ask);
-        self.seconds += ANSWERED;
+        self.seconds += ANSWERED_WITHIN_SECONDS;
     }
 
     /// Adds further turns, some with a question. It may come too late: after the end of the input,

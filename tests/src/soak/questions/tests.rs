@@ -60,7 +60,7 @@ fn one_answer_is_confirmed_and_the_others_learn_it() {
     replied(&mut questions, &allow, Reply::Confirmed(&confirmed)).expect("the first");
     replied(&mut questions, &allow, Reply::Confirmed(&confirmed)).expect("the same");
     replied(&mut questions, &deny, Reply::Closed(&lost)).expect("another");
-    assert_eq!((questions.repeats, questions.losers), (1, 1));
+    assert_eq!((questions.repeats, questions.refused_late), (1, 1));
     assert_eq!(questions.all_closed(), Ok(()));
     let outcomes = questions.outcomes(&dialogue());
     let says = Outcome::Says(r#"allowed {"command":"0 x"}"#.to_owned());

@@ -100,7 +100,7 @@ impl World {
 /// Returns a line about the questions of all executions.
 fn questions(executions: &[Arc<Execution>]) -> String {
     let mut ends: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut asked, mut losers, mut repeats) = (0, 0, 0);
+    let (mut asked, mut refused_late, mut repeats) = (0, 0, 0);
     for execution in executions {
         let facts = execution.facts();
         for question in facts.questions.all() {
@@ -108,7 +108,7 @@ fn questions(executions: &[Arc<Execution>]) -> String {
             let end = question.closed_by().unwrap_or("unknown");
             *ends.entry(end.to_owned()).or_default() += 1;
         }
-        losers += facts.questions.losers;
+        refused_late += facts.questions.refused_late;
         repeats += facts.questions.repeats;
     }
     let ends: Vec<_> = ends
@@ -116,7 +116,8 @@ fn questions(executions: &[Arc<Execution>]) -> String {
         .map(|(end, count)| format!("{count} {end}"))
         .collect();
     format!(
-        "{asked} questions, closed by: {}; {losers} answers came too late, {repeats} were repeated",
+        "{asked} questions, closed by: {}; {refused_late} answers were too late, {repeats} were \
+         repeated",
         ends.join(", ")
     )
 }

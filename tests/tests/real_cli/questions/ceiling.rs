@@ -46,7 +46,7 @@ fn bad_answer(name: &'static str, bad: Value) -> Attempt {
 }
 
 /// Makes all attempts, one after another, and asserts after each that the file is not there.
-async fn none_succeeds(world: World, attempts: Vec<Attempt>) {
+async fn no_attempt_creates_the_file(world: World, attempts: Vec<Attempt>) {
     let http = world.stack.http();
     let broken = world.path("workspaces/default/broken");
     for attempt in attempts {
@@ -87,7 +87,7 @@ async fn no_answer_allows_another_input_or_a_wider_rule_than_the_operator() {
     let rules = json!([{"type": "addRules", "rules": [{"toolName": "Bash"}],
         "behavior": "allow", "destination": "session"}]);
     let mode = json!([{"type": "setMode", "mode": "bypassPermissions", "destination": "session"}]);
-    none_succeeds(
+    no_attempt_creates_the_file(
         world,
         vec![
             bad_answer("another command", other("touch broken")),
@@ -162,7 +162,7 @@ async fn no_answer_allows_another_input_or_a_wider_rule_than_the_operator() {
 #[tokio::test]
 async fn a_ceiling_with_a_rule_allows_nothing_else() {
     let world = world("Bash(git status)", &[]).await;
-    none_succeeds(
+    no_attempt_creates_the_file(
         world,
         vec![
             attempt("another command", MAKE, vec![allow()]),
@@ -190,14 +190,14 @@ async fn a_ceiling_with_a_rule_allows_nothing_else() {
 }
 
 #[tokio::test]
-async fn under_the_ceiling_plan_nothing_acts() {
+async fn a_plan_cannot_be_accepted_under_the_ceiling_plan() {
     let plan = [
         ("CLAUDE_API_PERMISSION_CEILING", "plan"),
         ("CLAUDE_API_PERMISSION_MODE", "plan"),
     ];
     let world = world("Bash,Write", &plan).await;
     let accepted = "@tool ExitPlanMode {\"plan\":\"p\"}";
-    none_succeeds(
+    no_attempt_creates_the_file(
         world,
         vec![
             attempt(
@@ -225,7 +225,7 @@ async fn files_of_the_workspace_allow_nothing() {
     for name in ["settings.json", "settings.local.json"] {
         std::fs::write(folder.join(name), allow_all.to_string()).expect("a file");
     }
-    none_succeeds(
+    no_attempt_creates_the_file(
         world,
         vec![
             attempt("a command that settings allow", MAKE, vec![deny()]),

@@ -238,7 +238,7 @@ async fn answers_that_do_not_fit_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_tool_beyond_the_ceiling_is_denied_unasked() {
+async fn a_tool_beyond_the_ceiling_is_denied_without_a_question() {
     let stack = stack(&[]).await;
     let http = stack.http();
     let execution = start(&http, "@ask Write {\"file_path\":\"x\"}", json!({})).await;

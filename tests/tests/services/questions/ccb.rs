@@ -75,7 +75,7 @@ async fn ccb_another_terminal_answers_a_large_question_after_the_asking_one_is_g
     );
     let (code, _, err) = run(&stack, &["answer", &execution, &asked, "deny"]).await;
     assert_eq!(code, 1, "{err}");
-    assert!(err.contains("the decision was allow"), "{err}");
+    assert!(err.contains("somebody decided: allow"), "{err}");
     let (_, out, err) = run(&stack, &["questions", &execution]).await;
     assert_eq!(out, "", "{err}");
     stack.assert_quiet();

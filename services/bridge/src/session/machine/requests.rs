@@ -198,8 +198,8 @@ impl Machine {
         let is_admitted = self.inputs.admit(token, bytes);
         if !is_admitted {
             let message = format!(
-                "unanswered input of this session would exceed {UNANSWERED_BYTES} bytes (the \
-                 limit); wait for an answer"
+                "input and answers to questions without a reply would exceed {UNANSWERED_BYTES} \
+                 bytes (the limit); wait for a reply, then repeat"
             );
             let error = full("too_many_unanswered", UNANSWERED_BYTES, message);
             self.refuse(token, None, &error);

@@ -179,8 +179,8 @@ impl Buffer {
         Ok(self.accepted)
     }
 
-    /// Appends a line of claude-api itself, with its line feed, also beyond the limit. It stands
-    /// between two lines of clients.
+    /// Appends a line of claude-api itself, with its line feed. It ignores the limit and never
+    /// waits: the CLI waits for this line. The line stands between two lines of clients.
     pub(super) fn push(&mut self, line: &[u8]) {
         self.ready.extend_from_slice(line);
     }

@@ -87,7 +87,8 @@ impl Machine {
                 self.activity(&activity);
             }
             Fact::ToolsRunning(tools) => {
-                self.timers.tools(now, self.is_asking || !tools.is_empty());
+                self.timers
+                    .tools(now, self.is_waiting_for_person || !tools.is_empty());
                 let previous = std::mem::take(&mut self.tools);
                 let started = |tool: RunningTool| {
                     let known = previous.iter().find(|known| known.tool.id == tool.id);

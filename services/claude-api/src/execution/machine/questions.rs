@@ -15,9 +15,9 @@ impl Machine {
         if self.status.questions == open && self.status.questions_open == count {
             return;
         }
-        self.is_asking = count > 0;
+        self.is_waiting_for_person = count > 0;
         self.timers
-            .tools(now, self.is_asking || !self.tools.is_empty());
+            .tools(now, self.is_waiting_for_person || !self.tools.is_empty());
         self.status.questions = open;
         self.status.questions_open = count;
         self.changed = true;
@@ -25,8 +25,8 @@ impl Machine {
     }
 
     /// Returns whether a question waits for a person.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.is_asking
+    pub(crate) fn is_waiting_for_person(&self) -> bool {
+        self.is_waiting_for_person
     }
 
     /// Sets the activity in the status: that a person must answer, or what the CLI does.

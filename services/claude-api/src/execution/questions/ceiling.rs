@@ -9,57 +9,57 @@ use protocol::question::QuestionKind;
 use super::prompt::{Prompt, Rule};
 use crate::config::{AnswerCeiling, has_rule, has_tool};
 
-/// What happens to a permission prompt.
+/// The verdict about a permission prompt: a person may be asked, or it is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Judgement {
+pub(crate) enum PromptVerdict {
     /// A person decides. If `input_is_fixed`, the answer must not change the input, because a rule
     /// limits the uses of the tool.
     Ask {
         /// Whether the answer must leave the input as it is.
         input_is_fixed: bool,
     },
-    /// The prompt is denied unasked. The text is for the model.
+    /// The prompt is denied without a question. The text is for the model.
     Deny(String),
 }
 
 impl AnswerCeiling {
     /// Decides whether a person may be asked about a prompt.
-    pub(crate) fn judge(&self, prompt: &Prompt) -> Judgement {
+    pub(crate) fn judge(&self, prompt: &Prompt) -> PromptVerdict {
         match prompt.kind {
             QuestionKind::Choice => {
-                return Judgement::Ask {
+                return PromptVerdict::Ask {
                     input_is_fixed: true,
                 };
             }
             QuestionKind::Plan if self.accepts_plans => {
-                return Judgement::Ask {
+                return PromptVerdict::Ask {
                     input_is_fixed: true,
                 };
             }
             QuestionKind::Plan => {
-                return Judgement::Deny("the operator allows plans only, no acts".to_owned());
+                return PromptVerdict::Deny("the operator allows planning only".to_owned());
             }
             QuestionKind::Permission => {}
         }
         let tool = prompt.tool.as_str();
         if has_tool(&self.denied, tool) {
-            return Judgement::Deny(format!("{tool} never runs here"));
+            return PromptVerdict::Deny(format!("{tool} is disallowed for this execution"));
         }
         if tool == "EnterPlanMode" {
-            return Judgement::Ask {
+            return PromptVerdict::Ask {
                 input_is_fixed: true,
             };
         }
         if !(has_tool(&self.tools, tool) || has_tool(&self.tools, "*")) {
             let reason = if has_rule(&self.tools, tool) {
-                format!("the operator allows {tool} only for the uses that need no question")
+                format!("the operator allows only some uses of {tool}, and this is not one of them")
             } else {
                 format!("the operator does not allow {tool}")
             };
-            return Judgement::Deny(reason);
+            return PromptVerdict::Deny(reason);
         }
         let input_is_fixed = has_rule(&self.tools, tool) || has_rule(&self.denied, tool);
-        Judgement::Ask { input_is_fixed }
+        PromptVerdict::Ask { input_is_fixed }
     }
 
     /// Returns the suggested rules that an answer may remember: those of a tool that the ceiling
@@ -103,10 +103,10 @@ mod tests {
 
     #[test]
     fn only_tools_of_the_ceiling_are_asked_about() {
-        let free = Judgement::Ask {
+        let free = PromptVerdict::Ask {
             input_is_fixed: false,
         };
-        let fixed = Judgement::Ask {
+        let fixed = PromptVerdict::Ask {
             input_is_fixed: true,
         };
         let judge = |tools: &[&str], denied: &[&str], tool: &str| {
@@ -127,27 +127,27 @@ mod tests {
         ] {
             let judged = judge(tools, denied, tool);
             assert!(
-                matches!(judged, Judgement::Deny(_)),
+                matches!(judged, PromptVerdict::Deny(_)),
                 "{tools:?} {denied:?} {tool}"
             );
         }
     }
 
     #[test]
-    fn a_plan_is_denied_unasked_under_the_ceiling_plan() {
+    fn a_plan_is_denied_without_a_question_under_the_ceiling_plan() {
         let mut ceiling = ceiling(&["*"], &[]);
         assert!(matches!(
             ceiling.judge(&prompt("ExitPlanMode")),
-            Judgement::Ask { .. }
+            PromptVerdict::Ask { .. }
         ));
         ceiling.accepts_plans = false;
         assert!(matches!(
             ceiling.judge(&prompt("ExitPlanMode")),
-            Judgement::Deny(_)
+            PromptVerdict::Deny(_)
         ));
         assert!(matches!(
             ceiling.judge(&prompt("AskUserQuestion")),
-            Judgement::Ask { .. }
+            PromptVerdict::Ask { .. }
         ));
     }
 

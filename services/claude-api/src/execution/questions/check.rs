@@ -56,8 +56,11 @@ fn deny(answer: &Answer) -> Result<Value, BadAnswer> {
         }
     }
     let message = message.as_deref().filter(|text| !text.trim().is_empty());
-    if message.is_some_and(|text| text.len() > MESSAGE_BYTES_MAX) {
-        return invalid(format!("message has more than {MESSAGE_BYTES_MAX} bytes"));
+    if let Some(text) = message.filter(|text| text.len() > MESSAGE_BYTES_MAX) {
+        let bytes = text.len();
+        return invalid(format!(
+            "message has {bytes} bytes; send at most {MESSAGE_BYTES_MAX}"
+        ));
     }
     let mut response = denial(message.unwrap_or(NO_REASON));
     if *interrupt {
@@ -113,7 +116,8 @@ fn allow(
         let input = Value::Object(input.clone());
         if input_is_fixed && input != prompt.input {
             return Err(BadAnswer::NotAllowed(format!(
-                "the operator limits {} by a rule, so its input must stay as it is",
+                "a rule of the operator limits {}, so its input cannot be changed; leave \
+                 updatedInput out",
                 prompt.tool
             )));
         }
@@ -132,7 +136,7 @@ fn updated_permissions(remember: &[String], rememberable: &[Rule]) -> Result<Val
         let Some(rule) = rememberable.iter().find(|rule| rule.entry() == *entry) else {
             let known: Vec<_> = rememberable.iter().map(Rule::entry).collect();
             return invalid(format!(
-                "remember has {entry:?}; this question suggests: {}",
+                "{entry:?} is not among the suggestions of this question ({}); leave it out",
                 if known.is_empty() {
                     "none".to_owned()
                 } else {
@@ -175,7 +179,9 @@ fn choose(
             .is_none_or(|answer| answer.trim().is_empty())
     };
     if let Some(missing) = texts.iter().find(|text| is_blank(text)) {
-        return invalid(format!("answers has nothing for {missing:?}"));
+        return invalid(format!(
+            "answers has no text for {missing:?}; answer every question of the choice"
+        ));
     }
     let mut input = prompt.input.clone();
     input["answers"] = json!(answers);

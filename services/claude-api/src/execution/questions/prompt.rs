@@ -114,8 +114,8 @@ impl Prompt {
         }
     }
 
-    /// Returns one line that says what the tool would do: its command, path, address or first
-    /// question.
+    /// Returns the command, path, address, query, plan or first question of the input, else the
+    /// description or the name of the tool. It may have line feeds and control characters.
     fn title(&self) -> String {
         let member = |name: &str| self.input.get(name)?.as_str();
         let first_question = || {

@@ -30,19 +30,19 @@ use super::check::{self, BadAnswer, denial};
 use super::prompt::{Prompt, Rule};
 
 /// The maximum number of questions of one execution that are open at the same time. Only sub-agents
-/// ask several at once. Further prompts are denied unasked.
+/// ask several at once. Further prompts are denied without a question.
 const OPEN_MAX: usize = 32;
 /// The maximum size of the inputs of all open questions of one execution together, in bytes of
-/// JSON. A prompt that does not fit is denied unasked.
+/// JSON. A prompt that does not fit is denied without a question.
 const OPEN_BYTES_MAX: u64 = 4 << 20;
-/// The maximum number of questions of one execution. Further prompts are denied unasked.
+/// The maximum number of questions of one execution. Further prompts are denied without a question.
 const ASKED_MAX: u64 = 10_000;
 
-/// The questions of one execution. See the module for the states of a question.
+/// The open and the newest closed questions of one execution.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     /// The open questions, the oldest first.
-    open: Vec<Open>,
+    open: Vec<OpenEntry>,
     /// The newest closed questions, the oldest first.
     closed: VecDeque<ClosedQuestion>,
     /// The number of questions asked so far.
@@ -53,7 +53,7 @@ pub(super) struct Table {
 
 /// A question that is open or being answered.
 #[derive(Debug)]
-struct Open {
+struct OpenEntry {
     question: Question,
     prompt: Prompt,
     rememberable: Vec<Rule>,
@@ -66,7 +66,7 @@ struct Open {
 
 /// A prompt that becomes a question, as the caller has judged it.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct NewQuestion {
     pub(super) question: Question,
     pub(super) prompt: Prompt,
     pub(super) rememberable: Vec<Rule>,
@@ -77,15 +77,15 @@ pub(super) struct Asked {
 
 /// The reason why an answer is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Refused {
-    /// The execution has no question with this id, or none that is remembered.
+pub enum AnswerRefusal {
+    /// The execution has no question with this id, or the question is no longer kept.
     #[error("the execution has no question {0}")]
     Unknown(Uuid),
     /// The question was closed before, by another decision than this answer's.
     #[error("the question was closed before")]
     Closed(ClosedQuestion),
     /// Another answer is being written to the disk at this moment.
-    #[error("another answer is being recorded")]
+    #[error("another answer is being stored")]
     Answering,
     /// The answer does not fit the question.
     #[error("{0}")]
@@ -97,7 +97,7 @@ pub enum Refused {
 
 /// An accepted answer, which must be written to the disk and then sent to the CLI.
 #[derive(Debug, PartialEq)]
-pub(super) struct Begun {
+pub(super) struct AcceptedAnswer {
     /// The CLI's id of the prompt.
     pub(super) request_id: String,
     /// The `response` for the CLI.
@@ -129,11 +129,11 @@ impl Table {
     }
 
     /// Adds an open question, unless the execution has ended meanwhile.
-    pub(super) fn ask(&mut self, asked: Asked) {
+    pub(super) fn ask(&mut self, asked: NewQuestion) {
         if self.has_ended {
             return;
         }
-        let Asked {
+        let NewQuestion {
             question,
             prompt,
             rememberable,
@@ -141,7 +141,7 @@ impl Table {
             expires,
         } = asked;
         self.asked += 1;
-        self.open.push(Open {
+        self.open.push(OpenEntry {
             question,
             prompt,
             rememberable,
@@ -153,17 +153,23 @@ impl Table {
 
     /// Checks an answer to an open question, which then is `answering` until
     /// [`Table::finish_answer`] or [`Table::abandon_answer`].
-    pub(super) fn begin_answer(&mut self, id: Uuid, answer: &Answer) -> Result<Begun, Refused> {
+    pub(super) fn begin_answer(
+        &mut self,
+        id: Uuid,
+        answer: &Answer,
+    ) -> Result<AcceptedAnswer, AnswerRefusal> {
         let Some(open) = self
             .open
             .iter_mut()
             .find(|open| open.question.question_id == id)
         else {
             let closed = self.closed.iter().find(|one| one.question_id == id);
-            return Err(closed.map_or(Refused::Unknown(id), |one| Refused::Closed(one.clone())));
+            return Err(closed.map_or(AnswerRefusal::Unknown(id), |one| {
+                AnswerRefusal::Closed(one.clone())
+            }));
         };
         if open.is_answering {
-            return Err(Refused::Answering);
+            return Err(AnswerRefusal::Answering);
         }
         let response = check::check(
             answer,
@@ -172,7 +178,7 @@ impl Table {
             open.input_is_fixed,
         )?;
         open.is_answering = true;
-        Ok(Begun {
+        Ok(AcceptedAnswer {
             request_id: open.prompt.request_id.clone(),
             response,
         })
@@ -193,7 +199,7 @@ impl Table {
     pub(super) fn finish_answer(&mut self, closed: ClosedQuestion) {
         self.open
             .retain(|open| open.question.question_id != closed.question_id);
-        self.remember(closed);
+        self.keep_closed(closed);
     }
 
     /// Closes the open question of a prompt that the CLI has withdrawn. Returns how it was closed;
@@ -215,7 +221,7 @@ impl Table {
         at: Timestamp,
     ) -> Vec<(ClosedQuestion, String, Value)> {
         let is_due =
-            |open: &&Open| !open.is_answering && open.expires.is_some_and(|e| e <= running);
+            |open: &&OpenEntry| !open.is_answering && open.expires.is_some_and(|e| e <= running);
         let due: Vec<_> = self
             .open
             .iter()
@@ -276,11 +282,11 @@ impl Table {
             principal: None,
             closed_at,
         };
-        self.remember(closed.clone());
+        self.keep_closed(closed.clone());
         closed
     }
 
-    fn remember(&mut self, closed: ClosedQuestion) {
+    fn keep_closed(&mut self, closed: ClosedQuestion) {
         self.closed.push_back(closed);
         while self.closed.len() > QuestionList::CLOSED_MAX {
             self.closed.pop_front();

@@ -80,7 +80,7 @@ struct QueueLimits {
     /// The maximum number of executions whose CLI is starting.
     starting: u64,
     /// The maximum number of running executions that do not count, because they wait for a person.
-    asking: u64,
+    waiting_for_person: u64,
 }
 
 /// The lane and the conversation that a running execution occupies: no other execution of either
@@ -115,10 +115,10 @@ pub(super) struct Queue {
     running: HashMap<ExecutionId, RunningExecution>,
     /// The running executions whose CLI has not started yet.
     starting: HashSet<ExecutionId>,
-    /// The running executions that wait for the answer of a person. Up to the limit of asking ones,
-    /// they hold no permit: others may run in their place. An answered one continues at once, so
-    /// more than the limit of running ones may run until one of them ends.
-    asking: HashSet<ExecutionId>,
+    /// The running executions that wait for a person. Up to `limits.waiting_for_person` of them
+    /// hold no permit, so others may run in their place. When a person has answered, the execution
+    /// continues at once, so more than `limits.running` may run until one of them ends.
+    waiting_for_person: HashSet<ExecutionId>,
     /// The maximum number of running executions of each owner that has such a limit.
     running_limits: HashMap<Owner, u64>,
     /// The number of the last permit of each owner that waits or runs. Permits are numbered in the
@@ -137,7 +137,7 @@ impl Queue {
                 queued_per_principal: limits.queued_per_principal,
                 running: limits.running_executions,
                 starting: limits.simultaneous_starts,
-                asking: limits.waiting_executions,
+                waiting_for_person: limits.waiting_executions,
             },
             slots_by_lane: HashMap::new(),
             slots_by_owner: HashMap::new(),
@@ -145,7 +145,7 @@ impl Queue {
             waiting: Vec::new(),
             running: HashMap::new(),
             starting: HashSet::new(),
-            asking: HashSet::new(),
+            waiting_for_person: HashSet::new(),
             running_limits: HashMap::new(),
             last_permits: HashMap::new(),
             last_permit: 0,
@@ -226,8 +226,9 @@ impl Queue {
     /// which may not start yet, blocks its conversation but not its lane.
     pub(super) fn start(&mut self) -> Vec<ExecutionId> {
         let limits = &self.limits;
-        let asking = (self.asking.len() as u64).min(limits.asking);
-        let free = (limits.running + asking).saturating_sub(self.running.len() as u64);
+        let waiting_for_person =
+            (self.waiting_for_person.len() as u64).min(limits.waiting_for_person);
+        let free = (limits.running + waiting_for_person).saturating_sub(self.running.len() as u64);
         let free = free.min(limits.starting.saturating_sub(self.starting.len() as u64));
         if free == 0 || self.waiting.is_empty() {
             return Vec::new();
@@ -265,12 +266,12 @@ impl Queue {
         self.starting.remove(&id);
     }
 
-    /// Notes whether a running execution waits for the answer of a person.
-    pub(super) fn set_asking(&mut self, id: ExecutionId, asks: bool) {
-        if asks && self.running.contains_key(&id) {
-            self.asking.insert(id);
+    /// Notes whether a running execution waits for a person.
+    pub(super) fn set_waiting_for_person(&mut self, id: ExecutionId, waits: bool) {
+        if waits && self.running.contains_key(&id) {
+            self.waiting_for_person.insert(id);
         } else {
-            self.asking.remove(&id);
+            self.waiting_for_person.remove(&id);
         }
     }
 
@@ -278,7 +279,7 @@ impl Queue {
     /// its conversation; a waiting one frees its slot. Has no effect for an unknown id.
     pub(super) fn leave(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
-        self.asking.remove(&id);
+        self.waiting_for_person.remove(&id);
         if let Some(held) = self.running.remove(&id) {
             self.forget_if_idle(held.owner);
             return;

@@ -8,12 +8,12 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn asked(number: u128, expires: Option<Duration>) -> Asked {
+fn asked(number: u128, expires: Option<Duration>) -> NewQuestion {
     let request = json!({"subtype": "can_use_tool", "tool_name": "Bash",
         "input": {"command": format!("command {number}")}});
     let prompt = Prompt::read(&format!("r{number}"), &request).unwrap();
     let expires_at = expires.map(|expires| at(expires.as_secs() as i64));
-    Asked {
+    NewQuestion {
         question: prompt.question(Uuid::from_u128(number), &[], at(0), expires_at),
         prompt,
         rememberable: Vec::new(),
@@ -48,12 +48,12 @@ fn the_first_answer_closes_a_question_and_a_further_one_learns_how() {
     assert_eq!(begun.request_id, "r1");
     assert_eq!(
         table.begin_answer(id, &Answer::deny()),
-        Err(Refused::Answering)
+        Err(AnswerRefusal::Answering)
     );
     let first = closed(1, &Answer::allow());
     table.finish_answer(first.clone());
     let refused = table.begin_answer(id, &Answer::deny()).unwrap_err();
-    assert_eq!(refused, Refused::Closed(first.clone()));
+    assert_eq!(refused, AnswerRefusal::Closed(first.clone()));
     assert_eq!(table.closed(id), Some(first));
     assert_eq!(table.for_status().1, 1);
 }
@@ -119,11 +119,11 @@ fn the_cli_withdraws_a_question_and_the_end_closes_all() {
     let causes: Vec<_> = list.closed.iter().map(|closed| closed.closed_by).collect();
     assert_eq!(causes, [ClosedBy::Withdrawn, ClosedBy::End, ClosedBy::End]);
     let late = table.begin_answer(Uuid::from_u128(1), &Answer::allow());
-    assert!(matches!(late, Err(Refused::Closed(_))));
+    assert!(matches!(late, Err(AnswerRefusal::Closed(_))));
     let unknown = Uuid::from_u128(99);
     assert_eq!(
         table.begin_answer(unknown, &Answer::allow()),
-        Err(Refused::Unknown(unknown))
+        Err(AnswerRefusal::Unknown(unknown))
     );
 }
 
@@ -148,7 +148,7 @@ fn a_bad_answer_leaves_the_question_open() {
         ..Answer::allow()
     };
     let refused = table.begin_answer(Uuid::from_u128(1), &bad);
-    assert!(matches!(refused, Err(Refused::Bad(_))));
+    assert!(matches!(refused, Err(AnswerRefusal::Bad(_))));
     assert!(
         table
             .begin_answer(Uuid::from_u128(1), &Answer::allow())

@@ -30,7 +30,7 @@ impl Running<'_> {
             Fact::ControlWithdrawn { request_id } => {
                 in_place.run(|| questions.withdrawn(request_id, at));
             }
-            // The turn goes on, or another one begins.
+            // The turn continues, or another one begins.
             Fact::Init { .. } => self.hold_stdin_open(true),
             Fact::Result(_) => self.hold_stdin_open(false),
             _ => {}
@@ -54,8 +54,10 @@ impl Running<'_> {
         Some(now + expiry.saturating_sub(self.machine.running_time(now)))
     }
 
-    /// Denies questions that nobody has answered in time, and shows the open ones in the status. An
-    /// execution that waits for a person does not hold up others ([`Ticket::set_asking`]).
+    /// Denies questions that nobody has answered in time, and shows the open ones in the status.
+    ///
+    /// Up to `waitingExecutions` executions that wait for a person leave their permits to others
+    /// ([`Ticket::set_waiting_for_person`]). Their lanes and conversations stay occupied.
     pub(super) fn show_questions(&mut self, ticket: &Ticket, now: Instant) {
         let Some(questions) = self.owner.questions.as_ref().map(Arc::clone) else {
             return;
@@ -69,12 +71,12 @@ impl Running<'_> {
             let in_place = &self.owner.engine.in_place;
             in_place.run(|| questions.expire(running, at));
         }
-        let was_asking = self.machine.is_asking();
+        let was_waiting_for_person = self.machine.is_waiting_for_person();
         let (open, count) = questions.for_status();
         self.machine.questions(open, count, now);
-        if self.machine.is_asking() != was_asking {
-            ticket.set_asking(self.machine.is_asking());
-            if self.machine.is_asking() {
+        if self.machine.is_waiting_for_person() != was_waiting_for_person {
+            ticket.set_waiting_for_person(self.machine.is_waiting_for_person());
+            if self.machine.is_waiting_for_person() {
                 self.report(Webhooks::asking);
             }
         }

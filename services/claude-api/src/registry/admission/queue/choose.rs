@@ -17,7 +17,7 @@ impl Queue {
         for (id, held) in &self.running {
             let count = running.entry(held.owner).or_default();
             // A principal whose executions all wait for a person may start another one.
-            *count += u64::from(!self.asking.contains(id));
+            *count += u64::from(!self.waiting_for_person.contains(id));
         }
         // Per owner, in the order of acceptance.
         let mut eligible: HashMap<Owner, VecDeque<(usize, ExecutionId)>> = HashMap::new();

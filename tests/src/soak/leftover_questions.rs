@@ -1,5 +1,6 @@
 //! Answers the questions that the clients leave open, so that no execution waits forever. After the
-//! last fault it first leaves them open for a while: every view must announce them in this time.
+//! last fault the soak first leaves them open for [`CALM_HOLD`]: every view must announce them in
+//! this time.
 
 use std::time::{Duration, Instant};
 
@@ -13,22 +14,28 @@ use super::{
 };
 
 /// The age of a question at which it is answered while faults are made.
-const AGE: Duration = Duration::from_secs(8);
-/// The same after the last fault and [`HOLD`].
-const LATE_AGE: Duration = Duration::from_millis(500);
-/// The time after the last fault in which no question is answered. A view has less time to announce
-/// one.
-pub(super) const HOLD: Duration = Duration::from_secs(12);
+const ANSWER_AGE: Duration = Duration::from_secs(8);
+/// The age of a question at which it is answered after the last fault and [`CALM_HOLD`].
+const CALM_ANSWER_AGE: Duration = Duration::from_millis(500);
+/// The time after the last fault in which no question is answered. A view must announce a question
+/// in less time.
+pub(super) const CALM_HOLD: Duration = Duration::from_secs(12);
 
-/// Handles the open questions in a status that was requested at `sent`.
-pub(super) async fn tend(world: &World, execution: &Execution, status: &Value, sent: Instant) {
+/// Answers one of the open questions in a status that was requested at `sent`, or cancels the
+/// execution if no client may answer it.
+pub(super) async fn answer_or_cancel(
+    world: &World,
+    execution: &Execution,
+    status: &Value,
+    sent: Instant,
+) {
     if let Err(rule) = note_open(execution, status, sent) {
         world.violate("claude-api", &format!("{}: {rule}", execution.id));
     }
     let age = match world.calm_since() {
-        Some(calm) if calm.elapsed() < HOLD => return,
-        Some(_) => LATE_AGE,
-        None => AGE,
+        Some(calm) if calm.elapsed() < CALM_HOLD => return,
+        Some(_) => CALM_ANSWER_AGE,
+        None => ANSWER_AGE,
     };
     let Some((patience, answer)) = due(execution, age, world.owner(execution).mark()) else {
         return;

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 from cc_bridge.backoff import Backoff
 from cc_bridge.errors import BridgeError, NoAnswerError, QuestionCallbackError, WrongStateError
-from cc_bridge.events import Ended, QuestionAsked, QuestionEnded
+from cc_bridge.events import Ended, QuestionAsked, QuestionClosed
 
 if TYPE_CHECKING:
     from cc_bridge.questions import Answer, AnswerResult, Question, QuestionCallback
     from cc_bridge.run_buffer import Item
 
 LOG = logging.getLogger("cc_bridge")
-FIRST_DELAY, MAX_DELAY = 0.2, 5.0
-"""The delays before an answer is sent again that the services could not take, in seconds."""
+FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 0.2, 5.0
+"""The shortest and the longest delay before an answer is retried."""
 
 SendAnswer = Callable[[str, str, "Answer"], Awaitable["AnswerResult"]]
 """Sends the answer to a question: the execution, the question, the answer."""
 
 
-class QuestionDesk:
+class QuestionCallbacks:
     """Calls the callback once for each question, each in a task of its own.
 
     The call is cancelled when the question is closed, for example because another client answers
@@ -44,7 +44,7 @@ class QuestionDesk:
             case QuestionAsked(question):
                 task = asyncio.get_running_loop().create_task(self._answer(question))
                 self._tasks[question.question_id] = task
-            case QuestionEnded(closed):
+            case QuestionClosed(closed):
                 if (asked := self._tasks.pop(closed.question_id, None)) is not None:
                     asked.cancel()
             case Ended() | BridgeError():
@@ -80,7 +80,7 @@ class QuestionDesk:
         The same answer again has no further effect. This task is cancelled when the question is
         closed.
         """
-        backoff = Backoff(FIRST_DELAY, MAX_DELAY)
+        backoff = Backoff(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS)
         while True:
             try:
                 await self._send(question.execution_id, question.question_id, answer)
@@ -88,7 +88,7 @@ class QuestionDesk:
             except BridgeError as error:
                 if not error.is_transient and not isinstance(error, NoAnswerError):
                     raise
-                LOG.debug("the answer to %s is sent again: %s", question.question_id, error)
+                LOG.debug("retrying the answer to %s: %s", question.question_id, error)
                 delay = max(backoff.next_delay(), error.retry_after or 0.0)
             await asyncio.sleep(delay)
 
