@@ -43,6 +43,14 @@ use tokio::sync::Semaphore;
 use crate::metrics::Retries;
 use request::Request;
 
+/// The number of lists of questions that one bridge reads at the same time (8). It bounds their
+/// memory, because every view of an execution needs the list when a question is asked.
+///
+/// - A turn is taken for one attempt. The attempt, with its wait for the turn, ends within
+///   `callMs`.
+/// - Views wait for each other, in the order of their requests. They wait for no client.
+const SIMULTANEOUS_LISTS: usize = 8;
+
 /// How long a TCP connection to claude-api may take to open (5 s).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval of TCP keepalive probes to claude-api (10 s). An execution may write nothing for
@@ -135,7 +143,7 @@ impl Upstream {
             tracer: Tracer::default(),
             trace: None,
             times,
-            question_lists: Arc::new(Semaphore::new(questions::SIMULTANEOUS_LISTS)),
+            question_lists: Arc::new(Semaphore::new(SIMULTANEOUS_LISTS)),
             heartbeat_ms: Arc::default(),
             retries: Retries::default(),
         })

@@ -24,14 +24,6 @@ use super::retry::delays;
 /// JSON may escape a byte of these texts with six.
 const LIST_BYTES: usize = 8 * 1024 * 1024;
 
-/// The number of lists that one bridge reads at the same time (8). It bounds their memory, because
-/// every view of an execution needs the list when a question is asked.
-///
-/// - A turn is taken for one attempt. The attempt, with its wait for the turn, ends within
-///   `callMs`.
-/// - Views wait for each other, in the order of their requests. They wait for no client.
-pub(super) const SIMULTANEOUS_LISTS: usize = 8;
-
 /// The body of `GET .../questions/{questionId}`. Only how the question was closed is read.
 #[derive(Deserialize)]
 struct QuestionDetails {

@@ -67,13 +67,15 @@ async fn a_denial_has_a_reason_and_rules_are_remembered_by_number() {
         (&answer["decision"], &answer["message"]),
         (&json!("deny"), &json!("keep x"))
     );
+    // The question of the first fake was answered.
+    let fake = Fake::start(asking(json!({"command": "rm x"}))).await;
     let mut terminal = exec(&fake, &[]);
     terminal.wait_for("r allow").await;
     terminal.type_in("r\n");
     terminal.wait_for("which?").await;
     terminal.type_in("2\n");
     assert_eq!(terminal.exit_code().await, 0);
-    let answer = &fake.params("answer")[1];
+    let answer = &fake.params("answer")[0];
     assert_eq!(answer["remember"], json!(["Bash(rm:*)"]));
 }
 
@@ -284,13 +286,15 @@ async fn a_choice_is_answered_by_the_text_or_the_number_of_its_question() {
     let mut plan = asking(input);
     let question = plan.question.as_mut().unwrap();
     question.kind = protocol::question::QuestionKind::Choice;
-    let fake = Fake::start(plan).await;
+    let fake = Fake::start(plan.clone()).await;
     let options = ["--choice", "1=SQLite", "--choice", "a=b?=no"];
     let arguments = [&["answer", ID, QUESTION, "allow"][..], &options].concat();
     let (exit, _, err) = run(&fake.url(), &arguments).await;
     assert_eq!(exit, 0, "{err}");
     let answers = &fake.params("answer")[0]["answers"];
     assert_eq!(*answers, json!({"Which?": "SQLite", "a=b?": "no"}));
+    // The question of the first fake was answered.
+    let fake = Fake::start(plan).await;
     let mut terminal = exec(&fake, &[]);
     terminal.wait_for("1 of 2:").await;
     terminal.wait_for("your answer").await;
@@ -299,7 +303,7 @@ async fn a_choice_is_answered_by_the_text_or_the_number_of_its_question() {
     terminal.wait_for("your answer").await;
     terminal.type_in("=no\n");
     assert_eq!(terminal.exit_code().await, 0);
-    assert_eq!(fake.params("answer")[1]["answers"], *answers);
+    assert_eq!(fake.params("answer")[0]["answers"], *answers);
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ pub fn reasons() -> Vec<ErrorReason> {
         (
             code::QUEUE_FULL,
             "too_many_unanswered",
-            "1024 executes, or 16 MiB of input, are not answered yet",
+            "1024 executes, or 16 MiB of input and answers to questions, have no reply yet",
         ),
         (code::QUEUE_FULL, "too_many_lists", "lists and events of other sessions leave no memory"),
         (code::QUEUE_FULL, "inbound_bytes", "too many bytes wait for `claude-api`"),

@@ -17,7 +17,7 @@ const STATUS: &str = r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","s
     "durationMs":null,"queuePosition":null,"activity":null,"stalled":false,"principal":null,
     "workspace":"default","lane":null,"conversation":null,"continues":null,"continuedBy":null,
     "notBefore":null,"model":null,"usage":null,"costUsd":null,"permissionDenials":[],
-    "restarts":0,"noiseLines":0,
+    "questions":[],"questionsOpen":0,"restarts":0,"noiseLines":0,
     "warnings":[],"stderrTail":"","metadata":{},"webhook":null}"#;
 
 fn id() -> ExecutionId {
@@ -73,7 +73,8 @@ fn an_execute_omits_the_null_fields_of_its_body() {
     let mut execute = ExecuteParams::prompt("p");
     execute.execution_id = Some(id());
     let defaults = r#""env":{},"format":"text","input":"none","metadata":{},"onInterrupt":"none",
-        "onUsageLimit":"none","promptMode":"verbatim","workspace":"default""#;
+        "onUsageLimit":"none","permissionPrompts":"deny","promptMode":"verbatim",
+        "workspace":"default""#;
     let own = format!(r#""executionId":"{ID}","prompt":"p""#);
     let params = format!(r#"{{{own},"onDisconnect":"continue","onSlow":"wait",{defaults}}}"#);
     sent(execute.clone(), "execute", &params);
