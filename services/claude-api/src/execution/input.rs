@@ -98,16 +98,14 @@ impl Gate {
     /// Queues a message of claude-api itself for the CLI, such as the answer to a question, behind
     /// the lines that are queued already. Has no effect after [`Gate::close`].
     ///
-    /// The limit of the buffer does not apply. Each message replies to one control request of the
-    /// CLI. At most 32 questions are open, and their answers have about 2 MiB each. A CLI that
-    /// reads its stdin thus leaves at most about 64 MiB unread. Nothing bounds the replies to a CLI
-    /// that keeps asking and reads none.
+    /// The client's limit of the buffer does not apply. Each message replies to one control request
+    /// of the CLI. A message to a CLI that has left 96 MiB unread is dropped and logged.
     pub(crate) fn push(&self, message: &serde_json::Value) {
         let mut line = protocol::json::to_vec(message).unwrap_or_default();
         line.push(b'\n');
         self.change(|state, buffer| {
-            if *state != GateState::Closed {
-                buffer.push(&line);
+            if *state != GateState::Closed && !buffer.push(&line) {
+                tracing::warn!("a CLI asks without reading its stdin; a reply to it is dropped");
             }
         });
     }

@@ -201,7 +201,8 @@ impl Questions {
     }
 
     /// Answers a question. When this returns, the answer is on disk, and the CLI gets it as soon as
-    /// it reads its stdin. The work completes even if the caller is dropped.
+    /// it reads its stdin. The work completes even if the caller is dropped, and drops `charge`, the
+    /// client's charge for the memory of the answer, at its end.
     ///
     /// # Errors
     /// See [`AnswerRefusal`]. The question stays open unless it was closed before.
@@ -210,9 +211,11 @@ impl Questions {
         id: Uuid,
         answer: Answer,
         principal: Option<String>,
+        charge: impl Send + 'static,
     ) -> Result<Answered, AnswerRefusal> {
         let questions = Arc::clone(self);
         let work = tokio::spawn(async move {
+            let _charge = charge;
             let _turn = questions.answering.lock().await;
             questions.answer_in_turn(id, answer, principal).await
         });

@@ -52,12 +52,13 @@ pub(super) async fn answer(
     let view = service.find(&caller, id, Right::Control).await?;
     let advice = "send a shorter answer";
     let limit = ANSWER_BYTES_MAX as u64;
-    // The charge is held as long as the data.
     let read = service.inbound.read(request, caller.quota(), limit, advice);
-    let (data, _charge) = read.await?;
+    let (data, charge) = read.await?;
     let caller = service.recheck(&caller, Right::Control).await?;
     let answer = parse(&data)?;
-    let answered = service.answer(&caller, &view, question, answer).await?;
+    let answered = service
+        .answer(&caller, &view, question, answer, charge)
+        .await?;
     Ok(json_response(StatusCode::OK, json(&answered)))
 }
 

@@ -115,7 +115,7 @@ impl Service {
 
     /// Answers a question of an execution. When this returns, the answer is on disk. The first
     /// valid answer counts, and the same one again gets the same result. If the caller is dropped,
-    /// the answer is stored all the same.
+    /// the answer is stored all the same. `charge` is held as long as the answer is in memory.
     ///
     /// # Errors
     /// - 404 `not-found` for an unknown question.
@@ -129,28 +129,27 @@ impl Service {
         view: &FoundExecution,
         id: Uuid,
         answer: Answer,
+        charge: impl Send + 'static,
     ) -> Result<Answered, Problem> {
         let execution = view.entry().id();
         let principal = caller.principal().map(str::to_owned);
         let answered = match view {
             FoundExecution::Live(live) => match &live.questions {
                 Some(questions) => {
-                    let first = answer.clone();
-                    match questions.answer(id, first, principal.clone()).await {
-                        Err(AnswerRefusal::Closed(closed))
-                            if closed.closed_by != ClosedBy::Answer =>
-                        {
-                            Err(AnswerRefusal::Closed(closed))
-                        }
-                        Err(AnswerRefusal::Closed(_) | AnswerRefusal::Unknown(_)) => {
-                            self.repeat(view, id, &answer).await?
-                        }
-                        answered => answered,
-                    }
+                    let (answer, principal) = (answer.clone(), principal.clone());
+                    questions.answer(id, answer, principal, charge).await
                 }
                 None => Err(AnswerRefusal::Unknown(id)),
             },
-            FoundExecution::Ended(_) => self.repeat(view, id, &answer).await?,
+            FoundExecution::Ended(_) => Err(AnswerRefusal::Unknown(id)),
+        };
+        let answered = match answered {
+            // Only the disk has every question and every answer.
+            Err(AnswerRefusal::Unknown(_)) => self.repeat(view, id, &answer).await?,
+            Err(AnswerRefusal::Closed(closed)) if closed.closed_by == ClosedBy::Answer => {
+                self.repeat(view, id, &answer).await?
+            }
+            answered => answered,
         };
         let answered = answered.map_err(problem)?;
         let decision = answered.decision.as_str();

@@ -3,6 +3,11 @@
 
 use super::rules::{Fault, Rules};
 
+/// The number of unread bytes at which a line of claude-api itself is dropped (96 MiB). A CLI that
+/// reads its stdin never has so many: at most 32 questions are open, and the answer to each has
+/// about 2 MiB.
+const UNREAD_BYTES_MAX: usize = 96 << 20;
+
 /// The input of one request: bytes for the CLI's stdin, and the offset at which they begin.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
@@ -179,10 +184,15 @@ impl Buffer {
         Ok(self.accepted)
     }
 
-    /// Appends a line of claude-api itself, with its line feed. It ignores the limit and never
-    /// waits: the CLI waits for this line. The line stands between two lines of clients.
-    pub(super) fn push(&mut self, line: &[u8]) {
-        self.ready.extend_from_slice(line);
+    /// Appends a line of claude-api itself, with its line feed. It does not wait for room, because
+    /// the CLI waits for this line. The line stands between two lines of clients. Returns false if
+    /// there are [`UNREAD_BYTES_MAX`] already; the line is then dropped.
+    pub(super) fn push(&mut self, line: &[u8]) -> bool {
+        let has_room = self.ready.len() + self.writing < UNREAD_BYTES_MAX;
+        if has_room {
+            self.ready.extend_from_slice(line);
+        }
+        has_room
     }
 
     /// Ends the input of clients: no line of a client is accepted any more.
@@ -304,6 +314,18 @@ mod tests {
             buffer.note_written();
         }
         all
+    }
+
+    #[test]
+    fn replies_to_a_cli_that_reads_nothing_are_bounded() {
+        let mut buffer = Buffer::new(10_000);
+        let reply = vec![b'x'; 1 << 20];
+        let pushed = (0..200).filter(|_| buffer.push(&reply)).count();
+        assert_eq!(pushed, UNREAD_BYTES_MAX >> 20);
+        assert!(matches!(buffer.next(), Next::Lines(_)));
+        assert!(!buffer.push(&reply), "the lines being written count");
+        buffer.note_written();
+        assert!(buffer.push(&reply));
     }
 
     #[test]

@@ -13,12 +13,7 @@ type RunningByOwner = HashMap<Owner, u64>;
 impl Queue {
     /// Chooses at most `free` waiting executions that may start now.
     pub(super) fn choose(&self, free: u64) -> Vec<ExecutionId> {
-        let mut running: RunningByOwner = HashMap::new();
-        for (id, held) in &self.running {
-            let count = running.entry(held.owner).or_default();
-            // A principal whose executions all wait for a person may start another one.
-            *count += u64::from(!self.waiting_for_person.contains(id));
-        }
+        let mut running = self.running_by_owner();
         // Per owner, in the order of acceptance.
         let mut eligible: HashMap<Owner, VecDeque<(usize, ExecutionId)>> = HashMap::new();
         for (position, waiting) in self.eligible() {
@@ -49,6 +44,24 @@ impl Queue {
             chosen.push(id);
         }
         chosen
+    }
+
+    /// Counts the running executions of each owner. Those that wait for a person do not count, so
+    /// that an owner whose executions all wait may start another one. But of an owner with a limit
+    /// at most that many do not count: otherwise it could hold all permits of the service.
+    fn running_by_owner(&self) -> RunningByOwner {
+        let mut running: RunningByOwner = HashMap::new();
+        let mut waits: RunningByOwner = HashMap::new();
+        for (id, held) in &self.running {
+            *running.entry(held.owner).or_default() += 1;
+            *waits.entry(held.owner).or_default() +=
+                u64::from(self.waiting_for_person.contains(id));
+        }
+        for (owner, count) in &mut running {
+            let limit = self.running_limits.get(owner).copied();
+            *count -= waits[owner].min(limit.unwrap_or(u64::MAX));
+        }
+        running
     }
 
     /// Returns the waiting executions whose lane and conversation are free, each with its position,

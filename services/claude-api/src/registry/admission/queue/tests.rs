@@ -54,6 +54,23 @@ fn a_conversation_runs_one_execution_at_a_time_in_the_order_accepted() {
 }
 
 #[test]
+fn an_owner_has_at_most_as_many_executions_that_wait_for_a_person_as_may_run() {
+    let owner = owner("a");
+    let mut queue = Queue::new(&limits(8, 8));
+    queue.set_running_limits(HashMap::from([(owner, 1)]));
+    for n in 0..4 {
+        submit_as(&mut queue, owner, n, None, &n.to_string());
+    }
+    assert_eq!(queue.start(), [id(0)]);
+    queue.set_waiting_for_person(id(0), true);
+    assert_eq!(queue.start(), [id(1)], "the first one waits for a person");
+    queue.set_waiting_for_person(id(1), true);
+    assert_eq!(queue.start(), []);
+    queue.leave(id(0));
+    assert_eq!(queue.start(), [id(2)]);
+}
+
+#[test]
 fn a_full_queue_refuses_until_a_slot_is_released() {
     let mut queue = Queue::new(&limits(1, 1));
     for n in 0..4 {
