@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use answer_ceiling::AnswerCeiling;
-pub(crate) use answer_ceiling::{has_rule, has_tool};
+pub(crate) use answer_ceiling::{has_any_rule, has_rule, has_tool};
 pub use connections::ConnectionArgs;
 pub use credentials::{CredentialsArgs, CredentialsUrl};
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};

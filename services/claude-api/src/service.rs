@@ -45,6 +45,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::Context;
 use protocol::{ExecutionId, Problem, ProblemType};
 use runner::Runners;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -84,6 +85,9 @@ pub struct Service {
     pub(crate) digest_queue: DigestQueue,
     /// The limits of the after hooks, the operator's programs that run after each execution.
     pub(crate) hook_queue: HookQueue,
+    /// The reads of the questions of an execution from the disk, at most two at once: each may read
+    /// 64 MiB. Taken for one read; further ones wait in the order in which they came.
+    question_reads: Semaphore,
     /// The background tasks, such as runs of hooks, that a stop of the service waits for.
     background: TaskTracker,
     /// The token that is cancelled when a stop of the service begins.
@@ -170,6 +174,7 @@ impl Service {
             connection_limit,
             live: RwLock::default(),
             digest_queue: DigestQueue::default(),
+            question_reads: Semaphore::new(2),
             hook_queue: HookQueue::default(),
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -12,6 +12,7 @@
 mod form;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use client::Client;
 use protocol::{Answer, ExecutionId, Question};
@@ -32,6 +33,8 @@ use crate::slots::Slots;
 /// The maximum number of questions that wait for their form. Further ones stay open for others; an
 /// execution has at most 32 open.
 const QUEUE_MAX: usize = 256;
+/// The pause before a form is shown again whose decision could not be stored.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// The first version in which the server sends no requests. A result of a call then asks instead.
 const WITHOUT_REQUESTS: ProtocolVersion = ProtocolVersion::V_2026_07_28;
 /// The maximum number of ids in the state of a call that is repeated. An execution has fewer open
@@ -98,7 +101,8 @@ impl RepeatedCall {
         words.join(" ")
     }
 
-    /// Sends the decisions of the forms that a client returns. Their questions are not asked again.
+    /// Sends the decisions of the forms that a client returns. Their questions are not asked again,
+    /// unless the decision was not stored.
     ///
     /// # Errors
     /// As [`respond`].
@@ -107,9 +111,11 @@ impl RepeatedCall {
         slots: &Slots,
         responses: InputResponses,
     ) -> Result<(), Failure> {
+        let failed = respond(slots, self.id, &responses).await?;
         let ids = responses.keys().filter_map(|id| id.parse::<Uuid>().ok());
-        self.asked.extend(ids.take(STATE_IDS_MAX));
-        respond(slots, self.id, responses).await
+        let settled = ids.filter(|id| !failed.contains(id));
+        self.asked.extend(settled.take(STATE_IDS_MAX));
+        Ok(())
     }
 
     /// Waits until the execution asks something new. Returns the result that asks the client for
@@ -152,25 +158,29 @@ pub(crate) fn forms<'a>(
 }
 
 /// Sends the decisions of forms that a client returns. Forms of questions that were closed
-/// meanwhile have no effect.
+/// meanwhile have no effect. Returns the questions whose decision was not stored, which are still
+/// open.
 ///
 /// # Errors
 /// The bridge does not know the execution or does not answer, or too many calls already run.
 pub(crate) async fn respond(
     slots: &Slots,
     id: ExecutionId,
-    responses: InputResponses,
-) -> Result<(), Failure> {
+    responses: &InputResponses,
+) -> Result<Vec<Uuid>, Failure> {
+    let mut failed = Vec::new();
     let (_, questions) = questions::with_status(slots, id).await?;
     for question in questions {
         let response = responses.get(&question.question_id.to_string());
         let result = response.and_then(|json| serde_json::from_value(json.clone()).ok());
         let result: Option<ElicitResult> = result;
-        if let Some(answer) = result.and_then(|result| form::answer(&question, &result)) {
-            send(slots, id, question.question_id, answer).await;
+        if let Some(answer) = result.and_then(|result| form::answer(&question, &result))
+            && send(slots, id, question.question_id, answer).await == Sent::Failed
+        {
+            failed.push(question.question_id);
         }
     }
-    Ok(())
+    Ok(failed)
 }
 
 /// A form that the client shows now.
@@ -223,8 +233,12 @@ pub(crate) async fn ask_all(
                 }
             },
             (question, result) = decided(&mut shown) => {
-                if let Some(answer) = result.and_then(|result| form::answer(&question, &result)) {
-                    send(slots, id, question.question_id, answer).await;
+                if let Some(answer) = result.and_then(|result| form::answer(&question, &result))
+                    && send(slots, id, question.question_id, answer).await == Sent::Failed
+                {
+                    // The question is still open, and the person believes that it is answered.
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    waiting.push_front(question);
                 }
             }
         }
@@ -259,15 +273,30 @@ async fn show(
         .await
 }
 
-async fn send(slots: &Slots, id: ExecutionId, question: Uuid, answer: Answer) {
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// The answer counts, or it never will: the question was closed before, or the answer is not
+    /// allowed.
+    Settled,
+    /// The answer was not stored. The question is still open.
+    Failed,
+}
+
+async fn send(slots: &Slots, id: ExecutionId, question: Uuid, answer: Answer) -> Sent {
     let request = async |client: &Client| client.answer(id, question, answer).await;
-    if let Err(failure) = slots.request(request).await {
-        tracing::info!(
-            execution = %id,
-            %question,
-            ?failure,
-            "the answer of an MCP client's user was refused"
-        );
+    let Err(failure) = slots.request(request).await else {
+        return Sent::Settled;
+    };
+    tracing::info!(
+        execution = %id,
+        %question,
+        ?failure,
+        "the answer of an MCP client's user was refused"
+    );
+    match failure.is_temporary() {
+        true => Sent::Failed,
+        false => Sent::Settled,
     }
 }
 

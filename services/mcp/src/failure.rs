@@ -58,6 +58,14 @@ impl Failure {
         }
     }
 
+    /// Returns whether the same request may succeed later.
+    pub(crate) fn is_temporary(&self) -> bool {
+        matches!(
+            self.error.code,
+            code::UNAVAILABLE | code::QUEUE_FULL | code::INTERNAL_ERROR
+        )
+    }
+
     /// Creates the failure of a tool call with missing, unknown or malformed arguments.
     pub(crate) fn arguments(message: impl Into<String>) -> Self {
         Self::refusal(code::INVALID_PARAMS, INVALID_PARAMS, message)

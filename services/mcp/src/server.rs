@@ -180,8 +180,8 @@ impl ServerHandler for Server {
     ) -> Result<(), ErrorData> {
         let slots = self.slots_of(&context.extensions);
         let id = tasks::id(&request.task_id).map_err(|failure| self.task_error(failure))?;
-        let sent = elicitation::respond(&slots, id, request.input_responses).await;
-        sent.map_err(|failure| self.task_error(failure))
+        let sent = elicitation::respond(&slots, id, &request.input_responses).await;
+        sent.map(drop).map_err(|failure| self.task_error(failure))
     }
 
     async fn cancel_task(

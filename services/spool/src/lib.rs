@@ -70,6 +70,6 @@ pub use owner::Owner;
 pub use reader::Reader;
 pub use slots::STATUS_BYTES_MAX;
 pub use spool::{Page, Spool};
-pub use store::{QUESTIONS_BYTES_MAX, SHARES_BYTES_MAX, Tombstone};
+pub use store::{QUESTIONS_BYTES_MAX, QuestionLine, SHARES_BYTES_MAX, Tombstone};
 pub use track::Appended;
 pub use writer::Writer;

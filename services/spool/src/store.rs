@@ -26,7 +26,7 @@ mod rows;
 mod shares;
 mod tombstones;
 
-pub use questions::QUESTIONS_BYTES_MAX;
+pub use questions::{QUESTIONS_BYTES_MAX, QuestionLine};
 pub use shares::SHARES_BYTES_MAX;
 pub use tombstones::Tombstone;
 

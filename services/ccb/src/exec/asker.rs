@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! waiting --question--> shown --answer typed--> sending --confirmed--> the next question
-//!                         |  \--closed by somebody else--> the next question
+//!                         |  \--closed by somebody else--> the next question, after a pause
 //!                         |            sending --refused--> shown again
 //!                         \--left open--> the next question
 //! ```
@@ -28,6 +28,9 @@ use crate::whole_input;
 
 /// The pause of the output after which the input line is shown again.
 const QUIET: Duration = Duration::from_millis(400);
+/// The pause before the next question is shown when somebody else has closed the one on the
+/// terminal: what the person is typing at that moment must not answer another question.
+const AFTER_CLOSED: Duration = Duration::from_secs(1);
 /// The maximum number of questions that wait to be shown. Further ones are not shown here and stay
 /// open for others; an execution has at most 32 open.
 const QUEUE_MAX: usize = 256;
@@ -46,6 +49,8 @@ pub(super) struct Asker {
     sending: Option<JoinHandle<Result<Answered, Error>>>,
     /// The time at which the input line is shown again, after output has pushed it away.
     show_again: Option<Instant>,
+    /// The time before which no question is shown ([`AFTER_CLOSED`]).
+    not_before: Option<Instant>,
 }
 
 /// An event for which the asker waits.
@@ -58,6 +63,8 @@ pub(super) enum AskerEvent {
     Answered(Result<Answered, Error>),
     /// The output has paused, so that the input line can be shown again.
     Quiet,
+    /// The next question may be shown.
+    Ready,
 }
 
 impl Asker {
@@ -71,6 +78,7 @@ impl Asker {
             reading: None,
             sending: None,
             show_again: None,
+            not_before: None,
         }
     }
 
@@ -124,7 +132,7 @@ impl Asker {
                 ),
                 None => "the question was closed meanwhile".to_owned(),
             });
-            self.show_next(client, progress);
+            self.not_before = Some(Instant::now() + AFTER_CLOSED);
         }
     }
 
@@ -136,6 +144,9 @@ impl Asker {
     /// Shows the next question, unless one is shown already.
     fn show_next(&mut self, client: &Arc<Client>, progress: &mut Progress) {
         if self.terminal.is_none() || self.dialog.is_some() || self.reading.is_some() {
+            return;
+        }
+        if self.not_before.is_some() {
             return;
         }
         let Some(question) = self.waiting.pop_front() else {
@@ -187,6 +198,10 @@ impl Asker {
         if let Some((_, reading)) = &mut self.reading {
             return AskerEvent::Read(reading.await.ok());
         }
+        if let Some(at) = self.not_before {
+            tokio::time::sleep_until(at).await;
+            return AskerEvent::Ready;
+        }
         let (Some(terminal), Some(_)) = (&mut self.terminal, &self.dialog) else {
             return std::future::pending().await;
         };
@@ -214,6 +229,10 @@ impl Asker {
             AskerEvent::Quiet => {
                 self.show_again = None;
                 self.show_input_line(progress);
+            }
+            AskerEvent::Ready => {
+                self.not_before = None;
+                self.show_next(client, progress);
             }
             AskerEvent::Line(Ok(line)) => self.line(&line, client, progress),
             AskerEvent::Line(Err(error)) => self.terminal_lost(&error, progress),

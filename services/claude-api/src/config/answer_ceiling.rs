@@ -63,6 +63,11 @@ pub(crate) fn has_rule(list: &[String], tool: &str) -> bool {
         .any(|entry| entry != tool && name(entry) == tool)
 }
 
+/// Returns whether an entry of the list is a rule about some uses of any tool.
+pub(crate) fn has_any_rule(list: &[String]) -> bool {
+    list.iter().any(|entry| entry.contains('('))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -96,16 +96,19 @@ impl Gate {
     }
 
     /// Queues a message of claude-api itself for the CLI, such as the answer to a question, behind
-    /// the lines that are queued already. Has no effect after [`Gate::close`].
+    /// the lines that are queued already. Has no effect after [`Gate::close`], and when the CLI's
+    /// stdin is closed.
     ///
     /// The client's limit of the buffer does not apply. Each message replies to one control request
-    /// of the CLI. A message to a CLI that has left 96 MiB unread is dropped and logged.
+    /// of the CLI. A message to a CLI that has left 96 MiB unread is dropped; the first one is
+    /// logged.
     pub(crate) fn push(&self, message: &serde_json::Value) {
         let mut line = protocol::json::to_vec(message).unwrap_or_default();
         line.push(b'\n');
         self.change(|state, buffer| {
-            if *state != GateState::Closed && !buffer.push(&line) {
-                tracing::warn!("a CLI asks without reading its stdin; a reply to it is dropped");
+            let is_open = *state != GateState::Closed && !self.has_ended();
+            if is_open && buffer.push(&line) {
+                tracing::warn!("a CLI asks without reading its stdin; replies to it are dropped");
             }
         });
     }
@@ -119,6 +122,16 @@ impl Gate {
     /// questions in its present turn.
     pub(crate) fn hold_open(&self, held_open: bool) {
         self.change(|_, buffer| buffer.hold_open(held_open));
+    }
+
+    /// Sets whether a question is open, so that stdin stays open for its answer, also between turns.
+    pub(crate) fn set_asking(&self, is_asking: bool) {
+        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_changed = guard.1.is_asking() != is_asking;
+        drop(guard);
+        if is_changed {
+            self.change(|_, buffer| buffer.set_asking(is_asking));
+        }
     }
 
     /// Changes the state and the buffer under the lock, then wakes all waiting offers and the

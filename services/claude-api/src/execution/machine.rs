@@ -166,6 +166,11 @@ impl Machine {
         self.phase.kill_runner_at()
     }
 
+    /// Returns whether the CLI is being started or runs, and nothing has asked it to end.
+    pub(crate) fn is_underway(&self) -> bool {
+        self.phase.is_underway()
+    }
+
     /// Returns whether the run is over, because the runner has made its last report or has died.
     pub(crate) fn is_finished(&self) -> bool {
         self.phase.is_finished()

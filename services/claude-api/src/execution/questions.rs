@@ -26,6 +26,7 @@ use protocol::question::{
     Answered, ClosedBy, ClosedQuestion, OpenQuestion, Question, QuestionList,
 };
 use serde_json::{Value, json};
+use spool::QuestionLine;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -45,6 +46,9 @@ use table::{AcceptedAnswer, NewQuestion, Table};
 /// The largest input of a prompt that becomes a question, in bytes of JSON (1 MiB). A larger one is
 /// denied without a question: nobody could read it.
 const ASKED_INPUT_BYTES_MAX: usize = 1 << 20;
+
+/// The longest id of a control request that becomes a question, in bytes. The CLI's ids have 36.
+const REQUEST_ID_BYTES_MAX: usize = 1024;
 
 /// The questions of one execution that asks, shared by its task and by the requests of clients.
 ///
@@ -115,7 +119,8 @@ impl Questions {
         at: Timestamp,
         running: Duration,
     ) {
-        let Some(prompt) = request.and_then(|request| Prompt::read(request_id, request)) else {
+        let prompt = request.and_then(|request| Prompt::read(request_id, request));
+        let Some(prompt) = prompt.filter(|_| request_id.len() <= REQUEST_ID_BYTES_MAX) else {
             let message = "cc-bridge answers permission prompts only";
             self.gate.push(&error_response(request_id, message));
             return;
@@ -152,7 +157,7 @@ impl Questions {
             return Err(reason);
         }
         let line = Line::Asked(Box::new(question.clone())).to_json();
-        if let Err(error) = self.entry.append_question_line(&line) {
+        if let Err(error) = self.entry.append_question_line(QuestionLine::Asked, &line) {
             tracing::warn!(
                 execution = %self.entry.id(),
                 %error,
@@ -167,7 +172,9 @@ impl Questions {
             input_is_fixed,
             expires,
         };
-        self.with(|table| table.ask(asked));
+        if !self.with(|table| table.ask(asked)) {
+            return Err("the execution is ending".to_owned());
+        }
         self.counters.asked();
         self.changed.send_replace(());
         Ok(())
@@ -245,9 +252,13 @@ impl Questions {
             answer: Some(answer),
         };
         let entry = self.entry.clone();
-        let written = spool::blocking::run_io(move || entry.append_question_line(&line.to_json()));
+        let written = spool::blocking::run_io(move || {
+            entry.append_question_line(QuestionLine::Closed, &line.to_json())
+        });
         if let Err(error) = written.await {
             self.with(|table| table.abandon_answer(id));
+            // Its timeout counts again.
+            self.changed.send_replace(());
             tracing::warn!(
                 execution = %self.entry.id(),
                 %error,
@@ -266,13 +277,27 @@ impl Questions {
         })
     }
 
+    /// Keeps the CLI's stdin open while a question is open, so that its answer arrives.
+    pub(crate) fn hold_stdin(&self) {
+        let is_asking = self.with(|table| table.for_status().1 > 0);
+        self.gate.set_asking(is_asking);
+    }
+
+    /// Closes the open questions because the execution is being ended, and asks no more. An answer
+    /// that is being written still counts.
+    pub(crate) fn stop(&self, at: Timestamp) {
+        let open = self.with(|table| table.end(at));
+        if open > 0 {
+            self.counters.closed(ClosedBy::End, open);
+            self.changed.send_replace(());
+        }
+    }
+
     /// Closes all open questions at the end of the execution. Waits for an answer that is being
     /// written.
     pub(crate) async fn end(&self, at: Timestamp) {
         let _turn = self.answering.lock().await;
-        let open = self.with(|table| table.end(at));
-        self.counters.closed(ClosedBy::End, open);
-        self.changed.send_replace(());
+        self.stop(at);
     }
 
     /// Returns an open question with its whole input.
@@ -303,7 +328,10 @@ impl Questions {
             closed,
             answer: None,
         };
-        if let Err(error) = self.entry.append_question_line(&line.to_json()) {
+        if let Err(error) = self
+            .entry
+            .append_question_line(QuestionLine::Closed, &line.to_json())
+        {
             tracing::warn!(
                 execution = %self.entry.id(),
                 %error,

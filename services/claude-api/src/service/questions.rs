@@ -74,7 +74,8 @@ impl Service {
             }
             FoundExecution::Ended(_) => {
                 let ended_at = self.ended_at(view).await?;
-                read(view, move |lines| ended_list(lines, ended_at)).await
+                self.read_questions(view, move |lines| ended_list(lines, ended_at))
+                    .await
             }
         }
     }
@@ -99,7 +100,9 @@ impl Service {
             });
         }
         let known = questions.and_then(|questions| questions.closed(id));
-        let recorded = read(view, move |lines| Recorded::read(lines, id)).await?;
+        let recorded = self
+            .read_questions(view, move |lines| Recorded::read(lines, id))
+            .await?;
         let question = recorded.question.ok_or_else(|| unknown(id))?;
         let closed = match (known.or(recorded.closed), view) {
             (Some(closed), _) => closed,
@@ -158,6 +161,7 @@ impl Service {
             question = %id,
             decision,
             principal,
+            client = caller.name(),
             "a question was answered"
         );
         Ok(answered)
@@ -171,7 +175,9 @@ impl Service {
         id: Uuid,
         answer: &Answer,
     ) -> Result<Result<Answered, AnswerRefusal>, Problem> {
-        let recorded = read(view, move |lines| Recorded::read(lines, id)).await?;
+        let recorded = self
+            .read_questions(view, move |lines| Recorded::read(lines, id))
+            .await?;
         if let Some(answered) = recorded.repeat(answer) {
             return Ok(Ok(answered));
         }
@@ -185,32 +191,37 @@ impl Service {
         Ok(Err(AnswerRefusal::Closed(closed)))
     }
 
+    /// Reads the lines about the questions of an execution, on a thread that may block.
+    async fn read_questions<T: Send + 'static>(
+        &self,
+        view: &FoundExecution,
+        read: impl FnOnce(Box<dyn BufRead>) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        // Closed never; an error would only mean that nothing bounds this read.
+        let permit = self.question_reads.acquire().await;
+        let entry = view.entry().clone();
+        let id = ExecutionId::from(entry.id());
+        let result = spool::blocking::run_io(move || read(entry.questions()?)).await;
+        drop(permit);
+        match result {
+            Ok(result) => Ok(result),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(deleted(id)),
+            Err(error) => {
+                tracing::error!(
+                    execution = %id,
+                    %error,
+                    "could not read the questions of an execution; the request fails"
+                );
+                let detail = "the questions cannot be read; the log of claude-api says why";
+                Err(Problem::new(ProblemType::Internal, detail))
+            }
+        }
+    }
+
     /// Returns when an execution ended.
     async fn ended_at(self: &Arc<Self>, view: &FoundExecution) -> Result<Timestamp, Problem> {
         let ended_at = self.whole_status(view).await?.ended_at;
         Ok(ended_at.unwrap_or_default())
-    }
-}
-
-/// Reads the lines about the questions of an execution, on a thread that may block.
-async fn read<T: Send + 'static>(
-    view: &FoundExecution,
-    read: impl FnOnce(Box<dyn BufRead>) -> io::Result<T> + Send + 'static,
-) -> Result<T, Problem> {
-    let entry = view.entry().clone();
-    let id = ExecutionId::from(entry.id());
-    match spool::blocking::run_io(move || read(entry.questions()?)).await {
-        Ok(result) => Ok(result),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(deleted(id)),
-        Err(error) => {
-            tracing::error!(
-                execution = %id,
-                %error,
-                "could not read the questions of an execution; the request fails"
-            );
-            let detail = "the questions cannot be read; the log of claude-api says why";
-            Err(Problem::new(ProblemType::Internal, detail))
-        }
     }
 }
 

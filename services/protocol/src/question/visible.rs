@@ -32,7 +32,8 @@ fn is_hidden(c: char) -> bool {
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+            | '\u{2800}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ mod tests {
             ("a\nccb: b\t\r", "a\\nccb: b\\t\\r"),
             ("\u{202e}txt\u{200b}\u{feff}", "\\u202etxt\\u200b\\ufeff"),
             ("\u{e0041}", "\\udb40\\udc41"),
+            ("\u{2800}\u{1d173}", "\\u2800\\ud834\\udd73"),
             ("\u{e4}\u{20ac}\u{1f600}", "\u{e4}\u{20ac}\u{1f600}"),
         ] {
             assert_eq!(visible(text), shown);

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead};
 
 use super::Entry;
+use crate::QuestionLine;
 
 impl Entry {
     /// Appends a line about a question, and waits until it is on disk. `line` has no line feed.
@@ -11,15 +12,15 @@ impl Entry {
     /// Calls for one execution run one at a time; a deletion waits for them. Blocks the thread.
     ///
     /// # Errors
-    /// `InvalidInput` if the questions are longer than [`crate::QUESTIONS_BYTES_MAX`], `NotFound`
-    /// if the execution was deleted, or the error of the operating system. The line may then
-    /// survive a power cut or not.
-    pub fn append_question_line(&self, line: &[u8]) -> io::Result<()> {
+    /// `InvalidInput` if the questions are longer than `kind` allows, `NotFound` if the execution
+    /// was deleted, or the error of the operating system. The line may then survive a power cut or
+    /// not.
+    pub fn append_question_line(&self, kind: QuestionLine, line: &[u8]) -> io::Result<()> {
         let store = &self.inner.store;
         // A deletion of the execution has either finished before the write, or begins after it.
         let _busy = store.hold(self.id());
         self.ensure_not_deleted()?;
-        store.append_question_line(self.id(), line)
+        store.append_question_line(self.id(), kind, line)
     }
 
     /// Returns a reader of the lines about questions, in the order in which they were written. A
@@ -39,6 +40,7 @@ mod tests {
 
     use uuid::Uuid;
 
+    use crate::QuestionLine::{Asked, Closed};
     use crate::{Owner, QUESTIONS_BYTES_MAX, Spool, SpoolLimits};
 
     fn entry(dir: &std::path::Path) -> crate::Entry {
@@ -67,19 +69,40 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let entry = entry(dir.path());
         assert_eq!(read(&entry), b"");
-        entry.append_question_line(b"{\"asked\":1}").unwrap();
-        entry.append_question_line(b"{\"closed\":1}").unwrap();
+        entry.append_question_line(Asked, b"{\"asked\":1}").unwrap();
+        entry
+            .append_question_line(Closed, b"{\"closed\":1}")
+            .unwrap();
         assert_eq!(read(&entry), b"{\"asked\":1}\n{\"closed\":1}\n");
     }
 
     #[test]
-    fn questions_beyond_their_limit_are_refused_and_change_nothing() {
+    fn questions_beyond_their_limit_are_refused_and_can_still_be_denied() {
         let dir = tempfile::tempdir().unwrap();
         let entry = entry(dir.path());
-        entry.append_question_line(b"{}").unwrap();
-        let long = vec![b'x'; QUESTIONS_BYTES_MAX as usize];
-        let error = entry.append_question_line(&long).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
-        assert_eq!(read(&entry), b"{}\n");
+        let half = vec![b'x'; QUESTIONS_BYTES_MAX as usize / 2 - 10];
+        entry.append_question_line(Asked, &half).unwrap();
+        let refused = |kind, line: &[u8]| {
+            let error = entry.append_question_line(kind, line).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        };
+        refused(Asked, b"a question");
+        let answers = vec![b'x'; QUESTIONS_BYTES_MAX as usize / 2 - (4 << 20)];
+        entry.append_question_line(Closed, &answers).unwrap();
+        refused(Closed, &[b'x'; 2000]);
+        entry.append_question_line(Closed, b"denied").unwrap();
+        assert!(read(&entry).ends_with(b"x\ndenied\n"));
+    }
+
+    #[test]
+    fn a_torn_line_does_not_damage_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = entry(dir.path());
+        let file = dir
+            .path()
+            .join(format!("executions/{}/questions", entry.id()));
+        std::fs::write(&file, b"{\"ask").unwrap();
+        entry.append_question_line(Closed, b"{}").unwrap();
+        assert_eq!(read(&entry), b"{\"ask\n{}\n");
     }
 }

@@ -80,6 +80,26 @@ async fn a_cancel_closes_the_question_and_ends_the_cli() {
     stack.assert_nothing_left(&execution).await;
 }
 
+/// A tool must not be allowed any more while the processes of a cancelled execution still end.
+#[tokio::test]
+async fn a_cancel_closes_the_question_before_a_cli_that_ignores_it_is_gone() {
+    let stack = stack(&["--kill-ms=5000"]).await;
+    let http = stack.http();
+    let prompt = "@ignore-term\n@ask Bash {\"command\":\"rm x\"}\n@say after";
+    let execution = start(&http, prompt, json!({})).await;
+    let open = question(&http, &execution).await;
+    send(&http, Method::POST, &path(&execution, "/cancel"), "").await;
+    let status = until(&http, &execution, "closed", |status| {
+        status["questionsOpen"] == 0
+    })
+    .await;
+    assert_eq!(status["state"], "running", "the CLI ignores the signal");
+    let late = answer(&http, &execution, &open, json!({"decision": "allow"})).await;
+    assert_problem(&late, 409, "wrong-state", "an answer after the cancel");
+    assert_eq!(late.2["closedBy"], "end");
+    assert_eq!(ended(&http, &execution).await["state"], "cancelled");
+}
+
 #[tokio::test]
 async fn an_answer_to_a_paused_execution_takes_effect_on_resume() {
     let stack = stack(&[]).await;

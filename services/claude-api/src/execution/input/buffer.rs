@@ -102,6 +102,10 @@ pub(super) struct Buffer {
     /// Whether stdin stays open after the last line, because the CLI may still ask in its present
     /// turn.
     held_open: bool,
+    /// Whether a question is open, whose answer must still reach the CLI.
+    is_asking: bool,
+    /// Whether a line of claude-api itself was dropped.
+    has_dropped: bool,
 }
 
 impl Buffer {
@@ -117,6 +121,8 @@ impl Buffer {
             ended: false,
             asks: false,
             held_open: false,
+            is_asking: false,
+            has_dropped: false,
         }
     }
 
@@ -185,14 +191,24 @@ impl Buffer {
     }
 
     /// Appends a line of claude-api itself, with its line feed. It does not wait for room, because
-    /// the CLI waits for this line. The line stands between two lines of clients. Returns false if
-    /// there are [`UNREAD_BYTES_MAX`] already; the line is then dropped.
+    /// the CLI waits for this line. The line stands between two lines of clients. It is dropped if
+    /// [`UNREAD_BYTES_MAX`] are there already. Returns whether this is the first dropped line.
     pub(super) fn push(&mut self, line: &[u8]) -> bool {
-        let has_room = self.ready.len() + self.writing < UNREAD_BYTES_MAX;
-        if has_room {
+        if self.ready.len() + self.writing < UNREAD_BYTES_MAX {
             self.ready.extend_from_slice(line);
+            return false;
         }
-        has_room
+        !std::mem::replace(&mut self.has_dropped, true)
+    }
+
+    /// Returns whether a question is open.
+    pub(super) fn is_asking(&self) -> bool {
+        self.is_asking
+    }
+
+    /// Sets whether a question is open. Stdin then stays open, also between turns.
+    pub(super) fn set_asking(&mut self, is_asking: bool) {
+        self.is_asking = is_asking;
     }
 
     /// Ends the input of clients: no line of a client is accepted any more.
@@ -270,7 +286,7 @@ impl Buffer {
             self.writing = lines.len();
             return Next::Lines(lines);
         }
-        if self.ended && !self.held_open {
+        if self.ended && !self.held_open && !self.is_asking {
             Next::End
         } else {
             Next::Wait
@@ -317,15 +333,35 @@ mod tests {
     }
 
     #[test]
+    fn an_open_question_keeps_stdin_open_between_turns() {
+        let mut buffer = Buffer::new(10_000);
+        buffer.end();
+        buffer.hold_open(true);
+        buffer.set_asking(true);
+        buffer.hold_open(false);
+        assert_eq!(buffer.next(), Next::Wait);
+        buffer.push(b"the answer\n");
+        buffer.set_asking(false);
+        assert_eq!(buffer.next(), Next::Lines(b"the answer\n".to_vec()));
+        buffer.note_written();
+        assert_eq!(buffer.next(), Next::End);
+    }
+
+    #[test]
     fn replies_to_a_cli_that_reads_nothing_are_bounded() {
         let mut buffer = Buffer::new(10_000);
         let reply = vec![b'x'; 1 << 20];
-        let pushed = (0..200).filter(|_| buffer.push(&reply)).count();
-        assert_eq!(pushed, UNREAD_BYTES_MAX >> 20);
-        assert!(matches!(buffer.next(), Next::Lines(_)));
-        assert!(!buffer.push(&reply), "the lines being written count");
+        let reported: Vec<_> = (0..200).filter(|_| buffer.push(&reply)).collect();
+        assert_eq!(reported, [UNREAD_BYTES_MAX >> 20], "it is reported once");
+        let Next::Lines(lines) = buffer.next() else {
+            panic!("there are lines");
+        };
+        assert_eq!(lines.len(), UNREAD_BYTES_MAX);
+        buffer.push(&reply);
+        assert_eq!(buffer.next(), Next::Wait, "the lines being written count");
         buffer.note_written();
-        assert!(buffer.push(&reply));
+        buffer.push(&reply);
+        assert_eq!(buffer.next(), Next::Lines(reply));
     }
 
     #[test]

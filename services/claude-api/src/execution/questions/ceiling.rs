@@ -3,11 +3,14 @@
 //! The CLI's own rules do not hold alone: an answer that allows a prompt overrides
 //! `--disallowedTools=Bash(rm:*)` if its `updatedInput` has another command, and suggested updates
 //! of the permissions can turn on a wider mode. So each prompt and each answer is checked here.
+//!
+//! A rule of the CLI can be about another tool than it names: `Edit(//etc/**)` is about every tool
+//! that writes files. So any rule among the disallowed tools fixes the input of every tool.
 
 use protocol::question::QuestionKind;
 
 use super::prompt::{Prompt, Rule};
-use crate::config::{AnswerCeiling, has_rule, has_tool};
+use crate::config::{AnswerCeiling, has_any_rule, has_rule, has_tool};
 
 /// The verdict about a permission prompt: a person may be asked, or it is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub(crate) enum PromptVerdict {
 impl AnswerCeiling {
     /// Decides whether a person may be asked about a prompt.
     pub(crate) fn judge(&self, prompt: &Prompt) -> PromptVerdict {
+        let tool = prompt.tool.as_str();
+        if has_tool(&self.denied, tool) {
+            return PromptVerdict::Deny(format!("{tool} is disallowed for this execution"));
+        }
         match prompt.kind {
             QuestionKind::Choice => {
                 return PromptVerdict::Ask {
@@ -41,10 +48,6 @@ impl AnswerCeiling {
             }
             QuestionKind::Permission => {}
         }
-        let tool = prompt.tool.as_str();
-        if has_tool(&self.denied, tool) {
-            return PromptVerdict::Deny(format!("{tool} is disallowed for this execution"));
-        }
         if tool == "EnterPlanMode" {
             return PromptVerdict::Ask {
                 input_is_fixed: true,
@@ -58,19 +61,23 @@ impl AnswerCeiling {
             };
             return PromptVerdict::Deny(reason);
         }
-        let input_is_fixed = has_rule(&self.tools, tool) || has_rule(&self.denied, tool);
+        let input_is_fixed = has_rule(&self.tools, tool) || has_any_rule(&self.denied);
         PromptVerdict::Ask { input_is_fixed }
     }
 
     /// Returns the suggested rules that an answer may remember: those of a tool that the ceiling
-    /// allows wholly, and that no rule denies in part.
+    /// allows wholly. None if a rule denies some uses of any tool. The name of a tool has no `*`,
+    /// which would stand for several.
     pub(crate) fn rememberable(&self, prompt: &Prompt) -> Vec<Rule> {
         let within = |rule: &&Rule| {
             let tool = rule.tool.as_str();
             (has_tool(&self.tools, tool) || has_tool(&self.tools, "*"))
                 && !has_tool(&self.denied, tool)
-                && !has_rule(&self.denied, tool)
+                && !tool.contains('*')
         };
+        if has_any_rule(&self.denied) {
+            return Vec::new();
+        }
         prompt.suggestions.iter().filter(within).cloned().collect()
     }
 }
@@ -116,6 +123,9 @@ mod tests {
         assert_eq!(judge(&["*"], &[], "Bash"), free);
         assert_eq!(judge(&["*"], &["Bash(rm:*)"], "Bash"), fixed);
         assert_eq!(judge(&["Bash", "Bash(ls)"], &[], "Bash"), fixed);
+        // A rule about Edit is about every tool that writes.
+        assert_eq!(judge(&["*"], &["Edit(//etc/**)"], "Write"), fixed);
+        assert_eq!(judge(&["*"], &["Edit(//etc/**)"], "Bash"), fixed);
         for (tools, denied, tool) in [
             (&["Edit"][..], &[][..], "Bash"),
             (&["Bash(ls)"], &[], "Bash"),
@@ -124,6 +134,8 @@ mod tests {
             (&["Bash"], &[], "mcp__x__y"),
             (&[], &[], "Read"),
             (&[], &["EnterPlanMode"], "EnterPlanMode"),
+            (&["*"], &["ExitPlanMode"], "ExitPlanMode"),
+            (&["*"], &["AskUserQuestion"], "AskUserQuestion"),
         ] {
             let judged = judge(tools, denied, tool);
             assert!(
@@ -159,7 +171,7 @@ mod tests {
         };
         assert_eq!(entries(&["Bash"], &[]), ["Bash(x)"]);
         assert_eq!(entries(&["*"], &["Write"]), ["Bash(x)"]);
-        assert_eq!(entries(&["*"], &["Bash(rm:*)"]), ["Write"]);
+        assert!(entries(&["*"], &["Bash(rm:*)"]).is_empty());
         assert!(entries(&["Bash(x)"], &[]).is_empty());
     }
 }

@@ -66,7 +66,10 @@ impl Prompt {
             let text = request.get(name)?.as_str()?;
             Some(cut(text, bytes).to_owned()).filter(|text| !text.is_empty())
         };
-        let tool = request.get("tool_name")?.as_str()?.to_owned();
+        let tool = request.get("tool_name")?.as_str()?;
+        let tool = Some(tool)
+            .filter(|tool| tool.len() <= NAME_BYTES_MAX)?
+            .to_owned();
         let kind = match tool.as_str() {
             "AskUserQuestion" => QuestionKind::Choice,
             "ExitPlanMode" => QuestionKind::Plan,

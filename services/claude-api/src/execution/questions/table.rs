@@ -128,10 +128,10 @@ impl Table {
         None
     }
 
-    /// Adds an open question, unless the execution has ended meanwhile.
-    pub(super) fn ask(&mut self, asked: NewQuestion) {
+    /// Adds an open question. Returns false if the execution has ended meanwhile.
+    pub(super) fn ask(&mut self, asked: NewQuestion) -> bool {
         if self.has_ended {
-            return;
+            return false;
         }
         let NewQuestion {
             question,
@@ -149,6 +149,7 @@ impl Table {
             expires,
             is_answering: false,
         });
+        true
     }
 
     /// Checks an answer to an open question, which then is `answering` until
@@ -252,13 +253,14 @@ impl Table {
         }
     }
 
-    /// Closes all open questions, because the execution has ended. No question is being answered
-    /// now, and none can be asked afterwards. Returns how many were open.
+    /// Closes the open questions, because the execution ends, except those that are being answered.
+    /// None can be asked afterwards. Returns how many it closed.
     pub(super) fn end(&mut self, at: Timestamp) -> u64 {
         self.has_ended = true;
         let ids: Vec<_> = self
             .open
             .iter()
+            .filter(|open| !open.is_answering)
             .map(|open| open.question.question_id)
             .collect();
         for id in &ids {

@@ -32,9 +32,18 @@ impl Running<'_> {
             }
             // The turn continues, or another one begins.
             Fact::Init { .. } => self.hold_stdin_open(true),
-            Fact::Result(_) => self.hold_stdin_open(false),
+            Fact::Result(_) => self.turn_ended(),
             _ => {}
         }
+    }
+
+    /// Lets stdin end after the last turn, unless a question is open: a sub-agent in the background
+    /// asks also between turns.
+    fn turn_ended(&self) {
+        if let Some(questions) = &self.owner.questions {
+            questions.hold_stdin();
+        }
+        self.hold_stdin_open(false);
     }
 
     /// Sets whether stdin stays open after the last line, for answers to later questions.
@@ -71,6 +80,11 @@ impl Running<'_> {
             let in_place = &self.owner.engine.in_place;
             in_place.run(|| questions.expire(running, at));
         }
+        if !self.machine.is_underway() {
+            // Nothing may be allowed any more, also while the processes still end.
+            questions.stop(self.owner.times.now());
+        }
+        questions.hold_stdin();
         let was_waiting_for_person = self.machine.is_waiting_for_person();
         let (open, count) = questions.for_status();
         self.machine.questions(open, count, now);
