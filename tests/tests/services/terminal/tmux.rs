@@ -29,12 +29,15 @@ impl Tmux {
             folder,
         };
         let path = |name| tmux.folder.path().join(name).display().to_string();
-        // The program starts when everything that it writes is recorded.
+        // The program starts when everything that it writes is recorded. The shell has a trap for
+        // Ctrl-C, so that it survives its child. It writes the exit code, because tmux may lose it.
         let command = format!(
-            "until test -e '{}'; do sleep 0.05; done; exec '{}' {words} <'{}'",
+            "until test -e '{}'; do sleep 0.05; done; trap : INT; '{}' {words} <'{}'; \
+             echo $? >'{}'",
             path("go"),
             binary("ccb").display(),
             path("stdin"),
+            path("code"),
         );
         let settings = "start-server ; set -g remain-on-exit on ; set -g status off ; \
                         set -g history-limit 50000 ; new-session -d -x 80 -y 24";
@@ -137,10 +140,11 @@ impl Tmux {
 
     /// Waits for the end of the program. Returns its exit code.
     pub(super) async fn exit_code(&self) -> i32 {
+        let path = self.folder.path().join("code");
         let code = || {
-            let state = self.run(&["display", "-p", "#{pane_dead} #{pane_dead_status}"]);
-            let code = state.trim().strip_prefix("1 ")?;
-            Some(code.parse().expect("an exit code"))
+            let code = std::fs::read_to_string(&path).ok()?;
+            // The file exists before its line is complete.
+            Some(code.strip_suffix('\n')?.parse().expect("an exit code"))
         };
         eventually("the end of ccb", PATIENCE, code).await
     }
