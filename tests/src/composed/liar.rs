@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 
 use futures::{SinkExt, StreamExt};
+use jiff::{SignedDuration, Timestamp};
 use protocol::message::Capabilities;
+use protocol::{ExecutionId, State, Status};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -90,40 +92,37 @@ fn notification(method: &str, params: Value) -> Value {
 }
 
 fn answer(request: &Value, lie: &Lie) -> Vec<Value> {
-    let id = uuid::Uuid::new_v4().to_string();
-    let conversation = lie.conversation.as_ref().unwrap_or(&id);
-    let status = |state: &str, bytes: usize| {
-        let done = state == "completed";
-        let crc32 = done.then(|| format!("{:08x}", crc32fast::hash(lie.answer.as_bytes())));
-        json!({
-            "executionId": id, "state": state, "reason": null, "error": null,
-            "exitCode": if done { json!(0) } else { Value::Null }, "outputBytes": bytes,
-            "keptFrom": 0,
-            "crc32": crc32, "sha256": null, "createdAt": "2026-01-01T00:00:00Z",
-            "startedAt": "2026-01-01T00:00:00Z",
-            "endedAt": if done { json!("2026-01-01T00:00:01Z") } else { Value::Null },
-            "durationMs": 1000,
-            "queuePosition": null, "activity": null, "stalled": false, "principal": null,
-            "workspace": "default",
-            "lane": "liar",
-            "conversation": conversation, "continues": null, "continuedBy": null, "notBefore": null,
-            "model": "a-model", "usage": null, "costUsd": null, "permissionDenials": [],
-            "restarts": 0,
-            "noiseLines": 0, "warnings": [], "stderrTail": "", "metadata": {}, "webhook": null,
-        })
+    let id = ExecutionId::random();
+    // Made from the type of the services, so that a lie has every field that the protocol demands.
+    let status = |state: State| {
+        let is_done = state == State::Completed;
+        let began = Timestamp::UNIX_EPOCH;
+        let mut status = Status::queued(id, began, "default".to_owned());
+        status.state = state;
+        status.exit_code = is_done.then_some(0);
+        status.output_bytes = if is_done { lie.answer.len() as u64 } else { 0 };
+        status.crc32 = is_done.then(|| format!("{:08x}", crc32fast::hash(lie.answer.as_bytes())));
+        status.started_at = Some(began);
+        status.ended_at = is_done.then_some(began + SignedDuration::from_secs(1));
+        status.duration_ms = Some(1000);
+        status.lane = Some("liar".to_owned());
+        let conversation = lie.conversation.clone();
+        status.conversation = Some(conversation.unwrap_or_else(|| id.to_string()));
+        status.model = Some("a-model".to_owned());
+        serde_json::to_value(status).expect("a status is JSON")
     };
-    let update = |state: &str, bytes| {
-        let mut params = status(state, bytes);
-        params["status"] = state.to_uppercase().into();
+    let update = |state: State| {
+        let mut params = status(state);
+        params["status"] = state.as_str().to_uppercase().into();
         params["elapsedMs"] = 1000.into();
         notification("statusUpdate", params)
     };
     let output = json!({"executionId": id, "type": "stdout", "offset": 0, "content": lie.answer});
     vec![
-        json!({"jsonrpc": "2.0", "id": request["id"], "result": status("running", 0)}),
-        update("running", 0),
+        json!({"jsonrpc": "2.0", "id": request["id"], "result": status(State::Running)}),
+        update(State::Running),
         notification("output", output),
-        update("completed", lie.answer.len()),
+        update(State::Completed),
     ]
 }
 

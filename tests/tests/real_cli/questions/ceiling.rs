@@ -159,6 +159,43 @@ async fn no_answer_allows_another_input_or_a_wider_rule_than_the_operator() {
     .await;
 }
 
+/// The CLI applies a rule such as `Edit(...)` to each tool that writes files.
+#[tokio::test]
+async fn a_rule_about_files_holds_for_every_tool_that_writes() {
+    let denied = [("CLAUDE_API_DISALLOWED_TOOLS", "Edit(broken)")];
+    let world = world("Bash,Edit,NotebookEdit,Write", &denied).await;
+    let other = |input: Value| vec![json!({"decision": "allow", "updatedInput": input}), deny()];
+    no_attempt_creates_the_file(
+        world,
+        vec![
+            attempt(
+                "another path of Write",
+                "@tool Write {\"file_path\":\"fine\",\"content\":\"x\"}",
+                other(json!({"file_path": "broken", "content": "x"})),
+            ),
+            attempt(
+                "another path of NotebookEdit",
+                "@tool NotebookEdit {\"notebook_path\":\"fine.ipynb\",\"new_source\":\"x\"}",
+                other(json!({"notebook_path": "broken", "new_source": "x"})),
+            ),
+            attempt(
+                "another command",
+                "@bash ls > fine",
+                other(json!({"command": "touch broken"})),
+            ),
+            attempt(
+                "the rule of another file remembered",
+                "@bash ls > fine",
+                vec![
+                    json!({"decision": "allow", "remember": ["Bash(touch:*)"]}),
+                    deny(),
+                ],
+            ),
+        ],
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_ceiling_with_a_rule_allows_nothing_else() {
     let world = world("Bash(git status)", &[]).await;
