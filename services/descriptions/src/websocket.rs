@@ -19,7 +19,6 @@ pub mod notifications;
 mod requests;
 
 pub use answers::close_codes;
-pub(crate) use requests::both_continue;
 
 use protocol::PROTOCOL_VERSION;
 use protocol::message::Request;

@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 use super::questions;
 use crate::names::{one_of, word};
 use crate::schema::{Object, count, described, exactly, list, or_null, reference, text, time};
-use crate::shared::{body_fields, expires_seconds, limits, prompt, share_role};
-use crate::websocket::both_continue;
+use crate::shared::{body_fields, contradictions, expires_seconds, limits, prompt, share_role};
 
 /// Returns the schemas of bodies and answers, by name.
 pub(super) fn schemas() -> Map<String, Value> {
@@ -37,7 +36,7 @@ fn body() -> Value {
         when all fields but `lane` are.";
     let object = Object::new(text).closed().field("prompt", prompt());
     let mut schema = body_fields(object).build();
-    schema["not"] = both_continue();
+    schema["not"] = contradictions();
     schema
 }
 

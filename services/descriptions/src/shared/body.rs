@@ -56,6 +56,31 @@ pub(crate) fn body_fields(object: Object) -> Object {
         )
 }
 
+/// Returns the schema of a body whose fields contradict each other.
+pub(crate) fn contradictions() -> Value {
+    let both_continue = json!({
+        "required": ["conversation", "continues"],
+        "properties": {
+            "conversation": { "type": "string" }, "continues": { "type": "string" },
+        },
+    });
+    let timeout_without_questions = json!({
+        "required": ["questionTimeoutSeconds"],
+        "properties": {
+            "questionTimeoutSeconds": { "type": "number" },
+            "permissionPrompts": { "not": { "const": PermissionPrompts::Ask } },
+        },
+    });
+    let questions_in_a_mode_without = json!({
+        "required": ["permissionPrompts", "permissionMode"],
+        "properties": {
+            "permissionPrompts": { "const": PermissionPrompts::Ask },
+            "permissionMode": { "enum": ["dontAsk", "bypassPermissions"] },
+        },
+    });
+    json!({ "anyOf": [both_continue, timeout_without_questions, questions_in_a_mode_without] })
+}
+
 /// Adds the fields whose values are words of a fixed set.
 fn modes(object: Object) -> Object {
     object

@@ -11,7 +11,9 @@ use crate::names::word;
 use crate::schema::{
     Object, count, described, exactly, flag, range, reference, text, with_default,
 };
-use crate::shared::{answer_fields, body_fields, expires_seconds, prompt, question_id, share_role};
+use crate::shared::{
+    answer_fields, body_fields, contradictions, expires_seconds, prompt, question_id, share_role,
+};
 
 /// Returns the schemas of all requests, by name.
 pub(super) fn schemas() -> Map<String, Value> {
@@ -154,18 +156,8 @@ fn execute() -> Value {
         })
     };
     schema["oneOf"] = json!([one("prompt", "command"), one("command", "prompt")]);
-    schema["not"] = both_continue();
+    schema["not"] = contradictions();
     schema
-}
-
-/// Returns the schema of a body that names both a conversation and an execution to continue.
-pub(crate) fn both_continue() -> Value {
-    json!({
-        "required": ["conversation", "continues"],
-        "properties": {
-            "conversation": { "type": "string" }, "continues": { "type": "string" },
-        },
-    })
 }
 
 /// Returns the description of a method.
