@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::layout::LEFT_OUT;
 
 /// Fields of a status that are shown only where the whole status is.
-const ONLY_WHOLE: [&str; 18] = [
+const ONLY_WHOLE: [&str; 19] = [
     "sha256",
     "createdAt",
     "startedAt",
@@ -24,10 +24,11 @@ const ONLY_WHOLE: [&str; 18] = [
     "stderrTail",
     "metadata",
     "permissionDenials",
+    "questionsOpen",
     "warnings",
 ];
 /// Fields of a status that are left out where they are null, false, 0 or empty.
-const LEFT_OUT_IF_EMPTY: [&str; 12] = [
+const LEFT_OUT_IF_EMPTY: [&str; 13] = [
     "reason",
     "error",
     "exitCode",
@@ -39,6 +40,7 @@ const LEFT_OUT_IF_EMPTY: [&str; 12] = [
     "continues",
     "continuedBy",
     "notBefore",
+    "questions",
     "webhook",
 ];
 /// The most characters of a text; a longer one is cut.
