@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The lines of clients are bounded. A line of claude-api itself always has room, because the CLI
-//! waits for it. The bound is the number of the CLI's prompts: see [`Gate::push`].
+//! waits for it. At most 96 MiB may be unread: see `Gate::push`.
 //!
 //! No input is accepted before the execution runs, because accepted bytes are only in memory while
 //! a queued execution survives a restart of this process. A paused execution accepts as much as its
@@ -87,7 +87,7 @@ impl Gate {
     }
 
     /// Creates the input queue of an execution that takes no input of clients but may ask
-    /// questions. Only claude-api writes to it ([`Gate::push`]).
+    /// questions. Only claude-api writes to it (`Gate::push`).
     #[must_use]
     pub fn for_answers(rules: Rules) -> Self {
         let gate = Self::new(0, rules, Duration::ZERO);

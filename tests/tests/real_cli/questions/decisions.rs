@@ -41,7 +41,16 @@ async fn a_remembered_rule_holds_until_the_end_of_the_execution() {
     let prompt = "@bash touch made\n@bash touch made\n@bash touch other";
     let execution = start(&http, prompt, &json!({})).await;
     let first = question(&http, &execution).await.expect("a question");
-    let remember = json!({"decision": "allow", "remember": ["Bash(touch made)"]});
+    let list = format!("/v1/executions/{execution}/questions");
+    let (_, list) = http.get(&list).await.expect("an answer");
+    // The CLI chooses the form of the rule.
+    let rule = list["open"][0]["suggestions"][0].clone();
+    assert!(
+        rule.as_str()
+            .is_some_and(|rule| rule.starts_with("Bash(touch made")),
+        "{list}"
+    );
+    let remember = json!({"decision": "allow", "remember": [rule]});
     let (code, answered) = answer(&http, &execution, &first, &remember).await;
     assert_eq!(code, 200, "{answered}");
     // The second use is not asked about, the third is.
