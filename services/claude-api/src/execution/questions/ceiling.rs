@@ -55,7 +55,7 @@ impl AnswerCeiling {
         }
         if !(has_tool(&self.tools, tool) || has_tool(&self.tools, "*")) {
             let reason = if has_rule(&self.tools, tool) {
-                format!("the operator allows only some uses of {tool}, and this is not one of them")
+                format!("the operator allows only some uses of {tool}, about which nobody is asked")
             } else {
                 format!("the operator does not allow {tool}")
             };
