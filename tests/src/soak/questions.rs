@@ -295,7 +295,8 @@ impl Questions {
             if end == Some("timeout") || end.is_none() && dialogue.has_timeout() {
                 all.push(Outcome::TIMEOUT);
             }
-            if known.is_none() && ask.is_late {
+            // Nobody is asked either once the execution is being ended, by a cancel for example.
+            if known.is_none() {
                 all.extend(Outcome::UNASKED);
             }
             // The CLI may read an interrupt before the answer that was confirmed.
