@@ -124,13 +124,14 @@ impl Gate {
         self.change(|_, buffer| buffer.hold_open(held_open));
     }
 
-    /// Sets whether a question is open, so that stdin stays open for its answer, also between turns.
+    /// Sets whether a question is open, so that stdin stays open for its answer, also between
+    /// turns. Wakes the writer only if that changes, because every step of an execution calls this.
     pub(crate) fn set_asking(&self, is_asking: bool) {
-        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_changed = guard.1.is_asking() != is_asking;
+        let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_changed = guard.1.set_asking(is_asking);
         drop(guard);
-        if is_changed {
-            self.change(|_, buffer| buffer.set_asking(is_asking));
+        if has_changed {
+            self.changed.send_replace(());
         }
     }
 

@@ -208,8 +208,8 @@ impl Questions {
     }
 
     /// Answers a question. When this returns, the answer is on disk, and the CLI gets it as soon as
-    /// it reads its stdin. The work completes even if the caller is dropped, and drops `charge`, the
-    /// client's charge for the memory of the answer, at its end.
+    /// it reads its stdin. The work completes even if the caller is dropped. At its end it drops
+    /// `charge`, the client's charge for the memory of the answer.
     ///
     /// # Errors
     /// See [`AnswerRefusal`]. The question stays open unless it was closed before.
@@ -266,9 +266,10 @@ impl Questions {
             );
             return Err(AnswerRefusal::Unwritable);
         }
+        // Before the question is closed: stdin may end when no question is open.
+        self.respond(&request_id, &response);
         self.with(|table| table.finish_answer(closed));
         self.counters.closed(ClosedBy::Answer, 1);
-        self.respond(&request_id, &response);
         self.changed.send_replace(());
         Ok(Answered {
             question_id: id,
@@ -279,7 +280,7 @@ impl Questions {
 
     /// Keeps the CLI's stdin open while a question is open, so that its answer arrives.
     pub(crate) fn hold_stdin(&self) {
-        let is_asking = self.with(|table| table.for_status().1 > 0);
+        let is_asking = self.with(|table| table.is_asking());
         self.gate.set_asking(is_asking);
     }
 

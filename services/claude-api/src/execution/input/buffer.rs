@@ -201,14 +201,10 @@ impl Buffer {
         !std::mem::replace(&mut self.has_dropped, true)
     }
 
-    /// Returns whether a question is open.
-    pub(super) fn is_asking(&self) -> bool {
-        self.is_asking
-    }
-
-    /// Sets whether a question is open. Stdin then stays open, also between turns.
-    pub(super) fn set_asking(&mut self, is_asking: bool) {
-        self.is_asking = is_asking;
+    /// Sets whether a question is open. Stdin then stays open, also between turns. Returns whether
+    /// that changed.
+    pub(super) fn set_asking(&mut self, is_asking: bool) -> bool {
+        std::mem::replace(&mut self.is_asking, is_asking) != is_asking
     }
 
     /// Ends the input of clients: no line of a client is accepted any more.

@@ -303,6 +303,11 @@ impl Table {
             .cloned()
     }
 
+    /// Returns whether a question is open or being answered.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Returns an open question with its whole input.
     pub(super) fn find(&self, id: Uuid) -> Option<Question> {
         let open = self
