@@ -1,6 +1,7 @@
 //! HTTP calls of the clients of a principal. Every answer and every header is searched for what
 //! belongs to another principal.
 
+use http::header::{CONNECTION, DATE};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::http::read_output;
 pub(super) struct Answer {
     /// The status code.
     pub(super) code: u16,
-    /// The headers that do not depend on the time, sorted, a line each.
+    /// The headers that do not depend on the time or the connection, sorted, a line each.
     pub(super) headers: String,
     pub(super) body: Vec<u8>,
 }
@@ -65,7 +66,8 @@ impl World {
         let mut headers: Vec<_> = response
             .headers()
             .iter()
-            .filter(|(name, _)| *name != http::header::DATE)
+            // A stop of the service adds `connection: close` to an answer in progress.
+            .filter(|(name, _)| *name != DATE && *name != CONNECTION)
             .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
             .collect();
         headers.sort_unstable();
