@@ -100,16 +100,10 @@ impl Service {
             });
         }
         let known = questions.and_then(|questions| questions.closed(id));
-        let recorded = self
-            .read_questions(view, move |lines| Recorded::read(lines, id))
-            .await?;
+        let recorded = self.recorded(view, id).await?;
+        // A question that no line closes is on disk, but is not shown yet.
+        let closed = known.or(recorded.closed).ok_or_else(|| unknown(id))?;
         let question = recorded.question.ok_or_else(|| unknown(id))?;
-        let closed = match (known.or(recorded.closed), view) {
-            (Some(closed), _) => closed,
-            // It is on disk, but is not shown yet.
-            (None, FoundExecution::Live(_)) => return Err(unknown(id)),
-            (None, FoundExecution::Ended(_)) => closed_by_end(id, self.ended_at(view).await?),
-        };
         Ok(QuestionDetails {
             question,
             closed: Some(closed),
@@ -152,9 +146,8 @@ impl Service {
             Err(AnswerRefusal::Closed(closed)) if closed.closed_by == ClosedBy::Answer => {
                 self.repeat(view, id, &answer).await?
             }
-            answered => answered,
+            answered => answered.map_err(problem)?,
         };
-        let answered = answered.map_err(problem)?;
         let decision = answered.decision.as_str();
         tracing::info!(
             %execution,
@@ -168,27 +161,36 @@ impl Service {
     }
 
     /// Returns the result of an answer to a question that was closed before: the answer that closed
-    /// it gets the same result again. Fails only if the disk cannot be read.
+    /// it gets the same result again.
     async fn repeat(
         self: &Arc<Self>,
         view: &FoundExecution,
         id: Uuid,
         answer: &Answer,
-    ) -> Result<Result<Answered, AnswerRefusal>, Problem> {
-        let recorded = self
-            .read_questions(view, move |lines| Recorded::read(lines, id))
-            .await?;
-        if let Some(answered) = recorded.repeat(answer) {
-            return Ok(Ok(answered));
+    ) -> Result<Answered, Problem> {
+        let recorded = self.recorded(view, id).await?;
+        let repeated = recorded.repeat(answer);
+        repeated.ok_or_else(|| {
+            problem(match recorded.closed {
+                Some(closed) => AnswerRefusal::Closed(closed),
+                None => AnswerRefusal::Unknown(id),
+            })
+        })
+    }
+
+    /// Reads a question from the disk. The end of the execution has closed it if no line says so.
+    async fn recorded(
+        self: &Arc<Self>,
+        view: &FoundExecution,
+        id: Uuid,
+    ) -> Result<Recorded, Problem> {
+        let read = self.read_questions(view, move |lines| Recorded::read(lines, id));
+        let mut recorded = read.await?;
+        let is_unclosed = recorded.question.is_some() && recorded.closed.is_none();
+        if is_unclosed && matches!(view, FoundExecution::Ended(_)) {
+            recorded.closed = Some(closed_by_end(id, self.ended_at(view).await?));
         }
-        let closed = match (recorded.closed, recorded.question, view) {
-            (Some(closed), _, _) => closed,
-            (None, Some(_), FoundExecution::Ended(_)) => {
-                closed_by_end(id, self.ended_at(view).await?)
-            }
-            _ => return Ok(Err(AnswerRefusal::Unknown(id))),
-        };
-        Ok(Err(AnswerRefusal::Closed(closed)))
+        Ok(recorded)
     }
 
     /// Reads the lines about the questions of an execution, on a thread that may block.
