@@ -11,11 +11,11 @@ use std::path::Path;
 
 use protocol::body::DEFAULT_WORKSPACE;
 use protocol::{Body, InputMode, PromptMode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::config::Permissions;
+use crate::config::{AnswerCeiling, Permissions};
 pub use environment::{Credential, Environment, Granted};
-pub use repository::{repository_arguments, repository_variables};
+pub use repository::{repository_arguments, repository_settings, repository_variables};
 
 /// Whether a start of the CLI begins a conversation (a session of the CLI) or continues one. A
 /// wrong choice makes the CLI fail.
@@ -25,24 +25,29 @@ pub enum Conversation {
     New,
     /// A conversation with a transcript on disk. The CLI gets its id with `--resume`.
     Continued,
+    /// A copy of a conversation with a transcript on disk. The CLI gets the id of that one with
+    /// `--resume`, and its own with `--session-id`.
+    Forked,
 }
 
 /// Returns the CLI's command-line arguments for one execution, without the program's name. Each
 /// value from a client is part of one `--flag=value` argument, so no value can become a flag of its
 /// own. `conversation` is the id of the conversation, and `kind` says whether it is begun or
-/// resumed.
+/// resumed. `source` is the conversation that a fork copies.
+///
+/// Texts that other executions must not read are added by the caller ([`private_options`]).
 #[must_use]
 pub fn arguments(
     body: &Body,
     permissions: &Permissions,
     conversation: &str,
     kind: Conversation,
+    source: Option<&str>,
 ) -> Vec<String> {
     let mut args: Vec<String> = [
         "-p",
         "--input-format=stream-json",
         "--output-format=stream-json",
-        "--include-partial-messages",
         "--verbose",
         "--strict-mcp-config",
     ]
@@ -51,17 +56,22 @@ pub fn arguments(
     let mut flag = |name: &str, value: &str| args.push(format!("--{name}={value}"));
     match &permissions.answers {
         None => flag("permission-prompts", "none"),
-        Some(ceiling) => {
-            flag("permission-prompt-tool", "stdio");
-            if let Some(tools) = ceiling.offered_tools() {
-                flag("tools", &tools.join(","));
-            }
-        }
+        Some(_) => flag("permission-prompt-tool", "stdio"),
+    }
+    let offered = permissions.answers.as_ref();
+    let offered = offered.and_then(AnswerCeiling::offered_tools);
+    // The body's own are among those that may be offered.
+    if let Some(tools) = body.tools.as_ref().or(offered.as_ref()) {
+        flag("tools", &tools.join(","));
     }
     flag("permission-mode", &permissions.mode);
     match kind {
         Conversation::New => flag("session-id", conversation),
         Conversation::Continued => flag("resume", conversation),
+        Conversation::Forked => {
+            flag("resume", source.unwrap_or(conversation));
+            flag("session-id", conversation);
+        }
     }
     for (name, tools) in [
         ("allowedTools", &permissions.allowed),
@@ -75,18 +85,131 @@ pub fn arguments(
         ("model", &body.model),
         ("system-prompt", &body.system_prompt),
         ("append-system-prompt", &body.append_system_prompt),
+        ("fallback-model", &body.fallback_model),
+        ("effort", &body.effort),
+        ("thinking-display", &body.thinking_display),
     ] {
         if let Some(value) = value {
             flag(name, value);
         }
     }
-    if let Some(turns) = body.max_turns {
-        flag("max-turns", &turns.to_string());
+    if kind != Conversation::New {
+        for (name, value) in [
+            ("resume-session-at", &body.resume_at),
+            ("resume-drops-turn", &body.resume_drops_turn),
+        ] {
+            if let Some(value) = value {
+                flag(name, value);
+            }
+        }
     }
-    if let Some(budget) = body.max_budget_usd {
-        flag("max-budget-usd", &budget.to_string());
+    for (name, number) in [
+        ("max-turns", body.max_turns.map(|n| n.to_string())),
+        ("max-budget-usd", body.max_budget_usd.map(|n| n.to_string())),
+        (
+            "max-thinking-tokens",
+            body.max_thinking_tokens.map(|n| n.to_string()),
+        ),
+        ("task-budget", body.task_budget.map(|n| n.to_string())),
+        (
+            "thinking",
+            body.thinking.map(|thinking| thinking.as_str().to_owned()),
+        ),
+        ("betas", body.betas.as_ref().map(|betas| betas.join(","))),
+    ] {
+        if let Some(value) = number {
+            flag(name, &value);
+        }
+    }
+    for (name, is_set) in [
+        ("include-partial-messages", body.include_partial_messages),
+        ("include-hook-events", body.include_hook_events),
+        ("session-mirror", body.session_mirror),
+        ("fork-session", kind == Conversation::Forked),
+    ] {
+        if is_set {
+            args.push(format!("--{name}"));
+        }
     }
     args
+}
+
+/// Takes out of the body the texts that other executions must not read, each with the name of the
+/// CLI's option and of a form of it that names a file. As arguments, `ps` would show them.
+/// `operator_settings` are added to the client's settings, and override them.
+pub fn private_options(
+    body: &mut Body,
+    operator_settings: Option<Map<String, Value>>,
+) -> Vec<PrivateOption> {
+    let option = |name: &'static str, file_option: &'static str, text: Option<String>| {
+        text.map(|text| PrivateOption {
+            name,
+            file_option,
+            text,
+        })
+    };
+    let json = |object: Option<Map<String, Value>>| {
+        object.map(|object| String::from_utf8_lossy(&json_bytes(&object)).into_owned())
+    };
+    let mut settings = body.settings.take();
+    if let Some(more) = operator_settings {
+        settings.get_or_insert_default().extend(more);
+    }
+    let servers = body.mcp_servers.take();
+    let servers =
+        servers.map(|servers| Map::from_iter([("mcpServers".to_owned(), json!(servers))]));
+    [
+        option(
+            "system-prompt",
+            "system-prompt-file",
+            body.system_prompt.take(),
+        ),
+        option(
+            "append-system-prompt",
+            "append-system-prompt-file",
+            body.append_system_prompt.take(),
+        ),
+        option("agents", "agents", json(body.agents.take())),
+        option("settings", "settings", json(settings)),
+        option("mcp-config", "mcp-config", json(servers)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// An option of the CLI whose value other executions must not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivateOption {
+    /// The name of the option that takes the value itself.
+    pub name: &'static str,
+    /// The name of the option that takes the path of a file with the value.
+    pub file_option: &'static str,
+    /// The value.
+    pub text: String,
+}
+
+fn json_bytes(object: &Map<String, Value>) -> Vec<u8> {
+    protocol::json::to_vec(object).unwrap_or_default()
+}
+
+/// Returns the lines that claude-api writes to the CLI's stdin first: the JSON schema of the
+/// answer, which has no option that names a file, and the prompt. Empty without both.
+#[must_use]
+pub fn first_lines(body: &Body, conversation: &str) -> Vec<u8> {
+    let mut lines = Vec::new();
+    if let Some(schema) = &body.json_schema {
+        let request = json!({ "subtype": "initialize", "jsonSchema": schema });
+        let line = json!({
+            "type": "control_request", "request_id": "cc-bridge-schema", "request": request,
+        });
+        lines.extend(protocol::json::to_vec(&line).unwrap_or_default());
+        lines.push(b'\n');
+    }
+    if !body.prompt.is_empty() {
+        lines.extend(first_message(body, conversation));
+    }
+    lines
 }
 
 /// Returns the prompt as one line of stream-json (a user message as JSON, with its newline), to be
@@ -107,6 +230,21 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
     let mut line = protocol::json::to_vec(&message).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+/// Returns the environment variables for an execution that takes input: those of the client's SDK,
+/// and the one with which the CLI reports the begin and the end of its work. An SDK that reads these
+/// reports itself has asked for them, in a form that it hides from its program.
+#[must_use]
+pub fn input_variables(body: &Body) -> Vec<(String, String)> {
+    const READS: &str = "CLAUDE_CODE_SDK_READS_SESSION_STATE";
+    let mut variables: Vec<_> = body.sdk_env.clone().into_iter().collect();
+    let is_read = body.sdk_env.get(READS).is_some_and(|value| value == "1");
+    if takes_input(body) && !is_read {
+        let name = "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS".to_owned();
+        variables.push((name, "1".to_owned()));
+    }
+    variables
 }
 
 /// Returns the environment variables for an execution that asks. Without this one, the CLI offers
@@ -224,7 +362,7 @@ mod tests {
             append_system_prompt: Some(value.into()),
             ..Body::new(value)
         };
-        let args = arguments(&body, &Permissions::default(), "c", Conversation::New);
+        let args = arguments(&body, &Permissions::default(), "c", Conversation::New, None);
         assert!(args.iter().all(|a| a != value));
         assert!(args.contains(&format!("--model={value}")));
         assert!(args.contains(&"--system-prompt=-p\n; rm -rf / $(x)".to_owned()));

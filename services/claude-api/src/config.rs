@@ -6,6 +6,7 @@
 //! [`protocol::limits`]. Every other constant is beside the code that uses it.
 
 mod answer_ceiling;
+mod cli_options;
 mod connections;
 mod credentials;
 mod hooks;
@@ -25,6 +26,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use answer_ceiling::AnswerCeiling;
 pub(crate) use answer_ceiling::{has_any_rule, has_rule, has_tool};
+pub use cli_options::OptionRefusal;
+pub(crate) use cli_options::check_agents;
 pub use connections::ConnectionArgs;
 pub use credentials::{CredentialsArgs, CredentialsUrl};
 pub use hooks::{Hook, HookArgs, HookMode, HookMoment, Hooks};
@@ -284,8 +287,8 @@ pub struct Settings {
     /// client may allow.
     pub tools: ToolPolicy,
     /// The control requests, such as `interrupt`, that clients may send to the stdin of a running
-    /// CLI. Empty if none is allowed.
-    pub control_requests: Vec<ControlRequest>,
+    /// CLI. `None` for the defaults.
+    pub control_requests: Option<Vec<ControlRequest>>,
     /// The operator's programs that run before and after each execution.
     pub hooks: Hooks,
     /// The URL of `credentials`. `None` if the CLI gets the credential of this service's own
@@ -368,7 +371,7 @@ impl Settings {
             Ok(allowed) => allowed,
             Err(more) => {
                 mistakes.extend(more);
-                Vec::new()
+                None
             }
         };
         let hooks = args.hooks.check(&mut mistakes);

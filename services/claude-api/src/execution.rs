@@ -19,6 +19,7 @@
 //! holds a [`Live`] and reads the status from its `watch` channel. Pause, resume, cancel and stop
 //! reach the task through one shared value (in `wish`).
 
+pub(crate) mod client_control;
 mod control;
 pub(crate) mod ending;
 pub mod input;
@@ -29,6 +30,7 @@ pub(crate) mod owner;
 pub(crate) mod phase;
 pub mod policy;
 pub(crate) mod progress;
+pub(crate) mod prompt;
 pub mod questions;
 pub(crate) mod task;
 pub(crate) mod trace;

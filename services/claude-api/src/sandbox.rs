@@ -17,13 +17,12 @@ use std::sync::Arc;
 
 pub(crate) use cli_configuration::restore_transcript;
 use paths::refuse_exposed;
-use protocol::Body;
 use runner::MissingProtection;
 pub(crate) use temporary::Folders;
 use temporary::Temporary;
 pub(crate) use warnings::{token_rules, warnings};
 
-use crate::cli::Environment;
+use crate::cli::{Environment, PrivateOption};
 use crate::config::ServeArgs;
 
 /// The environment variables by which the CLI and its tools find their temporary folder. All are
@@ -62,22 +61,18 @@ pub(crate) struct ExecutionSandbox {
 }
 
 impl ExecutionSandbox {
-    /// Moves the system prompts of a request from its body into private files, and returns the
-    /// CLI's arguments that name these files. As arguments, the prompts themselves could be read by
-    /// all executions (with `ps`). Blocks on the disk.
+    /// Writes options of the CLI into private files, and returns the arguments that name these
+    /// files. As arguments, the texts themselves could be read by all executions (with `ps`).
+    /// Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub(crate) fn system_prompts(&self, body: &mut Body) -> io::Result<Vec<String>> {
+    pub(crate) fn hide(&self, options: &[PrivateOption]) -> io::Result<Vec<String>> {
         let mut arguments = Vec::new();
-        for (name, text) in [
-            ("system-prompt", &mut body.system_prompt),
-            ("append-system-prompt", &mut body.append_system_prompt),
-        ] {
-            let Some(text) = text.take() else { continue };
-            let path = self.folders.private.join(name);
-            std::fs::write(&path, text)?;
-            arguments.push(format!("--{name}-file={}", path.display()));
+        for option in options {
+            let path = self.folders.private.join(option.name);
+            std::fs::write(&path, &option.text)?;
+            arguments.push(format!("--{}={}", option.file_option, path.display()));
         }
         Ok(arguments)
     }

@@ -10,7 +10,7 @@ mod question;
 mod status;
 
 pub(crate) use access::{expires_seconds, share_role};
-pub(crate) use body::{body_fields, contradictions, prompt};
+pub(crate) use body::{body_fields, contradictions, lacks_prompt, prompt};
 pub use limits::texts as limit_texts;
 pub(crate) use limits::{limits, limits_fields};
 pub(crate) use question::{answer_fields, closed_fields, question_fields, question_id};

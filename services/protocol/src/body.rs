@@ -17,8 +17,8 @@ use crate::question::PermissionPrompts;
 use crate::webhook::Webhook;
 use crate::{ExecutionId, TraceContext};
 pub use check::{
-    BUDGET_USD_MAX, LIST_BYTES, MCP_PREFIX, METADATA_BYTES, NAME_BYTES, SECONDS_MAX, TOOL_BYTES,
-    TOOLS_MAX, WORKSPACE_CHARS, env_name_is_forbidden,
+    BUDGET_USD_MAX, CLI_OPTION_ENTRIES_MAX, LIST_BYTES, MCP_PREFIX, METADATA_BYTES, NAME_BYTES,
+    SDK_ENV_NAMES, SECONDS_MAX, TOOL_BYTES, TOOLS_MAX, WORKSPACE_CHARS, env_name_is_forbidden,
 };
 pub use error::BodyError;
 
@@ -57,6 +57,27 @@ pub enum InputMode {
     Stream,
 }
 
+/// Whether the model thinks before it answers (the CLI's option `--thinking`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Thinking {
+    /// The model decides how much it thinks.
+    Adaptive,
+    /// The model does not think.
+    Disabled,
+}
+
+impl Thinking {
+    /// Returns the value as JSON and the CLI have it, for example `adaptive`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Adaptive => "adaptive",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
 /// What claude-api does after an execution was interrupted, because its runner (the process that
 /// starts and watches the CLI) died, or because claude-api was stopped or killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -83,7 +104,8 @@ pub enum OnUsageLimit {
 }
 
 /// The body of an execution, with its prompt and the settings for the CLI and for claude-api. Only
-/// `prompt` is required; every other field has a default.
+/// `prompt` is required; every other field has a default. With
+/// [`PermissionPrompts::Client`], `prompt` may be absent too, which is the empty text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(
@@ -91,6 +113,7 @@ pub enum OnUsageLimit {
     reason = "docs/protocol.md, \"Body\", describes each field"
 )]
 pub struct Body {
+    #[serde(default, deserialize_with = "or_default")]
     pub prompt: String,
     #[serde(default, deserialize_with = "or_default")]
     pub prompt_mode: PromptMode,
@@ -147,6 +170,66 @@ pub struct Body {
     pub tracestate: Option<String>,
     #[serde(default)]
     pub webhook: Option<Webhook>,
+    #[serde(default)]
+    pub fallback_model: Option<String>,
+    #[serde(default)]
+    pub effort: Option<String>,
+    #[serde(default)]
+    pub betas: Option<Vec<String>>,
+    #[serde(default)]
+    pub thinking: Option<Thinking>,
+    #[serde(default)]
+    pub thinking_display: Option<String>,
+    #[serde(default, deserialize_with = "integer_or_null")]
+    pub max_thinking_tokens: Option<u32>,
+    #[serde(default, deserialize_with = "integer_or_null")]
+    pub task_budget: Option<u64>,
+    #[serde(default)]
+    pub json_schema: Option<Map<String, Value>>,
+    #[serde(default)]
+    pub tools: Option<Vec<String>>,
+    #[serde(
+        default = "yes",
+        deserialize_with = "or_yes",
+        skip_serializing_if = "is_yes"
+    )]
+    pub include_partial_messages: bool,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "is_no"
+    )]
+    pub include_hook_events: bool,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "is_no"
+    )]
+    pub session_mirror: bool,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "is_no"
+    )]
+    pub fork_conversation: bool,
+    #[serde(default)]
+    pub resume_at: Option<String>,
+    #[serde(default)]
+    pub resume_drops_turn: Option<String>,
+    #[serde(default)]
+    pub agents: Option<Map<String, Value>>,
+    #[serde(default)]
+    pub settings: Option<Map<String, Value>>,
+    #[serde(default)]
+    pub mcp_servers: Option<Map<String, Value>>,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub sdk_env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub input_idle_seconds: Option<f64>,
 }
 
 /// The name of the workspace that is used if the body names none. A workspace is the folder in
@@ -155,6 +238,30 @@ pub const DEFAULT_WORKSPACE: &str = "default";
 
 fn default_workspace() -> String {
     DEFAULT_WORKSPACE.to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_no(value: &bool) -> bool {
+    !value
+}
+
+fn or_yes<'de, D: Deserializer<'de>>(de: D) -> Result<bool, D::Error> {
+    Ok(Option::<bool>::deserialize(de)?.unwrap_or(true))
 }
 
 fn or_default_workspace<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::Error> {
@@ -193,6 +300,26 @@ impl Body {
             traceparent: None,
             tracestate: None,
             webhook: None,
+            fallback_model: None,
+            effort: None,
+            betas: None,
+            thinking: None,
+            thinking_display: None,
+            max_thinking_tokens: None,
+            task_budget: None,
+            json_schema: None,
+            tools: None,
+            include_partial_messages: true,
+            include_hook_events: false,
+            session_mirror: false,
+            fork_conversation: false,
+            resume_at: None,
+            resume_drops_turn: None,
+            agents: None,
+            settings: None,
+            mcp_servers: None,
+            sdk_env: BTreeMap::new(),
+            input_idle_seconds: None,
         }
     }
 
@@ -322,7 +449,6 @@ mod tests {
     fn an_error_names_the_mistake() {
         for (json, word) in [
             (r#"{"prompt":"x","modle":"y"}"#, "modle"),
-            (r#"{}"#, "prompt"),
             (r#"{"prompt":7}"#, "string"),
             (r#"{"prompt":"x","format":"xml"}"#, "xml"),
             (r#"{"prompt":"x","prompt":"y"}"#, "duplicate"),

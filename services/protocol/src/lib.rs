@@ -29,7 +29,9 @@ pub mod trailers;
 pub mod webhook;
 
 pub use access::{Me, Role, Secret, SecretHash, Token};
-pub use body::{Body, BodyError, Format, InputMode, OnInterrupt, OnUsageLimit, PromptMode};
+pub use body::{
+    Body, BodyError, Format, InputMode, OnInterrupt, OnUsageLimit, PromptMode, Thinking,
+};
 pub use events::Events;
 pub use exposition::Exposition;
 pub use guard::Guard;

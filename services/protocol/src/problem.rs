@@ -52,6 +52,13 @@ problem_types! {
     /// The operator does not allow this request, for example its permission mode or one of its
     /// environment variables.
     NotAllowed = "not-allowed", 403;
+    /// The operator does not allow control requests of this subtype, or the client asks for more with
+    /// it than the operator allows.
+    ControlRequestNotAllowed = "control-request-not-allowed", 403;
+    /// The definition of a sub-agent has a field other than those that are allowed.
+    AgentFieldNotAllowed = "agent-field-not-allowed", 403;
+    /// The settings for the CLI have a member other than those that are allowed.
+    SettingNotAllowed = "setting-not-allowed", 403;
     /// The role of the token does not permit this request, or the token is limited to other
     /// workspaces.
     Forbidden = "forbidden", 403;

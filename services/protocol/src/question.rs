@@ -40,6 +40,9 @@ pub enum PermissionPrompts {
     Deny,
     /// Each prompt becomes a question, which any client with the role `control` may answer.
     Ask,
+    /// Each prompt, hook and request to an MCP server of the client passes to the client that sends
+    /// the input. This is how programs of the Agent SDK work.
+    Client,
 }
 
 impl PermissionPrompts {
@@ -49,6 +52,7 @@ impl PermissionPrompts {
         match self {
             Self::Deny => "deny",
             Self::Ask => "ask",
+            Self::Client => "client",
         }
     }
 }

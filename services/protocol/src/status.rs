@@ -110,6 +110,8 @@ pub struct Status {
     pub model: Option<String>,
     pub usage: Option<Value>,
     pub cost_usd: Option<f64>,
+    #[serde(default)]
+    pub structured_output: Option<Value>,
     pub permission_denials: Vec<Value>,
     #[serde(default)]
     pub questions: Vec<OpenQuestion>,
@@ -154,6 +156,7 @@ impl Status {
             model: None,
             usage: None,
             cost_usd: None,
+            structured_output: None,
             permission_denials: Vec::new(),
             questions: Vec::new(),
             questions_open: 0,
@@ -216,7 +219,8 @@ impl Status {
         }
     }
 
-    /// Shortens each field that can grow (stderr, lists, messages, names, usage, metadata) to about
+    /// Shortens each field that can grow (stderr, lists, messages, names, usage, structured output,
+    /// metadata) to about
     /// `share` bytes of JSON, so that the whole status fits into one message.
     fn shorten(&mut self, share: usize) {
         let mut cut = self.stderr_tail.len().saturating_sub(share / 2);
@@ -241,8 +245,13 @@ impl Status {
                 *name = name.chars().take(64).collect();
             }
         }
-        if self.usage.as_ref().is_some_and(|u| json_bytes(u) > share) {
-            self.usage = None;
+        for value in [&mut self.usage, &mut self.structured_output] {
+            if value
+                .as_ref()
+                .is_some_and(|value| json_bytes(value) > share)
+            {
+                *value = None;
+            }
         }
         // The 4 KiB of the metadata may be 24 KiB of JSON.
         let mut used = 0;
@@ -304,7 +313,7 @@ mod tests {
         let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 \
             createdAt startedAt endedAt durationMs queuePosition activity stalled principal \
             workspace lane conversation continues continuedBy notBefore model usage costUsd \
-            permissionDenials questions questionsOpen restarts noiseLines warnings stderrTail \
+            structuredOutput permissionDenials questions questionsOpen restarts noiseLines warnings stderrTail \
             metadata webhook";
         let mut expected: Vec<_> = names.split_whitespace().collect();
         expected.sort_unstable();

@@ -211,6 +211,14 @@ pub(crate) struct Retry {
     pub(crate) error_status: Option<f64>,
 }
 
+/// A `system/session_state_changed` line, with which the CLI reports the begin and the end of its
+/// work.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SessionStateChanged<'a> {
+    #[serde(borrow)]
+    pub(crate) state: Option<Raw<'a>>,
+}
+
 /// A `system/permission_denied` line, with which the CLI reports that it has refused a tool call.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Denied<'a> {

@@ -78,6 +78,9 @@ pub enum Fact {
         /// The CLI's id of the request.
         request_id: String,
     },
+    /// The state of the CLI's session has changed (event `system/session_state_changed`). The CLI
+    /// reports it only if its environment asks for it.
+    SessionState(SessionState),
     /// A hook, which is a program that the CLI's settings run at certain events, has failed.
     HookFailed {
         /// The name of the hook and its output, shortened to 1000 characters.
@@ -95,6 +98,17 @@ pub enum Fact {
     /// The CLI has reported the end of its run (event `result`). If there are several, the last one
     /// counts. A result with a lower `result_index` than an earlier one is dropped.
     Result(Box<Outcome>),
+}
+
+/// The state of the CLI's session between and within turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// No turn is under way, and none is owed: the CLI waits for a message on its stdin.
+    Idle,
+    /// A turn is under way.
+    Running,
+    /// A turn waits for the answer to a permission prompt.
+    RequiresAction,
 }
 
 /// A tool that is running: the model has called it, and its result has not arrived.
@@ -162,6 +176,9 @@ pub struct Outcome {
     /// The token counts as the CLI reports them, unchanged; `None` if the event has none or they
     /// are longer than 16 KiB.
     pub usage: Option<Value>,
+    /// The answer that follows the requested JSON schema, as the CLI reports it; `None` if the event
+    /// has none or it is longer than 32 KiB.
+    pub structured_output: Option<Value>,
     /// The cost of the run in US dollars, as the CLI computes it; `None` if it did not say.
     pub cost_usd: Option<f64>,
     /// Every tool call that the CLI refused, as `{tool_name, tool_use_id, tool_input}`. A denial

@@ -35,6 +35,6 @@ mod tools;
 mod wtf8;
 
 pub use events_output::EventsOutput;
-pub use facts::{Activity, Fact, Outcome, Rendered, RunningTool};
+pub use facts::{Activity, Fact, Outcome, Rendered, RunningTool, SessionState};
 pub use lines::{LONGEST_LINE_BYTES, LONGEST_NOISE_BYTES};
 pub use renderer::Renderer;

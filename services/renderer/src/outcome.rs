@@ -19,6 +19,10 @@ const LONGEST_TEXT_BYTES: usize = 64 << 10;
 /// because it would not fit into the status of the execution.
 const LONGEST_USAGE_BYTES: usize = 16 << 10;
 
+/// The longest structured output that is kept (32 KiB). A longer one is dropped, because it would
+/// not fit into the status of the execution. The event has it.
+const LONGEST_STRUCTURED_OUTPUT_BYTES: usize = 32 << 10;
+
 /// The most error messages of a result that are kept, which bounds the memory. Further ones are
 /// dropped.
 const MOST_ERRORS: usize = 16;
@@ -39,6 +43,8 @@ pub(crate) struct ResultEvent<'a> {
     errors: Option<&'a RawValue>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    structured_output: Option<&'a RawValue>,
     total_cost_usd: Option<f64>,
     #[serde(borrow)]
     permission_denials: Option<&'a RawValue>,
@@ -65,6 +71,10 @@ pub(crate) fn read<'a>(event: &ResultEvent<'a>) -> (Outcome, Option<Literal<'a>>
         usage: event
             .usage
             .filter(|usage| usage.get().len() <= LONGEST_USAGE_BYTES)
+            .and_then(value),
+        structured_output: event
+            .structured_output
+            .filter(|output| output.get().len() <= LONGEST_STRUCTURED_OUTPUT_BYTES)
             .and_then(value),
         cost_usd: event.total_cost_usd,
         permission_denials: event

@@ -194,7 +194,12 @@ fn refusal(problem: &Problem, retry_after: Option<Duration>) -> RpcError {
         | P::OtherWorkspace
         | P::InputHole
         | P::OffsetBeyondEnd => code::INVALID_PARAMS,
-        P::NotAllowed | P::Forbidden | P::BudgetSpent => code::NOT_ALLOWED,
+        P::NotAllowed
+        | P::ControlRequestNotAllowed
+        | P::AgentFieldNotAllowed
+        | P::SettingNotAllowed
+        | P::Forbidden
+        | P::BudgetSpent => code::NOT_ALLOWED,
         P::Unauthorized => code::NOT_AUTHORISED,
         P::NotFound | P::UnknownConversation => code::NO_SUCH_EXECUTION,
         P::IdInUse | P::Deleted | P::CancelledBeforeAccepted => code::ID_IN_USE,

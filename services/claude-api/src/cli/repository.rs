@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Environment, Granted};
 use crate::config::RepositorySettings;
@@ -30,44 +30,50 @@ const MANAGED_PROVIDER: &str = "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST";
 const CLAUDE_MD: &str = "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD";
 
 /// Returns the arguments that decide how much of the repository's own configuration the CLI reads.
-///
-/// With `full`, the CLI reads the repository's settings, whose `env` overrides the CLI's own
-/// environment. A hostile repository could so redirect the credential to its own server, or run a
-/// program. Therefore the endpoint and proxy variables are repeated in `--settings`, which
-/// overrides the repository, and hooks and helpers are turned off there.
-///
-/// The user's own settings are always read, and may have an `env` too. With `granted`, the URL of
-/// `credentials` is therefore repeated with every setting, and no helper replaces the grant. The
-/// arguments never contain the grant.
 #[must_use]
-pub fn repository_arguments(
-    setting: RepositorySettings,
-    workspace: &Path,
-    environment: &Environment,
-    granted: Option<&Granted<'_>>,
-) -> Vec<String> {
-    let mut arguments = match setting {
+pub fn repository_arguments(setting: RepositorySettings, workspace: &Path) -> Vec<String> {
+    match setting {
         RepositorySettings::None => vec!["--setting-sources=user".to_owned()],
         RepositorySettings::Instructions => vec![
             "--setting-sources=user".to_owned(),
             format!("--add-dir={}", workspace.display()),
         ],
-        RepositorySettings::Full => {
+        RepositorySettings::Full => vec!["--setting-sources=user,project".to_owned()],
+    }
+}
+
+/// Returns the settings for the CLI that protect the credential from the repository's and the
+/// user's own settings. `None` if none are needed.
+///
+/// With `full`, the CLI reads the repository's settings, whose `env` overrides the CLI's own
+/// environment. A hostile repository could so redirect the credential to its own server, or run a
+/// program. Therefore the endpoint and proxy variables are repeated in these settings, which
+/// override the repository, and hooks and helpers are turned off.
+///
+/// The user's own settings are always read, and may have an `env` too. With `granted`, the URL of
+/// `credentials` is therefore repeated with every setting, and no helper replaces the grant. The
+/// settings never contain the grant.
+#[must_use]
+pub fn repository_settings(
+    setting: RepositorySettings,
+    environment: &Environment,
+    granted: Option<&Granted<'_>>,
+) -> Option<Map<String, Value>> {
+    let settings = match (setting, granted) {
+        (RepositorySettings::Full, _) => {
             let env = environment.endpoints(granted);
             let mut settings = json!({ "disableAllHooks": true, "env": env });
             turn_off(&mut settings, &HELPERS);
-            return vec![
-                "--setting-sources=user,project".to_owned(),
-                format!("--settings={settings}"),
-            ];
+            settings
         }
+        (_, Some(granted)) => {
+            let mut settings = json!({ "env": environment.pinned_endpoints(granted) });
+            turn_off(&mut settings, &[API_KEY_HELPER]);
+            settings
+        }
+        (_, None) => return None,
     };
-    if let Some(granted) = granted {
-        let mut settings = json!({ "env": environment.pinned_endpoints(granted) });
-        turn_off(&mut settings, &[API_KEY_HELPER]);
-        arguments.push(format!("--settings={settings}"));
-    }
-    arguments
+    settings.as_object().cloned()
 }
 
 /// Turns helpers off in `settings`, a JSON object.
@@ -78,7 +84,7 @@ fn turn_off(settings: &mut Value, helpers: &[&str]) {
 }
 
 /// Returns the environment variables, as names and values, that belong to
-/// [`repository_arguments`].
+/// [`repository_arguments`] and [`repository_settings`].
 pub fn repository_variables(
     setting: RepositorySettings,
     is_granted: bool,

@@ -1,7 +1,10 @@
 //! The operator's ceiling over the answers to permission prompts, as it is stored with each
 //! execution that asks.
 
+use protocol::body::MCP_PREFIX;
 use serde::{Deserialize, Serialize};
+
+use super::tools::PermissionMode;
 
 /// The most that an answer may allow in one execution. It is computed at acceptance and stored with
 /// the execution, so later changes of the settings do not affect it.
@@ -16,6 +19,16 @@ pub struct AnswerCeiling {
     /// Whether the operator's ceiling for the permission mode is above `plan`, so that a plan may
     /// be accepted.
     pub accepts_plans: bool,
+    /// The most permissive mode to which a client may switch.
+    #[serde(default)]
+    pub mode: PermissionMode,
+    /// Whether the client answers the prompts, and may have MCP servers of its own.
+    #[serde(default)]
+    pub is_of_client: bool,
+    /// The names of the MCP servers that the CLI reaches over HTTP. The ceiling decides about their
+    /// tools. Tools of every other server are the client's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http_servers: Vec<String>,
 }
 
 impl AnswerCeiling {
@@ -37,6 +50,27 @@ impl AnswerCeiling {
         }
         Some(names)
     }
+
+    /// Returns whether the tool belongs to an MCP server of the client itself, which needs no
+    /// permission of the operator. `tool` is a tool's name or an entry such as `mcp__calc__*`.
+    pub(crate) fn is_clients_own(&self, tool: &str) -> bool {
+        let Some(rest) = tool.strip_prefix(MCP_PREFIX).filter(|_| self.is_of_client) else {
+            return false;
+        };
+        let server = rest.split_once("__").map_or(rest, |(server, _)| server);
+        // A `*` could stand for a server that the CLI reaches over HTTP.
+        let is_exact = !server.contains('*');
+        self.http_servers.is_empty()
+            || (is_exact && !self.http_servers.iter().any(|name| name == server))
+    }
+
+    /// Returns whether an execution may offer the model the tool with this entry: a tool of the
+    /// ceiling, one that needs no permission, or one of the client's own.
+    pub(crate) fn may_offer(&self, entry: &str) -> bool {
+        let tool = name(entry);
+        let is_offered = |tools: Vec<String>| tools.iter().any(|offered| offered == tool);
+        self.is_clients_own(tool) || self.offered_tools().is_none_or(is_offered)
+    }
 }
 
 /// The tools with which the model asks a person.
@@ -48,7 +82,7 @@ const QUESTION_TOOLS: [&str; 3] = ["AskUserQuestion", "EnterPlanMode", "ExitPlan
 const TOOLS_WITHOUT_PERMISSION: [&str; 5] = ["Glob", "Grep", "Read", "Task", "TodoWrite"];
 
 /// Returns the name of the tool in an entry such as `Bash(git status)`.
-fn name(entry: &str) -> &str {
+pub(super) fn name(entry: &str) -> &str {
     entry.split_once('(').map_or(entry, |(name, _)| name)
 }
 

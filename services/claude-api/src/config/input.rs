@@ -24,6 +24,11 @@ impl ControlRequest {
         }
     }
 
+    /// Creates the control request of this name, which is one of the CLI's own.
+    pub(crate) fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// Returns the name, as in the member `subtype` of the CLI's JSON message.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -36,13 +41,11 @@ impl ControlRequest {
 #[command(next_help_heading = "Input and continuation")]
 pub struct InputArgs {
     /// Control requests that clients may send to the CLI of an execution with `"input": "stream"`,
-    /// separated by commas; some, like set_permission_mode, bypass the other settings
-    #[arg(
-        long,
-        env = "CLAUDE_API_ALLOWED_CONTROL_REQUESTS",
-        default_value = "interrupt,end_session"
-    )]
-    pub allowed_control_requests: String,
+    /// separated by commas (default: interrupt, end_session; with `"permissionPrompts": "client"`
+    /// also those of the Agent SDK). Without "client", some, like set_permission_mode, bypass the
+    /// other settings
+    #[arg(long, env = "CLAUDE_API_ALLOWED_CONTROL_REQUESTS")]
+    pub allowed_control_requests: Option<String>,
     /// First wait after a usage limit with `"onUsageLimit": "wait"` and no known time of reset, ms;
     /// then 2, 4 and 12 times as long
     #[arg(
@@ -56,9 +59,12 @@ pub struct InputArgs {
 
 impl InputArgs {
     /// Parses the list of allowed control requests, separated by commas; empty names are skipped.
-    /// Returns one text for each malformed name if there is any.
-    pub(super) fn check(&self) -> Result<Vec<ControlRequest>, Vec<String>> {
-        let names = self.allowed_control_requests.split(',').map(str::trim);
+    /// `None` if there is no list. Returns one text for each malformed name if there is any.
+    pub(super) fn check(&self) -> Result<Option<Vec<ControlRequest>>, Vec<String>> {
+        let Some(list) = &self.allowed_control_requests else {
+            return Ok(None);
+        };
+        let names = list.split(',').map(str::trim);
         let mut mistakes = Vec::new();
         let mut allowed = Vec::new();
         for name in names.filter(|name| !name.is_empty()) {
@@ -68,7 +74,7 @@ impl InputArgs {
             }
         }
         if mistakes.is_empty() {
-            Ok(allowed)
+            Ok(Some(allowed))
         } else {
             Err(mistakes)
         }
@@ -81,10 +87,10 @@ mod tests {
 
     fn check(text: &str) -> Result<usize, Vec<String>> {
         let args = InputArgs {
-            allowed_control_requests: text.to_owned(),
+            allowed_control_requests: Some(text.to_owned()),
             usage_limit_wait_ms: 1,
         };
-        args.check().map(|allowed| allowed.len())
+        args.check().map(|allowed| allowed.unwrap().len())
     }
 
     #[derive(clap::Parser)]
@@ -94,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn by_default_two_control_requests_are_allowed_and_the_wait_is_5_minutes() {
+    fn by_default_there_is_no_list_and_the_wait_is_5_minutes() {
         let input = <Cli as clap::Parser>::parse_from(["claude-api"]).input;
         // 5 minutes; the later waits are 10, 20 and 60 minutes.
         assert_eq!(input.usage_limit_wait_ms, 5 * 60 * 1000);
-        assert_eq!(input.check().map(|allowed| allowed.len()), Ok(2));
+        assert_eq!(input.check(), Ok(None));
     }
 
     #[test]

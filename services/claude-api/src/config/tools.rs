@@ -4,12 +4,17 @@
 use clap::{Args, ValueEnum};
 use protocol::Body;
 use protocol::PermissionPrompts;
+use protocol::body::MCP_PREFIX;
+use serde::{Deserialize, Serialize};
 
 use super::AnswerCeiling;
 
 /// The CLI's permission modes, which decide what happens when a tool needs a permission. Ordered
 /// from the strictest to the one that permits everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
 pub enum PermissionMode {
     /// The CLI only reads and plans
     #[value(name = "plan")]
@@ -50,14 +55,37 @@ impl PermissionMode {
     }
 }
 
-/// Whether clients may request that a person is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum PromptsSwitch {
+/// Who may be asked about permissions, as the operator allows. Each value includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum)]
+pub enum PromptsCeiling {
     /// Nobody is asked
     Deny,
     /// Executions with `"permissionPrompts": "ask"` ask a person
-    #[default]
     Ask,
+    /// Executions with `"permissionPrompts": "client"` ask the program that sends their input
+    #[default]
+    Client,
+}
+
+impl PromptsCeiling {
+    /// Returns whether clients may request this treatment of prompts.
+    fn allows(self, prompts: PermissionPrompts) -> bool {
+        let needed = match prompts {
+            PermissionPrompts::Deny => Self::Deny,
+            PermissionPrompts::Ask => Self::Ask,
+            PermissionPrompts::Client => Self::Client,
+        };
+        needed <= self
+    }
+
+    /// Returns the value as the flag spells it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Ask => "ask",
+            Self::Client => "client",
+        }
+    }
 }
 
 /// The flags for tools.
@@ -86,14 +114,18 @@ pub struct ToolArgs {
     /// Tools that never run, separated by commas
     #[arg(long, env = "CLAUDE_API_DISALLOWED_TOOLS", default_value = "")]
     pub disallowed_tools: String,
-    /// Whether clients may request that a person is asked
+    /// Who may be asked about permissions if a client requests it
     #[arg(
         long,
         env = "CLAUDE_API_PERMISSION_PROMPTS",
         value_enum,
-        default_value = "ask"
+        default_value = "client"
     )]
-    pub permission_prompts: PromptsSwitch,
+    pub permission_prompts: PromptsCeiling,
+    /// URLs of MCP servers that clients may have the CLI connect to, separated by commas; each must
+    /// be given exactly (default: none)
+    #[arg(long, env = "CLAUDE_API_ALLOWED_MCP_URLS", default_value = "")]
+    pub allowed_mcp_urls: String,
 }
 
 /// The operator's rules for the CLI's tools: the permissions of an execution that sets none, and
@@ -110,13 +142,15 @@ pub struct ToolPolicy {
     tools_ceiling: Vec<String>,
     /// The tools that never run in any execution.
     disallowed: Vec<String>,
-    /// Whether clients may request that a person is asked.
-    prompts: PromptsSwitch,
+    /// Who may be asked about permissions.
+    prompts: PromptsCeiling,
+    /// The URLs of MCP servers that clients may have the CLI connect to.
+    mcp_urls: Vec<String>,
 }
 
 /// The permissions of the CLI's tools in one execution. They are computed once, when the execution
 /// is accepted, so later changes of the settings do not affect it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Permissions {
     /// The value of the CLI's `--permission-mode`, such as `dontAsk`.
     pub mode: String,
@@ -149,16 +183,18 @@ impl ToolPolicy {
             entries
         };
         let allowed = list("--allowed-tools", &args.allowed_tools);
+        let mcp_urls = split_entries(&args.allowed_mcp_urls);
         let ceiling_text = args.tools_ceiling.as_deref().unwrap_or_default();
         for (flag, text) in [
             ("--allowed-tools", args.allowed_tools.as_str()),
             ("--tools-ceiling", ceiling_text),
         ] {
             let entries = split_entries(text).into_iter();
-            for entry in entries.filter(|e| e.starts_with(protocol::body::MCP_PREFIX)) {
+            let is_useless = |e: &String| e.starts_with(MCP_PREFIX) && mcp_urls.is_empty();
+            for entry in entries.filter(is_useless) {
                 mcp_mistakes.push(format!(
                     "{flag} has {entry:?}, a tool of an MCP server, and there are no MCP servers; \
-                     leave it out"
+                     leave it out, or set --allowed-mcp-urls"
                 ));
             }
         }
@@ -184,6 +220,7 @@ impl ToolPolicy {
                 tools_ceiling,
                 disallowed,
                 prompts: args.permission_prompts,
+                mcp_urls,
             })
         } else {
             Err(mistakes)
@@ -197,19 +234,15 @@ impl ToolPolicy {
     /// The body asks for a mode or a tool beyond the operator's ceiling, or an entry is malformed.
     /// The text is for the client.
     pub fn resolve(&self, body: &Body) -> Result<Permissions, String> {
-        let asks = body.permission_prompts == PermissionPrompts::Ask;
-        if asks && self.prompts == PromptsSwitch::Deny {
-            return Err(
-                "permissionPrompts \"ask\" is not allowed here; the operator allows \"deny\""
-                    .to_owned(),
-            );
+        let asks = body.permission_prompts != PermissionPrompts::Deny;
+        if !self.prompts.allows(body.permission_prompts) {
+            return Err(format!(
+                "permissionPrompts {:?} is not allowed here; the operator allows {:?}",
+                body.permission_prompts.as_str(),
+                self.prompts.as_str()
+            ));
         }
-        // In the mode `default` a person decides what `dontAsk` would deny, within the same
-        // ceiling of tools.
-        let ceiling = match self.ceiling {
-            PermissionMode::DontAsk if asks => PermissionMode::Default,
-            ceiling => ceiling,
-        };
+        let ceiling = self.mode_ceiling(body);
         let mode = match body.permission_mode.as_deref() {
             None if asks => ceiling.min(PermissionMode::Default),
             None => self.mode,
@@ -222,13 +255,17 @@ impl ToolPolicy {
                     )
                 })?,
         };
+        let mut answers = self.answer_ceiling(body);
         let allowed = match &body.allowed_tools {
             // Otherwise the model would not have to ask.
             None if asks => Vec::new(),
             None => self.allowed.clone(),
             Some(tools) => {
+                let own = asks.then_some(&answers);
                 for tool in tools {
-                    self.check_tool(tool)?;
+                    if !own.is_some_and(|ceiling| ceiling.is_clients_own(tool)) {
+                        self.check_tool(tool)?;
+                    }
                 }
                 tools.clone()
             }
@@ -242,17 +279,61 @@ impl ToolPolicy {
             }
             disallowed.push(tool.clone());
         }
-        let answers = asks.then(|| AnswerCeiling {
-            tools: self.tools_ceiling.clone(),
-            denied: disallowed.clone(),
-            accepts_plans: ceiling > PermissionMode::Plan,
-        });
+        if let Some(tool) = body.tools.iter().flatten().find(|tool| {
+            let is_tool = tool_name(tool) == Some(tool.as_str());
+            !is_tool || !answers.may_offer(tool)
+        }) {
+            return Err(format!(
+                "tools has {tool:?}, which is not allowed here; the operator allows: {}",
+                self.shown_tools()
+            ));
+        }
+        answers.denied.clone_from(&disallowed);
         Ok(Permissions {
             mode: mode.as_str().to_owned(),
             allowed,
             disallowed,
-            answers,
+            answers: asks.then_some(answers),
         })
+    }
+
+    /// Returns the most permissive mode that this body may set.
+    fn mode_ceiling(&self, body: &Body) -> PermissionMode {
+        let asks = body.permission_prompts != PermissionPrompts::Deny;
+        match self.ceiling {
+            // In the mode `default` somebody decides what `dontAsk` would deny, within the same
+            // ceiling of tools.
+            PermissionMode::DontAsk if asks => PermissionMode::Default,
+            ceiling => ceiling,
+        }
+    }
+
+    /// Returns the most that an answer may allow in an execution of this body, without the tools
+    /// that the body itself disallows.
+    pub(super) fn answer_ceiling(&self, body: &Body) -> AnswerCeiling {
+        let mode = self.mode_ceiling(body);
+        AnswerCeiling {
+            tools: self.tools_ceiling.clone(),
+            denied: self.disallowed.clone(),
+            accepts_plans: mode > PermissionMode::Plan,
+            mode,
+            is_of_client: body.permission_prompts == PermissionPrompts::Client,
+            http_servers: http_servers(body),
+        }
+    }
+
+    /// Returns the URLs of MCP servers that clients may have the CLI connect to.
+    pub(super) fn mcp_urls(&self) -> &[String] {
+        &self.mcp_urls
+    }
+
+    /// Returns the operator's list of tools, for an error message.
+    fn shown_tools(&self) -> String {
+        if self.tools_ceiling.is_empty() {
+            "none".to_owned()
+        } else {
+            self.tools_ceiling.join(", ")
+        }
     }
 
     /// Checks that the ceiling allows a tool that a client wants to allow. A client may narrow an
@@ -268,20 +349,23 @@ impl ToolPolicy {
         } else {
             Err(format!(
                 "allowedTools: {tool:?} is not allowed here; the operator allows: {}",
-                if self.tools_ceiling.is_empty() {
-                    "none".to_owned()
-                } else {
-                    self.tools_ceiling.join(", ")
-                }
+                self.shown_tools()
             ))
         }
     }
 }
 
+/// Returns the names of the MCP servers in the body that the CLI reaches over HTTP.
+fn http_servers(body: &Body) -> Vec<String> {
+    let servers = body.mcp_servers.iter().flatten();
+    let http = servers.filter(|(_, server)| server.get("type").is_some_and(|kind| kind != "sdk"));
+    http.map(|(name, _)| name.clone()).collect()
+}
+
 /// Returns the name of the tool in an entry of the form `Name` or `Name(rule)`; `None` for any
 /// other text. The check is strict, because the CLI splits its list of tools at commas and spaces
 /// outside parentheses: a looser check would let a client append a second tool to an allowed one.
-fn tool_name(entry: &str) -> Option<&str> {
+pub(super) fn tool_name(entry: &str) -> Option<&str> {
     let (name, rule) = match entry.split_once('(') {
         None => (entry, None),
         Some((name, rest)) => (name, Some(rest.strip_suffix(')')?)),
@@ -321,7 +405,8 @@ mod tests {
             allowed_tools: allowed.into(),
             tools_ceiling: ceiling.map(Into::into),
             disallowed_tools: "WebFetch".into(),
-            permission_prompts: PromptsSwitch::Ask,
+            permission_prompts: PromptsCeiling::Client,
+            allowed_mcp_urls: String::new(),
         })
         .unwrap()
     }
@@ -423,7 +508,7 @@ mod tests {
         let permissions = policy.resolve(&body).unwrap();
         assert_eq!(permissions.mode, "plan", "the ceiling plan stays");
         assert!(!permissions.answers.unwrap().accepts_plans);
-        policy.prompts = PromptsSwitch::Deny;
+        policy.prompts = PromptsCeiling::Deny;
         assert!(policy.resolve(&body).unwrap_err().contains("deny"));
     }
 }

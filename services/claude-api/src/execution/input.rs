@@ -20,12 +20,13 @@ mod buffer;
 mod rules;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
+use super::client_control::ClientControl;
 use buffer::{Buffer, Next};
 pub use buffer::{Offer, Refusal};
 pub use rules::{Fault, Rules, line_bytes};
@@ -116,6 +117,23 @@ impl Gate {
     /// Returns whether the CLI's stdin is closed, so that no message reaches the CLI any more.
     pub(crate) fn has_ended(&self) -> bool {
         self.is_stdin_closed.load(Ordering::SeqCst)
+    }
+
+    /// Ends the input of clients, unless a line is buffered for the CLI. Returns whether it has
+    /// ended, so that the CLI's stdin is closed.
+    pub(crate) fn end_if_empty(&self) -> bool {
+        self.change(|_, buffer| buffer.end_if_empty())
+    }
+
+    /// Returns the control protocol with the client, if the execution has one.
+    pub(crate) fn client(&self) -> Option<Arc<ClientControl>> {
+        self.rules.client.clone()
+    }
+
+    /// Returns whether the CLI has got all input of clients.
+    pub(crate) fn is_empty(&self) -> bool {
+        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.1.is_empty()
     }
 
     /// Sets whether stdin stays open after the last line of clients, because the CLI may still ask
@@ -254,7 +272,6 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use tokio::io::AsyncReadExt;
 
     fn gate(limit: usize) -> Arc<Gate> {

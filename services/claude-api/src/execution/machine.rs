@@ -6,6 +6,7 @@ mod charges;
 mod facts;
 mod pause;
 mod questions;
+mod waiting;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use super::phase::{Input, Order, Phase, RunEnd, TimeLimit};
 use super::progress::{TimerState, Timers};
 use crate::credentials::Charges;
 use crate::times::Times;
+use waiting::Waiting;
 
 /// The state of a running execution: its phase, its timers and its status. It decides when and why
 /// the run ends; the execution's task carries the decisions out.
@@ -61,8 +63,8 @@ pub(crate) struct Machine {
     charges: Charges,
     /// Whether the CLI has written any byte to stdout.
     has_output: bool,
-    /// Whether a question waits for a person. The execution is then neither stalled nor idle.
-    is_waiting_for_person: bool,
+    /// For whom or what the CLI waits. While it waits, the execution is neither stalled nor idle.
+    waiting: Waiting,
     /// The activity that the CLI reported last. The status shows it unless a question is open.
     activity: Option<String>,
 }
@@ -110,7 +112,7 @@ impl Machine {
             cli_cost_usd: None,
             charges: Charges::default(),
             has_output: false,
-            is_waiting_for_person: false,
+            waiting: Waiting::default(),
             activity,
         }
     }
@@ -203,6 +205,7 @@ impl Machine {
     /// because the client's last message may not be answered yet.
     pub(crate) fn stdin_closed(&mut self, now: Instant) {
         self.stdin_open = false;
+        self.end_input_wait(now);
         self.linger_at = self.linger_at.map(|_| now + self.linger);
     }
 

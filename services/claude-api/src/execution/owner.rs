@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use protocol::Status;
+use protocol::{Body, Status};
 use spool::blocking::Work;
 use tokio::sync::watch;
 
+use super::client_control::ClientControl;
 use super::input::Gate;
 use super::live::Published;
 use super::questions::Questions;
@@ -36,8 +37,8 @@ pub(crate) struct Owner {
     pub(crate) cli: Option<CliProcess>,
     /// The clock for timestamps in the status, which never go back.
     pub(crate) times: Times,
-    /// The length of the prompt in bytes. The prompt itself is only on disk, because a thousand
-    /// queued prompts would fill the memory.
+    /// The length of the prompt in bytes. The prompt and the other long texts of the body are only
+    /// on disk, because those of a thousand queued executions would fill the memory.
     pub(crate) prompt_bytes: usize,
     /// The grant of the CLI. `None` before the start, after the end, and if the CLI gets the
     /// credential of this service's environment.
@@ -47,6 +48,8 @@ pub(crate) struct Owner {
     pub(crate) credential: Option<crate::cli::Credential>,
     /// The queue for input to the CLI's stdin. `None` if nothing follows the prompt.
     pub(crate) input: Option<Arc<Gate>>,
+    /// The control protocol with the client. `None` unless the client answers the CLI's prompts.
+    pub(crate) client: Option<Arc<ClientControl>>,
     /// The questions of the CLI. `None` if the execution does not ask.
     pub(crate) questions: Option<Arc<Questions>>,
     /// The length in bytes of the CLI's transcript before the start. Every answer makes it longer,
@@ -60,6 +63,21 @@ pub(crate) struct Owner {
     /// The runner of the execution's process tree. `None` if none can exist. After a panic of the
     /// task, the service uses it to end the processes.
     pub(crate) runner: Option<runner::CommandSender>,
+}
+
+/// Removes the texts of a body that are needed at the start only.
+fn drop_texts(body: &mut Body) {
+    for text in [&mut body.system_prompt, &mut body.append_system_prompt] {
+        *text = None;
+    }
+    for object in [
+        &mut body.json_schema,
+        &mut body.agents,
+        &mut body.settings,
+        &mut body.mcp_servers,
+    ] {
+        *object = None;
+    }
 }
 
 impl Owner {
@@ -76,6 +94,7 @@ impl Owner {
     ) -> Self {
         let times = Times::following(&publish.borrow().status);
         let prompt_bytes = std::mem::take(&mut accepted.body.prompt).len();
+        drop_texts(&mut accepted.body);
         Self {
             engine,
             accepted,
@@ -87,6 +106,7 @@ impl Owner {
             prompt_bytes,
             held: None,
             credential: None,
+            client: input.as_ref().and_then(|gate| gate.client()),
             input,
             questions,
             transcript_bytes: 0,

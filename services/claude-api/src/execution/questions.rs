@@ -11,10 +11,8 @@
 //! questions do not depend on a viewer or a bridge. All are closed at the end of their execution,
 //! at the latest when claude-api ends.
 
-mod ceiling;
 mod check;
 mod journal;
-mod prompt;
 mod table;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,12 +33,11 @@ pub(crate) use journal::{Recorded, closed_by_end, ended_list};
 pub use table::AnswerRefusal;
 
 use super::input::Gate;
+use super::prompt::{Prompt, PromptVerdict};
 use crate::config::AnswerCeiling;
 use crate::metrics::QuestionCounters;
-use ceiling::PromptVerdict;
 use check::denial;
 use journal::Line;
-use prompt::Prompt;
 use table::{AcceptedAnswer, NewQuestion, Table};
 
 /// The largest input of a prompt that becomes a question, in bytes of JSON (1 MiB). A larger one is

@@ -255,11 +255,11 @@ impl Ticket {
         });
     }
 
-    /// Reports to the queue whether this execution waits for a person. While it does, another one
+    /// Reports to the queue whether this execution waits for a person or for a message. While it does, another one
     /// may run in its place; its lane and its conversation stay occupied.
-    pub fn set_waiting_for_person(&self, waits: bool) {
+    pub fn set_waiting(&self, waits: bool) {
         self.admission.with(|inner| {
-            inner.queue.set_waiting_for_person(self.id, waits);
+            inner.queue.set_waiting(self.id, waits);
             inner.grant();
         });
     }

@@ -26,6 +26,9 @@ pub struct Accepted {
     /// The id of the conversation, which is the CLI's memory of earlier prompts. It is taken from
     /// the body or from the continued execution; otherwise it is the execution's own id.
     pub conversation: String,
+    /// The conversation that the CLI copies at its start, if the execution forks one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<String>,
     /// How long the execution may make no progress before it is ended, in milliseconds.
     pub idle_timeout_ms: u64,
     /// The counters that a continuation by policy inherits. All are zero in an execution that a

@@ -27,6 +27,7 @@ fn request(prompt: &str) -> Accepted {
         body: Body::new(prompt),
         permissions: Permissions::default(),
         conversation: "c".to_owned(),
+        forked_from: None,
         idle_timeout_ms: 1000,
         chain: Chain::default(),
         trace: None,

@@ -206,8 +206,14 @@ impl Service {
             )));
         }
         self.check_webhook(&body).map_err(refuse)?;
-        let permissions = self.engine.settings.tools.resolve(&body).map_err(refuse)?;
-        let (conversation, principal) = self.conversation(caller, id, &body, continued)?;
+        let tools = &self.engine.settings.tools;
+        let permissions = tools.resolve(&body).map_err(refuse)?;
+        tools.restrict_cli_options(&mut body)?;
+        let (mut conversation, principal) = self.conversation(caller, id, &body, continued)?;
+        let mut forked_from = None;
+        if body.fork_conversation {
+            forked_from = Some(std::mem::replace(&mut conversation, id.to_string()));
+        }
         let trace = body.trace();
         // Their lengths are not checked, and only the parsed trace is used.
         (body.traceparent, body.tracestate) = (None, None);
@@ -219,6 +225,7 @@ impl Service {
             body,
             permissions,
             conversation,
+            forked_from,
             idle_timeout_ms: idle.unwrap_or(limits.idle_timeout_ms),
             chain: Chain::default(),
             trace,

@@ -150,6 +150,9 @@ impl Service {
         let mut body = Body {
             conversation: None,
             continues: Some(status.execution_id),
+            fork_conversation: false,
+            resume_at: None,
+            resume_drops_turn: None,
             ..accepted.body.clone()
         };
         let config_dir = self.engine.environment.config_dir();

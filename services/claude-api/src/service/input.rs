@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{InputMode, Problem, ProblemType, PromptMode, State};
+use protocol::{InputMode, PermissionPrompts, Problem, ProblemType, PromptMode, State};
 
 use super::{FoundExecution, Service};
+use crate::config::ControlRequest;
+use crate::execution::client_control::{ClientControl, KNOWN_REQUESTS};
 use crate::execution::input::{Fault, Gate, Offer, Refusal, Refused, Rules, line_bytes};
 use crate::registry::record::Accepted;
 
@@ -22,13 +24,17 @@ impl Service {
     pub(super) fn gate(&self, accepted: &Accepted) -> Option<Arc<Gate>> {
         let takes_input = accepted.body.input == InputMode::Stream;
         let limit = usize::try_from(self.engine.settings.limits.prompt_bytes).unwrap_or(usize::MAX);
+        let is_client = accepted.body.permission_prompts == PermissionPrompts::Client;
+        let ceiling = accepted.permissions.answers.clone().filter(|_| is_client);
+        let client = ceiling.map(|ceiling| Arc::new(ClientControl::new(ceiling)));
         let rules = || Rules {
-            allowed: self.engine.settings.control_requests.clone(),
+            allowed: self.allowed_requests(is_client),
             verbatim: accepted.body.prompt_mode == PromptMode::Verbatim,
             conversation: accepted.conversation.clone(),
             content_bytes: limit,
+            client: client.clone(),
         };
-        let asks = accepted.permissions.answers.is_some();
+        let asks = accepted.body.permission_prompts == PermissionPrompts::Ask;
         let gate = match (takes_input, asks) {
             (true, _) => Gate::new(line_bytes(limit), rules(), OFFER_WAIT),
             (false, true) => Gate::for_answers(rules()),
@@ -38,6 +44,19 @@ impl Service {
             gate.hold_open(true);
         }
         Some(Arc::new(gate))
+    }
+
+    /// Returns the control requests that a client may send: those of the operator, or the defaults.
+    fn allowed_requests(&self, is_client: bool) -> Vec<ControlRequest> {
+        let known = match (&self.engine.settings.control_requests, is_client) {
+            (Some(requests), _) => return requests.clone(),
+            (None, true) => &KNOWN_REQUESTS[..],
+            (None, false) => &["interrupt", "end_session"],
+        };
+        known
+            .iter()
+            .map(|name| ControlRequest::named(name))
+            .collect()
     }
 
     /// Returns the maximum size of a request with input, in bytes. It follows from the limit
@@ -129,7 +148,7 @@ fn problem(refusal: Refusal, state: State) -> Problem {
         } => {
             let kind = match fault {
                 Fault::Bad(_) => ProblemType::InvalidBody,
-                Fault::NotAllowed(_) => ProblemType::NotAllowed,
+                Fault::NotAllowed(_, kind) => kind,
                 Fault::TooLarge { .. } => ProblemType::TooLarge,
             };
             let text = format!("line {number}: {fault}; nothing of the request was accepted");

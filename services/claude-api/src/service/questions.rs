@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use protocol::question::{Answered, ClosedBy, ClosedQuestion, Question, QuestionList};
-use protocol::{Answer, ExecutionId, Problem, ProblemType};
+use protocol::{Answer, ExecutionId, PermissionPrompts, Problem, ProblemType};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -41,6 +41,9 @@ impl Service {
         entry: &spool::Entry,
         gate: Option<&Arc<Gate>>,
     ) -> Option<Arc<Questions>> {
+        if accepted.body.permission_prompts != PermissionPrompts::Ask {
+            return None;
+        }
         let ceiling = accepted.permissions.answers.clone()?;
         let timeout = match accepted.body.question_timeout_seconds {
             None => Some(DEFAULT_TIMEOUT),

@@ -94,6 +94,7 @@ fn create(
         },
         permissions: Permissions::default(),
         conversation: id.to_string(),
+        forked_from: None,
         idle_timeout_ms: 1000,
         chain: Chain::default(),
         trace: None,

@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use super::questions;
 use crate::names::{one_of, word};
 use crate::schema::{Object, count, described, exactly, list, or_null, reference, text, time};
-use crate::shared::{body_fields, contradictions, expires_seconds, limits, prompt, share_role};
+use crate::shared::{
+    body_fields, contradictions, expires_seconds, lacks_prompt, limits, prompt, share_role,
+};
 
 /// Returns the schemas of bodies and answers, by name.
 pub(super) fn schemas() -> Map<String, Value> {
@@ -34,9 +36,9 @@ pub(super) fn schemas() -> Map<String, Value> {
 fn body() -> Value {
     let text = "The prompt and its settings. Absent and null are the same. Two bodies are equal \
         when all fields but `lane` are.";
-    let object = Object::new(text).closed().field("prompt", prompt());
+    let object = Object::new(text).closed().setting("prompt", prompt());
     let mut schema = body_fields(object).build();
-    schema["not"] = contradictions();
+    schema["not"] = json!({ "anyOf": [contradictions(), lacks_prompt()] });
     schema
 }
 

@@ -10,10 +10,12 @@ use crate::schema::{described, flag, range, reference, text, with_default};
 const TAG: &str = "executions";
 
 /// The problems of a body for a new execution.
-const OF_ACCEPTANCE: [P; 18] = [
+const OF_ACCEPTANCE: [P; 20] = [
     P::InvalidBody,
     P::InvalidQuery,
     P::NotAllowed,
+    P::AgentFieldNotAllowed,
+    P::SettingNotAllowed,
     P::BudgetSpent,
     P::NotFound,
     P::UnknownConversation,

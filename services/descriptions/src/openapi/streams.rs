@@ -119,6 +119,8 @@ fn input() -> Operation {
         P::InvalidBody,
         P::InvalidQuery,
         P::NotAllowed,
+        P::ControlRequestNotAllowed,
+        P::AgentFieldNotAllowed,
         P::NotFound,
         P::WrongState,
         P::InputHole,

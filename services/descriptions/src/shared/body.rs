@@ -4,11 +4,13 @@
 //! text that keeps a limit in bytes also keeps it in characters, so no valid body is refused.
 
 use protocol::body::{
-    BUDGET_USD_MAX, DEFAULT_WORKSPACE, LIST_BYTES, MCP_PREFIX, METADATA_BYTES, NAME_BYTES,
-    SECONDS_MAX, TOOL_BYTES, TOOLS_MAX, WORKSPACE_CHARS,
+    BUDGET_USD_MAX, CLI_OPTION_ENTRIES_MAX, DEFAULT_WORKSPACE, LIST_BYTES, MCP_PREFIX,
+    METADATA_BYTES, NAME_BYTES, SDK_ENV_NAMES, SECONDS_MAX, TOOL_BYTES, TOOLS_MAX, WORKSPACE_CHARS,
 };
 use protocol::webhook::{URL_BYTES, WebhookEvent};
-use protocol::{Format, InputMode, OnInterrupt, OnUsageLimit, PermissionPrompts, PromptMode};
+use protocol::{
+    Format, InputMode, OnInterrupt, OnUsageLimit, PermissionPrompts, PromptMode, Thinking,
+};
 use serde_json::{Value, json};
 
 use super::status::strings;
@@ -36,15 +38,15 @@ const WEBHOOK_URL: &str = concat!(
 pub(crate) fn prompt() -> Value {
     json!({
         "type": "string",
-        "minLength": 1,
-        "pattern": NOT_BLANK,
-        "description": "At most `promptBytes`, and not blank.",
+        "pattern": format!("^$|{NOT_BLANK}"),
+        "description": "At most `promptBytes`, and not blank. Only with `permissionPrompts` \
+            `client` it may be absent or empty.",
     })
 }
 
 /// Adds all fields of a body but `prompt`.
 pub(crate) fn body_fields(object: Object) -> Object {
-    connections(lists(settings(modes(object))))
+    cli_options(connections(lists(settings(modes(object)))))
         .setting("conversation", {
             let text = "The `conversation` of an earlier status. Executions of one conversation \
                 run one at a time. Not together with `continues`.";
@@ -54,6 +56,17 @@ pub(crate) fn body_fields(object: Object) -> Object {
             "continues",
             described(reference("ExecutionId"), "The execution to continue."),
         )
+}
+
+/// Returns the schema of a body without a prompt, which needs a client that sends one later.
+pub(crate) fn lacks_prompt() -> Value {
+    let has_prompt = json!({ "type": "string", "minLength": 1 });
+    json!({
+        "not": { "required": ["prompt"], "properties": { "prompt": has_prompt } },
+        "properties": {
+            "permissionPrompts": { "not": { "const": PermissionPrompts::Client } },
+        },
+    })
 }
 
 /// Returns the schema of a body whose fields contradict each other.
@@ -78,7 +91,56 @@ pub(crate) fn contradictions() -> Value {
             "permissionMode": { "enum": ["dontAsk", "bypassPermissions"] },
         },
     });
-    json!({ "anyOf": [both_continue, timeout_without_questions, questions_in_a_mode_without] })
+    let is_client = json!({ "const": PermissionPrompts::Client });
+    let is_text = json!({ "type": "string" });
+    let client_without_input = json!({
+        "required": ["permissionPrompts"],
+        "properties": { "permissionPrompts": is_client },
+        "not": {
+            "required": ["input", "format"],
+            "properties": {
+                "input": { "const": InputMode::Stream }, "format": { "const": Format::Events },
+            },
+        },
+    });
+    let servers_without_client = json!({
+        "required": ["mcpServers"],
+        "properties": {
+            "mcpServers": { "type": "object" }, "permissionPrompts": { "not": is_client },
+        },
+    });
+    let input_idle_without_input = json!({
+        "required": ["inputIdleSeconds"],
+        "properties": {
+            "inputIdleSeconds": { "type": "number" },
+            "input": { "not": { "const": InputMode::Stream } },
+        },
+    });
+    let no_conversation = json!({
+        "not": { "required": ["conversation"], "properties": { "conversation": is_text } },
+    });
+    let nothing_to_continue = json!({
+        "allOf": [no_conversation, {
+            "not": { "required": ["continues"], "properties": { "continues": is_text } },
+        }],
+    });
+    let fork_of_nothing = json!({
+        "required": ["forkConversation"],
+        "properties": { "forkConversation": { "const": true } },
+        "allOf": [no_conversation],
+    });
+    let resumes_nothing = |name: &str| {
+        json!({
+            "required": [name],
+            "properties": { name: is_text },
+            "allOf": [nothing_to_continue],
+        })
+    };
+    json!({ "anyOf": [
+        both_continue, timeout_without_questions, questions_in_a_mode_without,
+        client_without_input, servers_without_client, input_idle_without_input, fork_of_nothing,
+        resumes_nothing("resumeAt"), resumes_nothing("resumeDropsTurn"),
+    ] })
 }
 
 /// Adds the fields whose values are words of a fixed set.
@@ -193,6 +255,110 @@ fn settings(object: Object) -> Object {
         .setting("workspace", workspace())
 }
 
+/// Adds the options of the CLI that programs of the Agent SDK set.
+fn cli_options(object: Object) -> Object {
+    let name = |description: &str| {
+        let schema = json!({
+            "type": "string", "minLength": 1, "maxLength": NAME_BYTES, "pattern": NO_CONTROLS,
+        });
+        described(schema, description)
+    };
+    let entries = |max: usize, description: &str| {
+        let entry = json!({
+            "type": "string", "minLength": 1, "maxLength": TOOL_BYTES,
+            "pattern": r"^[^\u0000-\u001f\u007f-\u009f,]*$",
+            "allOf": [{ "pattern": NOT_BLANK }],
+        });
+        let schema = json!({ "type": "array", "maxItems": max, "items": entry });
+        described(schema, description)
+    };
+    let json_object = |description: &str| {
+        let text = format!("{description} At most {LIST_BYTES} bytes of JSON.");
+        described(json!({ "type": "object" }), &text)
+    };
+    let flag = |default: bool, description: &str| {
+        let schema = described(json!({ "type": "boolean" }), description);
+        with_default(schema, json!(default))
+    };
+    let mut sdk_env = strings("Variables of the Agent SDK for the CLI.");
+    sdk_env["propertyNames"] = json!({ "enum": SDK_ENV_NAMES });
+    sdk_env["additionalProperties"] = text("");
+    sdk_env["additionalProperties"]["pattern"] = NO_NUL.into();
+    let idle = json!({ "type": "number", "exclusiveMinimum": 0, "maximum": SECONDS_MAX });
+    object
+        .setting(
+            "fallbackModel",
+            name("The model while the first one is overloaded."),
+        )
+        .setting(
+            "effort",
+            name("How much the model works: the CLI's `--effort`."),
+        )
+        .setting(
+            "betas",
+            entries(CLI_OPTION_ENTRIES_MAX, "Beta features of the model's API."),
+        )
+        .setting("thinking", word::<Thinking>("Whether the model thinks."))
+        .setting(
+            "thinkingDisplay",
+            name("How thoughts are shown: the CLI's option."),
+        )
+        .setting(
+            "maxThinkingTokens",
+            range(0, u32::MAX.into(), "The maximum number of tokens to think."),
+        )
+        .setting(
+            "taskBudget",
+            range(1, u64::MAX, "The budget of tokens for the task."),
+        )
+        .setting("jsonSchema", json_object("The JSON schema of the answer."))
+        .setting(
+            "tools",
+            entries(
+                TOOLS_MAX,
+                "The tools to offer, under the operator's ceiling.",
+            ),
+        )
+        .setting(
+            "includePartialMessages",
+            flag(true, "Whether events have each token."),
+        )
+        .setting(
+            "includeHookEvents",
+            flag(false, "Whether events have the runs of hooks."),
+        )
+        .setting(
+            "sessionMirror",
+            flag(false, "Whether events have the lines of the transcript."),
+        )
+        .setting(
+            "forkConversation",
+            flag(false, "Continue a copy of `conversation`."),
+        )
+        .setting(
+            "resumeAt",
+            name("Continue after this message of the conversation."),
+        )
+        .setting("resumeDropsTurn", name("The turn that `resumeAt` drops."))
+        .setting("agents", json_object("Definitions of sub-agents by name."))
+        .setting(
+            "settings",
+            json_object("Settings of the CLI, from an allow-list."),
+        )
+        .setting(
+            "mcpServers",
+            json_object("MCP servers by name; `sdk`, or `http` by the operator."),
+        )
+        .setting("sdkEnv", with_default(sdk_env, json!({})))
+        .setting(
+            "inputIdleSeconds",
+            described(
+                idle,
+                "How long the CLI waits for a message; an hour if absent.",
+            ),
+        )
+}
+
 fn question_timeout() -> Value {
     let schema = json!({ "type": "number", "minimum": 0, "maximum": SECONDS_MAX });
     let text = "The running time after which a question is denied; an hour if absent, never if 0. \
@@ -283,7 +449,7 @@ mod tests {
 
     #[test]
     fn fields_and_defaults_agree_with_the_type() {
-        let object = body_fields(Object::new("")).field("prompt", prompt());
+        let object = body_fields(Object::new("")).setting("prompt", prompt());
         let schema = object.build();
         assert_fields(&schema, fields::<Body>());
         let defaults = serde_json::to_value(Body::new("x")).unwrap();

@@ -62,7 +62,12 @@ fn members(kind: ProblemType) -> &'static [Member] {
     use Member::{Always, Sometimes};
     use ProblemType as P;
     match kind {
-        P::InvalidBody | P::NotAllowed | P::TooLarge | P::InboundFull => &[Sometimes("accepted")],
+        P::InvalidBody
+        | P::NotAllowed
+        | P::ControlRequestNotAllowed
+        | P::AgentFieldNotAllowed
+        | P::TooLarge
+        | P::InboundFull => &[Sometimes("accepted")],
         P::InputHole | P::InputFull => &[Always("accepted")],
         P::OffsetNotKept => &[Always("keptFrom"), Always("length")],
         P::OffsetBeyondEnd => &[Always("length")],
@@ -85,6 +90,7 @@ fn members(kind: ProblemType) -> &'static [Member] {
         | P::Unauthorized
         | P::FromBox
         | P::Forbidden
+        | P::SettingNotAllowed
         | P::ForeignHost
         | P::ForeignOrigin
         | P::NotFound
@@ -154,6 +160,11 @@ pub fn meaning(kind: ProblemType) -> &'static str {
         }
         P::BudgetSpent => "the principal has spent its budget of this day",
         P::NotAllowed => "the body asks for more than the operator allows",
+        P::ControlRequestNotAllowed => {
+            "the operator does not allow this control request, or what it asks for"
+        }
+        P::AgentFieldNotAllowed => "the definition of a sub-agent has a field that is not allowed",
+        P::SettingNotAllowed => "`settings` has a member that is not allowed",
         P::ForeignHost => "the service does not answer to this `Host`",
         P::ForeignOrigin => "the `Origin` is foreign",
         P::NotFound => {

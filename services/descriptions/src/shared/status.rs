@@ -62,6 +62,13 @@ pub(crate) fn status_fields(object: Object) -> Object {
             "costUsd",
             or_null(described(json!({ "type": "number" }), "US dollars.")),
         )
+        .field(
+            "structuredOutput",
+            described(
+                json!({}),
+                "The answer that follows `jsonSchema`; null without one, and over 32 KiB.",
+            ),
+        )
         .field("permissionDenials", denials())
         .field("questions", open_questions())
         .field("questionsOpen", count("How many questions are open."))

@@ -77,6 +77,21 @@ pub fn reasons() -> Vec<ErrorReason> {
         (code::NOT_ALLOWED, "not_allowed", "more than the operator allows"),
         (
             code::NOT_ALLOWED,
+            "control_request_not_allowed",
+            "the operator does not allow this control request, or what it asks for",
+        ),
+        (
+            code::NOT_ALLOWED,
+            "agent_field_not_allowed",
+            "the definition of a sub-agent has a field that is not allowed",
+        ),
+        (
+            code::NOT_ALLOWED,
+            "setting_not_allowed",
+            "`settings` has a member that is not allowed",
+        ),
+        (
+            code::NOT_ALLOWED,
             "forbidden",
             "the role of the token does not permit this, or the token may not use the workspace or \
              the budget",

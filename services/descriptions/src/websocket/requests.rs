@@ -1,9 +1,9 @@
 //! The requests of a client, and their parameters (docs/protocol.md, "Request parameters").
 
-use protocol::Page;
 use protocol::events::{MAX_BYTES, MIN_BYTES};
 use protocol::message::{Control, Request, RequestId};
 use protocol::rpc::{OnDisconnect, OnSlow, method};
+use protocol::{Page, PermissionPrompts};
 use serde_json::{Map, Value, json};
 
 use super::request_schema;
@@ -152,10 +152,19 @@ fn execute() -> Value {
     let one = |given: &str, other: &str| {
         json!({
             "required": [given],
-            "properties": { given: { "type": "string" }, other: { "type": "null" } },
+            "properties": {
+                given: { "type": "string", "minLength": 1 }, other: { "type": "null" },
+            },
         })
     };
-    schema["oneOf"] = json!([one("prompt", "command"), one("command", "prompt")]);
+    let neither = json!({
+        "required": ["permissionPrompts"],
+        "properties": {
+            "permissionPrompts": { "const": PermissionPrompts::Client },
+            "prompt": { "enum": ["", null] }, "command": { "type": "null" },
+        },
+    });
+    schema["oneOf"] = json!([one("prompt", "command"), one("command", "prompt"), neither]);
     schema["not"] = contradictions();
     schema
 }

@@ -1,10 +1,13 @@
 //! Checks the values in the body of an execution, such as lengths, character sets and ranges
 //! (docs/protocol.md, "Body").
 
+mod cli_options;
+
 use super::Body;
 use super::error::BodyError;
 use crate::Limits;
 use crate::question::PermissionPrompts;
+pub use cli_options::{CLI_OPTION_ENTRIES_MAX, SDK_ENV_NAMES};
 
 /// The maximum size of `metadata`, in bytes of all names and values together.
 pub const METADATA_BYTES: usize = 4 * 1024;
@@ -18,8 +21,8 @@ pub const TOOL_BYTES: usize = 1024;
 /// receives them as its environment and arguments, whose sum the kernel limits (`ARG_MAX`,
 /// execve(2)).
 pub const LIST_BYTES: usize = 64 * 1024;
-/// The prefix of the names that the CLI gives to tools of MCP servers. A body that allows such a
-/// tool is refused, because the CLI runs without MCP servers.
+/// The prefix of the names that the CLI gives to tools of MCP servers. A body without MCP servers
+/// that allows such a tool is refused.
 pub const MCP_PREFIX: &str = "mcp__";
 /// The maximum of `idleTimeoutSeconds` and `deadlineSeconds`, in seconds (366 days).
 pub const SECONDS_MAX: f64 = 366.0 * 24.0 * 3600.0;
@@ -60,6 +63,7 @@ impl Body {
         self.check_names()?;
         self.check_lists()?;
         self.check_numbers()?;
+        self.check_cli_options()?;
         match &self.webhook {
             Some(webhook) => webhook.check().map(drop),
             None => Ok(()),
@@ -90,7 +94,9 @@ impl Body {
             }
         }
         // `char::is_whitespace` is Unicode's White_Space.
-        if self.prompt.chars().all(char::is_whitespace) {
+        let may_lack_prompt = self.permission_prompts == PermissionPrompts::Client;
+        let lacks_prompt = self.prompt.is_empty() && may_lack_prompt;
+        if !lacks_prompt && self.prompt.chars().all(char::is_whitespace) {
             return Err(field(
                 "prompt",
                 "is blank; give at least one character that is not white space",
@@ -159,7 +165,8 @@ impl Body {
                 ));
             }
         }
-        let mcp = |tool: &&String| tool.starts_with(MCP_PREFIX);
+        let has_servers = self.mcp_servers.as_ref().is_some_and(|all| !all.is_empty());
+        let mcp = |tool: &&String| tool.starts_with(MCP_PREFIX) && !has_servers;
         if let Some(tool) = self.allowed_tools.iter().flatten().find(mcp) {
             return Err(field(
                 "allowedTools",
@@ -222,7 +229,7 @@ impl Body {
                     format!("must be 0 (no limit) to {SECONDS_MAX}"),
                 ));
             }
-            if self.permission_prompts == PermissionPrompts::Deny {
+            if self.permission_prompts != PermissionPrompts::Ask {
                 return Err(field(
                     "questionTimeoutSeconds",
                     "needs \"permissionPrompts\": \"ask\"; without it there are no questions",

@@ -68,9 +68,11 @@ impl ExecuteParams {
         let prompt = members.get("prompt").filter(|p| !p.is_null());
         match (command, prompt) {
             (Some(_), Some(_)) => return Err("give prompt or command, not both".to_owned()),
-            (None, None) => {
+            // Only a client that answers the CLI's prompts may leave it out.
+            (None, None) if members.get("permissionPrompts") != Some(&"client".into()) => {
                 return Err("give prompt (or command, which is the same)".to_owned());
             }
+            (None, None) => {}
             (Some(command), None) => {
                 members.insert("prompt".to_owned(), command);
             }

@@ -99,6 +99,7 @@ impl WebhookData {
             usage: _,
             cost_usd,
             permission_denials: _,
+            structured_output: _,
             restarts: _,
             noise_lines: _,
             warnings: _,

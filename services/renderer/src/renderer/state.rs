@@ -7,7 +7,7 @@ use crate::activity::CurrentActivity;
 use crate::answer::Answer;
 use crate::denials;
 use crate::event::{self, Block, Head, StreamEvent, Turn, is, short, text, word};
-use crate::facts::{Activity, Fact, Outcome, Rendered};
+use crate::facts::{Activity, Fact, Outcome, Rendered, SessionState};
 use crate::outcome::{self, ResultEvent, count, seconds};
 use crate::tools::Tools;
 use crate::wtf8::{Literal, Raw};
@@ -279,6 +279,16 @@ impl State {
                     status,
                 });
                 self.activity.set(Activity::Retrying(status), facts);
+            }
+            b"session_state_changed" => {
+                let state = read::<event::SessionStateChanged<'_>>(line)?.state;
+                let state = match state.as_ref().map_or(&b""[..], Raw::bytes) {
+                    b"idle" => SessionState::Idle,
+                    b"running" => SessionState::Running,
+                    b"requires_action" => SessionState::RequiresAction,
+                    _ => return Ok(()),
+                };
+                out.facts.push(Fact::SessionState(state));
             }
             b"permission_denied" => {
                 facts.push(Fact::ToolDenied {

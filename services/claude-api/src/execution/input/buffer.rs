@@ -2,6 +2,7 @@
 //! yet. It is a plain value without I/O or waiting.
 
 use super::rules::{Fault, Rules};
+use crate::execution::client_control::CheckedResponse;
 
 /// The number of unread bytes at which a line of claude-api itself is dropped (96 MiB). A CLI that
 /// reads its stdin never has so many: at most 32 questions are open, and the answer to each has
@@ -68,6 +69,8 @@ struct Checked {
     held: Vec<u8>,
     /// Whether one of the complete lines is a message, which begins a turn.
     has_message: bool,
+    /// The responses to requests of the CLI among the complete lines.
+    responses: Vec<CheckedResponse>,
 }
 
 /// The next action of the task that writes to the CLI's stdin.
@@ -176,6 +179,7 @@ impl Buffer {
             lines,
             held,
             has_message,
+            responses,
         } = self.check_lines(new, offer.eof, rules)?;
         if waiting > 0 && waiting + lines.len() > self.limit {
             return Err(Refusal::Full { accepted });
@@ -187,6 +191,7 @@ impl Buffer {
         self.held = held;
         self.accepted += new.len() as u64;
         self.ended = offer.eof;
+        rules.accept(&responses);
         Ok(self.accepted)
     }
 
@@ -212,6 +217,18 @@ impl Buffer {
         self.ended = true;
     }
 
+    /// Ends the input of clients unless a line is buffered. Returns whether no line is.
+    pub(super) fn end_if_empty(&mut self) -> bool {
+        let is_empty = self.is_empty();
+        self.ended |= is_empty;
+        is_empty
+    }
+
+    /// Returns whether the CLI has got all input of clients, and no part of a line is buffered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.writing == 0 && self.held.is_empty()
+    }
+
     /// Sets whether stdin stays open after the last line of clients. Until the first call, it does
     /// not.
     pub(super) fn hold_open(&mut self, held_open: bool) {
@@ -225,6 +242,7 @@ impl Buffer {
         let limit = self.limit;
         let mut out = Vec::new();
         let mut has_message = false;
+        let mut responses = Vec::new();
         let mut parts = new.split(|byte| *byte == b'\n').peekable();
         let mut number = 0;
         let mut line = self.held.clone();
@@ -245,6 +263,7 @@ impl Buffer {
                     Ok(checked) => {
                         out.extend_from_slice(&checked.bytes);
                         has_message |= checked.is_message;
+                        responses.extend(checked.response);
                     }
                     Err(fault) => {
                         self.drop_held(number);
@@ -262,6 +281,7 @@ impl Buffer {
             lines: out,
             held: line,
             has_message,
+            responses,
         })
     }
 

@@ -1,9 +1,16 @@
 //! The rules for lines that clients send to a running CLI. The line for the CLI is built from the
 //! known fields of the client's line, and all other fields are dropped.
 
+use std::sync::Arc;
+
+use protocol::ProblemType;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::config::ControlRequest;
+use crate::execution::client_control::{
+    CheckedResponse, ClientControl, ControlFault, KNOWN_REQUESTS,
+};
 
 /// The maximum length in bytes of the `request_id` of a control request.
 const REQUEST_ID_BYTES: usize = 256;
@@ -17,9 +24,10 @@ pub enum Fault {
     /// completes a sentence about the line.
     #[error("{0}")]
     Bad(String),
-    /// The line is a control request of a kind that the operator does not allow.
+    /// The line asks for more than the operator allows, for example by a control request. The type
+    /// of the problem says in which way.
     #[error("{0}")]
-    NotAllowed(String),
+    NotAllowed(String, ProblemType),
     /// The texts and pictures of the message are larger than the limit.
     #[error("has {bytes} bytes of text and pictures; at most {limit} are allowed")]
     TooLarge {
@@ -68,6 +76,9 @@ pub struct Rules {
     pub conversation: String,
     /// The maximum size in bytes of one message's content (the limit `promptBytes`).
     pub content_bytes: usize,
+    /// The control protocol with the client. `None` unless the execution has
+    /// `"permissionPrompts": "client"`.
+    pub(crate) client: Option<Arc<ClientControl>>,
 }
 
 /// A line of a client that obeys the rules.
@@ -77,6 +88,17 @@ pub(super) struct CheckedLine {
     pub(super) bytes: Vec<u8>,
     /// Whether it is a message, which begins a turn. A control request begins none.
     pub(super) is_message: bool,
+    /// The response to a request of the CLI, if the line is one.
+    pub(super) response: Option<CheckedResponse>,
+}
+
+impl From<ControlFault> for Fault {
+    fn from(ControlFault { kind, detail }: ControlFault) -> Self {
+        match kind {
+            ProblemType::InvalidBody => Self::Bad(detail),
+            kind => Self::NotAllowed(detail, kind),
+        }
+    }
 }
 
 /// Returns the fault of a malformed line. `what` completes a sentence about the line.
@@ -94,6 +116,7 @@ impl Rules {
             verbatim: true,
             conversation: "c".to_owned(),
             content_bytes: 1 << 20,
+            client: None,
         }
     }
 
@@ -105,19 +128,37 @@ impl Rules {
             Ok(value) => value,
             Err(error) => return bad(format!("is not JSON: {error}")),
         };
-        let (message, is_message) = match value.get("type").and_then(Value::as_str) {
-            Some("user") => (self.user(value)?, true),
-            Some("control_request") => (self.control(value)?, false),
+        let kind = value.get("type").and_then(Value::as_str);
+        let (message, response) = match (kind, &self.client) {
+            (Some("user"), _) => (Some(self.user(value.clone())?), None),
+            (Some("control_request"), _) => (Some(self.control(value.clone())?), None),
+            (Some("control_response"), Some(client)) => {
+                let mut response = client.check_response(&value)?;
+                (response.line.take(), Some(response))
+            }
+            // An SDK sends them to keep its own connection open, or to give up a request of its
+            // own. The CLI does not need them.
+            (Some("keep_alive" | "control_cancel_request"), Some(_)) => (None, None),
             _ => {
                 return bad(
                     "is neither a `user` message nor a `control_request`; `type` says which",
                 );
             }
         };
-        let mut bytes = protocol::json::to_vec(&message)
-            .map_err(|error| Fault::Bad(format!("cannot be passed on: {error}")))?;
-        bytes.push(b'\n');
-        Ok(CheckedLine { bytes, is_message })
+        let bytes = message.map_or_else(|| Ok(Vec::new()), |message| line_of(&message))?;
+        Ok(CheckedLine {
+            bytes,
+            is_message: kind == Some("user"),
+            response,
+        })
+    }
+
+    /// Records that the responses of accepted lines are on their way to the CLI.
+    pub(super) fn accept(&self, responses: &[CheckedResponse]) {
+        let Some(client) = &self.client else { return };
+        for response in responses {
+            client.accept(response);
+        }
     }
 
     /// Checks a user message and builds the message for the CLI from its content.
@@ -158,8 +199,17 @@ impl Rules {
             "parent_tool_use_id": null,
             "session_id": self.conversation,
         });
-        if self.verbatim {
+        let is_client = self.client.is_some();
+        let is_composed = is_client && value.get("client_composed") == Some(&Value::Bool(true));
+        if self.verbatim || is_composed {
             line["client_composed"] = json!(true);
+        }
+        // The client names the message by it later, for example in `rewind_files`.
+        let uuid = value.get("uuid").and_then(Value::as_str);
+        if let Some(uuid) = uuid.and_then(|text| Uuid::try_parse(text).ok())
+            && is_client
+        {
+            line["uuid"] = json!(uuid.to_string());
         }
         Ok(line)
     }
@@ -186,17 +236,36 @@ impl Rules {
             .any(|request| request.as_str() == subtype)
         {
             let names: Vec<_> = self.allowed.iter().map(ControlRequest::as_str).collect();
-            return Err(Fault::NotAllowed(format!(
+            let text = format!(
                 "the control request {subtype:?} is not allowed here; the operator allows: {}",
                 if names.is_empty() {
                     "none".to_owned()
                 } else {
                     names.join(", ")
                 }
-            )));
+            );
+            let kind = match self.client {
+                Some(_) => ProblemType::ControlRequestNotAllowed,
+                None => ProblemType::NotAllowed,
+            };
+            return Err(Fault::NotAllowed(text, kind));
         }
+        let request = match &self.client {
+            Some(client) if KNOWN_REQUESTS.contains(&subtype) => {
+                client.check_request(subtype, &request)?
+            }
+            _ => request,
+        };
         Ok(json!({ "type": "control_request", "request_id": id, "request": request }))
     }
+}
+
+/// Returns a message as a line for the CLI.
+fn line_of(message: &Value) -> Result<Vec<u8>, Fault> {
+    let mut bytes = protocol::json::to_vec(message)
+        .map_err(|error| Fault::Bad(format!("cannot be passed on: {error}")))?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -253,7 +322,7 @@ mod tests {
             r#"{"type":"control_request","request_id":"r","#,
             r#""request":{"subtype":"set_permission_mode","mode":"bypassPermissions"}}"#
         );
-        assert!(matches!(checked(line), Err(Fault::NotAllowed(_))));
+        assert!(matches!(checked(line), Err(Fault::NotAllowed(..))));
     }
 
     #[test]

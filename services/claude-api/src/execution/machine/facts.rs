@@ -16,6 +16,9 @@ const NAME_CHARS: usize = 128;
 /// The code of the warning that the disk is full and output is lost.
 const DISK_FULL: &str = "disk_full";
 
+/// The code of the warning that changes of the permissions were left out.
+const UPDATE_DROPPED: &str = "permission_update_dropped";
+
 /// The code of the warning that an event of the CLI could not be read.
 const EVENT_LOST: &str = "event_lost";
 
@@ -34,6 +37,24 @@ impl Machine {
             DISK_FULL,
             "the disk is full: the oldest output and the events are freed, and bytes that cannot \
              be written are lost"
+                .to_owned(),
+            data,
+        );
+    }
+
+    /// Adds the warning that changes of the permissions were left out of a client's responses. A
+    /// later call only updates their number.
+    pub(crate) fn permission_updates_dropped(&mut self, updates: u64) {
+        let data = json!({ "updates": updates });
+        let mut warnings = self.status.warnings.iter_mut();
+        if let Some(warning) = warnings.find(|warning| warning.code == UPDATE_DROPPED) {
+            warning.data = data;
+            return;
+        }
+        self.warn(
+            UPDATE_DROPPED,
+            "a client's change of the permissions was left out: only rules that allow a tool within \
+             the operator's ceiling are taken, until the end of the execution"
                 .to_owned(),
             data,
         );
@@ -88,7 +109,7 @@ impl Machine {
             }
             Fact::ToolsRunning(tools) => {
                 self.timers
-                    .tools(now, self.is_waiting_for_person || !tools.is_empty());
+                    .tools(now, self.waiting.is_any() || !tools.is_empty());
                 let previous = std::mem::take(&mut self.tools);
                 let started = |tool: RunningTool| {
                     let known = previous.iter().find(|known| known.tool.id == tool.id);
@@ -103,7 +124,9 @@ impl Machine {
             Fact::EventLost => self.event_lost(),
             Fact::ToolDenied { denial } => self.denied(denial),
             // The execution's task handles them: questions are on disk before they are shown.
-            Fact::ControlRequested { .. } | Fact::ControlWithdrawn { .. } => {}
+            Fact::ControlRequested { .. }
+            | Fact::ControlWithdrawn { .. }
+            | Fact::SessionState(_) => {}
             Fact::HookFailed { message } => {
                 self.warn("hook_failed", message, serde_json::Value::Null)
             }
@@ -143,6 +166,7 @@ impl Machine {
         for denial in &outcome.permission_denials {
             self.denied(denial.clone());
         }
+        self.status.structured_output = outcome.structured_output.clone();
         self.status.usage = outcome.usage.clone().or(self.status.usage.take());
         self.cli_cost_usd = outcome.cost_usd.or(self.cli_cost_usd);
         self.update_cost();

@@ -69,7 +69,7 @@ impl Machine {
             })
         };
         // A tool that waits for a permission has not been started.
-        let started = self.tools.iter().filter(|_| !self.is_waiting_for_person);
+        let started = self.tools.iter().filter(|_| !self.is_prompting());
         started.filter_map(passed).collect()
     }
 }

@@ -4,7 +4,7 @@ use protocol::Answer;
 use protocol::question::{Decision, MESSAGE_BYTES_MAX, QuestionKind};
 use serde_json::{Value, json};
 
-use super::prompt::{Prompt, Rule};
+use crate::execution::prompt::{Prompt, Rule};
 
 /// The reason why an answer is refused. The question stays open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

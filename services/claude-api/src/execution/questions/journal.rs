@@ -165,7 +165,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::execution::questions::prompt::Prompt;
+    use crate::execution::prompt::Prompt;
 
     fn asked(number: u128) -> Vec<u8> {
         let request = json!({"subtype": "can_use_tool", "tool_name": "Bash",

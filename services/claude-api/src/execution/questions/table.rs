@@ -27,7 +27,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::check::{self, BadAnswer, denial};
-use super::prompt::{Prompt, Rule};
+use crate::execution::prompt::{Prompt, Rule};
 
 /// The maximum number of questions of one execution that are open at the same time. Only sub-agents
 /// ask several at once. Further prompts are denied without a question.

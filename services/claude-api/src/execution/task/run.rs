@@ -2,6 +2,7 @@
 //! stdout, stderr and timers, and handles one at a time.
 
 mod before_hook;
+mod client;
 mod clock;
 mod count;
 mod drain;
@@ -100,7 +101,7 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
     timers.output(Instant::now());
     let takes_input = cli::takes_input(&owner.accepted.body);
     let tool_limit = owner.engine.tool_limit();
-    let machine = Machine::new(
+    let mut machine = Machine::new(
         status,
         timers,
         owner.times,
@@ -109,6 +110,9 @@ pub(super) async fn run(owner: &mut Owner, mut status: Status, ticket: &Ticket) 
         owner.input.is_some(),
         takes_input,
     );
+    if owner.prompt_bytes == 0 {
+        machine.begin_input_wait(Instant::now());
+    }
     let counters = owner.engine.metrics.output.clone();
     let in_place = Arc::clone(&owner.engine.in_place);
     let output = in_place.run(|| Output::new(&owner.entry, owner.accepted.body.format, counters));
@@ -150,8 +154,8 @@ enum Step {
     Recorded(Option<std::io::Result<()>>),
     /// The charges of the CLI's grant have changed.
     Charged(Charges),
-    /// The questions of the execution have changed.
-    Questions,
+    /// The questions of the execution, or the requests that wait for the client, have changed.
+    Prompts,
     /// A time limit may have passed, or a command must be sent again.
     Clock,
 }
@@ -205,13 +209,16 @@ impl<'a> Running<'a> {
         // Controls from before the start count as well.
         wish.mark_changed();
         let charges = owner.held.as_ref().map(Held::charges);
-        let question_changes = owner
-            .questions
-            .as_ref()
-            .map(|questions| questions.changes());
+        let questions = owner.questions.as_ref();
+        let client = owner.client.as_ref();
+        let prompt_changes = questions
+            .map(|questions| questions.changes())
+            .or_else(|| client.map(|client| client.changes()));
         Self {
             charges,
-            question_changes,
+            prompt_changes,
+            leaves_permit: false,
+            dropped_updates: 0,
             owner,
             machine,
             output,
@@ -258,7 +265,7 @@ impl<'a> Running<'a> {
                         tokio::select! {
                             _ = self.wish.changed() => Step::Wish,
                             charges = changed(&mut self.charges) => Step::Charged(charges),
-                            () = changed(&mut self.question_changes) => Step::Questions,
+                            () = changed(&mut self.prompt_changes) => Step::Prompts,
                             sampled = finished(&mut self.sample) => Step::Sampled(sampled),
                             recorded = finished(&mut self.recording) => Step::Recorded(recorded),
                             n = self.stdout.read(&mut out), if out_open => Step::Stdout(n),
@@ -313,8 +320,8 @@ impl<'a> Running<'a> {
                     }
                 }
                 Step::Charged(charges) => self.machine.charged(&charges),
-                // Every step shows the open questions at its end.
-                Step::Questions => {}
+                // Every step shows the open prompts at its end.
+                Step::Prompts => {}
                 Step::Clock => self.sample_cpu(),
             }
             let paused = self.machine.is_paused();
@@ -349,6 +356,7 @@ impl<'a> Running<'a> {
                 self.begun_due = true;
             }
             self.question(&fact, now);
+            self.note_session_state(&fact, now);
             self.machine.fact(fact, now);
         }
         if let Some(lost) = self.output.take_disk_full() {

@@ -80,7 +80,7 @@ struct QueueLimits {
     /// The maximum number of executions whose CLI is starting.
     starting: u64,
     /// The maximum number of running executions that do not count, because they wait for a person.
-    waiting_for_person: u64,
+    awaiting_input: u64,
 }
 
 /// The lane and the conversation that a running execution occupies: no other execution of either
@@ -115,10 +115,10 @@ pub(super) struct Queue {
     running: HashMap<ExecutionId, RunningExecution>,
     /// The running executions whose CLI has not started yet.
     starting: HashSet<ExecutionId>,
-    /// The running executions that wait for a person. Up to `limits.waiting_for_person` of them
+    /// The running executions that wait for a person. Up to `limits.awaiting_input` of them
     /// hold no permit, so others may run in their place. When a person has answered, the execution
     /// continues at once, so more than `limits.running` may run until one of them ends.
-    waiting_for_person: HashSet<ExecutionId>,
+    awaiting_input: HashSet<ExecutionId>,
     /// The maximum number of running executions of each owner that has such a limit.
     running_limits: HashMap<Owner, u64>,
     /// The number of the last permit of each owner that waits or runs. Permits are numbered in the
@@ -137,7 +137,7 @@ impl Queue {
                 queued_per_principal: limits.queued_per_principal,
                 running: limits.running_executions,
                 starting: limits.simultaneous_starts,
-                waiting_for_person: limits.waiting_executions,
+                awaiting_input: limits.waiting_executions,
             },
             slots_by_lane: HashMap::new(),
             slots_by_owner: HashMap::new(),
@@ -145,7 +145,7 @@ impl Queue {
             waiting: Vec::new(),
             running: HashMap::new(),
             starting: HashSet::new(),
-            waiting_for_person: HashSet::new(),
+            awaiting_input: HashSet::new(),
             running_limits: HashMap::new(),
             last_permits: HashMap::new(),
             last_permit: 0,
@@ -226,9 +226,8 @@ impl Queue {
     /// which may not start yet, blocks its conversation but not its lane.
     pub(super) fn start(&mut self) -> Vec<ExecutionId> {
         let limits = &self.limits;
-        let waiting_for_person =
-            (self.waiting_for_person.len() as u64).min(limits.waiting_for_person);
-        let free = (limits.running + waiting_for_person).saturating_sub(self.running.len() as u64);
+        let awaiting_input = (self.awaiting_input.len() as u64).min(limits.awaiting_input);
+        let free = (limits.running + awaiting_input).saturating_sub(self.running.len() as u64);
         let free = free.min(limits.starting.saturating_sub(self.starting.len() as u64));
         if free == 0 || self.waiting.is_empty() {
             return Vec::new();
@@ -266,12 +265,12 @@ impl Queue {
         self.starting.remove(&id);
     }
 
-    /// Notes whether a running execution waits for a person.
-    pub(super) fn set_waiting_for_person(&mut self, id: ExecutionId, waits: bool) {
+    /// Notes whether a running execution waits for a person or for a message of a client.
+    pub(super) fn set_waiting(&mut self, id: ExecutionId, waits: bool) {
         if waits && self.running.contains_key(&id) {
-            self.waiting_for_person.insert(id);
+            self.awaiting_input.insert(id);
         } else {
-            self.waiting_for_person.remove(&id);
+            self.awaiting_input.remove(&id);
         }
     }
 
@@ -279,7 +278,7 @@ impl Queue {
     /// its conversation; a waiting one frees its slot. Has no effect for an unknown id.
     pub(super) fn leave(&mut self, id: ExecutionId) {
         self.starting.remove(&id);
-        self.waiting_for_person.remove(&id);
+        self.awaiting_input.remove(&id);
         if let Some(held) = self.running.remove(&id) {
             self.forget_if_idle(held.owner);
             return;

@@ -135,6 +135,7 @@ fn stored(service: &Service, body: Body) -> ExecutionId {
         body,
         permissions: Permissions::default(),
         conversation: id.to_string(),
+        forked_from: None,
         idle_timeout_ms: 1000,
         chain: Chain::default(),
         trace: None,

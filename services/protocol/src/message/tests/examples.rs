@@ -16,7 +16,7 @@ const STATUS: &str = r#"{"executionId":"018f4e2a-7b3c-7def-8123-456789abcdef","s
     "sha256":null,"createdAt":"2026-01-01T00:00:00Z","startedAt":null,"endedAt":null,
     "durationMs":null,"queuePosition":null,"activity":null,"stalled":false,"principal":null,
     "workspace":"default","lane":null,"conversation":null,"continues":null,"continuedBy":null,
-    "notBefore":null,"model":null,"usage":null,"costUsd":null,"permissionDenials":[],
+    "notBefore":null,"model":null,"usage":null,"costUsd":null,"structuredOutput":null,"permissionDenials":[],
     "questions":[],"questionsOpen":0,"restarts":0,"noiseLines":0,
     "warnings":[],"stderrTail":"","metadata":{},"webhook":null}"#;
 

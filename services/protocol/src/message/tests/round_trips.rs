@@ -1,10 +1,12 @@
 //! Property tests: any written message is read as the same message.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::super::*;
@@ -13,7 +15,7 @@ use crate::status::ErrorInfo;
 use crate::webhook::{WebhookEvent, WebhookStatus};
 use crate::{
     Answer, Body, Events, ExecutionId, Format, InputMode, Limits, OnInterrupt, OnUsageLimit, Page,
-    PermissionPrompts, PromptMode, Reason, State, Status, Warning, Webhook,
+    PermissionPrompts, PromptMode, Reason, State, Status, Thinking, Warning, Webhook,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -78,8 +80,8 @@ fn body() -> impl Strategy<Value = Body> {
             system_prompt: name.clone(),
             append_system_prompt: name.clone(),
             allowed_tools: tools.clone(),
-            disallowed_tools: tools,
-            permission_mode: name,
+            disallowed_tools: tools.clone(),
+            permission_mode: name.clone(),
             permission_prompts: [PermissionPrompts::Deny, PermissionPrompts::Ask]
                 [usize::from(waits)],
             question_timeout_seconds: number,
@@ -94,10 +96,35 @@ fn body() -> impl Strategy<Value = Body> {
             idle_timeout_seconds: number,
             deadline_seconds: number,
             input: [InputMode::None, InputMode::Stream][usize::from(streams)],
-            metadata: strings,
+            metadata: strings.clone(),
             webhook: waits.then(|| Webhook::new("https://hooks.example/a")),
+            fallback_model: name.clone(),
+            effort: name.clone(),
+            betas: tools.clone(),
+            thinking: waits.then_some(Thinking::Adaptive),
+            thinking_display: name.clone(),
+            max_thinking_tokens: number.map(|n| n as u32),
+            task_budget: number.map(|n| n as u64),
+            json_schema: events.then(|| object(&strings)),
+            tools,
+            include_partial_messages: streams,
+            include_hook_events: events,
+            session_mirror: waits,
+            fork_conversation: continues,
+            resume_at: name.clone(),
+            resume_drops_turn: name,
+            agents: waits.then(|| object(&strings)),
+            settings: streams.then(|| object(&strings)),
+            mcp_servers: commands.then(|| object(&strings)),
+            sdk_env: strings,
+            input_idle_seconds: number,
         }
     })
+}
+
+fn object(strings: &BTreeMap<String, String>) -> Map<String, Value> {
+    let member = |(name, value): (&String, &String)| (name.clone(), Value::from(value.as_str()));
+    strings.iter().map(member).collect()
 }
 
 fn execute() -> impl Strategy<Value = ExecuteParams> {
@@ -244,6 +271,7 @@ fn status() -> impl Strategy<Value = Status> {
             not_before: times.1,
             webhook: name.as_ref().map(|host| webhook(host, numbers.0)),
             model: name,
+            structured_output: values.iter().find(|value| !value.is_null()).cloned(),
             usage,
             cost_usd: numbers.3,
             warnings: values

@@ -31,7 +31,8 @@ impl Running<'_> {
         let resend = self.owner.wishes.is_unsent().then(|| now + RESEND);
         let kill_runner_at = self.machine.kill_runner_at();
         let question = self.next_question_expiry(now);
-        let times = [next, kill_runner_at, resend, question];
+        let input = self.next_input_expiry(now);
+        let times = [next, kill_runner_at, resend, question, input];
         times.into_iter().flatten().min()
     }
 
@@ -55,7 +56,8 @@ impl Running<'_> {
     pub(super) fn finish_step(&mut self, ticket: &Ticket) {
         let now = Instant::now();
         self.follow_wish(now);
-        self.show_questions(ticket, now);
+        self.show_questions(now);
+        self.show_waits(ticket, now);
         let was_stalled = self.machine.status().stalled;
         // A sample under way may turn a silence into progress, so the check waits for it.
         if self.sample.is_none() {

@@ -39,6 +39,7 @@ impl Running<'_> {
                 | Fact::ToolDenied { .. }
                 | Fact::ControlRequested { .. }
                 | Fact::ControlWithdrawn { .. }
+                | Fact::SessionState(_)
                 | Fact::HookFailed { .. }
                 | Fact::RateLimit { .. }
                 | Fact::Result(_) => {}

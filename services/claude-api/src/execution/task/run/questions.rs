@@ -7,13 +7,15 @@ use std::time::Instant;
 use renderer::Fact;
 
 use super::running::Running;
-use crate::registry::Ticket;
 use crate::webhooks::Webhooks;
 
 impl Running<'_> {
     /// Handles a fact that concerns questions: a prompt of the CLI, its withdrawal, or the begin or
     /// end of a turn, on which the end of stdin depends. Blocks on the disk for a prompt.
     pub(super) fn question(&mut self, fact: &Fact, now: Instant) {
+        if let Some(client) = self.owner.client.clone() {
+            return self.client_control(&client, fact);
+        }
         let Some(questions) = &self.owner.questions else {
             return;
         };
@@ -64,10 +66,7 @@ impl Running<'_> {
     }
 
     /// Denies questions that nobody has answered in time, and shows the open ones in the status.
-    ///
-    /// Up to `waitingExecutions` executions that wait for a person leave their permits to others
-    /// ([`Ticket::set_waiting_for_person`]). Their lanes and conversations stay occupied.
-    pub(super) fn show_questions(&mut self, ticket: &Ticket, now: Instant) {
+    pub(super) fn show_questions(&mut self, now: Instant) {
         let Some(questions) = self.owner.questions.as_ref().map(Arc::clone) else {
             return;
         };
@@ -88,11 +87,8 @@ impl Running<'_> {
         let was_waiting_for_person = self.machine.is_waiting_for_person();
         let (open, count) = questions.for_status();
         self.machine.questions(open, count, now);
-        if self.machine.is_waiting_for_person() != was_waiting_for_person {
-            ticket.set_waiting_for_person(self.machine.is_waiting_for_person());
-            if self.machine.is_waiting_for_person() {
-                self.report(Webhooks::asking);
-            }
+        if self.machine.is_waiting_for_person() && !was_waiting_for_person {
+            self.report(Webhooks::asking);
         }
     }
 }

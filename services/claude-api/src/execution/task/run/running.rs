@@ -38,8 +38,13 @@ pub(super) struct Running<'a> {
     pub(super) wish: watch::Receiver<Wish>,
     /// Receives the charges of the CLI's grant. `None` without one.
     pub(super) charges: Option<watch::Receiver<Charges>>,
-    /// Wakes after each change of the questions. `None` if the execution does not ask.
-    pub(super) question_changes: Option<watch::Receiver<()>>,
+    /// Wakes after each change of the questions, or of the requests that wait for the client.
+    /// `None` if the execution has neither.
+    pub(super) prompt_changes: Option<watch::Receiver<()>>,
+    /// Whether the execution has left its permit to others, because it waits.
+    pub(super) leaves_permit: bool,
+    /// The number of changes of the permissions that the status says were left out.
+    pub(super) dropped_updates: u64,
     /// The reason in words why the runner died. `None` while it is alive or the reason is unknown.
     pub(super) runner_failure: Option<String>,
     /// The processes of the tree that still exist after SIGKILL.

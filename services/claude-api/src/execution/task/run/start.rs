@@ -7,12 +7,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::Body;
 use protocol::trace_context::{TRACEPARENT_VARIABLE, TRACESTATE_VARIABLE};
 use runner::Handle;
 use tokio::time::timeout;
 
-use crate::cli::{self, SHORTAGE_RETRY};
-use crate::conversations::transcript_bytes;
+use crate::cli::{self, Conversation, PrivateOption, SHORTAGE_RETRY};
+use crate::conversations::{copy_transcript, transcript_bytes};
 use crate::credentials::Held;
 use crate::execution::owner::Owner;
 use crate::execution::trace;
@@ -115,8 +116,9 @@ async fn attempt(owner: &mut Owner) -> Result<(Handle, Vec<u8>), (String, io::Er
 /// sandbox and the arguments. Returns the program to start with its sandbox, and the first message
 /// for stdin. An error has the part that failed, in words, and its cause. Blocks on the disk.
 fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Error)> {
-    // Since the acceptance, the prompt was only on disk.
-    let message = first_message(owner).map_err(|e| ("its body".to_owned(), e))?;
+    // Since the acceptance, long texts were only on disk.
+    let mut body = stored_body(owner).map_err(|e| ("its body".to_owned(), e))?;
+    let message = cli::first_lines(&body, &owner.accepted.conversation);
     let granted = owner.held.as_ref().map(Held::granted);
     let granted = granted.as_ref();
     owner.credential = match granted {
@@ -137,24 +139,31 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     })?;
     let config_dir = engine.environment.config_dir();
     owner.transcript_bytes = transcript_bytes(&config_dir, &accepted.conversation);
-    let kind = engine
+    let mut kind = engine
         .conversations
         .kind(&accepted.conversation, &config_dir);
+    if let (Some(source), Conversation::New) = (&accepted.forked_from, kind)
+        && copy_transcript(&config_dir, source, &accepted.conversation)
+            .map_err(|e| ("the conversation to fork".to_owned(), e))?
+    {
+        kind = Conversation::Forked;
+    }
     let repository = engine.settings.args.repository_settings;
     let mut env = engine
         .environment
         .for_execution(&accepted.body.env, granted);
     env.extend(cli::repository_variables(repository, granted.is_some()));
     env.extend(cli::question_variables(&accepted.permissions));
+    env.extend(cli::input_variables(&body));
     let id = owner.entry.id().into();
     if let Some(trace) = trace::context(&engine.tracer, id, accepted.trace.as_ref()) {
         // A client's own variables of these names would name a span of another trace.
         env.retain(|(name, _)| name != TRACEPARENT_VARIABLE && name != TRACESTATE_VARIABLE);
         env.extend(trace.variables());
     }
-    // This body has no prompt: the owner removed it.
-    let mut body = accepted.body.clone();
-    let mut prompts = Vec::new();
+    let settings = cli::repository_settings(repository, &engine.environment, granted);
+    let options = cli::private_options(&mut body, settings);
+    let arguments;
     let mut sandbox = None;
     if let Some(policy) = &engine.sandbox {
         let prepared = policy
@@ -166,9 +175,9 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
                 granted.is_some(),
             )
             .map_err(|e| ("its folders".to_owned(), e))?;
-        prompts = prepared
-            .system_prompts(&mut body)
-            .map_err(|e| ("its system prompts".to_owned(), e))?;
+        arguments = prepared
+            .hide(&options)
+            .map_err(|e| ("its options".to_owned(), e))?;
         let overridden: Vec<_> = prepared.variables.iter().map(|(name, _)| name).collect();
         env.retain(|(name, _)| !overridden.contains(&name));
         env.extend(prepared.variables);
@@ -177,15 +186,18 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     } else {
         restore_transcript(&config_dir, &accepted.conversation)
             .map_err(|e| ("its transcript".to_owned(), e))?;
+        let inline = |option: &PrivateOption| format!("--{}={}", option.name, option.text);
+        arguments = options.iter().map(inline).collect();
     }
-    let mut args = cli::arguments(&body, &accepted.permissions, &accepted.conversation, kind);
-    args.extend(prompts);
-    args.extend(cli::repository_arguments(
-        repository,
-        &cwd,
-        &engine.environment,
-        granted,
-    ));
+    let mut args = cli::arguments(
+        &body,
+        &accepted.permissions,
+        &accepted.conversation,
+        kind,
+        accepted.forked_from.as_deref(),
+    );
+    args.extend(arguments);
+    args.extend(cli::repository_arguments(repository, &cwd));
     let spec = runner::Spec {
         program: engine.settings.args.claude_bin.clone(),
         args,
@@ -198,33 +210,8 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     Ok((spec, message))
 }
 
-/// Reads the request from the disk, and returns its prompt as the CLI's first message.
-fn first_message(owner: &Owner) -> io::Result<Vec<u8>> {
+/// Reads the body of the request from the disk.
+fn stored_body(owner: &Owner) -> io::Result<Body> {
     let accepted: Accepted = serde_json::from_slice(&owner.entry.body()?)?;
-    Ok(cli::first_message(&accepted.body, &accepted.conversation))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::execution::Control;
-
-    #[tokio::test]
-    async fn a_cancel_or_a_stop_ends_the_wait_in_a_shortage() {
-        for (controls, expected) in [
-            (&[Control::Pause, Control::Resume][..], None),
-            (&[Control::Pause, Control::Cancel], Some(EndedBy::Cancel)),
-            (&[Control::Resume, Control::Stop], Some(EndedBy::Stop)),
-            (&[Control::Stop, Control::Cancel], Some(EndedBy::Cancel)),
-        ] {
-            let wishes = Wishes::new(false);
-            for control in controls {
-                wishes.apply(*control).unwrap();
-            }
-            let begun = tokio::time::Instant::now();
-            let ended_by = wait_for_end(&wishes, SHORTAGE_RETRY).await;
-            assert_eq!(ended_by, expected, "{controls:?}");
-            assert_eq!(begun.elapsed() >= SHORTAGE_RETRY, ended_by.is_none());
-        }
-    }
+    Ok(accepted.body)
 }

@@ -54,8 +54,7 @@ impl Queue {
         let mut waits: RunningByOwner = HashMap::new();
         for (id, held) in &self.running {
             *running.entry(held.owner).or_default() += 1;
-            *waits.entry(held.owner).or_default() +=
-                u64::from(self.waiting_for_person.contains(id));
+            *waits.entry(held.owner).or_default() += u64::from(self.awaiting_input.contains(id));
         }
         for (owner, count) in &mut running {
             let limit = self.running_limits.get(owner).copied();

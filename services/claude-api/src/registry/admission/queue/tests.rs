@@ -62,9 +62,9 @@ fn an_owner_has_at_most_as_many_executions_that_wait_for_a_person_as_may_run() {
         submit_as(&mut queue, owner, n, None, &n.to_string());
     }
     assert_eq!(queue.start(), [id(0)]);
-    queue.set_waiting_for_person(id(0), true);
+    queue.set_waiting(id(0), true);
     assert_eq!(queue.start(), [id(1)], "the first one waits for a person");
-    queue.set_waiting_for_person(id(1), true);
+    queue.set_waiting(id(1), true);
     assert_eq!(queue.start(), []);
     queue.leave(id(0));
     assert_eq!(queue.start(), [id(2)]);

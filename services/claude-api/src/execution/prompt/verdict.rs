@@ -9,8 +9,8 @@
 
 use protocol::question::QuestionKind;
 
-use super::prompt::{Prompt, Rule};
 use crate::config::{AnswerCeiling, has_any_rule, has_rule, has_tool};
+use crate::execution::prompt::{Prompt, Rule};
 
 /// The verdict about a permission prompt: a person may be asked, or it is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,11 @@ impl AnswerCeiling {
                 input_is_fixed: true,
             };
         }
+        if self.is_clients_own(tool) {
+            return PromptVerdict::Ask {
+                input_is_fixed: has_any_rule(&self.denied),
+            };
+        }
         if !(has_tool(&self.tools, tool) || has_tool(&self.tools, "*")) {
             let reason = if has_rule(&self.tools, tool) {
                 format!("the operator allows only some uses of {tool}, about which nobody is asked")
@@ -69,16 +74,18 @@ impl AnswerCeiling {
     /// allows wholly. None if a rule denies some uses of any tool. The name of a tool has no `*`,
     /// which would stand for several.
     pub(crate) fn rememberable(&self, prompt: &Prompt) -> Vec<Rule> {
-        let within = |rule: &&Rule| {
-            let tool = rule.tool.as_str();
-            (has_tool(&self.tools, tool) || has_tool(&self.tools, "*"))
-                && !has_tool(&self.denied, tool)
-                && !tool.contains('*')
-        };
-        if has_any_rule(&self.denied) {
-            return Vec::new();
-        }
+        let within = |rule: &&Rule| self.may_remember(&rule.tool);
         prompt.suggestions.iter().filter(within).cloned().collect()
+    }
+
+    /// Returns whether an answer may allow a tool for the rest of the execution: the ceiling allows
+    /// it wholly, or it is the client's own, and no rule denies some uses of any tool.
+    pub(crate) fn may_remember(&self, tool: &str) -> bool {
+        let is_allowed = has_tool(&self.tools, tool) || has_tool(&self.tools, "*");
+        (is_allowed || self.is_clients_own(tool))
+            && !has_tool(&self.denied, tool)
+            && !has_any_rule(&self.denied)
+            && !tool.contains('*')
     }
 }
 
@@ -97,6 +104,7 @@ mod tests {
             tools: list(tools),
             denied: list(denied),
             accepts_plans: true,
+            ..AnswerCeiling::default()
         }
     }
 

@@ -3,10 +3,14 @@
 //! docs/claude-cli.md, "Permission prompts", has the fields that the CLI sends. A field of an
 //! unexpected type counts as absent, so that no prompt stays without an answer.
 
+mod verdict;
+
 use jiff::Timestamp;
 use protocol::question::{Question, QuestionKind, cut};
 use serde_json::Value;
 use uuid::Uuid;
+
+pub(crate) use verdict::PromptVerdict;
 
 /// The longest text that a question shows as its title or description, in bytes.
 const TEXT_BYTES_MAX: usize = 4 * 1024;

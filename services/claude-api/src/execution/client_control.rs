@@ -1,0 +1,223 @@
+//! The control protocol of an execution with `"permissionPrompts": "client"`: requests of the CLI
+//! that the client answers, and requests of the client to the CLI (docs/protocol.md, "Client
+//! control").
+//!
+//! ```text
+//! the CLI's stdout ──▶ requested ──▶ verdict ──▶ open requests ──▶ the client reads them in the
+//!                                       │ denied at once              │         events
+//! the CLI's stdin ◀─────────────────────┴───────── responses ◀────────┘ control_response
+//! the CLI's stdin ◀─────────────────────────────── requests ◀─── control_request of the client
+//! ```
+//!
+//! The client is not trusted more than a person who answers a question: what it may allow is
+//! decided here, because the CLI would obey it (docs/claude-cli.md, "Control protocol"). Each line
+//! for the CLI is built anew from known members.
+
+mod hooks;
+mod initialize;
+mod open_requests;
+mod requests;
+mod responses;
+
+use std::sync::{Mutex, PoisonError};
+
+use protocol::ProblemType;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+pub(crate) use requests::KNOWN_REQUESTS;
+
+use super::prompt::{Prompt, PromptVerdict};
+use crate::config::AnswerCeiling;
+use open_requests::{OpenRequest, OpenRequests};
+
+/// The longest id of a request of the CLI that passes to the client, in bytes. The CLI's ids have
+/// 36.
+const REQUEST_ID_BYTES_MAX: usize = 1024;
+
+/// The reason why a control line of a client is refused. The client's stream stays usable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct ControlFault {
+    /// The problem type of the answer to the client.
+    pub kind: ProblemType,
+    /// What is wrong, and what to do. The text completes a sentence about the line.
+    pub detail: String,
+}
+
+impl ControlFault {
+    fn not_allowed(detail: impl Into<String>) -> Self {
+        let (kind, detail) = (ProblemType::ControlRequestNotAllowed, detail.into());
+        Self { kind, detail }
+    }
+
+    fn malformed(detail: impl Into<String>) -> Self {
+        let (kind, detail) = (ProblemType::InvalidBody, detail.into());
+        Self { kind, detail }
+    }
+}
+
+/// A checked `control_response` of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CheckedResponse {
+    /// The line for the CLI. `None` if the CLI does not wait for the response any more.
+    pub(crate) line: Option<Value>,
+    /// The CLI's id of the request that it answers.
+    pub(crate) request_id: String,
+    /// Whether a change of the permissions was left out, because no client may make it.
+    pub(crate) drops_update: bool,
+}
+
+/// The control protocol of one execution, shared by its task and by the requests of clients.
+///
+/// - An entry is taken when the CLI asks, and freed by the client's response, a withdrawal of the
+///   CLI, or the end of the execution.
+/// - Nobody waits for an entry: a request of the CLI that does not fit is refused at once.
+/// - The CLI bounds the other direction: it asks again only after an answer, or for another tool.
+#[derive(Debug)]
+pub(crate) struct ClientControl {
+    // Held for single operations on the table. No await happens inside.
+    open: Mutex<OpenRequests>,
+    /// Wakes the execution's task after each change.
+    changed: watch::Sender<()>,
+    /// The most that a response may allow.
+    ceiling: AnswerCeiling,
+}
+
+impl ClientControl {
+    /// Creates the control protocol of an execution that has not started.
+    pub(crate) fn new(ceiling: AnswerCeiling) -> Self {
+        Self {
+            open: Mutex::default(),
+            changed: watch::Sender::new(()),
+            ceiling,
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut OpenRequests) -> T) -> T {
+        act(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns a receiver that wakes after each change of the open requests.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Handles a control request of the CLI. `request` is `None` if it could not be read. Returns
+    /// the answer if the client may not answer it; otherwise the request waits for the client.
+    pub(crate) fn requested(&self, request_id: &str, request: Option<&Value>) -> Option<Value> {
+        let answer = match self.judge(request_id, request) {
+            Ok(open) => self
+                .with(|table| table.add(request_id, open))
+                .err()
+                .map(|reason| error_line(request_id, &reason)),
+            Err(answer) => Some(answer),
+        };
+        self.changed.send_replace(());
+        answer
+    }
+
+    /// Decides whether the client may answer a request of the CLI. Fails with the answer if not.
+    fn judge(&self, request_id: &str, request: Option<&Value>) -> Result<OpenRequest, Value> {
+        let refuse = |reason: &str| Err(error_line(request_id, reason));
+        let subtype = request.and_then(|request| request.get("subtype")?.as_str());
+        if request_id.len() > REQUEST_ID_BYTES_MAX {
+            return refuse("the id of the request is too long");
+        }
+        match subtype {
+            Some("hook_callback") => return Ok(OpenRequest::Hook),
+            Some("mcp_message") => return Ok(OpenRequest::ServerMessage),
+            Some("elicitation") => return Ok(OpenRequest::Elicitation),
+            Some("can_use_tool") => {}
+            _ => return refuse("cc-bridge passes no control requests of this subtype to clients"),
+        }
+        let Some(prompt) = request.and_then(|request| Prompt::read(request_id, request)) else {
+            return refuse("the permission prompt cannot be read");
+        };
+        match self.ceiling.judge(&prompt) {
+            PromptVerdict::Deny(reason) => {
+                let response = denial(&format!("The operator denies this: {reason}."));
+                Err(success_line(request_id, &response))
+            }
+            PromptVerdict::Ask { input_is_fixed } => Ok(OpenRequest::Prompt {
+                prompt: Box::new(prompt),
+                input_is_fixed,
+            }),
+        }
+    }
+
+    /// Forgets a request that the CLI has withdrawn.
+    pub(crate) fn withdrawn(&self, request_id: &str) {
+        self.with(|table| table.remove(request_id));
+        self.changed.send_replace(());
+    }
+
+    /// Checks a `control_response` line of the client. [`ClientControl::accept`] must follow once
+    /// the line is accepted.
+    ///
+    /// # Errors
+    /// The line is malformed. A response that allows more than the operator does is no error: it
+    /// becomes a denial, so that the CLI does not wait for ever.
+    pub(crate) fn check_response(&self, line: &Value) -> Result<CheckedResponse, ControlFault> {
+        self.with(|table| responses::check(line, table, &self.ceiling))
+    }
+
+    /// Records that a checked response was accepted, so that its request is not open any more.
+    pub(crate) fn accept(&self, response: &CheckedResponse) {
+        self.with(|table| {
+            table.remove(&response.request_id);
+            table.dropped_updates += u64::from(response.drops_update);
+        });
+        self.changed.send_replace(());
+    }
+
+    /// Checks a control request of the client, and returns the `request` for the CLI, built from
+    /// known members.
+    ///
+    /// # Errors
+    /// The request is malformed, or asks for more than the operator allows.
+    pub(crate) fn check_request(
+        &self,
+        subtype: &str,
+        request: &Value,
+    ) -> Result<Value, ControlFault> {
+        requests::rebuild(subtype, request, &self.ceiling)
+    }
+
+    /// Returns the tool of the oldest open permission prompt. `None` if no prompt is open.
+    pub(crate) fn prompted_tool(&self) -> Option<String> {
+        self.with(|table| table.oldest_prompt().map(|prompt| prompt.tool.clone()))
+    }
+
+    /// Returns whether any request of the CLI waits for the client.
+    pub(crate) fn has_open_request(&self) -> bool {
+        self.with(|table| !table.is_empty())
+    }
+
+    /// Returns how many changes of the permissions were left out of responses so far.
+    pub(crate) fn dropped_updates(&self) -> u64 {
+        self.with(|table| table.dropped_updates)
+    }
+}
+
+/// Returns the `response` for the CLI that denies a permission prompt. The model reads the message.
+fn denial(message: &str) -> Value {
+    json!({ "behavior": "deny", "message": message })
+}
+
+/// Returns the line that answers a control request of the CLI.
+fn success_line(request_id: &str, response: &Value) -> Value {
+    let inner = json!({
+        "subtype": "success", "request_id": request_id, "response": response,
+    });
+    json!({ "type": "control_response", "response": inner })
+}
+
+/// Returns the line that refuses a control request of the CLI.
+fn error_line(request_id: &str, error: &str) -> Value {
+    let inner = json!({ "subtype": "error", "request_id": request_id, "error": error });
+    json!({ "type": "control_response", "response": inner })
+}
+
+#[cfg(test)]
+mod tests;

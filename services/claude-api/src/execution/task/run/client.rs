@@ -1,0 +1,93 @@
+//! The client's part in a running execution: requests of the CLI that it answers, and its messages,
+//! for which the CLI waits between turns.
+
+use std::time::{Duration, Instant};
+
+use renderer::Fact;
+
+use super::running::Running;
+use crate::execution::client_control::ClientControl;
+use crate::registry::Ticket;
+
+/// How long the CLI waits for a message if the body sets no `inputIdleSeconds`: an hour.
+const DEFAULT_INPUT_IDLE: Duration = Duration::from_secs(3600);
+
+impl Running<'_> {
+    /// Handles a control request of the CLI, or its withdrawal.
+    pub(super) fn client_control(&self, client: &ClientControl, fact: &Fact) {
+        match fact {
+            Fact::ControlRequested {
+                request_id,
+                request,
+            } => {
+                let answer = client.requested(request_id, request.as_ref());
+                if let (Some(answer), Some(gate)) = (answer, &self.owner.input) {
+                    gate.push(&answer);
+                }
+            }
+            Fact::ControlWithdrawn { request_id } => client.withdrawn(request_id),
+            _ => {}
+        }
+    }
+
+    /// Records whether the CLI waits for a message of a client, if the fact says so.
+    pub(super) fn note_session_state(&mut self, fact: &Fact, now: Instant) {
+        let (Fact::SessionState(state), Some(gate)) = (fact, &self.owner.input) else {
+            return;
+        };
+        let has_input = !gate.is_empty();
+        self.machine.session_state(*state, has_input, now);
+    }
+
+    /// Returns how long the CLI waits for a message before its stdin is closed.
+    fn input_idle(&self) -> Duration {
+        let seconds = self.owner.accepted.body.input_idle_seconds;
+        seconds.map_or(DEFAULT_INPUT_IDLE, Duration::from_secs_f64)
+    }
+
+    /// Returns when the CLI has waited for a message for too long. `None` during a turn and in a
+    /// pause.
+    pub(super) fn next_input_expiry(&self, now: Instant) -> Option<Instant> {
+        let since = self.machine.waits_for_input_since()?;
+        if self.machine.is_paused() {
+            return None;
+        }
+        let until = since.saturating_add(self.input_idle());
+        let left = until.saturating_sub(self.machine.running_time(now));
+        now.checked_add(left)
+    }
+
+    /// Shows for whom the CLI waits, and ends its input if no client has sent a message for too
+    /// long. The execution then ends as its last result says.
+    ///
+    /// Up to `waitingExecutions` executions that wait for a person or for a message leave their
+    /// permits to others ([`Ticket::set_waiting`]). Their lanes and conversations stay occupied.
+    pub(super) fn show_waits(&mut self, ticket: &Ticket, now: Instant) {
+        if let Some(client) = &self.owner.client {
+            let is_underway = self.machine.is_underway();
+            let tool = client.prompted_tool().filter(|_| is_underway);
+            let any = client.has_open_request() && is_underway;
+            let dropped = client.dropped_updates();
+            self.machine.client_requests(any, tool, now);
+            if dropped > self.dropped_updates {
+                self.dropped_updates = dropped;
+                self.machine.permission_updates_dropped(dropped);
+            }
+        }
+        if self.next_input_expiry(now).is_some_and(|at| at <= now)
+            && let Some(gate) = &self.owner.input
+            && gate.end_if_empty()
+        {
+            tracing::info!(
+                execution = %self.machine.status().execution_id,
+                "no client sent a message for the time of inputIdleSeconds; closed the CLI's stdin"
+            );
+            self.machine.end_input_wait(now);
+        }
+        let leaves_permit = self.machine.leaves_permit() && self.machine.is_underway();
+        if self.leaves_permit != leaves_permit {
+            self.leaves_permit = leaves_permit;
+            ticket.set_waiting(leaves_permit);
+        }
+    }
+}
