@@ -41,6 +41,7 @@ def status(state: str = "running", execution_id: str = ID, **members: object) ->
         "model": None,
         "usage": None,
         "costUsd": None,
+        "structuredOutput": None,
         "permissionDenials": [],
         "questions": [],
         "questionsOpen": 0,

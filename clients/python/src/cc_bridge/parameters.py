@@ -37,6 +37,23 @@ class ExecuteOptions(TypedDict, total=False):
     traceparent: str | None
     tracestate: str | None
     webhook: Mapping[str, Any] | None
+    fallback_model: str | None
+    effort: str | None
+    betas: Sequence[str] | None
+    thinking: Literal["adaptive", "disabled"] | None
+    thinking_display: str | None
+    max_thinking_tokens: int | None
+    task_budget: int | None
+    json_schema: Mapping[str, Any] | None
+    tools: Sequence[str] | None
+    include_partial_messages: bool | None
+    include_hook_events: bool | None
+    fork_conversation: bool | None
+    resume_at: str | None
+    resume_drops_turn: str | None
+    agents: Mapping[str, Any] | None
+    settings: Mapping[str, Any] | None
+    input_idle_seconds: float | None
     on_disconnect: Literal["continue", "cancel"] | None
     on_slow: Literal["wait", "skip"] | None
 

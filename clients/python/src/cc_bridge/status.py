@@ -79,6 +79,8 @@ class Status:
     model: str | None
     usage: fields.Json | None
     cost_usd: float | None
+    structured_output: object
+    """The answer that follows the JSON schema of the execution, or None."""
     permission_denials: tuple[fields.Json, ...]
     questions: tuple[OpenQuestion, ...]
     """The oldest 16 open questions."""
@@ -142,6 +144,7 @@ def status_from(raw: Mapping[str, Any]) -> Status:
         model=fields.optional_text(raw, "model"),
         usage=fields.optional_object(raw, "usage"),
         cost_usd=fields.optional_number(raw, "costUsd"),
+        structured_output=raw.get("structuredOutput"),
         permission_denials=fields.objects(raw, "permissionDenials"),
         questions=tuple(map(open_question_from, fields.objects(raw, "questions"))),
         questions_open=fields.integer(raw, "questionsOpen"),

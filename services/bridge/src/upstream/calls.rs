@@ -79,7 +79,8 @@ impl Upstream {
 
     /// Returns a page of the statuses of all executions, newest first, and where the next page
     /// begins. `before` is the position that the previous page named; `None` requests the newest
-    /// statuses. Without a `limit`, claude-api decides the length of the page.
+    /// statuses. Without a `limit`, claude-api decides the length of the page. With a `workspace`,
+    /// the page leaves out the executions of others.
     ///
     /// # Errors
     /// Returns -32003 (`NO_SUCH_EXECUTION`) if `before` is unknown, -32602 (`INVALID_PARAMS`) if
@@ -89,11 +90,20 @@ impl Upstream {
         &self,
         limit: Option<u64>,
         before: Option<ExecutionId>,
+        workspace: Option<&str>,
     ) -> Result<Page, RpcError> {
-        let mut query = Vec::new();
-        query.extend(limit.map(|n| format!("limit={n}")));
-        query.extend(before.map(|id| format!("before={id}")));
-        let url = format!("{}/v1/executions?{}", self.base, query.join("&"));
+        let parameters = [
+            ("limit", limit.map(|limit| limit.to_string())),
+            ("before", before.map(|id| id.to_string())),
+            ("workspace", workspace.map(str::to_owned)),
+        ];
+        let given = parameters
+            .iter()
+            .filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(given)
+            .finish();
+        let url = format!("{}/v1/executions?{query}", self.base);
         self.call_json(|| self.get(&url)).await
     }
 

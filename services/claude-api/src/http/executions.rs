@@ -237,13 +237,14 @@ pub(crate) async fn delete(
 }
 
 /// `GET /v1/executions`: lists the statuses of executions in pages, newest first. The answer is
-/// streamed, so a page of a thousand statuses needs the memory of one.
+/// streamed, so a page of a thousand statuses needs the memory of one. With `workspace`, the page
+/// leaves out the executions of other workspaces, which still count for `limit`.
 pub(crate) async fn list(
     State(service): App,
     Extension(caller): Extension<Caller>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Reply> {
-    let query = Query::parse(raw.as_deref(), ["limit", "before"])?;
+    let query = Query::parse(raw.as_deref(), ["limit", "before", "workspace"])?;
     let limit = query.number("limit")?.unwrap_or(Page::DEFAULT_LIMIT);
     if limit == 0 || limit > Page::MAX_LIMIT {
         return Err(Reply(Problem::new(
@@ -265,14 +266,17 @@ pub(crate) async fn list(
         "],\"next\":{}}}",
         String::from_utf8_lossy(&json(&page.next))
     );
+    let workspace: Option<Arc<str>> = query.get("workspace").map(Arc::from);
     let statuses = futures::stream::iter(page.ids)
         .then(move |id| {
             let (service, caller) = (Arc::clone(&service), caller.clone());
+            let workspace = workspace.clone();
             // An execution that was deleted meanwhile is left out.
             async move {
                 read_status(&service, &caller, id)
                     .await
                     .ok()
+                    .filter(|s| workspace.is_none_or(|workspace| s.workspace() == &*workspace))
                     .map(|s| s.to_json(service.engine.status_bytes()))
             }
         })

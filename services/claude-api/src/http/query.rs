@@ -84,7 +84,7 @@ impl<const N: usize> Query<N> {
     }
 
     /// Returns the value of a parameter; `None` if it is not given.
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let at = self.names.iter().position(|n| *n == name)?;
         self.values[at].as_deref()
     }

@@ -26,6 +26,11 @@ impl VisibleStatus {
         Self(status)
     }
 
+    /// Returns the name of the execution's workspace.
+    pub(crate) fn workspace(&self) -> &str {
+        &self.0.workspace
+    }
+
     /// Returns the state of the execution.
     #[cfg(test)]
     pub(crate) fn state(&self) -> protocol::State {

@@ -118,10 +118,14 @@ fn list() -> Operation {
         "The maximum number of statuses on the page.",
     );
     let before = described(reference("ExecutionId"), "`next` of the page before.");
-    let text = "Lists the executions that the client sees, newest first.";
-    Operation::new(("GET", "/v1/executions"), "listExecutions", TAG, text)
+    let summary = "Lists the executions that the client sees, newest first.";
+    Operation::new(("GET", "/v1/executions"), "listExecutions", TAG, summary)
         .query("limit", with_default(limit, Page::DEFAULT_LIMIT))
         .query("before", before)
+        .query(
+            "workspace",
+            text("Leaves out executions of other workspaces."),
+        )
         .json(200, "A page.", reference("Page"))
         .problems(&[P::InvalidId, P::InvalidQuery, P::NotFound])
 }

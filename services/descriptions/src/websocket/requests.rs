@@ -133,6 +133,10 @@ fn list() -> Value {
         .closed()
         .setting("limit", with_default(limit, Page::DEFAULT_LIMIT))
         .setting("before", before)
+        .setting(
+            "workspace",
+            text("Leaves out executions of other workspaces."),
+        )
         .build()
 }
 

@@ -111,7 +111,7 @@ pub struct StatusParams {
 
 /// The parameters of the request `list`, which returns the status objects of executions in pages,
 /// newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListParams {
     /// The maximum number of executions on the page, 1 to 1000. `None` means 50. A page may have
@@ -126,6 +126,10 @@ pub struct ListParams {
     /// the newest execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<ExecutionId>,
+    /// The workspace of the executions on the page. Those of other workspaces are left out, but
+    /// count for `limit`, so a page may be empty although more follow. `None` for every workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
 }
 
 /// The parameters of the request `events`, which returns a part of the stdout of an execution's

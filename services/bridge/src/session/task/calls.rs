@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::TryFutureExt;
 use protocol::access::ShareRequest;
-use protocol::message::{AttachParams, EventsParams, ListParams, ShareParams};
+use protocol::message::{AttachParams, EventsParams, ShareParams};
 use protocol::rpc::{RpcError, code};
 use tokio::sync::mpsc;
 
@@ -63,8 +63,8 @@ async fn make(
     turns: ListTurns,
 ) -> CompletedCall {
     match call {
-        Call::List(ListParams { limit, before }) => {
-            let page = gather(upstream, limit, before, shared.viewer.status_bytes);
+        Call::List(list) => {
+            let page = gather(upstream, list, shared.viewer.status_bytes);
             let page = page.map_ok(|page| CallReply::Page(Box::new(page)));
             in_turn(shared, grant, turns, page).await
         }

@@ -1,7 +1,7 @@
 //! Gathers one page of the list of executions. The bridge requests it from claude-api in several
 //! parts, because a status has from 1 to 64 KiB. So the memory of one HTTP response stays bounded.
 
-use protocol::ExecutionId;
+use protocol::message::ListParams;
 use protocol::rpc::RpcError;
 use tokio::time::{Instant, timeout_at};
 
@@ -13,9 +13,8 @@ use crate::upstream::Upstream;
 /// "Request parameters").
 const DEFAULT_LIMIT: u64 = 50;
 
-/// Reads a page of execution statuses from claude-api, newest first. It has at most `limit`
-/// statuses (50 for `None`), all older than the execution `before`, or the newest ones for `None`.
-/// `status_bytes` is the most bytes of one encoded status.
+/// Reads a page of execution statuses from claude-api, newest first, as the client's request `list`
+/// asks for it. `status_bytes` is the most bytes of one encoded status.
 ///
 /// The page is shorter when it fills a message, when a later part fails, or when `callMs` is over.
 /// Its `next` then tells the client where to continue.
@@ -24,10 +23,14 @@ const DEFAULT_LIMIT: u64 = 50;
 /// The first part could not be read from claude-api.
 pub(super) async fn gather(
     upstream: &Upstream,
-    limit: Option<u64>,
-    before: Option<ExecutionId>,
+    list: ListParams,
     status_bytes: usize,
 ) -> Result<ListPage, RpcError> {
+    let ListParams {
+        limit,
+        before,
+        workspace,
+    } = list;
     let end = Instant::now() + upstream.times.call;
     let mut left = limit.unwrap_or(DEFAULT_LIMIT);
     let mut page = ListPage {
@@ -36,7 +39,7 @@ pub(super) async fn gather(
     };
     let mut bytes = 0;
     while left > 0 {
-        let request = upstream.list(Some(left.min(STATUSES)), page.next);
+        let request = upstream.list(Some(left.min(STATUSES)), page.next, workspace.as_deref());
         let part = if page.executions.is_empty() {
             request.await?
         } else {

@@ -154,11 +154,12 @@ fn requests_omit_absent_fields() {
     let list = ListParams {
         limit: Some(1000),
         before: Some(id()),
+        workspace: Some("shop".to_owned()),
     };
     sent(
         list,
         "list",
-        &format!(r#"{{"before":"{ID}","limit":1000}}"#),
+        &format!(r#"{{"before":"{ID}","limit":1000,"workspace":"shop"}}"#),
     );
     let events = EventsParams {
         execution_id: id(),

@@ -158,8 +158,14 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         id().prop_map(|execution_id| DetachParams { execution_id }.into()),
         of(id()).prop_map(|execution_id| StatusParams { execution_id }.into()),
-        (of(any::<u64>()), of(id()))
-            .prop_map(|(limit, before)| ListParams { limit, before }.into()),
+        (of(any::<u64>()), of(id()), of(text())).prop_map(|(limit, before, workspace)| {
+            ListParams {
+                limit,
+                before,
+                workspace,
+            }
+            .into()
+        }),
         (id(), of(any::<u64>()), of(any::<usize>())).prop_map(
             |(execution_id, offset, max_bytes)| EventsParams {
                 execution_id,
