@@ -183,8 +183,13 @@ fn taken(request: &Request, method: Option<&str>, params: &Value) {
             assert_eq!(method, "status");
             assert_eq!(of.map(|id| id.to_string()), id("executionId"));
         }
-        Request::List(ListParams { limit, before }) => {
+        Request::List(ListParams {
+            limit,
+            before,
+            workspace,
+        }) => {
             assert_eq!(method, "list");
+            assert_eq!(workspace.as_deref(), params["workspace"].as_str());
             assert_eq!(*limit, integer(&params["limit"]));
             assert!(limit.is_none_or(|limit| (1..=1000).contains(&limit)));
             assert_eq!(before.map(|id| id.to_string()), id("before"));
