@@ -32,9 +32,9 @@ RUN --mount=type=cache,id=ccb-cargo,target=/cargo,sharing=locked \
     --mount=type=cache,id=ccb-target,target=/src/target,sharing=locked \
     find services tests -name '*.rs' -exec touch {} + \
     && timeout 3600 cargo build --locked --offline --profile "$CARGO_PROFILE" \
-       --bin claude-api --bin bridge --bin credentials --bin ccb --bin scripted-model --bin stand-in-claude \
+       --bin claude-api --bin bridge --bin credentials --bin ccb --bin ccb-claude --bin scripted-model --bin stand-in-claude \
     && folder=target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE") \
-    && mkdir -p /out && cd "$folder" && cp claude-api bridge credentials ccb scripted-model stand-in-claude /out/
+    && mkdir -p /out && cd "$folder" && cp claude-api bridge credentials ccb ccb-claude scripted-model stand-in-claude /out/
 
 FROM scratch AS prebuilt
 COPY target/container/ /out/
@@ -114,9 +114,9 @@ ENTRYPOINT ["start"]
 CMD ["serve"]
 
 FROM ${DEBIAN_IMAGE} AS bridge
-# For ccb, which checks certificates of wss:// addresses. Debian's slim image has none.
+# For ccb and ccb-claude, which check certificates of wss:// addresses. Debian's slim image has none.
 COPY --from=claude-api /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=binaries /out/bridge /out/ccb /usr/local/bin/
+COPY --from=binaries /out/bridge /out/ccb /out/ccb-claude /usr/local/bin/
 COPY scripts/image/watch-health /usr/local/bin/
 ENV LANG=C.UTF-8 \
     BRIDGE_HOST=0.0.0.0 \

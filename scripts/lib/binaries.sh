@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The Rust binaries, compiled on this machine where its cargo fits the images. Sourced, never run.
 
-BINS=(claude-api bridge credentials ccb scripted-model stand-in-claude)
+BINS=(claude-api bridge credentials ccb ccb-claude scripted-model stand-in-claude)
 # The glibc of the images' base: a program that is compiled against a newer one does not start there.
 IMAGE_GLIBC=2.36
 

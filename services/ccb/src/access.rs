@@ -21,14 +21,16 @@ const OTHERS: u32 = 0o077;
 
 /// The token and the root certificates of the connections to a bridge. The default has neither.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Access {
-    pub(crate) token: Option<Secret>,
-    pub(crate) roots: Roots,
+pub struct Access {
+    /// The token, or `None` for a bridge without tokens.
+    pub token: Option<Secret>,
+    /// The root certificates to trust for `wss://`.
+    pub roots: Roots,
 }
 
 /// The environment variables that say where a token is.
 #[derive(Debug, Default)]
-pub(crate) struct Environment {
+pub struct Environment {
     /// `CCB_TOKEN`, the token itself.
     token: Option<OsString>,
     /// `XDG_CONFIG_HOME`, the folder of this user's settings.
@@ -40,7 +42,7 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads the variables of this process. clap does not read them, because it would need an
     /// argument for each.
-    pub(crate) fn of_process() -> Self {
+    pub fn of_process() -> Self {
         let variable = |name: &str| std::env::var_os(name);
         Self {
             token: variable("CCB_TOKEN"),
@@ -66,7 +68,7 @@ impl Access {
     /// # Errors
     /// A named file or variable cannot be used. The text says why and what to do, and does not
     /// contain the token.
-    pub(crate) fn read(
+    pub fn read(
         token_file: Option<&Path>,
         ca: Option<&Path>,
         environment: &Environment,
@@ -82,7 +84,7 @@ impl Access {
 
     /// Returns the warning about a token that other machines could read on its way to the bridge.
     /// `None` if there is nothing to warn of.
-    pub(crate) fn warning(&self, url: &Address) -> Option<String> {
+    pub fn warning(&self, url: &Address) -> Option<String> {
         if self.token.is_none() || url.is_tls() || url.is_loopback() {
             return None;
         }
@@ -132,7 +134,7 @@ fn token(file: Option<&Path>, environment: &Environment) -> Result<Option<Secret
 /// Protects the token in the memory and the environment of this process (prctl(2),
 /// `PR_SET_DUMPABLE`). Other processes of the same user cannot read them, and there are no core
 /// dumps.
-pub(crate) fn hide_memory() -> Result<(), String> {
+pub fn hide_memory() -> Result<(), String> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|error| format!("could not protect the token from core dumps: {error}"))
 }

@@ -1,7 +1,6 @@
 //! `ccb`, the command line client of cc-bridge. It runs prompts through a bridge, streams their
 //! output, and controls executions.
 
-mod access;
 mod args;
 mod doctor;
 mod exec;
@@ -27,8 +26,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use access::{Access, Environment};
 use args::{Cli, Command, Common};
+use ccb::access::{self, Access, Environment};
 
 /// The tip that is printed for a prompt with a leading dash, which clap takes for an option. clap
 /// prints a tip of its own only if no option has a similar name.

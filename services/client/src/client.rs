@@ -9,7 +9,7 @@ use protocol::message::{
     ListParams, Method, PingParams, Request, ShareParams, StatusParams,
 };
 use protocol::question::Answered;
-use protocol::rpc::OnSlow;
+use protocol::rpc::{OnDisconnect, OnSlow};
 use protocol::{Answer, Events, ExecutionId, Page, Status};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -91,10 +91,13 @@ impl Client {
     /// The first event of the run is the acceptance, or its first error is the refusal by the
     /// bridge.
     ///
+    /// `onDisconnect: "cancel"` also holds after a reconnect: the client then sends the request
+    /// again before it attaches, because the bridge knows the policy only for one session.
+    ///
     /// [`Error::TooLarge`] if the request is larger than the bridge accepts. It is then not sent.
     pub fn execute(&self, mut execute: ExecuteParams) -> Result<Run, Error> {
         let id = execute.ensure_id();
-        let on_slow = execute.on_slow;
+        let (on_slow, on_disconnect) = (execute.on_slow, execute.on_disconnect);
         let request = Request::from(execute);
         let params = serde_json::to_string(&request).unwrap_or_default();
         let bytes = params.len() + 128; // the JSON-RPC envelope
@@ -102,7 +105,8 @@ impl Client {
         if bytes > limit {
             return Err(Error::TooLarge { bytes, limit });
         }
-        Ok(self.open(id, 0, on_slow, request))
+        let renewal = (on_disconnect == OnDisconnect::Cancel).then(|| request.clone());
+        Ok(self.open(id, 0, on_slow, request, renewal))
     }
 
     /// Streams the output and statuses of an existing execution, whether it still runs or has
@@ -115,13 +119,28 @@ impl Client {
             offset,
             on_slow,
         } = attach;
-        self.open(execution_id, offset.unwrap_or(0), on_slow, attach.into())
+        self.open(
+            execution_id,
+            offset.unwrap_or(0),
+            on_slow,
+            attach.into(),
+            None,
+        )
     }
 
-    fn open(&self, id: ExecutionId, offset: u64, on_slow: OnSlow, request: Request) -> Run {
+    /// Opens a view with a request. `renewal` is the request that gives each later session the
+    /// policy of the first one.
+    fn open(
+        &self,
+        id: ExecutionId,
+        offset: u64,
+        on_slow: OnSlow,
+        request: Request,
+        renewal: Option<Request>,
+    ) -> Run {
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let (tx, items) = mpsc::channel(RUN_EVENTS);
-        let view = View::new(token, tx, offset, on_slow);
+        let view = View::new(token, tx, offset, on_slow).renewed_by(renewal);
         // If the task has ended, the run's channel is closed, and the run reports that.
         let _ = self.commands.send(Command::Open(id, view, request));
         Run {
@@ -166,7 +185,12 @@ impl Client {
     /// As [`Client::control`].
     pub async fn list(&self, limit: u32, before: Option<ExecutionId>) -> Result<Page, Error> {
         let limit = Some(limit.into());
-        self.request(ListParams { limit, before }).await
+        self.request(ListParams {
+            limit,
+            before,
+            workspace: None,
+        })
+        .await
     }
 
     /// Returns a part of what the CLI of an execution has written to its stdout so far, normally

@@ -312,7 +312,8 @@ impl Machine {
     }
 
     /// Handles a new connection. Queues the requests without an answer again unchanged, and an
-    /// `attach` for each accepted view at the offset that its run has reached.
+    /// `attach` for each accepted view at the offset that its run has reached. If the execution
+    /// must be cancelled with the session, the `execute` comes first again.
     pub(crate) fn connected(&mut self, greeting: &Utf8Bytes) {
         if self.raw {
             self.emit_all(&Event::Message(greeting.clone()), greeting.len());
@@ -327,6 +328,9 @@ impl Machine {
         self.outbound = requests
             .map(|(id, request)| (*id, request.text.clone()))
             .collect();
+        for view in self.views.values_mut() {
+            view.session_began();
+        }
         let accepted: Vec<_> = self
             .views
             .iter()
@@ -340,7 +344,7 @@ impl Machine {
 
     /// Queues an `attach` that continues the output of a view at the offset reached.
     fn attach_again(&mut self, id: ExecutionId) {
-        let Some(view) = self.views.get(&id) else {
+        let Some(view) = self.views.get_mut(&id) else {
             return;
         };
         let attach = AttachParams {
@@ -348,6 +352,10 @@ impl Machine {
             offset: Some(view.output.reached()),
             on_slow: view.on_slow,
         };
+        if let Some(execute) = view.take_renewal() {
+            // Its answer and its messages are ignored until the `attach` is answered.
+            self.queue(execute, Receiver::View(id));
+        }
         self.queue(attach.into(), Receiver::View(id));
     }
 

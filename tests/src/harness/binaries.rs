@@ -5,11 +5,12 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The binaries that tests start.
-const BINARIES: [&str; 6] = [
+const BINARIES: [&str; 7] = [
     "claude-api",
     "bridge",
     "credentials",
     "ccb",
+    "ccb-claude",
     "scripted-model",
     "stand-in-claude",
 ];

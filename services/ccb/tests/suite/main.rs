@@ -7,6 +7,7 @@
 
 mod access;
 mod ccb;
+mod claude;
 #[allow(dead_code, reason = "the tests of the client use more of it")]
 #[path = "../../../client/tests/suite/fake.rs"]
 mod fake;

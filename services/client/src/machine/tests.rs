@@ -2,7 +2,7 @@ use protocol::message::{
     Control, ControlParams, Empty, ExecuteParams, Notification, Output, PingParams, StatusUpdate,
     StatusWord,
 };
-use protocol::rpc::OnSlow;
+use protocol::rpc::{OnDisconnect, OnSlow};
 use protocol::{State, Status};
 use serde::Serialize;
 use serde_json::Value;
@@ -68,6 +68,56 @@ fn after_a_reconnect_an_unanswered_execute_is_repeated_and_an_accepted_one_attac
         assert_eq!(again[0]["method"], "attach");
         assert_eq!(again[0]["params"]["offset"], 3);
     }
+}
+
+#[tokio::test]
+async fn after_a_reconnect_the_session_gets_the_policy_to_cancel_before_it_attaches() {
+    let mut machine = Machine::default();
+    let execute = ExecuteParams {
+        on_disconnect: OnDisconnect::Cancel,
+        ..ExecuteParams::prompt("p")
+    };
+    let (tx, mut rx) = mpsc::channel(16);
+    let request = Request::from(execute.clone());
+    let view = View::new(0, tx, 0, OnSlow::Wait).renewed_by(Some(request.clone()));
+    machine.open(id(&execute), view, request);
+    let first = sent(&mut machine);
+    receive(&mut machine, answer(&first[0], status(&execute)));
+    let output = |offset, text: &str| Output::new(id(&execute), offset, text).to_message();
+    receive(&mut machine, output(0, "abc"));
+    for _ in 0..2 {
+        machine.lost("cut", Duration::ZERO);
+        machine.connected(&"{}".into());
+        let again = sent(&mut machine);
+        let methods: Vec<_> = again.iter().map(|request| &request["method"]).collect();
+        assert_eq!(methods, ["execute", "attach"]);
+        assert_eq!(again[0]["params"], first[0]["params"]);
+        assert_eq!(again[1]["params"]["offset"], 3);
+        // The view of the repeated request begins at 0, and its refusal changes nothing.
+        receive(&mut machine, output(0, "abc"));
+        let refused: Reply = Reply::error(
+            again[0]["id"].as_u64().unwrap(),
+            RpcError::new(code::ID_IN_USE, "id_in_use", "m"),
+        );
+        receive(&mut machine, refused.to_message());
+        receive(&mut machine, answer(&again[1], status(&execute)));
+        // A later attach in the same session needs no policy.
+        machine.attach_again(id(&execute));
+        let attach = sent(&mut machine);
+        assert_eq!(attach.len(), 1);
+        receive(&mut machine, answer(&attach[0], status(&execute)));
+    }
+    receive(&mut machine, output(3, "d"));
+    let mut text = Vec::new();
+    while machine.has_events() {
+        machine.deliver().await;
+        match rx.recv().await.unwrap().unwrap() {
+            Event::Output { bytes, .. } => text.extend_from_slice(&bytes),
+            Event::Answer(_) | Event::Disconnected { .. } | Event::Reconnected => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(text, b"abcd");
 }
 
 #[test]

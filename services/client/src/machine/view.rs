@@ -2,7 +2,7 @@
 //! into the events of the run.
 
 use bytes::Bytes;
-use protocol::message::{Gap, JsonText, Output, StatusUpdate};
+use protocol::message::{Gap, JsonText, Output, Request, StatusUpdate};
 use protocol::question::{ClosedQuestion, Question};
 use protocol::rpc::OnSlow;
 use protocol::{Reason, Status};
@@ -31,6 +31,12 @@ pub(crate) struct View {
     pub(super) questions: OpenQuestions,
     /// The number of output bytes that the client dropped for a slow run with `onSlow: "skip"`.
     pub(crate) skipped: u64,
+    /// The `execute` with `onDisconnect: "cancel"` that opened the view. Each further session needs
+    /// it too, because the policy belongs to the session that sent it (docs/protocol.md, "When the
+    /// client dies").
+    renewal: Option<Request>,
+    /// Whether the present session has not got `renewal` yet.
+    renews: bool,
 }
 
 impl View {
@@ -44,7 +50,25 @@ impl View {
             detached: false,
             questions: OpenQuestions::default(),
             skipped: 0,
+            renewal: None,
+            renews: false,
         }
+    }
+
+    /// Sets the request that each further session sends before it attaches.
+    pub(crate) fn renewed_by(self, renewal: Option<Request>) -> Self {
+        Self { renewal, ..self }
+    }
+
+    /// Handles a new session, which does not know the view's policy.
+    pub(super) fn session_began(&mut self) {
+        self.renews = self.accepted && self.renewal.is_some();
+    }
+
+    /// Returns the request that the present session needs before it attaches, once.
+    pub(super) fn take_renewal(&mut self) -> Option<Request> {
+        let renews = std::mem::take(&mut self.renews);
+        self.renewal.clone().filter(|_| renews)
     }
 
     /// Handles the result of an `execute` or `attach`, which is a status object. Returns the event

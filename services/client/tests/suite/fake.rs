@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use protocol::access::Share;
 use protocol::message::{
-    Capabilities, ClientMessage, Connected, Control, Empty, Notification, Output, Reply, Request,
-    RequestId, StatusUpdate, StatusWord,
+    Accepted, Capabilities, ClientMessage, Connected, Control, Empty, InputParams, Notification,
+    Output, Reply, Request, RequestId, StatusUpdate, StatusWord,
 };
 use protocol::question::{
     Answered, ClosedBy, ClosedQuestion, Question, QuestionAsked, QuestionClosed, QuestionKind,
@@ -77,6 +77,18 @@ pub(crate) struct Plan {
     pub(crate) limits: Value,
     /// The reason of a close frame.
     pub(crate) close_reason: &'static str,
+    /// The execution stays queued, at this position.
+    pub(crate) queue_position: Option<u64>,
+    /// The output beyond these bytes follows the first request `input`.
+    pub(crate) output_before_input: Option<usize>,
+    /// The execution ends by the end of the input, or by a cancel.
+    pub(crate) until_eof: bool,
+    /// The first `input` whose data has a text is refused with the error beside it.
+    pub(crate) refuse_input: Vec<(&'static str, RpcError)>,
+    /// The `stderrTail` of the terminal status.
+    pub(crate) stderr_tail: &'static str,
+    /// The executions of a list.
+    pub(crate) listed: Option<Vec<Status>>,
 }
 
 impl Plan {
@@ -96,6 +108,12 @@ impl Plan {
             message_bytes: usize::MAX,
             limits: Value::Null,
             close_reason: "restarting",
+            queue_position: None,
+            output_before_input: None,
+            until_eof: false,
+            refuse_input: Vec::new(),
+            stderr_tail: "",
+            listed: None,
         }
     }
 
@@ -144,6 +162,7 @@ impl Fake {
         let (tx, unread) = mpsc::unbounded_channel();
         let log = requests.clone();
         let answered = Arc::new(AtomicBool::new(false));
+        let input = Arc::new(Mutex::new(Input::default()));
         let task = tokio::spawn(async move {
             let mut connections = 0;
             let mut served = tokio::task::JoinSet::new();
@@ -158,6 +177,7 @@ impl Fake {
                     fault,
                     log: log.clone(),
                     answered: answered.clone(),
+                    input: input.clone(),
                     unread: tx.clone(),
                 };
                 served.spawn(connection.serve(stream));
@@ -213,7 +233,18 @@ struct Connection {
     log: Arc<Mutex<Vec<Value>>>,
     /// The question of the plan was answered, on any connection.
     answered: Arc<AtomicBool>,
+    /// The input of the execution, over any connection.
+    input: Arc<Mutex<Input>>,
     unread: mpsc::UnboundedSender<Value>,
+}
+
+/// The input of the execution.
+#[derive(Default)]
+struct Input {
+    /// The count of accepted bytes.
+    accepted: u64,
+    /// The indices of the entries of `refuse_input` that were used.
+    refused: Vec<usize>,
 }
 
 type Socket = WebSocketStream<TcpStream>;
@@ -230,6 +261,7 @@ impl Connection {
         };
         try_send(&mut socket, connected.to_message()).await;
         let mut viewing = None;
+        let mut released = false;
         while let Some(Ok(message)) = socket.next().await {
             let Message::Text(text) = message else {
                 continue;
@@ -297,8 +329,10 @@ impl Connection {
                 }
                 Request::List(_) => {
                     let one = "018f4e2a-7b3c-7def-8123-456789abcdef".parse().unwrap();
+                    let executions = plan.listed.clone();
                     let page = Page {
-                        executions: vec![self.status(one, State::Completed)],
+                        executions: executions
+                            .unwrap_or_else(|| vec![self.status(one, State::Completed)]),
                         next: None,
                     };
                     send(&mut socket, &Reply::result(id, page)).await;
@@ -358,7 +392,27 @@ impl Connection {
                         return;
                     }
                 }
-                Request::Detach(_) | Request::Input(_) | Request::Ping(_) => {
+                Request::Input(input) => {
+                    let execution = input.execution_id.unwrap();
+                    match self.accept(&input) {
+                        Ok(accepted) => {
+                            send(&mut socket, &Reply::result(id, Accepted { accepted })).await;
+                        }
+                        Err(error) => {
+                            send(&mut socket, &Reply::<Empty>::error(id, error)).await;
+                        }
+                    }
+                    if let Some(held) = plan.output_before_input
+                        && !std::mem::replace(&mut released, true)
+                    {
+                        self.output(&mut socket, execution, held, plan.output.len())
+                            .await;
+                    }
+                    if plan.until_eof && input.eof {
+                        self.update(&mut socket, execution, plan.end.0).await;
+                    }
+                }
+                Request::Detach(_) | Request::Ping(_) => {
                     send(&mut socket, &Reply::result(id, Empty {})).await;
                 }
             }
@@ -376,6 +430,10 @@ impl Connection {
     ) -> bool {
         let status = self.status(execution, State::Queued);
         send(socket, &Reply::result(id, status)).await;
+        if self.plan.queue_position.is_some() {
+            self.update(socket, execution, State::Queued).await;
+            return true;
+        }
         self.update(socket, execution, State::Running).await;
         let Some(question) = self.open_question() else {
             return self.rest(socket, execution, offset).await;
@@ -398,18 +456,43 @@ impl Connection {
     /// Sends the output from an offset, and the end. Returns false if the fault ended the
     /// connection.
     async fn rest(&self, socket: &mut Socket, execution: ExecutionId, offset: usize) -> bool {
-        if !self.output(socket, execution, offset).await {
+        let length = self.plan.output.len();
+        let end = self.plan.output_before_input.unwrap_or(length);
+        if !self.output(socket, execution, offset, end).await {
             return false;
         }
-        if !self.plan.until_cancel {
+        if !self.plan.until_cancel && !self.plan.until_eof {
             self.update(socket, execution, self.plan.end.0).await;
         }
         true
     }
 
-    /// Sends the output from an offset. Returns false if the fault ended the connection.
-    async fn output(&self, socket: &mut Socket, execution: ExecutionId, offset: usize) -> bool {
-        let output = &self.plan.output;
+    /// Accepts the bytes of an input, or refuses them as the plan says.
+    fn accept(&self, input: &InputParams) -> Result<u64, RpcError> {
+        let mut state = self.input.lock().unwrap();
+        for (at, (text, error)) in self.plan.refuse_input.iter().enumerate() {
+            if !state.refused.contains(&at) && input.data.contains(text) {
+                state.refused.push(at);
+                return Err(error.clone());
+            }
+        }
+        let end = input.offset + input.data.len() as u64;
+        if input.offset > state.accepted {
+            return Err(RpcError::new(code::INVALID_PARAMS, "input_hole", "a hole"));
+        }
+        state.accepted = state.accepted.max(end);
+        Ok(state.accepted)
+    }
+
+    /// Sends the output between two offsets. Returns false if the fault ended the connection.
+    async fn output(
+        &self,
+        socket: &mut Socket,
+        execution: ExecutionId,
+        offset: usize,
+        end: usize,
+    ) -> bool {
+        let output = &self.plan.output[..end];
         let (mut at, mut sent) = (offset, 0);
         while at < output.len() {
             let to = (at + self.plan.chunk).min(output.len());
@@ -447,6 +530,7 @@ impl Connection {
         let created = "2026-01-02T03:04:05Z".parse().unwrap();
         let mut status = Status::queued(execution, created, "default".into());
         status.state = state;
+        status.queue_position = self.plan.queue_position;
         if !state.is_terminal()
             && let Some(question) = self.open_question()
         {
@@ -456,6 +540,7 @@ impl Connection {
         if state.is_terminal() {
             let (_, exit_code, error) = self.plan.end;
             status.exit_code = exit_code;
+            status.stderr_tail = self.plan.stderr_tail.into();
             status.error = error.map(|message| protocol::ErrorInfo {
                 code: "test".into(),
                 message: message.into(),

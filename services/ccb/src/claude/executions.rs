@@ -1,0 +1,62 @@
+//! Questions about other executions: the newest conversation of a workspace, and how many
+//! executions run or wait.
+
+use client::{Client, Error};
+use protocol::{ExecutionId, State, Status};
+
+/// The number of executions to look through for a conversation, newest first. An older one is
+/// hardly meant by "continue the newest".
+const SEARCHED: usize = 1000;
+/// The number of executions of one page.
+const PAGE: u32 = 200;
+
+/// Returns the newest conversation of a workspace among the newest 1,000 executions.
+pub(super) async fn newest_conversation(
+    client: &Client,
+    workspace: &str,
+) -> Result<Option<ExecutionId>, Error> {
+    let mut newest = None;
+    visit(client, |status| {
+        if status.workspace == workspace {
+            newest = status.conversation.as_deref().and_then(|c| c.parse().ok());
+        }
+        newest.is_none()
+    })
+    .await?;
+    Ok(newest)
+}
+
+/// Returns how many executions run and how many wait, as far as this client may see them. `waiting`
+/// is the last status of this client's own execution, which knows the whole queue before it.
+pub(super) async fn counts(client: &Client, waiting: Option<&Status>) -> Result<(u64, u64), Error> {
+    let (mut running, mut queued) = (0, 0);
+    visit(client, |status| {
+        match status.state {
+            State::Running | State::Paused => running += 1,
+            State::Queued => queued += 1,
+            _ => {}
+        }
+        true
+    })
+    .await?;
+    let position = waiting.and_then(|status| status.queue_position);
+    Ok((running, queued.max(position.map_or(0, |before| before + 1))))
+}
+
+/// Calls a function with each execution, newest first, until it returns false.
+async fn visit(client: &Client, mut visitor: impl FnMut(&Status) -> bool) -> Result<(), Error> {
+    let (mut before, mut visited) = (None, 0);
+    loop {
+        let page = client.list(PAGE, before).await?;
+        for status in &page.executions {
+            visited += 1;
+            if !visitor(status) || visited == SEARCHED {
+                return Ok(());
+            }
+        }
+        match page.next {
+            Some(next) if !page.executions.is_empty() => before = Some(next),
+            _ => return Ok(()),
+        }
+    }
+}
