@@ -6,7 +6,8 @@
 //! - `environment` has everything else that decides what runs, and `workspaces` the mapping of
 //!   folders.
 //! - `launch` makes an execution of both, and reads files that arguments name with `values`.
-//! - `relay` runs it: `input` sends the lines of stdin, and `output` writes stdout.
+//! - `relay` runs it: `input` sends the lines of stdin, and `output` writes stdout. `mirror` changes
+//!   the paths of a mirrored transcript.
 //! - `leave` cancels an execution that still runs, and `end` decides the exit code.
 
 mod arguments;
@@ -20,6 +21,7 @@ mod launch;
 mod leave;
 mod line;
 mod lines;
+mod mirror;
 mod outage;
 mod output;
 mod relay;
@@ -42,6 +44,7 @@ use environment::Environment;
 use flags::Meaning;
 use launch::Launch;
 use leave::leave;
+use mirror::MirrorPaths;
 use relay::Relay;
 use signals::Signals;
 
@@ -150,6 +153,11 @@ async fn run(launch: Launch, environment: &Environment, options: Options) -> u8 
             return end::FAILED;
         }
     };
+    let mirror = launch
+        .execute
+        .body
+        .session_mirror
+        .then(|| MirrorPaths::new(&environment.configuration, &environment.folder));
     let run = match client.execute(launch.execute) {
         Ok(run) => run,
         Err(error) => {
@@ -159,7 +167,7 @@ async fn run(launch: Launch, environment: &Environment, options: Options) -> u8 
     };
     let id = run.id();
     let client = Arc::new(client);
-    let relay = Relay::new(Arc::clone(&client), &mut signals, start_by);
+    let relay = Relay::new(Arc::clone(&client), &mut signals, start_by, mirror);
     let end = relay.run(run).await;
     let code = leave(end, &client, id).await;
     if let Some(client) = Arc::into_inner(client) {

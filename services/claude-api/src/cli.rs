@@ -124,6 +124,7 @@ pub fn arguments(
     for (name, is_set) in [
         ("include-partial-messages", body.include_partial_messages),
         ("include-hook-events", body.include_hook_events),
+        ("replay-user-messages", body.replay_user_messages),
         ("session-mirror", body.session_mirror),
         ("fork-session", kind == Conversation::Forked),
     ] {

@@ -205,6 +205,12 @@ pub struct Body {
         deserialize_with = "or_default",
         skip_serializing_if = "is_no"
     )]
+    pub replay_user_messages: bool,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "is_no"
+    )]
     pub session_mirror: bool,
     #[serde(
         default,
@@ -311,6 +317,7 @@ impl Body {
             tools: None,
             include_partial_messages: true,
             include_hook_events: false,
+            replay_user_messages: false,
             session_mirror: false,
             fork_conversation: false,
             resume_at: None,

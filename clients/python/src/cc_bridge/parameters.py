@@ -48,6 +48,7 @@ class ExecuteOptions(TypedDict, total=False):
     tools: Sequence[str] | None
     include_partial_messages: bool | None
     include_hook_events: bool | None
+    replay_user_messages: bool | None
     fork_conversation: bool | None
     resume_at: str | None
     resume_drops_turn: str | None

@@ -32,6 +32,8 @@ pub(super) struct Environment {
     pub(super) workspaces: WorkspaceMap,
     /// The working directory, without symbolic links.
     pub(super) folder: PathBuf,
+    /// The configuration folder of a CLI on this machine (`CLAUDE_CONFIG_DIR`, or `~/.claude`).
+    pub(super) configuration: PathBuf,
     /// Whether the execution continues when this program is gone (`CCB_KEEP=1`).
     pub(super) keeps: bool,
     /// The time in which the execution must start (`CCB_START_SECONDS`).
@@ -105,6 +107,8 @@ impl Environment {
             token_file: path("CCB_TOKEN_FILE"),
             ca: path("CCB_CA"),
             workspaces,
+            configuration: path("CLAUDE_CONFIG_DIR")
+                .unwrap_or_else(|| path("HOME").unwrap_or_default().join(".claude")),
             folder,
             keeps,
             start_limit,

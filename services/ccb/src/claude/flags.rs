@@ -160,6 +160,11 @@ pub(super) const FLAGS: &[Flag] = {
             Nothing,
             M::Switch(|b| &mut b.session_mirror),
         ),
+        flag(
+            &["--replay-user-messages"],
+            Nothing,
+            M::Switch(|b| &mut b.replay_user_messages),
+        ),
         flag(&["--tools"], Values, M::BuiltInTools),
         flag(
             &["--allowedTools", "--allowed-tools"],

@@ -2,7 +2,9 @@
 
 use protocol::message::ExecuteParams;
 use protocol::rpc::OnDisconnect;
-use protocol::{Body, ExecutionId, Format, InputMode, Limits, PermissionPrompts, Thinking};
+use protocol::{
+    Body, ExecutionId, Format, InputMode, Limits, PermissionPrompts, PromptMode, Thinking,
+};
 use serde_json::Value;
 
 use super::arguments::Argument;
@@ -37,6 +39,8 @@ impl Launch {
         body.format = Format::Events;
         body.input = InputMode::Stream;
         body.permission_prompts = PermissionPrompts::Client;
+        // A message may switch that off for itself, by `client_composed`.
+        body.prompt_mode = PromptMode::Commands;
         body.include_partial_messages = false;
         let workspace = environment.workspaces.workspace_of(&environment.folder)?;
         workspace.clone_into(&mut body.workspace);

@@ -30,6 +30,7 @@ use tokio::time::{Instant, sleep_until};
 use super::complain;
 use super::input::{Input, InputEvent};
 use super::lines::Lines;
+use super::mirror::MirrorPaths;
 use super::outage::Outage;
 use super::output::OutputWriter;
 use super::signals::Signals;
@@ -59,6 +60,8 @@ pub(super) struct Relay<'a> {
     signals: &'a mut Signals,
     output: OutputWriter<Stdout>,
     outage: Outage,
+    /// Changes the paths of a mirrored transcript. `None` without one.
+    mirror: Option<MirrorPaths>,
     /// The last status before the execution ran.
     waiting: Option<Box<Status>>,
     /// The time at which the execution must run, while it does not.
@@ -75,12 +78,18 @@ pub(super) struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     /// Creates the relay of an execution that must run at the time `start_by`.
-    pub(super) fn new(client: Arc<Client>, signals: &'a mut Signals, start_by: Instant) -> Self {
+    pub(super) fn new(
+        client: Arc<Client>,
+        signals: &'a mut Signals,
+        start_by: Instant,
+        mirror: Option<MirrorPaths>,
+    ) -> Self {
         Self {
             client,
             signals,
             output: OutputWriter::new(tokio::io::stdout()),
             outage: Outage::default(),
+            mirror,
             waiting: None,
             start_by: Some(start_by),
             input: None,
@@ -168,7 +177,10 @@ impl<'a> Relay<'a> {
                 self.status(status, id);
             }
             Event::Status(update) => self.status(Box::new(update.status), id),
-            Event::Output { bytes, .. } => self.output.add_output(&bytes),
+            Event::Output { bytes, .. } => match &mut self.mirror {
+                Some(mirror) => self.output.add_output(&mirror.output(&bytes)),
+                None => self.output.add_output(&bytes),
+            },
             Event::Gap(missing) => {
                 return Err(format!(
                     "the output from byte {} to {} is lost, because the service no longer keeps it",
@@ -179,6 +191,9 @@ impl<'a> Relay<'a> {
             Event::Reconnected => self.reconnected(),
             Event::Terminal { update, .. } => {
                 self.start_by = None;
+                if let Some(mirror) = &mut self.mirror {
+                    self.output.add_output(&mirror.finish());
+                }
                 self.ended = Some(Box::new(update.status));
             }
             // The client itself answers the prompts of its execution.

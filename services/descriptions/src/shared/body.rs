@@ -328,6 +328,10 @@ fn cli_options(object: Object) -> Object {
             flag(false, "Whether events have the runs of hooks."),
         )
         .setting(
+            "replayUserMessages",
+            flag(false, "Whether events repeat each message of the client."),
+        )
+        .setting(
             "sessionMirror",
             flag(false, "Whether events have the lines of the transcript."),
         )

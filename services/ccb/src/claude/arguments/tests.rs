@@ -31,6 +31,16 @@ fn each_flag_with_a_value_has_two_forms() {
 }
 
 #[test]
+fn each_flag_is_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/agent-sdk.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    for flag in FLAGS {
+        let name = format!("`{}`", flag.names[0]);
+        assert!(document.contains(&name), "{path} lacks {name}");
+    }
+}
+
+#[test]
 fn names_are_unique() {
     let mut names: Vec<_> = FLAGS.iter().flat_map(|flag| flag.names).collect();
     names.sort_unstable();

@@ -51,6 +51,7 @@ fn changed(words: &[&str]) -> Map<String, Value> {
 fn without_further_flags_the_client_answers_prompts_in_the_default_workspace() {
     let execute = launch(&["--verbose", "-p", "--debug"]).unwrap().execute;
     let mut body = Body::new("");
+    body.prompt_mode = PromptMode::Commands;
     body.format = Format::Events;
     body.input = InputMode::Stream;
     body.permission_prompts = PermissionPrompts::Client;
@@ -135,6 +136,10 @@ fn each_flag_sets_its_field() {
             vec!["--include-partial-messages"],
             // true, the default of a body
             json!({"includePartialMessages": null}),
+        ),
+        (
+            vec!["--replay-user-messages"],
+            json!({"replayUserMessages": true}),
         ),
         (
             vec!["--include-hook-events"],

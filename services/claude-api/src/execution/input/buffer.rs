@@ -260,6 +260,8 @@ impl Buffer {
             }
             if !line.iter().all(u8::is_ascii_whitespace) {
                 match rules.check(&line) {
+                    // Of several responses to one request, the CLI gets the first.
+                    Ok(checked) if is_repeat(checked.response.as_ref(), &responses) => {}
                     Ok(checked) => {
                         out.extend_from_slice(&checked.bytes);
                         has_message |= checked.is_message;
@@ -313,6 +315,15 @@ impl Buffer {
     pub(super) fn note_written(&mut self) {
         self.writing = 0;
     }
+}
+
+/// Returns whether one of the earlier responses answers the same request of the CLI.
+fn is_repeat(response: Option<&CheckedResponse>, earlier: &[CheckedResponse]) -> bool {
+    let same = |response: &CheckedResponse| {
+        let answered = |earlier: &CheckedResponse| earlier.request_id == response.request_id;
+        earlier.iter().any(answered)
+    };
+    response.is_some_and(same)
 }
 
 #[cfg(test)]

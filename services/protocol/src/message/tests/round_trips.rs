@@ -109,6 +109,7 @@ fn body() -> impl Strategy<Value = Body> {
             tools,
             include_partial_messages: streams,
             include_hook_events: events,
+            replay_user_messages: commands,
             session_mirror: waits,
             fork_conversation: continues,
             resume_at: name.clone(),
