@@ -15,6 +15,7 @@ mod limits;
 mod metrics;
 mod network;
 pub mod parse_all;
+mod permission_mode;
 mod tools;
 mod traces;
 mod webhooks;
@@ -35,7 +36,8 @@ pub use input::{ControlRequest, InputArgs};
 pub use limits::LimitArgs;
 pub use metrics::MetricsArgs;
 pub use network::NetworkArgs;
-pub use tools::{PermissionMode, Permissions, ToolPolicy};
+pub use permission_mode::PermissionMode;
+pub use tools::{Permissions, ToolPolicy};
 pub use traces::TraceArgs;
 pub use webhooks::WebhookArgs;
 

@@ -76,6 +76,7 @@ fn request_fields() -> BTreeSet<Field> {
     let list = ListParams {
         limit: Some(1),
         before: some_id,
+        workspace: Some("shop".to_owned()),
     };
     let events = EventsParams {
         execution_id,

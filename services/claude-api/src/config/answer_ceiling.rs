@@ -4,7 +4,7 @@
 use protocol::body::MCP_PREFIX;
 use serde::{Deserialize, Serialize};
 
-use super::tools::PermissionMode;
+use super::permission_mode::PermissionMode;
 
 /// The most that an answer may allow in one execution. It is computed at acceptance and stored with
 /// the execution, so later changes of the settings do not affect it.

@@ -4,37 +4,15 @@
 //! `--strict-mcp-config` (measured with 2.1.329).
 
 mod agents;
+mod refusal;
 mod servers;
 mod settings;
 
-use protocol::{Body, Problem, ProblemType};
-use serde_json::Value;
+use protocol::Body;
 
-use super::{AnswerCeiling, ToolPolicy};
+use super::ToolPolicy;
 pub(crate) use agents::check_agents;
-
-/// The reason why an object of a client is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct OptionRefusal {
-    /// The problem type of the answer over HTTP.
-    pub kind: ProblemType,
-    /// The text for the client: what is wrong, and what to do.
-    pub detail: String,
-}
-
-impl OptionRefusal {
-    fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self { kind, detail }
-    }
-}
-
-impl From<OptionRefusal> for Problem {
-    fn from(refusal: OptionRefusal) -> Self {
-        Self::new(refusal.kind, refusal.detail)
-    }
-}
+pub use refusal::OptionRefusal;
 
 impl ToolPolicy {
     /// Checks the agents, the settings and the MCP servers of a body, and replaces each by an
@@ -55,9 +33,4 @@ impl ToolPolicy {
         }
         Ok(())
     }
-}
-
-/// Returns the list of texts in a member of an object. `None` if it is not one.
-fn texts(value: &Value) -> Option<Vec<&str>> {
-    value.as_array()?.iter().map(Value::as_str).collect()
 }

@@ -15,58 +15,28 @@
 
 mod hooks;
 mod initialize;
+mod lines;
 mod open_requests;
 mod requests;
 mod responses;
 
 use std::sync::{Mutex, PoisonError};
 
-use protocol::ProblemType;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
+pub(crate) use lines::CheckedResponse;
+pub(crate) use lines::ControlFault;
 pub(crate) use requests::KNOWN_REQUESTS;
 
 use super::prompt::{Prompt, PromptVerdict};
 use crate::config::AnswerCeiling;
+use lines::{denial, error_line, success_line};
 use open_requests::{OpenRequest, OpenRequests};
 
 /// The longest id of a request of the CLI that passes to the client, in bytes. The CLI's ids have
 /// 36.
 const REQUEST_ID_BYTES_MAX: usize = 1024;
-
-/// The reason why a control line of a client is refused. The client's stream stays usable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct ControlFault {
-    /// The problem type of the answer to the client.
-    pub kind: ProblemType,
-    /// What is wrong, and what to do. The text completes a sentence about the line.
-    pub detail: String,
-}
-
-impl ControlFault {
-    fn not_allowed(detail: impl Into<String>) -> Self {
-        let (kind, detail) = (ProblemType::ControlRequestNotAllowed, detail.into());
-        Self { kind, detail }
-    }
-
-    fn malformed(detail: impl Into<String>) -> Self {
-        let (kind, detail) = (ProblemType::InvalidBody, detail.into());
-        Self { kind, detail }
-    }
-}
-
-/// A checked `control_response` of a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CheckedResponse {
-    /// The line for the CLI. `None` if the CLI does not wait for the response any more.
-    pub(crate) line: Option<Value>,
-    /// The CLI's id of the request that it answers.
-    pub(crate) request_id: String,
-    /// Whether a change of the permissions was left out, because no client may make it.
-    pub(crate) drops_update: bool,
-}
 
 /// The control protocol of one execution, shared by its task and by the requests of clients.
 ///
@@ -198,25 +168,6 @@ impl ClientControl {
     pub(crate) fn dropped_updates(&self) -> u64 {
         self.with(|table| table.dropped_updates)
     }
-}
-
-/// Returns the `response` for the CLI that denies a permission prompt. The model reads the message.
-fn denial(message: &str) -> Value {
-    json!({ "behavior": "deny", "message": message })
-}
-
-/// Returns the line that answers a control request of the CLI.
-fn success_line(request_id: &str, response: &Value) -> Value {
-    let inner = json!({
-        "subtype": "success", "request_id": request_id, "response": response,
-    });
-    json!({ "type": "control_response", "response": inner })
-}
-
-/// Returns the line that refuses a control request of the CLI.
-fn error_line(request_id: &str, error: &str) -> Value {
-    let inner = json!({ "subtype": "error", "request_id": request_id, "error": error });
-    json!({ "type": "control_response", "response": inner })
 }
 
 #[cfg(test)]

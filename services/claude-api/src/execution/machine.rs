@@ -7,6 +7,7 @@ mod facts;
 mod pause;
 mod questions;
 mod waiting;
+mod waits;
 
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use crate::schema::{
 };
 
 /// The codes of warnings (docs/protocol.md, "Warnings").
-pub(crate) const WARNINGS: [&str; 17] = [
+pub(crate) const WARNINGS: [&str; 18] = [
     "disk_full",
     "event_lost",
     "hook_failed",
@@ -23,6 +23,7 @@ pub(crate) const WARNINGS: [&str; 17] = [
     "credentials_restarted",
     "empty_answer",
     "transcript_missing",
+    "permission_update_dropped",
     "not_continued",
     "pause_incomplete",
     "start_delayed",

@@ -3,8 +3,9 @@
 use protocol::ProblemType;
 use serde_json::{Map, Value};
 
+use super::super::AnswerCeiling;
 use super::super::tools::tool_name;
-use super::{AnswerCeiling, OptionRefusal, texts};
+use super::refusal::{OptionRefusal, texts};
 
 /// The fields that a definition may have. Others of the CLI would widen its permissions:
 /// `permissionMode` and `memory` replace the operator's, and `mcpServers` and `hooks` run programs.

@@ -3,7 +3,7 @@
 use protocol::ProblemType;
 use serde_json::{Map, Value, json};
 
-use super::OptionRefusal;
+use super::refusal::OptionRefusal;
 
 /// The maximum length of the name of a server, in bytes.
 const NAME_BYTES: usize = 64;

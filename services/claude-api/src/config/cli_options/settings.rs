@@ -3,7 +3,7 @@
 use protocol::ProblemType;
 use serde_json::{Map, Value, json};
 
-use super::{OptionRefusal, texts};
+use super::refusal::{OptionRefusal, texts};
 
 /// The settings that a client may give. Others of the CLI run programs (`hooks`, `apiKeyHelper`),
 /// redirect its requests (`env`), or permit tools (`permissions.allow`, `defaultMode`).

@@ -4,7 +4,7 @@
 use protocol::ProblemType;
 use serde_json::{Map, Value, json};
 
-use super::ControlFault;
+use super::lines::ControlFault;
 use crate::config::{AnswerCeiling, check_agents};
 
 /// The members whose values are texts.

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ControlFault, initialize};
+use super::initialize;
+use super::lines::ControlFault;
 use crate::config::{AnswerCeiling, PermissionMode};
 
 /// The control requests that a client may send with `"permissionPrompts": "client"`, unless the

@@ -4,8 +4,9 @@
 use protocol::question::{QuestionKind, cut};
 use serde_json::{Map, Value, json};
 
+use super::hooks;
+use super::lines::{CheckedResponse, ControlFault, denial, error_line, success_line};
 use super::open_requests::{OpenRequest, OpenRequests};
-use super::{CheckedResponse, ControlFault, denial, error_line, hooks, success_line};
 use crate::config::AnswerCeiling;
 use crate::execution::prompt::Prompt;
 

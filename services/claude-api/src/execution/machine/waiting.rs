@@ -1,12 +1,6 @@
-//! For whom or what a running CLI waits: a person, the client that answers its prompts, or the next
-//! message of a client.
+//! For whom or what a running CLI waits, as a plain value.
 
-use std::time::{Duration, Instant};
-
-use renderer::{Activity, SessionState};
-
-use super::Machine;
-use super::facts::short;
+use std::time::Duration;
 
 /// For whom or what the CLI waits.
 #[derive(Debug, Default)]
@@ -14,96 +8,16 @@ pub(super) struct Waiting {
     /// Whether a question waits for a person.
     pub(super) person: bool,
     /// Whether a request of the CLI waits for the client.
-    client: bool,
+    pub(super) client: bool,
     /// The tool of a permission prompt that waits for the client. `None` if no prompt does.
-    client_tool: Option<String>,
+    pub(super) client_tool: Option<String>,
     /// The running time at which the CLI began to wait for a message. `None` during a turn.
-    input_since: Option<Duration>,
+    pub(super) input_since: Option<Duration>,
 }
 
 impl Waiting {
     /// Returns whether the CLI waits for anybody.
     pub(super) fn is_any(&self) -> bool {
         self.person || self.client || self.input_since.is_some()
-    }
-}
-
-impl Machine {
-    /// Returns whether the execution needs no permit now, because it waits for a person or for a
-    /// message. A hook or an MCP server of the client answers soon, so its call is no such wait.
-    pub(crate) fn leaves_permit(&self) -> bool {
-        let waiting = &self.waiting;
-        waiting.person || waiting.client_tool.is_some() || waiting.input_since.is_some()
-    }
-
-    /// Returns whether a permission prompt waits for a person or for the client, so that the tool
-    /// does not run yet.
-    pub(super) fn is_prompting(&self) -> bool {
-        self.waiting.person || self.waiting.client_tool.is_some()
-    }
-
-    /// Records which requests of the CLI wait for the client: whether there is any, and the tool of
-    /// the oldest permission prompt.
-    pub(crate) fn client_requests(&mut self, any: bool, tool: Option<String>, now: Instant) {
-        if self.waiting.client == any && self.waiting.client_tool == tool {
-            return;
-        }
-        self.waiting.client = any;
-        self.waiting.client_tool = tool;
-        self.waiting_changed(now);
-    }
-
-    /// Records the state that the CLI reports for its session. `has_input` is whether a line of a
-    /// client is buffered, so that the next turn begins at once.
-    pub(crate) fn session_state(&mut self, state: SessionState, has_input: bool, now: Instant) {
-        if state == SessionState::Idle && self.stdin_open && !has_input {
-            self.begin_input_wait(now);
-        } else {
-            self.end_input_wait(now);
-        }
-    }
-
-    /// Records that the CLI waits for a message from now on.
-    pub(crate) fn begin_input_wait(&mut self, now: Instant) {
-        if self.waiting.input_since.is_none() {
-            self.waiting.input_since = Some(self.running_time(now));
-            self.waiting_changed(now);
-        }
-    }
-
-    /// Records that the CLI does not wait for a message any more. Has no effect if it does not.
-    pub(crate) fn end_input_wait(&mut self, now: Instant) {
-        if self.waiting.input_since.take().is_some() {
-            self.waiting_changed(now);
-        }
-    }
-
-    /// Returns the running time at which the CLI began to wait for a message. `None` during a turn.
-    pub(crate) fn waits_for_input_since(&self) -> Option<Duration> {
-        self.waiting.input_since
-    }
-
-    /// Lets the idle timeout stand while the CLI waits, and shows the wait in the status.
-    pub(super) fn waiting_changed(&mut self, now: Instant) {
-        self.timers
-            .tools(now, self.waiting.is_any() || !self.tools.is_empty());
-        self.show_activity();
-    }
-
-    /// Sets the activity in the status: that somebody must answer, or what the CLI does.
-    pub(super) fn show_activity(&mut self) {
-        let question = self.status.questions.first();
-        let tool = question.map(|question| &question.tool);
-        let input = self.waiting.input_since.map(|_| "input".to_owned());
-        let awaited = tool
-            .or(self.waiting.client_tool.as_ref())
-            .cloned()
-            .or(input);
-        let text = match awaited {
-            Some(awaited) => Some(short(&Activity::Waiting(awaited).to_string())),
-            None => self.activity.clone(),
-        };
-        self.changed |= self.status.activity != text;
-        self.status.activity = text;
     }
 }

@@ -1,0 +1,32 @@
+//! The refusal of an object that a client hands to the CLI, and a reader of such objects.
+
+use protocol::{Problem, ProblemType};
+use serde_json::Value;
+
+/// The reason why an object of a client is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct OptionRefusal {
+    /// The problem type of the answer over HTTP.
+    pub kind: ProblemType,
+    /// The text for the client: what is wrong, and what to do.
+    pub detail: String,
+}
+
+impl OptionRefusal {
+    pub(super) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { kind, detail }
+    }
+}
+
+impl From<OptionRefusal> for Problem {
+    fn from(refusal: OptionRefusal) -> Self {
+        Self::new(refusal.kind, refusal.detail)
+    }
+}
+
+/// Returns the list of texts in a member of an object. `None` if it is not one.
+pub(super) fn texts(value: &Value) -> Option<Vec<&str>> {
+    value.as_array()?.iter().map(Value::as_str).collect()
+}

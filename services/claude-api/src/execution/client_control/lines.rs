@@ -1,0 +1,56 @@
+//! The control lines for the CLI, and the refusal of a client's line.
+
+use protocol::ProblemType;
+use serde_json::{Value, json};
+
+/// The reason why a control line of a client is refused. The client's stream stays usable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct ControlFault {
+    /// The problem type of the answer to the client.
+    pub kind: ProblemType,
+    /// What is wrong, and what to do. The text completes a sentence about the line.
+    pub detail: String,
+}
+
+impl ControlFault {
+    pub(super) fn not_allowed(detail: impl Into<String>) -> Self {
+        let (kind, detail) = (ProblemType::ControlRequestNotAllowed, detail.into());
+        Self { kind, detail }
+    }
+
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        let (kind, detail) = (ProblemType::InvalidBody, detail.into());
+        Self { kind, detail }
+    }
+}
+
+/// A checked `control_response` of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CheckedResponse {
+    /// The line for the CLI. `None` if the CLI does not wait for the response any more.
+    pub(crate) line: Option<Value>,
+    /// The CLI's id of the request that it answers.
+    pub(crate) request_id: String,
+    /// Whether a change of the permissions was left out, because no client may make it.
+    pub(crate) drops_update: bool,
+}
+
+/// Returns the `response` for the CLI that denies a permission prompt. The model reads the message.
+pub(super) fn denial(message: &str) -> Value {
+    json!({ "behavior": "deny", "message": message })
+}
+
+/// Returns the line that answers a control request of the CLI.
+pub(super) fn success_line(request_id: &str, response: &Value) -> Value {
+    let inner = json!({
+        "subtype": "success", "request_id": request_id, "response": response,
+    });
+    json!({ "type": "control_response", "response": inner })
+}
+
+/// Returns the line that refuses a control request of the CLI.
+pub(super) fn error_line(request_id: &str, error: &str) -> Value {
+    let inner = json!({ "subtype": "error", "request_id": request_id, "error": error });
+    json!({ "type": "control_response", "response": inner })
+}
