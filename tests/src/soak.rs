@@ -18,6 +18,10 @@
 //! time with different answers, after the end, or never. The output must have the outcome of the
 //! answer that was confirmed.
 //!
+//! Some executions have a client that answers the requests of their CLI itself
+//! (`"permissionPrompts": "client"`). The CLI must read each answer once, and the output must be what
+//! the CLI has written.
+//!
 //! The clients belong to three principals, which use the same names of lanes and workspaces. All
 //! that a client receives is searched for what belongs to the other principals, and each count of
 //! waiting executions is compared with the principal's own. Clients also make requests about
@@ -35,6 +39,7 @@ mod dialogue;
 mod exchange;
 mod execution;
 mod family;
+mod feeder;
 mod input;
 mod isolation;
 mod known;
@@ -132,6 +137,15 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
             ))
         })
         .collect();
+    let feeders: Vec<_> = (0..feeder::FEEDERS)
+        .map(|number| {
+            tokio::spawn(feeder::run(
+                Arc::clone(&world),
+                number,
+                seeds.random::<u64>(),
+            ))
+        })
+        .collect();
     let faults = chaos::run(&world, &mut stack, seeds.random::<u64>());
     let faults = AssertUnwindSafe(faults).catch_unwind().await;
     if let Err(panic) = &faults {
@@ -140,7 +154,8 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
     // After a failure of the services, or when the injected bug is found, the run ends immediately.
     if faults.is_err() || world.plant_found() {
         world.set_phase(Phase::Over);
-        actors.iter().for_each(tokio::task::JoinHandle::abort);
+        let clients = actors.iter().chain(&feeders);
+        clients.for_each(tokio::task::JoinHandle::abort);
         janitor.abort();
         pages.abort();
         return world.finish(&stack);
@@ -154,8 +169,8 @@ pub async fn run(options: &Options, progress: impl Fn(&str) + Send + Sync + 'sta
     world.begin_calm();
     world.say("waiting for all executions and clients to end");
     let settled = tokio::time::timeout(SETTLE, async {
-        for actor in actors {
-            if let Err(error) = actor.await {
+        for client in actors.into_iter().chain(feeders) {
+            if let Err(error) = client.await {
                 world.violate("a client", &format!("panicked: {error}"));
             }
         }

@@ -10,7 +10,11 @@
 //!   use, and an unknown `--resume` (it keeps a file per session in its configuration directory);
 //! * answers each `user` line as a turn with its own `result`, and ends at the end of stdin;
 //! * asks for a permission with a `control_request` and waits (`@ask`), if it was started with
-//!   `--permission-prompt-tool=stdio`;
+//!   `--permission-prompt-tool=stdio`, and calls hooks and MCP servers of its client (`@hook`,
+//!   `@mcp`);
+//! * answers control requests of its client, such as `initialize` and `interrupt`;
+//! * reports the state of the session if `CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS` or
+//!   `CLAUDE_CODE_SDK_READS_SESSION_STATE` is 1;
 //! * exits with 143 on SIGTERM (unless `@ignore-term`);
 //! * treats a prompt that starts with `/` as a local command, unless `client_composed` is true.
 //!
@@ -19,12 +23,16 @@
 //! Every process that it leaves behind has the session id in its arguments, so tests can find it.
 //!
 //! The model's name selects behaviour before the prompt: `--model=never-read-stdin` never reads.
+//! `--model=recorded` appends all bytes of stdin and stdout to the files `recorded/SESSION.stdin`
+//! and `recorded/SESSION.stdout` in its configuration directory.
 
 mod ask;
+mod control;
 pub mod flags;
 mod lines;
 mod output;
 mod processes;
+mod requests;
 mod run;
 pub mod script;
 mod session;

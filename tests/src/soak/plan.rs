@@ -2,6 +2,7 @@
 //! table of directives, not from the code under test.
 
 mod asking;
+mod client;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -9,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::dialogue::{Dialogue, Fit, Outcome};
+pub(super) use client::Turns;
 use writer::Writer;
 
 /// The answer when a policy continues a conversation: claude-api's prompt has no directive, so the

@@ -29,6 +29,8 @@ pub enum Plant {
     LostLink,
     /// The CLI gets another answer than the one that is confirmed, with the same decision.
     AnswerTwice,
+    /// The CLI gets the client's answer to one of its requests a second time.
+    ControlAnswerTwice,
     /// After its restart, the bridge does not announce to a view the questions that are open
     /// already.
     QuestionLost,

@@ -80,6 +80,8 @@ pub(super) struct World {
     pub(super) full_lanes: AtomicU64,
     /// Requests about executions of other principals that were refused as they must be.
     pub(super) attacks: AtomicU64,
+    /// Answers of clients to control requests of which the CLI has read each once.
+    pub(super) control_answers: AtomicU64,
     /// The number of restarts of the bridge.
     pub(super) bridge_restarts: AtomicU64,
     /// When the last fault was over, and the last restart of the bridge.
@@ -135,6 +137,7 @@ impl World {
             unavailable: AtomicU64::new(0),
             full_lanes: AtomicU64::new(0),
             attacks: AtomicU64::new(0),
+            control_answers: AtomicU64::new(0),
             bridge_restarts: AtomicU64::new(0),
             calm_since: OnceLock::new(),
             recoveries: AtomicU64::new(0),

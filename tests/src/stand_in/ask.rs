@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    stdin::{Answer, Messages},
+    control::Client,
+    requests::{self, Answer, Wait},
     turn::Turn,
 };
 
@@ -27,15 +28,8 @@ struct Use<'a> {
 
 /// Uses a tool with each of these inputs at the same time. Each use needs a permission. Says the
 /// outcomes in order: `allowed INPUT`, or `denied MESSAGE`. Returns whether the turn continues.
-/// `asks` is true if the stand-in was started with `--permission-prompt-tool=stdio`. Otherwise the
-/// tool is denied at once.
-pub(super) fn ask(
-    turn: &mut Turn<'_>,
-    messages: &mut Messages,
-    asks: bool,
-    name: &str,
-    inputs: &[Value],
-) -> bool {
+/// Without `--permission-prompt-tool=stdio` the tool is denied at once.
+pub(super) fn ask(turn: &mut Turn<'_>, client: &mut Client, name: &str, inputs: &[Value]) -> bool {
     let mut uses: Vec<Use<'_>> = inputs
         .iter()
         .map(|input| Use {
@@ -50,11 +44,14 @@ pub(super) fn ask(
         one.write_block(turn);
     }
     turn.end_message("tool_use");
-    let continues = if asks {
+    let continues = if client.control.asks {
+        turn.change_state("requires_action");
         for one in &uses {
-            turn.out.line(&one.prompt().to_string());
+            turn.out.line(&one.prompt());
         }
-        decide(turn, messages, &mut uses)
+        let continues = decide(turn, client, &mut uses);
+        turn.change_state("running");
+        continues
     } else {
         close(
             &mut uses,
@@ -82,7 +79,7 @@ impl Use<'_> {
     }
 
     /// Returns the request for the permission.
-    fn prompt(&self) -> Value {
+    fn prompt(&self) -> String {
         let rule = self.input["command"].as_str().unwrap_or_default();
         let rules = json!([{"toolName": self.name, "ruleContent": rule}]);
         let suggestions = json!([
@@ -95,7 +92,7 @@ impl Use<'_> {
             "input": self.input, "description": self.input["description"],
             "permission_suggestions": suggestions, "tool_use_id": self.tool_use_id,
         });
-        json!({"type": "control_request", "request_id": self.request_id, "request": request})
+        requests::request(&self.request_id, &request)
     }
 
     /// Writes the result of the tool. Returns its text.
@@ -115,49 +112,33 @@ impl Use<'_> {
 }
 
 /// Waits for the decisions about all uses. Returns whether the turn continues.
-fn decide(turn: &mut Turn<'_>, messages: &mut Messages, uses: &mut [Use<'_>]) -> bool {
+fn decide(turn: &mut Turn<'_>, client: &mut Client, uses: &mut [Use<'_>]) -> bool {
+    let ids: Vec<_> = uses.iter().map(|one| one.request_id.clone()).collect();
     let mut continues = true;
-    loop {
-        let mut open: Vec<_> = uses
-            .iter_mut()
-            .filter(|one| one.outcome.is_none())
-            .collect();
-        if open.is_empty() {
-            return continues;
-        }
-        let ids: Vec<_> = open.iter().map(|one| one.request_id.as_str()).collect();
-        let (at, answer) = messages.answer(&ids);
-        let decided = &mut open[at];
-        match answer {
+    let end = requests::await_answers(turn, client, &ids, |at, answer| {
+        let decided = &mut uses[at];
+        decided.outcome = Some(match answer {
             Answer::Response(response) if response["behavior"] == "allow" => {
                 let updated = response.get("updatedInput").unwrap_or(decided.input);
-                decided.outcome = Some(Ok(updated.clone()));
+                Ok(updated.clone())
             }
             Answer::Response(response) => {
-                let message = response["message"].as_str().unwrap_or("denied");
-                decided.outcome = Some(Err(message.to_owned()));
                 continues &= response["interrupt"] != true;
+                let message = response["message"].as_str().unwrap_or("denied");
+                Err(message.to_owned())
             }
-            Answer::Refused => {
-                decided.outcome = Some(Err("Tool permission request failed".to_owned()));
-            }
-            Answer::Interrupted(id) => {
-                for one in &open {
-                    let request_id = &one.request_id;
-                    let cancel =
-                        json!({"type": "control_cancel_request", "request_id": request_id});
-                    turn.out.line(&cancel.to_string());
-                }
-                let response = json!({"subtype": "success", "request_id": id, "response": {}});
-                let response = json!({"type": "control_response", "response": response});
-                turn.out.line(&response.to_string());
-                close(uses, INTERRUPTED);
-                return false;
-            }
-            Answer::End => {
-                close(uses, CLOSED);
-                return continues;
-            }
+            Answer::Refused(_) => Err("Tool permission request failed".to_owned()),
+        });
+    });
+    match end {
+        Wait::Answered => continues,
+        Wait::Interrupted => {
+            close(uses, INTERRUPTED);
+            false
+        }
+        Wait::Closed => {
+            close(uses, CLOSED);
+            continues
         }
     }
 }

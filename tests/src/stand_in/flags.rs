@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-const WITH_VALUE: [&str; 25] = [
+const WITH_VALUE: [&str; 33] = [
     "input-format",
     "output-format",
     "setting-sources",
@@ -28,8 +28,16 @@ const WITH_VALUE: [&str; 25] = [
     "agents",
     "betas",
     "effort",
+    "thinking",
+    "thinking-display",
+    "max-thinking-tokens",
+    "task-budget",
+    "resume-session-at",
+    "resume-drops-turn",
+    "system-prompt-file",
+    "append-system-prompt-file",
 ];
-const PLAIN: [&str; 10] = [
+const PLAIN: [&str; 13] = [
     "print",
     "verbose",
     "include-partial-messages",
@@ -40,6 +48,9 @@ const PLAIN: [&str; 10] = [
     "bare",
     "no-session-persistence",
     "replay-user-messages",
+    "include-hook-events",
+    "session-mirror",
+    "forward-subagent-text",
 ];
 
 /// The parsed flags.

@@ -38,6 +38,24 @@ impl Lines {
         }))
     }
 
+    /// Returns the report of a changed permission mode.
+    pub(super) fn mode(&self, mode: &str) -> String {
+        self.with_ids(json!({
+            "type": "system", "subtype": "status", "status": null, "permissionMode": mode,
+        }))
+    }
+
+    /// Returns the report of a changed state of the session. `is_hidden`: only the client's SDK
+    /// reads it.
+    pub(super) fn session_state(&self, state: &str, is_hidden: bool) -> String {
+        let mut line =
+            json!({"type": "system", "subtype": "session_state_changed", "state": state});
+        if is_hidden {
+            line["sdk_host_only"] = true.into();
+        }
+        self.with_ids(line)
+    }
+
     pub(super) fn requesting(&self) -> String {
         self.with_ids(json!({"type": "system", "subtype": "status", "status": "requesting"}))
     }

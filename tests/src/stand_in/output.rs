@@ -1,7 +1,7 @@
 //! Writes lines to stdout as configured: whole, split inside characters, with CR LF, or without the
 //! last newline. A pipe without a reader does not end the run, as with the real CLI.
 
-use std::time::Duration;
+use std::{fs::File, io::Write, time::Duration};
 
 use rustix::io::Errno;
 
@@ -18,6 +18,8 @@ pub(super) struct Output {
     pub(super) no_final_newline: bool,
     owed: bool,
     closed: bool,
+    /// Gets a copy of all bytes, each before it is written. `None` if the stand-in keeps none.
+    pub(super) record: Option<File>,
 }
 
 impl Output {
@@ -60,6 +62,10 @@ impl Output {
 
     /// Writes all bytes unchanged; blocks while the pipe is full.
     pub(super) fn raw(&mut self, mut bytes: &[u8]) {
+        if let Some(record) = &mut self.record {
+            // A test that compares the copy notices when the write fails.
+            let _ = record.write_all(bytes);
+        }
         while !bytes.is_empty() && !self.closed {
             match rustix::io::write(rustix::stdio::stdout(), bytes) {
                 Ok(written) => bytes = &bytes[written..],

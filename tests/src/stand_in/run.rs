@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use super::{
     ask,
+    control::{Client, Control, Effect, SessionState},
     flags::Flags,
     lines::{self, Lines},
     output::Output,
-    processes,
+    processes, requests,
     script::{self, ResultKind, Script, Step},
     session::{Refused, Session},
     stdin::{Messages, Read},
@@ -55,17 +56,11 @@ pub fn main(arguments: &[String]) -> ExitCode {
     {
         return complain(&format!("stand-in: no handler for SIGTERM: {error}"));
     }
-    let mut life = Life {
-        arguments,
-        flags: &flags,
-        obeys_term,
-        out: Output::default(),
-        messages: Messages::new(),
-        results: 0,
-    };
-    match Session::open(&flags) {
-        Ok(session) => life.live(&session),
-        Err(Refused::InUse(id)) => complain(&format!("Error: Session ID {id} is already in use.")),
+    let session = match Session::open(&flags) {
+        Ok(session) => session,
+        Err(Refused::InUse(id)) => {
+            return complain(&format!("Error: Session ID {id} is already in use."));
+        }
         Err(Refused::Unknown(id)) => {
             let lines = Lines {
                 session: id.clone(),
@@ -74,10 +69,28 @@ pub fn main(arguments: &[String]) -> ExitCode {
             let errors = [format!("No conversation found with session ID: {id}")];
             let ending =
                 json!({"subtype": "error_during_execution", "is_error": true, "errors": errors});
-            life.out.line(&lines.result(0, ending));
-            ExitCode::FAILURE
+            Output::default().line(&lines.result(0, ending));
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    let is_recorded = flags.get("model") == Some("recorded");
+    let record = |name: &str| is_recorded.then(|| session.record(name)).flatten();
+    let mut out = Output::default();
+    out.record = record("stdout");
+    let client = Client {
+        messages: Messages::new(record("stdin")),
+        control: Control::new(&flags),
+    };
+    let mut life = Life {
+        arguments,
+        flags: &flags,
+        obeys_term,
+        out,
+        client,
+        state: SessionState::from_environment(),
+        results: 0,
+    };
+    life.live(&session)
 }
 
 fn complain(text: &str) -> ExitCode {
@@ -90,7 +103,8 @@ struct Life<'a> {
     flags: &'a Flags,
     obeys_term: Arc<AtomicBool>,
     out: Output,
-    messages: Messages,
+    client: Client,
+    state: SessionState,
     results: u64,
 }
 
@@ -114,7 +128,7 @@ impl Life<'_> {
             return ExitCode::from(self.turn(session, &lines, &text, false));
         }
         loop {
-            let message = match self.messages.next() {
+            let message = match self.client.messages.next() {
                 Read::Message(message) => message,
                 Read::Malformed => return complain("Error parsing streaming input line"),
                 Read::End => break,
@@ -125,12 +139,8 @@ impl Life<'_> {
                     code = self.turn(session, &lines, &prompt, message["client_composed"] == true);
                 }
                 Some("control_request") => {
-                    let id = message["request_id"].clone();
-                    let response = json!({"subtype": "success", "request_id": id, "response": {}});
-                    self.out.line(
-                        &json!({"type": "control_response", "response": response}).to_string(),
-                    );
-                    if message["request"]["subtype"] == "end_session" {
+                    let control = &mut self.client.control;
+                    if control.answer(&mut self.out, &lines, &message) == Effect::EndSession {
                         break;
                     }
                 }
@@ -160,8 +170,8 @@ impl Life<'_> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        self.out
-            .line(&lines.init(&cwd, self.flags.get("permission-mode").unwrap_or("default")));
+        self.state.change(&mut self.out, lines, "running");
+        self.out.line(&lines.init(&cwd, &self.client.control.mode));
         let context = Context {
             prompt,
             earlier,
@@ -169,7 +179,7 @@ impl Life<'_> {
             arguments: self.arguments,
             session: &session.id,
         };
-        let mut turn = Turn::new(&mut self.out, lines);
+        let mut turn = Turn::new(&mut self.out, lines, &mut self.state);
         if prompt.starts_with('/') && !verbatim {
             let command = prompt.split_whitespace().next().unwrap_or_default();
             turn.whole(&format!("local command: {command}"));
@@ -179,14 +189,22 @@ impl Life<'_> {
                 &format!("A stand-in's answer to a prompt of {} bytes.", prompt.len()),
             );
         }
-        let asks = self.flags.get("permission-prompt-tool") == Some("stdio");
         let mut is_interrupted = false;
         for step in &script.steps {
-            if let Step::Ask { name, inputs } = step {
-                is_interrupted = !ask::ask(&mut turn, &mut self.messages, asks, name, inputs);
-            } else {
-                perform(&mut turn, step, &context);
-            }
+            let client = &mut self.client;
+            is_interrupted = !match step {
+                Step::Ask { name, inputs } => ask::ask(&mut turn, client, name, inputs),
+                Step::Call {
+                    is_hook,
+                    name,
+                    inputs,
+                } => requests::call(&mut turn, client, *is_hook, name, inputs),
+                Step::Listen(time) => requests::listen(&mut turn, client, *time),
+                _ => {
+                    perform(&mut turn, step, &context);
+                    true
+                }
+            };
             if is_interrupted {
                 break;
             }
@@ -198,9 +216,17 @@ impl Life<'_> {
                 "terminal_reason": "aborted_tools"});
             self.out.line(&lines.result(self.results, ending));
             self.results += 1;
+            self.report_idle(lines);
             return 1;
         }
         self.end(lines, &script, &last)
+    }
+
+    /// Reports that no turn is under way, unless the next message has arrived already.
+    fn report_idle(&mut self, lines: &Lines) {
+        if self.state.is_reported() && !self.client.messages.has_user_message() {
+            self.state.change(&mut self.out, lines, "idle");
+        }
     }
 
     fn end(&mut self, lines: &Lines, script: &Script, last: &str) -> u8 {
@@ -208,6 +234,9 @@ impl Life<'_> {
         if let Some((mut ending, synthetic)) = ending(&script.verdict) {
             if let Some(cost) = script.cost {
                 ending["total_cost_usd"] = cost.into();
+            }
+            if let Some(structured) = &script.structured {
+                ending["structured_output"] = structured.clone();
             }
             if let Some((text, error, status)) = synthetic {
                 self.out.line(&lines.synthetic(text, error, status));
@@ -222,6 +251,7 @@ impl Life<'_> {
                 );
                 self.results += 1;
             }
+            self.report_idle(lines);
         }
         std::thread::sleep(script.linger);
         if let Some(signal) = script
@@ -389,8 +419,8 @@ fn perform(turn: &mut Turn<'_>, step: &Step, context: &Context<'_>) {
         Step::Daemon(file) => processes::daemon(context.session, file.as_deref()),
         Step::Tree { count, file } => processes::tree(context.session, *count, file.as_deref()),
         Step::HoldStdout(time) => processes::hold_stdout(context.session, *time),
-        // It needs stdin, so the caller handles it.
-        Step::Ask { .. } => {}
+        // They need stdin, so the caller handles them.
+        Step::Ask { .. } | Step::Call { .. } | Step::Listen(_) => {}
         Step::Touch(file) => {
             let opened = std::fs::OpenOptions::new()
                 .create(true)

@@ -43,6 +43,9 @@
 //! | `@tree N [FILE]` | leaves a tree of N processes, the first in its own session; one counts |
 //! | `@hold-stdout SECONDS` | a grandchild keeps stdout open for that long |
 //! | `@ask TOOL JSON` | uses TOOL with this input, or with each of a list; says the decision |
+//! | `@hook EVENT JSON` | calls the client's hook with this input, or with each of a list; says the answer |
+//! | `@mcp SERVER JSON` | sends this message to the client's MCP server; says the answer |
+//! | `@listen SECONDS` | reads stdin for that long; an `interrupt` ends the turn |
 //! | `@touch FILE` | appends a line to FILE, as a mark of progress |
 //!
 //! After its break, `@restart same` answers `alpha beta gamma delta`, `other` answers `quite other
@@ -58,6 +61,7 @@
 //! | `@signal N` | kills itself with this signal at the end of the turn |
 //! | `@result KIND` | `none`, `error`, `max-turns`, `execution-error`, `too-long`, HTTP status |
 //! | `@cost USD` | the cost in the result line (default 0.000136) |
+//! | `@structured JSON` | `structured_output` in the result line |
 //! | `@results N` | N result lines instead of one, as for background work |
 //! | `@linger SECONDS` | stays after the last result |
 //! | `@ignore-term` | SIGTERM has no effect |
@@ -120,6 +124,13 @@ pub enum Step {
         /// The inputs of uses at the same time.
         inputs: Vec<serde_json::Value>,
     },
+    Call {
+        is_hook: bool,
+        name: String,
+        /// The inputs of calls at the same time.
+        inputs: Vec<serde_json::Value>,
+    },
+    Listen(Duration),
     Touch(String),
 }
 
@@ -152,6 +163,7 @@ pub struct Script {
     pub signal: Option<i32>,
     pub verdict: ResultKind,
     pub cost: Option<f64>,
+    pub structured: Option<serde_json::Value>,
     pub results: u64,
     pub linger: Duration,
     pub ignore_term: bool,
@@ -235,20 +247,38 @@ fn directive(line: &str, script: &mut Script) -> Option<()> {
         },
         "hold-stdout" => Step::HoldStdout(seconds(first)?),
         "ask" => {
-            let (name, input) = rest.split_once(' ')?;
-            Step::Ask {
-                name: name.to_owned(),
-                inputs: match serde_json::from_str(input).ok()? {
-                    serde_json::Value::Array(inputs) => inputs,
-                    input => vec![input],
-                },
+            let (name, inputs) = call(rest)?;
+            Step::Ask { name, inputs }
+        }
+        "hook" | "mcp" => {
+            let is_hook = name == "hook";
+            let (name, inputs) = call(rest)?;
+            Step::Call {
+                is_hook,
+                name,
+                inputs,
             }
         }
+        "listen" => Step::Listen(seconds(first)?),
         "touch" => Step::Touch(first?.to_owned()),
+        "structured" => {
+            script.structured = Some(serde_json::from_str(rest).ok()?);
+            return Some(());
+        }
         _ => return setting(name, first, script),
     };
     script.steps.push(step);
     Some(())
+}
+
+/// Parses a name and its inputs, one or a list.
+fn call(text: &str) -> Option<(String, Vec<serde_json::Value>)> {
+    let (name, input) = text.split_once(' ')?;
+    let inputs = match serde_json::from_str(input).ok()? {
+        serde_json::Value::Array(inputs) => inputs,
+        input => vec![input],
+    };
+    Some((name.to_owned(), inputs))
 }
 
 fn setting(name: &str, first: Option<&str>, script: &mut Script) -> Option<()> {

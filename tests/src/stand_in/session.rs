@@ -31,9 +31,10 @@ impl Session {
     pub(super) fn open(flags: &Flags) -> Result<Self, Refused> {
         let directory = configuration();
         let resumed = flags.get("resume");
-        let id = resumed
-            .or(flags.get("session-id"))
-            .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+        let forks = resumed.is_some() && flags.get("fork-session").is_some();
+        let own = flags.get("session-id");
+        let id = if forks { own } else { resumed.or(own) };
+        let id = id.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
         let session = Self { id, directory };
         append(
             session
@@ -42,14 +43,32 @@ impl Session {
                 .map(|directory| directory.join("spawns.log")),
             &session.spawn_line(),
         );
-        let known = session.file().is_some_and(|file| file.exists());
-        if resumed.is_some() && !known {
-            return Err(Refused::Unknown(session.id));
-        }
-        if resumed.is_none() && known {
+        let is_known = |session: &Self| session.file().is_some_and(|file| file.exists());
+        if let Some(source) = resumed {
+            let source = Self {
+                id: source.to_owned(),
+                directory: session.directory.clone(),
+            };
+            if !is_known(&source) {
+                return Err(Refused::Unknown(source.id));
+            }
+            if let (true, Some(from), Some(to)) = (forks, source.file(), session.file()) {
+                // The copy is only what `@recall` counts.
+                let _ = fs::copy(from, to);
+            }
+        } else if is_known(&session) {
             return Err(Refused::InUse(session.id));
         }
         Ok(session)
+    }
+
+    /// Opens a file of this session for copies of its stdin or stdout, in the folder `recorded`.
+    pub(super) fn record(&self, name: &str) -> Option<fs::File> {
+        let folder = self.directory.as_ref()?.join("recorded");
+        fs::create_dir_all(&folder).ok()?;
+        let file = folder.join(format!("{}.{name}", self.id));
+        let mut options = fs::OpenOptions::new();
+        options.create(true).append(true).open(file).ok()
     }
 
     fn spawn_line(&self) -> String {

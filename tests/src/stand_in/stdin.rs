@@ -1,10 +1,13 @@
-//! The stand-in's stdin: messages of the program that started it, and its answers to prompts.
+//! The stand-in's stdin: messages of the program that started it, and its answers to requests.
 
 use std::{
     collections::VecDeque,
-    io::{BufRead, BufReader, Stdin},
+    fs::File,
+    io::{BufRead, BufReader, Stdin, Write},
+    time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 /// A message on stdin, or why there is none.
@@ -18,49 +21,46 @@ pub(super) enum Read {
     End,
 }
 
-/// Reads stdin line by line. Messages that arrive while a prompt waits for its answer are kept for
+/// Reads stdin line by line. Messages that arrive while a request waits for its answer are kept for
 /// the next turns.
 #[derive(Debug)]
 pub(super) struct Messages {
     stdin: BufReader<Stdin>,
-    kept: VecDeque<Value>,
-}
-
-/// The end of the wait for the answer to a prompt.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// The `response` of the answer.
-    Response(Value),
-    /// The program has sent an error in place of an answer.
-    Refused,
-    /// The program has interrupted the turn. Holds the id of its request.
-    Interrupted(Value),
-    /// stdin has ended.
-    End,
+    kept: VecDeque<Read>,
+    /// Gets a copy of every line. `None` if the stand-in keeps none.
+    record: Option<File>,
 }
 
 impl Messages {
-    pub(super) fn new() -> Self {
+    /// Creates the reader of stdin. `record` gets a copy of every line.
+    pub(super) fn new(record: Option<File>) -> Self {
         Self {
             stdin: BufReader::new(std::io::stdin()),
             kept: VecDeque::new(),
+            record,
         }
     }
 
     /// Returns the next message of a turn.
     pub(super) fn next(&mut self) -> Read {
-        match self.kept.pop_front() {
-            Some(message) => Read::Message(message),
-            None => self.read(),
-        }
+        self.kept.pop_front().unwrap_or_else(|| self.read())
     }
 
-    fn read(&mut self) -> Read {
+    /// Reads a line behind those that are kept. Blocks until there is one.
+    pub(super) fn read(&mut self) -> Read {
+        // The end of stdin is final.
+        if matches!(self.kept.back(), Some(Read::End)) {
+            return Read::End;
+        }
         loop {
             let mut line = Vec::new();
             match self.stdin.read_until(b'\n', &mut line) {
                 Ok(0) | Err(_) => return Read::End,
                 Ok(_) => {}
+            }
+            if let Some(record) = &mut self.record {
+                // A test that compares the copy notices when the write fails.
+                let _ = record.write_all(&line);
             }
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
@@ -69,34 +69,37 @@ impl Messages {
         }
     }
 
-    /// Waits for the answer to one of the prompts with these ids. Returns it with the position of
-    /// the id, which is 0 if it is no answer.
-    pub(super) fn answer(&mut self, request_ids: &[&str]) -> (usize, Answer) {
-        loop {
-            let message = match self.read() {
-                Read::Message(message) => message,
-                Read::Malformed => continue,
-                Read::End => return (0, Answer::End),
-            };
-            let response = &message["response"];
-            let at = request_ids
-                .iter()
-                .position(|id| response["request_id"] == **id);
-            if let ("control_response", Some(at)) = (message["type"].as_str().unwrap_or(""), at) {
-                let answer = match response["subtype"].as_str() {
-                    Some("success") => Answer::Response(response["response"].clone()),
-                    _ => Answer::Refused,
-                };
-                return (at, answer);
-            }
-            if message["type"] == "control_request" && message["request"]["subtype"] == "interrupt"
-            {
-                return (0, Answer::Interrupted(message["request_id"].clone()));
-            }
-            // A late answer to another prompt is ignored, as by the CLI.
-            if message["type"] != "control_response" {
-                self.kept.push_back(message);
-            }
+    /// Keeps a message, or the end of stdin, for the next turns.
+    pub(super) fn keep(&mut self, read: Read) {
+        self.kept.push_back(read);
+    }
+
+    /// Returns whether a line, or the end of stdin, can be read before `until`.
+    pub(super) fn is_ready(&self, until: Instant) -> bool {
+        if !self.stdin.buffer().is_empty() {
+            return true;
         }
+        let left = until.saturating_duration_since(Instant::now());
+        let stdin = self.stdin.get_ref();
+        let mut descriptors = [PollFd::new(stdin, PollFlags::IN)];
+        let timeout = Timespec::try_from(left).ok();
+        poll(&mut descriptors, timeout.as_ref()).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Returns whether a user message has arrived, so that the next turn begins at once.
+    pub(super) fn has_user_message(&mut self) -> bool {
+        while !matches!(self.kept.back(), Some(Read::End)) && self.is_ready(Instant::now()) {
+            let read = self.read();
+            self.keep(read);
+        }
+        let is_user =
+            |read: &Read| matches!(read, Read::Message(message) if message["type"] == "user");
+        self.kept.iter().any(is_user)
+    }
+
+    /// Returns the next line that arrives within `time`. `None` if none does.
+    pub(super) fn read_within(&mut self, time: Duration) -> Option<Read> {
+        let until = Instant::now() + time;
+        self.is_ready(until).then(|| self.read())
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{
+    control::SessionState,
     lines::{self, Lines},
     output::Output,
 };
@@ -23,6 +24,7 @@ const RESULT_BYTES: usize = 64 * 1024;
 pub(super) struct Turn<'a> {
     pub(super) out: &'a mut Output,
     pub(super) lines: &'a Lines,
+    state: &'a mut SessionState,
     pub(super) block_bytes: usize,
     /// A longer last text is left out of `result`.
     pub(super) result_bytes: usize,
@@ -39,12 +41,13 @@ pub(super) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(out: &'a mut Output, lines: &'a Lines) -> Self {
+    pub(super) fn new(out: &'a mut Output, lines: &'a Lines, state: &'a mut SessionState) -> Self {
         let last = String::new();
         let pace = Duration::ZERO;
         Self {
             out,
             lines,
+            state,
             block_bytes: BLOCK_BYTES,
             result_bytes: RESULT_BYTES,
             pace,
@@ -54,6 +57,11 @@ impl<'a> Turn<'a> {
             block: None,
             last,
         }
+    }
+
+    /// Reports a state of the session.
+    pub(super) fn change_state(&mut self, state: &'static str) {
+        self.state.change(self.out, self.lines, state);
     }
 
     pub(super) fn rate(&mut self, per_second: f64) {

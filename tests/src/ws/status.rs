@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// The fields: name, kind, and whether the value may be null.
-const FIELDS: [(&str, Kind, bool); 34] = [
+const FIELDS: [(&str, Kind, bool); 35] = [
     ("executionId", Kind::Text, false),
     ("state", Kind::Text, false),
     ("reason", Kind::Text, true),
@@ -55,6 +55,7 @@ const FIELDS: [(&str, Kind, bool); 34] = [
     ("model", Kind::Text, true),
     ("usage", Kind::Any, true),
     ("costUsd", Kind::Number, true),
+    ("structuredOutput", Kind::Any, true),
     ("permissionDenials", Kind::List, false),
     ("questions", Kind::List, false),
     ("questionsOpen", Kind::Count, false),
@@ -172,6 +173,7 @@ pub(crate) mod tests {
             "conversation": null,
             "continues": null,
             "continuedBy": null, "notBefore": null, "model": null, "usage": null, "costUsd": null,
+            "structuredOutput": null,
             "permissionDenials": [], "questions": [], "questionsOpen": 0, "restarts": 0,
             "noiseLines": 0, "warnings": [],
             "stderrTail": "",

@@ -13,6 +13,7 @@ mod basic;
 mod boxed;
 mod burn;
 mod churn;
+mod client_control;
 mod connection_cuts;
 mod continuations;
 mod credential;

@@ -1,5 +1,7 @@
 //! The stand-in CLI alone: the behaviour that the services' tests rely on.
 
+mod control;
+
 use std::{
     io::{Read, Write},
     path::Path,

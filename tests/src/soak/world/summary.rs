@@ -72,6 +72,7 @@ impl World {
             "faults: {}\nexecutions: {}\ncontinued: {} by request, {} by policy, \
              {} more in a conversation; input: {} executions, {} KB; \
              a full disk is tested elsewhere (the service tests)\n{questions}\n\
+             {} executions whose client answers the CLI's requests, {} answers compared\n\
              {} messages, {} MB of output compared; -32005 {} times, a full lane {} times; \
              {} principals, {} requests about executions of others refused; \
              peak memory: claude-api {} MiB, bridge {} MiB, both {} MiB\n\
@@ -83,6 +84,8 @@ impl World {
             count(|one| !one.params["conversation"].is_null()),
             count(|one| one.taken().is_some()),
             taken / 1000,
+            count(|one| one.params["permissionPrompts"] == "client"),
+            self.control_answers.load(Ordering::Relaxed),
             self.messages.load(Ordering::Relaxed),
             self.checked.load(Ordering::Relaxed) / 1_000_000,
             self.unavailable.load(Ordering::Relaxed),

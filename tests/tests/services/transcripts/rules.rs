@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::layout::LEFT_OUT;
 
 /// Fields of a status that are shown only where the whole status is.
-const ONLY_WHOLE: [&str; 19] = [
+const ONLY_WHOLE: [&str; 20] = [
     "sha256",
     "createdAt",
     "startedAt",
@@ -19,6 +19,7 @@ const ONLY_WHOLE: [&str; 19] = [
     "model",
     "usage",
     "costUsd",
+    "structuredOutput",
     "restarts",
     "noiseLines",
     "stderrTail",
