@@ -3,6 +3,7 @@
 //! All processes share one machine's cores, also the client, the CLI and the baseline's threads.
 //! The figures describe the whole path on that machine, not one service alone.
 
+mod agent_sdk;
 mod cli;
 mod credentials;
 mod delay;
@@ -107,6 +108,8 @@ pub enum Part {
     Idle,
     /// The service `credentials`, before a fake API.
     Credentials,
+    /// `ccb-claude`, which an Agent SDK starts.
+    AgentSdk,
 }
 
 /// Runs the parts in `only` one after the other, or all parts if it is empty, and calls `say` with
@@ -160,6 +163,11 @@ pub async fn run(
     if wanted(Part::Credentials) {
         credentials::delay(&mut report, folder.path(), size.delay).await?;
         credentials::memory(&mut report, folder.path(), size.memory_bytes).await?;
+    }
+    if wanted(Part::AgentSdk) {
+        let stack = start(folder.path()).await?;
+        agent_sdk::first_byte(&mut report, &stack, folder.path(), size.starts).await?;
+        agent_sdk::lines(&mut report, &stack, folder.path(), size.delay).await?;
     }
     Ok(report)
 }

@@ -35,6 +35,15 @@ pub struct Answer {
     pub stall: Duration,
 }
 
+/// Returns the words with spaces between them, or `none` if there are none.
+fn joined<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
+    let words: Vec<&str> = words.into_iter().map(String::as_str).collect();
+    if words.is_empty() {
+        return "none".to_owned();
+    }
+    words.join(" ")
+}
+
 /// Creates the answer to a request: the output of the last tool, then this turn's steps.
 #[must_use]
 pub fn answer(asked: &Asked, steps: &[Step], delay: Duration) -> Answer {
@@ -60,15 +69,8 @@ pub fn answer(asked: &Asked, steps: &[Step], delay: Duration) -> Answer {
                 );
                 say(&words, delay, &mut text);
             }
-            Step::Marks => {
-                let marks: Vec<&str> = asked.marks.iter().map(String::as_str).collect();
-                let words = if marks.is_empty() {
-                    "none".to_owned()
-                } else {
-                    marks.join(" ")
-                };
-                say(&words, delay, &mut text);
-            }
+            Step::Images => say(&joined(&asked.images), delay, &mut text),
+            Step::Marks => say(&joined(&asked.marks), delay, &mut text),
             Step::Tokens { count, delay: own } => {
                 text.extend((1..=*count).map(|n| (own.unwrap_or(delay), format!("word{n} "))));
             }
@@ -252,6 +254,7 @@ mod tests {
 
     fn asked(prompt: &str, results: &[&str]) -> Asked {
         Asked {
+            images: Vec::new(),
             marks: Default::default(),
             prompt: prompt.into(),
             results: results.iter().map(ToString::to_string).collect(),

@@ -19,6 +19,8 @@ pub struct Asked {
     pub model: String,
     /// The id of the conversation: the CLI's session id.
     pub user: String,
+    /// The images of all user messages, oldest first: `TYPE chars=N sha256=HEX` of the base64 text.
+    pub images: Vec<String>,
     /// The words `MARK-...` anywhere in the request.
     pub marks: BTreeSet<String>,
     /// A side request of the CLI (a title, a summary of a topic), not part of the conversation.
@@ -38,7 +40,8 @@ impl Asked {
             .iter()
             .rposition(|message| prompt_of(message).is_some())?;
         let prompt = prompt_of(users[at])?;
-        let results = users[at..]
+        // The results in the message of the prompt belong to an interrupted turn.
+        let results = users[at + 1..]
             .iter()
             .flat_map(|message| results_of(message))
             .collect();
@@ -60,10 +63,29 @@ impl Asked {
                 .as_str()
                 .unwrap_or_default()
                 .to_owned(),
+            images: users
+                .iter()
+                .flat_map(|message| images_of(message))
+                .collect(),
             marks: marks(&body.to_string()),
             side,
         })
     }
+}
+
+fn images_of(message: &Value) -> Vec<String> {
+    let blocks = message["content"].as_array().into_iter().flatten();
+    let sources = blocks
+        .filter(|block| block["type"] == "image")
+        .map(|block| &block["source"]);
+    let describe = |source: &Value| {
+        let data = source["data"].as_str()?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, data.as_bytes());
+        let kind = source["media_type"].as_str()?;
+        let digest = crate::hex(digest.as_ref());
+        Some(format!("{kind} chars={} sha256={digest}", data.len()))
+    };
+    sources.filter_map(describe).collect()
 }
 
 fn marks(text: &str) -> BTreeSet<String> {
@@ -74,15 +96,16 @@ fn marks(text: &str) -> BTreeSet<String> {
 }
 
 /// Returns the prompt in a user message: its text without the CLI's reminders. A message with a
-/// tool's result has none.
+/// tool's result has none, unless the tool was interrupted.
 fn prompt_of(message: &Value) -> Option<String> {
     let content = &message["content"];
     if let Some(text) = content.as_str() {
         return is_prompt(text).then(|| text.to_owned());
     }
-    let blocks = content.as_array()?;
+    let mut blocks = content.as_array()?.as_slice();
     if blocks.iter().any(|block| block["type"] == "tool_result") {
-        return None;
+        let interrupted = blocks.iter().rposition(is_interruption)?;
+        blocks = &blocks[interrupted + 1..];
     }
     let texts: Vec<&str> = blocks
         .iter()
@@ -90,6 +113,15 @@ fn prompt_of(message: &Value) -> Option<String> {
         .filter(|text| is_prompt(text))
         .collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+/// The beginning of the CLI's text (2.1.329) after an interrupt. The next prompt is in the same
+/// message.
+const INTERRUPTED: &str = "[Request interrupted by user";
+
+fn is_interruption(block: &Value) -> bool {
+    let text = block["text"].as_str();
+    text.is_some_and(|text| text.starts_with(INTERRUPTED))
 }
 
 /// The CLI's text (2.1.329) after a stream that broke after a finished block. If the CLI kept
@@ -180,6 +212,38 @@ mod tests {
             marks("MARK-a.\"MARK-b\\nMARK-a"),
             ["MARK-a", "MARK-b"].map(str::to_owned).into()
         );
+    }
+
+    #[test]
+    fn the_prompt_after_an_interrupted_tool_is_found() {
+        let result = json!({"type": "tool_result", "tool_use_id": "t", "content": "stopped"});
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let mut body = json!({"messages": [
+            {"role": "user", "content": "@bash sleep 9"},
+            {"role": "user", "content": [
+                result, text("[Request interrupted by user for tool use]"), text("@say b"),
+            ]},
+        ]});
+        let asked = Asked::read(&body).expect("has a prompt");
+        assert_eq!((asked.prompt.as_str(), asked.results.len()), ("@say b", 0));
+        body["messages"][1]["content"] = json!([result, text("context")]);
+        let asked = Asked::read(&body).expect("has a prompt");
+        assert_eq!(asked.prompt, "@bash sleep 9");
+    }
+
+    #[test]
+    fn images_of_all_user_messages_are_described() {
+        let image = |data: &str| {
+            json!({"type": "image", "source": {"type": "base64", "media_type": "image/png",
+                "data": data}})
+        };
+        let body = json!({"messages": [
+            {"role": "user", "content": [{"type": "text", "text": "@images"}, image("")]},
+            {"role": "assistant", "content": [image("no")]},
+        ]});
+        let empty = "image/png chars=0 sha256=\
+                     e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Asked::read(&body).expect("has a prompt").images, [empty]);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | `@refuse` | 401, as for a key that is wrong |
 //! | `@too-long` | 400, as for a prompt that is too long for the model |
 //! | `@echo-length` | answers `bytes=N sha256=HEX` of the received prompt |
+//! | `@images` | answers the type, the length and the SHA-256 of each image's base64 text, or `none` |
 //! | `@marks` | answers the words `MARK-...` anywhere in the request, sorted, or `none` |
 //!
 //! Other lines are ignored in a prompt that has directives.
@@ -48,6 +49,8 @@ pub enum Step {
     },
     /// The prompt's length and SHA-256.
     EchoLength,
+    /// The type, the length and the digest of each image of the request.
+    Images,
     /// The words `MARK-...` of the request.
     Marks,
 }
@@ -148,6 +151,7 @@ fn directive(line: &str, script: &mut Script) -> Option<()> {
             });
         }
         "echo-length" => script.steps.push(Step::EchoLength),
+        "images" => script.steps.push(Step::Images),
         "marks" => script.steps.push(Step::Marks),
         "fail" => script
             .faults

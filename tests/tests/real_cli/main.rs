@@ -5,6 +5,8 @@
 //! the binary; its default is where `scripts/up --local` puts it. A missing binary fails every
 //! test.
 
+mod agent_sdk;
+mod client_control;
 mod hooks;
 mod interrupt;
 mod mcp;

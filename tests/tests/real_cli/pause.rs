@@ -37,18 +37,24 @@ pub(super) struct World {
 }
 
 impl World {
+    /// Starts services that allow Bash, with more variables for claude-api.
     pub(super) async fn new(environment: &[(&str, &str)]) -> Self {
+        let options = StackOptions::default().env("CLAUDE_API_ALLOWED_TOOLS", "Bash");
+        Self::with(options, environment).await
+    }
+
+    /// Starts services with these options, and with more variables for claude-api.
+    pub(super) async fn with(options: StackOptions, environment: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
         let config = model::Config::default();
         let serving = tokio::spawn(model::serve(listener, config, std::future::pending()));
         let mut options = StackOptions {
             claude_bin: Some(claude()),
-            ..StackOptions::default()
+            ..options
         }
         .api(format!("--pass-env={}", BYTE_LIMIT.0))
         .env("LANG", "C.UTF-8")
-        .env("CLAUDE_API_ALLOWED_TOOLS", "Bash")
         .env("ANTHROPIC_BASE_URL", &base);
         for (name, value) in environment {
             options = options.env(*name, *value);

@@ -31,7 +31,7 @@ impl Owner {
         let mut status = Status::clone(&self.publish.borrow().status);
         status.not_before = None;
         if permitted {
-            run::run(self, status, ticket).await
+            Box::pin(run::run(self, status, ticket)).await
         } else {
             ending::cancelled_in_queue(self, status)
         }
