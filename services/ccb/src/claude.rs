@@ -5,10 +5,11 @@
 //! - `flags` has the flags of the CLI, and `arguments` the grammar in which they are written.
 //! - `environment` has everything else that decides what runs, and `workspaces` the mapping of
 //!   folders.
-//! - `launch` makes an execution of both, and reads files that arguments name with `values`.
-//! - `relay` runs it: `input` sends the lines of stdin, and `output` writes stdout. `mirror` changes
-//!   the paths of a mirrored transcript.
+//! - `launch` builds an execution from both. `values` reads values and the files that they name.
+//! - `relay` runs it: `input` sends the lines of stdin, and `output` writes stdout. `mirror`
+//!   changes the paths of a mirrored transcript, and `outage` reports a lost connection.
 //! - `leave` cancels an execution that still runs, and `end` decides the exit code.
+//! - `executions` lists other executions, for `--continue` and for the message `server full`.
 
 mod arguments;
 mod end;
@@ -50,6 +51,7 @@ use signals::Signals;
 
 /// The time after which the client no longer tries to reconnect.
 const RECONNECT_TIME: Duration = Duration::from_secs(120);
+
 /// Runs the program with the arguments, the environment and the streams of this process. Returns
 /// its exit code.
 #[must_use]
@@ -167,7 +169,13 @@ async fn run(launch: Launch, environment: &Environment, options: Options) -> u8 
     };
     let id = run.id();
     let client = Arc::new(client);
-    let relay = Relay::new(Arc::clone(&client), &mut signals, start_by, mirror);
+    let relay = Relay::new(
+        Arc::clone(&client),
+        &mut signals,
+        start_by,
+        mirror,
+        environment.keeps,
+    );
     let end = relay.run(run).await;
     let code = leave(end, &client, id).await;
     if let Some(client) = Arc::into_inner(client) {

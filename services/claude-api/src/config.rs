@@ -27,7 +27,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use answer_ceiling::AnswerCeiling;
 pub(crate) use answer_ceiling::{has_any_rule, has_rule, has_tool};
-pub use cli_options::OptionRefusal;
+pub use cli_options::CliOptionRefusal;
 pub(crate) use cli_options::check_agents;
 pub use connections::ConnectionArgs;
 pub use credentials::{CredentialsArgs, CredentialsUrl};

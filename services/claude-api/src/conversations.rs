@@ -6,6 +6,8 @@
 //! were accepted last. Whether the CLI has begun the conversation is then known from the CLI's
 //! transcript.
 
+mod fork;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Conversation, create_private};
+use crate::cli::Conversation;
+pub use fork::copy_transcript;
 
 /// The note of one conversation, which is a file of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,29 +193,6 @@ fn transcripts(config_dir: &Path, conversation: &str) -> impl Iterator<Item = Pa
         .map(move |dir| dir.path().join(&name))
         // The open of a pipe would block.
         .filter(|path| std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file()))
-}
-
-/// Copies the longest transcript of the conversation `source` to where the CLI looks for it when it
-/// forks `source` to the conversation `copy`. Returns false if there is no transcript. The source
-/// may be in use: an incomplete last line is not copied. Blocks on the disk.
-///
-/// # Errors
-/// The transcript cannot be read, or the copy cannot be written.
-pub fn copy_transcript(config_dir: &Path, source: &str, copy: &str) -> std::io::Result<bool> {
-    let length = |path: &PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
-    let Some(transcript) = transcripts(config_dir, source).max_by_key(length) else {
-        return Ok(false);
-    };
-    let Some(project) = transcript.parent().and_then(Path::file_name) else {
-        return Ok(false);
-    };
-    let mut text = std::fs::read(&transcript)?;
-    let end = text.iter().rposition(|byte| *byte == b'\n');
-    text.truncate(end.map_or(0, |end| end + 1));
-    let folder = config_dir.join("projects").join(copy).join(project);
-    create_private(&folder)?;
-    std::fs::write(folder.join(format!("{source}.jsonl")), text)?;
-    Ok(true)
 }
 
 /// Returns the length of the conversation's longest transcript in bytes. It is 0 if there is none,

@@ -68,7 +68,7 @@ pub enum Thinking {
 }
 
 impl Thinking {
-    /// Returns the value as JSON and the CLI have it, for example `adaptive`.
+    /// Returns the value as JSON and the CLI spell it, for example `adaptive`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -104,8 +104,8 @@ pub enum OnUsageLimit {
 }
 
 /// The body of an execution, with its prompt and the settings for the CLI and for claude-api. Only
-/// `prompt` is required; every other field has a default. With
-/// [`PermissionPrompts::Client`], `prompt` may be absent too, which is the empty text.
+/// `prompt` is required; every other field has a default. With [`PermissionPrompts::Client`],
+/// `prompt` may be absent too, and is then empty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(
@@ -189,33 +189,33 @@ pub struct Body {
     #[serde(default)]
     pub tools: Option<Vec<String>>,
     #[serde(
-        default = "yes",
-        deserialize_with = "or_yes",
-        skip_serializing_if = "is_yes"
+        default = "default_true",
+        deserialize_with = "or_true",
+        skip_serializing_if = "is_true"
     )]
     pub include_partial_messages: bool,
     #[serde(
         default,
         deserialize_with = "or_default",
-        skip_serializing_if = "is_no"
+        skip_serializing_if = "is_false"
     )]
     pub include_hook_events: bool,
     #[serde(
         default,
         deserialize_with = "or_default",
-        skip_serializing_if = "is_no"
+        skip_serializing_if = "is_false"
     )]
     pub replay_user_messages: bool,
     #[serde(
         default,
         deserialize_with = "or_default",
-        skip_serializing_if = "is_no"
+        skip_serializing_if = "is_false"
     )]
     pub session_mirror: bool,
     #[serde(
         default,
         deserialize_with = "or_default",
-        skip_serializing_if = "is_no"
+        skip_serializing_if = "is_false"
     )]
     pub fork_conversation: bool,
     #[serde(default)]
@@ -246,7 +246,7 @@ fn default_workspace() -> String {
     DEFAULT_WORKSPACE.to_owned()
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
@@ -254,7 +254,7 @@ fn yes() -> bool {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
 )]
-fn is_yes(value: &bool) -> bool {
+fn is_true(value: &bool) -> bool {
     *value
 }
 
@@ -262,11 +262,11 @@ fn is_yes(value: &bool) -> bool {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
 )]
-fn is_no(value: &bool) -> bool {
+fn is_false(value: &bool) -> bool {
     !value
 }
 
-fn or_yes<'de, D: Deserializer<'de>>(de: D) -> Result<bool, D::Error> {
+fn or_true<'de, D: Deserializer<'de>>(de: D) -> Result<bool, D::Error> {
     Ok(Option::<bool>::deserialize(de)?.unwrap_or(true))
 }
 

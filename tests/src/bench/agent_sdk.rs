@@ -1,5 +1,5 @@
-//! `ccb-claude` beside a WebSocket client that does the same: the time to the first byte, from the
-//! start of its process, and the delay of a line.
+//! Compares `ccb-claude` with a WebSocket client that does the same: the time from the start of the
+//! process to the first byte, and the delay of a line.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -18,10 +18,11 @@ use super::{
 };
 use crate::harness::{Stack, binary};
 
-/// The length of a line in bytes, and the lines of a second.
+/// The length of a line, in bytes.
 const LINE_BYTES: u64 = 80;
+/// The number of lines per second.
 const RATE: u64 = 200;
-/// The lines before the measurement, so that the start of the CLI is not measured.
+/// The number of lines before the measurement, so that the start of the CLI is not measured.
 const WARM: usize = 100;
 
 /// A running `ccb-claude` whose stdout is read.
@@ -92,7 +93,7 @@ pub(super) async fn first_byte(
     }
     let added = percentile(&mut through, 0.5) - percentile(&mut direct, 0.5);
     report.cost(
-        "first byte, what ccb-claude adds, p50",
+        "first byte, added by ccb-claude, p50",
         added,
         "ms",
         Some(30.0),
@@ -122,7 +123,11 @@ pub(super) async fn lines(
                     .extend(written_at(&text).map(|stamp| milliseconds(at.saturating_sub(stamp))));
             }
             Came::End(end) => {
-                ensure!(end.state == "completed", "it ended {}", end.state);
+                ensure!(
+                    end.state == "completed",
+                    "the execution ended {}",
+                    end.state
+                );
                 break;
             }
         }
@@ -144,7 +149,7 @@ pub(super) async fn lines(
     let (through, direct) = (median(&mut through)?, median(&mut direct)?);
     report.cost("delay of a line, a session, p50", direct, "ms", None, None);
     report.cost(
-        "delay of a line, what ccb-claude adds, p50",
+        "delay of a line, added by ccb-claude, p50",
         through - direct,
         "ms",
         Some(0.2),

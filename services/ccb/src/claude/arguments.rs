@@ -1,12 +1,12 @@
 //! The grammar of the Claude CLI's arguments, which is that of its parser (commander).
 //!
-//! A long flag has its value behind `=` or as the next argument. A value as the next argument may
+//! A long flag has its value after `=` or as the next argument. A value as the next argument may
 //! begin with a dash if the flag requires one. Short flags can be joined: `-pc`, `-rVALUE`.
 
 use super::flags::{Flag, Takes, find};
 
-/// A flag of the command line, with one value or none. A flag with several values is there once for
-/// each.
+/// A flag of the command line, with one value or none. A flag with several values appears once for
+/// each of them.
 #[derive(Debug, Clone)]
 pub(super) struct Argument {
     pub(super) flag: &'static Flag,
@@ -25,14 +25,14 @@ impl Argument {
     }
 }
 
-/// Parses the arguments behind the name of the program.
+/// Parses the arguments that follow the name of the program.
 ///
 /// # Errors
 /// A flag is unknown, lacks its value or has one too many, or an argument belongs to no flag. The
 /// text is one sentence for people.
 pub(super) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Vec<Argument>, String> {
     let mut rest: Vec<String> = arguments.into_iter().collect();
-    rest.reverse(); // The last one is the next one.
+    rest.reverse(); // `pop` then returns the next argument.
     let mut parsed = Vec::new();
     // The flag whose further values may follow.
     let mut open: Option<&'static Flag> = None;
@@ -74,14 +74,14 @@ fn value_behind(flag: &Flag, name: &str, rest: &mut Vec<String>) -> Result<Optio
         Takes::Nothing => Ok(None),
         Takes::Value | Takes::Values => match rest.pop() {
             Some(value) => Ok(Some(value)),
-            None => Err(format!("{name} needs a value; give one behind it")),
+            None => Err(format!("{name} needs a value; give one after it")),
         },
         Takes::OptionalValue => Ok(rest.pop_if(|word| !may_be_flag(word))),
     }
 }
 
 /// Splits `--flag=value`, `-fVALUE` or several short flags in one word. Puts further short flags
-/// back into `rest`. `None` if the word is no known flag.
+/// back into `rest`. `None` if the flag is unknown.
 fn joined(
     word: &str,
     rest: &mut Vec<String>,

@@ -13,8 +13,9 @@ use protocol::trace_context::{TRACEPARENT_VARIABLE, TRACESTATE_VARIABLE};
 
 use super::workspaces::WorkspaceMap;
 
-/// The time in which an execution must start. The Agent SDKs wait 60 s for the answer to
-/// `initialize` and then report only a timeout, so this program must report the reason earlier.
+/// The default time limit for the start of an execution, in seconds. The Agent SDKs wait 60 s for
+/// the answer to `initialize` and then report only a timeout. So this program must report the
+/// reason earlier.
 const START_SECONDS: f64 = 50.0;
 
 /// The settings of `ccb-claude` that are not arguments, because the program that starts it chooses
@@ -28,15 +29,15 @@ pub(super) struct Environment {
     pub(super) token_file: Option<PathBuf>,
     /// The file with certificates (`CCB_CA`).
     pub(super) ca: Option<PathBuf>,
-    /// The workspaces of folders (`CCB_MAP`).
+    /// The mapping of folders to workspaces (`CCB_MAP`).
     pub(super) workspaces: WorkspaceMap,
     /// The working directory, without symbolic links.
     pub(super) folder: PathBuf,
     /// The configuration folder of a CLI on this machine (`CLAUDE_CONFIG_DIR`, or `~/.claude`).
     pub(super) configuration: PathBuf,
-    /// Whether the execution continues when this program is gone (`CCB_KEEP=1`).
+    /// Whether the execution continues after this program has ended (`CCB_KEEP=1`).
     pub(super) keeps: bool,
-    /// The time in which the execution must start (`CCB_START_SECONDS`).
+    /// The time limit for the start of the execution (`CCB_START_SECONDS`).
     pub(super) start_limit: Duration,
     /// The variables of the Agent SDK, by name.
     pub(super) sdk: BTreeMap<String, String>,
@@ -51,7 +52,7 @@ impl Environment {
     /// A variable has a wrong value, or the working directory does not exist.
     pub(super) fn of_process() -> Result<Self, String> {
         let folder = std::env::current_dir()
-            .map_err(|e| format!("the working directory cannot be used: {e}; start in another"))?;
+            .map_err(|e| format!("the working directory cannot be used: {e}; use another"))?;
         Self::read(|name| std::env::var_os(name), folder)
     }
 

@@ -1,13 +1,13 @@
-//! Questions about other executions: the newest conversation of a workspace, and how many
-//! executions run or wait.
+//! Queries about other executions: the newest conversation of a workspace, and the numbers of
+//! running and queued executions.
 
 use client::{Client, Error};
 use protocol::{ExecutionId, State, Status};
 
-/// The number of executions to look through for a conversation, newest first. An older one is
-/// hardly meant by "continue the newest".
+/// The maximum number of executions that a query looks at, newest first. An older conversation is
+/// probably not the one that `--continue` means.
 const SEARCHED: usize = 1000;
-/// The number of executions of one page.
+/// The number of executions on one page of the list.
 const PAGE: u32 = 200;
 
 /// Returns the newest conversation of a workspace among the newest 1,000 executions.
@@ -26,8 +26,8 @@ pub(super) async fn newest_conversation(
     Ok(newest)
 }
 
-/// Returns how many executions run and how many wait, as far as this client may see them. `waiting`
-/// is the last status of this client's own execution, which knows the whole queue before it.
+/// Returns the numbers of running and queued executions that this client may see. `waiting` is the
+/// last status of this client's own execution. Its position counts the whole queue before it.
 pub(super) async fn counts(client: &Client, waiting: Option<&Status>) -> Result<(u64, u64), Error> {
     let (mut running, mut queued) = (0, 0);
     visit(client, |status| {
@@ -43,7 +43,8 @@ pub(super) async fn counts(client: &Client, waiting: Option<&Status>) -> Result<
     Ok((running, queued.max(position.map_or(0, |before| before + 1))))
 }
 
-/// Calls a function with each execution, newest first, until it returns false.
+/// Calls a function with each execution, newest first, until the function returns false or the
+/// maximum is reached.
 async fn visit(client: &Client, mut visitor: impl FnMut(&Status) -> bool) -> Result<(), Error> {
     let (mut before, mut visited) = (None, 0);
     loop {

@@ -3,7 +3,7 @@
 //! ```text
 //! read a line -> send it at the offset -> accepted: advance the offset
 //!                       ^   |
-//!                       |   +- a moment later it may be accepted: wait, send it again
+//!                       |   +- not accepted yet: wait, send it again
 //!                       |   +- refused: report it, keep the offset, read the next line
 //!                       +---+- the execution accepts no more input: stop
 //! ```
@@ -30,10 +30,10 @@ use outcome::{Outcome, outcome};
 
 /// The maximum size of messages that share one request, in bytes.
 const REQUEST_BYTES: usize = 256 << 10;
-/// The delay before input is sent again that the service could not accept. The service itself waits
-/// 2 s for a CLI that does not read.
+/// The delay before the first retry of input that the service could not accept. The service itself
+/// waits 2 s for a CLI that does not read.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// The maximum delay between two attempts to send the same input.
+/// The maximum delay between two retries.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// An event of the input for the task that owns stdout.
@@ -93,7 +93,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
     }
 
     async fn send_all(&mut self) -> Result<(), String> {
-        // A line that was read after others and belongs into a request of its own.
+        // A line that was read already, but starts the next request.
         let mut next = None;
         loop {
             let line = match next.take() {
@@ -116,13 +116,19 @@ impl<R: AsyncRead + Unpin> Input<R> {
                 Sent::Accepted => {}
                 Sent::Closed => return Ok(()),
                 Sent::Failed(reason) => return Err(reason),
-                Sent::Refused(reason) => self.refused(kind, &reason).await?,
+                Sent::Refused(reason) => {
+                    if let LineKind::ControlResponse(id) = &kind {
+                        // Its refusal would repeat itself, so it is not looked at.
+                        let _ = self.send(refusal(id, &reason), false).await;
+                    }
+                    self.refused(kind, &reason).await?;
+                }
             }
         }
     }
 
-    /// Appends further messages that were read already. Returns the first line that does not
-    /// belong to the same request.
+    /// Appends further messages that were read already. Returns the first line that must start the
+    /// next request.
     fn join_messages(&mut self, data: &mut String) -> Result<Option<String>, String> {
         while let Some(line) = self.lines.buffered().map_err(|e| e.to_string())? {
             let fits = data.len() + line.len() <= REQUEST_BYTES;
@@ -137,7 +143,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
     async fn refused(&self, kind: LineKind, reason: &str) -> Result<(), String> {
         let event = match kind {
             LineKind::ControlRequest(id) => InputEvent::Answer(refusal(&id, reason)),
-            LineKind::ControlResponse => {
+            LineKind::ControlResponse(_) | LineKind::Unanswered => {
                 InputEvent::Warning(format!("the service refused a control line: {reason}"))
             }
             LineKind::Message => {

@@ -17,7 +17,7 @@ const BYPASS: &str = "bypassPermissions";
 /// The name of the only supported format of stdin and stdout.
 const STREAM_JSON: &str = "stream-json";
 
-/// The execution to run, and what to do before it.
+/// The execution to run, and the steps before it.
 #[derive(Debug)]
 pub(super) struct Launch {
     pub(super) execute: ExecuteParams,
@@ -39,13 +39,17 @@ impl Launch {
         body.format = Format::Events;
         body.input = InputMode::Stream;
         body.permission_prompts = PermissionPrompts::Client;
-        // A message may switch that off for itself, by `client_composed`.
+        // A message can switch commands off for itself, by `client_composed`.
         body.prompt_mode = PromptMode::Commands;
         body.include_partial_messages = false;
         let workspace = environment.workspaces.workspace_of(&environment.folder)?;
         workspace.clone_into(&mut body.workspace);
         body.sdk_env.clone_from(&environment.sdk);
         body.metadata.insert("client".into(), "ccb-claude".into());
+        // Two processes with equal arguments have different bodies. So a used --session-id is
+        // refused, as the CLI refuses it, and no process feeds the execution of another one.
+        body.metadata
+            .insert("start".into(), ExecutionId::random().to_string());
         if let Some(trace) = &environment.trace {
             body.set_trace(trace);
         }
@@ -195,7 +199,8 @@ fn id(flag: &str, text: &str) -> Result<ExecutionId, String> {
     })
 }
 
-/// Checks that a further folder needs nothing, because it belongs to the execution's workspace.
+/// Checks that a further folder belongs to the execution's workspace, so that nothing
+/// else is needed.
 fn add_folder(flag: &str, text: &str, environment: &Environment) -> Result<(), String> {
     let Environment {
         workspaces, folder, ..

@@ -1,5 +1,5 @@
-//! The last steps of `ccb-claude` after the relay: messages on stderr, and the cancel of an execution
-//! that still runs.
+//! The last steps of `ccb-claude` after the relay: messages on stderr, and the cancellation of an
+//! execution that still runs.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::relay::{End, cancel};
 use super::{complain, end, executions};
 use crate::terminal_text;
 
-/// The time to cancel an execution that this program leaves, and to count the others. Together with
-/// the time in which an execution must start it is below the 60 s of the Agent SDKs.
+/// The time limit to cancel an execution that this program leaves, and to count the others. The sum
+/// of this limit and the default time limit for the start is below the 60 s of the Agent SDKs.
 const LEAVE_TIME: Duration = Duration::from_secs(4);
 
-/// Prints what must be known about the end of the relay, and cancels an execution that still runs.
-/// Returns the exit code.
+/// Reports the end of the relay on stderr, and cancels an execution that still runs. Returns the
+/// exit code.
 pub(super) async fn leave(end: End, client: &Arc<Client>, id: ExecutionId) -> u8 {
     let sentence = match end {
         End::Ended(status) => {
@@ -31,6 +31,7 @@ pub(super) async fn leave(end: End, client: &Arc<Client>, id: ExecutionId) -> u8
             return code;
         }
         End::Signal(code) => return code,
+        End::Left(reason) => format!("{reason}; the execution {id} continues"),
         End::Error(error) if is_full(&error) => server_full(client, None).await,
         End::Error(error) => end::of_error(&error),
         End::NotStarted(None) => {
@@ -58,8 +59,8 @@ fn is_full(error: &Error) -> bool {
         && error.reason() == "queue_full")
 }
 
-/// Returns the sentence for an execution that had no place, with the numbers of the executions that
-/// this client may see.
+/// Returns the sentence for an execution that could not start, with the numbers of the executions
+/// that this client may see.
 async fn server_full(client: &Client, waiting: Option<&Status>) -> String {
     match timeout(LEAVE_TIME, executions::counts(client, waiting)).await {
         Ok(Ok((running, queued))) => format!("server full ({running} running, {queued} queued)"),

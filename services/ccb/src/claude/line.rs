@@ -9,9 +9,11 @@ use serde_json::json;
 pub(super) enum LineKind {
     /// A control request, with its id. A refusal is answered with an error.
     ControlRequest(String),
-    /// The answer to a control request of the CLI, or the withdrawal of a request. Nobody waits for
-    /// an answer to it.
-    ControlResponse,
+    /// The response to a request of the CLI, with its id. After a refusal, the CLI gets an error in
+    /// its place, because it waits.
+    ControlResponse(String),
+    /// A control line for which nobody waits: the withdrawal of a request, or a line without an id.
+    Unanswered,
     /// A message for the model, or anything else.
     Message,
 }
@@ -22,27 +24,41 @@ struct Members {
     #[serde(rename = "type")]
     kind: Option<String>,
     request_id: Option<String>,
+    response: Option<ResponseMembers>,
+}
+
+/// The member of a response that names its request.
+#[derive(Deserialize)]
+struct ResponseMembers {
+    request_id: Option<String>,
 }
 
 impl LineKind {
     /// Returns the kind of a line. Text that is not a JSON object is a message, which the service
     /// refuses.
     pub(super) fn of(line: &str) -> Self {
-        let Ok(Members { kind, request_id }) = serde_json::from_str(line) else {
+        let Ok(Members {
+            kind,
+            request_id,
+            response,
+        }) = serde_json::from_str(line)
+        else {
             return Self::Message;
         };
-        match (kind.as_deref(), request_id) {
-            (Some("control_request"), Some(id)) => Self::ControlRequest(id),
-            (Some("control_request" | "control_response" | "control_cancel_request"), _) => {
-                Self::ControlResponse
+        let answered = response.and_then(|response| response.request_id);
+        match (kind.as_deref(), request_id, answered) {
+            (Some("control_request"), Some(id), _) => Self::ControlRequest(id),
+            (Some("control_response"), _, Some(id)) => Self::ControlResponse(id),
+            (Some("control_request" | "control_response" | "control_cancel_request"), ..) => {
+                Self::Unanswered
             }
             _ => Self::Message,
         }
     }
 }
 
-/// Returns the line that tells the program which started `ccb-claude` that its control request was
-/// refused. It has the form of the Claude CLI's own error.
+/// Returns the line that answers a control request with an error: to the program that started
+/// `ccb-claude`, in the form of the Claude CLI, or to the CLI in place of a refused response.
 pub(super) fn refusal(request_id: &str, error: &str) -> String {
     let line = json!({
         "type": "control_response",
@@ -63,14 +79,18 @@ mod tests {
                 r#"{"request":{"type":"user"},"request_id":"r1","type":"control_request"}"#,
                 request,
             ),
-            (r#"{"type":"control_request"}"#, LineKind::ControlResponse),
+            (r#"{"type":"control_request"}"#, LineKind::Unanswered),
+            (
+                r#"{"type":"control_response","response":{}}"#,
+                LineKind::Unanswered,
+            ),
             (
                 r#"{"type":"control_response","response":{"request_id":"x"}}"#,
-                LineKind::ControlResponse,
+                LineKind::ControlResponse("x".into()),
             ),
             (
                 r#"{"type":"control_cancel_request","request_id":"x"}"#,
-                LineKind::ControlResponse,
+                LineKind::Unanswered,
             ),
             (r#"{"type":"user","message":{}}"#, LineKind::Message),
             (r#"{"type":7}"#, LineKind::Message),

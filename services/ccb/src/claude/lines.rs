@@ -22,13 +22,12 @@ pub(super) enum LineError {
     Io(#[from] io::Error),
 }
 
-/// The lines of a byte stream. Holds at most one line and one read in memory, unless the caller has
-/// not taken lines that were read together.
+/// The lines of a byte stream. Memory holds at most one incomplete line and the bytes of one read.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     reader: R,
     buffer: BytesMut,
-    /// The number of bytes at the beginning of `buffer` that have no line feed.
+    /// The number of bytes at the beginning of `buffer` that were searched and have no line feed.
     searched: usize,
     limit: usize,
     ended: bool,
@@ -70,7 +69,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// Returns the next line if it was read already.
+    /// Returns the next line if it was read already. Does not read from the stream.
     ///
     /// # Errors
     /// As [`Lines::next`].

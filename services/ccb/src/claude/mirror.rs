@@ -2,7 +2,7 @@
 //!
 //! An Agent SDK finds the session of such a line by the path of the transcript, which must be below
 //! the CLI's configuration folder on this machine. The CLI of an execution writes a path of the
-//! service. So the path is replaced by the one that a CLI on this machine would have.
+//! service. So the path is replaced by the one that a CLI on this machine would write.
 
 use std::path::Path;
 
@@ -71,7 +71,7 @@ impl MirrorPaths {
         std::mem::take(&mut self.held)
     }
 
-    /// Returns the line with another path. `None` if the line has none that is known.
+    /// Returns the line with another path. `None` if the line has no path of a transcript.
     fn replaced(&self, line: &[u8]) -> Option<Vec<u8>> {
         if !line.starts_with(MIRROR) {
             return None;

@@ -30,7 +30,7 @@ impl Outage {
             .map(|since| since + REPORTED_AFTER)
     }
 
-    /// Returns the message about the loss, once.
+    /// Returns the message about the loss, and marks the loss as reported.
     pub(super) fn report(&mut self) -> String {
         self.reported = true;
         format!(

@@ -6,7 +6,7 @@ use std::mem::take;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// Inserts lines into an output, at the beginning of a line.
+/// Inserts lines between the lines of an output.
 #[derive(Debug, Default)]
 struct Insertion {
     /// Whether the output so far ends inside a line.
@@ -16,8 +16,8 @@ struct Insertion {
 }
 
 impl Insertion {
-    /// Appends the next bytes of the output to `to`, and the lines that wait behind the first line
-    /// feed.
+    /// Appends the next bytes of the output to `to`. The lines that wait are inserted after the
+    /// first line feed.
     fn output(&mut self, bytes: &[u8], to: &mut Vec<u8>) {
         let Some(last) = bytes.last() else { return };
         self.in_line = *last != b'\n';
@@ -33,7 +33,8 @@ impl Insertion {
         }
     }
 
-    /// Appends a line to `to` if the output so far ends with a whole line. Otherwise the line waits.
+    /// Appends a line to `to` if the output so far ends with a whole line. Otherwise the line
+    /// waits.
     fn insert(&mut self, line: &str, to: &mut Vec<u8>) {
         let to = if self.in_line { &mut self.waiting } else { to };
         to.extend_from_slice(line.as_bytes());

@@ -13,8 +13,8 @@
 //! - cancelling: the relay continues, so that the last output of the CLI is not lost. A second
 //!   signal exits at once.
 //!
-//! In the usual case the program that started `ccb-claude` closes stdin; the CLI then ends, and the
-//! relay with it. If that program was killed, stdin ends in the same way.
+//! Usually the program that started `ccb-claude` closes stdin. The CLI then ends, and the relay
+//! ends with it. If that program was killed, stdin ends in the same way.
 
 use std::io;
 use std::sync::Arc;
@@ -35,8 +35,8 @@ use super::outage::Outage;
 use super::output::OutputWriter;
 use super::signals::Signals;
 
-/// The time for the end of the execution after a signal. The Agent SDKs send SIGKILL 5 s after
-/// SIGTERM.
+/// The time limit for the end of the execution after a signal. The Agent SDKs send SIGKILL 5 s
+/// after SIGTERM.
 const CANCEL_TIME: Duration = Duration::from_secs(4);
 
 /// The end of a relay.
@@ -48,6 +48,8 @@ pub(super) enum End {
     Signal(u8),
     /// The execution did not start in time. Holds its last status, if it was accepted.
     NotStarted(Option<Box<Status>>),
+    /// Nobody reads stdout any more, and the execution continues (`CCB_KEEP=1`). Holds the reason.
+    Left(String),
     /// The relay failed while the execution runs, for this reason.
     Failed(String),
     /// The connection to the bridge or the run failed.
@@ -62,9 +64,11 @@ pub(super) struct Relay<'a> {
     outage: Outage,
     /// Changes the paths of a mirrored transcript. `None` without one.
     mirror: Option<MirrorPaths>,
-    /// The last status before the execution ran.
+    /// Whether the execution continues after a signal (`CCB_KEEP=1`).
+    keeps: bool,
+    /// The last status while the execution was queued.
     waiting: Option<Box<Status>>,
-    /// The time at which the execution must run, while it does not.
+    /// The latest time for the start. `None` once the execution runs, and after a signal.
     start_by: Option<Instant>,
     /// The task that sends stdin, once the execution runs.
     input: Option<JoinHandle<()>>,
@@ -77,12 +81,13 @@ pub(super) struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    /// Creates the relay of an execution that must run at the time `start_by`.
+    /// Creates the relay of an execution that must have started by the time `start_by`.
     pub(super) fn new(
         client: Arc<Client>,
         signals: &'a mut Signals,
         start_by: Instant,
         mirror: Option<MirrorPaths>,
+        keeps: bool,
     ) -> Self {
         Self {
             client,
@@ -90,6 +95,7 @@ impl<'a> Relay<'a> {
             output: OutputWriter::new(tokio::io::stdout()),
             outage: Outage::default(),
             mirror,
+            keeps,
             waiting: None,
             start_by: Some(start_by),
             input: None,
@@ -118,7 +124,7 @@ impl<'a> Relay<'a> {
                 // Signals first, so that much output does not delay them.
                 biased;
                 exit = self.signals.next() => {
-                    if self.cancelling.is_some() {
+                    if self.cancelling.is_some() || self.keeps {
                         break End::Signal(exit);
                     }
                     self.cancelling = Some((exit, Instant::now() + CANCEL_TIME));
@@ -130,7 +136,11 @@ impl<'a> Relay<'a> {
                 () = reached(report_at) => complain(&self.outage.report()),
                 written = self.output.write(), if is_busy => {
                     if let Err(error) = written {
-                        break End::Failed(unwritable(&error));
+                        break if self.keeps {
+                            End::Left(unwritable(&error))
+                        } else {
+                            End::Failed(unwritable(&error))
+                        };
                     }
                 }
                 Some(event) = inputs.recv(), if !is_busy => match event {
@@ -157,7 +167,7 @@ impl<'a> Relay<'a> {
             let _ = task.await;
         }
         match end {
-            // After a signal its code counts, however the execution ended.
+            // The code of the signal counts, however the execution ended.
             End::Ended(_) | End::Error(_) | End::Failed(_) if self.cancelling.is_some() => {
                 self.signalled()
             }
@@ -211,7 +221,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Handles a status before the end. The first one that is not queued starts the input.
+    /// Handles a status before the end. The first status that is not `queued` starts the input.
     fn status(&mut self, status: Box<Status>, id: protocol::ExecutionId) {
         if status.state == State::Queued {
             self.waiting = Some(status);

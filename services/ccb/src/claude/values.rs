@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-/// The maximum size of a file that an argument names. A larger one would fit into no message to
-/// the bridge (the limit `messageBytes`).
+/// The maximum size of a file that an argument names, in bytes. A larger file would not fit into a
+/// message to the bridge (the limit `messageBytes`).
 const FILE_BYTES: u64 = 13 << 20;
 
 /// Splits a list at commas and white space outside parentheses, as the CLI does with tools. A rule

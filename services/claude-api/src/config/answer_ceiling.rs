@@ -24,7 +24,7 @@ pub struct AnswerCeiling {
     pub mode: PermissionMode,
     /// Whether the client answers the prompts, and may have MCP servers of its own.
     #[serde(default)]
-    pub is_of_client: bool,
+    pub client_answers: bool,
     /// The names of the MCP servers that the CLI reaches over HTTP. The ceiling decides about their
     /// tools. Tools of every other server are the client's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,8 +53,16 @@ impl AnswerCeiling {
 
     /// Returns whether the tool belongs to an MCP server of the client itself, which needs no
     /// permission of the operator. `tool` is a tool's name or an entry such as `mcp__calc__*`.
-    pub(crate) fn is_clients_own(&self, tool: &str) -> bool {
-        let Some(rest) = tool.strip_prefix(MCP_PREFIX).filter(|_| self.is_of_client) else {
+    pub(crate) fn is_client_tool(&self, tool: &str) -> bool {
+        // A `,` or a blank would end the entry in the CLI's list, and begin another one.
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.*".contains(&byte);
+        if !tool.bytes().all(is_name) {
+            return false;
+        }
+        let Some(rest) = tool
+            .strip_prefix(MCP_PREFIX)
+            .filter(|_| self.client_answers)
+        else {
             return false;
         };
         let server = rest.split_once("__").map_or(rest, |(server, _)| server);
@@ -69,7 +77,7 @@ impl AnswerCeiling {
     pub(crate) fn may_offer(&self, entry: &str) -> bool {
         let tool = name(entry);
         let is_offered = |tools: Vec<String>| tools.iter().any(|offered| offered == tool);
-        self.is_clients_own(tool) || self.offered_tools().is_none_or(is_offered)
+        self.is_client_tool(tool) || self.offered_tools().is_none_or(is_offered)
     }
 }
 
@@ -123,5 +131,33 @@ mod tests {
         assert_eq!(tools.iter().filter(|tool| *tool == "Read").count(), 1);
         assert!(tools.contains(&"AskUserQuestion".to_owned()));
         assert!(!tools.contains(&"Write".to_owned()));
+    }
+
+    #[test]
+    fn only_the_name_of_one_tool_is_a_tool_of_the_client() {
+        let client = |http: &[&str]| AnswerCeiling {
+            client_answers: true,
+            http_servers: http.iter().map(ToString::to_string).collect(),
+            ..AnswerCeiling::default()
+        };
+        for tool in ["mcp__calc__add", "mcp__calc", "mcp__calc__*"] {
+            assert!(client(&[]).is_client_tool(tool), "{tool}");
+            assert!(client(&["remote"]).is_client_tool(tool), "{tool}");
+            assert!(!AnswerCeiling::default().is_client_tool(tool), "{tool}");
+        }
+        for tool in [
+            "Bash",
+            "mcp__remote__make",
+            "mcp__remote",
+            "mcp__*",
+            "mcp__r*__make",
+            "mcp__calc__add,Bash",
+            "mcp__calc__add Bash",
+            "mcp__calc__add(x)",
+            "mcp__calc__a,mcp__remote__make",
+        ] {
+            assert!(!client(&["remote"]).is_client_tool(tool), "{tool}");
+        }
+        assert!(!client(&[]).is_client_tool("mcp__x Read(//**)"));
     }
 }

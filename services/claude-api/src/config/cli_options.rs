@@ -1,5 +1,5 @@
 //! The operator's ceiling over the objects that a client hands to the CLI: definitions of
-//! sub-agents, settings and MCP servers. The CLI would obey far more than these allow-lists have,
+//! sub-agents, settings and MCP servers. The CLI would obey far more than these allow-lists permit,
 //! for example run a program that an agent names as its MCP server, even with
 //! `--strict-mcp-config` (measured with 2.1.329).
 
@@ -12,7 +12,7 @@ use protocol::Body;
 
 use super::ToolPolicy;
 pub(crate) use agents::check_agents;
-pub use refusal::OptionRefusal;
+pub use refusal::CliOptionRefusal;
 
 impl ToolPolicy {
     /// Checks the agents, the settings and the MCP servers of a body, and replaces each by an
@@ -20,7 +20,7 @@ impl ToolPolicy {
     ///
     /// # Errors
     /// One of them goes beyond what the operator allows, or is malformed.
-    pub fn restrict_cli_options(&self, body: &mut Body) -> Result<(), OptionRefusal> {
+    pub fn restrict_cli_options(&self, body: &mut Body) -> Result<(), CliOptionRefusal> {
         let ceiling = self.answer_ceiling(body);
         if let Some(agents) = &body.agents {
             body.agents = Some(check_agents(agents, &ceiling)?);

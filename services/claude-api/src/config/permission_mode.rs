@@ -17,7 +17,7 @@ pub enum PermissionMode {
     #[default]
     #[value(name = "dontAsk")]
     DontAsk,
-    /// Tools that would ask for permission are denied, because nobody can answer
+    /// Tools that need a permission ask for it, and are denied if nobody can answer
     #[value(name = "default")]
     Default,
     /// Edits of files run without asking for permission

@@ -217,7 +217,9 @@ impl ToolPolicy {
             Some(tools) => {
                 let own = asks.then_some(&answers);
                 for tool in tools {
-                    if !own.is_some_and(|ceiling| ceiling.is_clients_own(tool)) {
+                    if tool_name(tool).is_none()
+                        || !own.is_some_and(|ceiling| ceiling.is_client_tool(tool))
+                    {
                         self.check_tool(tool)?;
                     }
                 }
@@ -255,8 +257,8 @@ impl ToolPolicy {
     fn mode_ceiling(&self, body: &Body) -> PermissionMode {
         let asks = body.permission_prompts != PermissionPrompts::Deny;
         match self.ceiling {
-            // In the mode `default` somebody decides what `dontAsk` would deny, within the same
-            // ceiling of tools.
+            // In the mode `default`, a person or the client decides what `dontAsk` would deny,
+            // within the same ceiling of tools.
             PermissionMode::DontAsk if asks => PermissionMode::Default,
             ceiling => ceiling,
         }
@@ -271,7 +273,7 @@ impl ToolPolicy {
             denied: self.disallowed.clone(),
             accepts_plans: mode > PermissionMode::Plan,
             mode,
-            is_of_client: body.permission_prompts == PermissionPrompts::Client,
+            client_answers: body.permission_prompts == PermissionPrompts::Client,
             http_servers: http_servers(body),
         }
     }

@@ -21,7 +21,9 @@ mod requests;
 mod responses;
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use protocol::question::QuestionKind;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -30,18 +32,24 @@ pub(crate) use lines::ControlFault;
 pub(crate) use requests::KNOWN_REQUESTS;
 
 use super::prompt::{Prompt, PromptVerdict};
-use crate::config::AnswerCeiling;
+use crate::config::{AnswerCeiling, PermissionMode};
 use lines::{denial, error_line, success_line};
 use open_requests::{OpenRequest, OpenRequests};
 
-/// The longest id of a request of the CLI that passes to the client, in bytes. The CLI's ids have
-/// 36.
+/// The longest id of a request of the CLI that passes to the client, in bytes. The CLI's own ids
+/// have 36 bytes.
 const REQUEST_ID_BYTES_MAX: usize = 1024;
+/// The message that the model or the CLI reads if the client has not answered in time.
+const TIMED_OUT: &str = "The client did not answer in time.";
+
+/// The tools that a client may allow under the ceiling `plan`, because they only read. In the mode
+/// `plan`, the CLI would also run any other tool that the client allows (measured with 2.1.329).
+const READING_TOOLS: [&str; 5] = ["Glob", "Grep", "Read", "WebFetch", "WebSearch"];
 
 /// The control protocol of one execution, shared by its task and by the requests of clients.
 ///
 /// - An entry is taken when the CLI asks, and freed by the client's response, a withdrawal of the
-///   CLI, or the end of the execution.
+///   CLI, the end of its stdin, or after `inputIdleSeconds`.
 /// - Nobody waits for an entry: a request of the CLI that does not fit is refused at once.
 /// - The CLI bounds the other direction: it asks again only after an answer, or for another tool.
 #[derive(Debug)]
@@ -75,10 +83,15 @@ impl ClientControl {
 
     /// Handles a control request of the CLI. `request` is `None` if it could not be read. Returns
     /// the answer if the client may not answer it; otherwise the request waits for the client.
-    pub(crate) fn requested(&self, request_id: &str, request: Option<&Value>) -> Option<Value> {
+    pub(crate) fn requested(
+        &self,
+        request_id: &str,
+        request: Option<&Value>,
+        running: Duration,
+    ) -> Option<Value> {
         let answer = match self.judge(request_id, request) {
             Ok(open) => self
-                .with(|table| table.add(request_id, open))
+                .with(|table| table.add(request_id, open, running))
                 .err()
                 .map(|reason| error_line(request_id, &reason)),
             Err(answer) => Some(answer),
@@ -104,6 +117,10 @@ impl ClientControl {
         let Some(prompt) = request.and_then(|request| Prompt::read(request_id, request)) else {
             return refuse("the permission prompt cannot be read");
         };
+        if !self.may_allow_in_mode(&prompt) {
+            let response = denial("The operator allows planning only.");
+            return Err(success_line(request_id, &response));
+        }
         match self.ceiling.judge(&prompt) {
             PromptVerdict::Deny(reason) => {
                 let response = denial(&format!("The operator denies this: {reason}."));
@@ -116,6 +133,41 @@ impl ClientControl {
         }
     }
 
+    /// Returns whether the ceiling of the permission mode lets the client allow this prompt.
+    fn may_allow_in_mode(&self, prompt: &Prompt) -> bool {
+        let tool = prompt.tool.as_str();
+        self.ceiling.mode != PermissionMode::Plan
+            || prompt.kind != QuestionKind::Permission
+            || tool == "EnterPlanMode"
+            || READING_TOOLS.contains(&tool)
+            || self.ceiling.is_client_tool(tool)
+    }
+
+    /// Returns the running time at which the oldest open request was asked. `None` if none is open.
+    pub(crate) fn waits_since(&self) -> Option<Duration> {
+        self.with(|table| table.oldest())
+    }
+
+    /// Gives up the requests that were asked at this running time or before. Returns the answers for
+    /// the CLI: a denial of a permission prompt, and an error to any other request.
+    pub(crate) fn expire(&self, time: Duration) -> Vec<Value> {
+        let due = self.with(|table| table.take_until(time));
+        self.changed.send_replace(());
+        let answer = |(id, request): (String, OpenRequest)| match request {
+            OpenRequest::Prompt { .. } => success_line(&id, &denial(TIMED_OUT)),
+            OpenRequest::Hook | OpenRequest::ServerMessage | OpenRequest::Elicitation => {
+                error_line(&id, TIMED_OUT)
+            }
+        };
+        due.into_iter().map(answer).collect()
+    }
+
+    /// Forgets all requests, because no answer can reach the CLI any more.
+    pub(crate) fn close(&self) {
+        self.with(OpenRequests::close);
+        self.changed.send_replace(());
+    }
+
     /// Forgets a request that the CLI has withdrawn.
     pub(crate) fn withdrawn(&self, request_id: &str) {
         self.with(|table| table.remove(request_id));
@@ -126,17 +178,17 @@ impl ClientControl {
     /// the line is accepted.
     ///
     /// # Errors
-    /// The line is malformed. A response that allows more than the operator does is no error: it
-    /// becomes a denial, so that the CLI does not wait for ever.
+    /// The line is malformed. A response that allows more than the operator does is not an error:
+    /// it becomes a denial, so that the CLI does not wait forever.
     pub(crate) fn check_response(&self, line: &Value) -> Result<CheckedResponse, ControlFault> {
         self.with(|table| responses::check(line, table, &self.ceiling))
     }
 
-    /// Records that a checked response was accepted, so that its request is not open any more.
+    /// Records that a checked response was accepted, so that its request is no longer open.
     pub(crate) fn accept(&self, response: &CheckedResponse) {
         self.with(|table| {
             table.remove(&response.request_id);
-            table.dropped_updates += u64::from(response.drops_update);
+            table.dropped_updates += response.dropped_updates;
         });
         self.changed.send_replace(());
     }
@@ -164,7 +216,7 @@ impl ClientControl {
         self.with(|table| !table.is_empty())
     }
 
-    /// Returns how many changes of the permissions were left out of responses so far.
+    /// Returns the number of responses so far from which a change of the permissions was left out.
     pub(crate) fn dropped_updates(&self) -> u64 {
         self.with(|table| table.dropped_updates)
     }

@@ -119,10 +119,10 @@ impl Gate {
         self.is_stdin_closed.load(Ordering::SeqCst)
     }
 
-    /// Ends the input of clients, unless a line is buffered for the CLI. Returns whether it has
-    /// ended, so that the CLI's stdin is closed.
-    pub(crate) fn end_if_empty(&self) -> bool {
-        self.change(|_, buffer| buffer.end_if_empty())
+    /// Ends the input of clients. The CLI's stdin is closed after the lines that are buffered. The
+    /// beginning of an incomplete line is discarded.
+    pub(crate) fn end_input(&self) {
+        self.change(|_, buffer| buffer.discard_and_end());
     }
 
     /// Returns the control protocol with the client, if the execution has one.
@@ -130,10 +130,10 @@ impl Gate {
         self.rules.client.clone()
     }
 
-    /// Returns whether the CLI has got all input of clients.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Returns whether a message of a client is buffered, so that the CLI begins a turn.
+    pub(crate) fn has_message(&self) -> bool {
         let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.1.is_empty()
+        guard.1.has_message()
     }
 
     /// Sets whether stdin stays open after the last line of clients, because the CLI may still ask

@@ -6,7 +6,7 @@ mod charges;
 mod facts;
 mod pause;
 mod questions;
-mod waiting;
+mod wait_state;
 mod waits;
 
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::phase::{Input, Order, Phase, RunEnd, TimeLimit};
 use super::progress::{TimerState, Timers};
 use crate::credentials::Charges;
 use crate::times::Times;
-use waiting::Waiting;
+use wait_state::WaitState;
 
 /// The state of a running execution: its phase, its timers and its status. It decides when and why
 /// the run ends; the execution's task carries the decisions out.
@@ -65,7 +65,7 @@ pub(crate) struct Machine {
     /// Whether the CLI has written any byte to stdout.
     has_output: bool,
     /// For whom or what the CLI waits. While it waits, the execution is neither stalled nor idle.
-    waiting: Waiting,
+    waiting: WaitState,
     /// The activity that the CLI reported last. The status shows it unless a question is open.
     activity: Option<String>,
 }
@@ -113,7 +113,7 @@ impl Machine {
             cli_cost_usd: None,
             charges: Charges::default(),
             has_output: false,
-            waiting: Waiting::default(),
+            waiting: WaitState::default(),
             activity,
         }
     }

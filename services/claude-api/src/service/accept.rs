@@ -9,6 +9,7 @@ use super::burn::burned;
 use super::continue_by_request::ContinuedExecution;
 use super::{FoundExecution, Service, deleted, problem, queue_full};
 use crate::access::{Caller, Right};
+use crate::cli::Conversation;
 use crate::conversations::Note;
 use crate::execution::live::Live;
 use crate::registry::record::{Accepted, Chain};
@@ -212,6 +213,7 @@ impl Service {
         let (mut conversation, principal) = self.conversation(caller, id, &body, continued)?;
         let mut forked_from = None;
         if body.fork_conversation {
+            self.check_new_conversation(id)?;
             forked_from = Some(std::mem::replace(&mut conversation, id.to_string()));
         }
         let trace = body.trace();
@@ -234,6 +236,16 @@ impl Service {
 }
 
 impl Service {
+    /// Checks that no conversation has the id of a new execution. A conversation may outlive the
+    /// execution that began it, and may belong to another principal.
+    fn check_new_conversation(&self, id: ExecutionId) -> Result<(), Problem> {
+        let (notes, id_text) = (&self.engine.conversations, id.to_string());
+        let config_dir = self.engine.environment.config_dir();
+        let is_known = notes.find(&id_text).is_some()
+            || notes.kind(&id_text, &config_dir) != Conversation::New;
+        if is_known { Err(in_use(id)) } else { Ok(()) }
+    }
+
     /// Chooses the conversation of a new execution. It is the one that the body names, that of the
     /// continued execution, or a new one with the id of the execution. Also returns the principal
     /// that owns the new execution: the conversation's own, also if an admin continues it.

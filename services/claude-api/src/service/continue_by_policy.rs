@@ -151,8 +151,6 @@ impl Service {
             conversation: None,
             continues: Some(status.execution_id),
             fork_conversation: false,
-            resume_at: None,
-            resume_drops_turn: None,
             ..accepted.body.clone()
         };
         let config_dir = self.engine.environment.config_dir();
@@ -163,6 +161,7 @@ impl Service {
         if asked && kind == Conversation::Continued {
             body.prompt = PROMPT.to_owned();
             body.prompt_mode = PromptMode::Verbatim;
+            (body.resume_at, body.resume_drops_turn) = (None, None);
         }
         body
     }

@@ -103,6 +103,20 @@ pub(crate) fn contradictions() -> Value {
             },
         },
     });
+    let client_that_continues = json!({
+        "required": ["permissionPrompts"],
+        "properties": { "permissionPrompts": is_client },
+        "anyOf": [
+            {
+                "required": ["onInterrupt"],
+                "properties": { "onInterrupt": { "const": OnInterrupt::Continue } },
+            },
+            {
+                "required": ["onUsageLimit"],
+                "properties": { "onUsageLimit": { "const": OnUsageLimit::Wait } },
+            },
+        ],
+    });
     let servers_without_client = json!({
         "required": ["mcpServers"],
         "properties": {
@@ -138,7 +152,7 @@ pub(crate) fn contradictions() -> Value {
     };
     json!({ "anyOf": [
         both_continue, timeout_without_questions, questions_in_a_mode_without,
-        client_without_input, servers_without_client, input_idle_without_input, fork_of_nothing,
+        client_without_input, client_that_continues, servers_without_client, input_idle_without_input, fork_of_nothing,
         resumes_nothing("resumeAt"), resumes_nothing("resumeDropsTurn"),
     ] })
 }

@@ -17,7 +17,8 @@ pub(super) enum Outcome {
     Failed,
 }
 
-/// Returns the consequence of an error. An error that a later service adds refuses the lines.
+/// Returns the consequence of an error. An unknown error, for example of a newer service, counts as
+/// a refusal of the lines.
 pub(super) fn outcome(error: &Error) -> Outcome {
     match error {
         Error::Rpc(error) => rpc_outcome(error),
@@ -25,7 +26,8 @@ pub(super) fn outcome(error: &Error) -> Outcome {
         Error::NoAnswer(_) => Outcome::Retry,
         // The run ends with the same error.
         Error::GaveUp { .. } | Error::Closed => Outcome::Closed,
-        Error::TooLarge { .. } => Outcome::Failed,
+        // Only these lines are too large.
+        Error::TooLarge { .. } => Outcome::Refused,
         _ if error.is_transient() => Outcome::Retry,
         _ => Outcome::Failed,
     }
@@ -38,8 +40,8 @@ fn rpc_outcome(error: &RpcError) -> Outcome {
             Outcome::Failed
         }
         (code::UNAVAILABLE | code::QUEUE_FULL | code::TOO_MANY_SESSIONS, _) => Outcome::Retry,
-        // A state before the end also means that the CLI is about to start or to end. Only after
-        // the end of the input does the refusal name the accepted bytes.
+        // A state before the end can also mean that the CLI is about to start or to end. The
+        // refusal names the accepted bytes only after the end of the input.
         (code::WRONG_STATE, _) => match error.data["state"].as_str() {
             Some("queued" | "running" | "paused") if error.data["accepted"].is_null() => {
                 Outcome::Retry

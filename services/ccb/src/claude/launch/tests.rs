@@ -35,7 +35,10 @@ fn launch(words: &[&str]) -> Result<Launch, String> {
 /// only with the arguments, and so has its default value.
 fn changed(words: &[&str]) -> Map<String, Value> {
     let members = |launch: Launch| match serde_json::to_value(launch.execute.body) {
-        Ok(Value::Object(members)) => members,
+        Ok(Value::Object(mut members)) => {
+            members["metadata"]["start"] = Value::Null;
+            members
+        }
         other => panic!("{other:?}"),
     };
     let plain = members(launch(&[]).unwrap());
@@ -49,7 +52,10 @@ fn changed(words: &[&str]) -> Map<String, Value> {
 
 #[test]
 fn without_further_flags_the_client_answers_prompts_in_the_default_workspace() {
-    let execute = launch(&["--verbose", "-p", "--debug"]).unwrap().execute;
+    let mut execute = launch(&["--verbose", "-p", "--debug"]).unwrap().execute;
+    let start = execute.body.metadata.remove("start").unwrap();
+    let another = launch(&[]).unwrap().execute.body.metadata["start"].clone();
+    assert_ne!(start, another, "each process has its own");
     let mut body = Body::new("");
     body.prompt_mode = PromptMode::Commands;
     body.format = Format::Events;

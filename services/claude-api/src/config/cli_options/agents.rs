@@ -5,10 +5,11 @@ use serde_json::{Map, Value};
 
 use super::super::AnswerCeiling;
 use super::super::tools::tool_name;
-use super::refusal::{OptionRefusal, texts};
+use super::refusal::{CliOptionRefusal, texts};
 
-/// The fields that a definition may have. Others of the CLI would widen its permissions:
-/// `permissionMode` and `memory` replace the operator's, and `mcpServers` and `hooks` run programs.
+/// The fields that a definition may have. Other fields that the CLI knows would widen the agent's
+/// permissions: `permissionMode` and `memory` override the operator's settings, and `mcpServers`
+/// and `hooks` run programs.
 const FIELDS: [&str; 6] = [
     "description",
     "prompt",
@@ -27,7 +28,7 @@ const FIELDS: [&str; 6] = [
 pub(crate) fn check_agents(
     agents: &Map<String, Value>,
     ceiling: &AnswerCeiling,
-) -> Result<Map<String, Value>, OptionRefusal> {
+) -> Result<Map<String, Value>, CliOptionRefusal> {
     let mut checked = Map::new();
     for (name, agent) in agents {
         let Value::Object(fields) = agent else {
@@ -48,7 +49,7 @@ fn check_field(
     field: &str,
     value: &Value,
     ceiling: &AnswerCeiling,
-) -> Result<(), OptionRefusal> {
+) -> Result<(), CliOptionRefusal> {
     match field {
         "description" | "prompt" | "model" if value.is_string() => Ok(()),
         "maxTurns" if value.is_u64() => Ok(()),
@@ -61,7 +62,7 @@ fn check_field(
             };
             let is_beyond = |tool: &&&str| tool_name(tool).is_none() || !ceiling.may_offer(tool);
             match tools.iter().find(is_beyond) {
-                Some(tool) if field == "tools" => Err(OptionRefusal::new(
+                Some(tool) if field == "tools" => Err(CliOptionRefusal::new(
                     ProblemType::NotAllowed,
                     format!("agents: {tool:?} of the agent {agent:?} is not allowed here"),
                 )),
@@ -72,7 +73,7 @@ fn check_field(
             agent,
             &format!("{field} has a value of a wrong type"),
         )),
-        _ => Err(OptionRefusal::new(
+        _ => Err(CliOptionRefusal::new(
             ProblemType::AgentFieldNotAllowed,
             format!(
                 "agents: the agent {agent:?} has the field {field:?}; leave it out (allowed: {})",
@@ -82,9 +83,9 @@ fn check_field(
     }
 }
 
-fn malformed(agent: &str, mistake: &str) -> OptionRefusal {
+fn malformed(agent: &str, mistake: &str) -> CliOptionRefusal {
     let detail = format!("agents: the agent {agent:?}: {mistake}");
-    OptionRefusal::new(ProblemType::InvalidBody, detail)
+    CliOptionRefusal::new(ProblemType::InvalidBody, detail)
 }
 
 #[cfg(test)]
@@ -95,7 +96,7 @@ mod tests {
     fn check(agent: Value) -> Result<Value, ProblemType> {
         let ceiling = AnswerCeiling {
             tools: vec!["Edit".to_owned()],
-            is_of_client: true,
+            client_answers: true,
             ..AnswerCeiling::default()
         };
         let agents = json!({ "a": agent });

@@ -6,27 +6,27 @@ use serde_json::Value;
 /// The reason why an object of a client is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
-pub struct OptionRefusal {
+pub struct CliOptionRefusal {
     /// The problem type of the answer over HTTP.
     pub kind: ProblemType,
     /// The text for the client: what is wrong, and what to do.
     pub detail: String,
 }
 
-impl OptionRefusal {
+impl CliOptionRefusal {
     pub(super) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self { kind, detail }
     }
 }
 
-impl From<OptionRefusal> for Problem {
-    fn from(refusal: OptionRefusal) -> Self {
+impl From<CliOptionRefusal> for Problem {
+    fn from(refusal: CliOptionRefusal) -> Self {
         Self::new(refusal.kind, refusal.detail)
     }
 }
 
-/// Returns the list of texts in a member of an object. `None` if it is not one.
+/// Returns the entries of a list of texts. `None` if the value is anything else.
 pub(super) fn texts(value: &Value) -> Option<Vec<&str>> {
     value.as_array()?.iter().map(Value::as_str).collect()
 }

@@ -3,7 +3,7 @@
 use protocol::ProblemType;
 use serde_json::{Map, Value, json};
 
-use super::refusal::OptionRefusal;
+use super::refusal::CliOptionRefusal;
 
 /// The maximum length of the name of a server, in bytes.
 const NAME_BYTES: usize = 64;
@@ -19,7 +19,7 @@ const NAME_BYTES: usize = 64;
 pub(super) fn check_servers(
     servers: &Map<String, Value>,
     allowed_urls: &[String],
-) -> Result<Map<String, Value>, OptionRefusal> {
+) -> Result<Map<String, Value>, CliOptionRefusal> {
     let mut checked = Map::new();
     for (name, server) in servers {
         check_name(name)?;
@@ -27,6 +27,16 @@ pub(super) fn check_servers(
         let url = text("url");
         let server = match text("type") {
             Some("sdk") => json!({ "type": "sdk", "name": name }),
+            Some("http")
+                if server
+                    .get("headers")
+                    .is_some_and(|headers| !headers.is_null()) =>
+            {
+                return Err(not_allowed(
+                    name,
+                    "headers are not supported; leave them out",
+                ));
+            }
             Some("http") => match url.filter(|url| allowed_urls.iter().any(|known| known == url)) {
                 Some(url) => json!({ "type": "http", "url": url }),
                 None => {
@@ -56,7 +66,7 @@ pub(super) fn check_servers(
 
 /// Checks the name of a server. The CLI names its tools `mcp__SERVER__TOOL`, so `__` in a name
 /// could make the tool of one server look like that of another.
-fn check_name(name: &str) -> Result<(), OptionRefusal> {
+fn check_name(name: &str) -> Result<(), CliOptionRefusal> {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     let is_good = (1..=NAME_BYTES).contains(&name.len())
         && name.bytes().all(is_known)
@@ -66,17 +76,17 @@ fn check_name(name: &str) -> Result<(), OptionRefusal> {
     if is_good {
         return Ok(());
     }
-    Err(OptionRefusal::new(
+    Err(CliOptionRefusal::new(
         ProblemType::InvalidBody,
         format!(
-            "mcpServers: {name:?} is no name of a server; use 1 to {NAME_BYTES} of \
-             A-Z a-z 0-9 _ -, without __ and without _ at an end"
+            "mcpServers: {name:?} is not a valid server name; use 1 to {NAME_BYTES} of \
+             A-Z a-z 0-9 _ -, without __ and without _ at either end"
         ),
     ))
 }
 
-fn not_allowed(name: &str, reason: &str) -> OptionRefusal {
-    OptionRefusal::new(
+fn not_allowed(name: &str, reason: &str) -> CliOptionRefusal {
+    CliOptionRefusal::new(
         ProblemType::NotAllowed,
         format!("mcpServers: the server {name:?} is not allowed: {reason}"),
     )

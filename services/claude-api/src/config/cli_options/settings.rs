@@ -3,10 +3,11 @@
 use protocol::ProblemType;
 use serde_json::{Map, Value, json};
 
-use super::refusal::{OptionRefusal, texts};
+use super::refusal::{CliOptionRefusal, texts};
 
-/// The settings that a client may give. Others of the CLI run programs (`hooks`, `apiKeyHelper`),
-/// redirect its requests (`env`), or permit tools (`permissions.allow`, `defaultMode`).
+/// The settings that a client may give. Other settings of the CLI run programs (`hooks`,
+/// `apiKeyHelper`), redirect its requests (`env`), or permit tools (`permissions.allow`,
+/// `defaultMode`).
 const ALLOWED: &str = "model, outputStyle, language, permissions.deny, permissions.ask";
 
 /// Checks settings, and returns them with known members only. The CLI ignores all settings if one
@@ -16,7 +17,7 @@ const ALLOWED: &str = "model, outputStyle, language, permissions.deny, permissio
 /// `setting-not-allowed` for any other setting, and `invalid-body` for one of a wrong type.
 pub(super) fn check_settings(
     settings: &Map<String, Value>,
-) -> Result<Map<String, Value>, OptionRefusal> {
+) -> Result<Map<String, Value>, CliOptionRefusal> {
     let mut checked = Map::new();
     for (name, value) in settings {
         let value = match name.as_str() {
@@ -30,7 +31,7 @@ pub(super) fn check_settings(
     Ok(checked)
 }
 
-fn check_permissions(permissions: &Value) -> Result<Value, OptionRefusal> {
+fn check_permissions(permissions: &Value) -> Result<Value, CliOptionRefusal> {
     let Value::Object(lists) = permissions else {
         return Err(malformed("permissions", "an object"));
     };
@@ -47,16 +48,16 @@ fn check_permissions(permissions: &Value) -> Result<Value, OptionRefusal> {
     Ok(Value::Object(checked))
 }
 
-fn not_allowed(name: &str) -> OptionRefusal {
-    OptionRefusal::new(
+fn not_allowed(name: &str) -> CliOptionRefusal {
+    CliOptionRefusal::new(
         ProblemType::SettingNotAllowed,
         format!("settings: {name:?} is not allowed; leave it out (allowed: {ALLOWED})"),
     )
 }
 
-fn malformed(name: &str, expected: &str) -> OptionRefusal {
+fn malformed(name: &str, expected: &str) -> CliOptionRefusal {
     let detail = format!("settings: {name} must be {expected}");
-    OptionRefusal::new(ProblemType::InvalidBody, detail)
+    CliOptionRefusal::new(ProblemType::InvalidBody, detail)
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The output of a hook that runs in the client.
 //!
-//! A hook can grant a permission: an allow of a `PreToolUse` hook runs the tool unasked, also in
-//! the mode `dontAsk`, and an allow of a `PermissionRequest` hook can add permanent rules (measured
-//! with 2.1.329). So the output is built anew, and an allow becomes a prompt. A changed input needs
-//! no check: the CLI applies its rules to the new input.
+//! A hook can grant a permission (measured with 2.1.329). An allow of a `PreToolUse` hook runs the
+//! tool without a prompt, even in the mode `dontAsk`. An allow of a `PermissionRequest` hook can
+//! add permanent rules. So the output is built anew, and an allow becomes a prompt. A changed input
+//! needs no check: the CLI applies its rules to the new input.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use super::lines::known_members;
 
 /// The members of an output that pass unchanged.
 const MEMBERS: [&str; 7] = [
@@ -35,10 +37,10 @@ const SPECIFIC_MEMBERS: [&str; 13] = [
     "updatedToolOutput",
 ];
 
-/// Returns the output of a hook without any grant. An output that is no object becomes an empty
-/// one, which decides nothing.
+/// Returns the output of a hook without any grant. An output that is not an object becomes an empty
+/// object, which decides nothing.
 pub(super) fn restrict(output: &Value) -> Value {
-    let mut restricted = known(output, &MEMBERS);
+    let mut restricted = known_members(output, &MEMBERS);
     // The only other value is "approve", a grant.
     if output
         .get("decision")
@@ -53,7 +55,7 @@ pub(super) fn restrict(output: &Value) -> Value {
 }
 
 fn restrict_specific(specific: &Value) -> Value {
-    let mut restricted = known(specific, &SPECIFIC_MEMBERS);
+    let mut restricted = known_members(specific, &SPECIFIC_MEMBERS);
     let decision = match specific.get("permissionDecision").and_then(Value::as_str) {
         Some("allow" | "ask") => Some("ask"),
         Some("deny") => Some("deny"),
@@ -63,26 +65,18 @@ fn restrict_specific(specific: &Value) -> Value {
     if let Some(decision) = decision {
         restricted.insert("permissionDecision".to_owned(), json!(decision));
     }
-    // Of a `PermissionRequest` hook. Its allow is left out: the prompt is answered as well.
+    // A `PermissionRequest` hook decides here. An allow is left out, because the client answers the
+    // prompt as well.
     let denial = specific.get("decision").filter(|decision| {
         decision
             .get("behavior")
             .is_some_and(|behavior| behavior == "deny")
     });
     if let Some(denial) = denial {
-        let members = known(denial, &["behavior", "message", "interrupt"]);
+        let members = known_members(denial, &["behavior", "message", "interrupt"]);
         restricted.insert("decision".to_owned(), Value::Object(members));
     }
     Value::Object(restricted)
-}
-
-/// Returns the members of an object that have these names. Empty if the value is no object.
-fn known(value: &Value, names: &[&str]) -> Map<String, Value> {
-    let members = value.as_object().into_iter().flatten();
-    let known = members.filter(|(name, _)| names.contains(&name.as_str()));
-    known
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The request `initialize`, with which an Agent SDK begins: it registers the hooks, the MCP
-//! servers and the sub-agents of the client.
+//! The request `initialize`, which an Agent SDK sends first. The request registers the hooks, the
+//! MCP servers and the sub-agents of the client.
 
 use protocol::ProblemType;
 use serde_json::{Map, Value, json};
@@ -105,7 +105,7 @@ fn agents(agents: &Value, ceiling: &AnswerCeiling) -> Result<Value, ControlFault
                 ProblemType::NotAllowed => ProblemType::ControlRequestNotAllowed,
                 kind => kind,
             },
-            detail: format!("is an initialize that is not allowed: {refusal}"),
+            detail: format!("is an initialize that cannot be accepted: {refusal}"),
         }),
     }
 }
@@ -123,8 +123,8 @@ fn servers(names: &Value, ceiling: &AnswerCeiling) -> Result<Value, ControlFault
             && !ceiling.http_servers.iter().any(|server| server == name);
         if !is_good {
             return Err(ControlFault::not_allowed(format!(
-                "names the MCP server {name:?}, which is no name for a server of the client; use \
-                 another name, without __"
+                "names the MCP server {name:?}, which is not a valid name for a server of the \
+                 client; use another name, without __ and *"
             )));
         }
     }

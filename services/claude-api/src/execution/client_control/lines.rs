@@ -1,7 +1,7 @@
 //! The control lines for the CLI, and the refusal of a client's line.
 
 use protocol::ProblemType;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The reason why a control line of a client is refused. The client's stream stays usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +32,8 @@ pub(crate) struct CheckedResponse {
     pub(crate) line: Option<Value>,
     /// The CLI's id of the request that it answers.
     pub(crate) request_id: String,
-    /// Whether a change of the permissions was left out, because no client may make it.
-    pub(crate) drops_update: bool,
+    /// How many changes and rules of the permissions were left out, because no client may make them.
+    pub(crate) dropped_updates: u64,
 }
 
 /// Returns the `response` for the CLI that denies a permission prompt. The model reads the message.
@@ -53,4 +53,13 @@ pub(super) fn success_line(request_id: &str, response: &Value) -> Value {
 pub(super) fn error_line(request_id: &str, error: &str) -> Value {
     let inner = json!({ "subtype": "error", "request_id": request_id, "error": error });
     json!({ "type": "control_response", "response": inner })
+}
+
+/// Returns the members of an object that have these names. Empty if the value is no object.
+pub(super) fn known_members(value: &Value, names: &[&str]) -> Map<String, Value> {
+    let members = value.as_object().into_iter().flatten();
+    let known = members.filter(|(name, _)| names.contains(&name.as_str()));
+    known
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

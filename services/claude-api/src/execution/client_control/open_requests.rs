@@ -1,6 +1,7 @@
 //! The requests of the CLI that wait for the client, as a plain value.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::execution::prompt::Prompt;
 
@@ -35,7 +36,9 @@ pub(super) struct OpenRequests {
     input_bytes: usize,
     /// The number of requests so far, which orders them.
     count: u64,
-    /// The number of changes of the permissions that were left out of responses.
+    /// The number of responses from which a change of the permissions was left out.
+    /// Whether no answer can reach the CLI any more.
+    is_closed: bool,
     pub(super) dropped_updates: u64,
 }
 
@@ -44,11 +47,21 @@ struct Entry {
     request: OpenRequest,
     number: u64,
     input_bytes: usize,
+    /// The running time of the execution at which the CLI asked.
+    since: Duration,
 }
 
 impl OpenRequests {
     /// Adds a request. Fails with the reason for the CLI if there is no room.
-    pub(super) fn add(&mut self, id: &str, request: OpenRequest) -> Result<(), String> {
+    pub(super) fn add(
+        &mut self,
+        id: &str,
+        request: OpenRequest,
+        since: Duration,
+    ) -> Result<(), String> {
+        if self.is_closed {
+            return Err("the input of the CLI has ended".to_owned());
+        }
         let input_bytes = match &request {
             OpenRequest::Prompt { prompt, .. } => prompt.input.to_string().len(),
             OpenRequest::Hook | OpenRequest::ServerMessage | OpenRequest::Elicitation => 0,
@@ -68,6 +81,7 @@ impl OpenRequests {
             request,
             number: self.count,
             input_bytes,
+            since,
         };
         self.by_id.insert(id.to_owned(), entry);
         Ok(())
@@ -80,8 +94,8 @@ impl OpenRequests {
         }
     }
 
-    /// Returns the open request with this id. `None` if it was answered or withdrawn, or never
-    /// asked.
+    /// Returns the open request with this id. `None` if the request was answered or withdrawn, or
+    /// never existed.
     pub(super) fn get(&self, id: &str) -> Option<&OpenRequest> {
         self.by_id.get(id).map(|entry| &entry.request)
     }
@@ -98,6 +112,34 @@ impl OpenRequests {
         prompts
             .min_by_key(|(number, _)| *number)
             .map(|(_, prompt)| prompt)
+    }
+
+    /// Returns the running time at which the oldest open request was asked. `None` if none is open.
+    pub(super) fn oldest(&self) -> Option<Duration> {
+        self.by_id.values().map(|entry| entry.since).min()
+    }
+
+    /// Removes the requests that were asked at this running time or before. Returns each with its
+    /// id.
+    pub(super) fn take_until(&mut self, time: Duration) -> Vec<(String, OpenRequest)> {
+        let is_due = |(_, entry): &(&String, &Entry)| entry.since <= time;
+        let due = self.by_id.iter().filter(is_due);
+        let ids: Vec<_> = due.map(|(id, _)| id.clone()).collect();
+        let mut taken = Vec::new();
+        for id in ids {
+            if let Some(request) = self.get(&id).cloned() {
+                self.remove(&id);
+                taken.push((id, request));
+            }
+        }
+        taken
+    }
+
+    /// Forgets all requests, and takes no further ones.
+    pub(super) fn close(&mut self) {
+        self.by_id.clear();
+        self.input_bytes = 0;
+        self.is_closed = true;
     }
 
     /// Returns whether no request is open.
@@ -124,28 +166,55 @@ mod tests {
     fn the_number_and_the_size_of_open_requests_are_bounded() {
         let mut table = OpenRequests::default();
         for n in 0..OPEN_MAX {
-            table.add(&n.to_string(), OpenRequest::Hook).unwrap();
+            table
+                .add(&n.to_string(), OpenRequest::Hook, Duration::ZERO)
+                .unwrap();
         }
-        assert!(table.add("more", OpenRequest::Hook).is_err());
+        assert!(
+            table
+                .add("more", OpenRequest::Hook, Duration::ZERO)
+                .is_err()
+        );
         table.remove("0");
-        assert!(table.add("more", OpenRequest::Hook).is_ok());
+        assert!(table.add("more", OpenRequest::Hook, Duration::ZERO).is_ok());
 
         let mut table = OpenRequests::default();
-        table.add("a", prompt(INPUT_BYTES_MAX - 100)).unwrap();
-        assert!(table.add("b", prompt(100)).is_err());
+        table
+            .add("a", prompt(INPUT_BYTES_MAX - 100), Duration::ZERO)
+            .unwrap();
+        assert!(table.add("b", prompt(100), Duration::ZERO).is_err());
         table.remove("a");
-        assert!(table.add("b", prompt(100)).is_ok());
+        assert!(table.add("b", prompt(100), Duration::ZERO).is_ok());
     }
 
     #[test]
     fn the_oldest_prompt_is_shown() {
         let mut table = OpenRequests::default();
-        table.add("hook", OpenRequest::Hook).unwrap();
+        table
+            .add("hook", OpenRequest::Hook, Duration::ZERO)
+            .unwrap();
         assert!(table.oldest_prompt().is_none());
-        table.add("b", prompt(1)).unwrap();
-        table.add("a", prompt(2)).unwrap();
+        table.add("b", prompt(1), Duration::ZERO).unwrap();
+        table.add("a", prompt(2), Duration::ZERO).unwrap();
         assert_eq!(table.oldest_prompt().unwrap().input["command"], "x");
         table.remove("b");
         assert_eq!(table.oldest_prompt().unwrap().input["command"], "xx");
+    }
+
+    #[test]
+    fn old_requests_are_taken_and_a_closed_table_takes_none() {
+        let mut table = OpenRequests::default();
+        let second = Duration::from_secs(1);
+        table.add("a", OpenRequest::Hook, second).unwrap();
+        table.add("b", prompt(5), 3 * second).unwrap();
+        assert_eq!(table.oldest(), Some(second));
+        assert_eq!(
+            table.take_until(second),
+            [("a".to_owned(), OpenRequest::Hook)]
+        );
+        assert_eq!(table.oldest(), Some(3 * second));
+        table.close();
+        assert!(table.is_empty());
+        assert!(table.add("c", OpenRequest::Hook, second).is_err());
     }
 }

@@ -33,8 +33,8 @@ enum Kind {
     CountOrNull,
 }
 
-/// The members of the requests that have simple members only. Each is left out if it is absent or
-/// null.
+/// The members of the requests that have simple members only. A member may be absent. A null is
+/// allowed only by the kinds that name it.
 fn members(subtype: &str) -> &'static [(&'static str, Kind)] {
     match subtype {
         "interrupt" => &[("cancel_queued", Kind::Flag)],
@@ -61,14 +61,15 @@ pub(super) fn rebuild(
     let mut rebuilt = match subtype {
         "initialize" => initialize::rebuild(request, ceiling)?,
         "set_permission_mode" => mode(request, ceiling)?,
+        "mcp_reconnect" | "mcp_toggle" => server(subtype, request, ceiling)?,
         _ => simple(subtype, request)?,
     };
     rebuilt.insert("subtype".to_owned(), json!(subtype));
     Ok(Value::Object(rebuilt))
 }
 
-/// Returns the mode of `set_permission_mode`. The CLI itself would accept `acceptEdits` and `auto`
-/// always.
+/// Returns the mode of `set_permission_mode`. The CLI itself always accepts `acceptEdits` and
+/// `auto`.
 fn mode(request: &Value, ceiling: &AnswerCeiling) -> Result<Map<String, Value>, ControlFault> {
     let Some(name) = request.get("mode").and_then(Value::as_str) else {
         return Err(ControlFault::malformed(
@@ -82,6 +83,27 @@ fn mode(request: &Value, ceiling: &AnswerCeiling) -> Result<Map<String, Value>, 
             ceiling.mode.as_str()
         ))),
     }
+}
+
+/// Returns the members of a request about an MCP server. The CLI would also start a program that the
+/// workspace's `.mcp.json` names, even with `--strict-mcp-config` (measured with 2.1.329). So a
+/// client may start only a server that the operator has listed.
+fn server(
+    subtype: &str,
+    request: &Value,
+    ceiling: &AnswerCeiling,
+) -> Result<Map<String, Value>, ControlFault> {
+    let members = simple(subtype, request)?;
+    let name = members.get("serverName").and_then(Value::as_str);
+    let is_listed = |name| ceiling.http_servers.iter().any(|server| server == name);
+    let turns_off = subtype == "mcp_toggle" && members.get("enabled") == Some(&Value::Bool(false));
+    if turns_off || name.is_none_or(is_listed) {
+        return Ok(members);
+    }
+    Err(ControlFault::not_allowed(format!(
+        "asks for {subtype} of {:?}, which is no MCP server that the CLI reaches over HTTP",
+        name.unwrap_or_default()
+    )))
 }
 
 fn simple(subtype: &str, request: &Value) -> Result<Map<String, Value>, ControlFault> {
@@ -115,6 +137,7 @@ mod tests {
     fn check(subtype: &str, request: &Value) -> Result<Value, ProblemType> {
         let ceiling = AnswerCeiling {
             mode: PermissionMode::Default,
+            http_servers: vec!["remote".to_owned()],
             ..AnswerCeiling::default()
         };
         rebuild(subtype, request, &ceiling).map_err(|fault| fault.kind)
@@ -127,7 +150,7 @@ mod tests {
             ("set_model", json!({"model": "m"})),
             ("set_model", json!({"model": null})),
             ("set_max_thinking_tokens", json!({"max_thinking_tokens": 5})),
-            ("mcp_reconnect", json!({"serverName": "s"})),
+            ("mcp_reconnect", json!({"serverName": "remote"})),
             ("mcp_toggle", json!({"serverName": "s", "enabled": false})),
             ("stop_task", json!({"task_id": "t"})),
             (
@@ -171,6 +194,21 @@ mod tests {
         }
         let missing = check("set_permission_mode", &json!({"mode": ["plan"]}));
         assert_eq!(missing, Err(ProblemType::InvalidBody));
+    }
+
+    #[test]
+    fn only_a_server_of_the_operators_list_is_started() {
+        for subtype in ["mcp_reconnect", "mcp_toggle"] {
+            for (name, is_allowed) in [("remote", true), ("evil", false), ("Remote", false)] {
+                let request = json!({"serverName": name, "enabled": true});
+                let allowed = check(subtype, &request);
+                assert_eq!(allowed.is_ok(), is_allowed, "{subtype} {name}: {allowed:?}");
+            }
+        }
+        let off = json!({"serverName": "calc", "enabled": false});
+        assert!(check("mcp_toggle", &off).is_ok());
+        let refused = check("mcp_reconnect", &off);
+        assert_eq!(refused, Err(ProblemType::ControlRequestNotAllowed));
     }
 
     #[test]

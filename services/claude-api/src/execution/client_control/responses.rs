@@ -5,12 +5,14 @@ use protocol::question::{QuestionKind, cut};
 use serde_json::{Map, Value, json};
 
 use super::hooks;
-use super::lines::{CheckedResponse, ControlFault, denial, error_line, success_line};
+use super::lines::{
+    CheckedResponse, ControlFault, denial, error_line, known_members, success_line,
+};
 use super::open_requests::{OpenRequest, OpenRequests};
 use crate::config::AnswerCeiling;
 use crate::execution::prompt::Prompt;
 
-/// The longest error text of a client that the CLI gets, in bytes.
+/// The longest error text of a client that passes to the CLI, in bytes.
 const ERROR_BYTES_MAX: usize = 16 * 1024;
 
 /// Checks a `control_response` line. The response to a request that is not open has no line for
@@ -30,7 +32,7 @@ pub(super) fn check(
             "is a control_response without `response.request_id`",
         ));
     };
-    let mut drops_update = false;
+    let mut dropped_updates = 0;
     let line = open.get(request_id).map(|request| {
         if text("subtype") != Some("success") {
             let error = text("error").unwrap_or("the client answered with an error");
@@ -39,14 +41,16 @@ pub(super) fn check(
         let answer = response.get("response").unwrap_or(&Value::Null);
         let answer = match request {
             OpenRequest::Hook => hooks::restrict(answer),
-            OpenRequest::ServerMessage => members(answer, &["mcp_response"]),
-            OpenRequest::Elicitation => members(answer, &["action", "content"]),
+            OpenRequest::ServerMessage => Value::Object(known_members(answer, &["mcp_response"])),
+            OpenRequest::Elicitation => {
+                Value::Object(known_members(answer, &["action", "content"]))
+            }
             OpenRequest::Prompt {
                 prompt,
                 input_is_fixed,
             } => {
                 let permission = permission(answer, prompt, *input_is_fixed, ceiling);
-                drops_update = permission.drops_update;
+                dropped_updates = permission.dropped_updates;
                 permission.answer
             }
         };
@@ -55,14 +59,14 @@ pub(super) fn check(
     Ok(CheckedResponse {
         line,
         request_id: request_id.to_owned(),
-        drops_update,
+        dropped_updates,
     })
 }
 
 /// The answer to a permission prompt, for the CLI.
 struct Permission {
     answer: Value,
-    drops_update: bool,
+    dropped_updates: u64,
 }
 
 /// Returns the answer to a permission prompt. An answer beyond the ceiling, or of an unknown form,
@@ -75,15 +79,16 @@ fn permission(
 ) -> Permission {
     let denied = |message: &str| Permission {
         answer: denial(message),
-        drops_update: false,
+        dropped_updates: 0,
     };
     match answer.get("behavior").and_then(Value::as_str) {
         Some("allow") => {}
         Some("deny") => {
-            let answer = members(answer, &["behavior", "message", "interrupt"]);
+            let answer =
+                Value::Object(known_members(answer, &["behavior", "message", "interrupt"]));
             return Permission {
                 answer,
-                drops_update: false,
+                dropped_updates: 0,
             };
         }
         _ => return denied("The client neither allowed nor denied this."),
@@ -100,11 +105,11 @@ fn permission(
         }
         allowed.insert("updatedInput".to_owned(), input.clone());
     }
-    let mut drops_update = false;
+    let mut dropped_updates = 0;
     if let Some(updates) = answer.get("updatedPermissions").and_then(Value::as_array) {
         let kept: Vec<_> = updates
             .iter()
-            .filter_map(|update| restrict_update(update, ceiling, &mut drops_update))
+            .filter_map(|update| restrict_update(update, ceiling, &mut dropped_updates))
             .collect();
         if !kept.is_empty() {
             allowed.insert("updatedPermissions".to_owned(), json!(kept));
@@ -112,20 +117,20 @@ fn permission(
     }
     Permission {
         answer: Value::Object(allowed),
-        drops_update,
+        dropped_updates,
     }
 }
 
 /// Returns a change of the permissions with the rules that the ceiling allows, for the rest of the
 /// execution. `None` if no rule is left. Only `addRules` is kept: the other changes set a mode, add
 /// folders, or remove the operator's rules.
-fn restrict_update(update: &Value, ceiling: &AnswerCeiling, drops: &mut bool) -> Option<Value> {
+fn restrict_update(update: &Value, ceiling: &AnswerCeiling, dropped: &mut u64) -> Option<Value> {
     let text = |name: &str| update.get(name).and_then(Value::as_str);
     let behavior = text("behavior").unwrap_or_default();
     let rules = update.get("rules").and_then(Value::as_array);
     let is_added = text("type") == Some("addRules") && ["allow", "deny", "ask"].contains(&behavior);
     let Some(rules) = rules.filter(|_| is_added) else {
-        *drops = true;
+        *dropped += 1;
         return None;
     };
     let mut kept = Vec::new();
@@ -133,7 +138,7 @@ fn restrict_update(update: &Value, ceiling: &AnswerCeiling, drops: &mut bool) ->
         let tool = rule.get("toolName").and_then(Value::as_str);
         let Some(tool) = tool.filter(|tool| behavior != "allow" || ceiling.may_remember(tool))
         else {
-            *drops = true;
+            *dropped += 1;
             continue;
         };
         let mut known = json!({ "toolName": tool });
@@ -150,15 +155,4 @@ fn restrict_update(update: &Value, ceiling: &AnswerCeiling, drops: &mut bool) ->
             "type": "addRules", "rules": kept, "behavior": behavior, "destination": "session",
         })
     })
-}
-
-/// Returns the members of an object that have these names.
-fn members(value: &Value, names: &[&str]) -> Value {
-    let members = value.as_object().into_iter().flatten();
-    let known = members.filter(|(name, _)| names.contains(&name.as_str()));
-    Value::Object(
-        known
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
-    )
 }

@@ -31,7 +31,10 @@ fn answer(control: &ClientControl, response: Value) -> Option<Value> {
 #[test]
 fn a_prompt_is_answered_once() {
     let control = control(&["Bash"], &[]);
-    assert_eq!(control.requested("r", Some(&prompt("Bash"))), None);
+    assert_eq!(
+        control.requested("r", Some(&prompt("Bash")), Duration::ZERO),
+        None
+    );
     assert_eq!(control.prompted_tool().as_deref(), Some("Bash"));
     let allow = json!({"behavior": "allow", "updatedInput": {"command": "pwd"}, "x": 1});
     let response = answer(&control, allow.clone()).unwrap();
@@ -44,7 +47,7 @@ fn a_prompt_is_answered_once() {
 #[test]
 fn a_withdrawn_prompt_is_not_answered() {
     let control = control(&["Bash"], &[]);
-    control.requested("r", Some(&prompt("Bash")));
+    control.requested("r", Some(&prompt("Bash")), Duration::ZERO);
     control.withdrawn("r");
     assert_eq!(answer(&control, json!({"behavior": "allow"})), None);
 }
@@ -58,7 +61,9 @@ fn a_prompt_beyond_the_ceiling_is_denied_at_once() {
         (&[], &[], "Write"),
     ] {
         let control = control(tools, denied);
-        let answer = control.requested("r", Some(&prompt(tool))).unwrap();
+        let answer = control
+            .requested("r", Some(&prompt(tool)), Duration::ZERO)
+            .unwrap();
         assert_eq!(answer["response"]["response"]["behavior"], "deny", "{tool}");
         assert_eq!(answer["response"]["request_id"], "r");
         assert!(!control.has_open_request());
@@ -66,13 +71,42 @@ fn a_prompt_beyond_the_ceiling_is_denied_at_once() {
 }
 
 #[test]
+fn under_the_ceiling_plan_only_reading_tools_may_be_allowed() {
+    let control = ClientControl::new(AnswerCeiling {
+        tools: vec!["*".to_owned()],
+        mode: PermissionMode::Plan,
+        client_answers: true,
+        ..AnswerCeiling::default()
+    });
+    for tool in ["Write", "Edit", "Bash", "Task", "ExitPlanMode"] {
+        let answer = control
+            .requested("r", Some(&prompt(tool)), Duration::ZERO)
+            .unwrap();
+        assert_eq!(answer["response"]["response"]["behavior"], "deny", "{tool}");
+    }
+    for tool in [
+        "Read",
+        "WebFetch",
+        "AskUserQuestion",
+        "EnterPlanMode",
+        "mcp__calc__add",
+    ] {
+        assert_eq!(
+            control.requested("r", Some(&prompt(tool)), Duration::ZERO),
+            None,
+            "{tool}"
+        );
+    }
+}
+
+#[test]
 fn a_changed_input_becomes_a_denial_if_a_rule_limits_the_tool() {
     for denied in ["Bash(rm:*)", "Edit(//etc/**)"] {
         let control = control(&["*"], &[denied]);
-        control.requested("r", Some(&prompt("Bash")));
+        control.requested("r", Some(&prompt("Bash")), Duration::ZERO);
         let other = json!({"behavior": "allow", "updatedInput": {"command": "rm x"}});
         assert_eq!(answer(&control, other).unwrap()["behavior"], "deny");
-        control.requested("r", Some(&prompt("Bash")));
+        control.requested("r", Some(&prompt("Bash")), Duration::ZERO);
         let same = json!({"behavior": "allow", "updatedInput": {"command": "ls"}});
         assert_eq!(answer(&control, same.clone()), Some(same));
     }
@@ -81,7 +115,7 @@ fn a_changed_input_becomes_a_denial_if_a_rule_limits_the_tool() {
 #[test]
 fn a_choice_may_carry_its_answers() {
     let control = control(&[], &["Bash(rm:*)"]);
-    control.requested("r", Some(&prompt("AskUserQuestion")));
+    control.requested("r", Some(&prompt("AskUserQuestion")), Duration::ZERO);
     let answers = json!({"behavior": "allow", "updatedInput": {"answers": {"Which?": "A"}}});
     assert_eq!(answer(&control, answers.clone()), Some(answers));
 }
@@ -141,7 +175,7 @@ fn only_rules_within_the_ceiling_are_added_and_only_for_the_session() {
         (json!([]), None, false),
     ] {
         let before = control.dropped_updates();
-        control.requested("r", Some(&prompt("Bash")));
+        control.requested("r", Some(&prompt("Bash")), Duration::ZERO);
         let allow = json!({"behavior": "allow", "updatedPermissions": updates});
         let response = answer(&control, allow).unwrap();
         assert_eq!(
@@ -161,14 +195,14 @@ fn only_rules_within_the_ceiling_are_added_and_only_for_the_session() {
 fn other_requests_are_answered_with_known_members_or_an_error() {
     let control = control(&[], &[]);
     let message = json!({"subtype": "mcp_message", "server_name": "calc", "message": {}});
-    assert_eq!(control.requested("r", Some(&message)), None);
+    assert_eq!(control.requested("r", Some(&message), Duration::ZERO), None);
     let reply = json!({"mcp_response": {"id": 1}, "behavior": "allow"});
     assert_eq!(
         answer(&control, reply),
         Some(json!({"mcp_response": {"id": 1}}))
     );
     let hook = json!({"subtype": "hook_callback", "callback_id": "h"});
-    control.requested("r", Some(&hook));
+    control.requested("r", Some(&hook), Duration::ZERO);
     assert_eq!(
         answer(&control, json!({"decision": "approve"})),
         Some(json!({}))
@@ -179,7 +213,9 @@ fn other_requests_are_answered_with_known_members_or_an_error() {
         Some(json!({})),
         None,
     ] {
-        let answer = control.requested("r", request.as_ref()).unwrap();
+        let answer = control
+            .requested("r", request.as_ref(), Duration::ZERO)
+            .unwrap();
         assert_eq!(answer["response"]["subtype"], "error", "{request:?}");
     }
 }
@@ -187,7 +223,7 @@ fn other_requests_are_answered_with_known_members_or_an_error() {
 #[test]
 fn an_error_of_the_client_reaches_the_cli_and_a_malformed_response_is_refused() {
     let control = control(&["Bash"], &[]);
-    control.requested("r", Some(&prompt("Bash")));
+    control.requested("r", Some(&prompt("Bash")), Duration::ZERO);
     let error = json!({"type": "control_response", "response": {"subtype": "error",
         "request_id": "r", "error": "no callback"}});
     let checked = control.check_response(&error).unwrap();
@@ -205,7 +241,26 @@ fn an_error_of_the_client_reaches_the_cli_and_a_malformed_response_is_refused() 
         json!(null),
         json!("allow"),
     ] {
-        control.requested("r", Some(&prompt("Bash")));
+        control.requested("r", Some(&prompt("Bash")), Duration::ZERO);
         assert_eq!(answer(&control, response).unwrap()["behavior"], "deny");
     }
+}
+
+#[test]
+fn requests_that_are_too_old_are_given_up_once() {
+    let control = control(&["Bash"], &[]);
+    let second = Duration::from_secs(1);
+    let hook = json!({"subtype": "hook_callback", "callback_id": "h"});
+    control.requested("p", Some(&prompt("Bash")), second);
+    control.requested("h", Some(&hook), 2 * second);
+    assert_eq!(control.waits_since(), Some(second));
+    let denials = control.expire(second);
+    assert_eq!(denials.len(), 1);
+    assert_eq!(denials[0]["response"]["response"]["behavior"], "deny");
+    assert_eq!(control.expire(second), Vec::<Value>::new());
+    assert_eq!(
+        control.expire(2 * second)[0]["response"]["subtype"],
+        "error"
+    );
+    assert!(!control.has_open_request());
 }

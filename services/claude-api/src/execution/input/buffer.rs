@@ -107,6 +107,8 @@ pub(super) struct Buffer {
     held_open: bool,
     /// Whether a question is open, whose answer must still reach the CLI.
     is_asking: bool,
+    /// Whether a message is among `ready`, or is being written.
+    has_message: bool,
     /// Whether a line of claude-api itself was dropped.
     has_dropped: bool,
 }
@@ -125,6 +127,7 @@ impl Buffer {
             asks: false,
             held_open: false,
             is_asking: false,
+            has_message: false,
             has_dropped: false,
         }
     }
@@ -187,6 +190,7 @@ impl Buffer {
         // A further message begins a turn, in which the CLI may ask. A control request begins none,
         // so that no result would close stdin.
         self.held_open |= self.asks && has_message;
+        self.has_message |= has_message;
         self.ready.extend_from_slice(&lines);
         self.held = held;
         self.accepted += new.len() as u64;
@@ -217,16 +221,15 @@ impl Buffer {
         self.ended = true;
     }
 
-    /// Ends the input of clients unless a line is buffered. Returns whether no line is.
-    pub(super) fn end_if_empty(&mut self) -> bool {
-        let is_empty = self.is_empty();
-        self.ended |= is_empty;
-        is_empty
+    /// Ends the input of clients, and discards the beginning of an incomplete line.
+    pub(super) fn discard_and_end(&mut self) {
+        self.held = Vec::new();
+        self.ended = true;
     }
 
-    /// Returns whether the CLI has got all input of clients, and no part of a line is buffered.
-    pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.writing == 0 && self.held.is_empty()
+    /// Returns whether a message is among the lines that the CLI has not got yet.
+    pub(super) fn has_message(&self) -> bool {
+        self.has_message
     }
 
     /// Sets whether stdin stays open after the last line of clients. Until the first call, it does
@@ -314,6 +317,7 @@ impl Buffer {
     /// Records that the lines from [`Self::next`] were written, so their room is free.
     pub(super) fn note_written(&mut self) {
         self.writing = 0;
+        self.has_message &= !self.ready.is_empty();
     }
 }
 

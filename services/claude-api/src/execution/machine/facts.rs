@@ -53,8 +53,8 @@ impl Machine {
         }
         self.warn(
             UPDATE_DROPPED,
-            "a client's change of the permissions was left out: only rules that allow a tool within \
-             the operator's ceiling are taken, until the end of the execution"
+            "a client's change of the permissions was left out: only rules within the operator's \
+             ceiling are kept, until the end of the execution"
                 .to_owned(),
             data,
         );

@@ -1,5 +1,5 @@
-//! How the waits of a running CLI change the status and the timers: for a person, for the client
-//! that answers its prompts, or for the next message of a client.
+//! The effects of a wait of the CLI on the status and the timers. The CLI waits for a person, for
+//! the client that answers its prompts, or for the next message of a client.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,9 @@ use super::Machine;
 use super::facts::short;
 
 impl Machine {
-    /// Returns whether the execution needs no permit now, because it waits for a person or for a
-    /// message. A hook or an MCP server of the client answers soon, so its call is no such wait.
+    /// Returns whether the execution leaves its permit to others, because it waits for a person,
+    /// for the client's answer to a permission prompt, or for a message. A hook or an MCP server of
+    /// the client answers soon, so its call does not count.
     pub(crate) fn leaves_permit(&self) -> bool {
         let waiting = &self.waiting;
         waiting.person || waiting.client_tool.is_some() || waiting.input_since.is_some()
@@ -63,14 +64,15 @@ impl Machine {
         self.waiting.input_since
     }
 
-    /// Lets the idle timeout stand while the CLI waits, and shows the wait in the status.
+    /// Stops the idle timeout while the CLI waits, and shows the wait in the status.
     pub(super) fn waiting_changed(&mut self, now: Instant) {
         self.timers
             .tools(now, self.waiting.is_any() || !self.tools.is_empty());
         self.show_activity();
     }
 
-    /// Sets the activity in the status: that somebody must answer, or what the CLI does.
+    /// Sets the activity in the status: the answer or message that the CLI waits for, or the CLI's
+    /// own activity.
     pub(super) fn show_activity(&mut self) {
         let question = self.status.questions.first();
         let tool = question.map(|question| &question.tool);

@@ -1,8 +1,8 @@
 //! The operator's ceiling over the answers to permission prompts.
 //!
-//! The CLI's own rules do not hold alone: an answer that allows a prompt overrides
-//! `--disallowedTools=Bash(rm:*)` if its `updatedInput` has another command, and suggested updates
-//! of the permissions can turn on a wider mode. So each prompt and each answer is checked here.
+//! The CLI's own rules are not enough. An answer that allows a prompt overrides
+//! `--disallowedTools=Bash(rm:*)` if its `updatedInput` has another command. Suggested updates of
+//! the permissions can turn on a wider mode. So each prompt and each answer is checked here.
 //!
 //! A rule of the CLI can be about another tool than it names: `Edit(//etc/**)` is about every tool
 //! that writes files. So any rule among the disallowed tools fixes the input of every tool.
@@ -12,11 +12,11 @@ use protocol::question::QuestionKind;
 use crate::config::{AnswerCeiling, has_any_rule, has_rule, has_tool};
 use crate::execution::prompt::{Prompt, Rule};
 
-/// The verdict about a permission prompt: a person may be asked, or it is denied.
+/// The verdict about a permission prompt: a person or the client may be asked, or it is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PromptVerdict {
-    /// A person decides. If `input_is_fixed`, the answer must not change the input, because a rule
-    /// limits the uses of the tool.
+    /// A person or the client decides. If `input_is_fixed`, the answer must not change the input,
+    /// because a rule limits the uses of the tool.
     Ask {
         /// Whether the answer must leave the input as it is.
         input_is_fixed: bool,
@@ -26,7 +26,7 @@ pub(crate) enum PromptVerdict {
 }
 
 impl AnswerCeiling {
-    /// Decides whether a person may be asked about a prompt.
+    /// Decides whether a person or the client may be asked about a prompt.
     pub(crate) fn judge(&self, prompt: &Prompt) -> PromptVerdict {
         let tool = prompt.tool.as_str();
         if has_tool(&self.denied, tool) {
@@ -53,7 +53,7 @@ impl AnswerCeiling {
                 input_is_fixed: true,
             };
         }
-        if self.is_clients_own(tool) {
+        if self.is_client_tool(tool) {
             return PromptVerdict::Ask {
                 input_is_fixed: has_any_rule(&self.denied),
             };
@@ -71,18 +71,19 @@ impl AnswerCeiling {
     }
 
     /// Returns the suggested rules that an answer may remember: those of a tool that the ceiling
-    /// allows wholly. None if a rule denies some uses of any tool. The name of a tool has no `*`,
-    /// which would stand for several.
+    /// allows without a rule. The list is empty if a rule denies some uses of any tool. A rule for
+    /// several tools (a name with `*`) is left out.
     pub(crate) fn rememberable(&self, prompt: &Prompt) -> Vec<Rule> {
         let within = |rule: &&Rule| self.may_remember(&rule.tool);
         prompt.suggestions.iter().filter(within).cloned().collect()
     }
 
-    /// Returns whether an answer may allow a tool for the rest of the execution: the ceiling allows
-    /// it wholly, or it is the client's own, and no rule denies some uses of any tool.
+    /// Returns whether an answer may allow a tool for the rest of the execution. The ceiling must
+    /// allow the tool without a rule, or the tool is the client's own. No rule may deny some uses
+    /// of any tool.
     pub(crate) fn may_remember(&self, tool: &str) -> bool {
         let is_allowed = has_tool(&self.tools, tool) || has_tool(&self.tools, "*");
-        (is_allowed || self.is_clients_own(tool))
+        (is_allowed || self.is_client_tool(tool))
             && !has_tool(&self.denied, tool)
             && !has_any_rule(&self.denied)
             && !tool.contains('*')

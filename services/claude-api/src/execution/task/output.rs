@@ -72,10 +72,14 @@ impl Output {
     /// Renders a chunk of the CLI's stdout and appends the result to the spool. Returns the facts
     /// that the chunk reports, such as a retry or a result. Bytes that do not fit on the disk are
     /// counted as lost. Blocks on the disk.
-    pub(super) fn push(&mut self, chunk: &[u8]) -> Vec<Fact> {
+    ///
+    /// Calls `announce` with the facts before any reader can see the chunk. So the answer of a reader
+    /// to a request in it never arrives too early.
+    pub(super) fn push(&mut self, chunk: &[u8], announce: impl FnOnce(&[Fact])) -> Vec<Fact> {
+        self.renderer.push(chunk, &mut self.rendered);
+        announce(&self.rendered.facts);
         let kept = self.writer.append_events(chunk);
         self.note_events(kept);
-        self.renderer.push(chunk, &mut self.rendered);
         if let Some(events) = &mut self.events {
             events.push(chunk, &mut self.bytes, &mut self.patches);
         }
@@ -193,7 +197,7 @@ mod tests {
         let block = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
         let line = format!("{{\"type\":\"assistant\",\"message\":{block}}}\n");
         for chunk in line.as_bytes().chunks(64 << 10) {
-            output.push(chunk);
+            output.push(chunk, |_| {});
         }
         assert_eq!(output.writer.marks().len, 2 << 20);
         assert_eq!(output.counters.produced.get(), 2 << 20);
@@ -205,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut output = without_events(dir.path());
         assert_eq!(output.take_disk_full(), None);
-        output.push(b"not JSON\n");
+        output.push(b"not JSON\n", |_| {});
         let lost = Lost {
             output: 0,
             events: 9,

@@ -301,7 +301,12 @@ impl<'a> Running<'a> {
                 Step::Stdout(_) => out_open = false,
                 Step::Stderr(Ok(n)) if n > 0 => self.machine.stderr(&err[..n]),
                 Step::Stderr(_) => err_open = false,
-                Step::StdinClosed => self.machine.stdin_closed(Instant::now()),
+                Step::StdinClosed => {
+                    self.machine.stdin_closed(Instant::now());
+                    if let Some(client) = &self.owner.client {
+                        client.close();
+                    }
+                }
                 Step::Sampled(sampled) => {
                     self.sample = None;
                     if let Some((at, used)) = sampled {
@@ -342,8 +347,12 @@ impl<'a> Running<'a> {
     fn append_stdout(&mut self, chunk: &[u8]) {
         let now = Instant::now();
         self.machine.output(now);
+        let running = self.machine.running_time(now);
+        let (client, gate) = (self.owner.client.as_deref(), self.owner.input.as_deref());
+        let announce = |facts: &[renderer::Fact]| client::announce(client, gate, facts, running);
         let output = &mut self.output;
-        let facts = self.owner.engine.in_place.run(|| output.push(chunk));
+        let in_place = &self.owner.engine.in_place;
+        let facts = in_place.run(|| output.push(chunk, announce));
         self.count(&facts, now);
         self.apply_facts(facts, now);
     }

@@ -4,12 +4,12 @@
 use serde_json::{Map, Value};
 
 use super::{LIST_BYTES, NAME_BYTES, SECONDS_MAX, TOOL_BYTES, TOOLS_MAX, field, total};
-use crate::InputMode;
 use crate::body::{Body, BodyError};
 use crate::question::PermissionPrompts;
+use crate::{InputMode, OnInterrupt, OnUsageLimit};
 
-/// The environment variables of the Agent SDK that `sdkEnv` may have. Each only changes what the
-/// CLI reports, or how long it waits.
+/// The environment variables of the Agent SDK that `sdkEnv` may have. Each variable only changes
+/// the CLI's reports, or how long the CLI waits.
 pub const SDK_ENV_NAMES: [&str; 5] = [
     "CLAUDE_AGENT_SDK_VERSION",
     "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING",
@@ -72,10 +72,23 @@ impl Body {
                 "\"client\" needs \"input\": \"stream\" and \"format\": \"events\"",
             ));
         }
+        let is_client = self.permission_prompts == PermissionPrompts::Client;
+        for (name, is_given) in [
+            ("onInterrupt", self.on_interrupt != OnInterrupt::None),
+            ("onUsageLimit", self.on_usage_limit != OnUsageLimit::None),
+        ] {
+            if is_client && is_given {
+                return Err(field(
+                    name,
+                    "does not fit \"permissionPrompts\": \"client\": no client would answer the \
+                     continuation",
+                ));
+            }
+        }
         if self.mcp_servers.is_some() && self.permission_prompts != PermissionPrompts::Client {
             return Err(field(
                 "mcpServers",
-                "needs \"permissionPrompts\": \"client\", because the client serves them",
+                "needs \"permissionPrompts\": \"client\"; leave it out, or set that",
             ));
         }
         Ok(())
@@ -109,7 +122,7 @@ impl Body {
             return Err(field(
                 "sdkEnv",
                 format!(
-                    "{name:?} is no variable of the SDK; the variables are {}",
+                    "{name:?} is not a variable of the Agent SDK; use only {}",
                     SDK_ENV_NAMES.join(", ")
                 ),
             ));
@@ -221,6 +234,8 @@ mod tests {
             assert!(error.contains("needs"), "{error}");
         }
         assert!(check(json!({"input": "stream", "format": "events"})).is_err());
+        assert!(check(client(json!({"onInterrupt": "continue"}))).is_err());
+        assert!(check(client(json!({"onUsageLimit": "wait"}))).is_err());
     }
 
     #[test]

@@ -7,21 +7,30 @@ use renderer::Fact;
 
 use super::running::Running;
 use crate::execution::client_control::ClientControl;
+use crate::execution::input::Gate;
 use crate::registry::Ticket;
 
-/// How long the CLI waits for a message if the body sets no `inputIdleSeconds`: an hour.
+/// The time that the CLI waits for a message if the body sets no `inputIdleSeconds`.
 const DEFAULT_INPUT_IDLE: Duration = Duration::from_secs(3600);
 
-impl Running<'_> {
-    /// Handles a control request of the CLI, or its withdrawal.
-    pub(super) fn client_control(&self, client: &ClientControl, fact: &Fact) {
+/// Handles the control requests of the CLI among these facts, and their withdrawals, at this running
+/// time of the execution. Has no effect without a client that answers them.
+pub(super) fn announce(
+    client: Option<&ClientControl>,
+    gate: Option<&Gate>,
+    facts: &[Fact],
+    running: Duration,
+) {
+    let (Some(client), Some(gate)) = (client, gate) else {
+        return;
+    };
+    for fact in facts {
         match fact {
             Fact::ControlRequested {
                 request_id,
                 request,
             } => {
-                let answer = client.requested(request_id, request.as_ref());
-                if let (Some(answer), Some(gate)) = (answer, &self.owner.input) {
+                if let Some(answer) = client.requested(request_id, request.as_ref(), running) {
                     gate.push(&answer);
                 }
             }
@@ -29,13 +38,15 @@ impl Running<'_> {
             _ => {}
         }
     }
+}
 
+impl Running<'_> {
     /// Records whether the CLI waits for a message of a client, if the fact says so.
     pub(super) fn note_session_state(&mut self, fact: &Fact, now: Instant) {
         let (Fact::SessionState(state), Some(gate)) = (fact, &self.owner.input) else {
             return;
         };
-        let has_input = !gate.is_empty();
+        let has_input = gate.has_message();
         self.machine.session_state(*state, has_input, now);
     }
 
@@ -45,10 +56,13 @@ impl Running<'_> {
         seconds.map_or(DEFAULT_INPUT_IDLE, Duration::from_secs_f64)
     }
 
-    /// Returns when the CLI has waited for a message for too long. `None` during a turn and in a
-    /// pause.
+    /// Returns when the CLI has waited for a message, or for an answer of the client, for too long.
+    /// `None` if it waits for neither, and in a pause.
     pub(super) fn next_input_expiry(&self, now: Instant) -> Option<Instant> {
-        let since = self.machine.waits_for_input_since()?;
+        let message = self.machine.waits_for_input_since();
+        let client = self.owner.client.as_ref();
+        let answer = client.and_then(|client| client.waits_since());
+        let since = [message, answer].into_iter().flatten().min()?;
         if self.machine.is_paused() {
             return None;
         }
@@ -74,15 +88,25 @@ impl Running<'_> {
                 self.machine.permission_updates_dropped(dropped);
             }
         }
-        if self.next_input_expiry(now).is_some_and(|at| at <= now)
+        let limit = self.input_idle();
+        let running = self.machine.running_time(now);
+        let is_late = |since: Duration| running.saturating_sub(since) >= limit;
+        if self.machine.waits_for_input_since().is_some_and(is_late)
             && let Some(gate) = &self.owner.input
-            && gate.end_if_empty()
         {
+            gate.end_input();
             tracing::info!(
                 execution = %self.machine.status().execution_id,
-                "no client sent a message for the time of inputIdleSeconds; closed the CLI's stdin"
+                "no message arrived within inputIdleSeconds; closed the CLI's stdin"
             );
             self.machine.end_input_wait(now);
+        }
+        if let (Some(client), Some(gate)) = (&self.owner.client, &self.owner.input)
+            && client.waits_since().is_some_and(is_late)
+        {
+            for answer in client.expire(running.saturating_sub(limit)) {
+                gate.push(&answer);
+            }
         }
         let leaves_permit = self.machine.leaves_permit() && self.machine.is_underway();
         if self.leaves_permit != leaves_permit {

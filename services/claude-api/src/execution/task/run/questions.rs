@@ -13,9 +13,6 @@ impl Running<'_> {
     /// Handles a fact that concerns questions: a prompt of the CLI, its withdrawal, or the begin or
     /// end of a turn, on which the end of stdin depends. Blocks on the disk for a prompt.
     pub(super) fn question(&mut self, fact: &Fact, now: Instant) {
-        if let Some(client) = self.owner.client.clone() {
-            return self.client_control(&client, fact);
-        }
         let Some(questions) = &self.owner.questions else {
             return;
         };

@@ -43,7 +43,7 @@ pub(super) struct Running<'a> {
     pub(super) prompt_changes: Option<watch::Receiver<()>>,
     /// Whether the execution has left its permit to others, because it waits.
     pub(super) leaves_permit: bool,
-    /// The number of changes of the permissions that the status says were left out.
+    /// The number in the warning about left-out changes of the permissions.
     pub(super) dropped_updates: u64,
     /// The reason in words why the runner died. `None` while it is alive or the reason is unknown.
     pub(super) runner_failure: Option<String>,

@@ -142,10 +142,9 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
     let mut kind = engine
         .conversations
         .kind(&accepted.conversation, &config_dir);
-    if let (Some(source), Conversation::New) = (&accepted.forked_from, kind)
-        && copy_transcript(&config_dir, source, &accepted.conversation)
-            .map_err(|e| ("the conversation to fork".to_owned(), e))?
-    {
+    if let (Some(source), Conversation::New) = (&accepted.forked_from, kind) {
+        copy_transcript(&config_dir, source, &accepted.conversation)
+            .map_err(|e| ("the conversation to fork".to_owned(), e))?;
         kind = Conversation::Forked;
     }
     let repository = engine.settings.args.repository_settings;

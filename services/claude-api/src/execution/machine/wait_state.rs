@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// For whom or what the CLI waits.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitState {
     /// Whether a question waits for a person.
     pub(super) person: bool,
     /// Whether a request of the CLI waits for the client.
@@ -15,8 +15,8 @@ pub(super) struct Waiting {
     pub(super) input_since: Option<Duration>,
 }
 
-impl Waiting {
-    /// Returns whether the CLI waits for anybody.
+impl WaitState {
+    /// Returns whether the CLI waits for a person, for the client, or for a message.
     pub(super) fn is_any(&self) -> bool {
         self.person || self.client || self.input_since.is_some()
     }
