@@ -7,17 +7,19 @@ mod driver;
 mod files;
 mod grants;
 mod modes;
+mod place;
 mod reply;
 mod requests;
 mod rules;
 mod servers;
 mod sessions;
+mod table;
 mod working;
 
-use attempt::Table;
+use table::Table;
 
 /// Returns all attempts by kind.
-fn tables() -> [Table; 10] {
+fn tables() -> [Table; 12] {
     [
         rules::table(),
         grants::table(),
@@ -28,6 +30,8 @@ fn tables() -> [Table; 10] {
         files::table("none"),
         files::table("instructions"),
         files::table("full"),
+        files::trusted(),
+        files::commands(),
         servers::table("http://127.0.0.1:9/mcp"),
     ]
 }
@@ -35,7 +39,6 @@ fn tables() -> [Table; 10] {
 #[test]
 fn the_tables_have_at_least_60_attempts() {
     let attempts: usize = tables().iter().map(|table| table.attempts.len()).sum();
-    println!("{attempts} attempts");
     assert!(attempts >= 60, "{attempts}");
 }
 
@@ -82,6 +85,16 @@ async fn no_instruction_of_the_workspace_grants_a_permission() {
 #[tokio::test]
 async fn no_configuration_of_the_workspace_grants_a_permission() {
     files::table("full").hold().await;
+}
+
+#[tokio::test]
+async fn no_agent_command_or_skill_of_a_trusted_workspace_passes_the_ceiling() {
+    files::trusted().hold().await;
+}
+
+#[tokio::test]
+async fn no_command_of_the_cli_passes_the_ceiling() {
+    files::commands().hold().await;
 }
 
 #[tokio::test]

@@ -102,7 +102,9 @@ async fn both_streams_are_relayed_byte_for_byte() {
     assert_eq!(inputs[0]["offset"], 0);
     assert_eq!(inputs[1]["offset"], request);
     assert!(inputs.iter().all(|input| input["executionId"] == ID));
-    let body = &fake.params("execute")[0];
+    let mut body = fake.params("execute")[0].clone();
+    let metadata = body["metadata"].as_object_mut().expect("metadata");
+    assert!(metadata.remove("start").is_some());
     let expected = json!({
         "executionId": ID,
         "onDisconnect": "cancel",

@@ -1,48 +1,18 @@
-//! An attempt to pass the operator's ceiling, and the traces that a success would leave.
+//! An attempt to pass the operator's ceiling.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use cc_tests::http::Http;
-use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::driver::{Refusal, Reply, Session, extend};
+use super::place::Place;
 use super::reply;
-use crate::pause::World;
-
-/// How many attempts run at the same time: more would only wait for the two cores of a runner.
-const AT_ONCE: usize = 4;
-/// The time for one attempt.
-const PATIENCE: Duration = Duration::from_secs(40);
-/// The text of the file outside the workspace. The scripted model also reports it by `@marks`.
-const SECRET: &str = "MARK-outside";
-/// Stands for the folder outside the workspace in everything that a client sends.
-pub(super) const OUT: &str = "$OUT";
 
 /// A command that no operator of this module allows.
 pub(super) const MAKE: &str = "@bash touch broken";
-/// The same outside the workspace.
+/// A shell command that makes a file outside the workspace.
 pub(super) const MAKE_OUTSIDE: &str = "touch $OUT/broken";
-
-/// The operator's settings, and attempts to pass them.
-pub(super) struct Table {
-    /// The variables of claude-api.
-    pub(super) operator: Vec<(&'static str, String)>,
-    /// Executions within the ceiling. Each must leave its trace, which shows that a trace is seen.
-    pub(super) controls: Vec<(Attempt, &'static str)>,
-    /// Executions that must leave no trace.
-    pub(super) attempts: Vec<Attempt>,
-}
-
-/// Returns the variables of an operator who allows no tool unasked.
-pub(super) fn operator(more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-    let none = [("CLAUDE_API_ALLOWED_TOOLS", "")];
-    let all = none.iter().chain(more);
-    all.map(|(name, value)| (*name, (*value).to_owned()))
-        .collect()
-}
 
 /// One execution, and what its client sends.
 pub(super) struct Attempt {
@@ -121,7 +91,7 @@ impl Attempt {
     ///
     /// # Errors
     /// Other refusals than expected, or a turn without a result.
-    async fn run(self, http: &Http, place: Place) -> Result<Vec<&'static str>, String> {
+    pub(super) async fn run(self, http: &Http, place: Place) -> Result<Vec<&'static str>, String> {
         let name = self.name;
         for (path, text) in &self.files {
             let path = place.workspace.join(path);
@@ -173,107 +143,5 @@ impl Attempt {
             ));
         }
         Ok(place.traces(&output))
-    }
-}
-
-impl Table {
-    /// Runs all executions of the table, each in a workspace of its own.
-    pub(super) async fn hold(self) {
-        let Self {
-            operator,
-            controls,
-            attempts,
-        } = self;
-        let operator: Vec<_> = operator
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        let world = World::new(&operator).await;
-        let (place_in, http) = (&world, &world.stack.http());
-        let controls = controls
-            .into_iter()
-            .map(|(control, trace)| (control, Some(trace)));
-        let only = std::env::var("ONLY").unwrap_or_default();
-        let all = controls.chain(attempts.into_iter().map(|attempt| (attempt, None)));
-        let runs = all.filter(|(a, _)| a.name.contains(&only)).enumerate().map(
-            |(number, (attempt, expected))| async move {
-                let name = attempt.name;
-                let begin = std::time::Instant::now();
-                let run = attempt.run(http, Place::make(place_in, number));
-                let traces = match tokio::time::timeout(PATIENCE, run).await {
-                    Ok(Ok(traces)) => traces,
-                    Ok(Err(mistake)) => return Some(mistake),
-                    Err(_) => return Some(format!("{name}: did not end within {PATIENCE:?}")),
-                };
-                eprintln!("DONE {:?} {name} {traces:?}", begin.elapsed());
-                let is_good = match expected {
-                    Some(trace) => traces.contains(&trace),
-                    None => traces.is_empty(),
-                };
-                (!is_good).then(|| format!("{name}: {traces:?}, expected {expected:?}"))
-            },
-        );
-        let wrong: Vec<_> = futures::stream::iter(runs)
-            .buffer_unordered(AT_ONCE)
-            .filter_map(|wrong| async { wrong })
-            .collect()
-            .await;
-        let settings = world.path("home/.claude/settings.json");
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert!(!settings.exists(), "an execution wrote the user's settings");
-        world.end();
-    }
-}
-
-/// The folders of one execution.
-#[derive(Clone)]
-struct Place {
-    name: String,
-    workspace: PathBuf,
-    outside: PathBuf,
-}
-
-impl Place {
-    fn make(world: &World, number: usize) -> Self {
-        let name = format!("w{number}");
-        let place = Self {
-            workspace: world.path("workspaces").join(&name),
-            outside: world.path("outside").join(&name),
-            name,
-        };
-        for folder in [&place.workspace, &place.outside] {
-            fs::create_dir_all(folder).expect("a folder");
-            fs::write(folder.join("victim"), "precious\n").expect("a file");
-        }
-        fs::write(place.outside.join("secret"), SECRET).expect("a file");
-        place
-    }
-
-    fn fill_in(&self, text: &str) -> String {
-        text.replace(OUT, &self.outside.to_string_lossy())
-    }
-
-    fn fill_in_json(&self, value: &Value) -> Value {
-        serde_json::from_str(&self.fill_in(&value.to_string())).expect("JSON")
-    }
-
-    /// Returns the traces of uses of tools.
-    fn traces(&self, output: &str) -> Vec<&'static str> {
-        let has = |folder: &Path, name: &str| folder.join(name).exists();
-        [
-            ("broken", has(&self.workspace, "broken")),
-            ("broken outside", has(&self.outside, "broken")),
-            ("allowed", has(&self.workspace, "allowed")),
-            ("deleted", !has(&self.workspace, "victim")),
-            ("deleted outside", !has(&self.outside, "victim")),
-            (
-                "settings",
-                has(&self.workspace, ".claude/settings.local.json"),
-            ),
-            ("read", output.contains(SECRET)),
-        ]
-        .into_iter()
-        .filter_map(|(trace, is_left)| is_left.then_some(trace))
-        .collect()
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::attempt::{Attempt, MAKE, MAKE_OUTSIDE, Table, attempt, operator};
+use super::attempt::{Attempt, MAKE, MAKE_OUTSIDE, attempt};
+use super::table::{Table, operator};
 use super::{grants, reply};
 
 pub(super) fn table() -> Table {

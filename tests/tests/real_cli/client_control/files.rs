@@ -2,21 +2,45 @@
 
 use serde_json::json;
 
-use super::attempt::{Attempt, MAKE, MAKE_OUTSIDE, Table, attempt, operator};
+use super::attempt::{Attempt, MAKE, MAKE_OUTSIDE, attempt};
+use super::table::{Table, operator};
 use super::{grants, reply};
 
-/// Returns the attempts with this value of `CLAUDE_API_REPOSITORY_SETTINGS`.
+/// Returns the attempts with this value of `CLAUDE_API_REPOSITORY_SETTINGS`. With `full`, those of
+/// [`definitions`] are left out.
 pub(super) fn table(repository: &'static str) -> Table {
+    let mut attempts = settings();
+    attempts.extend(servers());
+    attempts.push(git("a repository with a program for its state", "@say one"));
+    if repository != "full" {
+        attempts.extend(definitions());
+    }
+    with(repository, attempts)
+}
+
+/// Returns the attempts with agents, commands and skills of a repository that the operator trusts.
+pub(super) fn trusted() -> Table {
+    with("full", definitions())
+}
+
+/// Returns the attempts with commands of the CLI itself.
+pub(super) fn commands() -> Table {
+    let review = git(
+        "a command of the CLI that uses the repository",
+        "/security-review",
+    )
+    .body(json!({"promptMode": "commands"}));
+    with("none", vec![review])
+}
+
+fn with(repository: &'static str, attempts: Vec<Attempt>) -> Table {
     Table {
         operator: operator(&[
             grants::CEILING,
             ("CLAUDE_API_REPOSITORY_SETTINGS", repository),
         ]),
         controls: vec![(grants::allowed("an allowed command"), "allowed")],
-        attempts: [settings(), servers(), definitions()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        attempts,
     }
 }
 
@@ -50,27 +74,30 @@ fn servers() -> Vec<Attempt> {
     let requests = [
         (
             "a server of .mcp.json, reconnected",
-            json!({"subtype": "mcp_reconnect",
-            "serverName": "evil"}),
+            json!({"subtype": "mcp_reconnect", "serverName": "evil"}),
         ),
         (
             "a server of .mcp.json, turned on",
-            json!({"subtype": "mcp_toggle",
-            "serverName": "evil", "enabled": true}),
+            json!({"subtype": "mcp_toggle", "serverName": "evil", "enabled": true}),
         ),
-        ("a server of .mcp.json", json!({"subtype": "mcp_status"})),
     ];
-    let named = requests.map(|(name, request)| {
+    let with_file = |name| {
         attempt(name, "@say one")
             .file(".mcp.json", servers.to_string())
             .file(
                 ".claude/settings.json",
                 "{\"enableAllProjectMcpServers\": true}",
             )
-            .request(request)
             .then("@say two")
+    };
+    let named = requests.map(|(name, request)| {
+        with_file(name)
+            .request(request)
+            .refused("control-request-not-allowed")
     });
-    named.into()
+    let mut attempts = Vec::from(named);
+    attempts.push(with_file("a server of .mcp.json").request(json!({"subtype": "mcp_status"})));
+    attempts
 }
 
 /// Agents, commands and skills of the workspace.
@@ -113,12 +140,6 @@ fn definitions() -> Vec<Attempt> {
             .body(commands())
             .then(MAKE)
             .reply(reply::allow()),
-        git("a repository with a program for its state", "@say one"),
-        git(
-            "a command of the CLI that uses the repository",
-            "/security-review",
-        )
-        .body(commands()),
     ]
 }
 

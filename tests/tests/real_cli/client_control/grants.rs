@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::attempt::{Attempt, MAKE, MAKE_OUTSIDE, Table, attempt, operator};
+use super::attempt::{Attempt, MAKE, MAKE_OUTSIDE, attempt};
+use super::table::{Table, operator};
 use super::{reply, rules::task};
 
 /// The setting of this operator.

@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::attempt::{Attempt, MAKE, Table, attempt, operator};
+use super::attempt::{Attempt, MAKE, attempt};
 use super::driver::Reply;
+use super::table::{Table, operator};
 use super::{reply, rules::task};
 
 const TOOLS: (&str, &str) = ("CLAUDE_API_TOOLS_CEILING", "Bash,Edit,Read,Write");

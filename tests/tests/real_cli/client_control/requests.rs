@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::attempt::{Attempt, MAKE, MAKE_OUTSIDE, Table, attempt, operator};
+use super::attempt::{Attempt, MAKE, MAKE_OUTSIDE, attempt};
+use super::table::{Table, operator};
 use super::{grants, reply};
 
 /// The problem type of a control request beyond the ceiling.
@@ -71,6 +72,14 @@ fn refused() -> Vec<Attempt> {
             "a mode of an MCP server",
             json!({"subtype": "set_mcp_permission_mode_override", "serverName": "calc",
                 "mode": "bypassPermissions"}),
+        ),
+        (
+            "an unknown MCP server",
+            json!({"subtype": "mcp_reconnect", "serverName": "evil"}),
+        ),
+        (
+            "an MCP server turned on",
+            json!({"subtype": "mcp_toggle", "serverName": "evil", "enabled": true}),
         ),
         (
             "plugins",
@@ -147,14 +156,6 @@ fn rebuilt() -> Vec<Attempt> {
             "a model with more members",
             json!({"subtype": "set_model", "model": "m", "settings": {"permissions":
                 {"allow": ["Bash"]}}}),
-        ),
-        sent(
-            "an unknown MCP server",
-            json!({"subtype": "mcp_reconnect", "serverName": "evil"}),
-        ),
-        sent(
-            "an MCP server turned on",
-            json!({"subtype": "mcp_toggle", "serverName": "evil", "enabled": true}),
         ),
         sent(
             "an unknown task",

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::attempt::{Attempt, MAKE, Table, attempt, operator};
+use super::attempt::{Attempt, MAKE, attempt};
 use super::driver::Reply;
 use super::reply;
+use super::table::{Table, operator};
 
 /// A command that needs a permission, because it writes a file.
 const WITHIN: &str = "@bash echo 1 > within";

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::attempt::{Attempt, MAKE_OUTSIDE, Table, attempt, operator};
+use super::attempt::{Attempt, MAKE_OUTSIDE, attempt};
 use super::reply;
+use super::table::{Table, operator};
 
 /// The tool that the operator allows.
 const LOOK: &str = "@tool mcp__remote__look {\"path\":\"$OUT/broken\"}";

@@ -101,7 +101,7 @@ mod tests {
             (rpc(-1, "a_later_reason"), Outcome::Refused),
             (Error::NoAnswer(Duration::ZERO), Outcome::Retry),
             (Error::Closed, Outcome::Closed),
-            (Error::TooLarge { bytes: 2, limit: 1 }, Outcome::Failed),
+            (Error::TooLarge { bytes: 2, limit: 1 }, Outcome::Refused),
             (Error::Protocol("bad".into()), Outcome::Failed),
         ] {
             assert_eq!(outcome(&error), expected, "{error:?}");
