@@ -88,16 +88,6 @@ async fn no_configuration_of_the_workspace_grants_a_permission() {
 }
 
 #[tokio::test]
-async fn no_agent_command_or_skill_of_a_trusted_workspace_passes_the_ceiling() {
-    files::trusted().hold().await;
-}
-
-#[tokio::test]
-async fn no_command_of_the_cli_passes_the_ceiling() {
-    files::commands().hold().await;
-}
-
-#[tokio::test]
 async fn no_tool_of_an_mcp_server_passes_the_ceiling() {
     let server = servers::Server::start().await;
     servers::table(server.url()).hold().await;

@@ -13,7 +13,11 @@ use crate::PATIENCE;
 /// The pause before input is sent again to an execution that does not run yet.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// The lines that the client sends after a control request of the CLI, whose line it gets.
+/// The pause between two answers of which the CLI must see the first alone.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The lines that the client sends after a control request of the CLI, whose line it gets. A null
+/// among them stands for a pause.
 pub(super) type Reply = Box<dyn Fn(&Value) -> Vec<Value> + Send + Sync>;
 
 /// A refusal of claude-api.
@@ -139,10 +143,14 @@ impl Session {
             let line = self.next().await?;
             if line["type"] == "control_request" {
                 let lines = (self.reply)(&line);
-                if !lines.is_empty()
-                    && let Err(refusal) = self.send(&lines).await
-                {
-                    self.refusals.push(refusal);
+                for (number, call) in lines.split(Value::is_null).enumerate() {
+                    if number > 0 {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    if !call.is_empty() {
+                        let sent = self.send(call).await;
+                        self.refusals.extend(sent.err());
+                    }
                 }
             }
             if fits(&line) {

@@ -7,7 +7,7 @@ use super::table::{Table, operator};
 use super::{grants, reply};
 
 /// Returns the attempts with this value of `CLAUDE_API_REPOSITORY_SETTINGS`. With `full`, those of
-/// [`definitions`] are left out.
+/// [`definitions`] are left out: the operator trusts the repository (SECURITY.md).
 pub(super) fn table(repository: &'static str) -> Table {
     let mut attempts = settings();
     attempts.extend(servers());
@@ -16,21 +16,6 @@ pub(super) fn table(repository: &'static str) -> Table {
         attempts.extend(definitions());
     }
     with(repository, attempts)
-}
-
-/// Returns the attempts with agents, commands and skills of a repository that the operator trusts.
-pub(super) fn trusted() -> Table {
-    with("full", definitions())
-}
-
-/// Returns the attempts with commands of the CLI itself.
-pub(super) fn commands() -> Table {
-    let review = git(
-        "a command of the CLI that uses the repository",
-        "/security-review",
-    )
-    .body(json!({"promptMode": "commands"}));
-    with("none", vec![review])
 }
 
 fn with(repository: &'static str, attempts: Vec<Attempt>) -> Table {

@@ -89,11 +89,11 @@ fn plan(prompt: &str) -> String {
 }
 
 /// Hooks that grant the use of a tool.
-fn hooks(reply: impl Fn(Value) -> Reply) -> Vec<Attempt> {
+fn hooks(answer: impl Fn(Value) -> Reply) -> Vec<Attempt> {
     let hooked = |name, event: &str, output: Value| {
         attempt(name, WRITE)
             .initialize(json!({"hooks": {event: [{"hookCallbackIds": ["h"]}]}}))
-            .reply(reply(output))
+            .reply(answer(output))
     };
     let pre = |decision: &str| {
         json!({"hookSpecificOutput":
@@ -102,6 +102,9 @@ fn hooks(reply: impl Fn(Value) -> Reply) -> Vec<Attempt> {
     let permit = |decision: Value| {
         json!({"hookSpecificOutput":
             {"hookEventName": "PermissionRequest", "decision": decision}})
+    };
+    let permitting = |name, decision: Value| {
+        hooked(name, "PermissionRequest", json!({})).reply(reply::hook_first(permit(decision)))
     };
     let mode = json!([{"type": "setMode", "mode": "acceptEdits", "destination": "session"}]);
     vec![
@@ -113,22 +116,20 @@ fn hooks(reply: impl Fn(Value) -> Reply) -> Vec<Attempt> {
             "PreToolUse",
             json!({"decision": "approve"}),
         ),
-        hooked(
-            "a hook that permits a file",
-            "PermissionRequest",
-            permit(json!({"behavior": "allow"})),
-        ),
-        hooked(
+        permitting("a hook that permits a file", json!({"behavior": "allow"})),
+        permitting(
             "a hook that sets the mode",
-            "PermissionRequest",
-            permit(json!({"behavior": "allow", "updatedPermissions": mode})),
+            json!({"behavior": "allow", "updatedPermissions": mode}),
         ),
     ]
 }
 
 /// Changes of the permissions in the answer to the first prompt.
 fn updates() -> Vec<Attempt> {
-    let mode = |mode: &str, destination: &str| json!([{"type": "setMode", "mode": mode, "destination": destination}]);
+    let mode = |mode: &str, destination: &str| {
+        let update = json!({"type": "setMode", "mode": mode, "destination": destination});
+        json!([update])
+    };
     let updates = [
         ("the mode acceptEdits", mode("acceptEdits", "session")),
         (

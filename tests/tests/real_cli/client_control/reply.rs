@@ -1,5 +1,7 @@
 //! Answers of a client to the control requests of the CLI.
 
+use std::sync::Mutex;
+
 use serde_json::{Value, json};
 
 use super::driver::{Reply, extend};
@@ -72,6 +74,27 @@ pub(super) fn hook(output: Value) -> Reply {
 /// Answers hooks by this output, and allows every prompt.
 pub(super) fn hook_and_allow(output: Value) -> Reply {
     client(allowed, output)
+}
+
+/// Answers a hook about a prompt by this output, and only then denies the prompt. The CLI obeys the
+/// first of both answers.
+pub(super) fn hook_first(output: Value) -> Reply {
+    let prompt = Mutex::new(None::<Value>);
+    Box::new(move |line| match line["request"]["subtype"].as_str() {
+        Some("can_use_tool") => {
+            *prompt.lock().expect("no panic") = Some(line.clone());
+            Vec::new()
+        }
+        Some("hook_callback") => {
+            let prompt = prompt.lock().expect("no panic").take();
+            let mut lines = vec![success(line, &output)];
+            if let Some(prompt) = prompt {
+                lines.extend([Value::Null, success(&prompt, &denial())]);
+            }
+            lines
+        }
+        _ => vec![success(line, &json!({}))],
+    })
 }
 
 fn denial() -> Value {

@@ -75,7 +75,7 @@ fn inputs() -> Vec<Attempt> {
         hooked("a hook that only changes the command", pre(json!({}))),
         attempt("a PermissionRequest hook with a denied command", WITHIN)
             .initialize(on("PermissionRequest"))
-            .reply(reply::hook(json!({"hookSpecificOutput": permit}))),
+            .reply(reply::hook_first(json!({"hookSpecificOutput": permit}))),
         attempt("a denied command of a sub-agent", task(DELETE)).reply(reply::allow()),
         attempt("a denied command as the input of a choice", WITHIN).reply(reply::allow_with(
             json!({"updatedInput": {"questions": [], "answers": {}, "command": "rm victim"}}),
@@ -96,7 +96,10 @@ fn updates() -> Vec<Attempt> {
             move |_| json!({"updatedPermissions": [update]}),
         ))
     };
-    let rules = |kind: &str, tool: Value, behavior: &str, destination: &str| json!({"type": kind, "rules": [tool], "behavior": behavior, "destination": destination});
+    let rules = |kind: &str, rule: Value, behavior: &str, destination: &str| {
+        let rules = json!([rule]);
+        json!({"type": kind, "rules": rules, "behavior": behavior, "destination": destination})
+    };
     let bash = json!({"toolName": "Bash"});
     let touch = json!({"toolName": "Bash", "ruleContent": "touch:*"});
     let rm = json!({"toolName": "Bash", "ruleContent": "rm:*"});

@@ -57,11 +57,9 @@ async fn a_conversation_is_resumed_at_an_earlier_message() {
     let world = world("", &[]).await;
     let mut first = start(&world, &json!({}), reply::deny()).await;
     turn(&mut first, "MARK-first\n@say one").await;
-    let answers = first
-        .events
-        .iter()
-        .filter(|line| line["type"] == "assistant");
-    let uuid = answers.last().expect("an answer")["uuid"].clone();
+    let mut lines = first.events.iter().rev();
+    let answer = lines.find(|line| line["type"] == "assistant");
+    let uuid = answer.expect("an answer")["uuid"].clone();
     turn(&mut first, "MARK-second\n@say two").await;
     let status = complete(&mut first).await;
 

@@ -1,4 +1,4 @@
-//! What the control protocol offers: answers to prompts, hooks, servers of the client, and requests.
+//! Features of the control protocol: answers to prompts, hooks, servers of the client, requests.
 
 use std::fs;
 
