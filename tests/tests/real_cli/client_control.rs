@@ -19,7 +19,7 @@ mod working;
 use table::Table;
 
 /// Returns all attempts by kind.
-fn tables() -> [Table; 12] {
+fn tables() -> [Table; 10] {
     [
         rules::table(),
         grants::table(),
@@ -30,8 +30,6 @@ fn tables() -> [Table; 12] {
         files::table("none"),
         files::table("instructions"),
         files::table("full"),
-        files::trusted(),
-        files::commands(),
         servers::table("http://127.0.0.1:9/mcp"),
     ]
 }

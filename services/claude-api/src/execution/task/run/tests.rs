@@ -16,7 +16,7 @@ async fn a_cancel_before_a_failed_start_counts() {
         let service = open(dir.path());
         let id = accepted(&service, State::Running);
         let (mut owner, ticket) = owner(&service, id, asked);
-        let ended = run(&mut owner, status(&service, id), &ticket).await;
+        let ended = Box::pin(run(&mut owner, status(&service, id), &ticket)).await;
         service.finish(&mut owner, ended).await;
         let end = status(&service, id);
         assert_eq!((end.state, end.reason), expected, "{asked:?}");
