@@ -23,7 +23,6 @@ mod responses;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::question::QuestionKind;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -41,10 +40,6 @@ use open_requests::{OpenRequest, OpenRequests};
 const REQUEST_ID_BYTES_MAX: usize = 1024;
 /// The message that the model or the CLI reads if the client has not answered in time.
 const TIMED_OUT: &str = "The client did not answer in time.";
-
-/// The tools that a client may allow under the ceiling `plan`, because they only read. In the mode
-/// `plan`, the CLI would also run any other tool that the client allows (measured with 2.1.329).
-const READING_TOOLS: [&str; 5] = ["Glob", "Grep", "Read", "WebFetch", "WebSearch"];
 
 /// The control protocol of one execution, shared by its task and by the requests of clients.
 ///
@@ -117,10 +112,6 @@ impl ClientControl {
         let Some(prompt) = request.and_then(|request| Prompt::read(request_id, request)) else {
             return refuse("the permission prompt cannot be read");
         };
-        if !self.may_allow_in_mode(&prompt) {
-            let response = denial("The operator allows planning only.");
-            return Err(success_line(request_id, &response));
-        }
         match self.ceiling.judge(&prompt) {
             PromptVerdict::Deny(reason) => {
                 let response = denial(&format!("The operator denies this: {reason}."));
@@ -131,16 +122,6 @@ impl ClientControl {
                 input_is_fixed,
             }),
         }
-    }
-
-    /// Returns whether the ceiling of the permission mode lets the client allow this prompt.
-    fn may_allow_in_mode(&self, prompt: &Prompt) -> bool {
-        let tool = prompt.tool.as_str();
-        self.ceiling.mode != PermissionMode::Plan
-            || prompt.kind != QuestionKind::Permission
-            || tool == "EnterPlanMode"
-            || READING_TOOLS.contains(&tool)
-            || self.ceiling.is_client_tool(tool)
     }
 
     /// Returns the running time at which the oldest open request was asked. `None` if none is open.

@@ -247,6 +247,7 @@ async fn a_plan_cannot_be_accepted_under_the_ceiling_plan() {
                 format!("{accepted}\n{MAKE}"),
                 vec![deny()],
             ),
+            attempt("a file without a plan", WRITE, vec![allow()]),
         ],
     )
     .await;

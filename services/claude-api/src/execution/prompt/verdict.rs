@@ -9,8 +9,12 @@
 
 use protocol::question::QuestionKind;
 
-use crate::config::{AnswerCeiling, has_any_rule, has_rule, has_tool};
+use crate::config::{AnswerCeiling, PermissionMode, has_any_rule, has_rule, has_tool};
 use crate::execution::prompt::{Prompt, Rule};
+
+/// The tools that an answer may allow under the ceiling `plan`, because they only read. In the mode
+/// `plan`, the CLI would also run any other tool that an answer allows (measured with 2.1.329).
+const READING_TOOLS: [&str; 5] = ["Glob", "Grep", "Read", "WebFetch", "WebSearch"];
 
 /// The verdict about a permission prompt: a person or the client may be asked, or it is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +61,10 @@ impl AnswerCeiling {
             return PromptVerdict::Ask {
                 input_is_fixed: has_any_rule(&self.denied),
             };
+        }
+        // In the mode `plan` the CLI itself would run what an answer allows.
+        if self.mode == PermissionMode::Plan && !READING_TOOLS.contains(&tool) {
+            return PromptVerdict::Deny("the operator allows planning only".to_owned());
         }
         if !(has_tool(&self.tools, tool) || has_tool(&self.tools, "*")) {
             let reason = if has_rule(&self.tools, tool) {
@@ -170,6 +178,20 @@ mod tests {
             ceiling.judge(&prompt("AskUserQuestion")),
             PromptVerdict::Ask { .. }
         ));
+    }
+
+    #[test]
+    fn only_tools_that_read_are_asked_about_under_the_ceiling_plan() {
+        let mut ceiling = ceiling(&["*"], &[]);
+        ceiling.mode = PermissionMode::Plan;
+        for tool in ["Write", "Edit", "Bash", "Task"] {
+            let verdict = ceiling.judge(&prompt(tool));
+            assert!(matches!(verdict, PromptVerdict::Deny(_)), "{tool}");
+        }
+        for tool in ["Read", "WebFetch", "EnterPlanMode"] {
+            let verdict = ceiling.judge(&prompt(tool));
+            assert!(matches!(verdict, PromptVerdict::Ask { .. }), "{tool}");
+        }
     }
 
     #[test]
