@@ -31,7 +31,7 @@ pub(crate) use lines::ControlFault;
 pub(crate) use requests::KNOWN_REQUESTS;
 
 use super::prompt::{Prompt, PromptVerdict};
-use crate::config::{AnswerCeiling, PermissionMode};
+use crate::config::AnswerCeiling;
 use lines::{denial, error_line, success_line};
 use open_requests::{OpenRequest, OpenRequests};
 
