@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::config::PermissionMode;
 
 fn control(tools: &[&str], denied: &[&str]) -> ClientControl {
     let list = |entries: &[&str]| entries.iter().map(ToString::to_string).collect();
