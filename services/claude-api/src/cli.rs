@@ -234,8 +234,8 @@ pub fn first_message(body: &Body, conversation: &str) -> Vec<u8> {
 }
 
 /// Returns the environment variables for an execution that takes input: those of the client's SDK,
-/// and the one with which the CLI reports the begin and the end of its work. An SDK that reads these
-/// reports itself has asked for them, in a form that it hides from its program.
+/// and the one with which the CLI reports the begin and the end of its work. An SDK that reads
+/// these reports itself has asked for them, in a form that it hides from its program.
 #[must_use]
 pub fn input_variables(body: &Body) -> Vec<(String, String)> {
     const READS: &str = "CLAUDE_CODE_SDK_READS_SESSION_STATE";

@@ -21,6 +21,7 @@
 
 pub(crate) mod client_control;
 mod control;
+pub(crate) mod control_response;
 pub(crate) mod ending;
 pub mod input;
 pub mod live;

@@ -52,8 +52,8 @@ problem_types! {
     /// The operator does not allow this request, for example its permission mode or one of its
     /// environment variables.
     NotAllowed = "not-allowed", 403;
-    /// The operator does not allow control requests of this subtype, or the client asks for more with
-    /// it than the operator allows.
+    /// The operator does not allow control requests of this subtype, or the client asks for more
+    /// with it than the operator allows.
     ControlRequestNotAllowed = "control-request-not-allowed", 403;
     /// The definition of a sub-agent has a field other than those that are allowed.
     AgentFieldNotAllowed = "agent-field-not-allowed", 403;

@@ -313,8 +313,8 @@ mod tests {
         let names = "executionId state reason error exitCode outputBytes keptFrom crc32 sha256 \
             createdAt startedAt endedAt durationMs queuePosition activity stalled principal \
             workspace lane conversation continues continuedBy notBefore model usage costUsd \
-            structuredOutput permissionDenials questions questionsOpen restarts noiseLines warnings stderrTail \
-            metadata webhook";
+            structuredOutput permissionDenials questions questionsOpen restarts noiseLines warnings \
+            stderrTail metadata webhook";
         let mut expected: Vec<_> = names.split_whitespace().collect();
         expected.sort_unstable();
         let mut present: Vec<_> = json

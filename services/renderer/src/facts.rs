@@ -176,8 +176,8 @@ pub struct Outcome {
     /// The token counts as the CLI reports them, unchanged; `None` if the event has none or they
     /// are longer than 16 KiB.
     pub usage: Option<Value>,
-    /// The answer that follows the requested JSON schema, as the CLI reports it; `None` if the event
-    /// has none or it is longer than 32 KiB.
+    /// The answer that follows the requested JSON schema, as the CLI reports it; `None` if the
+    /// event has none or it is longer than 32 KiB.
     pub structured_output: Option<Value>,
     /// The cost of the run in US dollars, as the CLI computes it; `None` if it did not say.
     pub cost_usd: Option<f64>,

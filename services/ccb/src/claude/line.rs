@@ -12,7 +12,7 @@ pub(super) enum LineKind {
     /// The response to a request of the CLI, with its id. After a refusal, the CLI gets an error in
     /// its place, because it waits.
     ControlResponse(String),
-    /// A control line for which nobody waits: the withdrawal of a request, or a line without an id.
+    /// A control line that needs no answer: the withdrawal of a request, or a line without an id.
     Unanswered,
     /// A message for the model, or anything else.
     Message,

@@ -48,7 +48,7 @@ pub(super) enum End {
     Signal(u8),
     /// The execution did not start in time. Holds its last status, if it was accepted.
     NotStarted(Option<Box<Status>>),
-    /// Nobody reads stdout any more, and the execution continues (`CCB_KEEP=1`). Holds the reason.
+    /// The reader of stdout is gone, and the execution continues (`CCB_KEEP=1`). Holds the reason.
     Left(String),
     /// The relay failed while the execution runs, for this reason.
     Failed(String),

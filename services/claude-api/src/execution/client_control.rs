@@ -3,8 +3,8 @@
 //! control").
 //!
 //! ```text
-//! the CLI's stdout ──▶ requested ──▶ verdict ──▶ open requests ──▶ the client reads them in the
-//!                                       │ denied at once              │         events
+//! the CLI's stdout ──▶ requested ──▶ verdict ──▶ open requests ──▶ events of the client
+//!                                       │ denied at once              │
 //! the CLI's stdin ◀─────────────────────┴───────── responses ◀────────┘ control_response
 //! the CLI's stdin ◀─────────────────────────────── requests ◀─── control_request of the client
 //! ```
@@ -26,13 +26,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 
-pub(crate) use lines::CheckedResponse;
-pub(crate) use lines::ControlFault;
+pub(crate) use lines::{CheckedResponse, ControlFault};
 pub(crate) use requests::KNOWN_REQUESTS;
 
+use super::control_response::{denial, error_line, success_line};
 use super::prompt::{Prompt, PromptVerdict};
 use crate::config::AnswerCeiling;
-use lines::{denial, error_line, success_line};
 use open_requests::{OpenRequest, OpenRequests};
 
 /// The longest id of a request of the CLI that passes to the client, in bytes. The CLI's own ids
@@ -45,7 +44,7 @@ const TIMED_OUT: &str = "The client did not answer in time.";
 ///
 /// - An entry is taken when the CLI asks, and freed by the client's response, a withdrawal of the
 ///   CLI, the end of its stdin, or after `inputIdleSeconds`.
-/// - Nobody waits for an entry: a request of the CLI that does not fit is refused at once.
+/// - No request waits for an entry: one that does not fit is refused at once.
 /// - The CLI bounds the other direction: it asks again only after an answer, or for another tool.
 #[derive(Debug)]
 pub(crate) struct ClientControl {
@@ -124,13 +123,8 @@ impl ClientControl {
         }
     }
 
-    /// Returns the running time at which the oldest open request was asked. `None` if none is open.
-    pub(crate) fn waits_since(&self) -> Option<Duration> {
-        self.with(|table| table.oldest())
-    }
-
-    /// Gives up the requests that were asked at this running time or before. Returns the answers for
-    /// the CLI: a denial of a permission prompt, and an error to any other request.
+    /// Gives up the requests that were asked at this running time or before. Returns the answers
+    /// for the CLI: a denial of a permission prompt, and an error to any other request.
     pub(crate) fn expire(&self, time: Duration) -> Vec<Value> {
         let due = self.with(|table| table.take_until(time));
         self.changed.send_replace(());
@@ -187,20 +181,25 @@ impl ClientControl {
         requests::rebuild(subtype, request, &self.ceiling)
     }
 
-    /// Returns the tool of the oldest open permission prompt. `None` if no prompt is open.
-    pub(crate) fn prompted_tool(&self) -> Option<String> {
-        self.with(|table| table.oldest_prompt().map(|prompt| prompt.tool.clone()))
+    /// Returns what waits for the client now, and what was left out so far.
+    pub(crate) fn snapshot(&self) -> ControlSnapshot {
+        self.with(|table| ControlSnapshot {
+            since: table.oldest(),
+            tool: table.oldest_prompt().map(|prompt| prompt.tool.clone()),
+            dropped_updates: table.dropped_updates,
+        })
     }
+}
 
-    /// Returns whether any request of the CLI waits for the client.
-    pub(crate) fn has_open_request(&self) -> bool {
-        self.with(|table| !table.is_empty())
-    }
-
-    /// Returns the number of responses so far from which a change of the permissions was left out.
-    pub(crate) fn dropped_updates(&self) -> u64 {
-        self.with(|table| table.dropped_updates)
-    }
+/// The requests of a CLI that wait for the client at one moment.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ControlSnapshot {
+    /// The running time at which the oldest open request was asked. `None` if none is open.
+    pub(crate) since: Option<Duration>,
+    /// The tool of the oldest open permission prompt. `None` if no prompt is open.
+    pub(crate) tool: Option<String>,
+    /// The number of changes and rules of the permissions that were left out of responses so far.
+    pub(crate) dropped_updates: u64,
 }
 
 #[cfg(test)]

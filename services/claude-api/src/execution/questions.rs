@@ -23,7 +23,7 @@ use protocol::Answer;
 use protocol::question::{
     Answered, ClosedBy, ClosedQuestion, OpenQuestion, Question, QuestionList,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use spool::QuestionLine;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -32,11 +32,11 @@ pub use check::BadAnswer;
 pub(crate) use journal::{Recorded, closed_by_end, ended_list};
 pub use table::AnswerRefusal;
 
+use super::control_response::{denial, error_line, success_line};
 use super::input::Gate;
 use super::prompt::{Prompt, PromptVerdict};
 use crate::config::AnswerCeiling;
 use crate::metrics::QuestionCounters;
-use check::denial;
 use journal::Line;
 use table::{AcceptedAnswer, NewQuestion, Table};
 
@@ -119,7 +119,7 @@ impl Questions {
         let prompt = request.and_then(|request| Prompt::read(request_id, request));
         let Some(prompt) = prompt.filter(|_| request_id.len() <= REQUEST_ID_BYTES_MAX) else {
             let message = "cc-bridge answers permission prompts only";
-            self.gate.push(&error_response(request_id, message));
+            self.gate.push(&error_line(request_id, message));
             return;
         };
         if let Err(reason) = self.ask(prompt, at, running) {
@@ -341,16 +341,6 @@ impl Questions {
 
     /// Sends the CLI the answer to its prompt.
     fn respond(&self, request_id: &str, response: &Value) {
-        let inner = json!({
-            "subtype": "success", "request_id": request_id, "response": response,
-        });
-        self.gate
-            .push(&json!({ "type": "control_response", "response": inner }));
+        self.gate.push(&success_line(request_id, response));
     }
-}
-
-/// Returns the control response that refuses a control request of the CLI.
-fn error_response(request_id: &str, error: &str) -> Value {
-    let inner = json!({ "subtype": "error", "request_id": request_id, "error": error });
-    json!({ "type": "control_response", "response": inner })
 }

@@ -255,8 +255,8 @@ impl Ticket {
         });
     }
 
-    /// Reports to the queue whether this execution waits for a person or for a message. While it does, another one
-    /// may run in its place; its lane and its conversation stay occupied.
+    /// Reports to the queue whether this execution waits for a person or for a message. While it
+    /// does, another one may run in its place; its lane and its conversation stay occupied.
     pub fn set_waiting(&self, waits: bool) {
         self.admission.with(|inner| {
             inner.queue.set_waiting(self.id, waits);

@@ -152,7 +152,8 @@ pub(crate) fn contradictions() -> Value {
     };
     json!({ "anyOf": [
         both_continue, timeout_without_questions, questions_in_a_mode_without,
-        client_without_input, client_that_continues, servers_without_client, input_idle_without_input, fork_of_nothing,
+        client_without_input, client_that_continues, servers_without_client,
+        input_idle_without_input, fork_of_nothing,
         resumes_nothing("resumeAt"), resumes_nothing("resumeDropsTurn"),
     ] })
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct CliOptionRefusal {
     /// The problem type of the answer over HTTP.
     pub kind: ProblemType,
-    /// The text for the client: what is wrong, and what to do.
+    /// The mistake and its remedy, for the client.
     pub detail: String,
 }
 

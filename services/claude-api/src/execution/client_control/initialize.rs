@@ -8,11 +8,10 @@ use super::lines::ControlFault;
 use crate::config::{AnswerCeiling, check_agents};
 
 /// The members whose values are texts.
-const TEXTS: [&str; 5] = [
+const TEXTS: [&str; 4] = [
     "appendSubagentSystemPrompt",
     "appendSystemPrompt",
     "planModeInstructions",
-    "systemPrompt",
     "title",
 ];
 /// The members whose values are flags.
@@ -40,26 +39,32 @@ pub(super) fn rebuild(
         return Ok(rebuilt);
     };
     for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-        let known = match name.as_str() {
-            "hooks" => Some(hooks(value)?),
-            "agents" => Some(agents(value, ceiling)?),
-            "sdkMcpServers" => Some(servers(value, ceiling)?),
-            "skills" if value == "all" || is_texts(value) => Some(value.clone()),
-            "systemPrompt" if is_texts(value) => Some(value.clone()),
-            "jsonSchema" if value.is_object() => Some(value.clone()),
-            name if TEXTS.contains(&name) && value.is_string() => Some(value.clone()),
-            name if FLAGS.contains(&name) && value.is_boolean() => Some(value.clone()),
-            "skills" | "jsonSchema" => return Err(wrong_type(name)),
-            name if TEXTS.contains(&name) || FLAGS.contains(&name) => {
-                return Err(wrong_type(name));
-            }
-            _ => None,
+        let value = match name.as_str() {
+            "hooks" => hooks(value)?,
+            "agents" => agents(value, ceiling)?,
+            "sdkMcpServers" => servers(value, ceiling)?,
+            name => match has_its_type(name, value) {
+                Some(true) => value.clone(),
+                Some(false) => return Err(wrong_type(name)),
+                None => continue,
+            },
         };
-        if let Some(value) = known {
-            rebuilt.insert(name.clone(), value);
-        }
+        rebuilt.insert(name.clone(), value);
     }
     Ok(rebuilt)
+}
+
+/// Returns whether the value of a member has the type that the CLI expects. `None` for a member that
+/// is left out.
+fn has_its_type(name: &str, value: &Value) -> Option<bool> {
+    match name {
+        "skills" => Some(value == "all" || is_texts(value)),
+        "systemPrompt" => Some(value.is_string() || is_texts(value)),
+        "jsonSchema" => Some(value.is_object()),
+        _ if TEXTS.contains(&name) => Some(value.is_string()),
+        _ if FLAGS.contains(&name) => Some(value.is_boolean()),
+        _ => None,
+    }
 }
 
 /// Returns the hooks by event, each with the ids of callbacks in the client.

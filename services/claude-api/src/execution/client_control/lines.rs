@@ -1,7 +1,7 @@
-//! The control lines for the CLI, and the refusal of a client's line.
+//! The result of checking a client's control line: the line for the CLI, or the refusal.
 
 use protocol::ProblemType;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The reason why a control line of a client is refused. The client's stream stays usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,27 +32,9 @@ pub(crate) struct CheckedResponse {
     pub(crate) line: Option<Value>,
     /// The CLI's id of the request that it answers.
     pub(crate) request_id: String,
-    /// How many changes and rules of the permissions were left out, because no client may make them.
+    /// The number of changes and rules of the permissions that were left out, because no client may
+    /// make them.
     pub(crate) dropped_updates: u64,
-}
-
-/// Returns the `response` for the CLI that denies a permission prompt. The model reads the message.
-pub(super) fn denial(message: &str) -> Value {
-    json!({ "behavior": "deny", "message": message })
-}
-
-/// Returns the line that answers a control request of the CLI.
-pub(super) fn success_line(request_id: &str, response: &Value) -> Value {
-    let inner = json!({
-        "subtype": "success", "request_id": request_id, "response": response,
-    });
-    json!({ "type": "control_response", "response": inner })
-}
-
-/// Returns the line that refuses a control request of the CLI.
-pub(super) fn error_line(request_id: &str, error: &str) -> Value {
-    let inner = json!({ "subtype": "error", "request_id": request_id, "error": error });
-    json!({ "type": "control_response", "response": inner })
 }
 
 /// Returns the members of an object that have these names. Empty if the value is no object.

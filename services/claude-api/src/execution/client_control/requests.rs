@@ -85,8 +85,8 @@ fn mode(request: &Value, ceiling: &AnswerCeiling) -> Result<Map<String, Value>, 
     }
 }
 
-/// Returns the members of a request about an MCP server. The CLI would also start a program that the
-/// workspace's `.mcp.json` names, even with `--strict-mcp-config` (measured with 2.1.329). So a
+/// Returns the members of a request about an MCP server. The CLI would also start a program that
+/// the workspace's `.mcp.json` names, even with `--strict-mcp-config` (measured with 2.1.329). So a
 /// client may start only a server that the operator has listed.
 fn server(
     subtype: &str,

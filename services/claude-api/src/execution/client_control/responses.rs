@@ -5,11 +5,10 @@ use protocol::question::{QuestionKind, cut};
 use serde_json::{Map, Value, json};
 
 use super::hooks;
-use super::lines::{
-    CheckedResponse, ControlFault, denial, error_line, known_members, success_line,
-};
+use super::lines::{CheckedResponse, ControlFault, known_members};
 use super::open_requests::{OpenRequest, OpenRequests};
 use crate::config::AnswerCeiling;
+use crate::execution::control_response::{denial, error_line, success_line};
 use crate::execution::prompt::Prompt;
 
 /// The longest error text of a client that passes to the CLI, in bytes.

@@ -25,7 +25,7 @@ fn answer(control: &ClientControl, response: Value) -> Option<Value> {
     let again = control.check_response(&line).unwrap();
     assert_eq!(checked, again, "a check changes nothing");
     control.accept(&checked);
-    assert!(!control.has_open_request());
+    assert!(!control.snapshot().since.is_some());
     Some(checked.line?["response"]["response"].clone())
 }
 
@@ -36,13 +36,13 @@ fn a_prompt_is_answered_once() {
         control.requested("r", Some(&prompt("Bash")), Duration::ZERO),
         None
     );
-    assert_eq!(control.prompted_tool().as_deref(), Some("Bash"));
+    assert_eq!(control.snapshot().tool.as_deref(), Some("Bash"));
     let allow = json!({"behavior": "allow", "updatedInput": {"command": "pwd"}, "x": 1});
     let response = answer(&control, allow.clone()).unwrap();
     assert_eq!(response["updatedInput"]["command"], "pwd");
     assert_eq!(response.get("x"), None);
     assert_eq!(answer(&control, allow), None, "a late answer has no line");
-    assert_eq!(control.prompted_tool(), None);
+    assert_eq!(control.snapshot().tool, None);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_prompt_beyond_the_ceiling_is_denied_at_once() {
             .unwrap();
         assert_eq!(answer["response"]["response"]["behavior"], "deny", "{tool}");
         assert_eq!(answer["response"]["request_id"], "r");
-        assert!(!control.has_open_request());
+        assert!(!control.snapshot().since.is_some());
     }
 }
 
@@ -175,7 +175,7 @@ fn only_rules_within_the_ceiling_are_added_and_only_for_the_session() {
         (json!(["addRules"]), None, true),
         (json!([]), None, false),
     ] {
-        let before = control.dropped_updates();
+        let before = control.snapshot().dropped_updates;
         control.requested("r", Some(&prompt("Bash")), Duration::ZERO);
         let allow = json!({"behavior": "allow", "updatedPermissions": updates});
         let response = answer(&control, allow).unwrap();
@@ -185,7 +185,7 @@ fn only_rules_within_the_ceiling_are_added_and_only_for_the_session() {
             "{updates}"
         );
         assert_eq!(
-            control.dropped_updates() - before,
+            control.snapshot().dropped_updates - before,
             u64::from(drops),
             "{updates}"
         );
@@ -254,7 +254,7 @@ fn requests_that_are_too_old_are_given_up_once() {
     let hook = json!({"subtype": "hook_callback", "callback_id": "h"});
     control.requested("p", Some(&prompt("Bash")), second);
     control.requested("h", Some(&hook), 2 * second);
-    assert_eq!(control.waits_since(), Some(second));
+    assert_eq!(control.snapshot().since, Some(second));
     let denials = control.expire(second);
     assert_eq!(denials.len(), 1);
     assert_eq!(denials[0]["response"]["response"]["behavior"], "deny");
@@ -263,5 +263,5 @@ fn requests_that_are_too_old_are_given_up_once() {
         control.expire(2 * second)[0]["response"]["subtype"],
         "error"
     );
-    assert!(!control.has_open_request());
+    assert!(!control.snapshot().since.is_some());
 }

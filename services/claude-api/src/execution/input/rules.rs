@@ -128,10 +128,12 @@ impl Rules {
             Ok(value) => value,
             Err(error) => return bad(format!("is not JSON: {error}")),
         };
-        let kind = value.get("type").and_then(Value::as_str);
-        let (message, response) = match (kind, &self.client) {
-            (Some("user"), _) => (Some(self.user(value.clone())?), None),
-            (Some("control_request"), _) => (Some(self.control(value.clone())?), None),
+        // A copy of this word, because a message with pictures is too large to be copied.
+        let kind = value.get("type").and_then(Value::as_str).map(str::to_owned);
+        let is_message = kind.as_deref() == Some("user");
+        let (message, response) = match (kind.as_deref(), &self.client) {
+            (Some("user"), _) => (Some(self.user(value)?), None),
+            (Some("control_request"), _) => (Some(self.control(value)?), None),
             (Some("control_response"), Some(client)) => {
                 let mut response = client.check_response(&value)?;
                 (response.line.take(), Some(response))
@@ -148,7 +150,7 @@ impl Rules {
         let bytes = message.map_or_else(|| Ok(Vec::new()), |message| line_of(&message))?;
         Ok(CheckedLine {
             bytes,
-            is_message: kind == Some("user"),
+            is_message,
             response,
         })
     }

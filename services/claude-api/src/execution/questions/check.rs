@@ -4,6 +4,7 @@ use protocol::Answer;
 use protocol::question::{Decision, MESSAGE_BYTES_MAX, QuestionKind};
 use serde_json::{Value, json};
 
+use crate::execution::control_response::denial;
 use crate::execution::prompt::{Prompt, Rule};
 
 /// The reason why an answer is refused. The question stays open.
@@ -67,11 +68,6 @@ fn deny(answer: &Answer) -> Result<Value, BadAnswer> {
         response["interrupt"] = json!(true);
     }
     Ok(response)
-}
-
-/// Returns the `response` for the CLI that denies a prompt. The model reads the message.
-pub(super) fn denial(message: &str) -> Value {
-    json!({ "behavior": "deny", "message": message })
 }
 
 fn allow(

@@ -26,7 +26,8 @@ use protocol::question::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::check::{self, BadAnswer, denial};
+use super::check::{self, BadAnswer};
+use crate::execution::control_response::denial;
 use crate::execution::prompt::{Prompt, Rule};
 
 /// The maximum number of questions of one execution that are open at the same time. Only sub-agents

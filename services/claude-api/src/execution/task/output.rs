@@ -73,8 +73,8 @@ impl Output {
     /// that the chunk reports, such as a retry or a result. Bytes that do not fit on the disk are
     /// counted as lost. Blocks on the disk.
     ///
-    /// Calls `announce` with the facts before any reader can see the chunk. So the answer of a reader
-    /// to a request in it never arrives too early.
+    /// Calls `announce` with the facts before any reader can see the chunk. So the answer of a
+    /// reader to a request in it never arrives too early.
     pub(super) fn push(&mut self, chunk: &[u8], announce: impl FnOnce(&[Fact])) -> Vec<Fact> {
         self.renderer.push(chunk, &mut self.rendered);
         announce(&self.rendered.facts);

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use renderer::Fact;
 
 use super::running::Running;
-use crate::execution::client_control::ClientControl;
+use crate::execution::client_control::{ClientControl, ControlSnapshot};
 use crate::execution::input::Gate;
 use crate::registry::Ticket;
 
 /// The time that the CLI waits for a message if the body sets no `inputIdleSeconds`.
 const DEFAULT_INPUT_IDLE: Duration = Duration::from_secs(3600);
 
-/// Handles the control requests of the CLI among these facts, and their withdrawals, at this running
-/// time of the execution. Has no effect without a client that answers them.
+/// Handles the control requests of the CLI among these facts, and their withdrawals, at this
+/// running time of the execution. Has no effect without a client that answers them.
 pub(super) fn announce(
     client: Option<&ClientControl>,
     gate: Option<&Gate>,
@@ -61,7 +61,7 @@ impl Running<'_> {
     pub(super) fn next_input_expiry(&self, now: Instant) -> Option<Instant> {
         let message = self.machine.waits_for_input_since();
         let client = self.owner.client.as_ref();
-        let answer = client.and_then(|client| client.waits_since());
+        let answer = client.and_then(|client| client.snapshot().since);
         let since = [message, answer].into_iter().flatten().min()?;
         if self.machine.is_paused() {
             return None;
@@ -77,15 +77,20 @@ impl Running<'_> {
     /// Up to `waitingExecutions` executions that wait for a person or for a message leave their
     /// permits to others ([`Ticket::set_waiting`]). Their lanes and conversations stay occupied.
     pub(super) fn show_waits(&mut self, ticket: &Ticket, now: Instant) {
-        if let Some(client) = &self.owner.client {
+        let open = self.owner.client.as_ref().map(|client| client.snapshot());
+        if let Some(ControlSnapshot {
+            since,
+            tool,
+            dropped_updates,
+        }) = &open
+        {
             let is_underway = self.machine.is_underway();
-            let tool = client.prompted_tool().filter(|_| is_underway);
-            let any = client.has_open_request() && is_underway;
-            let dropped = client.dropped_updates();
+            let any = since.is_some() && is_underway;
+            let tool = tool.clone().filter(|_| is_underway);
             self.machine.client_requests(any, tool, now);
-            if dropped > self.dropped_updates {
-                self.dropped_updates = dropped;
-                self.machine.permission_updates_dropped(dropped);
+            if *dropped_updates > self.dropped_updates {
+                self.dropped_updates = *dropped_updates;
+                self.machine.permission_updates_dropped(*dropped_updates);
             }
         }
         let limit = self.input_idle();
@@ -102,7 +107,7 @@ impl Running<'_> {
             self.machine.end_input_wait(now);
         }
         if let (Some(client), Some(gate)) = (&self.owner.client, &self.owner.input)
-            && client.waits_since().is_some_and(is_late)
+            && open.and_then(|open| open.since).is_some_and(is_late)
         {
             for answer in client.expire(running.saturating_sub(limit)) {
                 gate.push(&answer);
