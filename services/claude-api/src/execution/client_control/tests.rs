@@ -25,7 +25,7 @@ fn answer(control: &ClientControl, response: Value) -> Option<Value> {
     let again = control.check_response(&line).unwrap();
     assert_eq!(checked, again, "a check changes nothing");
     control.accept(&checked);
-    assert!(!control.snapshot().since.is_some());
+    assert!(control.snapshot().since.is_none());
     Some(checked.line?["response"]["response"].clone())
 }
 
@@ -67,7 +67,7 @@ fn a_prompt_beyond_the_ceiling_is_denied_at_once() {
             .unwrap();
         assert_eq!(answer["response"]["response"]["behavior"], "deny", "{tool}");
         assert_eq!(answer["response"]["request_id"], "r");
-        assert!(!control.snapshot().since.is_some());
+        assert!(control.snapshot().since.is_none());
     }
 }
 
@@ -263,5 +263,5 @@ fn requests_that_are_too_old_are_given_up_once() {
         control.expire(2 * second)[0]["response"]["subtype"],
         "error"
     );
-    assert!(!control.snapshot().since.is_some());
+    assert!(control.snapshot().since.is_none());
 }
