@@ -4,7 +4,7 @@
 use client::{Control, ExecuteParams};
 use protocol::message::AnswerParams;
 use protocol::rpc::OnDisconnect;
-use protocol::{Body, ExecutionId, InputMode};
+use protocol::{Body, ExecutionId, InputMode, PermissionPrompts};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,15 @@ use crate::failure::Failure;
 /// The maximum length of the parser's message about a faulty value in an error, in characters. The
 /// bridge uses the same length.
 const QUOTED_CHARS: usize = 512;
+
+/// The fields of a body that only help a client that sends input to the CLI, which no tool does.
+pub(crate) const CLIENT_FIELDS: [&str; 5] = [
+    "inputIdleSeconds",
+    "mcpServers",
+    "replayUserMessages",
+    "sdkEnv",
+    "sessionMirror",
+];
 
 /// The arguments of one tool call that were not read yet. Reading an argument removes it, so that
 /// [`Self::finish`] finds arguments that the tool does not know.
@@ -88,9 +97,18 @@ impl Arguments {
     }
 
     /// Parses the arguments of the tool `execute`, which are the fields of [`Body`], `executionId`
-    /// and `onDisconnect`. `input: "stream"` is refused, because no MCP tool can send input. A
-    /// missing, unknown or malformed argument is a failure that names it.
+    /// and `onDisconnect`. `input: "stream"`, `permissionPrompts: "client"` and the
+    /// [`CLIENT_FIELDS`] are refused, because no MCP tool can send input. A missing, unknown or
+    /// malformed argument is a failure that names it.
     pub(crate) fn execute(mut self) -> Result<ExecuteParams, Failure> {
+        let is_given = |name: &str| self.0.get(name).is_some_and(|value| !value.is_null());
+        if !is_given("prompt") {
+            return Err(Failure::arguments("missing field `prompt`"));
+        }
+        if let Some(name) = CLIENT_FIELDS.into_iter().find(|name| is_given(name)) {
+            let message = format!("{name}: no MCP tool sends input, which this field is for");
+            return Err(Failure::arguments(message));
+        }
         let id = self.take::<ExecutionId>("executionId")?;
         let on_disconnect = self.take::<OnDisconnect>("onDisconnect")?;
         let body = Body::deserialize(Value::Object(self.0))
@@ -98,6 +116,11 @@ impl Arguments {
         if body.input == InputMode::Stream {
             let message =
                 "input: no MCP tool sends input; use \"none\", or the WebSocket of the bridge";
+            return Err(Failure::arguments(message));
+        }
+        if body.permission_prompts == PermissionPrompts::Client {
+            let message = "permissionPrompts: no MCP tool answers the CLI's own requests; use \
+                           \"ask\" or \"deny\", or the WebSocket of the bridge";
             return Err(Failure::arguments(message));
         }
         let mut execute = ExecuteParams::body(body);
@@ -167,6 +190,12 @@ mod tests {
             (json!({"prompt": "p", "executionId": "7"}), "executionId"),
             (json!({"prompt": "p", "onDisconnect": "no"}), "onDisconnect"),
             (json!({"prompt": "p", "input": "stream"}), "input"),
+            (
+                json!({"prompt": "p", "permissionPrompts": "client"}),
+                "permissionPrompts",
+            ),
+            (json!({"prompt": "p", "sdkEnv": {"A": "b"}}), "sdkEnv"),
+            (json!({"prompt": null}), "prompt"),
         ] {
             let failure = arguments(value.clone()).execute().unwrap_err();
             let text = refusal(failure);

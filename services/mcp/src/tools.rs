@@ -2,9 +2,12 @@
 
 use std::sync::LazyLock;
 
-use protocol::webhook::WebhookEvent;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
+
+mod execution;
+
+use execution::execution;
 
 pub(crate) const EXECUTE: &str = "execute";
 pub(crate) const START: &str = "start";
@@ -174,122 +177,4 @@ fn offset() -> Value {
     json!({"type": "integer", "minimum": 0,
            "description": "Byte offset in the output to begin at; the default is the first kept \
                            byte"})
-}
-
-/// Returns the JSON schema of the arguments of `execute` and `start`, which are the fields of
-/// `protocol::Body` and `executionId`. With `waits`, the tool waits for the end of the execution,
-/// and the schema has `onDisconnect` too.
-fn execution(waits: bool) -> JsonObject {
-    let string = |text: &str| json!({"type": "string", "description": text});
-    let positive =
-        |text: &str| json!({"type": "number", "exclusiveMinimum": 0, "description": text});
-    let names =
-        |text: &str| json!({"type": "array", "items": {"type": "string"}, "description": text});
-    let pairs = |text: &str| {
-        let value = json!({"type": "string"});
-        json!({"type": "object", "additionalProperties": value, "description": text})
-    };
-    let id = |text: &str| json!({"type": "string", "format": "uuid", "description": text});
-    let choice = |values: &[&str], text: &str| {
-        let default = values[0];
-        json!({"type": "string", "enum": values, "default": default, "description": text})
-    };
-    let mut properties = json!({
-        "prompt": string("The prompt"),
-        "promptMode": choice(
-            &["verbatim", "commands"],
-            "\"commands\" enables the CLI's /commands and @files",
-        ),
-        "format": choice(
-            &["text", "events"],
-            "The output: the answer's text, or the CLI's JSON lines",
-        ),
-        "lane": string("Executions of one lane run one at a time, in order"),
-        "model": string("The model"),
-        "systemPrompt": string("Replaces the system prompt"),
-        "appendSystemPrompt": string("Text to append to the system prompt"),
-        "allowedTools": names("Tools that run without asking, like Read or Bash(git log:*)"),
-        "disallowedTools": names("Tools that may not run"),
-        "permissionMode": string("The CLI's permission mode, up to what the operator allows"),
-        "permissionPrompts": choice(
-            &["deny", "ask"],
-            "\"ask\": what the permissions do not allow becomes a question, which the tool \
-             `answer` answers",
-        ),
-        "questionTimeoutSeconds": {"type": "number", "minimum": 0,
-            "description": "Running time after which an unanswered question is denied; the \
-                            default is an hour, 0 is no limit"},
-        "maxTurns": {"type": "integer", "minimum": 1, "description": "Maximum model turns"},
-        "maxBudgetUsd": positive("Budget in US dollars"),
-        "conversation": id("The conversation to continue, from the status of an execution"),
-        "continues": id("The execution whose conversation this one continues"),
-        "onInterrupt": choice(
-            &["none", "continue"],
-            "\"continue\": if the service stops, a new execution continues the conversation",
-        ),
-        "onUsageLimit": choice(
-            &["none", "wait"],
-            "\"wait\": at a usage limit, a new execution waits for the reset",
-        ),
-        "workspace": string("The workspace, a name; the default is \"default\""),
-        "env": pairs("Environment variables that the operator allows"),
-        "idleTimeoutSeconds": positive("Ends the execution after this time without progress"),
-        "deadlineSeconds": positive("Ends the execution after this running time"),
-        "metadata": pairs("Metadata returned in the status"),
-        "webhook": webhook(),
-        "traceparent": string("The client's span (W3C Trace Context)"),
-        "tracestate": string("Data of tracing systems for that trace"),
-        "executionId": id("An id that you choose: a repeated call with it never runs twice"),
-    });
-    if waits {
-        properties["onDisconnect"] = choice(
-            &["continue", "cancel"],
-            "\"cancel\": a lost connection ends the execution after the bridge's grace time (10 s \
-             by default)",
-        );
-    }
-    object(properties, &["prompt"])
-}
-
-/// Returns the JSON schema of the argument `webhook`.
-fn webhook() -> Value {
-    let names = WebhookEvent::ALL.map(WebhookEvent::as_str);
-    json!({
-        "type": "object",
-        "description": "An HTTPS receiver that the operator allows, to which events are reported",
-        "properties": {
-            "url": {"type": "string", "description": "The https:// URL"},
-            "events": {
-                "type": "array",
-                "items": {"type": "string", "enum": names},
-                "description": "The events; the default is [\"ended\"]",
-            },
-        },
-        "required": ["url"],
-        "additionalProperties": false,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use protocol::Body;
-
-    #[test]
-    fn the_schema_has_every_field_of_the_body_but_input() {
-        let body = serde_json::to_value(Body::new("p")).unwrap();
-        let mut fields: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
-        fields.retain(|name| name != "input"); // No tool sends input.
-        fields.extend(["executionId".to_owned(), "onDisconnect".to_owned()]);
-        fields.sort_unstable();
-        let schema = execution(true);
-        let mut known: Vec<_> = schema["properties"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect();
-        known.sort_unstable();
-        assert_eq!(known, fields);
-    }
 }
