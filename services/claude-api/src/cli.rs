@@ -4,6 +4,7 @@
 
 mod environment;
 mod repository;
+mod shell;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{AnswerCeiling, Permissions};
 pub use environment::{Credential, Environment, Granted};
 pub use repository::{repository_arguments, repository_settings, repository_variables};
+pub use shell::shell_settings;
 
 /// Whether a start of the CLI begins a conversation (a session of the CLI) or continues one. A
 /// wrong choice makes the CLI fail.
@@ -140,7 +142,7 @@ pub fn arguments(
 /// `operator_settings` are added to the client's settings, and override them.
 pub fn private_options(
     body: &mut Body,
-    operator_settings: Option<Map<String, Value>>,
+    operator_settings: impl Iterator<Item = Map<String, Value>>,
 ) -> Vec<PrivateOption> {
     let option = |name: &'static str, file_option: &'static str, text: Option<String>| {
         text.map(|text| PrivateOption {
@@ -153,7 +155,7 @@ pub fn private_options(
         object.map(|object| String::from_utf8_lossy(&json_bytes(&object)).into_owned())
     };
     let mut settings = body.settings.take();
-    if let Some(more) = operator_settings {
+    for more in operator_settings {
         settings.get_or_insert_default().extend(more);
     }
     let servers = body.mcp_servers.take();

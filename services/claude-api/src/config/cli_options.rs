@@ -13,6 +13,7 @@ use protocol::Body;
 use super::ToolPolicy;
 pub(crate) use agents::check_agents;
 pub use refusal::CliOptionRefusal;
+pub(super) use servers::parse_servers;
 
 impl ToolPolicy {
     /// Checks the agents, the settings and the MCP servers of a body, and replaces each by an
@@ -29,7 +30,7 @@ impl ToolPolicy {
             body.settings = Some(settings::check_settings(settings)?);
         }
         if let Some(servers) = &body.mcp_servers {
-            body.mcp_servers = Some(servers::check_servers(servers, self.mcp_urls())?);
+            body.mcp_servers = Some(servers::check_servers(servers, self.mcp_servers())?);
         }
         Ok(())
     }

@@ -1,12 +1,15 @@
 //! Settings for the CLI's tools, such as `Bash` and `Edit`: the defaults of an execution, and the
 //! most that a client may allow.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
 use protocol::Body;
 use protocol::PermissionPrompts;
 use protocol::body::MCP_PREFIX;
 use serde::{Deserialize, Serialize};
 
+use super::cli_options::parse_servers;
 use super::{AnswerCeiling, PermissionMode};
 
 /// Who may be asked about permissions, as the operator allows. Each value includes those before it.
@@ -76,10 +79,10 @@ pub struct ToolArgs {
         default_value = "client"
     )]
     pub permission_prompts: PromptsCeiling,
-    /// URLs of MCP servers that clients may have the CLI connect to, separated by commas; each must
-    /// be given exactly (default: none)
-    #[arg(long, env = "CLAUDE_API_ALLOWED_MCP_URLS", default_value = "")]
-    pub allowed_mcp_urls: String,
+    /// MCP servers that clients may have the CLI connect to, each as `NAME=URL`, separated by
+    /// commas; clients must use the same name and URL (default: none)
+    #[arg(long, env = "CLAUDE_API_ALLOWED_MCP_SERVERS", default_value = "")]
+    pub allowed_mcp_servers: String,
 }
 
 /// The operator's rules for the CLI's tools: the permissions of an execution that sets none, and
@@ -98,8 +101,9 @@ pub struct ToolPolicy {
     disallowed: Vec<String>,
     /// Who may be asked about permissions.
     prompts: PromptsCeiling,
-    /// The URLs of MCP servers that clients may have the CLI connect to.
-    mcp_urls: Vec<String>,
+    /// The MCP servers that clients may have the CLI connect to: the URLs by name. The ceiling names
+    /// tools by the server's name, so the operator chooses it.
+    mcp_servers: BTreeMap<String, String>,
 }
 
 /// The permissions of the CLI's tools in one execution. They are computed once, when the execution
@@ -116,6 +120,21 @@ pub struct Permissions {
     /// The most that answers may allow, if the execution asks. `None` if nobody is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<AnswerCeiling>,
+}
+
+impl Permissions {
+    /// Returns whether the CLI may run every shell command without being asked about it: the tool
+    /// Bash is allowed, or the client that answers the prompts may allow it.
+    pub(crate) fn allow_every_command(&self) -> bool {
+        let client = self
+            .answers
+            .as_ref()
+            .filter(|answers| answers.client_answers);
+        let is_whole = |entry: &String| entry == "Bash" || entry == "*";
+        self.mode == PermissionMode::BypassPermissions.as_str()
+            || self.allowed.iter().any(is_whole)
+            || client.is_some_and(|client| client.tools.iter().any(is_whole))
+    }
 }
 
 impl ToolPolicy {
@@ -137,18 +156,25 @@ impl ToolPolicy {
             entries
         };
         let allowed = list("--allowed-tools", &args.allowed_tools);
-        let mcp_urls = split_entries(&args.allowed_mcp_urls);
+        let mcp_servers = match parse_servers(&split_entries(&args.allowed_mcp_servers)) {
+            Ok(servers) => servers,
+            Err(faulty) => {
+                mcp_mistakes.extend(faulty);
+                BTreeMap::new()
+            }
+        };
+        let has_servers = !args.allowed_mcp_servers.trim().is_empty();
         let ceiling_text = args.tools_ceiling.as_deref().unwrap_or_default();
         for (flag, text) in [
             ("--allowed-tools", args.allowed_tools.as_str()),
             ("--tools-ceiling", ceiling_text),
         ] {
             let entries = split_entries(text).into_iter();
-            let is_useless = |e: &String| e.starts_with(MCP_PREFIX) && mcp_urls.is_empty();
+            let is_useless = |e: &String| e.starts_with(MCP_PREFIX) && !has_servers;
             for entry in entries.filter(is_useless) {
                 mcp_mistakes.push(format!(
                     "{flag} has {entry:?}, a tool of an MCP server, and there are no MCP servers; \
-                     leave it out, or set --allowed-mcp-urls"
+                     leave it out, or set --allowed-mcp-servers"
                 ));
             }
         }
@@ -174,7 +200,7 @@ impl ToolPolicy {
                 tools_ceiling,
                 disallowed,
                 prompts: args.permission_prompts,
-                mcp_urls,
+                mcp_servers,
             })
         } else {
             Err(mistakes)
@@ -278,9 +304,9 @@ impl ToolPolicy {
         }
     }
 
-    /// Returns the URLs of MCP servers that clients may have the CLI connect to.
-    pub(super) fn mcp_urls(&self) -> &[String] {
-        &self.mcp_urls
+    /// Returns the MCP servers that clients may have the CLI connect to: the URLs by name.
+    pub(super) fn mcp_servers(&self) -> &BTreeMap<String, String> {
+        &self.mcp_servers
     }
 
     /// Returns the operator's list of tools, for an error message.
@@ -362,7 +388,7 @@ mod tests {
             tools_ceiling: ceiling.map(Into::into),
             disallowed_tools: "WebFetch".into(),
             permission_prompts: PromptsCeiling::Client,
-            allowed_mcp_urls: String::new(),
+            allowed_mcp_servers: String::new(),
         })
         .unwrap()
     }

@@ -12,6 +12,7 @@ pub(super) fn table(repository: &'static str) -> Table {
     let mut attempts = settings();
     attempts.extend(servers());
     attempts.push(git("a repository with a program for its state", "@say one"));
+    attempts.extend(shell_commands());
     if repository != "full" {
         attempts.extend(definitions());
     }
@@ -126,6 +127,32 @@ fn definitions() -> Vec<Attempt> {
             .then(MAKE)
             .reply(reply::allow()),
     ]
+}
+
+/// Commands of the CLI, or of the workspace, that run in a shell before the model is asked.
+fn shell_commands() -> Vec<Attempt> {
+    let commands = || json!({"promptMode": "commands"});
+    let mut attempts: Vec<_> = ["/commit", "/commit-push-pr", "/security-review"]
+        .into_iter()
+        .map(|command| git(command, command).body(commands()).reply(reply::allow()))
+        .collect();
+    attempts.push(
+        attempt("a line of a command of the workspace", "/lines")
+            .file(
+                ".claude/commands/lines.md",
+                "---\ndescription: d\nallowed-tools: Bash\n---\n!`touch broken`\n@say one\n",
+            )
+            .body(commands())
+            .reply(reply::allow()),
+    );
+    let overrides = json!({"skillOverrides": {"security-review": "on"}});
+    attempts.push(
+        git("a repository that turns a command on", "/security-review")
+            .file(".claude/settings.json", overrides.to_string())
+            .body(commands())
+            .reply(reply::allow()),
+    );
+    attempts
 }
 
 /// Returns an attempt in a repository whose configuration names a program for `git status`.

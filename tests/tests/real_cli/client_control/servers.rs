@@ -73,6 +73,8 @@ fn serve(message: &Value) -> Value {
 
 /// Returns the attempts with the MCP server at this URL.
 pub(super) fn table(url: &str) -> Table {
+    let other_url = format!("{url}?other");
+    let listed = format!("remote={url},other={url}");
     let remote = |more: Value| {
         let mut body = json!({"mcpServers": {"remote": {"type": "http", "url": url}}});
         super::driver::extend(&mut body, &more);
@@ -112,6 +114,12 @@ pub(super) fn table(url: &str) -> Table {
         attempt("the server under another name", &*other)
             .body(both)
             .reply(reply::allow()),
+        attempt("a server that is not listed", "@say one")
+            .body(json!({"mcpServers": {"unknown": {"type": "http", "url": url}}}))
+            .refused("not-allowed"),
+        attempt("the name of a server with another url", LOOK)
+            .body(json!({"mcpServers": {"remote": {"type": "http", "url": other_url}}}))
+            .refused("not-allowed"),
         called("the server as one of the client")
             .initialize(json!({"sdkMcpServers": ["remote"]}))
             .refused("control-request-not-allowed"),
@@ -126,7 +134,7 @@ pub(super) fn table(url: &str) -> Table {
     attempts.extend(allowed_tools(&remote));
     Table {
         operator: operator(&[
-            ("CLAUDE_API_ALLOWED_MCP_URLS", url),
+            ("CLAUDE_API_ALLOWED_MCP_SERVERS", &listed),
             ("CLAUDE_API_TOOLS_CEILING", "mcp__remote__look"),
             ("CLAUDE_API_REPOSITORY_SETTINGS", "full"),
         ]),

@@ -160,8 +160,11 @@ fn prepare(owner: &mut Owner) -> Result<(runner::Spec, Vec<u8>), (String, io::Er
         env.retain(|(name, _)| name != TRACEPARENT_VARIABLE && name != TRACESTATE_VARIABLE);
         env.extend(trace.variables());
     }
-    let settings = cli::repository_settings(repository, &engine.environment, granted);
-    let options = cli::private_options(&mut body, settings);
+    let settings = [
+        cli::repository_settings(repository, &engine.environment, granted),
+        cli::shell_settings(&accepted.permissions, repository),
+    ];
+    let options = cli::private_options(&mut body, settings.into_iter().flatten());
     let arguments;
     let mut sandbox = None;
     if let Some(policy) = &engine.sandbox {
