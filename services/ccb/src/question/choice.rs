@@ -54,32 +54,49 @@ impl ChoicePart {
     }
 
     /// Turns what a person typed into the answer: numbers of options become their labels, and `=`
-    /// before a text takes it as it is. `None` for a blank text.
-    pub(crate) fn answer(&self, typed: &str) -> Option<String> {
+    /// before a text takes it as it is.
+    ///
+    /// # Errors
+    /// The text is blank, or has numbers that are no options, or more than the part takes. The
+    /// message says what to type.
+    pub(crate) fn answer(&self, typed: &str) -> Result<String, String> {
         let typed = typed.trim();
-        if let Some(text) = typed.strip_prefix('=') {
-            return Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let text = typed.strip_prefix('=').map_or(typed, str::trim);
+        if text.is_empty() {
+            return Err("type an answer".to_owned());
         }
-        let numbers = numbers(typed, self.options.len());
-        match numbers {
+        let max = self.options.len();
+        let are_numbers = words(typed).all(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+        if max == 0 || !are_numbers || text.len() < typed.len() {
+            return Ok(text.to_owned());
+        }
+        match numbers(typed, max) {
             Some(numbers) if numbers.len() == 1 || self.takes_several => {
                 let labels: Vec<_> = numbers
                     .into_iter()
                     .map(|number| self.options[number - 1].0.as_str())
                     .collect();
-                Some(labels.join(", "))
+                Ok(labels.join(", "))
             }
-            _ => Some(typed.to_owned()).filter(|text| !text.is_empty()),
+            Some(_) => Err(format!("give one option, or ={typed} for this text")),
+            None if self.options.iter().any(|(label, _)| label == typed) => Ok(typed.to_owned()),
+            None => Err(format!(
+                "the options are 1 to {max}; give ={typed} for this text"
+            )),
         }
     }
+}
+
+/// Returns the words of a text with commas or blanks between them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ']).filter(|word| !word.is_empty())
 }
 
 /// Parses numbers from 1 to `max`, with commas or blanks between them. `None` if any word is no
 /// such number, or if there is none.
 pub(super) fn numbers(text: &str, max: usize) -> Option<Vec<usize>> {
-    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
     let mut numbers = Vec::new();
-    for word in words {
+    for word in words(text) {
         let number: usize = word.parse().ok()?;
         if !(1..=max).contains(&number) {
             return None;
@@ -92,11 +109,12 @@ pub(super) fn numbers(text: &str, max: usize) -> Option<Vec<usize>> {
 }
 
 /// Parses the values of `--choice`, each `PART=ANSWER`. PART is the text of a part, or its number
-/// in `parts`. With one part it may be left out, with the `=` before the answer. `parts` is empty
-/// if the parts are not known; then the first `=` divides.
+/// in `parts`. With one part it may be left out, with the `=` before the answer. ANSWER is read as
+/// [`ChoicePart::answer`] reads it. `parts` is empty if the parts are not known; then the first `=`
+/// divides, and ANSWER is the answer.
 ///
 /// # Errors
-/// A value fits no part. The text says what to give.
+/// A value fits no part, or its answer does not fit. The text says what to give.
 pub(crate) fn parse_choices(
     values: &[String],
     parts: &[ChoicePart],
@@ -114,12 +132,17 @@ pub(crate) fn parse_choices(
 }
 
 fn parse_choice(value: &str, parts: &[ChoicePart]) -> Result<(String, String), String> {
-    let of_text = |part: &ChoicePart| {
-        let answer = value.strip_prefix(&part.text)?.strip_prefix('=')?;
-        Some((part.text.clone(), answer.to_owned()))
+    let chosen = |part: &ChoicePart, answer: &str| {
+        let answer = part.answer(answer);
+        let answer = answer.map_err(|mistake| format!("--choice {value:?}: {mistake}"))?;
+        Ok((part.text.clone(), answer))
     };
-    if let Some(found) = parts.iter().find_map(of_text) {
-        return Ok(found);
+    let of_text = parts.iter().find_map(|part| {
+        let answer = value.strip_prefix(&part.text)?.strip_prefix('=')?;
+        Some((part, answer))
+    });
+    if let Some((part, answer)) = of_text {
+        return chosen(part, answer);
     }
     let (question, answer) = value
         .split_once('=')
@@ -134,7 +157,7 @@ fn parse_choice(value: &str, parts: &[ChoicePart]) -> Result<(String, String), S
         _ => None,
     };
     match part {
-        Some(part) => Ok((part.text.clone(), answer.to_owned())),
+        Some(part) => chosen(part, answer),
         None => {
             let known: Vec<_> = parts.iter().map(|part| part.text.as_str()).collect();
             Err(format!(
@@ -161,17 +184,33 @@ mod tests {
     #[test]
     fn numbers_are_labels_and_other_texts_are_answers() {
         let one = choice("Which?", false);
-        assert_eq!(one.answer(" 2 ").as_deref(), Some("Postgres"));
-        assert_eq!(one.answer("4").as_deref(), Some("4"));
-        assert_eq!(one.answer("1,2").as_deref(), Some("1,2"));
-        assert_eq!(one.answer("=2").as_deref(), Some("2"));
-        assert_eq!(one.answer("a file").as_deref(), Some("a file"));
-        assert_eq!(one.answer(" "), None);
-        assert_eq!(one.answer("="), None);
+        let answer = |part: &ChoicePart, typed| part.answer(typed).ok();
+        assert_eq!(answer(&one, " 2 ").as_deref(), Some("Postgres"));
+        assert_eq!(answer(&one, "=4").as_deref(), Some("4"));
+        assert_eq!(answer(&one, "= 1,2").as_deref(), Some("1,2"));
+        assert_eq!(answer(&one, "a file").as_deref(), Some("a file"));
+        assert_eq!(answer(&one, "2 files").as_deref(), Some("2 files"));
+        for (typed, advice) in [
+            (" ", "type an answer"),
+            ("=", "type an answer"),
+            ("4", "the options are 1 to 3; give =4 for this text"),
+            ("0", "the options are 1 to 3; give =0 for this text"),
+            ("1,2", "give one option, or =1,2 for this text"),
+        ] {
+            assert_eq!(one.answer(typed), Err(advice.to_owned()), "{typed:?}");
+        }
         let several = choice("Which?", true);
-        assert_eq!(several.answer("3, 1").as_deref(), Some("None, SQLite"));
-        assert_eq!(several.answer("1 1").as_deref(), Some("SQLite"));
-        assert_eq!(several.answer("1,9").as_deref(), Some("1,9"));
+        assert_eq!(answer(&several, "3, 1").as_deref(), Some("None, SQLite"));
+        assert_eq!(answer(&several, "1 1").as_deref(), Some("SQLite"));
+        assert_eq!(answer(&several, "1,9"), None);
+        let mut labelled = choice("How many?", false);
+        labelled.options[0].0 = "10".to_owned();
+        assert_eq!(answer(&labelled, "10").as_deref(), Some("10"));
+        let open = ChoicePart {
+            options: Vec::new(),
+            ..choice("How many?", false)
+        };
+        assert_eq!(answer(&open, "4").as_deref(), Some("4"));
     }
 
     #[test]
@@ -183,13 +222,13 @@ mod tests {
         };
         let expected = BTreeMap::from([
             ("Is a=b?".to_owned(), "no=yes".to_owned()),
-            ("Why?".to_owned(), "x".to_owned()),
+            ("Why?".to_owned(), "None".to_owned()),
         ]);
         assert_eq!(
-            parse(&["Is a=b?=no=yes", "Why?=x"], &two),
+            parse(&["Is a=b?=no=yes", "Why?=3"], &two),
             Ok(expected.clone())
         );
-        assert_eq!(parse(&["1=no=yes", "2=x"], &two), Ok(expected));
+        assert_eq!(parse(&["1=no=yes", "2=None"], &two), Ok(expected));
         let one = BTreeMap::from([("Why?".to_owned(), "x=y".to_owned())]);
         assert_eq!(parse(&["=x=y"], &two[1..]), Ok(one.clone()));
         assert_eq!(parse(&["Why?=x=y"], &[]), Ok(one));
@@ -201,6 +240,8 @@ mod tests {
             (&["Who?=x"], &two),
             (&["=x"], &[]),
             (&["1=x", "1=y"], &two),
+            (&["1=4"], &two),
+            (&["Why?="], &two),
         ] {
             assert!(parse(values, choices).is_err(), "{values:?}");
         }

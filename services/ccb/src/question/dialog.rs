@@ -200,8 +200,9 @@ impl Dialog {
             return LineEffect::Again(String::new());
         };
         let part = &self.parts[answers.len()];
-        let Some(answer) = part.answer(typed) else {
-            return LineEffect::Again(String::new());
+        let answer = match part.answer(typed) {
+            Ok(answer) => answer,
+            Err(mistake) => return LineEffect::Again(mistake),
         };
         answers.insert(part.text.clone(), answer);
         if answers.len() < self.parts.len() {
@@ -355,7 +356,8 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains("Where?"), "{shown}");
-        assert_eq!(text(&mut dialog, " "), "");
+        assert_eq!(text(&mut dialog, " "), "type an answer");
+        assert!(text(&mut dialog, "3").contains("1 to 2"));
         assert!(text(&mut dialog, "2").contains("Where?"));
         assert!(dialog.input_line().contains("several"));
         let answers = [("Which?", "Postgres"), ("Where?", "SQLite, Postgres")];
