@@ -9,6 +9,8 @@
 //! readers of JSON lines end a line there (Python's `splitlines`, Node's `readline`). [`to_vec`]
 //! escapes these characters, and the control characters that a terminal would obey.
 
+mod escape;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -19,6 +21,8 @@ use serde::de::{DeserializeOwned, Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
+
+pub(crate) use escape::push_string;
 
 /// The maximum depth of nested objects and arrays in received JSON. It is the same as serde_json's
 /// own limit.

@@ -26,7 +26,15 @@ fn main() {
     );
     let tools = format!("{line}\n").repeat(20_000);
 
+    let other = format!("{{\"type\":\"bench\",\"text\":\"{}\"}}\n", "x".repeat(53));
+    let others = other.repeat(TOKENS as usize);
+
     for (name, input, want_text) in [
+        (
+            "80-byte lines of another kind, format events",
+            &others,
+            false,
+        ),
         ("token lines, format text", &tokens, true),
         ("token lines, format events", &tokens, false),
         ("8 KiB lines, format text", &tools, true),

@@ -12,6 +12,18 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::wtf8::{Literal, Raw};
 
+/// The kinds of events that have an effect.
+pub(crate) const KINDS: [&[u8]; 8] = [
+    b"assistant",
+    b"control_cancel_request",
+    b"control_request",
+    b"rate_limit_event",
+    b"result",
+    b"stream_event",
+    b"system",
+    b"user",
+];
+
 /// The members that are read from every event line. They decide as which kind of event the line is
 /// read.
 #[derive(Debug, Deserialize)]

@@ -2,13 +2,15 @@
 
 mod state;
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::{memchr2, memmem};
 use serde::de::IgnoredAny;
 
-use crate::event::Kind;
+use crate::event::{KINDS, Kind};
 use crate::facts::{Fact, Rendered};
 use crate::lines::{Line, Lines};
-use crate::salvage::{Salvaged, has_another, salvage};
+use crate::salvage::{EVENT, Salvaged, has_another, salvage};
 use crate::sanitise::sanitised;
 use state::State;
 
@@ -149,13 +151,28 @@ fn is_of_answer(line: &[u8]) -> bool {
 }
 
 /// Returns true if a line has no fact for format `events` and need not be parsed. That is so for a
-/// piece of text, and for a user message without a tool result.
+/// piece of text, for a user message without a tool result, and for an event of another kind than
+/// [`KINDS`].
 fn is_irrelevant(line: &[u8]) -> bool {
-    let start = &line[..line.len().min(TOKEN_MARK_WITHIN_BYTES)];
+    static TOKEN: LazyLock<memmem::Finder<'_>> =
+        LazyLock::new(|| memmem::Finder::new(b"\"content_block_delta\""));
+    static TOOL_RESULT: LazyLock<memmem::Finder<'_>> =
+        LazyLock::new(|| memmem::Finder::new(b"\"tool_result\""));
+    let start = || &line[..line.len().min(TOKEN_MARK_WITHIN_BYTES)];
     let irrelevant = if line.starts_with(USER_LINE) {
-        line.ends_with(b"}") && memmem::find(line, b"\"tool_result\"").is_none()
+        line.ends_with(b"}") && TOOL_RESULT.find(line).is_none()
     } else {
-        line.starts_with(TOKEN_LINE) || memmem::find(start, b"\"content_block_delta\"").is_some()
+        line.starts_with(TOKEN_LINE) || has_other_kind(line) || TOKEN.find(start()).is_some()
     };
     irrelevant && !has_another(line)
+}
+
+/// Returns true if a line begins as the CLI begins an event, and its kind is not among [`KINDS`].
+fn has_other_kind(line: &[u8]) -> bool {
+    let Some(following) = line.strip_prefix(EVENT).filter(|_| line.ends_with(b"}")) else {
+        return false;
+    };
+    // A name with an escape may be any kind.
+    let end = memchr2(b'"', b'\\', following).filter(|end| following[*end] == b'"');
+    end.is_some_and(|end| !KINDS.contains(&&following[..end]))
 }

@@ -5,15 +5,19 @@
 //! the top level of the line. It never searches inside an object, whole or cut, because the model
 //! chooses the text there.
 
+use std::sync::LazyLock;
+
 use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde_json::Deserializer;
+
+use crate::event::KINDS;
 
 /// The bytes with which a JSON object begins. Each event of the CLI begins with them.
 const OBJECT: &[u8] = b"{\"";
 
 /// The bytes with which an event of the CLI begins, even if it is cut off later.
-const EVENT: &[u8] = br#"{"type":""#;
+pub(crate) const EVENT: &[u8] = br#"{"type":""#;
 
 /// The most bytes of the next event that the parser reads before it notices that the current one is
 /// cut. They are the two bytes of `{"`, and four hexadecimal digits after a cut
@@ -89,18 +93,15 @@ pub(crate) fn salvage(line: &[u8]) -> Salvaged<'_> {
 /// Returns true if a second event may begin inside this line. The line must then not be skipped
 /// unparsed.
 pub(crate) fn has_another(line: &[u8]) -> bool {
-    const NAMES: [&[u8]; 6] = [
-        b"result\"",
-        b"assistant\"",
-        b"user\"",
-        b"system\"",
-        b"stream_event\"",
-        b"rate_limit_event\"",
-    ];
+    static FINDER: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(EVENT));
     let following = line.get(1..).unwrap_or_default();
-    memmem::find_iter(following, EVENT).any(|at| {
+    FINDER.find_iter(following).any(|at| {
         let name = &following[at + EVENT.len()..];
-        NAMES.iter().any(|known| name.starts_with(known))
+        let ends = |kind: &&[u8]| {
+            name.strip_prefix(*kind)
+                .is_some_and(|rest| rest.starts_with(b"\""))
+        };
+        KINDS.iter().any(ends)
     })
 }
 

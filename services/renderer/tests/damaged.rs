@@ -91,6 +91,38 @@ fn an_event_is_found_after_a_cut_event() {
 }
 
 #[test]
+fn an_event_is_found_after_one_that_is_not_parsed() {
+    let control = concat!(
+        r#"{"type":"control_request","request_id":"r","#,
+        r#""request":{"subtype":"can_use_tool","tool_name":"Bash","input":{}}}"#
+    );
+    let cancel = r#"{"type":"control_cancel_request","request_id":"r"}"#;
+    let other = r#"{"type":"keep_alive","text":"x"}"#;
+    let user = r#"{"type":"user","message":{"content":"x"}}"#;
+    for skipped in [DELTA, other, user] {
+        for cut in [skipped, &skipped[..skipped.len() - 3]] {
+            for event in [RESULT, control, cancel] {
+                let whole = render_chunks(false, [event.as_bytes()]);
+                let expected = without_noise(whole.facts).0;
+                assert_eq!(expected.len(), 1, "{event}");
+                let line = format!("{cut}{event}");
+                let facts = without_noise(render_chunks(false, [line.as_bytes()]).facts).0;
+                let found = facts.iter().any(|fact| *fact == expected[0]);
+                assert!(found, "{line}: {facts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_with_an_escape_may_be_any_kind() {
+    let line = RESULT.replace("result\",\"sub", "resul\\u0074\",\"sub");
+    assert!(line.contains("\\u0074"), "{line}");
+    let [text, events] = [true, false].map(|want_text| render_line(&line, want_text).2);
+    assert_eq!(text, events);
+}
+
+#[test]
 fn a_lost_last_message_is_completed_from_the_text_of_the_result() {
     let result = RESULT.replace("done", "Second.");
     let script = |damaged: &str| {

@@ -2,23 +2,28 @@
 //! little ahead. The connections of reqwest buffer up to 400 KiB for a client that reads nothing,
 //! and have no setting for that.
 
+mod one_task;
+
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HOST};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection};
 use hyper_util::rt::TokioIo;
 use protocol::trailers::VIEWER;
 use rustix::net::sockopt;
 use telemetry::Span;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::errors::Failure;
 use super::request::note_answer;
 use super::response::failure;
 use super::{CONNECT_TIMEOUT, KEEPALIVE};
+use one_task::OneTask;
 
 /// The most bytes that one read from the connection returns (32 KiB).
 const READ_BYTES: usize = 32 * 1024;
@@ -30,8 +35,7 @@ const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 /// The body of an HTTP answer that is read on its own TCP connection, which buffers little for a
 /// slow reader. Dropping it closes the connection.
 pub(super) struct DedicatedStream {
-    response: reqwest::Response,
-    _connection: AbortOnDropHandle<()>,
+    body: OneTask<Connection<TokioIo<TcpStream>, Empty<Bytes>>, Incoming>,
 }
 
 impl DedicatedStream {
@@ -55,10 +59,7 @@ impl DedicatedStream {
             .max_buf_size(READ_BYTES)
             .handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.map_err(broken)?;
-        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            // The answer fails with the same error.
-            let _ = connection.await;
-        }));
+        let mut connection = Some(connection);
         let mut request = http::Request::get(path).header(HOST, authority);
         if let Some(viewer) = viewer {
             request = request.header(VIEWER, viewer);
@@ -72,19 +73,17 @@ impl DedicatedStream {
         if let Some(context) = span.context() {
             context.set_headers(request.headers_mut());
         }
-        let sent = sender.send_request(request).await;
+        let sent = with_connection(&mut connection, sender.send_request(request)).await;
         let status = sent.as_ref().ok().map(|answer| answer.status().as_u16());
         note_answer(&mut span, status);
         drop(span);
         let response = sent.map_err(broken)?;
-        let response = reqwest::Response::from(response.map(reqwest::Body::wrap));
-        if !response.status().is_success() {
-            return Err(failure(response).await);
+        if response.status().is_success() {
+            let body = OneTask::new(connection, response.into_body());
+            return Ok(Self { body });
         }
-        Ok(Self {
-            response,
-            _connection: connection,
-        })
+        let response = reqwest::Response::from(response.map(reqwest::Body::wrap));
+        Err(with_connection(&mut connection, failure(response)).await)
     }
 
     /// Returns the next bytes of the body, or `None` at its end.
@@ -92,8 +91,25 @@ impl DedicatedStream {
     /// # Errors
     /// Returns an error if the connection broke.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        Ok(self.response.chunk().await?)
+        self.body.chunk().await.map_err(broken)
     }
+}
+
+/// Waits for an answer while the connection on which it arrives is polled. Sets the connection to
+/// `None` if it ends, after which the answer has all that has arrived, or fails.
+async fn with_connection<T>(
+    connection: &mut Option<impl Future + Unpin>,
+    answer: impl Future<Output = T>,
+) -> T {
+    let mut answer = pin!(answer);
+    if let Some(open) = connection {
+        tokio::select! {
+            answer = &mut answer => return answer,
+            _ = open => {}
+        }
+    }
+    *connection = None;
+    answer.await
 }
 
 /// Opens a TCP connection to `base` and sets its options. Returns the value of the `Host` header

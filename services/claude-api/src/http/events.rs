@@ -6,12 +6,11 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, Version};
 use axum::response::Response;
 use futures::stream;
+use http_body::Frame;
 use protocol::{Problem, ProblemType, trailers};
 use spool::{Entry, EventsExtent, EventsReader, ReadError};
 
-use super::output::{
-    CHUNK_BYTES, ChunkWindow, abort, needs_http_11, read_problem, stream_response,
-};
+use super::output::{CHUNK_BYTES, abort, needs_http_11, read_problem, stream_response};
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
 use crate::access::{Caller, Right};
@@ -44,16 +43,13 @@ pub(crate) async fn events(
             )));
         }
     };
-    let window = ChunkWindow::default();
     let frames = stream::unfold(Some(reader), move |reader| {
         // Held until the response is dropped.
         let _ = &stream_permit;
-        let window = window.clone();
         async move {
             let mut reader = reader?;
-            let permit = window.permit().await;
             match reader.next(CHUNK_BYTES).await {
-                Ok(Some(bytes)) => Some((Ok(permit.frame(bytes)), Some(reader))),
+                Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(reader))),
                 Ok(None) => None,
                 Err(error) => Some((abort(&error.to_string()).await, None)),
             }

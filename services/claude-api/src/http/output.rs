@@ -17,20 +17,16 @@ use protocol::limits::VIEWER_BYTES;
 use protocol::{ExecutionId, Problem, ProblemType, Status, trailers};
 use spool::ReadError;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use super::query::{Id, Query};
 use super::reply::{App, Reply};
 use crate::access::{Caller, Right};
 use crate::service::{FoundExecution, Service, deleted};
 use crate::streams::StreamPermit;
 
-/// The size of one read from the disk, in bytes, which becomes one chunk of a stream. Together with
-/// `CHUNKS_IN_FLIGHT` it bounds the memory of a stream.
+/// The maximum size of one read from the disk, in bytes, which becomes one chunk of a stream. It
+/// bounds the memory of a stream: hyper asks for the next chunk while it holds fewer unsent bytes
+/// than its buffer size (`READ_BUFFER_BYTES` in `server`), so it holds less than the sum of both.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
-/// The number of chunks that hyper may hold for one connection. Without this limit, hyper would
-/// buffer up to 400 KiB for each client that does not read.
-const CHUNKS_IN_FLIGHT: usize = 1;
 /// How long a stream waits before it aborts its connection. Meanwhile hyper sends the data that it
 /// still holds, which it would drop at an error.
 const FLUSH_WAIT: Duration = Duration::from_millis(50);
@@ -124,18 +120,15 @@ pub(crate) async fn stream(
         }
     };
     let viewing = service.viewing(view, viewer).await;
-    let service = Arc::clone(service);
-    let view = view.clone();
-    let window = ChunkWindow::default();
-    let frames = stream::unfold(Step::Data(reader), move |step| {
+    let source = Source {
+        reader,
+        service: Arc::clone(service),
+        view: view.clone(),
+    };
+    let frames = stream::unfold(Some(source), move |source| {
         // Held until the response is dropped.
         let _ = (&viewing, &stream_permit);
-        let (service, view) = (Arc::clone(&service), view.clone());
-        let window = window.clone();
-        async move {
-            let permit = window.permit().await;
-            next_frame(step, permit, &service, &view).await
-        }
+        async move { Some(next_frame(source?).await) }
     });
     Ok(stream_response("text/plain; charset=utf-8", frames, true))
 }
@@ -147,85 +140,27 @@ pub(crate) fn viewer(headers: &HeaderMap) -> Option<&str> {
     (name.len() <= VIEWER_BYTES).then_some(name)
 }
 
-/// The state of an output stream between two HTTP frames: still reading the output, or finished.
-enum Step {
-    Data(spool::Reader),
-    Finished,
+/// Where the frames of one stream come from.
+struct Source {
+    reader: spool::Reader,
+    service: Arc<Service>,
+    view: FoundExecution,
 }
 
 /// The next HTTP frame of a stream, data or trailers. An error aborts the connection.
 pub(super) type FrameResult = Result<Frame<Bytes>, std::io::Error>;
 
-/// The backpressure of one stream, which limits the chunks that hyper holds in memory. The next
-/// chunk is read from disk after hyper has written the last one to the socket.
-#[derive(Clone)]
-pub(super) struct ChunkWindow(Arc<Semaphore>);
-
-impl Default for ChunkWindow {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(CHUNKS_IN_FLIGHT)))
-    }
-}
-
-impl ChunkWindow {
-    /// Waits until hyper has written the earlier chunk, and returns the permit for the next one.
-    pub(super) async fn permit(&self) -> ChunkPermit {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.0).acquire_owned().await;
-        ChunkPermit {
-            _permit: permit.ok(),
-        }
-    }
-}
-
-/// The permit to hold one chunk in memory. It is released when hyper has written the chunk and
-/// dropped it.
-pub(super) struct ChunkPermit {
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-/// The bytes of a chunk, with the permit that is released together with them.
-struct Chunk {
-    bytes: Bytes,
-    _permit: ChunkPermit,
-}
-
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl ChunkPermit {
-    /// Returns an HTTP data frame of these bytes, which holds the permit until the frame is
-    /// dropped.
-    pub(super) fn frame(self, bytes: Bytes) -> Frame<Bytes> {
-        let chunk = Chunk {
-            bytes,
-            _permit: self,
-        };
-        Frame::data(Bytes::from_owner(chunk))
-    }
-}
-
 /// Returns the next HTTP frame of an output: data while there is any, then the trailers, or an
-/// error if the output or its end cannot be read. `None` after the trailers or the error.
-async fn next_frame(
-    step: Step,
-    permit: ChunkPermit,
-    service: &Arc<Service>,
-    view: &FoundExecution,
-) -> Option<(FrameResult, Step)> {
-    let Step::Data(mut reader) = step else {
-        return None;
-    };
-    match reader.next(CHUNK_BYTES).await {
-        Ok(Some(bytes)) => Some((Ok(permit.frame(bytes)), Step::Data(reader))),
-        Ok(None) => match service.terminal_status(view).await {
-            Some(status) => Some((Ok(Frame::trailers(trailer(&status))), Step::Finished)),
-            None => Some((abort("the execution's owner died").await, Step::Finished)),
+/// error if the output or its end cannot be read. After the trailers or the error there is no
+/// source for a further frame.
+async fn next_frame(mut source: Source) -> (FrameResult, Option<Source>) {
+    match source.reader.next(CHUNK_BYTES).await {
+        Ok(Some(bytes)) => (Ok(Frame::data(bytes)), Some(source)),
+        Ok(None) => match source.service.terminal_status(&source.view).await {
+            Some(status) => (Ok(Frame::trailers(trailer(&status))), None),
+            None => (abort("the execution's owner died").await, None),
         },
-        Err(error) => Some((abort(&error.to_string()).await, Step::Finished)),
+        Err(error) => (abort(&error.to_string()).await, None),
     }
 }
 

@@ -1,12 +1,15 @@
 //! The notifications `output`, `gap` and `notice`, which report the output of an execution and
 //! incidents while it runs.
 
+use std::fmt::Write;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::connected::Connected;
 use super::notification::Notification;
 use crate::ExecutionId;
+use crate::json::push_string;
 use crate::rpc::method;
 
 /// The parameters of the notification `output`, which carries the next part of an execution's
@@ -123,19 +126,18 @@ impl<C: AsRef<str> + Serialize> Notification for Output<C> {
             content,
         } = self;
         let content = content.as_ref();
-        // The envelope, the content, and some room for escapes.
-        let mut json = Vec::with_capacity(192 + content.len() + content.len() / 16);
-        let head = format!(
-            r#"{{"jsonrpc":"2.0","method":"{}","params":{{"executionId":"{execution_id}","#,
+        // The envelope, the content, and room for the escapes of JSON lines, which have a quote in
+        // about every eighth byte.
+        let mut json = String::with_capacity(192 + content.len() + content.len() / 6);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            json,
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"{}\",\"params\":{{\"executionId\":\"{execution_id}\",\
+             \"type\":\"stdout\",\"offset\":{offset},\"content\":",
             Self::METHOD
         );
-        json.extend_from_slice(head.as_bytes());
-        let kind = format!(r#""type":"stdout","offset":{offset},"content":"#);
-        json.extend_from_slice(kind.as_bytes());
-        if serde_json::to_writer(&mut json, content).is_err() {
-            return String::new();
-        }
-        json.extend_from_slice(b"}}");
-        String::from_utf8(json).unwrap_or_default()
+        push_string(&mut json, content);
+        json.push_str("}}");
+        json
     }
 }
