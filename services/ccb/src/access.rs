@@ -101,8 +101,8 @@ fn token(file: Option<&Path>, environment: &Environment) -> Result<Option<Secret
         hide_memory()?;
         return read(path).map(Some).map_err(|mistake| match mistake {
             Mistake::Missing => format!(
-                "the token file {} does not exist; correct --token-file or CCB_TOKEN_FILE, or save \
-                 the token there",
+                "the token file {} does not exist; correct its path (CCB_TOKEN_FILE), or save the \
+                 token there",
                 path.display()
             ),
             Mistake::Other(text) => text,

@@ -30,7 +30,7 @@ mod signals;
 mod values;
 mod workspaces;
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,9 @@ use signals::Signals;
 /// The time after which the client no longer tries to reconnect.
 const RECONNECT_TIME: Duration = Duration::from_secs(120);
 
+/// The maximum time to wait for the first line of the caller before an early exit.
+const FIRST_LINE_TIME: Duration = Duration::from_secs(1);
+
 /// Runs the program with the arguments, the environment and the streams of this process. Returns
 /// its exit code.
 #[must_use]
@@ -61,10 +64,26 @@ pub fn main() -> ExitCode {
         Ok(None) => 0,
         Err(mistake) => {
             complain(&mistake);
+            wait_for_caller();
             end::FAILED
         }
     };
     ExitCode::from(code)
+}
+
+/// Waits for the first line of a program that writes to stdin, for a limited time. An SDK whose
+/// first write fails reports that, and not the exit code.
+fn wait_for_caller() {
+    if io::stdin().is_terminal() {
+        return;
+    }
+    let (read, line) = std::sync::mpsc::channel();
+    // The process does not wait for this thread, which may read for ever.
+    std::thread::spawn(move || {
+        let _ = io::stdin().lock().read_until(b'\n', &mut Vec::new());
+        let _ = read.send(());
+    });
+    let _ = line.recv_timeout(FIRST_LINE_TIME);
 }
 
 /// Reads the arguments and the environment. `None` if the arguments only asked for the help or the
@@ -152,6 +171,7 @@ async fn run(launch: Launch, environment: &Environment, options: Options) -> u8 
         Ok(connected) => connected,
         Err(sentence) => {
             complain(&sentence);
+            wait_for_caller();
             return end::FAILED;
         }
     };

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use answer_ceiling::AnswerCeiling;
-pub(crate) use answer_ceiling::{has_any_rule, has_rule, has_tool};
+pub(crate) use answer_ceiling::{has_any_rule, has_rule, has_tool, rules};
 pub use cli_options::CliOptionRefusal;
 pub(crate) use cli_options::check_agents;
 pub use connections::ConnectionArgs;

@@ -226,9 +226,16 @@ async fn the_operator_decides_which_settings_of_a_repository_the_cli_uses() {
         let add = format!("--add-dir={}", folder.display());
         assert_eq!(given.contains(&add), adds, "{setting}: {given:?}");
         let settings = given.iter().find_map(|one| one.strip_prefix("--settings="));
-        assert_eq!(settings.is_some(), sets, "{setting}: {given:?}");
-        if let Some(settings) = settings.map(parsed) {
-            assert_eq!(settings["disableAllHooks"], true);
+        let settings = parsed(settings.expect("settings"));
+        // No execution of this operator may run every command.
+        assert_eq!(settings["skillOverrides"]["security-review"], "off");
+        assert_eq!(settings["disableAllHooks"] == true, sets, "{setting}");
+        assert_eq!(
+            settings["disableSkillShellExecution"] == true,
+            sets,
+            "{setting}"
+        );
+        if sets {
             for helper in ["apiKeyHelper", "awsAuthRefresh", "proxyAuthHelper"] {
                 assert_eq!(settings[helper], "", "{helper}");
             }

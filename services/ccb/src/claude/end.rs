@@ -40,7 +40,13 @@ fn sentence(status: &Status) -> String {
             _ => "the execution was ended before it was complete",
         },
     };
-    format!("{reason}: {message}")
+    let advice = match (status.state, &status.conversation) {
+        (State::Interrupted, Some(conversation)) => {
+            format!("; when the service is back, resume the session {conversation}")
+        }
+        _ => String::new(),
+    };
+    format!("{reason}: {message}{advice}")
 }
 
 /// Returns the number of the signal that ended the CLI. The status has it only in the message of
@@ -62,7 +68,9 @@ pub(super) fn of_error(error: &Error) -> String {
             "; give the token with CCB_TOKEN_FILE or CCB_TOKEN, or save it as \
              ~/.config/cc-bridge/token"
         }
-        Error::Rpc(e) if e.code == code::ID_IN_USE => "; omit --session-id to get a new id",
+        Error::Rpc(e) if e.code == code::ID_IN_USE => {
+            "; the id of --session-id is in use: omit it, or give a new UUID"
+        }
         _ => "",
     };
     format!("{error}{advice}")

@@ -43,6 +43,21 @@ pub(super) async fn counts(client: &Client, waiting: Option<&Status>) -> Result<
     Ok((running, queued.max(position.map_or(0, |before| before + 1))))
 }
 
+/// Returns another execution that holds the conversation of a queued one, if there is one.
+/// Executions of one conversation run one after the other.
+pub(super) async fn holder(client: &Client, waiting: &Status) -> Result<Option<Status>, Error> {
+    let mut holder = None;
+    visit(client, |status| {
+        let is_active = matches!(status.state, State::Running | State::Paused);
+        if is_active && status.conversation == waiting.conversation {
+            holder = Some(status.clone());
+        }
+        holder.is_none()
+    })
+    .await?;
+    Ok(holder.filter(|_| waiting.conversation.is_some()))
+}
+
 /// Calls a function with each execution, newest first, until the function returns false or the
 /// maximum is reached.
 async fn visit(client: &Client, mut visitor: impl FnMut(&Status) -> bool) -> Result<(), Error> {

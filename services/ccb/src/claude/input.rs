@@ -68,6 +68,17 @@ enum Sent {
     Failed(String),
 }
 
+/// Returns why the service refused a line, for people: without the number of the line, which means
+/// nothing to a program that sends single lines.
+fn reason(error: &Error) -> String {
+    let text = error.to_string();
+    let of_line = text
+        .strip_prefix("line ")
+        .and_then(|text| text.split_once(": "))
+        .and_then(|(_, text)| text.strip_suffix("; nothing of the request was accepted"));
+    of_line.map_or_else(|| text.clone(), |text| format!("the request {text}"))
+}
+
 impl<R: AsyncRead + Unpin> Input<R> {
     pub(super) fn new(
         client: Arc<Client>,
@@ -181,7 +192,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
                     sleep(delays.next_delay(pause.map(Duration::from_secs))).await;
                 }
                 Outcome::Closed => return Sent::Closed,
-                Outcome::Refused => return Sent::Refused(error.to_string()),
+                Outcome::Refused => return Sent::Refused(reason(&error)),
                 Outcome::Failed => return Sent::Failed(error.to_string()),
             }
         }

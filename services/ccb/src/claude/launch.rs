@@ -3,7 +3,8 @@
 use protocol::message::ExecuteParams;
 use protocol::rpc::OnDisconnect;
 use protocol::{
-    Body, ExecutionId, Format, InputMode, Limits, PermissionPrompts, PromptMode, Thinking,
+    Body, BodyError, ExecutionId, Format, InputMode, Limits, PermissionPrompts, PromptMode,
+    Thinking,
 };
 use serde_json::Value;
 
@@ -108,7 +109,16 @@ impl Launch {
             system_prompt_bytes: u64::MAX,
             ..Limits::default()
         };
-        body.check(&unlimited).map_err(|error| error.to_string())
+        body.check(&unlimited).map_err(|error| match error {
+            // Only the environment names a workspace.
+            BodyError::Field {
+                field: "workspace",
+                mistake,
+            } => {
+                format!("CCB_MAP: the workspace {:?} {mistake}", body.workspace)
+            }
+            other => other.to_string(),
+        })
     }
 
     fn apply(&mut self, argument: &Argument, environment: &Environment) -> Result<(), String> {
@@ -193,8 +203,13 @@ fn expect(flag: &str, text: &str, supported: &str) -> Result<(), String> {
 fn id(flag: &str, text: &str) -> Result<ExecutionId, String> {
     text.parse().map_err(|_| {
         format!(
-            "{flag} {text:?} is not a UUID; give the id of a conversation (the service knows no \
-             titles, and has no picker)"
+            "{flag} {text:?} is not a UUID; {}",
+            if flag == "--session-id" {
+                "give a new UUID, or omit the flag"
+            } else {
+                "give the session_id of an earlier result (the service knows no titles, and has no \
+                 picker)"
+            }
         )
     })
 }

@@ -11,7 +11,7 @@ use protocol::{ExecutionId, Status};
 use tokio::time::timeout;
 
 use super::relay::{End, cancel};
-use super::{complain, end, executions};
+use super::{complain, end, executions, wait_for_caller};
 use crate::terminal_text;
 
 /// The time limit to cancel an execution that this program leaves, and to count the others. The sum
@@ -30,19 +30,34 @@ pub(super) async fn leave(end: End, client: &Arc<Client>, id: ExecutionId) -> u8
             }
             return code;
         }
-        End::Signal(code) => return code,
+        End::Signal { code, keeps } => {
+            if keeps {
+                complain(&format!(
+                    "the execution {id} continues; see it with: ccb attach {id}"
+                ));
+            }
+            return code;
+        }
         End::Left(reason) => format!("{reason}; the execution {id} continues"),
         End::Error(error) if is_full(&error) => server_full(client, None).await,
-        End::Error(error) => end::of_error(&error),
+        End::Error(error @ Error::GaveUp { .. }) => format!(
+            "{error}; the execution may still run; when the bridge is back, end it with: ccb \
+             cancel {id}"
+        ),
+        End::Error(error) => {
+            if matches!(error, Error::Rpc(_)) {
+                // Mostly the execution was refused before any input was read.
+                wait_for_caller();
+            }
+            end::of_error(&error)
+        }
         End::NotStarted(None) => {
-            leave_execution(client, id).await;
-            "the service did not accept the execution in time; try again later".to_owned()
+            let (sentence, ()) = tokio::join!(not_accepted(client), leave_execution(client, id));
+            sentence
         }
         End::NotStarted(Some(status)) => {
-            let (sentence, ()) = tokio::join!(
-                server_full(client, Some(&status)),
-                leave_execution(client, id)
-            );
+            let (sentence, ()) =
+                tokio::join!(not_started(client, &status), leave_execution(client, id));
             sentence
         }
         End::Failed(reason) => {
@@ -59,12 +74,47 @@ fn is_full(error: &Error) -> bool {
         && error.reason() == "queue_full")
 }
 
+/// Returns the sentence for an execution that stayed in the queue.
+async fn not_started(client: &Client, waiting: &Status) -> String {
+    match timeout(LEAVE_TIME, executions::holder(client, waiting)).await {
+        Ok(Ok(Some(holder))) => {
+            let (conversation, id) = (waiting.conversation.as_deref(), holder.execution_id);
+            format!(
+                "the conversation {} is still in use by the execution {id}; end the program that \
+                 uses it, run: ccb cancel {id}, or fork the session",
+                conversation.unwrap_or_default()
+            )
+        }
+        _ => {
+            let sentence = server_full(client, Some(waiting)).await;
+            format!(
+                "{sentence}; the execution did not start in time and was cancelled; try again \
+                 later, or raise CCB_START_SECONDS"
+            )
+        }
+    }
+}
+
 /// Returns the sentence for an execution that could not start, with the numbers of the executions
 /// that this client may see.
 async fn server_full(client: &Client, waiting: Option<&Status>) -> String {
     match timeout(LEAVE_TIME, executions::counts(client, waiting)).await {
         Ok(Ok((running, queued))) => format!("server full ({running} running, {queued} queued)"),
         Ok(Err(_)) | Err(_) => "server full".to_owned(),
+    }
+}
+
+/// Returns the sentence for an execution that the service did not accept in time. The connection to
+/// the bridge exists, so the reason is mostly a claude-api that the bridge cannot reach.
+async fn not_accepted(client: &Client) -> String {
+    match timeout(LEAVE_TIME, executions::counts(client, None)).await {
+        Ok(Ok((running, queued))) => format!(
+            "the service did not accept the execution in time ({running} running, {queued} \
+             queued); try again later"
+        ),
+        Ok(Err(_)) | Err(_) => "the bridge cannot reach claude-api, which runs executions; try \
+                                again, or tell the operator"
+            .to_owned(),
     }
 }
 

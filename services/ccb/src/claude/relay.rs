@@ -44,8 +44,13 @@ const CANCEL_TIME: Duration = Duration::from_secs(4);
 pub(super) enum End {
     /// The execution has ended, and all its output was written.
     Ended(Box<Status>),
-    /// A signal ended the relay. Holds the exit code.
-    Signal(u8),
+    /// A signal ended the relay.
+    Signal {
+        /// The exit code.
+        code: u8,
+        /// Whether the execution continues (`CCB_KEEP=1`).
+        keeps: bool,
+    },
     /// The execution did not start in time. Holds its last status, if it was accepted.
     NotStarted(Option<Box<Status>>),
     /// The reader of stdout is gone, and the execution continues (`CCB_KEEP=1`). Holds the reason.
@@ -125,7 +130,8 @@ impl<'a> Relay<'a> {
                 biased;
                 exit = self.signals.next() => {
                     if self.cancelling.is_some() || self.keeps {
-                        break End::Signal(exit);
+                        let keeps = self.cancelling.is_none();
+                        break End::Signal { code: exit, keeps };
                     }
                     self.cancelling = Some((exit, Instant::now() + CANCEL_TIME));
                     self.start_by = None;
@@ -176,7 +182,10 @@ impl<'a> Relay<'a> {
     }
 
     fn signalled(&self) -> End {
-        End::Signal(self.cancelling.map_or(0, |(exit, _)| exit))
+        End::Signal {
+            code: self.cancelling.map_or(0, |(exit, _)| exit),
+            keeps: false,
+        }
     }
 
     /// Handles an event of the execution. An error is the reason why the relay cannot continue.

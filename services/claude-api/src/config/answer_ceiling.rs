@@ -101,8 +101,15 @@ pub(crate) fn has_tool(list: &[String], tool: &str) -> bool {
 
 /// Returns whether an entry of the list is a rule about some uses of the tool.
 pub(crate) fn has_rule(list: &[String], tool: &str) -> bool {
-    list.iter()
-        .any(|entry| entry != tool && name(entry) == tool)
+    !rules(list, tool).is_empty()
+}
+
+/// Returns the entries of the list that are rules about some uses of the tool.
+pub(crate) fn rules<'l>(list: &'l [String], tool: &str) -> Vec<&'l str> {
+    let entries = list.iter().map(String::as_str);
+    entries
+        .filter(|entry| *entry != tool && name(entry) == tool)
+        .collect()
 }
 
 /// Returns whether an entry of the list is a rule about some uses of any tool.

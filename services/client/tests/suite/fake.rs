@@ -89,6 +89,12 @@ pub(crate) struct Plan {
     pub(crate) stderr_tail: &'static str,
     /// The executions of a list.
     pub(crate) listed: Option<Vec<Status>>,
+    /// The conversation in every status.
+    pub(crate) conversation: Option<&'static str>,
+    /// An execute gets no answer.
+    pub(crate) is_silent: bool,
+    /// claude-api is down: an execute gets no answer, and a list is refused.
+    pub(crate) is_down: bool,
 }
 
 impl Plan {
@@ -114,6 +120,9 @@ impl Plan {
             refuse_input: Vec::new(),
             stderr_tail: "",
             listed: None,
+            conversation: None,
+            is_silent: false,
+            is_down: false,
         }
     }
 
@@ -287,6 +296,12 @@ impl Connection {
             let plan = &self.plan;
             match request {
                 Request::Execute(_) if self.fault == Fault::CutBeforeAnswer => return,
+                Request::Execute(_) if plan.is_down || plan.is_silent => {}
+                Request::List(_) if plan.is_down => {
+                    let (code, reason) = (code::UNAVAILABLE, "claude_api_unreachable");
+                    let error = RpcError::new(code, reason, "claude-api cannot be reached");
+                    send(&mut socket, &Reply::<Empty>::error(id, error)).await;
+                }
                 Request::Execute(_) if plan.refuse.is_some() => {
                     let error = plan.refuse.clone().unwrap();
                     send(&mut socket, &Reply::<Empty>::error(id, error)).await;
@@ -531,6 +546,7 @@ impl Connection {
         let mut status = Status::queued(execution, created, "default".into());
         status.state = state;
         status.queue_position = self.plan.queue_position;
+        status.conversation = self.plan.conversation.map(str::to_owned);
         if !state.is_terminal()
             && let Some(question) = self.open_question()
         {

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use protocol::rpc::{RpcError, code};
 use protocol::{ExecutionId, State, Status};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
 use super::{OUTPUT, REQUEST, command, end_of, plan, run_with, texts};
-use crate::ccb::output_of;
+use crate::ccb::{ID, output_of};
 use crate::fake::{Fake, Plan, unused_address};
 
 fn kill(child: &Child, signal: Signal) {
@@ -115,10 +115,101 @@ async fn an_execution_that_does_not_start_in_time_is_cancelled() {
     command.env("CCB_START_SECONDS", "0.5");
     let (exit, out, err) = run_with(command, REQUEST).await;
     assert_eq!((exit, out.as_str()), (1, ""));
-    assert_eq!(err, "cc-bridge: server full (2 running, 5 queued)\n");
+    let expected = "cc-bridge: server full (2 running, 5 queued); the execution did not start";
+    assert!(err.starts_with(expected), "{err}");
     assert_eq!(fake.params("control")[0]["type"], "CANCEL");
     // Input for a queued execution would be refused.
     assert_eq!(fake.params("input").len(), 0);
+}
+
+#[tokio::test]
+async fn a_conversation_in_use_is_named_with_its_execution() {
+    let conversation = "22222222-2222-4222-8222-222222222222";
+    let created = "2026-01-02T03:04:05Z".parse().unwrap();
+    let mut holder = Status::queued(ID.parse().unwrap(), created, "default".into());
+    holder.state = State::Running;
+    holder.conversation = Some(conversation.to_owned());
+    let fake = Fake::start(Plan {
+        queue_position: Some(0),
+        conversation: Some(conversation),
+        listed: Some(vec![holder]),
+        ..plan()
+    })
+    .await;
+    let mut command = command(&fake.url(), &["--resume", conversation]);
+    command.env("CCB_START_SECONDS", "0.5");
+    let (exit, _, err) = run_with(command, REQUEST).await;
+    assert_eq!(exit, 1);
+    let expected =
+        format!("the conversation {conversation} is still in use by the execution {ID};");
+    assert!(err.contains(&expected), "{err}");
+    assert!(err.contains(&format!("ccb cancel {ID}")), "{err}");
+}
+
+#[tokio::test]
+async fn with_keep_a_signal_leaves_the_execution_and_names_it() {
+    let mut fake = Fake::start(plan()).await;
+    let mut command = command(&fake.url(), &["--session-id", ID]);
+    command.env("CCB_KEEP", "1");
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let _stdin = child.stdin.take();
+    fake.wait_for("execute").await;
+    let mut out = vec![0; OUTPUT.len()];
+    let stdout = child.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut out).await.unwrap();
+    kill(&child, Signal::TERM);
+    let (exit, _, err) = end_of(child).await;
+    assert_eq!(exit, 143);
+    let expected = format!("cc-bridge: the execution {ID} continues; see it with: ccb attach {ID}");
+    assert_eq!(err.trim_end(), expected);
+    assert!(fake.params("control").is_empty());
+}
+
+#[tokio::test]
+async fn an_early_refusal_waits_for_the_first_write_of_the_caller() {
+    let url = unused_address().await;
+    for args in [&["--plugin-dir", "x"][..], &[]] {
+        let mut command = command(&url, args);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut stderr = tokio::io::BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).await.unwrap();
+        assert!(line.starts_with("cc-bridge: "), "{line}");
+        stdin
+            .write_all(REQUEST.as_bytes())
+            .await
+            .expect("it is read");
+        assert_eq!(end_of(child).await.0, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_accepts_nothing_is_named() {
+    for (is_down, expected) in [
+        (
+            true,
+            "the bridge cannot reach claude-api, which runs executions; try again, or tell",
+        ),
+        (
+            false,
+            "the service did not accept the execution in time (0 running, 0 queued); try",
+        ),
+    ] {
+        let fake = Fake::start(Plan {
+            is_down,
+            is_silent: !is_down,
+            ..plan()
+        })
+        .await;
+        let mut command = command(&fake.url(), &[]);
+        command.env("CCB_START_SECONDS", "0.5");
+        let (exit, out, err) = run_with(command, REQUEST).await;
+        assert_eq!((exit, out.as_str()), (1, ""));
+        assert!(err.starts_with(&format!("cc-bridge: {expected}")), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert_eq!(fake.params("control")[0]["type"], "CANCEL");
+    }
 }
 
 #[tokio::test]

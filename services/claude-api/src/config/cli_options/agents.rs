@@ -64,7 +64,10 @@ fn check_field(
             match tools.iter().find(is_beyond) {
                 Some(tool) if field == "tools" => Err(CliOptionRefusal::new(
                     ProblemType::NotAllowed,
-                    format!("agents: {tool:?} of the agent {agent:?} is not allowed here"),
+                    format!(
+                        "agents: {tool:?} of the agent {agent:?} is not allowed here (allowed: {})",
+                        ceiling.offered_tools().unwrap_or_default().join(", ")
+                    ),
                 )),
                 _ => Ok(()),
             }

@@ -79,7 +79,8 @@ fn mode(request: &Value, ceiling: &AnswerCeiling) -> Result<Map<String, Value>, 
     match PermissionMode::parse(name).filter(|mode| *mode <= ceiling.mode) {
         Some(mode) => Ok(Map::from_iter([("mode".to_owned(), json!(mode.as_str()))])),
         None => Err(ControlFault::not_allowed(format!(
-            "asks for the permission mode {name:?}, which is not allowed here; the most is {:?}",
+            "asks for the permission mode {name:?}, which is not allowed here; the most is {:?} \
+             (the operator's CLAUDE_API_PERMISSION_CEILING)",
             ceiling.mode.as_str()
         ))),
     }

@@ -9,7 +9,7 @@
 
 use protocol::question::QuestionKind;
 
-use crate::config::{AnswerCeiling, PermissionMode, has_any_rule, has_rule, has_tool};
+use crate::config::{AnswerCeiling, PermissionMode, has_any_rule, has_rule, has_tool, rules};
 use crate::execution::prompt::{Prompt, Rule};
 
 /// The tools that an answer may allow under the ceiling `plan`, because they only read. In the mode
@@ -67,10 +67,15 @@ impl AnswerCeiling {
             return PromptVerdict::Deny("the operator allows planning only".to_owned());
         }
         if !(has_tool(&self.tools, tool) || has_tool(&self.tools, "*")) {
-            let reason = if has_rule(&self.tools, tool) {
-                format!("the operator allows only some uses of {tool}, about which nobody is asked")
-            } else {
+            let rules = rules(&self.tools, tool);
+            let reason = if rules.is_empty() {
                 format!("the operator does not allow {tool}")
+            } else {
+                format!(
+                    "the operator allows {tool} only by these rules: {}; an execution has them if \
+                     they are in its allowed tools, and no answer can allow another use",
+                    rules.join(", ")
+                )
             };
             return PromptVerdict::Deny(reason);
         }
