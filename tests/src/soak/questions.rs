@@ -191,14 +191,18 @@ impl Questions {
         }
     }
 
-    /// Records an answer that a client is about to send.
-    pub(super) fn offer(&mut self, sent: &Sent) {
+    /// Records an answer that a client is about to send. Returns whether the same answer was sent
+    /// before.
+    pub(super) fn offer(&mut self, sent: &Sent) -> bool {
         let id = Value::from(sent.question.as_str());
-        if let Some(question) = self.find(&id).filter(|_| sent.is_valid)
-            && !question.offers.contains(&sent.answer)
-        {
+        let Some(question) = self.find(&id).filter(|_| sent.is_valid) else {
+            return false;
+        };
+        let is_repeated = question.offers.contains(&sent.answer);
+        if !is_repeated {
             question.offers.push(sent.answer.clone());
         }
+        is_repeated
     }
 
     /// Checks the reply to an answer of `principal`. `may_be_unknown`: a client may have deleted

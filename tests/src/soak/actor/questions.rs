@@ -128,8 +128,13 @@ impl Actor {
 
     /// Sends an answer over WebSocket.
     async fn send_answer(&mut self, execution: &Arc<Execution>, sent: Sent) -> bool {
-        execution.facts().questions.offer(&sent);
-        let mut params = second_answer(&self.world, &sent.answer);
+        let is_repeated = execution.facts().questions.offer(&sent);
+        let mut params = if is_repeated {
+            // The service would refuse another answer than the confirmed one.
+            sent.answer.clone()
+        } else {
+            second_answer(&self.world, &sent.answer)
+        };
         params["executionId"] = execution.id.as_str().into();
         params["questionId"] = sent.question.as_str().into();
         let request = Request::answer(execution, sent);
