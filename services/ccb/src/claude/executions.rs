@@ -49,7 +49,8 @@ pub(super) async fn holder(client: &Client, waiting: &Status) -> Result<Option<S
     let mut holder = None;
     visit(client, |status| {
         let is_active = matches!(status.state, State::Running | State::Paused);
-        if is_active && status.conversation == waiting.conversation {
+        let is_other = status.execution_id != waiting.execution_id;
+        if is_active && is_other && status.conversation == waiting.conversation {
             holder = Some(status.clone());
         }
         holder.is_none()

@@ -6,9 +6,9 @@ use crate::config::{Permissions, RepositorySettings};
 
 /// The commands of the CLI (2.1.329) that run `git` before the model gets their prompt. The CLI
 /// grants itself the permission for that, and `git` runs programs that the workspace's
-/// `.git/config` names. `/commit` and `/commit-push-pr` are not available in the default
-/// configuration.
-const SHELL_COMMANDS: [&str; 3] = ["commit", "commit-push-pr", "security-review"];
+/// `.git/config` names. `/commit` and `/commit-push-pr` would, too, but are not available in the
+/// default configuration, and a person may have commands of these names.
+const SHELL_COMMANDS: [&str; 1] = ["security-review"];
 
 /// Returns the settings for the CLI that turn off what runs in a shell without a permission. `None`
 /// if the execution may run every command without being asked.
@@ -56,6 +56,10 @@ mod tests {
             mode: "bypassPermissions".to_owned(),
             ..Permissions::default()
         };
+        let planning = |permissions| Permissions {
+            mode: "plan".to_owned(),
+            ..permissions
+        };
         for (permissions, is_off) in [
             (Permissions::default(), true),
             (allowed("Bash(git status)"), true),
@@ -64,6 +68,8 @@ mod tests {
             (answered("Bash(git status)", true), true),
             (answered("Bash", true), false),
             (answered("*", true), false),
+            (planning(answered("*", true)), true),
+            (planning(allowed("Bash")), true),
             // A person expects to be asked.
             (answered("*", false), true),
         ] {

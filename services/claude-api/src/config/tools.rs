@@ -131,6 +131,11 @@ impl Permissions {
             .as_ref()
             .filter(|answers| answers.client_answers);
         let is_whole = |entry: &String| entry == "Bash" || entry == "*";
+        // The mode `plan` allows no command, whatever tools are allowed.
+        let plan = PermissionMode::Plan;
+        if self.mode == plan.as_str() || client.is_some_and(|client| client.mode == plan) {
+            return false;
+        }
         self.mode == PermissionMode::BypassPermissions.as_str()
             || self.allowed.iter().any(is_whole)
             || client.is_some_and(|client| client.tools.iter().any(is_whole))
