@@ -77,13 +77,13 @@ fn wait_for_caller() {
     if io::stdin().is_terminal() {
         return;
     }
-    let (read, line) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     // The process does not wait for this thread, which may read for ever.
     std::thread::spawn(move || {
         let _ = io::stdin().lock().read_until(b'\n', &mut Vec::new());
-        let _ = read.send(());
+        let _ = sender.send(());
     });
-    let _ = line.recv_timeout(FIRST_LINE_TIME);
+    let _ = receiver.recv_timeout(FIRST_LINE_TIME);
 }
 
 /// Reads the arguments and the environment. `None` if the arguments only asked for the help or the

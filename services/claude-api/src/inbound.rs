@@ -87,7 +87,7 @@ impl Part {
 ///   [`FREE_BYTES`] never wait. A body that gets no room in time is refused with 503 (Service
 ///   Unavailable) and releases its charge, so bodies that wait for each other do not deadlock.
 /// - One principal holds at most half of each part, so that it cannot refuse the others.
-/// - Answers are not counted. Each response holds less than two chunks (see `output.rs`), and the
+/// - Answers are not counted. Each response holds less than three chunks (see `output.rs`), and the
 ///   limit of connections bounds the number of responses.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound {

@@ -9,7 +9,7 @@
 //!   have their own limit, three quarters of all connections (see [`crate::streams`]).
 //! - One peer may have a limited number of connections (`--connections-per-peer`). A further one is
 //!   marked as excess, and the caller refuses it unless the peer is exempt.
-//! - Each connection buffers less than two chunks of its answer (see `CHUNK_BYTES` in `output.rs`).
+//! - Each connection buffers less than three chunks of its answer (`CHUNK_BYTES` in `output.rs`).
 
 pub(crate) mod activity;
 mod io;

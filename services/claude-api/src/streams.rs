@@ -13,7 +13,7 @@ use crate::owner_shares::{OwnerShare, OwnerShares};
 ///
 /// A stream acquires a permit when it begins and releases it when it ends. No request waits for a
 /// permit: without one, the stream is refused with 503 (Service Unavailable). A slow reader has no
-/// time limit. It holds its permit, less than two chunks of output, and the data in the kernel's
+/// time limit. It holds its permit, less than three chunks of output, and the data in the kernel's
 /// socket buffer. One principal may hold half of the permits.
 #[derive(Debug, Clone)]
 pub(crate) struct Streams {

@@ -45,18 +45,24 @@ pub(super) async fn counts(client: &Client, waiting: Option<&Status>) -> Result<
 
 /// Returns another execution that holds the conversation of a queued one, if there is one.
 /// Executions of one conversation run one after the other.
-pub(super) async fn holder(client: &Client, waiting: &Status) -> Result<Option<Status>, Error> {
+pub(super) async fn holder(
+    client: &Client,
+    waiting: &Status,
+) -> Result<Option<ExecutionId>, Error> {
     let mut holder = None;
+    if waiting.conversation.is_none() {
+        return Ok(holder);
+    }
     visit(client, |status| {
         let is_active = matches!(status.state, State::Running | State::Paused);
         let is_other = status.execution_id != waiting.execution_id;
         if is_active && is_other && status.conversation == waiting.conversation {
-            holder = Some(status.clone());
+            holder = Some(status.execution_id);
         }
         holder.is_none()
     })
     .await?;
-    Ok(holder.filter(|_| waiting.conversation.is_some()))
+    Ok(holder)
 }
 
 /// Calls a function with each execution, newest first, until the function returns false or the

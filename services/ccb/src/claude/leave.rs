@@ -77,8 +77,8 @@ fn is_full(error: &Error) -> bool {
 /// Returns the sentence for an execution that stayed in the queue.
 async fn not_started(client: &Client, waiting: &Status) -> String {
     match timeout(LEAVE_TIME, executions::holder(client, waiting)).await {
-        Ok(Ok(Some(holder))) => {
-            let (conversation, id) = (waiting.conversation.as_deref(), holder.execution_id);
+        Ok(Ok(Some(id))) => {
+            let conversation = waiting.conversation.as_deref();
             format!(
                 "the conversation {} is still in use by the execution {id}; end the program that \
                  uses it, run: ccb cancel {id}, or fork the session",

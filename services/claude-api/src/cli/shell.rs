@@ -4,14 +4,13 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Permissions, RepositorySettings};
 
-/// The commands of the CLI (2.1.329) that run `git` before the model gets their prompt. The CLI
+/// Returns the settings for the CLI that turn off what runs in a shell without a permission. `None`
+/// if the execution may run every command without being asked.
+///
+/// `/security-review` of the CLI (2.1.329) runs `git` before the model gets its prompt. The CLI
 /// grants itself the permission for that, and `git` runs programs that the workspace's
 /// `.git/config` names. `/commit` and `/commit-push-pr` would, too, but are not available in the
 /// default configuration, and a person may have commands of these names.
-const SHELL_COMMANDS: [&str; 1] = ["security-review"];
-
-/// Returns the settings for the CLI that turn off what runs in a shell without a permission. `None`
-/// if the execution may run every command without being asked.
 ///
 /// With [`RepositorySettings::Full`] these are also the lines in commands and skills that the CLI
 /// runs itself (`` !`command` ``). The CLI has no setting for those of the repository alone, so the
@@ -24,9 +23,8 @@ pub fn shell_settings(
     if permissions.allow_every_command() {
         return None;
     }
-    let off = SHELL_COMMANDS.map(|command| (command.to_owned(), json!("off")));
-    let mut settings = Map::new();
-    settings.insert("skillOverrides".to_owned(), Map::from_iter(off).into());
+    let off = json!({"security-review": "off"});
+    let mut settings = Map::from_iter([("skillOverrides".to_owned(), off)]);
     if repository == RepositorySettings::Full {
         settings.insert("disableSkillShellExecution".to_owned(), json!(true));
     }

@@ -101,8 +101,8 @@ pub struct ToolPolicy {
     disallowed: Vec<String>,
     /// Who may be asked about permissions.
     prompts: PromptsCeiling,
-    /// The MCP servers that clients may have the CLI connect to: the URLs by name. The ceiling names
-    /// tools by the server's name, so the operator chooses it.
+    /// The MCP servers that clients may have the CLI connect to: the URLs by name. The operator
+    /// chooses the names, because the ceiling names tools by them.
     mcp_servers: BTreeMap<String, String>,
 }
 

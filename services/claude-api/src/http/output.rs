@@ -25,7 +25,8 @@ use crate::streams::StreamPermit;
 
 /// The maximum size of one read from the disk, in bytes, which becomes one chunk of a stream. It
 /// bounds the memory of a stream: hyper asks for the next chunk while it holds fewer unsent bytes
-/// than its buffer size (`READ_BUFFER_BYTES` in `server`), so it holds less than the sum of both.
+/// than its buffer size (`READ_BUFFER_BYTES` in `server`). It keeps a chunk that is sent in part,
+/// so it holds less than three chunks.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 /// How long a stream waits before it aborts its connection. Meanwhile hyper sends the data that it
 /// still holds, which it would drop at an error.

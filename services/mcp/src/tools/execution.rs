@@ -10,11 +10,8 @@ use super::object;
 /// `protocol::Body` and `executionId`. With `waits`, the tool waits for the end of the execution,
 /// and the schema has `onDisconnect` too.
 pub(super) fn execution(waits: bool) -> JsonObject {
-    let string = |text: &str| json!({"type": "string", "description": text});
     let positive =
         |text: &str| json!({"type": "number", "exclusiveMinimum": 0, "description": text});
-    let names =
-        |text: &str| json!({"type": "array", "items": {"type": "string"}, "description": text});
     let pairs = |text: &str| {
         let value = json!({"type": "string"});
         json!({"type": "object", "additionalProperties": value, "description": text})
@@ -87,11 +84,11 @@ pub(super) fn execution(waits: bool) -> JsonObject {
 /// Returns the schemas of the options of the CLI that programs of the Agent SDK know, without those
 /// that need input.
 fn cli_options() -> JsonObject {
-    let string = |text: &str| json!({"type": "string", "description": text});
-    let names =
-        |text: &str| json!({"type": "array", "items": {"type": "string"}, "description": text});
     let members = |text: &str| json!({"type": "object", "description": text});
-    let flag = |default: bool, text: &str| json!({"type": "boolean", "default": default, "description": text});
+    let flag = |default: bool, text: &str| {
+        let kind = "boolean";
+        json!({"type": kind, "default": default, "description": text})
+    };
     let options = json!({
         "fallbackModel": string("The model to use while the first one is overloaded"),
         "effort": string("How much the model works, like low or high"),
@@ -118,6 +115,15 @@ fn cli_options() -> JsonObject {
         Value::Object(options) => options,
         _ => JsonObject::new(),
     }
+}
+
+fn string(text: &str) -> Value {
+    json!({"type": "string", "description": text})
+}
+
+/// Returns the JSON schema of a list of texts.
+fn names(text: &str) -> Value {
+    json!({"type": "array", "items": {"type": "string"}, "description": text})
 }
 
 /// Returns the JSON schema of the argument `webhook`.

@@ -132,8 +132,9 @@ impl<C: AsRef<str> + Serialize> Notification for Output<C> {
         // Writing to a string cannot fail.
         let _ = write!(
             json,
-            "{{\"jsonrpc\":\"2.0\",\"method\":\"{}\",\"params\":{{\"executionId\":\"{execution_id}\",\
-             \"type\":\"stdout\",\"offset\":{offset},\"content\":",
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"{}\",\"params\":{{\
+             \"executionId\":\"{execution_id}\",\"type\":\"stdout\",\
+             \"offset\":{offset},\"content\":",
             Self::METHOD
         );
         push_string(&mut json, content);

@@ -1,8 +1,8 @@
 //! A connection of hyper and the body of its answer, polled by the task that reads the body.
 //!
-//! hyper expects a task of its own for each connection. Such a task wakes the reader for each chunk,
-//! and the reader wakes it, so that tokio wakes a second thread for nothing: twice the CPU time of a
-//! line, and a later line. In one task these wake-ups only set a flag.
+//! hyper expects a task of its own for each connection. Such a task and the reader would wake each
+//! other for each chunk, and tokio would wake a second thread for nothing. In one task these
+//! wake-ups only set a flag.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -91,6 +91,17 @@ async fn after_a_signal_the_end_is_awaited_for_4_seconds() {
     assert!(is_right, "{waited:?}");
 }
 
+/// Runs an execution that does not start within 0.5 s, and asserts that it is cancelled. Returns
+/// stderr.
+async fn unstarted(fake: &Fake, args: &[&str]) -> String {
+    let mut command = command(&fake.url(), args);
+    command.env("CCB_START_SECONDS", "0.5");
+    let (exit, out, err) = run_with(command, REQUEST).await;
+    assert_eq!((exit, out.as_str()), (1, ""));
+    assert_eq!(fake.params("control")[0]["type"], "CANCEL");
+    err
+}
+
 #[tokio::test]
 async fn an_execution_that_does_not_start_in_time_is_cancelled() {
     let status = |state| {
@@ -111,13 +122,9 @@ async fn an_execution_that_does_not_start_in_time_is_cancelled() {
         ..plan()
     })
     .await;
-    let mut command = command(&fake.url(), &[]);
-    command.env("CCB_START_SECONDS", "0.5");
-    let (exit, out, err) = run_with(command, REQUEST).await;
-    assert_eq!((exit, out.as_str()), (1, ""));
+    let err = unstarted(&fake, &[]).await;
     let expected = "cc-bridge: server full (2 running, 5 queued); the execution did not start";
     assert!(err.starts_with(expected), "{err}");
-    assert_eq!(fake.params("control")[0]["type"], "CANCEL");
     // Input for a queued execution would be refused.
     assert_eq!(fake.params("input").len(), 0);
 }
@@ -136,10 +143,7 @@ async fn a_conversation_in_use_is_named_with_its_execution() {
         ..plan()
     })
     .await;
-    let mut command = command(&fake.url(), &["--resume", conversation]);
-    command.env("CCB_START_SECONDS", "0.5");
-    let (exit, _, err) = run_with(command, REQUEST).await;
-    assert_eq!(exit, 1);
+    let err = unstarted(&fake, &["--resume", conversation]).await;
     let expected =
         format!("the conversation {conversation} is still in use by the execution {ID};");
     assert!(err.contains(&expected), "{err}");
@@ -202,13 +206,9 @@ async fn a_service_that_accepts_nothing_is_named() {
             ..plan()
         })
         .await;
-        let mut command = command(&fake.url(), &[]);
-        command.env("CCB_START_SECONDS", "0.5");
-        let (exit, out, err) = run_with(command, REQUEST).await;
-        assert_eq!((exit, out.as_str()), (1, ""));
+        let err = unstarted(&fake, &[]).await;
         assert!(err.starts_with(&format!("cc-bridge: {expected}")), "{err}");
         assert_eq!(err.lines().count(), 1, "{err}");
-        assert_eq!(fake.params("control")[0]["type"], "CANCEL");
     }
 }
 
